@@ -1,0 +1,263 @@
+// Package config is what users may write: the pure data of one TOML file, its
+// defaults, and the checks that need nothing but the file itself. It imports
+// nothing of ours, starts nothing and opens nothing but the file it loads.
+// Every other package reads it; main and embedders fill it.
+package config
+
+// Config is one configuration. A nil or zero Config is not usable: start from
+// Default or Load. A Config is never changed after it was handed to a server.
+type Config struct {
+	// Listeners accept clients. At least one is needed.
+	Listeners []Listener `toml:"listeners"`
+	// Routes are tried by the rule of internal/match: the most specific wins,
+	// ties by order.
+	Routes []Route `toml:"routes"`
+	// Upstreams are the named sets of targets that routes send to.
+	Upstreams map[string]Upstream `toml:"upstreams"`
+	// Forwarding says whose forwarding headers are believed and which are sent.
+	Forwarding Forwarding `toml:"forwarding"`
+	// Log is weir's own log (not the access log).
+	Log Log `toml:"log"`
+	// AccessLog has one line for each exchange.
+	AccessLog AccessLog `toml:"access_log"`
+	// Metrics has its own address.
+	Metrics Metrics `toml:"metrics"`
+	// Lifecycle is about reload and shutdown.
+	Lifecycle Lifecycle `toml:"lifecycle"`
+}
+
+// Listener is an address plus protocols that accepts clients.
+type Listener struct {
+	// Name labels the listener in metrics and logs; empty means the address.
+	Name string `toml:"name"`
+	// Address is where to listen: "host:port", ":port", "unix:/path", or
+	// "systemd:NAME" for a socket passed by the service manager.
+	Address Address `toml:"address"`
+	// Certificates make the listener speak TLS; SNI chooses, the first is the
+	// default. Files are read again when they change.
+	Certificates []Certificate `toml:"certificates"`
+	// MinTLS is "1.2" or "1.3".
+	MinTLS string `toml:"min_tls"`
+	// ProxyProtocol accepts a PROXY header, version 1 or 2, but only from
+	// these addresses; from them it is required. Empty means off.
+	ProxyProtocol []Prefix `toml:"proxy_protocol"`
+	// Limits bound what clients may ask of this listener.
+	Limits ListenerLimits `toml:"limits"`
+	// Timeouts bound how long clients may take.
+	Timeouts ListenerTimeouts `toml:"timeouts"`
+}
+
+// Certificate is a certificate chain and its key, both PEM files.
+type Certificate struct {
+	Cert string `toml:"cert"`
+	Key  string `toml:"key"`
+}
+
+// ListenerLimits bound the use of one listener.
+type ListenerLimits struct {
+	// HeaderBytes bounds a request line plus its header fields; beyond: 431
+	// (414 if the request line alone is longer).
+	HeaderBytes Size `toml:"header_bytes"`
+	// Connections bounds open client connections; 0 means no bound.
+	Connections int `toml:"connections"`
+	// ConnectionsPerAddress bounds those of one client address (IPv6: one /64); 0 means no bound.
+	ConnectionsPerAddress int `toml:"connections_per_address"`
+}
+
+// ListenerTimeouts bound the time of clients.
+type ListenerTimeouts struct {
+	// Handshake bounds PROXY header plus TLS handshake.
+	Handshake Duration `toml:"handshake"`
+	// Header bounds a request head, from its first byte to its last.
+	Header Duration `toml:"header"`
+	// Idle bounds the wait for the next request on a connection.
+	Idle Duration `toml:"idle"`
+	// Grace is the time a moving body may take before MinRate counts, and how
+	// long a client may take for a single write to make progress.
+	Grace Duration `toml:"grace"`
+	// MinRate is the least number of bytes per second that a client must send
+	// of its request body, and take of its response, while weir waits for it.
+	// 0 means Grace alone bounds each wait.
+	MinRate Size `toml:"min_rate"`
+	// Tunnel bounds how long an upgraded connection may be silent in both directions.
+	Tunnel Duration `toml:"tunnel"`
+}
+
+// Route is a match rule plus what to do.
+type Route struct {
+	// Name labels the route in metrics and logs; empty means "route-N", N
+	// counted from 1 in the file.
+	Name string `toml:"name"`
+
+	// Host is one or several of "www.example.org", "*.example.org"; none means any.
+	Host Strings `toml:"host"`
+	// Path is one or several of "/exact", "/prefix/" (ends in a slash) and
+	// templates such as "/{service}/{version}/"; none means any.
+	Path Strings `toml:"path"`
+	// Method is one or several methods; none means any.
+	Method Strings `toml:"method"`
+	// Header fields that must be there: name to value; "*" means any value.
+	Header map[string]string `toml:"header"`
+	// Query parameters that must be there: name to value; "*" means any value.
+	Query map[string]string `toml:"query"`
+
+	// Exactly one of the next three.
+
+	// Upstream is the name of an upstream, or a template of path captures.
+	Upstream Template `toml:"upstream"`
+	// Redirect answers with a Location.
+	Redirect *Redirect `toml:"redirect"`
+	// Respond answers with a fixed response.
+	Respond *Respond `toml:"respond"`
+
+	// StripPrefix removes what Path matched up to its last slash from the path that is forwarded.
+	StripPrefix bool `toml:"strip_prefix"`
+	// AddPrefix is put before the path that is forwarded, after StripPrefix.
+	AddPrefix string `toml:"add_prefix"`
+	// Rewrite replaces the path that is forwarded (and the query if it has a "?").
+	Rewrite Template `toml:"rewrite"`
+
+	// HostHeader is "pass" (the client's), "target" (the target's host and
+	// port), or the value to send.
+	HostHeader string `toml:"host_header"`
+	// RequestHeaders change what the target gets.
+	RequestHeaders HeaderRules `toml:"request_headers"`
+	// ResponseHeaders change what the client gets.
+	ResponseHeaders HeaderRules `toml:"response_headers"`
+
+	// MaxBody bounds a request body; beyond: 413. 0 means no bound.
+	MaxBody Size `toml:"max_body"`
+}
+
+// HeaderRules change header fields: removed first, then set, then added.
+// Values may use the variables of internal/header.
+type HeaderRules struct {
+	Set    map[string]Template `toml:"set"`
+	Add    map[string]Template `toml:"add"`
+	Remove []string            `toml:"remove"`
+}
+
+// Redirect is an answer with a Location.
+type Redirect struct {
+	// To is the Location; it may use variables and captures.
+	To Template `toml:"to"`
+	// Status is 301, 302, 303, 307 or 308.
+	Status int `toml:"status"`
+}
+
+// Respond is a fixed response.
+type Respond struct {
+	Status  int               `toml:"status"`
+	Body    string            `toml:"body"`
+	Headers map[string]string `toml:"headers"`
+}
+
+// Upstream is a named set of targets with one balancing algorithm.
+type Upstream struct {
+	// Targets are URLs (http, https, unix, demo) or tables with url and weight.
+	Targets []Target `toml:"targets"`
+	// Balance is the name of the balancing algorithm.
+	Balance string `toml:"balance"`
+	// Timeouts bound the time of targets.
+	Timeouts UpstreamTimeouts `toml:"timeouts"`
+	// Connections are about the pool to each target.
+	Connections Connections `toml:"connections"`
+	// TLS is for https targets.
+	TLS UpstreamTLS `toml:"tls"`
+}
+
+// Target is one address weir sends to.
+type Target struct {
+	// URL is "http://host:port", "https://host:port", "unix:/path" or "demo:NAME".
+	URL string `toml:"url"`
+	// Weight is the target's share relative to the others; at least 1.
+	Weight int `toml:"weight"`
+}
+
+// UpstreamTimeouts bound each phase of an attempt. 0 means no bound.
+type UpstreamTimeouts struct {
+	// Connect bounds the TCP connect, Happy Eyeballs included.
+	Connect Duration `toml:"connect"`
+	// TLS bounds the handshake.
+	TLS Duration `toml:"tls"`
+	// FirstByte bounds the wait from the end of the request to the response head's end.
+	FirstByte Duration `toml:"first_byte"`
+	// Idle bounds the wait for the next bytes of a response body.
+	Idle Duration `toml:"idle"`
+	// Write bounds the wait for the target to take the next bytes of a request.
+	Write Duration `toml:"write"`
+}
+
+// Connections are about the pool of connections to each target.
+type Connections struct {
+	// Max bounds the connections to one target; 0 means no bound.
+	Max int `toml:"max"`
+	// Wait is how long an exchange may wait for a free connection at Max.
+	Wait Duration `toml:"wait"`
+	// Idle is how long an unused connection is kept; keep it below the
+	// target's own keep-alive time.
+	Idle Duration `toml:"idle"`
+	// HeaderBytes bounds a response head.
+	HeaderBytes Size `toml:"header_bytes"`
+}
+
+// UpstreamTLS is how https targets are verified and how weir shows itself to them.
+type UpstreamTLS struct {
+	// CA is a PEM file of the authorities to trust; empty means the system's.
+	CA string `toml:"ca"`
+	// Cert and Key are the client certificate; empty means none.
+	Cert string `toml:"cert"`
+	Key  string `toml:"key"`
+	// ServerName is sent as SNI and verified; empty means the target's host.
+	ServerName string `toml:"server_name"`
+	// InsecureSkipVerify accepts any certificate. For tests only.
+	InsecureSkipVerify bool `toml:"insecure_skip_verify"`
+}
+
+// Forwarding is about the fields that tell targets who the client was.
+type Forwarding struct {
+	// TrustedProxies are the peers whose X-Forwarded-*, Forwarded and
+	// request id fields are believed.
+	TrustedProxies []Prefix `toml:"trusted_proxies"`
+	// XForwarded sends X-Forwarded-For, -Proto and -Host.
+	XForwarded bool `toml:"x_forwarded"`
+	// Forwarded sends RFC 7239's field.
+	Forwarded bool `toml:"forwarded"`
+	// Via is the pseudonym in the Via field (RFC 9110 section 7.6.3); empty sends none.
+	Via string `toml:"via"`
+	// RequestID is the name of the request id's field; empty sends none.
+	RequestID string `toml:"request_id"`
+	// CancelOnHalfClose treats a client that closed its sending side as gone.
+	CancelOnHalfClose bool `toml:"cancel_on_half_close"`
+}
+
+// Log is weir's own log, on standard error.
+type Log struct {
+	// Level is "debug", "info", "warn" or "error".
+	Level string `toml:"level"`
+	// Format is "text" or "json".
+	Format string `toml:"format"`
+}
+
+// AccessLog has one line for each exchange.
+type AccessLog struct {
+	// Output is "stdout", "off", or a file that is opened again on SIGHUP.
+	Output string `toml:"output"`
+	// Format is "json", or a template of the log's fields for text.
+	Format string `toml:"format"`
+}
+
+// Metrics is the Prometheus page with health and readiness, on its own address.
+type Metrics struct {
+	// Address is as a listener's; empty means off.
+	Address Address `toml:"address"`
+}
+
+// Lifecycle is about reload and shutdown.
+type Lifecycle struct {
+	// Drain bounds how long running exchanges may take to end after SIGTERM,
+	// and how long those of an old generation keep it alive after a reload.
+	Drain Duration `toml:"drain"`
+	// Watch reloads when the configuration file changes.
+	Watch bool `toml:"watch"`
+}
