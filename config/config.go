@@ -158,6 +158,21 @@ type Upstream struct {
 	Targets []Target `toml:"targets"`
 	// Balance is the name of the balancing algorithm.
 	Balance string `toml:"balance"`
+	// Hash is what balance = "hash" makes its key from.
+	Hash HashBalance `toml:"hash"`
+	// Sticky sends clients back to the target that answered them before.
+	Sticky Sticky `toml:"sticky"`
+	// SlowStart is how long a target that joined or recovered takes to get its
+	// full share; 0 means off.
+	SlowStart Duration `toml:"slow_start"`
+	// Retry is when and how often an exchange is tried again.
+	Retry Retry `toml:"retry"`
+	// Health is how weir finds out which targets work.
+	Health Health `toml:"health"`
+	// Limits bound what is sent at once.
+	Limits UpstreamLimits `toml:"limits"`
+	// Breaker stops sending to an upstream that mostly fails.
+	Breaker Breaker `toml:"breaker"`
 	// Timeouts bound the time of targets.
 	Timeouts UpstreamTimeouts `toml:"timeouts"`
 	// Connections are about the pool to each target.
@@ -172,6 +187,11 @@ type Target struct {
 	URL string `toml:"url"`
 	// Weight is the target's share relative to the others; at least 1.
 	Weight int `toml:"weight"`
+	// Priority is the target's group: those of a higher number are spare, used
+	// only if every target of the lower numbers is out. 0 to 15.
+	Priority int `toml:"priority"`
+	// Drain lets running exchanges finish and sends no new ones.
+	Drain bool `toml:"drain"`
 }
 
 // UpstreamTimeouts bound each phase of an attempt. 0 means no bound.

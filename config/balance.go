@@ -1,0 +1,219 @@
+package config
+
+import "time"
+
+// HashBalance is what balance = "hash" makes its key from.
+type HashBalance struct {
+	// By is "client_address", "path", "header:NAME", "cookie:NAME" or
+	// "query:NAME". An exchange without such a value goes to any target.
+	By string `toml:"by"`
+	// BoundedLoad is how many times the average number of running exchanges a
+	// target may have before keys of its own go elsewhere; 0 means no bound,
+	// anything else is above 1.
+	BoundedLoad float64 `toml:"bounded_load"`
+}
+
+// Sticky sends a client back to the target that answered it before. It works
+// with every algorithm, which chooses for clients without a cookie and for
+// those whose target is gone.
+type Sticky struct {
+	// Cookie is the cookie's name; empty means off.
+	Cookie string `toml:"cookie"`
+	// Path is the cookie's Path.
+	Path string `toml:"path"`
+	// MaxAge is the cookie's Max-Age; 0 means until the browser closes.
+	MaxAge Duration `toml:"max_age"`
+	// Secure is "auto" (if the client came over TLS), "always" or "never".
+	Secure string `toml:"secure"`
+	// HTTPOnly hides the cookie from scripts.
+	HTTPOnly bool `toml:"http_only"`
+	// SameSite is "lax", "strict", "none", or "" to send none.
+	SameSite string `toml:"same_site"`
+	// Secret keys the cookie's values, which else could be guessed from the
+	// URLs of the targets. Several weirs with the same secret agree.
+	Secret string `toml:"secret"`
+}
+
+// Retry is when and how often an exchange is tried again on another target. It
+// never is after the first byte of a response reached the client.
+type Retry struct {
+	// Attempts is how often an exchange is tried at most, the first included: 1 to 8.
+	Attempts int `toml:"attempts"`
+	// On names what is tried again: "connect", "reset", "timeout", and status
+	// codes such as "503". Only requests that are safe to repeat are, see
+	// docs/balancing.md, except for "connect", which sent nothing.
+	On []string `toml:"on"`
+	// TryTimeout bounds one attempt up to its response's head; 0 means that
+	// only the upstream's timeouts do.
+	TryTimeout Duration `toml:"try_timeout"`
+	// Backoff is the wait before the second attempt; it doubles for each
+	// further one. The wait is between half of it and all of it, by chance. The
+	// first retry after a failed connect never waits.
+	Backoff Duration `toml:"backoff"`
+	// BackoffMax bounds Backoff as it grows.
+	BackoffMax Duration `toml:"backoff_max"`
+	// RetryAfter is the longest Retry-After that is waited for; a response that
+	// asks for more is passed on to the client. 0 means that none is waited for.
+	RetryAfter Duration `toml:"retry_after"`
+	// Body is how much of a request's body is kept for another attempt; a
+	// longer one is not tried again once its end has been read from the client.
+	Body Size `toml:"body"`
+	// Budget is the share of recent exchanges that may be tried again: 0 to 1.
+	// Hedges count too.
+	Budget float64 `toml:"budget"`
+	// BudgetFloor is how many retries per ten seconds are allowed whatever
+	// Budget says, for upstreams with few requests.
+	BudgetFloor int `toml:"budget_floor"`
+	// Hedge sends a second attempt to another target when the first is slower
+	// than this share of the upstream's recent exchanges: 0.5 to 0.999; 0 means off.
+	Hedge float64 `toml:"hedge"`
+	// HedgeMin is the shortest wait before a hedge.
+	HedgeMin Duration `toml:"hedge_min"`
+}
+
+// Health is how weir finds out which targets work.
+type Health struct {
+	// Probe is "off", "http", "tcp" or "grpc".
+	Probe string `toml:"probe"`
+	// Path is the request target of an http probe.
+	Path string `toml:"path"`
+	// Host is the Host field of an http or grpc probe; empty means the target's.
+	Host string `toml:"host"`
+	// Status are the codes and ranges ("200-299") that an http probe expects.
+	Status []string `toml:"status"`
+	// Body must stand in the first 64 KiB of an http probe's response body;
+	// empty means that the body is not read.
+	Body string `toml:"body"`
+	// Service is what a grpc probe asks for; empty means the server as a whole.
+	Service string `toml:"service"`
+	// Interval is the time from one probe to the next.
+	Interval Duration `toml:"interval"`
+	// Jitter moves each probe by up to this share of Interval: 0 to 1.
+	Jitter float64 `toml:"jitter"`
+	// Timeout bounds one probe.
+	Timeout Duration `toml:"timeout"`
+	// Rise is how many probes in a row must succeed for a target to be up again.
+	Rise int `toml:"rise"`
+	// Fall is how many probes in a row must fail for a target to be down.
+	Fall int `toml:"fall"`
+	// Wait bounds how long a start waits for the first verdict on each target;
+	// 0 means that targets count as up until a probe says otherwise.
+	Wait Duration `toml:"wait"`
+	// PanicBelow is the share of usable targets below which health is
+	// ignored and all are used, because so many failures at once are more
+	// likely a fault of the checks or of too much load: 0 to 1; 0 means never.
+	// Targets that refuse connections are not used even so.
+	PanicBelow float64 `toml:"panic_below"`
+	// Passive learns from the exchanges themselves.
+	Passive Passive `toml:"passive"`
+}
+
+// Passive is what weir learns about targets from exchanges.
+type Passive struct {
+	// Failures is how many exchanges in a row must fail (no response, a broken
+	// one, or 500, 502, 503 or 504) for a target to be ejected; 0 means off.
+	Failures int `toml:"failures"`
+	// Outlier ejects a target whose success rate over Interval is this many
+	// standard deviations below the mean of all; 0 means off.
+	Outlier float64 `toml:"outlier"`
+	// OutlierRequests is how many exchanges a target must have had in Interval to be judged.
+	OutlierRequests int `toml:"outlier_requests"`
+	// Interval is the time between two judgements of outliers.
+	Interval Duration `toml:"interval"`
+	// Eject is how long a target is ejected at first; it doubles each time and
+	// shrinks again as the target behaves.
+	Eject Duration `toml:"eject"`
+	// EjectMax bounds Eject as it grows.
+	EjectMax Duration `toml:"eject_max"`
+	// MaxEjected is the largest share of targets that may be ejected at once:
+	// 0 to 1. One may always be, but never the last usable one.
+	MaxEjected float64 `toml:"max_ejected"`
+	// Redial is how long to wait before a target that could not be connected to
+	// is dialled again, at most; the first wait is a tenth of it. One dial at a
+	// time, which no exchange waits for.
+	Redial Duration `toml:"redial"`
+}
+
+// UpstreamLimits bound what is sent to an upstream at once. 0 means no bound.
+type UpstreamLimits struct {
+	// InFlight bounds the running exchanges of the upstream.
+	InFlight int `toml:"in_flight"`
+	// TargetInFlight bounds the running exchanges of each target.
+	TargetInFlight int `toml:"target_in_flight"`
+	// Queue is how many exchanges may wait for a place; beyond: 503 at once.
+	Queue int `toml:"queue"`
+	// QueueTimeout bounds the wait; beyond: 503.
+	QueueTimeout Duration `toml:"queue_timeout"`
+	// RetryAfter is the Retry-After of these 503s.
+	RetryAfter Duration `toml:"retry_after"`
+	// Adaptive is "off", or "gradient": the in-flight bound of each target
+	// follows its latency, between 1 and TargetInFlight (1,000 if that is 0).
+	Adaptive string `toml:"adaptive"`
+}
+
+// Breaker stops sending to an upstream that mostly fails.
+type Breaker struct {
+	// Failures is the share of exchanges that must fail within Window for the
+	// breaker to open: 0 to 1; 0 means off.
+	Failures float64 `toml:"failures"`
+	// Requests is how many exchanges there must have been in Window.
+	Requests int `toml:"requests"`
+	// Window is how far back is looked.
+	Window Duration `toml:"window"`
+	// Open is how long nothing is sent; it doubles if the upstream still fails
+	// afterwards, up to ten times of it.
+	Open Duration `toml:"open"`
+	// HalfOpen is how many exchanges are let through after that, and must all
+	// succeed for the breaker to close.
+	HalfOpen int `toml:"half_open"`
+}
+
+// setBalanceDefaults sets the keys of this file as they are if the user says nothing.
+func (u *Upstream) setBalanceDefaults() {
+	u.Balance = "round_robin"
+	u.Hash = HashBalance{By: "client_address", BoundedLoad: 0}
+	u.Sticky = Sticky{Path: "/", Secure: "auto", HTTPOnly: true, SameSite: "lax"}
+	u.Retry = Retry{
+		Attempts:    2,
+		On:          []string{"connect", "reset", "timeout"},
+		Backoff:     Duration(25 * time.Millisecond),
+		BackoffMax:  Duration(time.Second),
+		RetryAfter:  Duration(time.Second),
+		Body:        64 << 10,
+		Budget:      0.2,
+		BudgetFloor: 10,
+		HedgeMin:    Duration(5 * time.Millisecond),
+	}
+	u.Health = Health{
+		Probe:      "off",
+		Path:       "/",
+		Status:     []string{"200-399"},
+		Interval:   Duration(5 * time.Second),
+		Jitter:     0.1,
+		Timeout:    Duration(2 * time.Second),
+		Rise:       2,
+		Fall:       3,
+		PanicBelow: 0.5,
+		Passive: Passive{
+			Failures:        5,
+			Outlier:         0,
+			OutlierRequests: 100,
+			Interval:        Duration(10 * time.Second),
+			Eject:           Duration(10 * time.Second),
+			EjectMax:        Duration(5 * time.Minute),
+			MaxEjected:      0.5,
+			Redial:          Duration(time.Second),
+		},
+	}
+	u.Limits = UpstreamLimits{
+		QueueTimeout: Duration(time.Second),
+		RetryAfter:   Duration(time.Second),
+		Adaptive:     "off",
+	}
+	u.Breaker = Breaker{
+		Requests: 20,
+		Window:   Duration(10 * time.Second),
+		Open:     Duration(5 * time.Second),
+		HalfOpen: 3,
+	}
+}
