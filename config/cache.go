@@ -1,0 +1,217 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+)
+
+// Cache is about the tiers where entries live. Nothing is cached until a route
+// says so.
+type Cache struct {
+	// Size bounds the near tier (memory), overhead included.
+	Size Size `toml:"size"`
+	// MaxObject bounds the body of one entry; larger answers pass through.
+	MaxObject Size `toml:"max_object"`
+	// Policy says which entry leaves a full near tier: one of the names that
+	// cache.Policies lists.
+	Policy string `toml:"policy"`
+	// PurgeFrom are the client addresses whose PURGE requests are obeyed, on
+	// routes with a cache. Empty means PURGE is a method like any other.
+	PurgeFrom []Prefix `toml:"purge_from"`
+	// Persist keeps entries on disk over a restart.
+	Persist CachePersist `toml:"persist"`
+	// Far is a tier that many weirs share.
+	Far CacheFar `toml:"far"`
+}
+
+// CachePersist keeps entries on disk, so that they survive a restart.
+type CachePersist struct {
+	// Folder holds the segments; empty means off. One weir uses it at a time.
+	Folder string `toml:"folder"`
+	// Size bounds the segments together.
+	Size Size `toml:"size"`
+	// MaxObject bounds the body of one entry on disk; it may be larger than
+	// memory's.
+	MaxObject Size `toml:"max_object"`
+}
+
+// CacheFar is a tier that many weirs share: Redis or Valkey.
+type CacheFar struct {
+	// URL is "redis://host:port/db", "rediss://..." for TLS, several hosts
+	// separated by commas for a cluster; empty means off. A user and password
+	// may stand in it.
+	URL string `toml:"url"`
+	// Prefix starts every key.
+	Prefix string `toml:"prefix"`
+	// Timeout bounds one look-up; a slower tier counts as a miss.
+	Timeout Duration `toml:"timeout"`
+	// Queue bounds the writes that wait; more are dropped and counted.
+	Queue int `toml:"queue"`
+	// Compress is the size from which bodies are compressed; 0 means never.
+	Compress Size `toml:"compress"`
+	// Failures in a row open the circuit, and Cooldown is how long it stays open.
+	Failures int      `toml:"failures"`
+	Cooldown Duration `toml:"cooldown"`
+}
+
+// RouteCache is a route's cache policy. In the file it is a boolean or a
+// table; a table means true. The zero value is off.
+type RouteCache struct {
+	// Enabled is what "cache = true" or a table says.
+	Enabled bool `toml:"enabled"`
+
+	// Targeted are the response fields that replace Cache-Control and Expires
+	// if present and valid (RFC 9213), first match wins.
+	Targeted []string `toml:"targeted"`
+
+	// DefaultTTL is the lifetime of a response that says nothing about its
+	// freshness; 0 means it must say it.
+	DefaultTTL Duration `toml:"default_ttl"`
+	// ForcedTTL is the lifetime of every response of a status that may be
+	// stored, whatever the origin says; it never overrules no-store or
+	// private. 0 means off.
+	ForcedTTL Duration `toml:"forced_ttl"`
+	// NegativeTTL is the lifetime of a 404, 405, 410, 414 or 501 that says
+	// nothing about its freshness; 0 means as DefaultTTL.
+	NegativeTTL Duration `toml:"negative_ttl"`
+	// Heuristic is the share of the time since Last-Modified that such a
+	// response is taken for fresh, in percent (RFC 9111 section 4.2.2); 0
+	// means off. HeuristicMax bounds it.
+	Heuristic    int      `toml:"heuristic"`
+	HeuristicMax Duration `toml:"heuristic_max"`
+
+	// StaleWhileRevalidate and StaleIfError (RFC 5861) hold for responses that
+	// do not say so themselves.
+	StaleWhileRevalidate Duration `toml:"stale_while_revalidate"`
+	StaleIfError         Duration `toml:"stale_if_error"`
+	// StaleOnDisconnect is how long after its lifetime an entry may answer
+	// when no target could be reached or none answered (RFC 9111 section
+	// 4.2.4); 0 means never.
+	StaleOnDisconnect Duration `toml:"stale_on_disconnect"`
+
+	// RequestDirectives obeys the Cache-Control and Pragma fields of clients
+	// (RFC 9111 section 5.2.1). Clients can then make weir ask the origin.
+	RequestDirectives bool `toml:"request_directives"`
+	// SetCookie says when a response with Set-Cookie is stored: "never",
+	// "shared" (only if it says public, s-maxage or has a targeted field) or
+	// "always" (as RFC 9111 section 7.3 has it).
+	SetCookie string `toml:"set_cookie"`
+	// SortLanguages takes "en, de" and "de, en" for the same Accept-Language.
+	// Right only for origins that ignore the order.
+	SortLanguages bool `toml:"sort_languages"`
+	// SurrogateKeys are the response fields whose words name groups to purge.
+	SurrogateKeys []string `toml:"surrogate_keys"`
+
+	// Collapse lets one fetch answer all who wait for the same key.
+	Collapse bool `toml:"collapse"`
+	// Wait is how long an exchange waits for the head of somebody else's
+	// fetch before it asks the origin itself.
+	Wait Duration `toml:"wait"`
+	// Uncacheable is for how long requests for a key are not collapsed after
+	// an answer that may not be stored.
+	Uncacheable Duration `toml:"uncacheable"`
+
+	// Key is what makes two requests the same.
+	Key CacheKey `toml:"key"`
+	// Bypass names requests that neither use nor fill the cache.
+	Bypass CacheBypass `toml:"bypass"`
+}
+
+// CacheKey are the rules of a route's keys. The key always holds the scheme,
+// the host and the target as the client wrote it.
+type CacheKey struct {
+	// IgnoreQuery are query parameters that are not part of the key; "*" means
+	// all, "utm_*" all with that start.
+	IgnoreQuery []string `toml:"ignore_query"`
+	// KeepQuery are the only query parameters that are; empty means all.
+	KeepQuery []string `toml:"keep_query"`
+	// SortQuery puts parameters in order.
+	SortQuery bool `toml:"sort_query"`
+	// IgnoreCase takes upper and lower case letters of the path for the same.
+	IgnoreCase bool `toml:"ignore_case"`
+	// Headers and Cookies of the request are added to the key.
+	Headers []string `toml:"headers"`
+	Cookies []string `toml:"cookies"`
+}
+
+// CacheBypass names requests that neither use nor fill the cache.
+type CacheBypass struct {
+	// Cookies, Headers and Query hold names; one that is there is enough. A
+	// name may end in "*".
+	Cookies []string `toml:"cookies"`
+	Headers []string `toml:"headers"`
+	Query   []string `toml:"query"`
+}
+
+// DefaultCache is the [cache] of a file that says nothing.
+func DefaultCache() Cache {
+	return Cache{
+		Size:      256 << 20,
+		MaxObject: 8 << 20,
+		Policy:    "tinylfu",
+		Persist:   CachePersist{Size: 1 << 30, MaxObject: 64 << 20},
+		Far: CacheFar{
+			Prefix: "weir:", Timeout: ms(20), Queue: 4096,
+			Compress: 1 << 10, Failures: 5, Cooldown: ms(5000),
+		},
+	}
+}
+
+// DefaultRouteCache is what "cache = true" means.
+func DefaultRouteCache() RouteCache {
+	return RouteCache{
+		Enabled:           true,
+		Targeted:          []string{"Weir-Cache-Control", "CDN-Cache-Control"},
+		Heuristic:         10,
+		HeuristicMax:      ms(24 * 3600 * 1000),
+		StaleOnDisconnect: ms(60 * 1000),
+		RequestDirectives: true,
+		SetCookie:         "shared",
+		SurrogateKeys:     []string{"Surrogate-Key", "Cache-Tag"},
+		Collapse:          true,
+		Wait:              ms(10 * 1000),
+		Uncacheable:       ms(10 * 1000),
+	}
+}
+
+// ms is a Duration of n milliseconds.
+func ms(n int64) Duration { return Duration(n * 1e6) }
+
+// UnmarshalTOML takes a boolean or a table. Keys that a table does not name
+// have the values of DefaultRouteCache; unknown ones are errors.
+func (r *RouteCache) UnmarshalTOML(v any) error {
+	switch v := v.(type) {
+	case bool:
+		*r = RouteCache{}
+		if v {
+			*r = DefaultRouteCache()
+		}
+		return nil
+	case map[string]any:
+		text, err := toml.Marshal(v)
+		if err != nil {
+			return fmt.Errorf("cannot read table \"cache\": %w", err)
+		}
+		d := DefaultRouteCache()
+		// The plain type has no UnmarshalTOML, so this does not recurse.
+		type plain RouteCache
+		meta, err := toml.Decode(string(text), (*plain)(&d))
+		if err != nil {
+			return fmt.Errorf("cannot read table \"cache\": %w", err)
+		}
+		if unknown := meta.Undecoded(); len(unknown) > 0 {
+			names := make([]string, len(unknown))
+			for i, k := range unknown {
+				names[i] = "cache." + k.String()
+			}
+			slices.Sort(names)
+			return fmt.Errorf("unknown keys %s", strings.Join(names, ", "))
+		}
+		*r = d
+		return nil
+	}
+	return fmt.Errorf("cannot read %v as \"cache\": expected true, false or a table", v)
+}
