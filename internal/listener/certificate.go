@@ -1,0 +1,182 @@
+package listener
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"weir/config"
+)
+
+// certificates are those of one listener, with the files they come from.
+type certificates struct {
+	pairs []*pair // touched by load and refresh only, which take turns
+	table atomic.Pointer[certificateTable]
+}
+
+// pair is a certificate and its key.
+type pair struct {
+	files     config.Certificate
+	cert, key os.FileInfo // as of the last reading; nil if it was not there
+	content   *tls.Certificate
+}
+
+// certificateTable is what a handshake looks into. It is never changed.
+type certificateTable struct {
+	first  *tls.Certificate
+	byName map[string][]*tls.Certificate // "www.example.org", "*.example.org"
+}
+
+// loadCertificates reads all files; each one that cannot be read is in the error.
+func loadCertificates(files []config.Certificate) (*certificates, error) {
+	c := &certificates{}
+	var errs []error
+	for _, f := range files {
+		p := &pair{files: f}
+		p.cert, p.key = p.stat()
+		errs = append(errs, p.read())
+		c.pairs = append(c.pairs, p)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	c.index()
+	return c, nil
+}
+
+// refresh reads the files that have changed since they were last read, good or
+// bad, and says whether there were any. A pair that cannot be read keeps its
+// old content.
+func (c *certificates) refresh() (changed bool, err error) {
+	var errs []error
+	for _, p := range c.pairs {
+		cert, key := p.stat()
+		if sameFile(cert, p.cert) && sameFile(key, p.key) {
+			continue
+		}
+		changed = true
+		p.cert, p.key = cert, key
+		errs = append(errs, p.read())
+	}
+	if changed {
+		c.index()
+	}
+	return changed, errors.Join(errs...)
+}
+
+// stat looks at the files. It comes before reading them, so that a change in
+// between is seen the next time.
+func (p *pair) stat() (cert, key os.FileInfo) {
+	if info, err := os.Stat(p.files.Cert); err == nil {
+		cert = info
+	}
+	if info, err := os.Stat(p.files.Key); err == nil {
+		key = info
+	}
+	return cert, key
+}
+
+// sameFile says whether a file is the one it was, unchanged. Size and inode are
+// compared too because files that are written twice within a tick of the
+// kernel's clock, or moved into place with an old time, may have the same time.
+func sameFile(a, b os.FileInfo) bool {
+	if a == nil || b == nil {
+		return a == nil && b == nil
+	}
+	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
+}
+
+// read takes the content from the files; on an error the old one stays.
+func (p *pair) read() error {
+	content, err := tls.LoadX509KeyPair(p.files.Cert, p.files.Key)
+	if err != nil {
+		return fmt.Errorf("cannot load certificate %q with key %q: %w", p.files.Cert, p.files.Key, err)
+	}
+	p.content = &content
+	return nil
+}
+
+// index builds the table anew.
+func (c *certificates) index() {
+	t := &certificateTable{first: c.pairs[0].content, byName: make(map[string][]*tls.Certificate)}
+	for _, p := range c.pairs {
+		names := p.content.Leaf.DNSNames
+		if len(names) == 0 {
+			names = []string{p.content.Leaf.Subject.CommonName}
+		}
+		for _, name := range names {
+			name = strings.ToLower(name)
+			t.byName[name] = append(t.byName[name], p.content)
+		}
+	}
+	c.table.Store(t)
+}
+
+// choose finds the certificate for the name that the client asks for (SNI,
+// RFC 6066 section 3): one with exactly that name, else one with the wildcard
+// for it, else the first. Of several (say RSA and ECDSA) the first that the
+// client can use is taken.
+func (c *certificates) choose(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	t := c.table.Load()
+	name := strings.ToLower(strings.TrimSuffix(hello.ServerName, "."))
+	if found := usable(hello, t.byName[name]); found != nil {
+		return found, nil
+	}
+	if dot := strings.IndexByte(name, '.'); dot > 0 {
+		if found := usable(hello, t.byName["*"+name[dot:]]); found != nil {
+			return found, nil
+		}
+	}
+	return t.first, nil
+}
+
+// usable returns the first of list that the client supports, the first if it
+// supports none, or nil if the list is empty.
+func usable(hello *tls.ClientHelloInfo, list []*tls.Certificate) *tls.Certificate {
+	for _, c := range list {
+		if len(list) == 1 || hello.SupportsCertificate(c) == nil {
+			return c
+		}
+	}
+	if len(list) > 0 {
+		return list[0]
+	}
+	return nil
+}
+
+// watchCertificates looks for changed files until Close.
+func (l *Listener) watchCertificates() {
+	interval := l.options.CertificateInterval
+	if interval == 0 {
+		interval = DefaultCertificateInterval
+	}
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			l.RefreshCertificates()
+		case <-l.done:
+			return
+		}
+	}
+}
+
+// RefreshCertificates reads the certificate files that have changed, at once
+// instead of at the next look, and reports to OnCertificates if there were any.
+// Connections that are open keep the certificate they began with.
+func (l *Listener) RefreshCertificates() {
+	l.updating.Lock()
+	defer l.updating.Unlock()
+	c := l.settings.Load().certificates
+	if c == nil {
+		return
+	}
+	if changed, err := c.refresh(); changed && l.options.OnCertificates != nil {
+		l.options.OnCertificates(err)
+	}
+}

@@ -1,0 +1,153 @@
+package listener
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+	"time"
+
+	"weir/config"
+)
+
+// Conn is one client's connection, ready for its first request. Nothing has
+// been read from it beyond the PROXY header and the TLS handshake. It belongs
+// to the handler's goroutine; only Close may be called from others.
+type Conn struct {
+	listener *Listener
+	raw      net.Conn
+	conn     net.Conn // raw, or the *tls.Conn over it
+	state    *tls.ConnectionState
+
+	peer, remote, local netip.AddrPort
+	remoteText          string
+	client              netip.Addr // what admitClient counted; not valid if nothing
+}
+
+// newConn takes over an accepted connection.
+func newConn(l *Listener, raw net.Conn) *Conn {
+	peer := addrPort(raw.RemoteAddr())
+	return &Conn{listener: l, raw: raw, conn: raw, peer: peer, remote: peer, local: addrPort(raw.LocalAddr())}
+}
+
+// addrPort returns a TCP address, IPv4 as such, or the zero AddrPort for any
+// other kind.
+func addrPort(a net.Addr) netip.AddrPort {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	ap := tcp.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
+
+// Listener returns the listener that accepted c; its Config is that of the last
+// update, also for connections that are older.
+func (c *Conn) Listener() *Listener { return c.listener }
+
+// Config returns the configuration of c's listener as it is now.
+func (c *Conn) Config() *config.Listener { return c.listener.Config() }
+
+// NetConn returns what to read from and write to: a *net.TCPConn or
+// *net.UnixConn without any wrapping (writev and splice work), or a *tls.Conn
+// with its handshake done. No deadline is set.
+func (c *Conn) NetConn() net.Conn { return c.conn }
+
+// Raw returns the *net.TCPConn or *net.UnixConn under TLS; without TLS it is
+// NetConn.
+func (c *Conn) Raw() net.Conn { return c.raw }
+
+// RemoteAddr returns the client's address: the one in the PROXY header if there
+// was one. It is not valid (IsValid) for the client of a unix socket. An IPv4
+// address is never in its IPv6-mapped form.
+func (c *Conn) RemoteAddr() netip.AddrPort { return c.remote }
+
+// RemoteText returns RemoteAddr without its port, as text, or "unix" if it is
+// not valid. It does not allocate.
+func (c *Conn) RemoteText() string { return c.remoteText }
+
+// Peer returns the other end of the connection, which is a proxy's if there was
+// a PROXY header. It is not valid for a unix socket.
+func (c *Conn) Peer() netip.AddrPort { return c.peer }
+
+// LocalAddr returns the address that the client connected to: the one in the
+// PROXY header if there was one. It is not valid for a unix socket.
+func (c *Conn) LocalAddr() netip.AddrPort { return c.local }
+
+// TLS returns the state of the finished handshake (SNI in ServerName, ALPN in
+// NegotiatedProtocol), or nil without TLS. It is shared: do not change it.
+func (c *Conn) TLS() *tls.ConnectionState { return c.state }
+
+// Close closes the connection; with TLS it tries to tell the client first.
+// Calling it again does nothing but return an error.
+func (c *Conn) Close() error { return c.conn.Close() }
+
+// establish brings c to where a request may come: PROXY header, limit of the
+// client, TLS handshake. A reason other than "" says why it did not get there.
+func (c *Conn) establish(s *settings) (Reason, error) {
+	proxied := s.expectsProxyHeader(c)
+	bounded := (proxied || s.tls != nil) && s.config.Timeouts.Handshake > 0
+	if bounded {
+		c.raw.SetDeadline(time.Now().Add(s.config.Timeouts.Handshake.D()))
+	}
+	if proxied {
+		if err := c.readProxyHeader(); err != nil {
+			return failure(err, RefusedProxyHeader), err
+		}
+	}
+	if !c.listener.admitClient(c, s.config.Limits.ConnectionsPerAddress) {
+		return RefusedAddressLimit, nil
+	}
+	c.remoteText = "unix"
+	if c.remote.IsValid() {
+		c.remoteText = c.remote.Addr().String()
+	}
+	if s.tls != nil {
+		conn := tls.Server(c.raw, c.listener.tls)
+		if err := conn.Handshake(); err != nil {
+			if answerPlainHTTP(err) {
+				return RefusedPlainHTTP, nil
+			}
+			return failure(err, RefusedHandshake), err
+		}
+		state := conn.ConnectionState()
+		c.state, c.conn = &state, conn
+	}
+	if bounded {
+		c.raw.SetDeadline(time.Time{})
+	}
+	return "", nil
+}
+
+// failure tells an error of the wire from one of the content, which is other.
+func failure(err error, other Reason) Reason {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return RefusedTimeout
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
+		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return RefusedGone
+	}
+	return other
+}
+
+// answerPlainHTTP tells a client that sent an HTTP request instead of a TLS
+// handshake what is wrong, and says whether it was one.
+func answerPlainHTTP(err error) bool {
+	var record tls.RecordHeaderError
+	if !errors.As(err, &record) || record.Conn == nil {
+		return false
+	}
+	switch string(record.RecordHeader[:]) {
+	case "GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "DELET", "PATCH", "TRACE", "CONNE":
+	default:
+		return false
+	}
+	const text = "this port speaks https only\n"
+	io.WriteString(record.Conn, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 28\r\nConnection: close\r\n\r\n"+text)
+	Linger(record.Conn)
+	return true
+}

@@ -1,0 +1,354 @@
+package listener
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"weir/config"
+)
+
+// Accept errors such as a used-up descriptor table (EMFILE) pass when somebody
+// closes something: the loop waits this long, doubling, and retries. It also
+// retries when one of the listener's own connections ends.
+const (
+	minAcceptWait = 5 * time.Millisecond
+	maxAcceptWait = time.Second
+)
+
+// closeDrain is how long Close goes on accepting. Closing a socket resets the
+// connections that the kernel has accepted and weir has not; this takes them in.
+const closeDrain = 10 * time.Millisecond
+
+// Listener accepts the clients of one address. Its methods may be called from
+// any goroutine.
+type Listener struct {
+	address  config.Address
+	options  Options
+	sockets  []net.Listener
+	settings atomic.Pointer[settings]
+	// tls is the Config of every handshake. It stays the same across updates,
+	// because it owns the session ticket keys; the settings' own Config is
+	// chosen by its GetConfigForClient.
+	tls *tls.Config
+	// updating makes Update and the certificate watch take turns.
+	updating sync.Mutex
+
+	accepted     atomic.Uint64
+	paused       atomic.Uint64
+	acceptErrors atomic.Uint64
+
+	// freed has a token when a connection ended: a descriptor may be free.
+	freed chan struct{}
+	// done is closed by Close.
+	done chan struct{}
+	// background are the accept loops and the certificate watch.
+	background sync.WaitGroup
+
+	mu sync.Mutex
+	// changed is signalled, if waiting says anybody waits, when a connection
+	// ends, the settings change or the listener closes.
+	changed   *sync.Cond
+	waiting   int
+	closed    bool
+	aborted   bool
+	serving   bool
+	conns     map[*Conn]struct{}
+	perClient map[netip.Addr]int
+	refused   map[Reason]uint64
+}
+
+// settings are what Update replaces as a whole.
+type settings struct {
+	config       config.Listener
+	tls          *tls.Config // nil: no TLS
+	certificates *certificates
+}
+
+// Open starts to listen on cfg.Address and reads cfg's certificates; from then
+// on the kernel queues clients until Serve takes them. cfg must have passed the
+// checks of package config; it is copied.
+//
+// A socket file that nobody answers on is replaced; one that a running process
+// answers on, and any other file, is an error. An address that is in use is an
+// error that errors.Is finds as syscall.EADDRINUSE.
+func Open(cfg *config.Listener, options Options) (*Listener, error) {
+	l := &Listener{
+		address:   cfg.Address,
+		options:   options,
+		freed:     make(chan struct{}, 1),
+		done:      make(chan struct{}),
+		conns:     make(map[*Conn]struct{}),
+		perClient: make(map[netip.Addr]int),
+		refused:   make(map[Reason]uint64),
+	}
+	l.changed = sync.NewCond(&l.mu)
+	l.tls = &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			return l.settings.Load().tls, nil
+		},
+	}
+	s, err := l.newSettings(cfg)
+	if err != nil {
+		return nil, err
+	}
+	l.settings.Store(s)
+	if l.sockets, err = openSockets(cfg.Address, options.Inherited); err != nil {
+		return nil, fmt.Errorf("cannot listen on %q: %w", cfg.Address, err)
+	}
+	return l, nil
+}
+
+// newSettings reads what cfg names.
+func (l *Listener) newSettings(cfg *config.Listener) (*settings, error) {
+	s := &settings{config: *cfg}
+	if len(cfg.Certificates) == 0 {
+		return s, nil
+	}
+	certificates, err := loadCertificates(cfg.Certificates)
+	if err != nil {
+		return nil, err
+	}
+	s.certificates = certificates
+	s.tls = &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		NextProtos:     l.options.NextProtos,
+		GetCertificate: certificates.choose,
+	}
+	if len(s.tls.NextProtos) == 0 {
+		s.tls.NextProtos = []string{"http/1.1"}
+	}
+	if cfg.MinTLS == "1.3" {
+		s.tls.MinVersion = tls.VersionTLS13
+	}
+	return s, nil
+}
+
+// Update replaces everything but the socket: certificates (read now), limits,
+// timeouts, PROXY protocol, name. Open connections and running handshakes keep
+// what they began with, but for Config, which tells the new. On an error
+// nothing has changed. A cfg with another address than Address is an error:
+// that is another listener.
+func (l *Listener) Update(cfg *config.Listener) error {
+	if cfg.Address != l.address {
+		return fmt.Errorf("cannot move listener %q to address %q: open a new one", l.address, cfg.Address)
+	}
+	s, err := l.newSettings(cfg)
+	if err != nil {
+		return err
+	}
+	l.updating.Lock()
+	l.settings.Store(s)
+	l.updating.Unlock()
+	l.mu.Lock()
+	l.changed.Broadcast() // limits.connections may have grown
+	l.mu.Unlock()
+	return nil
+}
+
+// Address returns the address as configured. It is the listener's identity: a
+// reload keeps the listener of each address that is still there.
+func (l *Listener) Address() config.Address { return l.address }
+
+// Addrs returns where the listener really listens: the port that the kernel
+// chose for port 0, and one for each socket that systemd passed.
+func (l *Listener) Addrs() []net.Addr {
+	addrs := make([]net.Addr, len(l.sockets))
+	for i, s := range l.sockets {
+		addrs[i] = s.Addr()
+	}
+	return addrs
+}
+
+// Config returns the configuration in force. It is shared: do not change it.
+func (l *Listener) Config() *config.Listener { return &l.settings.Load().config }
+
+// Name returns the configured name, or the address if it has none.
+func (l *Listener) Name() string {
+	if c := l.Config(); c.Name != "" {
+		return c.Name
+	}
+	return string(l.address)
+}
+
+// Serve accepts clients until Close and then returns; connections may live
+// longer (see Wait). Each connection gets a goroutine of its own that reads the
+// PROXY header and does the TLS handshake if the settings ask for them, both
+// within timeouts.handshake, and then calls handle. The connection is handle's
+// until it returns; then it is closed. Serve may be called once, and not after Close.
+func (l *Listener) Serve(handle func(*Conn)) {
+	l.mu.Lock()
+	if l.serving {
+		panic("BUG: Serve was called twice")
+	}
+	if l.closed {
+		l.mu.Unlock()
+		return
+	}
+	l.serving = true
+	for _, socket := range l.sockets {
+		l.background.Go(func() { l.accept(socket, handle) })
+	}
+	if l.options.CertificateInterval >= 0 {
+		l.background.Go(l.watchCertificates)
+	}
+	l.mu.Unlock()
+	l.background.Wait()
+}
+
+// accept is the loop of one socket.
+func (l *Listener) accept(socket net.Listener, handle func(*Conn)) {
+	wait := time.Duration(0)
+	for {
+		raw, err := socket.Accept()
+		if err != nil {
+			if l.closing() || errors.Is(err, net.ErrClosed) {
+				return
+			}
+			wait = min(max(2*wait, minAcceptWait), maxAcceptWait)
+			l.acceptErrors.Add(1)
+			if l.options.OnAcceptError != nil {
+				l.options.OnAcceptError(err, wait)
+			}
+			l.awaitDescriptor(wait)
+			continue
+		}
+		wait = 0
+		l.accepted.Add(1)
+		c := newConn(l, raw)
+		l.admit(c)
+		go l.serve(c, handle)
+	}
+}
+
+// awaitDescriptor waits until a connection ended, the time is over, or Close.
+func (l *Listener) awaitDescriptor(wait time.Duration) {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-l.freed:
+	case <-l.done:
+	}
+}
+
+// closing says whether Close was called.
+func (l *Listener) closing() bool {
+	select {
+	case <-l.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// serve is the life of one connection.
+func (l *Listener) serve(c *Conn, handle func(*Conn)) {
+	defer l.release(c)
+	if reason, err := c.establish(l.settings.Load()); reason != "" {
+		l.refuse(c, reason, err)
+		return
+	}
+	handle(c)
+}
+
+// refuse counts and reports a connection that never reaches the handler.
+func (l *Listener) refuse(c *Conn, reason Reason, err error) {
+	l.mu.Lock()
+	if l.aborted && reason != RefusedAddressLimit {
+		reason = RefusedShutdown
+	}
+	l.refused[reason]++
+	l.mu.Unlock()
+	if l.options.OnRefuse != nil {
+		l.options.OnRefuse(reason, err, c.remote)
+	}
+}
+
+// Close stops accepting, frees the address (and removes the socket file that
+// Open made) and waits for the accept loops to end, but leaves connections
+// alone. Those that the kernel had accepted already are taken in first. Calling
+// it again does nothing.
+func (l *Listener) Close() error {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		l.background.Wait()
+		return nil
+	}
+	l.closed = true
+	serving := l.serving
+	close(l.done)
+	l.changed.Broadcast()
+	l.mu.Unlock()
+
+	if serving {
+		for _, s := range l.sockets {
+			s.(interface{ SetDeadline(time.Time) error }).SetDeadline(time.Now().Add(closeDrain))
+		}
+		l.background.Wait()
+	}
+	var errs []error
+	for _, s := range l.sockets {
+		errs = append(errs, s.Close())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("cannot close listener %q: %w", l.address, err)
+	}
+	return nil
+}
+
+// Wait returns nil as soon as no connection is open, or ctx's error. It does
+// not stop accepting; that is Close.
+func (l *Listener) Wait(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() {
+		l.mu.Lock()
+		l.changed.Broadcast()
+		l.mu.Unlock()
+	})
+	defer stop()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.conns) > 0 && ctx.Err() == nil {
+		l.awaitChange()
+	}
+	if len(l.conns) == 0 {
+		return nil
+	}
+	return ctx.Err()
+}
+
+// Abort cuts every open connection, at whatever it is. The handlers notice by
+// the errors of their reads and writes. Call it after Close.
+func (l *Listener) Abort() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.aborted = true
+	for c := range l.conns {
+		c.raw.Close()
+	}
+}
+
+// Stats returns the counts so far.
+func (l *Listener) Stats() Stats {
+	s := Stats{
+		Accepted:     l.accepted.Load(),
+		Paused:       l.paused.Load(),
+		AcceptErrors: l.acceptErrors.Load(),
+		Refused:      make(map[Reason]uint64),
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.Open = len(l.conns)
+	for _, r := range Reasons() {
+		s.Refused[r] = l.refused[r]
+	}
+	return s
+}

@@ -1,0 +1,86 @@
+package listener
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Options are what a listener needs besides its configuration. The zero
+// Options are usable. They stay the same for the life of a Listener; Update
+// does not change them. The callbacks may run on several goroutines at once
+// and must not block: they run on the accept loop or a connection's goroutine.
+type Options struct {
+	// NextProtos are offered by ALPN, best first (RFC 7301). Empty means
+	// "http/1.1" alone.
+	NextProtos []string
+	// Inherited are the sockets that "systemd:NAME" addresses choose from; nil
+	// means there are none.
+	Inherited *Inherited
+	// CertificateInterval is the time between two looks at the certificate
+	// files; 0 means DefaultCertificateInterval, less than 0 means never.
+	CertificateInterval time.Duration
+
+	// OnRefuse hears of each connection that was closed before it reached the
+	// handler: why, the error behind it (nil if the reason says it all), and
+	// the client (not valid for a unix socket's).
+	OnRefuse func(reason Reason, err error, client netip.AddrPort)
+	// OnAcceptError hears of each failed accept and how long the loop waits
+	// before the next.
+	OnAcceptError func(err error, wait time.Duration)
+	// OnCertificates hears of each reading of changed certificate files. A nil
+	// err means all of them are in use; otherwise those it names keep their
+	// old content.
+	OnCertificates func(err error)
+}
+
+// DefaultCertificateInterval is the time between two looks at the certificate
+// files if Options do not say otherwise.
+const DefaultCertificateInterval = 2 * time.Second
+
+// Reason names why a connection was closed before it reached the handler. The
+// names are those of metrics and logs.
+type Reason string
+
+// The reasons; Reasons lists them.
+const (
+	// RefusedAddressLimit is limits.connections_per_address.
+	RefusedAddressLimit Reason = "address_limit"
+	// RefusedProxyHeader is a missing or bad PROXY header from an address that
+	// must send one.
+	RefusedProxyHeader Reason = "proxy_header"
+	// RefusedHandshake is a failed TLS handshake.
+	RefusedHandshake Reason = "tls_handshake"
+	// RefusedPlainHTTP is an HTTP request without TLS on a TLS listener; the
+	// client was told so with a 400.
+	RefusedPlainHTTP Reason = "plain_http"
+	// RefusedTimeout is timeouts.handshake.
+	RefusedTimeout Reason = "handshake_timeout"
+	// RefusedGone is a client that closed before it had sent what was asked of
+	// it: port scanners and the health checks of TCP balancers.
+	RefusedGone Reason = "client_gone"
+	// RefusedShutdown is Abort while the handshake was under way.
+	RefusedShutdown Reason = "shutdown"
+)
+
+// Reasons returns all reasons, in a fixed order.
+func Reasons() []Reason {
+	return []Reason{
+		RefusedAddressLimit, RefusedProxyHeader, RefusedHandshake, RefusedPlainHTTP,
+		RefusedTimeout, RefusedGone, RefusedShutdown,
+	}
+}
+
+// Stats are the counts of one listener since Open.
+type Stats struct {
+	// Open is the number of connections now, those in a handshake included.
+	Open int
+	// Accepted is the number of connections taken from the sockets.
+	Accepted uint64
+	// Paused is how often accepting stopped because limits.connections was reached.
+	Paused uint64
+	// AcceptErrors is the number of failed accepts.
+	AcceptErrors uint64
+	// Refused is the number of connections closed before the handler, by
+	// reason. Every reason is in it. The map is the caller's.
+	Refused map[Reason]uint64
+}

@@ -1,0 +1,72 @@
+package listener
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"weir/config"
+)
+
+// keepAlive finds clients that vanished without a word (a cut cable, a lost NAT
+// entry) within some two minutes, at a cost of one probe a minute.
+func keepAlive() net.KeepAliveConfig {
+	return net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 15 * time.Second, Count: 4}
+}
+
+// openSockets returns the sockets of an address: one, or for "systemd:NAME" all
+// that were passed by that name.
+func openSockets(address config.Address, inherited *Inherited) ([]net.Listener, error) {
+	network, text := address.Split()
+	switch network {
+	case "systemd":
+		return inherited.listeners(text)
+	case "unix":
+		s, err := listenUnix(text)
+		if err != nil {
+			return nil, err
+		}
+		return []net.Listener{s}, nil
+	case "tcp":
+		lc := net.ListenConfig{KeepAliveConfig: keepAlive()}
+		s, err := lc.Listen(context.Background(), "tcp", text)
+		if err != nil {
+			return nil, err
+		}
+		return []net.Listener{s}, nil
+	}
+	return nil, errors.New(`it is empty, allowed are "host:port", ":port", "unix:/path" and "systemd:NAME"`)
+}
+
+// listenUnix listens on a socket file, in place of one that a process left
+// behind when it was killed.
+func listenUnix(path string) (net.Listener, error) {
+	s, err := net.Listen("unix", path)
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		return s, err
+	}
+	info, statErr := os.Lstat(path)
+	if statErr != nil {
+		return nil, err
+	}
+	if info.Mode().Type() != fs.ModeSocket {
+		return nil, fmt.Errorf("the file exists and is no socket: %w", err)
+	}
+	conn, dialErr := net.DialTimeout("unix", path, time.Second)
+	if dialErr == nil {
+		conn.Close()
+		return nil, fmt.Errorf("a running process answers on it: %w", err)
+	}
+	if !errors.Is(dialErr, syscall.ECONNREFUSED) {
+		return nil, fmt.Errorf("it cannot be said whether a process uses it (%v): %w", dialErr, err)
+	}
+	if err := os.Remove(path); err != nil {
+		return nil, fmt.Errorf("cannot remove stale socket file: %w", err)
+	}
+	return net.Listen("unix", path)
+}
