@@ -1,12 +1,6 @@
 package config
 
-import (
-	"fmt"
-	"slices"
-	"strings"
-
-	"github.com/BurntSushi/toml"
-)
+import "time"
 
 // Cache is about the tiers where entries live. Nothing is cached until a route
 // says so.
@@ -58,7 +52,7 @@ type CacheFar struct {
 }
 
 // RouteCache is a route's cache policy. In the file it is a boolean or a
-// table; a table means true. The zero value is off.
+// table; a table means true. The zero value is off, and so is a nil pointer.
 type RouteCache struct {
 	// Enabled is what "cache = true" or a table says.
 	Enabled bool `toml:"enabled"`
@@ -146,72 +140,45 @@ type CacheBypass struct {
 	Query   []string `toml:"query"`
 }
 
-// DefaultCache is the [cache] of a file that says nothing.
-func DefaultCache() Cache {
-	return Cache{
-		Size:      256 << 20,
-		MaxObject: 8 << 20,
-		Policy:    "tinylfu",
-		Persist:   CachePersist{Size: 1 << 30, MaxObject: 64 << 20},
-		Far: CacheFar{
-			Prefix: "weir:", Timeout: ms(20), Queue: 4096,
-			Compress: 1 << 10, Failures: 5, Cooldown: ms(5000),
-		},
+func (c *Cache) setDefaults() {
+	c.Size = 256 << 20
+	c.MaxObject = 8 << 20
+	c.Policy = "tinylfu"
+}
+
+func (c *CachePersist) setDefaults() {
+	c.Size = 1 << 30
+	c.MaxObject = 64 << 20
+}
+
+func (c *CacheFar) setDefaults() {
+	*c = CacheFar{
+		Prefix:   "weir:",
+		Timeout:  Duration(20 * time.Millisecond),
+		Queue:    4096,
+		Compress: 1 << 10,
+		Failures: 5,
+		Cooldown: Duration(5 * time.Second),
 	}
 }
 
-// DefaultRouteCache is what "cache = true" means.
-func DefaultRouteCache() RouteCache {
-	return RouteCache{
+// DefaultRouteCache returns what "cache = true" means. The caller owns it.
+func DefaultRouteCache() *RouteCache { return fresh[RouteCache]() }
+
+func (r *RouteCache) setDefaults() {
+	*r = RouteCache{
 		Enabled:           true,
 		Targeted:          []string{"Weir-Cache-Control", "CDN-Cache-Control"},
 		Heuristic:         10,
-		HeuristicMax:      ms(24 * 3600 * 1000),
-		StaleOnDisconnect: ms(60 * 1000),
+		HeuristicMax:      Duration(24 * time.Hour),
+		StaleOnDisconnect: Duration(time.Minute),
 		RequestDirectives: true,
 		SetCookie:         "shared",
 		SurrogateKeys:     []string{"Surrogate-Key", "Cache-Tag"},
 		Collapse:          true,
-		Wait:              ms(10 * 1000),
-		Uncacheable:       ms(10 * 1000),
+		Wait:              Duration(10 * time.Second),
+		Uncacheable:       Duration(10 * time.Second),
 	}
 }
 
-// ms is a Duration of n milliseconds.
-func ms(n int64) Duration { return Duration(n * 1e6) }
-
-// UnmarshalTOML takes a boolean or a table. Keys that a table does not name
-// have the values of DefaultRouteCache; unknown ones are errors.
-func (r *RouteCache) UnmarshalTOML(v any) error {
-	switch v := v.(type) {
-	case bool:
-		*r = RouteCache{}
-		if v {
-			*r = DefaultRouteCache()
-		}
-		return nil
-	case map[string]any:
-		text, err := toml.Marshal(v)
-		if err != nil {
-			return fmt.Errorf("cannot read table \"cache\": %w", err)
-		}
-		d := DefaultRouteCache()
-		// The plain type has no UnmarshalTOML, so this does not recurse.
-		type plain RouteCache
-		meta, err := toml.Decode(string(text), (*plain)(&d))
-		if err != nil {
-			return fmt.Errorf("cannot read table \"cache\": %w", err)
-		}
-		if unknown := meta.Undecoded(); len(unknown) > 0 {
-			names := make([]string, len(unknown))
-			for i, k := range unknown {
-				names[i] = "cache." + k.String()
-			}
-			slices.Sort(names)
-			return fmt.Errorf("unknown keys %s", strings.Join(names, ", "))
-		}
-		*r = d
-		return nil
-	}
-	return fmt.Errorf("cannot read %v as \"cache\": expected true, false or a table", v)
-}
+func (r *RouteCache) short() any { return &r.Enabled }

@@ -22,6 +22,8 @@ type Config struct {
 	AccessLog AccessLog `toml:"access_log"`
 	// Metrics has its own address.
 	Metrics Metrics `toml:"metrics"`
+	// Cache is about the tiers where stored responses live.
+	Cache Cache `toml:"cache"`
 	// Lifecycle is about reload and shutdown.
 	Lifecycle Lifecycle `toml:"lifecycle"`
 }
@@ -127,6 +129,10 @@ type Route struct {
 
 	// MaxBody bounds a request body; beyond: 413. 0 means no bound.
 	MaxBody Size `toml:"max_body"`
+
+	// Cache is the route's cache policy, true, false or a table; nil means no
+	// cache.
+	Cache *RouteCache `toml:"cache"`
 }
 
 // HeaderRules change header fields: removed first, then set, then added.
