@@ -2,6 +2,27 @@
 // defaults, and the checks that need nothing but the file itself. It imports
 // nothing of ours, starts nothing and opens nothing but the file it loads.
 // Every other package reads it; main and embedders fill it.
+//
+// # How to add a key
+//
+//  1. Add a field with a toml tag and a doc comment to its struct; the comment
+//     says units, ranges and what 0 or "" means, and becomes the key's
+//     description in the JSON schema and in docs/configuration.md. Text types
+//     (Duration, Size, Address, Prefix, Strings, Template) are in values.go. A
+//     new struct may stand in a file of its own; list that file at the
+//     go:embed line of schema.go.
+//  2. If its default is not zero, set it in the setDefaults method of the struct
+//     (default.go, or beside the struct). New elements of lists and maps, and
+//     tables behind a pointer, get their defaults before the file is applied.
+//  3. What its type does not say already, such as ranges and references, is
+//     checked in the validate method of the struct. Negative numbers are
+//     refused without that. Names of things that another package implements
+//     are checked there and reported with Config.Problem.
+//  4. Show it with its default and one line of why in config.toml, and run
+//     go test ./config -update, which writes the table in docs/configuration.md.
+//
+// A type that may be written as one string or boolean in place of its table
+// (targets = ["http://..."], cache = true) has a method short, see decode.go.
 package config
 
 // Config is one configuration. A nil or zero Config is not usable: start from
@@ -26,6 +47,8 @@ type Config struct {
 	Cache Cache `toml:"cache"`
 	// Lifecycle is about reload and shutdown.
 	Lifecycle Lifecycle `toml:"lifecycle"`
+
+	source *source // nil if built in Go
 }
 
 // Listener is an address plus protocols that accepts clients.
@@ -51,8 +74,10 @@ type Listener struct {
 
 // Certificate is a certificate chain and its key, both PEM files.
 type Certificate struct {
+	// Cert is the file of the chain, the listener's own certificate first.
 	Cert string `toml:"cert"`
-	Key  string `toml:"key"`
+	// Key is the file of the private key.
+	Key string `toml:"key"`
 }
 
 // ListenerLimits bound the use of one listener.
@@ -66,7 +91,7 @@ type ListenerLimits struct {
 	ConnectionsPerAddress int `toml:"connections_per_address"`
 }
 
-// ListenerTimeouts bound the time of clients.
+// ListenerTimeouts bound the time of clients. All but Tunnel are more than 0.
 type ListenerTimeouts struct {
 	// Handshake bounds PROXY header plus TLS handshake.
 	Handshake Duration `toml:"handshake"`
@@ -81,7 +106,8 @@ type ListenerTimeouts struct {
 	// of its request body, and take of its response, while weir waits for it.
 	// 0 means Grace alone bounds each wait.
 	MinRate Size `toml:"min_rate"`
-	// Tunnel bounds how long an upgraded connection may be silent in both directions.
+	// Tunnel bounds how long an upgraded connection may be silent in both
+	// directions; 0 means no bound.
 	Tunnel Duration `toml:"tunnel"`
 }
 
@@ -138,9 +164,12 @@ type Route struct {
 // HeaderRules change header fields: removed first, then set, then added.
 // Values may use the variables of internal/header.
 type HeaderRules struct {
-	Set    map[string]Template `toml:"set"`
-	Add    map[string]Template `toml:"add"`
-	Remove []string            `toml:"remove"`
+	// Set replaces all fields of a name by one.
+	Set map[string]Template `toml:"set"`
+	// Add adds a field to those of its name.
+	Add map[string]Template `toml:"add"`
+	// Remove lists the names of fields to remove.
+	Remove []string `toml:"remove"`
 }
 
 // Redirect is an answer with a Location.
@@ -153,8 +182,11 @@ type Redirect struct {
 
 // Respond is a fixed response.
 type Respond struct {
-	Status  int               `toml:"status"`
-	Body    string            `toml:"body"`
+	// Status is 200 to 599.
+	Status int `toml:"status"`
+	// Body is the content; empty means none.
+	Body string `toml:"body"`
+	// Headers are the fields: name to value.
 	Headers map[string]string `toml:"headers"`
 }
 
@@ -191,7 +223,7 @@ type Upstream struct {
 type Target struct {
 	// URL is "http://host:port", "https://host:port", "unix:/path" or "demo:NAME".
 	URL string `toml:"url"`
-	// Weight is the target's share relative to the others; at least 1.
+	// Weight is the target's share relative to the others: 1 to 1,000,000.
 	Weight int `toml:"weight"`
 	// Priority is the target's group: those of a higher number are spare, used
 	// only if every target of the lower numbers is out. 0 to 15.
@@ -218,7 +250,8 @@ type UpstreamTimeouts struct {
 type Connections struct {
 	// Max bounds the connections to one target; 0 means no bound.
 	Max int `toml:"max"`
-	// Wait is how long an exchange may wait for a free connection at Max.
+	// Wait is how long an exchange may wait for a free connection at Max; 0
+	// means not at all.
 	Wait Duration `toml:"wait"`
 	// Idle is how long an unused connection is kept; keep it below the
 	// target's own keep-alive time.
@@ -231,9 +264,11 @@ type Connections struct {
 type UpstreamTLS struct {
 	// CA is a PEM file of the authorities to trust; empty means the system's.
 	CA string `toml:"ca"`
-	// Cert and Key are the client certificate; empty means none.
+	// Cert is the file of the client certificate that is shown to targets;
+	// empty means none.
 	Cert string `toml:"cert"`
-	Key  string `toml:"key"`
+	// Key is the file of Cert's private key.
+	Key string `toml:"key"`
 	// ServerName is sent as SNI and verified; empty means the target's host.
 	ServerName string `toml:"server_name"`
 	// InsecureSkipVerify accepts any certificate. For tests only.

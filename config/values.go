@@ -43,6 +43,14 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// check reports a span that UnmarshalText would refuse.
+func (d Duration) check() error {
+	if d < 0 {
+		return errors.New(wantDuration)
+	}
+	return nil
+}
+
 // Size is a number of bytes written as "0", "512", "64KiB", "1MiB" or "10MB".
 // It is never negative; what 0 means is said at each key.
 type Size int64
@@ -85,6 +93,14 @@ func (s *Size) UnmarshalText(text []byte) error {
 		return errors.New(wantSize)
 	}
 	*s = Size(int64(n) * factor)
+	return nil
+}
+
+// check reports a size that UnmarshalText would refuse.
+func (s Size) check() error {
+	if s < 0 {
+		return errors.New(wantSize)
+	}
 	return nil
 }
 
@@ -185,6 +201,14 @@ func (p *Prefix) UnmarshalText(text []byte) error {
 		return err
 	}
 	*p = v
+	return nil
+}
+
+// check reports a prefix that was not made by ParsePrefix.
+func (p Prefix) check() error {
+	if !p.IsValid() {
+		return errors.New(wantPrefix)
+	}
 	return nil
 }
 

@@ -1,0 +1,325 @@
+package config
+
+import (
+	"encoding"
+	"fmt"
+	"os"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// field is a key that a struct has: one with a toml tag.
+type field struct {
+	name  string
+	index int
+}
+
+// fields returns the keys of a struct type in the order of its source.
+func fields(t reflect.Type) []field {
+	var list []field
+	for i := range t.NumField() {
+		if name, _, _ := strings.Cut(t.Field(i).Tag.Get("toml"), ","); name != "" && name != "-" {
+			list = append(list, field{name, i})
+		}
+	}
+	return list
+}
+
+// shorthand is implemented by types that may be written as one string, number
+// or boolean in place of their table or list.
+type shorthand interface {
+	// short returns a pointer to the string, number or boolean inside the value
+	// that the short form sets.
+	short() any
+}
+
+// textual is implemented by the text types.
+type textual interface {
+	encoding.TextUnmarshaler
+	// want says what texts are allowed; so does the error of UnmarshalText.
+	want() string
+}
+
+func (*Duration) want() string { return wantDuration }
+func (*Size) want() string     { return wantSize }
+func (*Address) want() string  { return wantAddress }
+func (*Prefix) want() string   { return wantPrefix }
+func (*Template) want() string { return "a string" }
+
+func (s *Strings) short() any {
+	*s = make(Strings, 1)
+	return &(*s)[0]
+}
+
+func (t *Target) short() any { return &t.URL }
+
+// decoder sets Go values to what a file says and collects what is wrong.
+type decoder struct {
+	source   *source
+	problems Errors
+}
+
+func (d *decoder) report(path, found, want, hint string) {
+	d.problems = append(d.problems, Problem{
+		File: d.source.file, Line: d.source.line(path), Key: path, Found: found, Want: want, Hint: hint,
+	})
+}
+
+// decode sets dst, which has its defaults, to src, which is what the TOML
+// library makes of any value.
+func (d *decoder) decode(path string, dst reflect.Value, src any) {
+	switch to := dst.Addr().Interface().(type) {
+	case textual:
+		d.text(path, to, src)
+		return
+	case shorthand:
+		if !structured(src) {
+			d.decode(path, reflect.ValueOf(to.short()).Elem(), src)
+			return
+		}
+	}
+	switch dst.Kind() {
+	case reflect.Struct:
+		d.table(path, dst, src)
+	case reflect.Map:
+		d.dictionary(path, dst, src)
+	case reflect.Slice:
+		d.list(path, dst, src)
+	case reflect.Pointer:
+		dst.Set(reflect.New(dst.Type().Elem()))
+		initialise(dst.Elem())
+		d.decode(path, dst.Elem(), src)
+	default:
+		d.scalar(path, dst, src)
+	}
+}
+
+// initialise gives a new element its defaults.
+func initialise(v reflect.Value) {
+	if v.Kind() == reflect.Struct {
+		setDefaults(v)
+	}
+}
+
+// structured says whether a decoded value is a table or a list.
+func structured(src any) bool {
+	switch src.(type) {
+	case map[string]any, []map[string]any, []any:
+		return true
+	}
+	return false
+}
+
+func (d *decoder) table(path string, dst reflect.Value, src any) {
+	table, ok := src.(map[string]any)
+	if !ok {
+		d.report(path, describe(src), wantOf(dst.Type()), "")
+		return
+	}
+	known := fields(dst.Type())
+	for _, f := range known {
+		if value, ok := table[f.name]; ok {
+			d.decode(child(path, f.name), dst.Field(f.index), value)
+		}
+	}
+	var names []string
+	for _, f := range known {
+		names = append(names, f.name)
+	}
+	for _, name := range sortedKeys(table) {
+		if !slices.Contains(names, name) {
+			d.report(child(path, name), "an unknown key", "one of "+strings.Join(names, ", "), Nearest(name, names))
+		}
+	}
+}
+
+func (d *decoder) dictionary(path string, dst reflect.Value, src any) {
+	table, ok := src.(map[string]any)
+	if !ok {
+		d.report(path, describe(src), wantOf(dst.Type()), "")
+		return
+	}
+	dst.Set(reflect.MakeMapWithSize(dst.Type(), len(table)))
+	for _, name := range sortedKeys(table) {
+		value := reflect.New(dst.Type().Elem()).Elem()
+		initialise(value)
+		d.decode(child(path, name), value, table[name])
+		dst.SetMapIndex(reflect.ValueOf(name), value)
+	}
+}
+
+func (d *decoder) list(path string, dst reflect.Value, src any) {
+	var values []any
+	switch src := src.(type) {
+	case []any:
+		values = src
+	case []map[string]any:
+		for _, table := range src {
+			values = append(values, table)
+		}
+	default:
+		d.report(path, describe(src), wantOf(dst.Type()), "")
+		return
+	}
+	list := reflect.MakeSlice(dst.Type(), len(values), len(values))
+	for i, value := range values {
+		initialise(list.Index(i))
+		d.decode(element(path, i), list.Index(i), value)
+	}
+	dst.Set(list)
+}
+
+func (d *decoder) text(path string, dst textual, src any) {
+	written, ok := src.(string)
+	if !ok {
+		d.report(path, describe(src), dst.want(), "")
+		return
+	}
+	text, ok := d.expand(path, written)
+	if !ok {
+		return
+	}
+	if err := dst.UnmarshalText([]byte(text)); err != nil {
+		found := strconv.Quote(text)
+		if text != written {
+			found += " from " + strconv.Quote(written)
+		}
+		d.report(path, found, err.Error(), "")
+	}
+}
+
+func (d *decoder) scalar(path string, dst reflect.Value, src any) {
+	switch src := src.(type) {
+	case string:
+		if dst.Kind() == reflect.String {
+			if text, ok := d.expand(path, src); ok {
+				dst.SetString(text)
+			}
+			return
+		}
+	case bool:
+		if dst.Kind() == reflect.Bool {
+			dst.SetBool(src)
+			return
+		}
+	case int64:
+		if dst.CanFloat() {
+			dst.SetFloat(float64(src))
+			return
+		}
+		if dst.CanInt() && !dst.OverflowInt(src) {
+			dst.SetInt(src)
+			return
+		}
+	case float64:
+		if dst.CanFloat() {
+			dst.SetFloat(src)
+			return
+		}
+	}
+	d.report(path, describe(src), wantOf(dst.Type()), "")
+}
+
+// expand replaces "${NAME}" by the environment's value of NAME and "$${" by
+// "${". It says whether it could.
+func (d *decoder) expand(path, s string) (string, bool) {
+	const start = "${"
+	var b strings.Builder
+	good := true
+	for {
+		i := strings.Index(s, start)
+		if i < 0 {
+			b.WriteString(s)
+			return b.String(), good
+		}
+		if i > 0 && s[i-1] == '$' {
+			b.WriteString(s[:i-1] + start)
+			s = s[i+len(start):]
+			continue
+		}
+		b.WriteString(s[:i])
+		name, rest, closed := strings.Cut(s[i+len(start):], "}")
+		if !closed || !validEnvironmentName(name) {
+			d.report(path, strconv.Quote(s[i:]), `"${NAME}" with letters, digits and underscores, or "$${" for a literal "${"`, "")
+			return "", false
+		}
+		value, ok := os.LookupEnv(name)
+		if !ok {
+			d.report(path, fmt.Sprintf("%q", start+name+"}"), "the name of an environment variable that is set", "")
+			good = false
+		}
+		b.WriteString(value)
+		s = rest
+	}
+}
+
+func validEnvironmentName(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; !isAlnum(c) && c != '_' {
+			return false
+		}
+	}
+	return s != "" && (s[0] < '0' || s[0] > '9')
+}
+
+// describe says what a file has, for the Found of a Problem.
+func describe(src any) string {
+	switch src := src.(type) {
+	case string:
+		return strconv.Quote(src)
+	case bool:
+		return "boolean " + strconv.FormatBool(src)
+	case int64:
+		return "integer " + strconv.FormatInt(src, 10)
+	case float64:
+		return "float " + strconv.FormatFloat(src, 'g', -1, 64)
+	case time.Time:
+		return "a date or time"
+	case map[string]any:
+		return "a table"
+	case []any, []map[string]any:
+		return "a list"
+	}
+	panic(fmt.Sprintf("BUG: the TOML library returned a %T", src))
+}
+
+// wantOf says what a file may have for a Go type, for the Want of a Problem.
+func wantOf(t reflect.Type) string {
+	want := ""
+	switch value := reflect.New(t).Interface().(type) {
+	case textual:
+		return value.want()
+	case shorthand:
+		want = wantOf(reflect.TypeOf(value.short()).Elem()) + " or "
+	}
+	switch t.Kind() {
+	case reflect.Struct, reflect.Map:
+		return want + "a table"
+	case reflect.Slice:
+		if e := t.Elem(); e.Kind() == reflect.Struct && len(fields(e)) > 0 {
+			return want + "a list of tables"
+		}
+		return want + "a list"
+	case reflect.Pointer:
+		return want + wantOf(t.Elem())
+	case reflect.Bool:
+		return want + "true or false"
+	case reflect.String:
+		return want + "a string"
+	case reflect.Float64:
+		return want + "a number"
+	}
+	return want + "a whole number"
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

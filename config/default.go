@@ -1,0 +1,112 @@
+package config
+
+import (
+	"reflect"
+	"time"
+)
+
+// Default returns a configuration with the default of every key. It needs at
+// least one listener and one route to be usable. The caller owns it.
+func Default() *Config { return fresh[Config]() }
+
+// DefaultListener returns a listener with the default of every key; it needs an address.
+func DefaultListener() Listener { return *fresh[Listener]() }
+
+// DefaultRoute returns a route with the default of every key; it needs one of
+// Upstream, Redirect and Respond.
+func DefaultRoute() Route { return *fresh[Route]() }
+
+// DefaultRedirect returns a redirect with the default of every key; it needs To.
+func DefaultRedirect() Redirect { return *fresh[Redirect]() }
+
+// DefaultRespond returns a fixed response with the default of every key.
+func DefaultRespond() Respond { return *fresh[Respond]() }
+
+// DefaultUpstream returns an upstream with the default of every key; it needs targets.
+func DefaultUpstream() Upstream { return *fresh[Upstream]() }
+
+// DefaultTarget returns a target with the default of every key but its URL.
+func DefaultTarget(url string) Target {
+	t := *fresh[Target]()
+	t.URL = url
+	return t
+}
+
+// defaulter is implemented by the types whose defaults differ from zero. It is
+// called once for a new value, before the tables inside it, and before the keys
+// of a file are applied.
+type defaulter interface{ setDefaults() }
+
+// fresh returns a new T with the default of every key.
+func fresh[T any]() *T {
+	v := new(T)
+	setDefaults(reflect.ValueOf(v).Elem())
+	return v
+}
+
+// setDefaults gives v, and the tables that v always has, their defaults.
+// Elements of lists and maps, and tables behind a pointer, get theirs when they
+// come into being.
+func setDefaults(v reflect.Value) {
+	if d, ok := v.Addr().Interface().(defaulter); ok {
+		d.setDefaults()
+	}
+	for _, f := range fields(v.Type()) {
+		if inner := v.Field(f.index); inner.Kind() == reflect.Struct {
+			setDefaults(inner)
+		}
+	}
+}
+
+func (l *Listener) setDefaults() { l.MinTLS = "1.2" }
+
+func (l *ListenerLimits) setDefaults() { l.HeaderBytes = 16 << 10 }
+
+func (t *ListenerTimeouts) setDefaults() {
+	*t = ListenerTimeouts{
+		Handshake: Duration(10 * time.Second),
+		Header:    Duration(10 * time.Second),
+		Idle:      Duration(75 * time.Second),
+		Grace:     Duration(20 * time.Second),
+		MinRate:   240,
+		Tunnel:    Duration(time.Hour),
+	}
+}
+
+func (r *Route) setDefaults() { r.HostHeader = "pass" }
+
+func (r *Redirect) setDefaults() { r.Status = 308 }
+
+func (r *Respond) setDefaults() { r.Status = 200 }
+
+func (u *Upstream) setDefaults() { u.setBalanceDefaults() }
+
+func (t *Target) setDefaults() { t.Weight = 1 }
+
+func (t *UpstreamTimeouts) setDefaults() {
+	*t = UpstreamTimeouts{
+		Connect:   Duration(2 * time.Second),
+		TLS:       Duration(5 * time.Second),
+		FirstByte: Duration(time.Minute),
+		Idle:      Duration(time.Minute),
+		Write:     Duration(30 * time.Second),
+	}
+}
+
+func (c *Connections) setDefaults() {
+	*c = Connections{
+		Wait:        Duration(time.Second),
+		Idle:        Duration(50 * time.Second),
+		HeaderBytes: 64 << 10,
+	}
+}
+
+func (f *Forwarding) setDefaults() {
+	*f = Forwarding{XForwarded: true, Via: "weir", RequestID: "X-Request-Id"}
+}
+
+func (l *Log) setDefaults() { *l = Log{Level: "info", Format: "text"} }
+
+func (a *AccessLog) setDefaults() { *a = AccessLog{Output: "stdout", Format: "json"} }
+
+func (l *Lifecycle) setDefaults() { l.Drain = Duration(30 * time.Second) }

@@ -1,0 +1,254 @@
+package config
+
+import (
+	"encoding/json"
+	"strings"
+	"unicode/utf8"
+)
+
+// source remembers where the keys of a file stand.
+type source struct {
+	file  string
+	lines map[string]int // by key path
+}
+
+// Position returns the file a Config was loaded from and the line of a key
+// path as Key writes it. A key that is not in the file has the line of the
+// nearest table or array around it; 0 means not known, "" that the Config was
+// built in Go.
+func (c *Config) Position(key string) (file string, line int) {
+	if c.source == nil {
+		return "", 0
+	}
+	return c.source.file, c.source.line(key)
+}
+
+func (s *source) line(key string) int {
+	for ; key != ""; key = parent(key) {
+		if n, ok := s.lines[key]; ok {
+			return n
+		}
+	}
+	return 0
+}
+
+// parent returns the path of the table or array that the key stands in.
+func parent(key string) string {
+	cut, quoted := 0, false
+	for i := 0; i < len(key); i++ {
+		switch c := key[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case !quoted && (c == '.' || c == '['):
+			cut = i
+		}
+	}
+	return key[:cut]
+}
+
+// scan finds the lines of all keys and array elements. The TOML library tells
+// positions of syntax errors only. data must be valid TOML; on anything else
+// the result is incomplete, but scan ends.
+func scan(data []byte) map[string]int {
+	s := scanner{data: data, line: 1, lines: map[string]int{}, tables: map[string]int{}}
+	table := ""
+	for s.skip(" \t\r\n"); s.pos < len(s.data); s.skip(" \t\r\n") {
+		if s.data[s.pos] == '[' {
+			table = s.header()
+		} else if !s.pair(table) {
+			break
+		}
+	}
+	return s.lines
+}
+
+type scanner struct {
+	data   []byte
+	pos    int
+	line   int
+	lines  map[string]int
+	tables map[string]int // number of elements of each array of tables
+}
+
+// skip skips bytes of the set, and comments.
+func (s *scanner) skip(set string) {
+	for s.pos < len(s.data) {
+		c := s.data[s.pos]
+		if c == '#' {
+			for s.pos < len(s.data) && s.data[s.pos] != '\n' {
+				s.pos++
+			}
+			continue
+		}
+		if strings.IndexByte(set, c) < 0 {
+			return
+		}
+		s.next()
+	}
+}
+
+func (s *scanner) next() {
+	if s.data[s.pos] == '\n' {
+		s.line++
+	}
+	s.pos++
+}
+
+// at says whether the text at the position starts with prefix.
+func (s *scanner) at(prefix string) bool {
+	return strings.HasPrefix(string(s.data[s.pos:min(len(s.data), s.pos+len(prefix))]), prefix)
+}
+
+// record notes the line of a path when it is seen first.
+func (s *scanner) record(path string) string {
+	if _, ok := s.lines[path]; !ok {
+		s.lines[path] = s.line
+	}
+	return path
+}
+
+// header reads "[a.b]" or "[[a.b]]" and returns the table's path. An array of
+// tables on the way stands for its last element.
+func (s *scanner) header() string {
+	array := s.at("[[")
+	s.pos++
+	if array {
+		s.pos++
+	}
+	path := ""
+	names := s.names()
+	for i, name := range names {
+		path = s.record(child(path, name))
+		if array && i == len(names)-1 {
+			s.tables[path]++
+		}
+		if n := s.tables[path]; n > 0 {
+			path = s.record(element(path, n-1))
+		}
+	}
+	for s.pos < len(s.data) && s.data[s.pos] == ']' {
+		s.pos++
+	}
+	return path
+}
+
+// pair reads "key = value" in a table and says whether it was one.
+func (s *scanner) pair(table string) bool {
+	path := table
+	for _, name := range s.names() {
+		path = s.record(child(path, name))
+	}
+	if path == table || !s.at("=") {
+		return false
+	}
+	s.pos++
+	s.skip(" \t")
+	s.value(path)
+	return true
+}
+
+// names reads a key: bare and quoted names joined by dots.
+func (s *scanner) names() []string {
+	var names []string
+	for {
+		s.skip(" \t")
+		start := s.pos
+		switch {
+		case s.at(`"`), s.at("'"):
+			names = append(names, s.text())
+		default:
+			for s.pos < len(s.data) && (bareKey(string(s.data[s.pos:s.pos+1])) || s.data[s.pos] >= utf8.RuneSelf) {
+				s.pos++
+			}
+			names = append(names, string(s.data[start:s.pos]))
+		}
+		if s.pos == start {
+			return names[:len(names)-1]
+		}
+		s.skip(" \t")
+		if !s.at(".") {
+			return names
+		}
+		s.pos++
+	}
+}
+
+// text reads a string of any of the four kinds and returns what it says, if it
+// is one of the kinds that keys may have.
+func (s *scanner) text() string {
+	quote := string(s.data[s.pos])
+	long := s.at(strings.Repeat(quote, 3))
+	end := quote
+	if long {
+		end = strings.Repeat(quote, 3)
+	}
+	s.pos += len(end)
+	start := s.pos
+	for s.pos < len(s.data) && !s.at(end) {
+		if quote == `"` && s.data[s.pos] == '\\' && s.pos+1 < len(s.data) {
+			s.pos++
+		}
+		s.next()
+	}
+	text := string(s.data[start:s.pos])
+	s.pos = min(len(s.data), s.pos+len(end))
+	for long && s.at(quote) { // up to two quotes may stand before the closing ones
+		s.pos++
+	}
+	if quote == `"` {
+		return unescape(text)
+	}
+	return text
+}
+
+// unescape resolves the escapes of a basic string.
+func unescape(s string) string {
+	if strings.IndexByte(s, '\\') < 0 {
+		return s
+	}
+	// TOML's short escapes and \uXXXX are JSON's but for \e, \x and \U, which
+	// nobody writes in a key: those keep the line of the table around them.
+	var text string
+	if json.Unmarshal([]byte(`"`+s+`"`), &text) != nil {
+		return s
+	}
+	return text
+}
+
+// value reads a value and records what stands in it.
+func (s *scanner) value(path string) {
+	const blank = " \t\r\n,"
+	switch {
+	case s.at(`"`), s.at("'"):
+		s.text()
+	case s.at("["):
+		s.pos++
+		s.skip(blank)
+		for i := 0; s.pos < len(s.data) && s.data[s.pos] != ']'; i++ {
+			s.value(s.record(element(path, i)))
+			s.skip(blank)
+		}
+		s.pos++
+	case s.at("{"):
+		s.pos++
+		s.skip(blank)
+		for s.pos < len(s.data) && s.data[s.pos] != '}' {
+			if !s.pair(path) {
+				s.pos = len(s.data)
+			}
+			s.skip(blank)
+		}
+		s.pos++
+	default: // a number, a boolean or a time
+		start := s.pos
+		for s.pos < len(s.data) && strings.IndexByte(",]}#\r\n", s.data[s.pos]) < 0 {
+			s.pos++
+		}
+		if s.pos == start { // not TOML
+			s.pos = len(s.data)
+		}
+	}
+	s.pos = min(s.pos, len(s.data))
+}

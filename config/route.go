@@ -1,0 +1,347 @@
+package config
+
+import (
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Label is the route's name in metrics and logs: Name, or "route-N" for the
+// route at index i, with N = i+1.
+func (r *Route) Label(i int) string {
+	if r.Name != "" {
+		return r.Name
+	}
+	return "route-" + strconv.Itoa(i+1)
+}
+
+// Captures returns the names that every path of the route captures, in the
+// order of the first path: those that the route's templates may use.
+func (r *Route) Captures() []string {
+	var common []string
+	for i, path := range r.Path {
+		names := captures(path)
+		if i == 0 {
+			common = names
+			continue
+		}
+		common = slices.DeleteFunc(common, func(name string) bool { return !slices.Contains(names, name) })
+	}
+	return common
+}
+
+// captures returns the names that a path captures: segments such as "{service}".
+func captures(path string) []string {
+	var names []string
+	for segment := range strings.SplitSeq(path, "/") {
+		if name, ok := captureName(segment); ok {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// captureName returns the name of a segment such as "{service}".
+func captureName(segment string) (name string, ok bool) {
+	if len(segment) < 3 || segment[0] != '{' || segment[len(segment)-1] != '}' {
+		return "", false
+	}
+	name = segment[1 : len(segment)-1]
+	return name, validCapture(name)
+}
+
+// validCapture says whether s is a name of letters, digits and underscores.
+func validCapture(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if !isAlnum(s[i]) && s[i] != '_' {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func (r *Route) validate(at place) {
+	for i, host := range r.Host {
+		if want := hostWant(host); want != "" {
+			at.key("host").index(i).wrong("", strconv.Quote(host), want)
+		}
+	}
+	for i, path := range r.Path {
+		if want := pathWant(path); want != "" {
+			at.key("path").index(i).wrong("", strconv.Quote(path), want)
+		}
+	}
+	for i, method := range r.Method {
+		at := at.key("method").index(i)
+		if !validToken(method) {
+			at.wrong("", strconv.Quote(method), `a method such as "GET"`)
+		} else if upper := strings.ToUpper(method); upper != method && slices.Contains(commonMethods[:], upper) {
+			at.unknown("", strconv.Quote(method), "a method as clients send it: upper and lower case differ", upper)
+		}
+	}
+	for _, name := range sortedKeys(r.Header) {
+		at.key("header").field(name, name)
+		at.key("header").text(name, r.Header[name])
+	}
+	for _, name := range sortedKeys(r.Query) {
+		if name == "" {
+			at.wrong("query", `""`, "the name of a parameter")
+		}
+	}
+	r.validateAction(at)
+
+	if p := r.AddPrefix; p != "" && (p[0] != '/' || strings.HasSuffix(p, "/") || pathWant(p) != "" || captures(p) != nil) {
+		at.wrong("add_prefix", strconv.Quote(p), `a path that starts with "/" and does not end with it, without captures`)
+	}
+	if rewrite := r.Rewrite.String(); rewrite != "" && (rewrite[0] != '/' && rewrite[0] != '{' || hasControl(rewrite) || strings.ContainsAny(rewrite, " #")) {
+		at.wrong("rewrite", strconv.Quote(rewrite), `a path that starts with "/" or a variable, without spaces and "#"`)
+	}
+	if r.StripPrefix && len(r.Path) == 0 {
+		at.wrong("strip_prefix", "true without a path", "a path that says what to strip")
+	}
+	if h := r.HostHeader; h != "pass" && h != "target" && !validAuthority(h) {
+		at.unknown("host_header", strconv.Quote(h), `"pass", "target" or a host with an optional port`, Nearest(h, []string{"pass", "target"}))
+	}
+}
+
+// commonMethods are those that somebody may have written in lower case.
+var commonMethods = [...]string{"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "QUERY", "TRACE"}
+
+// validateAction checks that a route does exactly one thing, and that the keys
+// that are about forwarding stand where something is forwarded.
+func (r *Route) validateAction(at place) {
+	var found []string
+	if !r.Upstream.IsZero() {
+		found = append(found, "upstream")
+	}
+	if r.Redirect != nil {
+		found = append(found, "redirect")
+	}
+	if r.Respond != nil {
+		found = append(found, "respond")
+	}
+	if len(found) != 1 {
+		list := "nothing"
+		if len(found) > 0 {
+			list = strings.Join(found, " and ")
+		}
+		at.wrong("", list, "exactly one of upstream, redirect and respond")
+		return
+	}
+	if found[0] == "upstream" {
+		r.validateUpstream(at)
+		return
+	}
+	for _, key := range []struct {
+		name string
+		set  bool
+	}{
+		{"strip_prefix", r.StripPrefix}, {"add_prefix", r.AddPrefix != ""}, {"rewrite", !r.Rewrite.IsZero()},
+		{"request_headers", !r.RequestHeaders.empty()},
+	} {
+		if key.set {
+			at.wrong(key.name, "it in a route with "+found[0], "it only in a route with upstream")
+		}
+	}
+}
+
+// validateUpstream checks that the upstream can exist.
+func (r *Route) validateUpstream(at place) {
+	known := sortedKeys(at.check.config.Upstreams)
+	text := strconv.Quote(r.Upstream.String())
+	names := r.Upstream.Names()
+	if names == nil {
+		// Braces may be doubled in the text; the name is what Append makes of it.
+		name := string(r.Upstream.Append(nil, nil))
+		if !slices.Contains(known, name) {
+			at.unknown("upstream", text, "the name of an upstream: "+OneOf(known), Nearest(name, known))
+		}
+		return
+	}
+	available, good := r.Captures(), true
+	for _, name := range names {
+		if !slices.Contains(available, name) {
+			at.unknown("upstream", strconv.Quote("{"+name+"}"), "a capture that every path of the route has: "+OneOf(available), Nearest(name, available))
+			good = false
+		}
+	}
+	if good && !slices.ContainsFunc(known, r.Upstream.pattern().MatchString) {
+		at.wrong("upstream", text, "a template that fits the name of an upstream: "+OneOf(known))
+	}
+}
+
+// pattern returns what matches every text that t can become if no variable is empty.
+func (t Template) pattern() *regexp.Regexp {
+	var b strings.Builder
+	for _, p := range t.parts {
+		if p.name == "" {
+			b.WriteString(regexp.QuoteMeta(string(p.literal)))
+		} else {
+			b.WriteString(`[^/]+`)
+		}
+	}
+	return regexp.MustCompile("^(?s:" + b.String() + ")$")
+}
+
+// hostWant says what is allowed in place of a route's host; empty if it is good.
+func hostWant(host string) string {
+	name := strings.TrimPrefix(host, "*.")
+	if strings.HasPrefix(name, "[") && strings.HasSuffix(name, "]") && validAuthority(name) {
+		return ""
+	}
+	if h, _, ok := strings.Cut(name, ":"); ok && validAuthority(name) {
+		return `a host without its port: "` + h + `"`
+	}
+	if !validHostName(name) || strings.HasSuffix(name, ".") {
+		return `a host such as "www.example.org" or "*.example.org" (international names in their "xn--" form)`
+	}
+	return ""
+}
+
+// pathWant says what is allowed in place of a route's path; empty if it is good.
+func pathWant(path string) string {
+	if path == "" || path[0] != '/' {
+		return `a path that starts with "/"`
+	}
+	var names []string
+	for segment := range strings.SplitSeq(path[1:], "/") {
+		if segment == "." || segment == ".." {
+			return `a path without "." and "..": requests with them are refused`
+		}
+		if !strings.ContainsAny(segment, "{}") {
+			continue
+		}
+		name, ok := captureName(segment)
+		if !ok {
+			return `captures that are a whole segment, such as "/{service}/", with letters, digits and underscores`
+		}
+		if slices.Contains(names, name) {
+			return "each capture once"
+		}
+		names = append(names, name)
+	}
+	if strings.ContainsAny(path, "?# \\") || hasControl(path) {
+		return `a path without "?", "#", "\", spaces and control characters`
+	}
+	for rest := path; ; {
+		i := strings.IndexByte(rest, '%')
+		if i < 0 {
+			return ""
+		}
+		rest = rest[i+1:]
+		if len(rest) < 2 || !isHex(rest[0]) || !isHex(rest[1]) {
+			return `two hexadecimal digits after each "%"`
+		}
+	}
+}
+
+func isHex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
+}
+
+func (r *Redirect) validate(at place) {
+	at.needs("to", r.To.String(), `a URL or path such as "https://{host}{path}"`)
+	at.text("to", r.To.String())
+	if !slices.Contains(redirectStatuses[:], r.Status) {
+		at.wrong("status", strconv.Itoa(r.Status), "301, 302, 303, 307 or 308")
+	}
+}
+
+var redirectStatuses = [...]int{301, 302, 303, 307, 308}
+
+func (r *Respond) validate(at place) {
+	at.between("status", r.Status, 200, 599)
+	if r.Body != "" && (r.Status == 204 || r.Status == 205 || r.Status == 304) {
+		at.wrong("body", "one for status "+strconv.Itoa(r.Status), "none, because such a response has no content")
+	}
+	seen := map[string]string{}
+	for _, name := range sortedKeys(r.Headers) {
+		at := at.key("headers")
+		at.settable(name, name, seen)
+		at.text(name, r.Headers[name])
+	}
+}
+
+func (h *HeaderRules) empty() bool { return len(h.Set)+len(h.Add)+len(h.Remove) == 0 }
+
+func (h *HeaderRules) validate(at place) {
+	set, add, remove := map[string]string{}, map[string]string{}, map[string]string{}
+	for _, name := range sortedKeys(h.Set) {
+		at.key("set").settable(name, name, set)
+		at.key("set").text(name, h.Set[name].String())
+	}
+	for _, name := range sortedKeys(h.Add) {
+		at.key("add").settable(name, name, add)
+		at.key("add").text(name, h.Add[name].String())
+	}
+	for i, name := range h.Remove {
+		at.key("remove").index(i).settable("", name, remove)
+	}
+}
+
+// settable reports a field name that no rule may touch, and one that stood
+// there already in upper or lower case.
+func (p place) settable(key, name string, seen map[string]string) {
+	if !p.field(key, name) {
+		return
+	}
+	lower := strings.ToLower(name)
+	if slices.Contains(framingFields[:], lower) {
+		p.wrong(key, strconv.Quote(name), "another field: this one belongs to the connection or to the framing of messages, which are weir's")
+		return
+	}
+	if lower == "host" {
+		p.wrong(key, strconv.Quote(name), "another field: for this one there is host_header")
+		return
+	}
+	if first, ok := seen[lower]; ok {
+		p.wrong(key, strconv.Quote(name), "each field once, and here is "+strconv.Quote(first))
+		return
+	}
+	seen[lower] = name
+}
+
+// framingFields say how a message is framed or how a connection is used (RFC
+// 9110 section 7.6.1, RFC 9112 section 6). A rule for one of them could make
+// two servers see different messages.
+var framingFields = [...]string{
+	"connection", "content-length", "expect", "http2-settings", "keep-alive", "proxy-connection",
+	"te", "trailer", "transfer-encoding", "upgrade",
+}
+
+// field reports a name that is no field name (RFC 9110 section 5.1) and says
+// whether it was one.
+func (p place) field(key, name string) bool {
+	if validToken(name) {
+		return true
+	}
+	found := strconv.Quote(name)
+	if key == name {
+		key = "" // the name itself is the key: point to the table
+	}
+	p.wrong(key, found, `a field name such as "X-Service"`)
+	return false
+}
+
+// text reports a value with bytes that no field may have.
+func (p place) text(key, value string) {
+	if hasControl(value) {
+		p.wrong(key, strconv.Quote(value), "a value without control characters")
+	}
+}
+
+// hasControl says whether s has a control character other than a tab.
+func hasControl(s string) bool {
+	return strings.ContainsFunc(s, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f })
+}
+
+// validToken says whether s is a token (RFC 9110 section 5.6.2).
+func validToken(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; !isAlnum(c) && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+			return false
+		}
+	}
+	return s != ""
+}

@@ -1,0 +1,379 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Validate checks what can be checked without the rest of weir: required keys,
+// ranges, syntax, references, files that exist. It does not know the names of
+// balancing algorithms or of template variables, which the packages that
+// implement them check. Load and Parse call it; who builds a Config in Go calls
+// it before use. The error is Errors with everything at once.
+func (c *Config) Validate() error { return c.problems().Err() }
+
+func (c *Config) problems() Errors {
+	check := &check{config: c}
+	place{check, ""}.walk(reflect.ValueOf(c).Elem())
+	return check.problems
+}
+
+// Problem returns a problem at a key, with its place in the file, for checks
+// that other packages make. message reads `found "x": want ...`.
+func (c *Config) Problem(key, message string) Problem {
+	file, line := c.Position(key)
+	return Problem{File: file, Line: line, Key: key, Message: message}
+}
+
+// check is one run of Validate.
+type check struct {
+	config   *Config
+	problems Errors
+}
+
+// place is the key path of a value that is being checked. Its methods report
+// problems of the keys below it; the empty name stands for the value itself.
+type place struct {
+	check *check
+	path  string
+}
+
+// validator is implemented by tables that have more to check than their types
+// say. It is called once for each value, before those inside it.
+type validator interface{ validate(at place) }
+
+func (p place) key(name string) place { return place{p.check, child(p.path, name)} }
+
+func (p place) index(i int) place { return place{p.check, element(p.path, i)} }
+
+// wrong reports what was found at a key, and what is allowed.
+func (p place) wrong(name, found, want string) { p.unknown(name, found, want, "") }
+
+// unknown is wrong with a hint.
+func (p place) unknown(name, found, want, hint string) {
+	if name != "" {
+		p = p.key(name)
+	}
+	file, line := p.check.config.Position(p.path)
+	p.check.problems = append(p.check.problems, Problem{
+		File: file, Line: line, Key: p.path, Found: found, Want: want, Hint: hint,
+	})
+}
+
+// needs reports a string that is missing.
+func (p place) needs(name, value, want string) {
+	if value == "" {
+		p.wrong(name, "nothing", want)
+	}
+}
+
+// oneOf reports a string that is none of those allowed.
+func (p place) oneOf(name, value string, allowed ...string) {
+	if !slices.Contains(allowed, value) {
+		p.unknown(name, strconv.Quote(value), OneOf(allowed), Nearest(value, allowed))
+	}
+}
+
+// between reports a whole number that is out of range.
+func (p place) between(name string, value, least, most int) {
+	if value < least || value > most {
+		p.wrong(name, strconv.Itoa(value), fmt.Sprintf("%d to %d", least, most))
+	}
+}
+
+// share reports a number that is not from least to most.
+func (p place) share(name string, value, least, most float64) {
+	if !(value >= least && value <= most) { // so that NaN is wrong too
+		p.wrong(name, fmt.Sprint(value), fmt.Sprintf("%v to %v", least, most))
+	}
+}
+
+// bytes reports a size that is out of range.
+func (p place) bytes(name string, value, least, most Size) {
+	if value >= 0 && (value < least || value > most) {
+		p.wrong(name, strconv.Quote(value.String()), fmt.Sprintf("%q to %q", least, most))
+	}
+}
+
+// positive reports a duration of 0.
+func (p place) positive(name string, value Duration) {
+	if value == 0 {
+		p.wrong(name, `"0s"`, "more than 0, because without a bound this could last for ever")
+	}
+}
+
+// file reports a file that cannot be read.
+func (p place) file(name, path string) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		p.wrong(name, strconv.Quote(path)+" ("+reason(err)+")", "a file")
+	case !info.Mode().IsRegular():
+		p.wrong(name, strconv.Quote(path)+", which is no regular file", "a file")
+	}
+}
+
+// reason is an error of package os without the operation and the path.
+func reason(err error) string {
+	text := err.Error()
+	return text[strings.LastIndex(text, ": ")+1:][1:]
+}
+
+// unique reports a text that stood at an earlier place already, which seen holds.
+func (p place) unique(name, text string, seen map[string]string) {
+	if first, ok := seen[text]; ok {
+		p.wrong(name, strconv.Quote(text), "another than at "+first)
+		return
+	}
+	seen[text] = child(p.path, name)
+	if name == "" {
+		seen[text] = p.path
+	}
+}
+
+// walk checks v and everything in it.
+func (p place) walk(v reflect.Value) {
+	switch value := v.Addr().Interface().(type) {
+	case validator:
+		value.validate(p)
+	case interface{ check() error }:
+		if err := value.check(); err != nil {
+			p.wrong("", strconv.Quote(fmt.Sprint(v.Interface())), err.Error())
+		}
+		return
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		for _, f := range fields(v.Type()) {
+			p.key(f.name).walk(v.Field(f.index))
+		}
+	case reflect.Pointer:
+		if !v.IsNil() {
+			p.walk(v.Elem())
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			p.index(i).walk(v.Index(i))
+		}
+	case reflect.Map:
+		names := v.MapKeys()
+		slices.SortFunc(names, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
+		for _, name := range names {
+			value := reflect.New(v.Type().Elem()).Elem()
+			value.Set(v.MapIndex(name))
+			p.key(name.String()).walk(value)
+		}
+	case reflect.Int:
+		if v.Int() < 0 {
+			p.wrong("", strconv.FormatInt(v.Int(), 10), "0 or more")
+		}
+	}
+}
+
+func (c *Config) validate(at place) {
+	if len(c.Listeners) == 0 {
+		at.wrong("listeners", "nothing", "at least one [[listeners]]")
+	}
+	if len(c.Routes) == 0 {
+		at.wrong("routes", "nothing", "at least one [[routes]]")
+	}
+	addresses, names := map[string]string{}, map[string]string{}
+	for i, l := range c.Listeners {
+		at := at.key("listeners").index(i)
+		at.address(l.Address, addresses)
+		if l.Name != "" {
+			at.unique("name", l.Name, names)
+		}
+	}
+	at.key("metrics").address(c.Metrics.Address, addresses)
+
+	names = map[string]string{}
+	for i := range c.Routes {
+		at.key("routes").index(i).unique("name", c.Routes[i].Label(i), names)
+	}
+	for _, name := range sortedKeys(c.Upstreams) {
+		if name == "" || hasControl(name) {
+			at.wrong("upstreams", strconv.Quote(name), "a name without control characters")
+		}
+	}
+}
+
+// address reports an address that another listener has already.
+func (p place) address(a Address, seen map[string]string) {
+	network, text := a.Split()
+	if network == "tcp" {
+		if strings.HasSuffix(text, ":0") {
+			return // the kernel chooses
+		}
+		for _, any := range []string{"0.0.0.0:", "[::]:"} {
+			if port, ok := strings.CutPrefix(text, any); ok {
+				text = ":" + port
+			}
+		}
+	}
+	if a == "" {
+		return
+	}
+	if first, ok := seen[network+text]; ok {
+		p.wrong("address", strconv.Quote(string(a)), "another than at "+first)
+		return
+	}
+	seen[network+text] = child(p.path, "address")
+}
+
+func (l *Listener) validate(at place) {
+	at.needs("address", string(l.Address), wantAddress)
+	at.oneOf("min_tls", l.MinTLS, "1.2", "1.3")
+}
+
+func (l *ListenerLimits) validate(at place) {
+	at.bytes("header_bytes", l.HeaderBytes, 256, 16<<20)
+}
+
+func (t *ListenerTimeouts) validate(at place) {
+	at.positive("handshake", t.Handshake)
+	at.positive("header", t.Header)
+	at.positive("idle", t.Idle)
+	at.positive("grace", t.Grace)
+}
+
+func (c *Certificate) validate(at place) { at.certificate(c.Cert, c.Key, true) }
+
+// certificate reports a certificate without a key, the other way round, and
+// files that are not there.
+func (p place) certificate(cert, key string, needed bool) {
+	for _, file := range []struct{ name, path, other string }{{"cert", cert, key}, {"key", key, cert}} {
+		switch {
+		case file.path != "":
+			p.file(file.name, file.path)
+		case needed || file.other != "":
+			p.wrong(file.name, "nothing", "a PEM file, because cert and key belong together")
+		}
+	}
+}
+
+func (u *Upstream) validate(at place) {
+	if len(u.Targets) == 0 {
+		at.wrong("targets", "nothing", "at least one URL")
+	}
+	at.needs("balance", u.Balance, "the name of a balancing algorithm")
+	urls := map[string]string{}
+	for i, t := range u.Targets {
+		if t.URL != "" {
+			at.key("targets").index(i).unique("", t.URL, urls)
+		}
+	}
+}
+
+func (t *Target) validate(at place) {
+	if want := targetWant(t.URL); want != "" {
+		found := strconv.Quote(t.URL)
+		if t.URL == "" {
+			found = "nothing"
+		} else if strings.Contains(t.URL, "@") {
+			found = "a URL with a user" // and perhaps a password, which no log should have
+		}
+		at.wrong("url", found, want)
+	}
+	at.between("weight", t.Weight, 1, 1_000_000)
+}
+
+// targetWant says what is allowed in place of a target's URL; empty if the URL is good.
+func targetWant(url string) string {
+	scheme, rest, ok := strings.Cut(url, ":")
+	switch {
+	case !ok:
+		return wantTarget
+	case scheme == "http" || scheme == "https":
+		authority, ok := strings.CutPrefix(rest, "//")
+		if host, cut := strings.CutSuffix(authority, "/"); ok && cut && validAuthority(host) {
+			return fmt.Sprintf("%q, because a target has no path (a route's add_prefix does that)", scheme+"://"+host)
+		}
+		if !ok || !validAuthority(authority) {
+			return fmt.Sprintf("%q or %q, and no path", scheme+"://host", scheme+"://host:port")
+		}
+	case scheme == "unix":
+		if !strings.HasPrefix(rest, "/") || len(rest) > 107 || hasControl(rest) {
+			return `"unix:" and an absolute path of at most 107 bytes`
+		}
+	case scheme == "demo":
+		if !bareKey(rest) {
+			return `"demo:" and a name of letters, digits, "_" and "-"`
+		}
+	case slices.Contains(laterSchemes[:], scheme):
+		return wantTarget + fmt.Sprintf(" (%q is planned, but not there yet)", scheme)
+	default:
+		return wantTarget
+	}
+	return ""
+}
+
+const wantTarget = `"http://host:port", "https://host:port", "unix:/path" or "demo:NAME"`
+
+// laterSchemes are those that weir's documentation names but that nothing implements yet.
+var laterSchemes = [...]string{"h2c", "dns", "srv", "consul", "etcd", "zookeeper", "file"}
+
+// validAuthority says whether s is a host with an optional port.
+func validAuthority(s string) bool {
+	if strings.HasPrefix(s, "[") {
+		host, port, ok := strings.Cut(s[1:], "]")
+		addr, err := netip.ParseAddr(host)
+		return ok && err == nil && addr.Is6() && (port == "" || port[0] == ':' && validTargetPort(port[1:]))
+	}
+	host, port, ok := strings.Cut(s, ":")
+	return validHostName(host) && (!ok || validTargetPort(port))
+}
+
+func validTargetPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && n > 0
+}
+
+func (t *UpstreamTLS) validate(at place) {
+	if t.CA != "" {
+		at.file("ca", t.CA)
+	}
+	at.certificate(t.Cert, t.Key, false)
+	if t.ServerName != "" && !validHostName(t.ServerName) {
+		at.wrong("server_name", strconv.Quote(t.ServerName), "a host name")
+	}
+}
+
+func (c *Connections) validate(at place) {
+	at.positive("idle", c.Idle)
+	at.bytes("header_bytes", c.HeaderBytes, 256, 16<<20)
+}
+
+func (f *Forwarding) validate(at place) {
+	if f.Via != "" && !validToken(f.Via) && !validAuthority(f.Via) {
+		at.wrong("via", strconv.Quote(f.Via), "a name of letters, digits and -._~, or a host with a port (RFC 9110 section 7.6.3)")
+	}
+	if f.RequestID != "" {
+		at.field("request_id", f.RequestID)
+	}
+}
+
+func (l *Log) validate(at place) {
+	at.oneOf("level", l.Level, "debug", "info", "warn", "error")
+	at.oneOf("format", l.Format, "text", "json")
+}
+
+func (a *AccessLog) validate(at place) {
+	at.needs("output", a.Output, `"stdout", "off" or a file`)
+	if a.Format == "json" {
+		return
+	}
+	const want = `"json" or a template such as "{client_addr} {status}"`
+	if t, err := ParseTemplate(a.Format); err != nil {
+		at.wrong("format", strconv.Quote(a.Format), err.Error())
+	} else if t.Names() == nil {
+		at.unknown("format", strconv.Quote(a.Format), want, Nearest(a.Format, []string{"json"}))
+	}
+}
+
+func (l *Lifecycle) validate(at place) { at.positive("drain", l.Drain) }
