@@ -1,0 +1,81 @@
+package lb
+
+import "time"
+
+// Kind is how an attempt ended, as far as its target is concerned.
+type Kind uint8
+
+// The ways an attempt can end.
+const (
+	// Success is a response, whatever its status: that is judged on its own.
+	Success Kind = iota
+	// ConnectFailed is a connection that could not be made: nothing was sent.
+	ConnectFailed
+	// Reset is a connection that ended before the response's head was complete.
+	Reset
+	// Timeout is a response that did not begin, or go on, in time.
+	Timeout
+	// BadResponse is a response that is none, or whose body broke off.
+	BadResponse
+	// Canceled is an attempt that the client or weir ended: it says nothing about the target.
+	Canceled
+	// LocalError is a failure on weir's side, such as no file descriptors left:
+	// it says nothing about the target.
+	LocalError
+)
+
+// String returns the kind's name, which retry.on uses too.
+func (k Kind) String() string {
+	switch k {
+	case Success:
+		return "success"
+	case ConnectFailed:
+		return "connect"
+	case Reset:
+		return "reset"
+	case Timeout:
+		return "timeout"
+	case BadResponse:
+		return "bad_response"
+	case Canceled:
+		return "canceled"
+	case LocalError:
+		return "local"
+	}
+	panic("BUG: an outcome has no name")
+}
+
+// Outcome is what one attempt says about its target.
+type Outcome struct {
+	Kind Kind
+	// Status is the response's status; 0 means that there was none.
+	Status int
+	// Latency is the time from the attempt's start to the response's head, or
+	// to the failure.
+	Latency time.Duration
+}
+
+// verdict is what an outcome counts as.
+type verdict uint8
+
+const (
+	unjudged verdict = iota
+	succeeded
+	failed
+)
+
+// judge says what o counts as. Of the statuses, those count as failures by
+// which a server says that it cannot answer; 501 and 505 are about the request.
+func (o Outcome) judge() verdict {
+	switch o.Kind {
+	case Success:
+		switch o.Status {
+		case 500, 502, 503, 504:
+			return failed
+		}
+		return succeeded
+	case ConnectFailed, Reset, Timeout, BadResponse:
+		return failed
+	}
+	return unjudged
+}

@@ -1,0 +1,192 @@
+package lb
+
+import (
+	"math"
+	"sync/atomic"
+	"time"
+)
+
+// State is what a target is good for. Logs, metrics and the admin pages use its
+// name.
+type State uint8
+
+// The states of a target. A target in several of them at once shows the last one.
+const (
+	// Healthy targets get their share.
+	Healthy State = iota
+	// SlowStart targets joined or recovered a short time ago and get a growing part of their share.
+	SlowStart
+	// Ejected targets failed exchanges; they come back by themselves.
+	Ejected
+	// Unreachable targets could not be connected to; one dial at a time finds out when they can.
+	Unreachable
+	// Down targets fail their probes.
+	Down
+	// Draining targets get no new exchanges, by the wish of the operator.
+	Draining
+)
+
+// String returns the state's name.
+func (s State) String() string {
+	switch s {
+	case Healthy:
+		return "healthy"
+	case SlowStart:
+		return "slow_start"
+	case Ejected:
+		return "ejected"
+	case Unreachable:
+		return "unreachable"
+	case Down:
+		return "down"
+	case Draining:
+		return "draining"
+	}
+	panic("BUG: a target's state has no name")
+}
+
+// The bits of live.bits. A target with none of them is healthy, so that looking
+// at a candidate is one load and one comparison.
+const (
+	bitDown uint32 = 1 << iota
+	bitEjected
+	bitUnreachable
+	bitDrain
+	// bitProbe lets exactly one exchange through to a target that was
+	// unreachable: who clears it has it.
+	bitProbe
+	// bitSlow says that warming since live.since.
+	bitSlow
+
+	blocking = bitDown | bitEjected | bitUnreachable | bitDrain
+	// panicking is what still blocks in panic mode.
+	panicking = bitUnreachable | bitDrain
+)
+
+// Target is one address weir sends to, as one generation knows it. It is
+// immutable but for the live part, which all generations share that have a
+// target of the same identity: counts, health and connections.
+type Target struct {
+	name     string
+	url      string
+	weight   int
+	priority int
+	// drained is the wish of the configuration or of discovery, while
+	// bitDrain is that of the operator.
+	drained bool
+	cookie  string
+	index   int
+	live    *live
+}
+
+// live is what survives a reload. It lives as long as an upstream holds it or
+// an exchange runs on it.
+type live struct {
+	identity  string
+	transport *Transport
+	// refs counts the upstreams (sets of targets, to be exact) that have it, plus the exchanges on it.
+	refs atomic.Int64
+
+	bits     atomic.Uint32
+	inFlight atomic.Int64
+
+	// fails counts failed exchanges in a row; good and bad count all.
+	fails atomic.Int64
+	good  atomic.Int64
+	bad   atomic.Int64
+
+	// since is when the target began to warm up, ejectedUntil when an ejection
+	// ends, redialAt when an unreachable target may be tried again: all in
+	// Monotonic time, 0 for never. They are written with core.mu held.
+	since        atomic.Int64
+	ejectedUntil atomic.Int64
+	redialAt     atomic.Int64
+	// redials and ejections count what makes the next wait longer; core.mu guards them.
+	redials   int
+	ejections int
+	// reason is why the target is in its state; nil for none.
+	reason atomic.Pointer[string]
+
+	latency latency
+	limit   adaptive
+}
+
+// Name returns the target's name in metrics and logs: its URL without user
+// information.
+func (t *Target) Name() string { return t.name }
+
+// URL returns the target's URL as it was configured or discovered.
+func (t *Target) URL() string { return t.url }
+
+// Weight returns the target's share relative to the others; at least 1.
+func (t *Target) Weight() int { return t.weight }
+
+// Priority returns the number of the target's group; 0 is used first.
+func (t *Target) Priority() int { return t.priority }
+
+// InFlight returns the number of running exchanges, of all generations.
+func (t *Target) InFlight() int { return int(t.live.inFlight.Load()) }
+
+// Transport returns the connections to the target. They are the target's; they
+// may be used between Acquire and Release.
+func (t *Target) Transport() *Transport { return t.live.transport }
+
+// Latency returns the moving average of the time to a response's head, 0 if
+// there was none yet.
+func (t *Target) Latency() time.Duration { return time.Duration(t.live.latency.value()) }
+
+// Counts returns how many exchanges succeeded and failed since the target
+// exists, and how many failed in a row since the last success.
+func (t *Target) Counts() (good, bad, inARow int64) {
+	return t.live.good.Load(), t.live.bad.Load(), t.live.fails.Load()
+}
+
+// Reason returns why the target is not Healthy, or "" if it is.
+func (t *Target) Reason() string {
+	if r := t.live.reason.Load(); r != nil && t.State() != Healthy {
+		return *r
+	}
+	return ""
+}
+
+// Same reports whether t and o are the same target, perhaps as different
+// generations know it.
+func (t *Target) Same(o *Target) bool { return t.live == o.live }
+
+// State returns what the target is good for now.
+func (t *Target) State() State { return t.state(t.live.bits.Load()) }
+
+func (t *Target) state(bits uint32) State {
+	switch {
+	case t.drained || bits&bitDrain != 0:
+		return Draining
+	case bits&bitDown != 0:
+		return Down
+	case bits&(bitUnreachable|bitProbe) != 0:
+		return Unreachable
+	case bits&bitEjected != 0:
+		return Ejected
+	case bits&bitSlow != 0:
+		return SlowStart
+	}
+	return Healthy
+}
+
+// blockedBy returns the bits of mask that the target has.
+func (t *Target) blockedBy(mask uint32) uint32 {
+	bits := t.live.bits.Load()
+	if t.drained {
+		bits |= bitDrain
+	}
+	return bits & mask
+}
+
+// warmth returns the part of its share that a target gets: 1 if it is not
+// warming up, else growing evenly from a tenth to 1.
+func (t *Target) warmth(now, slowStart int64) float64 {
+	if t.live.bits.Load()&bitSlow == 0 || slowStart <= 0 {
+		return 1
+	}
+	part := float64(now-t.live.since.Load()) / float64(slowStart)
+	return math.Min(1, math.Max(0.1, part))
+}
