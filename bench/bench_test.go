@@ -1,0 +1,241 @@
+package bench_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"weir/bench"
+	"weir/bench/baseline"
+	"weir/bench/load"
+	"weir/bench/origin"
+)
+
+// subject is something between client and origin that can be measured.
+type subject struct {
+	name string
+	// start serves on ln, in front of origin, until the returned function is called.
+	start func(b *testing.B, ln net.Listener, s setup) (stop func())
+}
+
+// setup is what a benchmark asks of its subject.
+type setup struct {
+	origin    string // "host:port"
+	cache     bool
+	cert, key string // PEM files; empty means plaintext
+	pair      tls.Certificate
+	roots     *x509.CertPool
+}
+
+// subjects are weir, the baseline, and nothing in between: what "direct"
+// shows is client and origin, the share of both others that is not a proxy's.
+func subjects() []subject {
+	return []subject{
+		{"weir", startWeir},
+		{"httputil", startHTTPUtil},
+		{"direct", nil},
+	}
+}
+
+func startHTTPUtil(b *testing.B, ln net.Listener, s setup) func() {
+	opt := baseline.Options{Target: s.origin}
+	if s.cert != "" {
+		opt.TLS = &tls.Config{Certificates: []tls.Certificate{s.pair}}
+	}
+	srv := baseline.New(opt)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if s.cert != "" {
+			ln = tls.NewListener(ln, opt.TLS)
+		}
+		_ = srv.Serve(ln) // ends with ErrServerClosed
+	}()
+	return func() {
+		if err := srv.Close(); err != nil {
+			b.Error(err)
+		}
+		<-done
+	}
+}
+
+// scenario is what clients do.
+type scenario struct {
+	name  string
+	path  string
+	body  int64 // bytes of the answer
+	post  int   // bytes of the request body; 0 means GET
+	tls   bool
+	cache bool
+	conns int
+}
+
+func BenchmarkPass(b *testing.B) {
+	for _, size := range []struct {
+		name  string
+		bytes int64
+	}{{"1KiB", 1 << 10}, {"10KiB", 10 << 10}, {"100KiB", 100 << 10}, {"1MiB", 1 << 20}} {
+		for _, conns := range []int{1, 64, 512} {
+			if conns == 512 && size.bytes > 10<<10 {
+				continue // more connections change nothing once copying rules
+			}
+			measure(b, scenario{name: "size=" + size.name, path: fmt.Sprintf("/bytes/%d", size.bytes), body: size.bytes, conns: conns})
+		}
+	}
+}
+
+func BenchmarkUpload(b *testing.B) {
+	for _, size := range []struct {
+		name  string
+		bytes int
+	}{{"10KiB", 10 << 10}, {"1MiB", 1 << 20}} {
+		measure(b, scenario{name: "size=" + size.name, path: "/upload", body: 2, post: size.bytes, conns: 64})
+	}
+}
+
+func BenchmarkTLS(b *testing.B) {
+	for _, conns := range []int{1, 64} {
+		measure(b, scenario{name: "size=1KiB", path: "/bytes/1024", body: 1024, tls: true, conns: conns})
+	}
+}
+
+func BenchmarkHit(b *testing.B) {
+	for _, size := range []struct {
+		name  string
+		bytes int64
+	}{{"1KiB", 1 << 10}, {"10KiB", 10 << 10}, {"100KiB", 100 << 10}} {
+		for _, conns := range []int{1, 64, 512} {
+			if conns == 512 && size.bytes > 1<<10 {
+				continue
+			}
+			measure(b, scenario{name: "size=" + size.name, path: fmt.Sprintf("/bytes/%d", size.bytes), body: size.bytes, cache: true, conns: conns})
+		}
+	}
+}
+
+// measure runs one scenario with each subject that can do it. Benchstat
+// compares the subjects of one run with `benchstat -col /proxy`.
+func measure(b *testing.B, sc scenario) {
+	for _, sub := range subjects() {
+		if sc.cache && sub.name == "httputil" {
+			continue // it has no cache
+		}
+		if sc.tls && sub.start == nil {
+			continue // the origin speaks no TLS
+		}
+		b.Run(fmt.Sprintf("%s/conns=%d/proxy=%s", sc.name, sc.conns, sub.name), func(b *testing.B) {
+			measureOne(b, sc, sub)
+		})
+	}
+}
+
+func measureOne(b *testing.B, sc scenario, sub subject) {
+	// Client, origin and proxy live in this process: each connection is up to four descriptors.
+	requireDescriptors(b, sc.conns*4+100)
+	originLn := listen(b)
+	o := origin.New()
+	o.Serve(originLn)
+	defer o.Close()
+	s := setup{origin: originLn.Addr().String(), cache: sc.cache}
+	if sc.tls {
+		writeCertificate(b, &s)
+	}
+	address := s.origin
+	if sub.start != nil {
+		ln := listen(b)
+		address = ln.Addr().String()
+		defer sub.start(b, ln, s)()
+	}
+	opt := load.Options{
+		Address:     address,
+		Connections: sc.conns,
+		Requests:    [][]byte{load.Get(bench.CertificateName, sc.path)},
+		Body:        sc.body,
+		// The epoll engine would keep one of the process's two or more
+		// scheduler slots from the proxy while it waits.
+		Engine: load.Goroutines,
+	}
+	if sc.post > 0 {
+		opt.Requests = [][]byte{load.Post(bench.CertificateName, sc.path, sc.post)}
+	}
+	if sc.tls {
+		opt.TLS = &tls.Config{RootCAs: s.roots, ServerName: bench.CertificateName}
+	}
+	g, err := load.New(opt)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer g.Close()
+	run := func(n int64) {
+		r, err := g.Run(load.Phase{Requests: n})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if r.Failed() > 0 {
+			b.Fatalf("%d of %d requests failed: %v", r.Failed(), n, r.Errors)
+		}
+	}
+	run(int64(4 * sc.conns)) // fills pools and the cache, opens upstream connections
+	b.SetBytes(sc.body + int64(sc.post))
+	b.ReportAllocs()
+	b.ResetTimer()
+	before := cpuTime(b)
+	run(int64(b.N))
+	used := cpuTime(b) - before
+	b.StopTimer()
+	b.ReportMetric(float64(used)/float64(b.N), "cpu-ns/op")
+}
+
+func listen(b *testing.B) net.Listener {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	return ln
+}
+
+// cpuTime is the user and system time of this process in nanoseconds.
+func cpuTime(b *testing.B) int64 {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return u.Utime.Nano() + u.Stime.Nano()
+}
+
+func requireDescriptors(b *testing.B, n int) {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		b.Fatal(err)
+	}
+	if limit.Cur < uint64(n) {
+		b.Skipf("needs %d file descriptors, the limit is %d", n, limit.Cur)
+	}
+}
+
+func writeCertificate(b *testing.B, s *setup) {
+	cert, key, err := bench.MakeCertificate()
+	if err != nil {
+		b.Fatal(err)
+	}
+	dir := b.TempDir()
+	s.cert, s.key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	if err := os.WriteFile(s.cert, cert, 0o600); err != nil {
+		b.Fatal(err)
+	}
+	if err := os.WriteFile(s.key, key, 0o600); err != nil {
+		b.Fatal(err)
+	}
+	if s.pair, err = tls.X509KeyPair(cert, key); err != nil {
+		b.Fatal(err)
+	}
+	s.roots = x509.NewCertPool()
+	if !s.roots.AppendCertsFromPEM(cert) {
+		b.Fatal("BUG: own certificate does not parse")
+	}
+}

@@ -1,0 +1,225 @@
+package load_test
+
+import (
+	"crypto/tls"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"weir/bench/load"
+	"weir/bench/origin"
+)
+
+// engines runs f with each engine that this system has.
+func engines(t *testing.T, f func(t *testing.T, e load.Engine)) {
+	for _, e := range []load.Engine{load.Epoll, load.Goroutines} {
+		t.Run(string(e), func(t *testing.T) { f(t, e) })
+	}
+}
+
+func startOrigin(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := origin.New()
+	s.Serve(ln)
+	t.Cleanup(s.Close)
+	return ln.Addr().String()
+}
+
+func run(t *testing.T, opt load.Options, p load.Phase) load.Result {
+	t.Helper()
+	g, err := load.New(opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	r, err := g.Run(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestClosedLoopCountsEveryAnswer(t *testing.T) {
+	addr := startOrigin(t)
+	engines(t, func(t *testing.T, e load.Engine) {
+		check := func(path string, body, n int64) {
+			t.Helper()
+			r := run(t, load.Options{
+				Address: addr, Connections: 8, Engine: e, Body: body,
+				Requests: [][]byte{load.Get("origin", path)},
+			}, load.Phase{Requests: n})
+			if r.Requests != n || r.Failed() != 0 || r.Latency.TotalCount() != n {
+				t.Errorf("%s: %d answers, %d latencies, errors %v, want %d of each and no error",
+					path, r.Requests, r.Latency.TotalCount(), r.Errors, n)
+			}
+		}
+		check("/bytes/0", 0, 100)
+		check("/bytes/1024", 1024, 5000)
+		// Larger than every buffer on the way.
+		check("/bytes/1048576", 1<<20, 20)
+		// Fewer requests than connections.
+		check("/bytes/1", 1, 3)
+	})
+}
+
+func TestUploadLargerThanSocketBuffers(t *testing.T) {
+	addr := startOrigin(t)
+	engines(t, func(t *testing.T, e load.Engine) {
+		r := run(t, load.Options{
+			Address: addr, Connections: 2, Engine: e, Body: 2,
+			Requests: [][]byte{load.Post("origin", "/upload", 8<<20)},
+		}, load.Phase{Requests: 6})
+		if r.Requests != 6 || r.Failed() != 0 {
+			t.Errorf("%d answers, errors %v, want 6 and none", r.Requests, r.Errors)
+		}
+	})
+}
+
+func TestPhaseEndsWithItsDuration(t *testing.T) {
+	addr := startOrigin(t)
+	engines(t, func(t *testing.T, e load.Engine) {
+		r := run(t, load.Options{
+			Address: addr, Connections: 4, Engine: e, Body: 1,
+			Requests: [][]byte{load.Get("origin", "/bytes/1")},
+		}, load.Phase{Duration: 50 * time.Millisecond})
+		if r.Requests == 0 || r.Failed() != 0 || r.Elapsed < 50*time.Millisecond {
+			t.Errorf("%d answers in %v, errors %v, want some in at least 50ms and no error", r.Requests, r.Elapsed, r.Errors)
+		}
+	})
+}
+
+func TestAnswersThatAreNotExpectedAreErrors(t *testing.T) {
+	addr := startOrigin(t)
+	engines(t, func(t *testing.T, e load.Engine) {
+		check := func(path string, body int64, cause string) {
+			t.Helper()
+			r := run(t, load.Options{
+				Address: addr, Connections: 2, Engine: e, Body: body,
+				Requests: [][]byte{load.Get("origin", path)},
+			}, load.Phase{Requests: 4})
+			if r.Requests != 0 || r.Errors[cause] != 4 {
+				t.Errorf("%s: %d answers, errors %v, want 4 of %q", path, r.Requests, r.Errors, cause)
+			}
+		}
+		check("/other", -1, "status 404")
+		check("/bytes/10", 11, "body of another length")
+	})
+}
+
+// A server that stalls once must show in the latency of every request that
+// should have started meanwhile, not only in the one that it held.
+func TestOpenLoopDoesNotOmitAStall(t *testing.T) {
+	engines(t, func(t *testing.T, e load.Engine) {
+		var served atomic.Int64
+		const stall = 300 * time.Millisecond
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			if served.Add(1) == 10 {
+				time.Sleep(stall) // the stall that is measured, not a synchronisation
+			}
+			w.Header().Set("Content-Length", "0")
+		}))
+		defer srv.Close()
+		r := run(t, load.Options{
+			Address: srv.Listener.Addr().String(), Connections: 1, Engine: e,
+			Requests: [][]byte{load.Get("origin", "/")},
+		}, load.Phase{Rate: 200, Requests: 100})
+		if r.Requests != 100 || r.Failed() != 0 {
+			t.Fatalf("%d answers, errors %v, want 100 and none", r.Requests, r.Errors)
+		}
+		// 60 requests were due during the stall; the first 30 of them waited
+		// for at least half of it. A closed loop would show a single one.
+		if got := r.Quantile(75); got < stall/2 {
+			t.Errorf("p75 is %v, want at least %v: waiting requests were left out", got, stall/2)
+		}
+	})
+}
+
+func TestServerThatCloses(t *testing.T) {
+	engines(t, func(t *testing.T, e load.Engine) {
+		// It announces the end of the connection with each answer.
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Connection", "close")
+			w.Header().Set("Content-Length", "0")
+		}))
+		defer srv.Close()
+		opt := load.Options{
+			Address: srv.Listener.Addr().String(), Connections: 3, Engine: e,
+			Requests: [][]byte{load.Get("origin", "/")},
+		}
+		r := run(t, opt, load.Phase{Requests: 30})
+		if r.Requests != 30 || r.Failed() != 0 || r.Reconnects != 30 {
+			t.Errorf("%d answers, %d reconnects, errors %v, want 30, 30 and none", r.Requests, r.Reconnects, r.Errors)
+		}
+	})
+}
+
+func TestSilentServerEndsThePhase(t *testing.T) {
+	engines(t, func(t *testing.T, e load.Engine) {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close() // accepts in the backlog, answers nothing
+		check := func(p load.Phase) {
+			t.Helper()
+			r := run(t, load.Options{
+				Address: ln.Addr().String(), Connections: 2, Engine: e, Timeout: 200 * time.Millisecond,
+				Requests: [][]byte{load.Get("origin", "/")},
+			}, p)
+			if r.Requests != 0 || r.Errors["timeout"] == 0 {
+				t.Errorf("%d answers, errors %v, want none and timeouts", r.Requests, r.Errors)
+			}
+		}
+		check(load.Phase{Requests: 2})
+		check(load.Phase{Requests: 5, Rate: 1000})
+	})
+}
+
+func TestTLS(t *testing.T) {
+	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		body := strings.Repeat("x", 1024)
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+		if _, err := w.Write([]byte(body)); err != nil {
+			t.Error(err)
+		}
+	}))
+	defer srv.Close()
+	cfg := srv.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+	cfg.ServerName = "example.com"
+	opt := load.Options{
+		Address: srv.Listener.Addr().String(), Connections: 2, Body: 1024, TLS: cfg,
+		Requests: [][]byte{load.Get("example.com", "/")},
+	}
+	r := run(t, opt, load.Phase{Requests: 50})
+	if r.Requests != 50 || r.Failed() != 0 {
+		t.Errorf("%d answers, errors %v, want 50 and none", r.Requests, r.Errors)
+	}
+	opt.TLS = &tls.Config{ServerName: "example.com"}
+	if _, err := load.New(opt); err == nil {
+		t.Error("a certificate of an unknown authority was accepted")
+	}
+}
+
+func TestOptionsThatCannotWork(t *testing.T) {
+	check := func(opt load.Options, want string) {
+		t.Helper()
+		_, err := load.New(opt)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want one with %q", err, want)
+		}
+	}
+	req := [][]byte{load.Get("h", "/")}
+	check(load.Options{Connections: 0, Requests: req}, "at least 1")
+	check(load.Options{Connections: 1}, "without a request")
+	check(load.Options{Connections: 1, Requests: req, Engine: "fibers"}, `allowed are "epoll", "goroutines"`)
+	check(load.Options{Connections: 1, Requests: req, Engine: load.Epoll, TLS: &tls.Config{}}, "use goroutines")
+}
