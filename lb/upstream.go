@@ -60,6 +60,7 @@ type Upstream struct {
 	cfg       *config.Upstream
 	o         Options
 	algorithm Algorithm
+	retry     *RetryPolicy
 	slowStart int64
 	now       func() int64
 
@@ -77,9 +78,11 @@ type core struct {
 	// mu guards changes of the state of targets, and of sets.
 	mu sync.Mutex
 
-	position atomic.Uint64
-	inFlight atomic.Int64
-	latency  latency
+	position  atomic.Uint64
+	inFlight  atomic.Int64
+	latency   latency
+	budget    budgetCounts
+	quantiles quantiles
 }
 
 // snapshot is a set of targets. It is never changed.
@@ -132,6 +135,9 @@ func NewUpstream(name string, cfg *config.Upstream, o Options, old *Upstream) (*
 	if old != nil {
 		u.core = old.core
 		known = old.Targets()
+	}
+	if u.retry, err = newRetryPolicy(&cfg.Retry, &u.core.budget); err != nil {
+		return nil, err
 	}
 	endpoints := make([]Endpoint, 0, len(cfg.Targets))
 	for _, t := range cfg.Targets {

@@ -1,0 +1,245 @@
+package lb
+
+import (
+	"strconv"
+	"time"
+
+	"weir/config"
+)
+
+// RetryPolicy decides whether an exchange gets another attempt. It is immutable
+// but for the budget's counts.
+type RetryPolicy struct {
+	// Attempts is how often an exchange is tried at most; at least 1.
+	Attempts int
+	// TryTimeout bounds one attempt up to its response's head; 0 means no bound.
+	TryTimeout time.Duration
+	// Body is how many bytes of a request's body are kept for another attempt.
+	Body int
+	// Budget bounds retries and hedges.
+	Budget *Budget
+
+	backoff, backoffMax time.Duration
+	retryAfter          time.Duration
+	kinds               [LocalError + 1]bool
+	statuses            [10]uint64 // a bit for each code below 640
+}
+
+// Refusal is why an exchange gets no other attempt; its name is for logs and metrics.
+type Refusal uint8
+
+// The reasons against another attempt.
+const (
+	// RetryAllowed is none.
+	RetryAllowed Refusal = iota
+	// RetryNotAsked: retry.on does not name what happened.
+	RetryNotAsked
+	// RetryAnswered: the client has the beginning of a response.
+	RetryAnswered
+	// RetryUnsafe: the target may have acted on the request, and repeating it is not safe.
+	RetryUnsafe
+	// RetryBodyGone: the request's body was longer than what is kept.
+	RetryBodyGone
+	// RetryAttempts: all attempts are used up.
+	RetryAttempts
+	// RetryAfterTooLong: the target asks to come back later than may be waited.
+	RetryAfterTooLong
+	// RetryBudget: the upstream's budget is used up.
+	RetryBudget
+)
+
+// String returns the refusal's name.
+func (r Refusal) String() string {
+	switch r {
+	case RetryAllowed:
+		return "allowed"
+	case RetryNotAsked:
+		return "not_asked"
+	case RetryAnswered:
+		return "answered"
+	case RetryUnsafe:
+		return "unsafe"
+	case RetryBodyGone:
+		return "body_gone"
+	case RetryAttempts:
+		return "attempts"
+	case RetryAfterTooLong:
+		return "retry_after"
+	case RetryBudget:
+		return "budget"
+	}
+	panic("BUG: a refusal has no name")
+}
+
+// Try is what is known when an attempt has ended.
+type Try struct {
+	// Attempt counts from 1.
+	Attempt int
+	// Kind and Status are as in Outcome.
+	Kind   Kind
+	Status int
+	// Sent says that any byte of the request may have reached the target.
+	Sent bool
+	// Repeatable says that the request may be sent twice: its method is
+	// idempotent (see Idempotent), or it has an Idempotency-Key.
+	Repeatable bool
+	// Answered says that the client got the first byte of a response.
+	Answered bool
+	// BodyGone says that not all of the request's body, as far as it was read,
+	// was kept.
+	BodyGone bool
+	// RetryAfter is the response's field of that name; empty means none.
+	RetryAfter []byte
+}
+
+// Retry returns the upstream's policy.
+func (u *Upstream) Retry() *RetryPolicy { return u.retry }
+
+// Judge says whether t may be followed by another attempt as far as t itself
+// says. The budget is not asked: see Next.
+func (r *RetryPolicy) Judge(t Try) Refusal {
+	switch {
+	case t.Answered:
+		return RetryAnswered
+	case !r.asked(t.Kind, t.Status):
+		return RetryNotAsked
+	case t.Attempt >= r.Attempts:
+		return RetryAttempts
+	case t.Sent && !t.Repeatable:
+		return RetryUnsafe
+	case t.BodyGone:
+		return RetryBodyGone
+	}
+	return RetryAllowed
+}
+
+// Next decides whether t is followed by another attempt, and after which wait.
+// It takes that attempt from the budget. now is Monotonic time, wall the time
+// of day for a Retry-After that names a date, chance any random number.
+func (r *RetryPolicy) Next(t Try, now int64, wall time.Time, chance uint64) (wait time.Duration, refusal Refusal) {
+	if refusal := r.Judge(t); refusal != RetryAllowed {
+		return 0, refusal
+	}
+	if t.Kind != ConnectFailed || t.Attempt > 1 {
+		wait = r.wait(t.Attempt, chance)
+	}
+	if t.Kind == Success && len(t.RetryAfter) > 0 {
+		asked, ok := parseRetryAfter(t.RetryAfter, wall)
+		if ok && asked > r.retryAfter {
+			return 0, RetryAfterTooLong
+		}
+		wait = max(wait, asked)
+	}
+	if !r.Budget.Withdraw(now) {
+		return 0, RetryBudget
+	}
+	return wait, RetryAllowed
+}
+
+// asked says whether retry.on names what happened.
+func (r *RetryPolicy) asked(kind Kind, status int) bool {
+	if kind != Success {
+		return r.kinds[kind]
+	}
+	return r.OnStatus(status)
+}
+
+// OnStatus says whether a response with this status may be tried again.
+func (r *RetryPolicy) OnStatus(status int) bool {
+	return status >= 0 && status < 64*len(r.statuses) && r.statuses[status/64]&(1<<(status%64)) != 0
+}
+
+// wait returns the back-off after an attempt: it doubles each time, and is cut
+// by up to a half by chance, so that exchanges that failed together do not come
+// back together.
+func (r *RetryPolicy) wait(attempt int, chance uint64) time.Duration {
+	full := r.backoff
+	for range attempt - 1 {
+		if full = 2 * full; full >= r.backoffMax {
+			full = r.backoffMax
+			break
+		}
+	}
+	half := full / 2
+	return full - half + time.Duration(float64(half)*float64(chance>>11)/(1<<53))
+}
+
+// Idempotent says whether a request of this method may be sent twice
+// (RFC 9110 section 9.2.2, and QUERY, which is safe).
+func Idempotent(method []byte) bool {
+	switch string(method) {
+	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "QUERY":
+		return true
+	}
+	return false
+}
+
+// RetryConditions returns the names that retry.on knows besides status codes.
+func RetryConditions() []string {
+	return []string{ConnectFailed.String(), Reset.String(), Timeout.String()}
+}
+
+// newRetryPolicy makes the policy of cfg, counting in counts.
+func newRetryPolicy(cfg *config.Retry, counts *budgetCounts) (*RetryPolicy, error) {
+	r := &RetryPolicy{
+		Attempts:   max(1, min(cfg.Attempts, maxTried)),
+		TryTimeout: cfg.TryTimeout.D(),
+		Body:       int(cfg.Body),
+		Budget:     &Budget{share: cfg.Budget, floor: cfg.BudgetFloor, counts: counts},
+		backoff:    cfg.Backoff.D(),
+		backoffMax: max(cfg.Backoff, cfg.BackoffMax).D(),
+		retryAfter: cfg.RetryAfter.D(),
+	}
+	for i, name := range cfg.On {
+		if err := r.add(name); err != nil {
+			err.Key = config.Key("retry", "on", i)
+			return nil, *err
+		}
+	}
+	return r, nil
+}
+
+// add makes r retry on name.
+func (r *RetryPolicy) add(name string) *config.Problem {
+	for _, k := range []Kind{ConnectFailed, Reset, Timeout} {
+		if name == k.String() {
+			r.kinds[k] = true
+			// A response whose head is garbage or broken off is as good as none.
+			r.kinds[BadResponse] = r.kinds[BadResponse] || k == Reset
+			return nil
+		}
+	}
+	status, err := strconv.Atoi(name)
+	if err != nil || len(name) != 3 || status < 400 || status > 599 {
+		return &config.Problem{
+			Found: strconv.Quote(name),
+			Want:  config.OneOf(RetryConditions()) + `, or a status from "400" to "599"`,
+			Hint:  config.Nearest(name, RetryConditions()),
+		}
+	}
+	r.statuses[status/64] |= 1 << (status % 64)
+	return nil
+}
+
+// parseRetryAfter returns how long a Retry-After field asks to wait: RFC 9110
+// section 10.2.3, seconds or a date.
+func parseRetryAfter(value []byte, wall time.Time) (time.Duration, bool) {
+	seconds, digits := 0, true
+	for _, c := range value {
+		if c < '0' || c > '9' {
+			digits = false
+			break
+		}
+		seconds = min(seconds*10+int(c-'0'), 1e8)
+	}
+	if digits {
+		return time.Duration(seconds) * time.Second, true
+	}
+	for _, layout := range []string{"Mon, 02 Jan 2006 15:04:05 GMT", "Monday, 02-Jan-06 15:04:05 GMT", time.ANSIC} {
+		if at, err := time.Parse(layout, string(value)); err == nil {
+			return max(0, at.Sub(wall)), true
+		}
+	}
+	return 0, false
+}
+
