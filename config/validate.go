@@ -368,7 +368,7 @@ func (a *AccessLog) validate(at place) {
 	if a.Format == "json" {
 		return
 	}
-	const want = `"json" or a template such as "{client_addr} {status}"`
+	const want = `"json" or a template such as "{client} {method} {request_target} {status}"`
 	if t, err := ParseTemplate(a.Format); err != nil {
 		at.wrong("format", strconv.Quote(a.Format), err.Error())
 	} else if t.Names() == nil {

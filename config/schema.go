@@ -1,0 +1,172 @@
+package config
+
+import (
+	"bytes"
+	"embed"
+	"encoding"
+	"encoding/json"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"reflect"
+	"strings"
+)
+
+// The files whose doc comments describe keys, so that each text exists once.
+//
+//go:embed config.go balance.go cache.go
+var sources embed.FS
+
+// Schema returns a JSON Schema (draft 2020-12) of the configuration for editors:
+// the types, descriptions and defaults of all keys. It does not say everything
+// that Validate checks. Maps are sorted, so that the bytes change only with
+// the keys.
+func Schema() []byte {
+	s := schema(comments())
+	root := s.describe(reflect.ValueOf(Default()).Elem())
+	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+	root["title"] = "weir configuration"
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(root); err != nil {
+		panic("BUG: cannot encode the schema: " + err.Error())
+	}
+	return b.Bytes()
+}
+
+// schema holds the doc comments of types ("Route") and fields ("Route.Path").
+type schema map[string]string
+
+// comments reads the doc comments of all struct types and their fields.
+func comments() map[string]string {
+	list := map[string]string{}
+	files, err := sources.ReadDir(".")
+	if err != nil {
+		panic("BUG: cannot list the embedded source: " + err.Error())
+	}
+	for _, file := range files {
+		text, err := sources.ReadFile(file.Name())
+		if err != nil {
+			panic("BUG: cannot read the embedded source: " + err.Error())
+		}
+		tree, err := parser.ParseFile(token.NewFileSet(), file.Name(), text, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			panic("BUG: cannot parse the embedded source: " + err.Error())
+		}
+		for _, decl := range tree.Decls {
+			if types, ok := decl.(*ast.GenDecl); ok && types.Tok == token.TYPE {
+				addComments(list, types)
+			}
+		}
+	}
+	return list
+}
+
+func addComments(list map[string]string, types *ast.GenDecl) {
+	for _, spec := range types.Specs {
+		t := spec.(*ast.TypeSpec)
+		list[t.Name.Name] = flat(types.Doc)
+		if s, ok := t.Type.(*ast.StructType); ok {
+			last := ""
+			for _, f := range s.Fields.List {
+				if f.Doc != nil { // else the comment of the field before is about both
+					last = flat(f.Doc)
+				}
+				for _, name := range f.Names {
+					list[t.Name.Name+"."+name.Name] = last
+				}
+			}
+		}
+	}
+}
+
+// flat returns a comment as one line.
+func flat(g *ast.CommentGroup) string { return strings.Join(strings.Fields(g.Text()), " ") }
+
+// describe returns the schema of v, which has its defaults.
+func (s schema) describe(v reflect.Value) map[string]any {
+	switch value := v.Addr().Interface().(type) {
+	case textual:
+		text := map[string]any{"type": "string"}
+		if p, ok := value.(interface{ pattern() string }); ok {
+			text["pattern"] = "^(" + p.pattern() + `)$|\$\{` // "${NAME}" may stand for anything
+		}
+		return text
+	case shorthand:
+		short := reflect.New(reflect.TypeOf(value.short()).Elem()).Elem()
+		full := reflect.New(v.Type()).Elem()
+		initialise(full)
+		return map[string]any{"anyOf": []any{s.describe(short), s.structure(full)}}
+	}
+	return s.structure(v)
+}
+
+// structure is describe for types without a form of their own.
+func (s schema) structure(v reflect.Value) map[string]any {
+	inner := func(t reflect.Type) map[string]any {
+		element := reflect.New(t).Elem()
+		initialise(element)
+		return s.describe(element)
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		keys := map[string]any{}
+		for _, f := range fields(v.Type()) {
+			key := s.describe(v.Field(f.index))
+			key["description"] = s[v.Type().Name()+"."+v.Type().Field(f.index).Name]
+			if value, ok := plain(v.Field(f.index)); ok {
+				key["default"] = value
+			}
+			keys[f.name] = key
+		}
+		return map[string]any{"type": "object", "additionalProperties": false, "properties": keys}
+	case reflect.Map:
+		return map[string]any{"type": "object", "additionalProperties": inner(v.Type().Elem())}
+	case reflect.Slice:
+		return map[string]any{"type": "array", "items": inner(v.Type().Elem())}
+	case reflect.Pointer:
+		return inner(v.Type().Elem())
+	case reflect.String:
+		return map[string]any{"type": "string"}
+	case reflect.Bool:
+		return map[string]any{"type": "boolean"}
+	case reflect.Int:
+		return map[string]any{"type": "integer", "minimum": 0}
+	case reflect.Float64:
+		return map[string]any{"type": "number"}
+	}
+	panic(fmt.Sprintf("BUG: no schema for the type %s", v.Type()))
+}
+
+// plain returns the default that a key has, as TOML and JSON would write it;
+// false for what has none of its own: tables, and lists and maps of tables.
+func plain(v reflect.Value) (any, bool) {
+	if text, ok := v.Interface().(encoding.TextMarshaler); ok {
+		b, err := text.MarshalText()
+		if err != nil {
+			panic("BUG: cannot write a default: " + err.Error())
+		}
+		return string(b), true
+	}
+	switch v.Kind() {
+	case reflect.Struct, reflect.Map, reflect.Pointer:
+		return nil, false
+	case reflect.Slice:
+		list := []any{}
+		if e := v.Type().Elem(); e.Kind() == reflect.Struct && len(fields(e)) > 0 {
+			return nil, false
+		}
+		for i := range v.Len() {
+			value, _ := plain(v.Index(i))
+			list = append(list, value)
+		}
+		return list, true
+	}
+	return v.Interface(), true
+}
+
+func (*Duration) pattern() string { return `0|([0-9]+(\.[0-9]*)?(ns|us|µs|ms|s|m|h))+` }
+func (*Size) pattern() string     { return `[0-9]+([KMGT]i?B|B)?` }
