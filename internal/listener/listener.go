@@ -22,10 +22,6 @@ const (
 	maxAcceptWait = time.Second
 )
 
-// closeDrain is how long Close goes on accepting. Closing a socket resets the
-// connections that the kernel has accepted and weir has not; this takes them in.
-const closeDrain = 10 * time.Millisecond
-
 // Listener accepts the clients of one address. Its methods may be called from
 // any goroutine.
 type Listener struct {
@@ -58,7 +54,7 @@ type Listener struct {
 	waiting   int
 	closed    bool
 	aborted   bool
-	serving   bool
+	handle    func(*Conn) // nil until Serve
 	conns     map[*Conn]struct{}
 	perClient map[netip.Addr]int
 	refused   map[Reason]uint64
@@ -185,16 +181,16 @@ func (l *Listener) Name() string {
 // until it returns; then it is closed. Serve may be called once, and not after Close.
 func (l *Listener) Serve(handle func(*Conn)) {
 	l.mu.Lock()
-	if l.serving {
+	if l.handle != nil {
 		panic("BUG: Serve was called twice")
 	}
 	if l.closed {
 		l.mu.Unlock()
 		return
 	}
-	l.serving = true
+	l.handle = handle
 	for _, socket := range l.sockets {
-		l.background.Go(func() { l.accept(socket, handle) })
+		l.background.Go(func() { l.accept(socket) })
 	}
 	if l.options.CertificateInterval >= 0 {
 		l.background.Go(l.watchCertificates)
@@ -204,7 +200,7 @@ func (l *Listener) Serve(handle func(*Conn)) {
 }
 
 // accept is the loop of one socket.
-func (l *Listener) accept(socket net.Listener, handle func(*Conn)) {
+func (l *Listener) accept(socket net.Listener) {
 	wait := time.Duration(0)
 	for {
 		raw, err := socket.Accept()
@@ -221,11 +217,16 @@ func (l *Listener) accept(socket net.Listener, handle func(*Conn)) {
 			continue
 		}
 		wait = 0
-		l.accepted.Add(1)
-		c := newConn(l, raw)
-		l.admit(c)
-		go l.serve(c, handle)
+		l.take(raw)
 	}
+}
+
+// take starts the life of a connection, as soon as there is room for it.
+func (l *Listener) take(raw net.Conn) {
+	l.accepted.Add(1)
+	c := newConn(l, raw)
+	l.admit(c)
+	go l.serve(c)
 }
 
 // awaitDescriptor waits until a connection ended, the time is over, or Close.
@@ -250,13 +251,13 @@ func (l *Listener) closing() bool {
 }
 
 // serve is the life of one connection.
-func (l *Listener) serve(c *Conn, handle func(*Conn)) {
+func (l *Listener) serve(c *Conn) {
 	defer l.release(c)
 	if reason, err := c.establish(l.settings.Load()); reason != "" {
 		l.refuse(c, reason, err)
 		return
 	}
-	handle(c)
+	l.handle(c)
 }
 
 // refuse counts and reports a connection that never reaches the handler.
@@ -284,16 +285,19 @@ func (l *Listener) Close() error {
 		return nil
 	}
 	l.closed = true
-	serving := l.serving
+	serving := l.handle != nil
 	close(l.done)
 	l.changed.Broadcast()
 	l.mu.Unlock()
 
 	if serving {
 		for _, s := range l.sockets {
-			s.(interface{ SetDeadline(time.Time) error }).SetDeadline(time.Now().Add(closeDrain))
+			s.(socket).SetDeadline(time.Unix(1, 0)) // wakes the accept loops
 		}
 		l.background.Wait()
+		for _, s := range l.sockets {
+			l.takeQueued(s.(socket))
+		}
 	}
 	var errs []error
 	for _, s := range l.sockets {

@@ -13,6 +13,13 @@ import (
 	"weir/config"
 )
 
+// socket is what *net.TCPListener and *net.UnixListener have in common.
+type socket interface {
+	net.Listener
+	syscall.Conn
+	SetDeadline(time.Time) error
+}
+
 // keepAlive finds clients that vanished without a word (a cut cable, a lost NAT
 // entry) within some two minutes, at a cost of one probe a minute.
 func keepAlive() net.KeepAliveConfig {
@@ -69,4 +76,36 @@ func listenUnix(path string) (net.Listener, error) {
 		return nil, fmt.Errorf("cannot remove stale socket file: %w", err)
 	}
 	return net.Listen("unix", path)
+}
+
+// maxQueued bounds takeQueued. It is the usual length of the kernel's queue
+// (net.core.somaxconn), so under a flood Close still ends.
+const maxQueued = 4096
+
+// takeQueued accepts the connections that the kernel holds in its queue, which
+// closing the socket would reset, and does not wait for more. Nobody else
+// accepts any more.
+func (l *Listener) takeQueued(s socket) {
+	control, err := s.SyscallConn()
+	if err != nil {
+		return
+	}
+	for range maxQueued {
+		fd := -1
+		err := control.Control(func(listening uintptr) {
+			if n, _, err := syscall.Accept(int(listening)); err == nil {
+				syscall.CloseOnExec(n)
+				fd = n
+			}
+		})
+		if err != nil || fd < 0 {
+			return
+		}
+		f := os.NewFile(uintptr(fd), "accepted")
+		conn, err := net.FileConn(f) // a copy that never blocks
+		f.Close()
+		if err == nil {
+			l.take(conn)
+		}
+	}
 }
