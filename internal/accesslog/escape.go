@@ -1,0 +1,188 @@
+package accesslog
+
+import (
+	"net/netip"
+	"strconv"
+	"time"
+	"unicode/utf8"
+)
+
+const hexDigits = "0123456789abcdef"
+
+// plain holds the bytes that stand for themselves in both styles: printable
+// ASCII without quotes and backslashes.
+var plain = func() (t [256]bool) {
+	for c := ' '; c <= '~'; c++ {
+		t[c] = c != '"' && c != '\\'
+	}
+	return t
+}()
+
+// absent appends what stands for a value that is not there.
+func absent(dst []byte, s style) []byte {
+	if s == styleText {
+		return append(dst, '-')
+	}
+	return dst
+}
+
+// appendText appends v so that it can neither end its line, nor its quotes, nor
+// do anything to a terminal.
+func appendText[T string | []byte](dst []byte, v T, s style) []byte {
+	if len(v) == 0 {
+		return absent(dst, s)
+	}
+	if s == styleText {
+		return appendPlain(dst, v)
+	}
+	dst = append(dst, '"')
+	dst = appendJSON(dst, v)
+	return append(dst, '"')
+}
+
+// appendPlain appends v with everything but printable ASCII as \xNN, and with
+// quotes and backslashes escaped, so that a template may put a field in quotes.
+func appendPlain[T string | []byte](dst []byte, v T) []byte {
+	start := 0
+	for i := 0; i < len(v); i++ {
+		c := v[i]
+		if plain[c] {
+			continue
+		}
+		dst = append(dst, v[start:i]...)
+		start = i + 1
+		if c == '"' || c == '\\' {
+			dst = append(dst, '\\', c)
+			continue
+		}
+		dst = append(dst, '\\', 'x', hexDigits[c>>4], hexDigits[c&15])
+	}
+	return append(dst, v[start:]...)
+}
+
+// appendJSON appends v as the inside of a JSON string (RFC 8259 section 7).
+// Bytes that are not UTF-8 become U+FFFD. DEL, the C1 controls and the two line
+// separators are escaped although JSON allows them: terminals and line readers
+// act on them.
+func appendJSON[T string | []byte](dst []byte, v T) []byte {
+	start := 0
+	for i := 0; i < len(v); {
+		c := v[i]
+		if plain[c] {
+			i++
+			continue
+		}
+		if c < utf8.RuneSelf {
+			dst = append(dst, v[start:i]...)
+			if c == '"' || c == '\\' {
+				dst = append(dst, '\\', c)
+			} else {
+				dst = appendEscape(dst, rune(c))
+			}
+			i++
+			start = i
+			continue
+		}
+		r, size := decodeRune(v[i:])
+		if r == utf8.RuneError && size == 1 || r < 0xa0 || r == '\u2028' || r == '\u2029' {
+			dst = append(dst, v[start:i]...)
+			dst = appendEscape(dst, r)
+			start = i + size
+		}
+		i += size
+	}
+	return append(dst, v[start:]...)
+}
+
+// decodeRune is utf8.DecodeRune for both kinds of text, without a copy of v.
+func decodeRune[T string | []byte](v T) (rune, int) {
+	var head [utf8.UTFMax]byte
+	n := copy(head[:], v)
+	return utf8.DecodeRune(head[:n])
+}
+
+// appendEscape appends r, of the basic plane, as \uNNNN.
+func appendEscape(dst []byte, r rune) []byte {
+	return append(dst, '\\', 'u', hexDigits[r>>12&15], hexDigits[r>>8&15], hexDigits[r>>4&15], hexDigits[r&15])
+}
+
+func appendInt(dst []byte, n int64) []byte { return strconv.AppendInt(dst, n, 10) }
+
+// appendSeconds appends d in seconds with six decimals.
+func appendSeconds(dst []byte, d time.Duration) []byte {
+	if d < 0 {
+		d = 0
+	}
+	us := uint64(d / time.Microsecond)
+	dst = strconv.AppendUint(dst, us/1e6, 10)
+	frac := us % 1e6
+	dst = append(dst, '.')
+	for unit := uint64(1e5); unit > 0; unit /= 10 {
+		dst = append(dst, byte('0'+frac/unit%10))
+	}
+	return dst
+}
+
+func appendOptionalSeconds(dst []byte, d time.Duration, s style) []byte {
+	if d <= 0 {
+		return absent(dst, s)
+	}
+	return appendSeconds(dst, d)
+}
+
+// appendTime appends t as 2026-01-31T23:59:59.123Z. It is written by hand
+// because AppendFormat takes three times as long with a fixed number of decimals.
+func appendTime(dst []byte, t time.Time, s style) []byte {
+	if s == styleJSON {
+		dst = append(dst, '"')
+	}
+	t = t.UTC()
+	year, month, day := t.Date()
+	hour, minute, second := t.Clock()
+	dst = appendDigits(dst, year, 4)
+	dst = appendDigits(append(dst, '-'), int(month), 2)
+	dst = appendDigits(append(dst, '-'), day, 2)
+	dst = appendDigits(append(dst, 'T'), hour, 2)
+	dst = appendDigits(append(dst, ':'), minute, 2)
+	dst = appendDigits(append(dst, ':'), second, 2)
+	dst = appendDigits(append(dst, '.'), t.Nanosecond()/1e6, 3)
+	dst = append(dst, 'Z')
+	if s == styleJSON {
+		dst = append(dst, '"')
+	}
+	return dst
+}
+
+// appendDigits appends the last width digits of n, which is not negative.
+func appendDigits(dst []byte, n, width int) []byte {
+	for unit := pow10[width-1]; unit > 0; unit /= 10 {
+		dst = append(dst, byte('0'+n/unit%10))
+	}
+	return dst
+}
+
+var pow10 = [...]int{1, 10, 100, 1000}
+
+// appendAddr leaves the zone out: in an address that a proxy reported, it may
+// be any text.
+func appendAddr(dst []byte, a netip.Addr, s style) []byte {
+	if !a.IsValid() {
+		return absent(dst, s)
+	}
+	a = a.Unmap().WithZone("")
+	if s == styleText {
+		return a.AppendTo(dst)
+	}
+	return append(a.AppendTo(append(dst, '"')), '"')
+}
+
+func appendAddrPort(dst []byte, a netip.AddrPort, s style) []byte {
+	if !a.IsValid() {
+		return absent(dst, s)
+	}
+	a = netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
+	if s == styleText {
+		return a.AppendTo(dst)
+	}
+	return append(a.AppendTo(append(dst, '"')), '"')
+}

@@ -1,0 +1,175 @@
+package accesslog_test
+
+import (
+	"encoding/json"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"weir/internal/accesslog"
+)
+
+func full() *accesslog.Record {
+	return &accesslog.Record{
+		Time:          time.Date(2026, 1, 31, 23, 59, 59, 7_900_000, time.FixedZone("", 3600)),
+		Client:        netip.MustParseAddr("192.0.2.7"),
+		Peer:          netip.MustParseAddrPort("[::ffff:10.0.0.1]:41000"),
+		Listener:      "public",
+		Route:         "api",
+		Upstream:      "origin",
+		Target:        "http://127.0.0.1:9001",
+		Method:        []byte("GET"),
+		RequestTarget: []byte("/a?b=%20c"),
+		Host:          []byte("www.example.org"),
+		Proto:         []byte("HTTP/1.1"),
+		UserAgent:     []byte(`curl "8"`),
+		Referer:       []byte("https://example.org/"),
+		RequestID:     []byte("0123"),
+		Status:        200,
+		Cause:         "delivered",
+		Attempts:      2,
+		BytesIn:       0,
+		BytesOut:      1234567,
+		Duration:      1500 * time.Millisecond,
+		FirstByte:     1234 * time.Microsecond,
+		TLS:           true,
+		Cache:         "miss",
+	}
+}
+
+func line(t *testing.T, format string, r *accesslog.Record) string {
+	t.Helper()
+	f, err := accesslog.ParseFormat(format)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(f.Append(nil, r))
+}
+
+func TestLine(t *testing.T) {
+	check := func(format string, r *accesslog.Record, want string) {
+		t.Helper()
+		if got := line(t, format, r); got != want {
+			t.Errorf("format %s\n got %s\nwant %s", format, got, want)
+		}
+	}
+	// Everything, in the order of Fields; the time is told in UTC.
+	check("json", full(), `{"time":"2026-01-31T22:59:59.007Z","listener":"public","scheme":"https","client":"192.0.2.7",`+
+		`"peer":"10.0.0.1:41000","method":"GET","request_target":"/a?b=%20c","proto":"HTTP/1.1","host":"www.example.org",`+
+		`"user_agent":"curl \"8\"","referer":"https://example.org/","request_id":"0123","route":"api",`+
+		`"upstream":"origin","target":"http://127.0.0.1:9001","attempts":2,"cache":"miss","status":200,"cause":"delivered",`+
+		`"bytes_in":0,"bytes_out":1234567,"duration":1.500000,"first_byte":0.001234}`+"\n")
+	// What is not there is left out, except numbers that mean something when they are 0.
+	check("json", &accesslog.Record{Cause: "client_gone"},
+		`{"time":"0001-01-01T00:00:00.000Z","scheme":"http","attempts":0,"status":0,"cause":"client_gone","bytes_in":0,"bytes_out":0,"duration":0.000000}`+"\n")
+	// A template; literal braces; a field twice; text at both ends.
+	check(`<{client} {{x}} {status} {status}>`, full(), "<192.0.2.7 {x} 200 200>\n")
+	// Two fields without text between them.
+	check("{method}{status}", full(), "GET200\n")
+	// What is not there is a hyphen in text.
+	check(`{client} {peer} "{user_agent}" {first_byte} {status}`, &accesslog.Record{}, `- - "-" - 0`+"\n")
+	// A clock that went backwards is no negative time.
+	check("{duration}", &accesslog.Record{Duration: -time.Second}, "0.000000\n")
+	// A proxy may report an address with any text for a zone.
+	check("{client}", &accesslog.Record{Client: netip.MustParseAddr("fe80::1%x\ny")}, "fe80::1\n")
+	check("json", &accesslog.Record{Client: netip.MustParseAddr("fe80::1%\"")},
+		`{"time":"0001-01-01T00:00:00.000Z","scheme":"http","client":"fe80::1","attempts":0,"status":0,"bytes_in":0,"bytes_out":0,"duration":0.000000}`+"\n")
+}
+
+func TestEscape(t *testing.T) {
+	check := func(value, text, inJSON string) {
+		t.Helper()
+		r := &accesslog.Record{UserAgent: []byte(value)}
+		if got, want := line(t, `"{user_agent}"`, r), `"`+text+`"`+"\n"; got != want {
+			t.Errorf("%q as text: got %q, want %q", value, got, want)
+		}
+		if got := line(t, "json", r); !strings.Contains(got, `"user_agent":"`+inJSON+`",`) {
+			t.Errorf("%q as JSON: got %q, want %q", value, got, inJSON)
+		}
+	}
+	// A second line, made by a client.
+	check("a\r\nb", `a\x0d\x0ab`, `a\u000d\u000ab`)
+	// The end of the quotes.
+	check(`" 200 \`, `\" 200 \\`, `\" 200 \\`)
+	// Control bytes, terminal escapes, DEL.
+	check("\x00\x1b[2J\x7f", `\x00\x1b[2J\x7f`, `\u0000\u001b[2J\u007f`)
+	// Letters beyond ASCII live on in JSON.
+	check("Zürich €𝄞", `Z\xc3\xbcrich \xe2\x82\xac\xf0\x9d\x84\x9e`, "Zürich €𝄞")
+	// C1 controls and line separators do not.
+	check("\u0085\u009b\u2028", `\xc2\x85\xc2\x9b\xe2\x80\xa8`, `\u0085\u009b\u2028`)
+	// Not UTF-8, a surrogate, a rune cut off at the end.
+	check("\xffx\xed\xa0\x80", `\xffx\xed\xa0\x80`, `\ufffdx\ufffd\ufffd\ufffd`)
+	check("x\xe2\x82", `x\xe2\x82`, `x\ufffd\ufffd`)
+	// The replacement character itself, sent as such.
+	check("\ufffd", `\xef\xbf\xbd`, "\ufffd")
+}
+
+func TestParseFormatErrors(t *testing.T) {
+	check := func(format string, want ...string) {
+		t.Helper()
+		_, err := accesslog.ParseFormat(format)
+		if err == nil {
+			t.Errorf("format %q was accepted", format)
+			return
+		}
+		for _, w := range want {
+			if !strings.Contains(err.Error(), w) {
+				t.Errorf("format %q: error %q does not say %q", format, err, w)
+			}
+		}
+	}
+	// Unknown fields, all at once, and the known ones.
+	check("{status} {stats} {foo}", `"stats" "foo"`, `"request_target"`, `"first_byte"`)
+	// A misspelt name of the JSON format.
+	check("JSON", `"json"`, `"status"`)
+	check("", `"json"`)
+	// Not a template.
+	check("{status", `"{status"`)
+	// A line in two, or with terminal escapes.
+	check("{status}\n{method}", `'\n'`)
+	check("{status}\x00", `'\x00'`)
+}
+
+// TestFieldsAreDocumented fails if a field is missing from the reference page.
+func TestFieldsAreDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../docs/access-log.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range accesslog.Fields() {
+		if row := "| `" + f.Name + "` | " + f.Meaning + " |"; !strings.Contains(string(page), row) {
+			t.Errorf("docs/access-log.md has no row %s", row)
+		}
+	}
+}
+
+func FuzzLine(f *testing.F) {
+	f.Add(`{client} "{user_agent}" {{}}`, []byte("a\nb"))
+	f.Add("json", []byte("\xff\"\\\x00"))
+	f.Fuzz(func(t *testing.T, format string, value []byte) {
+		r := full()
+		r.UserAgent, r.RequestTarget, r.Host = value, value, value
+		var parsed map[string]any
+		object := line(t, "json", r)
+		if err := json.Unmarshal([]byte(object), &parsed); err != nil {
+			t.Fatalf("%q is not JSON: %s", object, err)
+		}
+		if want := strings.ToValidUTF8(string(value), ""); len(value) > 0 && utf8.Valid(value) && parsed["host"] != want {
+			t.Fatalf("host %q came back as %q", value, parsed["host"])
+		}
+		if strings.Count(object, "\n") != 1 {
+			t.Fatalf("%q is not one line", object)
+		}
+		compiled, err := accesslog.ParseFormat(format)
+		if err != nil {
+			return
+		}
+		text := string(compiled.Append(nil, r))
+		if strings.Index(text, "\n") != len(text)-1 {
+			t.Fatalf("format %q: %q is not one line", format, text)
+		}
+	})
+}

@@ -1,0 +1,180 @@
+package accesslog
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Record is what is known of one exchange when it has ended. Log reads it and
+// keeps nothing of it: strings and bytes are borrowed for the call. Bytes that
+// came from the client or the target may hold anything; they are escaped.
+type Record struct {
+	// Time is when the first byte of the request was read.
+	Time time.Time
+	// Client is the client's address as the trusted proxies tell it; invalid
+	// if there is none (a unix socket).
+	Client netip.Addr
+	// Peer is the other end of the client's connection; invalid as Client.
+	Peer netip.AddrPort
+
+	// Listener, Route, Upstream and Target are names from the configuration;
+	// empty if the exchange did not get that far.
+	Listener, Route, Upstream, Target string
+
+	// Method to Referer are the client's, as they were sent; empty if absent
+	// or if the request could not be read.
+	Method, RequestTarget, Host, Proto, UserAgent, Referer []byte
+	// RequestID is the one the target got.
+	RequestID []byte
+
+	// Status is what the client was answered; 0 if nothing was answered.
+	Status int
+	// Cause is the name of the reason why the exchange ended as it did.
+	Cause string
+	// Attempts counts the targets that were tried.
+	Attempts int
+	// BytesIn and BytesOut count the bytes of the two bodies, without framing.
+	BytesIn, BytesOut int64
+
+	// Duration is from the first byte in to the last byte out.
+	Duration time.Duration
+	// FirstByte is how long the target took from the end of the request to its
+	// response head; 0 if there was none.
+	FirstByte time.Duration
+
+	// TLS says whether the client's connection is encrypted.
+	TLS bool
+	// Cache says what the cache did; empty if it was not asked.
+	Cache string
+}
+
+// field is one thing a line can tell.
+type field uint8
+
+const (
+	fieldTime field = iota
+	fieldListener
+	fieldScheme
+	fieldClient
+	fieldPeer
+	fieldMethod
+	fieldRequestTarget
+	fieldProto
+	fieldHost
+	fieldUserAgent
+	fieldReferer
+	fieldRequestID
+	fieldRoute
+	fieldUpstream
+	fieldTarget
+	fieldAttempts
+	fieldCache
+	fieldStatus
+	fieldCause
+	fieldBytesIn
+	fieldBytesOut
+	fieldDuration
+	fieldFirstByte
+
+	fieldCount
+)
+
+// Field is the name of a field and one line on what it holds.
+type Field struct{ Name, Meaning string }
+
+// fields is the one list of names: JSON, templates, their errors and the
+// reference page take it from here. A JSON line has this order.
+var fields = [fieldCount]Field{
+	fieldTime:          {"time", "when the request's first byte was read, RFC 3339 in UTC with milliseconds"},
+	fieldListener:      {"listener", "name of the listener"},
+	fieldScheme:        {"scheme", "https if the client's connection is encrypted, else http"},
+	fieldClient:        {"client", "address of the client, as the trusted proxies tell it"},
+	fieldPeer:          {"peer", "address and port of the connection's other end"},
+	fieldMethod:        {"method", "request method"},
+	fieldRequestTarget: {"request_target", "request target, byte for byte as the client sent it"},
+	fieldProto:         {"proto", "protocol of the request, such as HTTP/1.1"},
+	fieldHost:          {"host", "host the client asked for"},
+	fieldUserAgent:     {"user_agent", "User-Agent of the request"},
+	fieldReferer:       {"referer", "Referer of the request"},
+	fieldRequestID:     {"request_id", "request id, taken from a trusted proxy or made"},
+	fieldRoute:         {"route", "name of the route"},
+	fieldUpstream:      {"upstream", "name of the upstream"},
+	fieldTarget:        {"target", "target that was tried last"},
+	fieldAttempts:      {"attempts", "number of targets that were tried"},
+	fieldCache:         {"cache", "what the cache did"},
+	fieldStatus:        {"status", "status of the answer; 0 if nothing was answered"},
+	fieldCause:         {"cause", "why the exchange ended as it did"},
+	fieldBytesIn:       {"bytes_in", "bytes of the request body"},
+	fieldBytesOut:      {"bytes_out", "bytes of the answer's body"},
+	fieldDuration:      {"duration", "seconds from the first byte in to the last byte out"},
+	fieldFirstByte:     {"first_byte", "seconds the target took from the end of the request to its response head"},
+}
+
+// Fields returns the fields of a line in the order of a JSON line.
+func Fields() []Field { return append([]Field(nil), fields[:]...) }
+
+// style is how a value is written.
+type style uint8
+
+const (
+	styleText style = iota // plain; "-" for nothing
+	styleJSON              // quoted where JSON quotes; nothing at all for nothing
+)
+
+// append appends the value of f, escaped for s. In JSON a field that holds
+// nothing appends nothing. It is a switch and not a table of functions because
+// the argument of a function value is moved to the heap.
+func (f field) append(dst []byte, r *Record, s style) []byte {
+	switch f {
+	case fieldTime:
+		return appendTime(dst, r.Time, s)
+	case fieldListener:
+		return appendText(dst, r.Listener, s)
+	case fieldScheme:
+		if r.TLS {
+			return appendText(dst, "https", s)
+		}
+		return appendText(dst, "http", s)
+	case fieldClient:
+		return appendAddr(dst, r.Client, s)
+	case fieldPeer:
+		return appendAddrPort(dst, r.Peer, s)
+	case fieldMethod:
+		return appendText(dst, r.Method, s)
+	case fieldRequestTarget:
+		return appendText(dst, r.RequestTarget, s)
+	case fieldProto:
+		return appendText(dst, r.Proto, s)
+	case fieldHost:
+		return appendText(dst, r.Host, s)
+	case fieldUserAgent:
+		return appendText(dst, r.UserAgent, s)
+	case fieldReferer:
+		return appendText(dst, r.Referer, s)
+	case fieldRequestID:
+		return appendText(dst, r.RequestID, s)
+	case fieldRoute:
+		return appendText(dst, r.Route, s)
+	case fieldUpstream:
+		return appendText(dst, r.Upstream, s)
+	case fieldTarget:
+		return appendText(dst, r.Target, s)
+	case fieldAttempts:
+		return appendInt(dst, int64(r.Attempts))
+	case fieldCache:
+		return appendText(dst, r.Cache, s)
+	case fieldStatus:
+		return appendInt(dst, int64(r.Status))
+	case fieldCause:
+		return appendText(dst, r.Cause, s)
+	case fieldBytesIn:
+		return appendInt(dst, r.BytesIn)
+	case fieldBytesOut:
+		return appendInt(dst, r.BytesOut)
+	case fieldDuration:
+		return appendSeconds(dst, r.Duration)
+	case fieldFirstByte:
+		return appendOptionalSeconds(dst, r.FirstByte, s)
+	}
+	panic("BUG: access log field without a value")
+}
