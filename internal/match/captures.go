@@ -36,3 +36,9 @@ func (c *Captures) Reset() { *c = Captures{} }
 // Slashes returns the number of slashes in the path that matched, which tells
 // StripPrefix how far it reaches; 0 if the route has no path.
 func (c *Captures) Slashes() int { return c.slashes }
+
+// push adds a value; accept gives it its name.
+func (c *Captures) push(value []byte) {
+	c.values[c.n] = value
+	c.n++
+}

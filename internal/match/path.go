@@ -1,5 +1,10 @@
 package match
 
+import (
+	"bytes"
+	"strings"
+)
+
 // Refusal is why a request's path is not routed at all. Matching sees the
 // canonical path while the target gets the raw one, so a path that the two
 // could understand differently is answered with 400. The zero value means
@@ -47,13 +52,171 @@ func (r Refusal) String() string {
 }
 
 // Canonical returns the path that matching sees for a raw path (a request
-// target without its query), or why there is none. It returns raw itself if
-// nothing is to be decoded; otherwise it writes into dst[:0], which it makes
-// longer only if cap(dst) < len(raw).
-func Canonical(dst, raw []byte) (path []byte, refusal Refusal) { return raw, Accepted }
+// target without its query), or why there is none. Percent-encoded bytes that
+// need no encoding are decoded, the others keep it with upper-case digits, so
+// "%2F" stays different from "/"; repeated slashes stay. It returns raw itself
+// if nothing changes; otherwise it writes into dst[:0], which grows only if
+// cap(dst) < len(raw). dst and raw must not overlap.
+func Canonical(dst, raw []byte) (path []byte, refusal Refusal) {
+	if len(raw) == 0 || raw[0] != '/' {
+		return nil, NotAbsolute
+	}
+	var seen class
+	for _, b := range raw {
+		seen |= classes[b]
+	}
+	if seen&^(classDot|classDecoded) == 0 && (seen&classDot == 0 || !bytes.Contains(raw, slashDot)) {
+		return raw, Accepted
+	}
+	switch {
+	case seen&classControl != 0:
+		return nil, ControlByte
+	case seen&classBackslash != 0:
+		return nil, Backslash
+	case seen&classFragment != 0:
+		return nil, Fragment
+	case seen&classPercent != 0:
+		if raw, refusal = decode(dst[:0], raw); refusal != Accepted {
+			return nil, refusal
+		}
+	}
+	if hasDotSegment(raw) {
+		return nil, DotSegment
+	}
+	return raw, Accepted
+}
 
 // StripPrefix returns the rest of raw from its slash number slashes on (counted
 // from 1), because that is where the part that a route's path matched ends. Both
 // the raw and the canonical path may be given: they have the same slashes. With
 // fewer slashes in raw than asked for it is returned as it is.
-func StripPrefix(raw []byte, slashes int) []byte { return raw }
+func StripPrefix(raw []byte, slashes int) []byte {
+	if slashes == 0 {
+		return raw
+	}
+	for i, b := range raw {
+		if b == '/' {
+			if slashes--; slashes == 0 {
+				return raw[i:]
+			}
+		}
+	}
+	return raw
+}
+
+var slashDot = []byte("/.")
+
+// class is what a byte of a path needs to be looked at for.
+type class uint8
+
+const (
+	classControl class = 1 << iota
+	classBackslash
+	classFragment
+	classPercent
+	classDot
+	// classDecoded is a byte whose encoded form is decoded: the unreserved
+	// characters of RFC 3986 section 2.3 and those that may not stand in a
+	// path but do, where the encoded form is the same thing.
+	classDecoded
+)
+
+var classes = func() (t [256]class) {
+	for b := range t {
+		switch {
+		case b <= ' ' || b == 0x7f:
+			t[b] = classControl
+		case b >= 0x80, '0' <= b && b <= '9', 'A' <= b && b <= 'Z', 'a' <= b && b <= 'z',
+			strings.IndexByte(`-_~"<>^{|}`+"`", byte(b)) >= 0:
+			t[b] = classDecoded
+		}
+	}
+	t['\\'], t['#'], t['%'], t['.'] = classBackslash, classFragment, classPercent, classDot|classDecoded
+	return t
+}()
+
+// decode appends the canonical form of raw to dst.
+func decode(dst, raw []byte) ([]byte, Refusal) {
+	for i := 0; i < len(raw); i++ {
+		b := raw[i]
+		if b != '%' {
+			dst = append(dst, b)
+			continue
+		}
+		if i+2 >= len(raw) {
+			return nil, BrokenEscape
+		}
+		hi, lo := unhex(raw[i+1]), unhex(raw[i+2])
+		if hi > 15 || lo > 15 {
+			return nil, BrokenEscape
+		}
+		b = hi<<4 | lo
+		i += 2
+		switch {
+		case b == 0:
+			return nil, NullByte
+		case b < ' ' || b == 0x7f:
+			return nil, ControlByte
+		case classes[b]&classDecoded != 0:
+			dst = append(dst, b)
+		default:
+			dst = append(dst, '%', upperHex[hi], upperHex[lo])
+		}
+	}
+	return dst, Accepted
+}
+
+const upperHex = "0123456789ABCDEF"
+
+// unhex returns the value of a hexadecimal digit, or 255.
+func unhex(b byte) byte {
+	switch {
+	case '0' <= b && b <= '9':
+		return b - '0'
+	case 'a' <= b && b <= 'f':
+		return b - 'a' + 10
+	case 'A' <= b && b <= 'F':
+		return b - 'A' + 10
+	}
+	return 255
+}
+
+// hasDotSegment says whether a canonical path has a "." or ".." segment for
+// anybody: encoded slashes and backslashes count as slashes too, because many
+// servers decode before they remove dot segments, and a segment ends where its
+// parameters start, because others drop those first.
+func hasDotSegment(path []byte) bool {
+	for i := 0; i < len(path); {
+		n := separator(path[i:])
+		if n == 0 {
+			i++
+			continue
+		}
+		i += n
+		rest := path[i:]
+		dots := 0
+		for dots < len(rest) && rest[dots] == '.' {
+			dots++
+		}
+		if dots != 1 && dots != 2 {
+			continue
+		}
+		if rest = rest[dots:]; len(rest) == 0 || rest[0] == ';' || separator(rest) > 0 ||
+			len(rest) >= 3 && string(rest[:3]) == "%3B" {
+			return true
+		}
+	}
+	return false
+}
+
+// separator returns the length of the slash or backslash that path starts with,
+// raw or encoded; 0 if there is none.
+func separator(path []byte) int {
+	switch {
+	case path[0] == '/':
+		return 1
+	case path[0] == '%' && len(path) >= 3 && (string(path[:3]) == "%2F" || string(path[:3]) == "%5C"):
+		return 3
+	}
+	return 0
+}

@@ -1,9 +1,10 @@
 package match
 
 import (
-	"github.com/valyala/fasthttp"
+	"bytes"
+	"strings"
 
-	"weir/config"
+	"github.com/valyala/fasthttp"
 )
 
 // Request is what routes are matched against. All slices are borrowed for the
@@ -18,24 +19,260 @@ type Request struct {
 	Query []byte
 	// Method is the request's method.
 	Method []byte
-	// Header is read only when a candidate route has header conditions.
+	// Header is read only when a candidate route has header conditions. nil
+	// has no fields.
 	Header *fasthttp.RequestHeader
 }
 
 // Table is a compiled list of routes. It is never changed after New and may be
 // used by any number of goroutines.
-type Table struct{}
+type Table struct {
+	// exact holds the routes of lower-case host names, wildcard those of
+	// "*.example.org" under ".example.org", any those without a host.
+	exact    map[string]*site
+	wildcard map[string]*site
+	any      *site
+	// captures are the names that all paths of a route have.
+	captures [][]string
+}
 
-// New compiles routes. An error is always of type Problems and names every
-// fault, not only the first.
-func New(routes []config.Route) (*Table, error) { return &Table{}, nil }
+// site is the routes of one host.
+type site struct {
+	root node
+	// pathless are the routes without a path; they come last.
+	pathless []entry
+}
+
+// node is a place between two slashes, in a tree of path segments. Its children
+// are tried from the most to the least specific, and the first one under which
+// a route fits wins: that is the documented order, because it compares paths at
+// their first difference.
+type node struct {
+	literals map[string]*node
+	affixes  []affix // those with more literal text first
+	capture  *node
+	// exact end here; tails go on with anything after a slash.
+	exact []entry
+	tails []entry
+}
+
+// affix is a capture with literal text around it.
+type affix struct {
+	segment
+	next *node
+}
+
+// entry is one path of one route, sorted by weight of conditions, then order.
+type entry struct {
+	route, pattern int
+	conditions     *conditions
+	path           *pattern // nil if the route has none
+}
+
+// maxHost is the longest name that the domain name system has.
+const maxHost = 255
 
 // Match finds the most specific route that fits r and fills c with what its
 // path captured. route is the index in the list given to New, pattern the index
 // of the fitting path in that route's Path (0 if it has none). If no route fits,
 // ok is false and c is empty. It never allocates.
-func (t *Table) Match(r *Request, c *Captures) (route, pattern int, ok bool) { return 0, 0, false }
+func (t *Table) Match(r *Request, c *Captures) (route, pattern int, ok bool) {
+	c.n, c.slashes = 0, 0
+	if len(t.exact)+len(t.wildcard) > 0 {
+		var buf [maxHost]byte
+		host := hostName(buf[:0], r.Host)
+		if s := t.exact[string(host)]; s != nil {
+			if e := s.find(r, c); e != nil {
+				return e.route, e.pattern, true
+			}
+		}
+		if len(t.wildcard) > 0 {
+			// From the first dot on to the last: the longest suffix first.
+			for i := bytes.IndexByte(host, '.'); i >= 0; {
+				// A dot in front would leave no label for the asterisk.
+				if s := t.wildcard[string(host[i:])]; s != nil && i > 0 {
+					if e := s.find(r, c); e != nil {
+						return e.route, e.pattern, true
+					}
+				}
+				next := bytes.IndexByte(host[i+1:], '.')
+				if next < 0 {
+					break
+				}
+				i += 1 + next
+			}
+		}
+	}
+	if t.any != nil {
+		if e := t.any.find(r, c); e != nil {
+			return e.route, e.pattern, true
+		}
+	}
+	return 0, 0, false
+}
 
 // Captures returns the names that every path of a route captures: those that
 // the route's templates may use. route is an index in the list given to New.
-func (t *Table) Captures(route int) []string { return nil }
+func (t *Table) Captures(route int) []string { return t.captures[route] }
+
+// hostName appends the lower-case name in host, without its port and final
+// dot, to dst; nothing if it is longer than a name can be.
+func hostName(dst, host []byte) []byte {
+	if len(host) > 0 && host[0] == '[' {
+		if i := bytes.IndexByte(host, ']'); i >= 0 {
+			host = host[:i+1]
+		}
+	} else if i := bytes.IndexByte(host, ':'); i >= 0 {
+		host = host[:i]
+	}
+	if n := len(host); n > 0 && host[n-1] == '.' {
+		host = host[:n-1]
+	}
+	if len(host) > maxHost {
+		return dst
+	}
+	for _, b := range host {
+		if 'A' <= b && b <= 'Z' {
+			b |= 0x20
+		}
+		dst = append(dst, b)
+	}
+	return dst
+}
+
+// find returns the most specific entry of s that fits, or nil.
+func (s *site) find(r *Request, c *Captures) *entry {
+	if len(r.Path) > 0 && r.Path[0] == '/' {
+		if e := s.root.find(r.Path[1:], r, c); e != nil {
+			return e
+		}
+	}
+	return accept(s.pathless, r, c)
+}
+
+// find looks for rest, which is what comes after a slash.
+func (n *node) find(rest []byte, r *Request, c *Captures) *entry {
+	segment, after, more := rest, []byte(nil), false
+	if i := bytes.IndexByte(rest, '/'); i >= 0 {
+		segment, after, more = rest[:i], rest[i+1:], true
+	}
+	if next := n.literals[string(segment)]; next != nil {
+		if e := next.step(after, more, r, c); e != nil {
+			return e
+		}
+	}
+	// An attempt that comes back without an entry leaves c as it was.
+	for i := range n.affixes {
+		a := &n.affixes[i]
+		if value, ok := a.match(segment); ok {
+			c.push(value)
+			if e := a.next.step(after, more, r, c); e != nil {
+				return e
+			}
+			c.n--
+		}
+	}
+	if n.capture != nil && len(segment) > 0 {
+		c.push(segment)
+		if e := n.capture.step(after, more, r, c); e != nil {
+			return e
+		}
+		c.n--
+	}
+	if e := accept(n.tails, r, c); e != nil {
+		if e.path.rest {
+			c.push(rest)
+			c.names[c.n-1] = e.path.names[c.n-1]
+		}
+		return e
+	}
+	return nil
+}
+
+// step goes on behind the segment that led to n.
+func (n *node) step(after []byte, more bool, r *Request, c *Captures) *entry {
+	if more {
+		return n.find(after, r, c)
+	}
+	return accept(n.exact, r, c)
+}
+
+// accept returns the first entry whose conditions fit, and names the captures.
+func accept(list []entry, r *Request, c *Captures) *entry {
+	for i := range list {
+		e := &list[i]
+		if !e.conditions.fit(r) {
+			continue
+		}
+		if e.path != nil {
+			copy(c.names[:c.n], e.path.names)
+			c.slashes = e.path.slashes
+		}
+		return e
+	}
+	return nil
+}
+
+// insert adds e under its path. list is where it now stands.
+func (s *site) insert(e entry) (list *[]entry) {
+	if e.path == nil {
+		list = &s.pathless
+	} else {
+		n := &s.root
+		for i := range e.path.segments {
+			n = n.child(&e.path.segments[i])
+		}
+		list = &n.exact
+		if e.path.tail {
+			list = &n.tails
+		}
+	}
+	*list = append(*list, e)
+	return list
+}
+
+// child returns the node behind s, which it makes if there is none.
+func (n *node) child(s *segment) *node {
+	switch {
+	case !s.capture:
+		next := n.literals[s.before]
+		if next == nil {
+			if n.literals == nil {
+				n.literals = map[string]*node{}
+			}
+			next = &node{}
+			n.literals[strings.Clone(s.before)] = next
+		}
+		return next
+	case s.before == "" && s.after == "":
+		if n.capture == nil {
+			n.capture = &node{}
+		}
+		return n.capture
+	}
+	at := len(n.affixes)
+	for i := range n.affixes {
+		a := &n.affixes[i]
+		if a.before == s.before && a.after == s.after {
+			return a.next
+		}
+		if at == len(n.affixes) && s.moreSpecific(&a.segment) {
+			at = i
+		}
+	}
+	next := &node{}
+	n.affixes = append(n.affixes, affix{})
+	copy(n.affixes[at+1:], n.affixes[at:])
+	n.affixes[at] = affix{segment: *s, next: next}
+	return next
+}
+
+// moreSpecific orders captures with text around them: more text first, then
+// more of it before the capture. Two that are equal in both and fit the same
+// segment are the same.
+func (s *segment) moreSpecific(other *segment) bool {
+	if a, b := len(s.before)+len(s.after), len(other.before)+len(other.after); a != b {
+		return a > b
+	}
+	return len(s.before) > len(other.before)
+}
