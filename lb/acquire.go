@@ -1,9 +1,10 @@
 package lb
 
 // Acquire picks a usable target that p did not try before and counts an
-// exchange on it. Each Acquire that returns a target needs one Release. The
-// errors are ErrNoTarget, ErrBusy and ErrBreakerOpen. It waits only if limits
-// and a queue are configured.
+// exchange on it. Each Acquire that returns a target needs one Release with
+// that target. The errors are ErrNoTarget, ErrBusy, ErrBreakerOpen and
+// ErrCanceled. It waits only if limits and a queue are configured, and only
+// for an exchange's first attempt.
 func (u *Upstream) Acquire(p *Pick) (*Target, error) {
 	now := p.Now
 	if now == 0 {
@@ -12,72 +13,100 @@ func (u *Upstream) Acquire(p *Pick) (*Target, error) {
 	if now >= u.wake.Load() {
 		u.settle(now)
 	}
+	if u.cfg.Breaker.Failures > 0 && !u.core.breaker.allow(&u.cfg.Breaker, now) {
+		return nil, ErrBreakerOpen
+	}
 	p.u, p.now = u, now
+	t, err := u.acquire(p)
+	if err == ErrBusy && p.n == 0 && u.cfg.Limits.Queue > 0 {
+		t, err = u.queue(p)
+	}
+	if err != nil && u.cfg.Breaker.Failures > 0 {
+		u.core.breaker.report(&u.cfg.Breaker, unjudged, 0, now)
+	}
+	return t, err
+}
+
+// acquire is Acquire without waiting.
+func (u *Upstream) acquire(p *Pick) (*Target, error) {
+	if limit := int64(u.cfg.Limits.InFlight); u.core.inFlight.Add(1) > limit && limit > 0 {
+		u.core.inFlight.Add(-1)
+		return nil, ErrBusy
+	}
 	p.mask = u.mask.Load()
 	p.full = false
-	p.plain = p.n == 0 && u.unlimited()
+	p.plain = p.n == 0 && u.ceiling == 0
 	p.patience = 4
-	if t := u.pick(p); t != nil {
+	t := u.pick(p)
+	if t == nil && p.Again && p.n > 0 {
+		p.again = true
+		t = u.pick(p)
+		p.again = false
+	}
+	if t != nil {
 		return t, nil
 	}
-	if p.Again && p.n > 0 {
-		p.again = true
-		t := u.pick(p)
-		p.again = false
-		if t != nil {
-			return t, nil
-		}
+	u.core.inFlight.Add(-1)
+	if p.full {
+		return nil, ErrBusy
 	}
 	return nil, ErrNoTarget
 }
 
-// pick asks the algorithm of each group in turn and takes what it chose.
+// pick honours a sticky cookie, else asks the algorithm of each group in turn,
+// and takes what was chosen.
 func (u *Upstream) pick(p *Pick) *Target {
 	s := u.set.Load()
+	if len(p.Sticky) > 0 && p.n == 0 {
+		if t := s.cookies[string(p.Sticky)]; t != nil && p.Admits(t) {
+			if t = u.take(t, p); t != nil {
+				return t
+			}
+		}
+	}
 	for i := range s.groups {
 		g := &s.groups[i]
 		// Between the choice and the taking another exchange may have got the
-		// only probe or the last place, so that the next choice differs.
+		// trial or the last place; then the next choice differs.
 		for range 1 + len(g.targets) {
 			t := g.picker.Pick(p)
 			if t == nil {
 				break
 			}
-			if u.take(t, p) {
+			if t = u.take(t, p); t != nil {
 				return t
 			}
+		}
+		if p.full {
+			return nil // spare targets are for when the others are out, not busy
 		}
 	}
 	return nil
 }
 
-// take counts an exchange on t, or returns false if t has no room any more.
-func (u *Upstream) take(t *Target, p *Pick) bool {
+// take counts an exchange on t. It returns nil if t has no room any more.
+func (u *Upstream) take(t *Target, p *Pick) *Target {
 	l := t.live
-	if bits := l.bits.Load(); bits&bitProbe != 0 && p.mask&bitUnreachable != 0 {
-		if !l.bits.CompareAndSwap(bits, bits&^bitProbe|bitUnreachable) {
-			return false
+	if running := l.inFlight.Add(1); u.ceiling > 0 && running > u.targetLimit(t) {
+		l.inFlight.Add(-1)
+		return nil
+	}
+	if bits := l.bits.Load(); bits&bitTrial != 0 {
+		if l.bits.CompareAndSwap(bits, bits&^bitTrial) {
+			// If the trial never ends, there is another one all the same.
+			again := p.now + int64(max(u.cfg.Health.Passive.Eject, u.cfg.Health.Passive.Redial))
+			l.trialAt.Store(again)
+			u.wakeBy(again)
+			t = t.twin
+		} else if t.blockedBy(p.mask) != 0 {
+			l.inFlight.Add(-1)
+			return nil
 		}
 	}
-	running := l.inFlight.Add(1)
-	if limit := u.targetLimit(t); limit > 0 && running > limit {
-		l.inFlight.Add(-1)
-		return false
-	}
-	u.core.inFlight.Add(1)
 	l.refs.Add(1)
 	if p.n < maxTried {
 		p.tried[p.n] = l
 		p.n++
 	}
-	return true
-}
-
-// Release ends an exchange on t that Acquire began and tells how it went.
-func (u *Upstream) Release(t *Target, o Outcome) {
-	l := t.live
-	l.inFlight.Add(-1)
-	u.core.inFlight.Add(-1)
-	u.learn(t, o)
-	l.release()
+	return t
 }

@@ -22,7 +22,16 @@ type adaptive struct {
 	long atomic.Uint64 // of a float64: the long-term latency in nanoseconds
 }
 
+// The values of limits.adaptive.
 const (
+	adaptiveOff      = "off"
+	adaptiveGradient = "gradient"
+)
+
+const (
+	// adaptiveCeiling bounds the limit if the configuration does not.
+	adaptiveCeiling = 1000
+
 	adaptiveStart  = 20.0
 	adaptiveWindow = 100e6 // nanoseconds
 	adaptiveSample = 10    // fewer exchanges say nothing
@@ -83,4 +92,20 @@ func (a *adaptive) next(short float64, lost bool, peak, ceiling float64) (limit,
 	}
 	gradient := max(0.5, min(1, adaptiveSlack*long/short))
 	return max(1, min(ceiling, limit*gradient+math.Sqrt(limit)*0.5)), long
+}
+
+// targetLimit returns how many exchanges may run on t; the upstream must have a ceiling.
+func (u *Upstream) targetLimit(t *Target) int64 {
+	if u.adaptive {
+		return t.live.limit.current(u.ceiling)
+	}
+	return u.ceiling
+}
+
+// Limit returns how many exchanges may run on t now; 0 means that there is no bound.
+func (u *Upstream) Limit(t *Target) int {
+	if u.ceiling == 0 {
+		return 0
+	}
+	return int(u.targetLimit(t))
 }

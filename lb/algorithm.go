@@ -3,7 +3,6 @@ package lb
 import (
 	"maps"
 	"slices"
-	"strconv"
 	"sync/atomic"
 
 	"weir/config"
@@ -33,8 +32,11 @@ type Input struct {
 	Position *atomic.Uint64
 	// Rand returns a random number; it may be called by many goroutines at once.
 	Rand func() uint64
-	// Load returns the number of running exchanges of the whole upstream.
-	Load func() int64
+	// Running returns the number of running exchanges of the whole upstream.
+	Running func() int64
+	// Latency returns the average latency of the whole upstream in nanoseconds;
+	// 0 if nothing is known yet.
+	Latency func() float64
 }
 
 // builtin is one of weir's own algorithms.
@@ -47,6 +49,11 @@ type builtin struct {
 func builtins() []builtin {
 	return []builtin{
 		{"round_robin", newRoundRobin},
+		{"random", newRandom},
+		{"least_connections", newLeastConnections},
+		{"p2c", newPowerOfTwo},
+		{"ewma", newPeakEWMA},
+		{"hash", newHash},
 	}
 }
 
@@ -70,10 +77,5 @@ func algorithm(name string, own map[string]Algorithm) (Algorithm, error) {
 		}
 	}
 	names := append(Algorithms(), slices.Sorted(maps.Keys(own))...)
-	return nil, config.Problem{
-		Key:   "balance",
-		Found: strconv.Quote(name),
-		Want:  config.OneOf(names),
-		Hint:  config.Nearest(name, names),
-	}
+	return nil, unknownAlgorithm(name, names)
 }

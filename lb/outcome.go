@@ -22,6 +22,8 @@ const (
 	// LocalError is a failure on weir's side, such as no file descriptors left:
 	// it says nothing about the target.
 	LocalError
+	// Told is what Release is given if Learn was called already.
+	Told
 )
 
 // String returns the kind's name, which retry.on uses too.
@@ -41,6 +43,8 @@ func (k Kind) String() string {
 		return "canceled"
 	case LocalError:
 		return "local"
+	case Told:
+		return "told"
 	}
 	panic("BUG: an outcome has no name")
 }

@@ -54,7 +54,7 @@ func (p *Pick) Attempt() int { return p.n }
 // Admits reports whether t may be picked: it is usable, was not tried before
 // and has room. Pickers call it; it changes nothing they can see.
 func (p *Pick) Admits(t *Target) bool {
-	if t.blockedBy(p.mask) != 0 {
+	if !t.usable(p.mask) {
 		return false
 	}
 	if p.plain {
@@ -67,7 +67,7 @@ func (p *Pick) Admits(t *Target) bool {
 			}
 		}
 	}
-	if limit := p.u.targetLimit(t); limit > 0 && t.live.inFlight.Load() >= limit {
+	if p.u.ceiling > 0 && t.live.inFlight.Load() >= p.u.targetLimit(t) {
 		p.full = true
 		return false
 	}

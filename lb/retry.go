@@ -242,4 +242,3 @@ func parseRetryAfter(value []byte, wall time.Time) (time.Duration, bool) {
 	}
 	return 0, false
 }
-

@@ -52,10 +52,10 @@ const (
 	bitEjected
 	bitUnreachable
 	bitDrain
-	// bitProbe lets exactly one exchange through to a target that was
+	// bitTrial lets exactly one exchange through to a target that is ejected or
 	// unreachable: who clears it has it.
-	bitProbe
-	// bitSlow says that warming since live.since.
+	bitTrial
+	// bitSlow says that the target warms up since live.since.
 	bitSlow
 
 	blocking = bitDown | bitEjected | bitUnreachable | bitDrain
@@ -75,8 +75,11 @@ type Target struct {
 	// bitDrain is that of the operator.
 	drained bool
 	cookie  string
-	index   int
 	live    *live
+	// twin is the same target as the exchange has it that is a trial of it;
+	// trial says that this is it.
+	twin  *Target
+	trial bool
 }
 
 // live is what survives a reload. It lives as long as an upstream holds it or
@@ -95,15 +98,15 @@ type live struct {
 	good  atomic.Int64
 	bad   atomic.Int64
 
-	// since is when the target began to warm up, ejectedUntil when an ejection
-	// ends, redialAt when an unreachable target may be tried again: all in
-	// Monotonic time, 0 for never. They are written with core.mu held.
-	since        atomic.Int64
-	ejectedUntil atomic.Int64
-	redialAt     atomic.Int64
-	// redials and ejections count what makes the next wait longer; core.mu guards them.
-	redials   int
-	ejections int
+	// since is when the target began to warm up, trialAt when a target that is
+	// out gets its next trial, 0 for never: both in Monotonic time.
+	since   atomic.Int64
+	trialAt atomic.Int64
+	// redials and ejections count what makes the next wait longer, and
+	// ejectedUntil is when the last ejection ended; core.mu guards them.
+	redials      int
+	ejections    int
+	ejectedUntil int64
 	// reason is why the target is in its state; nil for none.
 	reason atomic.Pointer[string]
 
@@ -162,7 +165,7 @@ func (t *Target) state(bits uint32) State {
 		return Draining
 	case bits&bitDown != 0:
 		return Down
-	case bits&(bitUnreachable|bitProbe) != 0:
+	case bits&bitUnreachable != 0:
 		return Unreachable
 	case bits&bitEjected != 0:
 		return Ejected
@@ -179,6 +182,15 @@ func (t *Target) blockedBy(mask uint32) uint32 {
 		bits |= bitDrain
 	}
 	return bits & mask
+}
+
+// usable says whether nothing of mask is in the way, or a trial is due.
+func (t *Target) usable(mask uint32) bool {
+	bits := t.live.bits.Load()
+	if bits&bitTrial != 0 {
+		mask &^= bitEjected | bitUnreachable
+	}
+	return bits&mask == 0 && !t.drained
 }
 
 // warmth returns the part of its share that a target gets: 1 if it is not

@@ -16,9 +16,11 @@ package lb
 import (
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -39,6 +41,9 @@ type Options struct {
 	Algorithms map[string]Algorithm
 	// Log gets changes of state; nil means none.
 	Log *slog.Logger
+	// OnChange is called after a target's state changed, on the goroutine that
+	// changed it, perhaps one of an exchange; nil means that nobody is told.
+	OnChange func(u *Upstream, t *Target, from, to State, reason string)
 }
 
 // Endpoint is an address as a source reports it.
@@ -56,13 +61,19 @@ type Endpoint struct {
 // Upstream is a named set of targets with one balancing algorithm, in one
 // generation. All methods may be called by many goroutines at once.
 type Upstream struct {
-	name      string
-	cfg       *config.Upstream
-	o         Options
-	algorithm Algorithm
-	retry     *RetryPolicy
-	slowStart int64
-	now       func() int64
+	name       string
+	cfg        *config.Upstream
+	o          Options
+	algorithm  Algorithm
+	retry      *RetryPolicy
+	sticky     *StickyCookie
+	hashSource HashSource
+	slowStart  int64
+	// ceiling bounds the running exchanges of each target, 0 for no bound;
+	// adaptive says that the bound moves below it.
+	ceiling  int64
+	adaptive bool
+	now      func() int64
 
 	set atomic.Pointer[snapshot]
 	// mask is what blocks a target now: less in panic mode.
@@ -77,10 +88,16 @@ type Upstream struct {
 type core struct {
 	// mu guards changes of the state of targets, and of sets.
 	mu sync.Mutex
+	// open are the generations that are not closed yet; mu guards it.
+	open []*Upstream
+
+	watcher atomic.Pointer[Watcher]
 
 	position  atomic.Uint64
 	inFlight  atomic.Int64
-	latency   latency
+	latency   atomic.Uint64 // of a float64, in nanoseconds: the average of all targets
+	queue     queue
+	breaker   breaker
 	budget    budgetCounts
 	quantiles quantiles
 }
@@ -102,7 +119,8 @@ type group struct {
 // (which may be nil, and stays usable) knows is adopted: a target of the same
 // URL and the same settings of connections keeps its connections, counts and
 // health, and the upstream its position, budget and breaker. cfg must not be
-// changed afterwards. An error leaves nothing behind.
+// changed afterwards. An error leaves nothing behind; else Close gives the
+// targets back.
 func NewUpstream(name string, cfg *config.Upstream, o Options, old *Upstream) (*Upstream, error) {
 	if o.NewTransport == nil {
 		o.NewTransport = func(url string, cfg *config.Upstream) (*Transport, error) {
@@ -127,10 +145,27 @@ func NewUpstream(name string, cfg *config.Upstream, o Options, old *Upstream) (*
 		cfg:       cfg,
 		o:         o,
 		algorithm: a,
+		sticky:    newStickyCookie(&cfg.Sticky),
 		slowStart: int64(cfg.SlowStart),
+		ceiling:   int64(cfg.Limits.TargetInFlight),
+		adaptive:  cfg.Limits.Adaptive == adaptiveGradient,
 		now:       o.Now,
 		core:      &core{},
 	}
+	if p := checkAdaptive(cfg.Limits.Adaptive); p != nil {
+		return nil, *p
+	}
+	if cfg.Balance == "hash" || o.Algorithms[cfg.Balance] != nil && cfg.Hash.By != "" {
+		source, p := parseHashSource(cfg.Hash.By)
+		if p != nil {
+			return nil, *p
+		}
+		u.hashSource = source
+	}
+	if u.adaptive && u.ceiling == 0 {
+		u.ceiling = adaptiveCeiling
+	}
+	u.mask.Store(blocking)
 	var known []*Target
 	if old != nil {
 		u.core = old.core
@@ -146,6 +181,9 @@ func NewUpstream(name string, cfg *config.Upstream, o Options, old *Upstream) (*
 	if err := u.setEndpoints(endpoints, known); err != nil {
 		return nil, err
 	}
+	u.core.mu.Lock()
+	u.core.open = append(u.core.open, u)
+	u.core.mu.Unlock()
 	return u, nil
 }
 
@@ -177,9 +215,9 @@ func (u *Upstream) SetEndpoints(endpoints []Endpoint) error {
 
 func (u *Upstream) setEndpoints(endpoints []Endpoint, known []*Target) error {
 	u.core.mu.Lock()
-	defer u.core.mu.Unlock()
 	s, err := u.newSnapshot(endpoints, known)
 	if err != nil {
+		u.core.mu.Unlock()
 		return err
 	}
 	old := u.set.Swap(s)
@@ -188,7 +226,9 @@ func (u *Upstream) setEndpoints(endpoints []Endpoint, known []*Target) error {
 			t.live.release()
 		}
 	}
-	u.settleLocked(u.now())
+	changes := u.settleLocked(u.now())
+	u.core.mu.Unlock()
+	u.tell(changes)
 	return nil
 }
 
@@ -197,6 +237,7 @@ func (u *Upstream) setEndpoints(endpoints []Endpoint, known []*Target) error {
 func (u *Upstream) Close() {
 	u.core.mu.Lock()
 	defer u.core.mu.Unlock()
+	u.core.open = slices.DeleteFunc(u.core.open, func(o *Upstream) bool { return o == u })
 	if s := u.set.Swap(&snapshot{}); s != nil {
 		for _, t := range s.targets {
 			t.live.release()
@@ -235,21 +276,33 @@ func (u *Upstream) newSnapshot(endpoints []Endpoint, known []*Target) (_ *snapsh
 			}
 			l = &live{identity: identity, transport: transport}
 			l.refs.Store(1)
-			if u.slowStart > 0 && u.set.Load() != nil {
-				l.warm(u.now())
+			if len(known) > 0 {
+				u.warm(l, u.now())
 			}
 		}
-		s.targets = append(s.targets, &Target{
-			name:     displayName(e.URL),
-			url:      e.URL,
-			weight:   max(1, e.Weight),
-			priority: e.Priority,
-			drained:  e.Drain,
-			index:    len(s.targets),
-			live:     l,
-		})
+		s.add(e, l, u)
 	}
 	return s, u.group(s)
+}
+
+// add appends the target of e.
+func (s *snapshot) add(e Endpoint, l *live, u *Upstream) {
+	t := &Target{
+		name:     displayName(e.URL),
+		url:      e.URL,
+		weight:   max(1, e.Weight),
+		priority: e.Priority,
+		drained:  e.Drain,
+		live:     l,
+	}
+	if u.sticky != nil {
+		t.cookie = cookieValue(&u.cfg.Sticky, u.name, e.URL)
+		s.cookies[t.cookie] = t
+	}
+	twin := *t
+	twin.trial = true
+	t.twin = &twin
+	s.targets = append(s.targets, t)
 }
 
 // group sorts the targets of s by priority and makes the pickers.
@@ -270,7 +323,8 @@ func (u *Upstream) group(s *snapshot) error {
 			Config:   u.cfg,
 			Position: &u.core.position,
 			Rand:     u.o.Rand,
-			Load:     u.core.inFlight.Load,
+			Running:  u.core.inFlight.Load,
+			Latency:  func() float64 { return math.Float64frombits(u.core.latency.Load()) },
 		})
 		if err != nil {
 			return fmt.Errorf("cannot balance by %q: %w", u.cfg.Balance, err)

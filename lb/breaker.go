@@ -1,0 +1,144 @@
+package lb
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"weir/config"
+)
+
+// breaker stops sending to an upstream that mostly fails. Closed, everything
+// passes and is counted; open, nothing passes; half open, a few pass, and all
+// of them must succeed. While it is closed it costs one load per exchange and
+// one count per outcome.
+type breaker struct {
+	// until is when an open breaker becomes half open; 0 means closed.
+	until atomic.Int64
+	// permits counts the exchanges let through half open.
+	permits atomic.Int64
+
+	all, failures window
+
+	mu sync.Mutex
+	// wins counts successes half open; opened how often it opened in a row.
+	wins, opened int
+}
+
+// BreakerState is the state of an upstream's circuit breaker.
+type BreakerState uint8
+
+// The states of a circuit breaker.
+const (
+	BreakerClosed BreakerState = iota
+	BreakerHalfOpen
+	BreakerOpen
+)
+
+// String returns the state's name.
+func (s BreakerState) String() string {
+	switch s {
+	case BreakerClosed:
+		return "closed"
+	case BreakerHalfOpen:
+		return "half_open"
+	case BreakerOpen:
+		return "open"
+	}
+	panic("BUG: a breaker's state has no name")
+}
+
+// Breaker returns the state of the circuit breaker.
+func (u *Upstream) Breaker() BreakerState { return u.core.breaker.state(u.now()) }
+
+func (b *breaker) state(now int64) BreakerState {
+	switch until := b.until.Load(); {
+	case until == 0:
+		return BreakerClosed
+	case now < until:
+		return BreakerOpen
+	}
+	return BreakerHalfOpen
+}
+
+// allow says whether an exchange may pass. Half open, it takes a permit.
+func (b *breaker) allow(cfg *config.Breaker, now int64) bool {
+	until := b.until.Load()
+	if until == 0 {
+		return true
+	}
+	if now < until {
+		return false
+	}
+	// Permits that endless exchanges hold are given out anew after a while.
+	if now-until > int64(cfg.Open) && b.until.CompareAndSwap(until, now) {
+		b.mu.Lock()
+		b.wins = 0
+		b.permits.Store(0)
+		b.mu.Unlock()
+	}
+	if b.permits.Add(1) > int64(max(1, cfg.HalfOpen)) {
+		b.permits.Add(-1)
+		return false
+	}
+	return true
+}
+
+// report counts an outcome, which began latency before now.
+func (b *breaker) report(cfg *config.Breaker, v verdict, latency time.Duration, now int64) {
+	until := b.until.Load()
+	if until == 0 {
+		b.count(cfg, v, now)
+		return
+	}
+	if now-int64(latency) < until {
+		return // it began before the breaker was half open
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch v {
+	case unjudged:
+		b.permits.Add(-1)
+	case failed:
+		b.open(cfg, now)
+	case succeeded:
+		if b.wins++; b.wins >= max(1, cfg.HalfOpen) {
+			b.opened = 0
+			b.all.clear()
+			b.failures.clear()
+			b.until.Store(0)
+		}
+	}
+}
+
+// count counts an outcome while the breaker is closed.
+func (b *breaker) count(cfg *config.Breaker, v verdict, now int64) {
+	if v == unjudged {
+		return
+	}
+	width := max(1, int64(cfg.Window)/windowSlots)
+	b.all.add(now, width, 1)
+	if v != failed {
+		return
+	}
+	b.failures.add(now, width, 1)
+	all := b.all.sum(now, width)
+	if all < cfg.Requests || float64(b.failures.sum(now, width)) < cfg.Failures*float64(all) {
+		return
+	}
+	b.mu.Lock()
+	if b.until.Load() == 0 {
+		b.open(cfg, now)
+	}
+	b.mu.Unlock()
+}
+
+// open opens the breaker, for longer each time in a row. mu must be held.
+func (b *breaker) open(cfg *config.Breaker, now int64) {
+	const longest = 10
+	times := min(int64(1)<<min(b.opened, 10), longest)
+	b.opened++
+	b.wins = 0
+	b.permits.Store(0)
+	b.until.Store(now + max(1, int64(cfg.Open)*times))
+}

@@ -1,0 +1,125 @@
+package lb
+
+import (
+	"math"
+	"time"
+)
+
+// Release ends an exchange on t that Acquire began and tells how it went.
+func (u *Upstream) Release(t *Target, o Outcome) {
+	if o.Kind != Told {
+		u.Learn(t, o)
+	}
+	u.core.inFlight.Add(-1)
+	t.live.inFlight.Add(-1)
+	if u.core.queue.waiting.Load() > 0 {
+		u.core.queue.wake()
+	}
+	t.live.release()
+}
+
+// Learn takes in how an exchange on t goes before it ends, for instance when
+// the head of an endless response is there. Release is then given Told. The
+// exchange must be running.
+func (u *Upstream) Learn(t *Target, o Outcome) {
+	now := u.now()
+	l := t.live
+	v := o.judge()
+	switch v {
+	case succeeded:
+		l.good.Add(1)
+		if l.fails.Load() != 0 {
+			l.fails.Store(0)
+		}
+	case failed:
+		l.bad.Add(1)
+	}
+	u.learnLatency(l, o, now)
+	if u.cfg.Breaker.Failures > 0 {
+		u.core.breaker.report(&u.cfg.Breaker, v, o.Latency, now)
+	}
+	if v == failed {
+		u.learnFailure(t, o)
+	}
+	if t.trial || v == succeeded && o.Kind == Success && l.bits.Load()&bitUnreachable != 0 {
+		u.endTrial(t, o, v)
+	}
+}
+
+// learnLatency feeds everything that follows latencies.
+func (u *Upstream) learnLatency(l *live, o Outcome, now int64) {
+	sample := float64(o.Latency)
+	switch o.Kind {
+	case Success:
+		u.core.average(sample)
+		if u.cfg.Retry.Hedge > 0 {
+			u.core.quantiles.observe(o.Latency, now)
+		}
+	case Reset, Timeout, BadResponse:
+		// A target that fails fast must not look like a fast one.
+		sample = math.Max(sample, 2*l.latency.value())
+	default:
+		return
+	}
+	l.latency.observe(sample, now)
+	if u.adaptive {
+		dropped := o.Kind == Timeout || o.Status == 503 || o.Status == 429
+		l.limit.observe(int64(o.Latency), dropped, l.inFlight.Load(), u.ceiling, now)
+	}
+}
+
+// average moves the upstream's average latency. Two at once may lose one sample.
+func (c *core) average(sample float64) {
+	old := math.Float64frombits(c.latency.Load())
+	if old != 0 {
+		sample = old + (sample-old)/32
+	}
+	c.latency.Store(math.Float64bits(math.Max(sample, 1)))
+}
+
+// Latency returns the average time to a response's head, of all targets; 0 if
+// there was none yet.
+func (u *Upstream) Latency() time.Duration {
+	return time.Duration(math.Float64frombits(u.core.latency.Load()))
+}
+
+// learnFailure counts a failure and takes the target out if it is unreachable.
+func (u *Upstream) learnFailure(t *Target, o Outcome) {
+	inARow := t.live.fails.Add(1)
+	if o.Kind == ConnectFailed {
+		u.unreachable(t, t.trial)
+		return
+	}
+	if w := u.core.watcher.Load(); w != nil && w.Failed != nil {
+		w.Failed(t, o, inARow)
+	}
+}
+
+// endTrial draws the consequence of a trial, or of an exchange that shows that
+// an unreachable target can be reached.
+func (u *Upstream) endTrial(t *Target, o Outcome, v verdict) {
+	reason := "a trial succeeded"
+	if v == failed {
+		reason = "a trial failed: " + o.Kind.String()
+	}
+	u.update(t, reason, func(l *live, now int64) {
+		bits := l.bits.Load()
+		switch {
+		case v == succeeded:
+			if t.trial {
+				l.bits.And(^bitEjected)
+			}
+			l.reachable(now)
+		case o.Kind == ConnectFailed:
+			// unreachable has set the next trial.
+		case v == failed && bits&bitEjected != 0:
+			l.reachable(now)
+			u.eject(l, now)
+		case v == failed && bits&bitUnreachable != 0:
+			l.reachable(now)
+		case bits&(bitEjected|bitUnreachable) != 0:
+			// Nothing was learnt: the next exchange may try.
+			l.trialAt.Store(now)
+		}
+	})
+}
