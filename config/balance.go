@@ -1,6 +1,11 @@
 package config
 
-import "time"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
 
 // HashBalance is what balance = "hash" makes its key from.
 type HashBalance struct {
@@ -216,4 +221,91 @@ func (u *Upstream) setBalanceDefaults() {
 		Open:     Duration(5 * time.Second),
 		HalfOpen: 3,
 	}
+}
+
+func (h *HashBalance) validate(at place) {
+	if h.BoundedLoad != 0 && !(h.BoundedLoad > 1 && h.BoundedLoad <= 100) {
+		at.wrong("bounded_load", fmt.Sprint(h.BoundedLoad), "0 for no bound, or more than 1 and up to 100")
+	}
+}
+
+func (s *Sticky) validate(at place) {
+	if s.Cookie != "" && !isToken(s.Cookie) {
+		at.wrong("cookie", strconv.Quote(s.Cookie), "the name of a cookie: letters, digits and !#$%&'*+-.^_`|~")
+	}
+	if !strings.HasPrefix(s.Path, "/") || strings.ContainsAny(s.Path, ";\x7f") || hasControl(s.Path) {
+		at.wrong("path", strconv.Quote(s.Path), `a path that begins with "/" and has no ";"`)
+	}
+	at.oneOf("secure", s.Secure, "auto", "always", "never")
+	at.oneOf("same_site", s.SameSite, "lax", "strict", "none", "")
+	if s.SameSite == "none" && s.Secure == "never" {
+		at.wrong("secure", `"never"`, `"auto" or "always", because browsers drop a cookie of same_site = "none" without it`)
+	}
+}
+
+// isToken says whether s is a token as RFC 9110 section 5.6.2 has it.
+func isToken(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; !isAlnum(c) && !strings.ContainsRune("!#$%&'*+-.^_`|~", rune(c)) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func (r *Retry) validate(at place) {
+	at.between("attempts", r.Attempts, 1, 8)
+	if r.BackoffMax < r.Backoff {
+		at.wrong("backoff_max", strconv.Quote(r.BackoffMax.String()), "at least backoff, "+strconv.Quote(r.Backoff.String()))
+	}
+	at.bytes("body", r.Body, 0, 1<<30)
+	at.share("budget", r.Budget, 0, 1)
+	if r.Hedge != 0 && !(r.Hedge >= 0.5 && r.Hedge <= 0.999) {
+		at.wrong("hedge", fmt.Sprint(r.Hedge), "0 for off, or 0.5 to 0.999")
+	}
+	if r.Hedge != 0 && r.Attempts == 1 {
+		at.wrong("hedge", fmt.Sprint(r.Hedge), "0, because attempts = 1 leaves no second attempt")
+	}
+}
+
+func (h *Health) validate(at place) {
+	if !strings.HasPrefix(h.Path, "/") || strings.ContainsAny(h.Path, " \x7f") || hasControl(h.Path) {
+		at.wrong("path", strconv.Quote(h.Path), `a path that begins with "/"`)
+	}
+	at.positive("interval", h.Interval)
+	at.positive("timeout", h.Timeout)
+	at.share("jitter", h.Jitter, 0, 1)
+	at.between("rise", h.Rise, 1, 1000)
+	at.between("fall", h.Fall, 1, 1000)
+	at.share("panic_below", h.PanicBelow, 0, 1)
+}
+
+func (p *Passive) validate(at place) {
+	at.share("outlier", p.Outlier, 0, 100)
+	at.between("outlier_requests", p.OutlierRequests, 1, 1_000_000)
+	at.positive("interval", p.Interval)
+	at.positive("eject", p.Eject)
+	if p.EjectMax < p.Eject {
+		at.wrong("eject_max", strconv.Quote(p.EjectMax.String()), "at least eject, "+strconv.Quote(p.Eject.String()))
+	}
+	at.share("max_ejected", p.MaxEjected, 0, 1)
+	at.positive("redial", p.Redial)
+}
+
+func (l *UpstreamLimits) validate(at place) {
+	if l.Queue == 0 {
+		return
+	}
+	at.positive("queue_timeout", l.QueueTimeout)
+	if l.InFlight == 0 && l.TargetInFlight == 0 && l.Adaptive == "off" {
+		at.wrong("queue", strconv.Itoa(l.Queue), "0, because nothing waits without in_flight, target_in_flight or adaptive")
+	}
+}
+
+func (b *Breaker) validate(at place) {
+	at.share("failures", b.Failures, 0, 1)
+	at.between("requests", b.Requests, 1, 1_000_000)
+	at.positive("window", b.Window)
+	at.positive("open", b.Open)
+	at.between("half_open", b.HalfOpen, 1, 1000)
 }

@@ -281,6 +281,7 @@ func (t *Target) validate(at place) {
 		at.wrong("url", found, want)
 	}
 	at.between("weight", t.Weight, 1, 1_000_000)
+	at.between("priority", t.Priority, 0, 15)
 }
 
 // targetWant says what is allowed in place of a target's URL; empty if the URL is good.
