@@ -25,8 +25,10 @@ const (
 	PendingNothing Pending = iota
 	// PendingBytes: bytes can be read.
 	PendingBytes
-	// PendingEnd: the peer closed its side, or the connection is broken.
+	// PendingEnd: the peer closed its sending side, and perhaps more.
 	PendingEnd
+	// PendingBroken: the connection was reset or is closed on our side.
+	PendingBroken
 )
 
 // NewProbe returns a Probe for a TCP or unix socket, nil for anything else: a
@@ -57,12 +59,14 @@ func (p *Probe) Look() Pending {
 		return PendingNothing
 	}
 	if err := p.raw.Control(p.check); err != nil {
-		return PendingEnd
+		return PendingBroken
 	}
 	switch {
 	case p.errno == syscall.EAGAIN || p.errno == syscall.EINTR:
 		return PendingNothing
-	case p.errno != 0 || p.n == 0:
+	case p.errno != 0:
+		return PendingBroken
+	case p.n == 0:
 		return PendingEnd
 	}
 	return PendingBytes

@@ -1,0 +1,117 @@
+package lb
+
+import (
+	"bufio"
+	"net"
+	"time"
+
+	"weir/internal/wire"
+)
+
+// Conn is a connection to a target. Transport.Acquire lends it to one exchange,
+// which gives it back with Release; between exchanges it rests in the pool of
+// fasthttp.HostClient. The lender's methods are not safe for concurrent use,
+// but one goroutine may write while another reads, and SetDeadline may be
+// called from anywhere to end both.
+type Conn struct {
+	net.Conn
+	// Reader reads the connection while it is lent. Whoever replaces it by a
+	// larger one (wire.Grow) leaves the new one here.
+	Reader *bufio.Reader
+
+	reused  bool
+	maxHead int
+	lease   lease
+	// tcp is the same connection if it is plaintext TCP, for splice.
+	tcp   *net.TCPConn
+	probe *wire.Probe
+	dry   *dryConn // under TLS, else nil
+	// readArmed and writeArmed are the deadlines that are set on Conn.
+	readArmed, writeArmed time.Time
+}
+
+func newConn(c, raw net.Conn, dry *dryConn) *Conn {
+	s := &Conn{Conn: c, probe: wire.NewProbe(raw), dry: dry}
+	if dry == nil {
+		s.tcp, _ = c.(*net.TCPConn)
+	}
+	return s
+}
+
+// Reused reports whether an earlier exchange used the connection, so that the
+// target may have closed it meanwhile.
+func (c *Conn) Reused() bool { return c.reused }
+
+// MaxHead bounds a response head in bytes.
+func (c *Conn) MaxHead() int { return c.maxHead }
+
+// TCP returns the connection if it is plaintext TCP, else nil.
+func (c *Conn) TCP() *net.TCPConn { return c.tcp }
+
+// quiet reports whether an unused connection is still as its last exchange left
+// it: open, and without a byte that nobody asked for.
+func (c *Conn) quiet() bool { return c.probe.Look() == wire.PendingNothing }
+
+// drained reports whether nothing is left inside the TLS layer, where no peek
+// at the socket can see it.
+func (c *Conn) drained() bool {
+	if c.dry == nil {
+		return true
+	}
+	c.dry.on = true
+	var b [1]byte
+	n, err := c.Conn.Read(b[:])
+	c.dry.on = false
+	return n == 0 && err == errDry
+}
+
+// LimitRead bounds the wait of the coming reads: limit from now, 0 for no
+// bound. A deadline that is already set and lies between limit and 1.25 x limit
+// is left alone, because setting one costs more than reading a small message.
+func (c *Conn) LimitRead(now time.Time, limit time.Duration) {
+	if d, set := rearm(c.readArmed, now, limit); set {
+		c.readArmed = d
+		c.Conn.SetReadDeadline(d)
+	}
+}
+
+// LimitWrite does the same for writes.
+func (c *Conn) LimitWrite(now time.Time, limit time.Duration) {
+	if d, set := rearm(c.writeArmed, now, limit); set {
+		c.writeArmed = d
+		c.Conn.SetWriteDeadline(d)
+	}
+}
+
+func rearm(armed, now time.Time, limit time.Duration) (time.Time, bool) {
+	if limit <= 0 {
+		return time.Time{}, !armed.IsZero()
+	}
+	slack := limit / 4
+	if left := armed.Sub(now); left >= limit && left <= limit+slack {
+		return armed, false
+	}
+	return now.Add(limit + slack), true
+}
+
+// dryConn lets the TLS layer above be read without reading the network.
+type dryConn struct {
+	net.Conn
+	on bool
+}
+
+func (c *dryConn) Read(p []byte) (int, error) {
+	if c.on {
+		return 0, errDry
+	}
+	return c.Conn.Read(p)
+}
+
+// dryError looks like a time-out, after which crypto/tls can be read again.
+type dryError struct{}
+
+func (dryError) Error() string   { return "nothing buffered" }
+func (dryError) Timeout() bool   { return true }
+func (dryError) Temporary() bool { return true }
+
+var errDry = dryError{}

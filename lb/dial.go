@@ -1,0 +1,171 @@
+package lb
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"syscall"
+	"time"
+
+	"weir/config"
+)
+
+// DialError says why no connection to a target came about. Nothing was sent
+// when a DialError is returned, so any request may go to another target.
+type DialError struct {
+	// Phase is "resolve", "connect" or "tls".
+	Phase string
+	// Timeout says that the phase's limit of time passed.
+	Timeout bool
+	// Refused says that the target actively refused.
+	Refused bool
+	Err     error
+}
+
+func (e *DialError) Error() string { return e.Phase + ": " + e.Err.Error() }
+
+func (e *DialError) Unwrap() error { return e.Err }
+
+// address is a target's URL, taken apart.
+type address struct {
+	scheme string // http, https, unix, demo
+	// network and addr are what to dial.
+	network, addr string
+	// host is what a Host field of this target says: host and port as written.
+	host string
+	// name is the host without port, for SNI.
+	name string
+}
+
+func parseTargetURL(raw string) (address, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return address{}, fmt.Errorf("cannot parse target URL %q: %w", raw, err)
+	}
+	a := address{scheme: u.Scheme, network: "tcp", host: u.Host, name: u.Hostname()}
+	switch u.Scheme {
+	case "http", "https":
+		if u.Hostname() == "" {
+			return address{}, fmt.Errorf("target URL %q has no host", raw)
+		}
+		port := u.Port()
+		if port == "" {
+			port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+		}
+		a.addr = net.JoinHostPort(u.Hostname(), port)
+	case "unix":
+		a.network, a.addr, a.host, a.name = "unix", u.Path, "localhost", "localhost"
+		if a.addr == "" {
+			a.addr = u.Opaque
+		}
+		if a.addr == "" {
+			return address{}, fmt.Errorf("target URL %q has no socket path", raw)
+		}
+	case "demo":
+		a.network, a.addr, a.host, a.name = "demo", u.Opaque, "demo-"+u.Opaque, "demo"
+	default:
+		return address{}, fmt.Errorf("target URL %q: scheme is %q, want http, https, unix or demo", raw, u.Scheme)
+	}
+	return a, nil
+}
+
+// dialer opens connections to one target.
+type dialer struct {
+	address
+	connect, handshake time.Duration
+	tls                *tls.Config // nil for plaintext
+	demo               func(name string) (net.Conn, error)
+}
+
+func newDialer(a address, cfg *config.Upstream, demo func(string) (net.Conn, error)) (*dialer, error) {
+	d := &dialer{
+		address:   a,
+		connect:   time.Duration(cfg.Timeouts.Connect),
+		handshake: time.Duration(cfg.Timeouts.TLS),
+		demo:      demo,
+	}
+	if a.scheme == "demo" && demo == nil {
+		return nil, fmt.Errorf("target %q: this program has no demo origin", a.host)
+	}
+	if a.scheme != "https" {
+		return d, nil
+	}
+	d.tls = &tls.Config{
+		ServerName:         a.name,
+		NextProtos:         []string{"http/1.1"},
+		MinVersion:         tls.VersionTLS12,
+		InsecureSkipVerify: cfg.TLS.InsecureSkipVerify,
+		ClientSessionCache: tls.NewLRUClientSessionCache(64),
+	}
+	if cfg.TLS.ServerName != "" {
+		d.tls.ServerName = cfg.TLS.ServerName
+	}
+	if cfg.TLS.CA != "" {
+		pem, err := os.ReadFile(cfg.TLS.CA)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read ca: %w", err)
+		}
+		d.tls.RootCAs = x509.NewCertPool()
+		if !d.tls.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("cannot use ca %q: no certificate in it", cfg.TLS.CA)
+		}
+	}
+	if cfg.TLS.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(cfg.TLS.Cert, cfg.TLS.Key)
+		if err != nil {
+			return nil, fmt.Errorf("cannot use client certificate %q: %w", cfg.TLS.Cert, err)
+		}
+		d.tls.Certificates = []tls.Certificate{pair}
+	}
+	return d, nil
+}
+
+// dial opens a connection, ready for the first request. Addresses of both
+// families race as RFC 8305 says (net.Dialer does it).
+func (d *dialer) dial() (*Conn, error) {
+	if d.demo != nil && d.scheme == "demo" {
+		nc, err := d.demo(d.addr)
+		if err != nil {
+			return nil, &DialError{Phase: "connect", Err: err}
+		}
+		return newConn(nc, nc, nil), nil
+	}
+	nd := net.Dialer{Timeout: d.connect, KeepAlive: 30 * time.Second}
+	nc, err := nd.Dial(d.network, d.addr)
+	if err != nil {
+		return nil, dialError("connect", err)
+	}
+	if d.tls == nil {
+		return newConn(nc, nc, nil), nil
+	}
+	raw := &dryConn{Conn: nc}
+	tc := tls.Client(raw, d.tls)
+	ctx, cancel := context.Background(), func() {}
+	if d.handshake > 0 {
+		ctx, cancel = context.WithTimeout(ctx, d.handshake)
+	}
+	err = tc.HandshakeContext(ctx)
+	cancel()
+	if err != nil {
+		nc.Close()
+		return nil, dialError("tls", err)
+	}
+	return newConn(tc, nc, raw), nil
+}
+
+func dialError(phase string, err error) *DialError {
+	e := &DialError{Phase: phase, Err: err}
+	var dns *net.DNSError
+	if errors.As(err, &dns) {
+		e.Phase = "resolve"
+	}
+	var ne net.Error
+	e.Timeout = errors.As(err, &ne) && ne.Timeout() || errors.Is(err, context.DeadlineExceeded)
+	e.Refused = errors.Is(err, syscall.ECONNREFUSED)
+	return e
+}

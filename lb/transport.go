@@ -1,0 +1,163 @@
+package lb
+
+import (
+	"errors"
+	"net"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"weir/config"
+)
+
+// ErrNoConn says that a target's connections are all in use and none became
+// free in time. Nothing was sent.
+var ErrNoConn = errors.New("no free connection to the target")
+
+// readBuffer holds a response head and a body of some KiB, so that both arrive
+// in one read. Readers are pooled and only held while a connection is lent.
+const readBuffer = 16 << 10
+
+// unlimited stands for no bound on connections, which HostClient does not know.
+const unlimited = 1 << 30
+
+// Transport is the pool of connections to one target. fasthttp.HostClient
+// keeps it; its Do is never used, because a proxy needs the exact request
+// target, interim responses, its own framing and its own idea of what may be
+// repeated. A Transport is safe for concurrent use.
+type Transport struct {
+	pool pool
+	hc   *fasthttp.HostClient
+	wait time.Duration
+	host string
+	head int
+}
+
+// newTransport makes the pool for one target URL. demo dials "demo:" targets;
+// nil means there are none.
+func newTransport(rawURL string, cfg *config.Upstream, demo func(name string) (net.Conn, error)) (*Transport, error) {
+	addr, err := parseTargetURL(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	d, err := newDialer(addr, cfg, demo)
+	if err != nil {
+		return nil, err
+	}
+	hc := &fasthttp.HostClient{
+		Addr:                addr.addr,
+		ConnPoolStrategy:    fasthttp.LIFO,
+		MaxConns:            cfg.Connections.Max,
+		MaxConnWaitTimeout:  time.Duration(cfg.Connections.Wait),
+		MaxIdleConnDuration: time.Duration(cfg.Connections.Idle),
+		ReadBufferSize:      readBuffer,
+		DialTimeout: func(string, time.Duration) (net.Conn, error) {
+			c, err := d.dial()
+			if err != nil {
+				return nil, err
+			}
+			return c, nil
+		},
+	}
+	if hc.MaxConns == 0 {
+		hc.MaxConns = unlimited
+		hc.MaxConnWaitTimeout = 0
+	}
+	return &Transport{
+		pool: newPool(hc.AcquireConn, hc.ReleaseConn, hc.CloseConn),
+		hc:   hc,
+		wait: hc.MaxConnWaitTimeout,
+		host: addr.host,
+		head: int(cfg.Connections.HeaderBytes),
+	}, nil
+}
+
+// Host is what a Host field says that names the target itself.
+func (t *Transport) Host() string { return t.host }
+
+// Conns returns the number of open connections and how many of them are unused.
+func (t *Transport) Conns() (open, idle int) { return t.hc.ConnsCount(), t.hc.IdleConnsCount() }
+
+// Acquire lends a connection. A pooled one is looked at first: one that was
+// closed meanwhile, or that holds bytes which no request asked for, is dropped
+// and the next one taken. It returns a *DialError or ErrNoConn.
+func (t *Transport) Acquire() (*Conn, error) {
+	for {
+		l, err := t.pool.acquire(t.wait)
+		if err != nil {
+			var de *DialError
+			if errors.As(err, &de) {
+				return nil, de
+			}
+			return nil, ErrNoConn
+		}
+		c := l.Conn().(*Conn)
+		c.lease, c.maxHead = l, t.head
+		c.reused = !l.LastUseTime().IsZero()
+		if c.reused && !c.quiet() {
+			t.pool.close(l)
+			continue
+		}
+		c.Reader = t.hc.AcquireReader(c)
+		return c, nil
+	}
+}
+
+// Release takes a lent connection back. reusable says that the exchange ended
+// by its framing on both sides and nobody asked to close; a connection with
+// bytes left over is closed all the same. c must not be used afterwards.
+func (t *Transport) Release(c *Conn, reusable bool) {
+	reusable = reusable && c.Reader.Buffered() == 0 && c.drained()
+	if c.Reader.Size() == readBuffer {
+		t.hc.ReleaseReader(c.Reader)
+	}
+	c.Reader = nil
+	l := c.lease
+	c.lease = nil
+	if reusable {
+		t.pool.release(l)
+	} else {
+		t.pool.close(l)
+	}
+}
+
+// Close closes the unused connections. Lent ones are closed as they come back
+// only if their exchanges say so; a Transport that is not used any more drains
+// by itself.
+func (t *Transport) Close() { t.hc.CloseIdleConnections() }
+
+// lease is what HostClient calls a client connection; its type has no exported
+// name.
+type lease interface {
+	Conn() net.Conn
+	LastUseTime() time.Time
+}
+
+// pool is the part of HostClient that we use, for a lease without a type name.
+type pool interface {
+	acquire(wait time.Duration) (lease, error)
+	release(lease)
+	close(lease)
+}
+
+type poolOf[L lease] struct {
+	acquireFn func(wait time.Duration, connectionClose bool) (L, error)
+	releaseFn func(L)
+	closeFn   func(L)
+}
+
+func newPool[L lease](acquire func(time.Duration, bool) (L, error), release, closeConn func(L)) pool {
+	return &poolOf[L]{acquire, release, closeConn}
+}
+
+func (p *poolOf[L]) acquire(wait time.Duration) (lease, error) {
+	l, err := p.acquireFn(wait, false)
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+func (p *poolOf[L]) release(l lease) { p.releaseFn(l.(L)) }
+
+func (p *poolOf[L]) close(l lease) { p.closeFn(l.(L)) }

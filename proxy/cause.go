@@ -1,0 +1,125 @@
+package proxy
+
+// Cause is the named reason why an exchange ended as it did. Access log,
+// metrics and the Proxy-Status of later front ends use its name.
+type Cause uint8
+
+// The causes. Whoever adds one adds its name below.
+const (
+	// CauseOK: the target's response was delivered whole.
+	CauseOK Cause = iota
+	// CauseCached: the response came from the cache.
+	CauseCached
+	// CauseRedirect: the route redirects.
+	CauseRedirect
+	// CauseFixed: the route has a fixed response.
+	CauseFixed
+	// CauseHook: a hook answered.
+	CauseHook
+	// CauseUpgraded: the connection was upgraded and its tunnel has ended.
+	CauseUpgraded
+	// CauseTunnelIdle: an upgraded connection was silent for too long.
+	CauseTunnelIdle
+
+	// CauseNoRoute: no route fits.
+	CauseNoRoute
+	// CauseNoUpstream: the route's template names an upstream that is not there.
+	CauseNoUpstream
+	// CauseBadRequest: the request is malformed.
+	CauseBadRequest
+	// CauseBadPath: matching and forwarding could disagree about the path.
+	CauseBadPath
+	// CauseBadVersion: neither HTTP/1.0 nor HTTP/1.1.
+	CauseBadVersion
+	// CauseMethod: CONNECT or TRACE.
+	CauseMethod
+	// CauseCoding: a transfer coding that weir does not know.
+	CauseCoding
+	// CauseLengthRequired: a body without a length where one is needed.
+	CauseLengthRequired
+	// CauseHeadTooLarge: the header fields exceed the listener's limit.
+	CauseHeadTooLarge
+	// CauseTargetTooLong: the request line exceeds the listener's limit.
+	CauseTargetTooLong
+	// CauseBodyTooLarge: the body exceeds the route's limit.
+	CauseBodyTooLarge
+	// CauseHeadTimeout: the request head did not arrive in time.
+	CauseHeadTimeout
+	// CauseClientSlow: the client sent or took a body below the minimum rate.
+	CauseClientSlow
+	// CauseClientGone: the client went away before the end.
+	CauseClientGone
+
+	// CauseNoTarget: the upstream has no usable target.
+	CauseNoTarget
+	// CauseBusy: a limit of the upstream or of its connections is reached.
+	CauseBusy
+	// CauseConnect: no connection to a target came about.
+	CauseConnect
+	// CauseConnectTimeout: connecting took too long.
+	CauseConnectTimeout
+	// CauseTLS: the handshake with the target failed.
+	CauseTLS
+	// CauseReset: the target closed or reset before it answered.
+	CauseReset
+	// CauseFirstByte: the target did not answer in time.
+	CauseFirstByte
+	// CauseBadResponse: what the target answered is not HTTP, or not sound.
+	CauseBadResponse
+	// CauseTruncated: the response body ended before its framing did.
+	CauseTruncated
+	// CauseStalled: the target stopped in the middle of a body.
+	CauseStalled
+	// CauseWriteTimeout: the target did not take the request in time.
+	CauseWriteTimeout
+
+	// CausePanic: a bug in weir or in a hook.
+	CausePanic
+	// CauseShutdown: weir stopped before the exchange ended.
+	CauseShutdown
+
+	causes
+)
+
+var causeNames = [causes]string{
+	CauseOK:             "ok",
+	CauseCached:         "cached",
+	CauseRedirect:       "redirect",
+	CauseFixed:          "fixed_response",
+	CauseHook:           "hook",
+	CauseUpgraded:       "upgraded",
+	CauseTunnelIdle:     "tunnel_idle",
+	CauseNoRoute:        "no_route",
+	CauseNoUpstream:     "no_upstream",
+	CauseBadRequest:     "bad_request",
+	CauseBadPath:        "bad_path",
+	CauseBadVersion:     "bad_version",
+	CauseMethod:         "method_refused",
+	CauseCoding:         "unknown_coding",
+	CauseLengthRequired: "length_required",
+	CauseHeadTooLarge:   "head_too_large",
+	CauseTargetTooLong:  "target_too_long",
+	CauseBodyTooLarge:   "body_too_large",
+	CauseHeadTimeout:    "head_timeout",
+	CauseClientSlow:     "client_slow",
+	CauseClientGone:     "client_gone",
+	CauseNoTarget:       "no_target",
+	CauseBusy:           "busy",
+	CauseConnect:        "connect_failed",
+	CauseConnectTimeout: "connect_timeout",
+	CauseTLS:            "tls_failed",
+	CauseReset:          "reset",
+	CauseFirstByte:      "first_byte_timeout",
+	CauseBadResponse:    "bad_response",
+	CauseTruncated:      "truncated",
+	CauseStalled:        "stalled",
+	CauseWriteTimeout:   "write_timeout",
+	CausePanic:          "panic",
+	CauseShutdown:       "shutdown",
+}
+
+// String returns the name of the cause.
+func (c Cause) String() string { return causeNames[c] }
+
+// Causes returns the names of all causes.
+func Causes() []string { return append([]string(nil), causeNames[:]...) }

@@ -1,0 +1,376 @@
+package proxy
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"weir/internal/header"
+	"weir/internal/match"
+	"weir/internal/wire"
+	"weir/lb"
+)
+
+// forward sends the exchange to a target of its upstream, and to another one
+// if that fails before anything was answered and repeating is safe.
+func (p *Proxy) forward(x *Exchange) {
+	p.prepare(x)
+	x.hold()
+	set := x.Upstream.Set
+	retry := set.Retry()
+	var last *attemptError
+	for {
+		t, err := set.Acquire(&x.pick)
+		if err != nil {
+			if last == nil {
+				last = noTarget(err)
+			}
+			x.failAttempt(last)
+			return
+		}
+		x.Target = t
+		x.holdsTarget = true
+		x.Attempts++
+		last = p.attempt(x, t)
+		if last == nil {
+			return
+		}
+		wait, refusal := retry.Next(x.try(last), lb.Monotonic(), time.Now(), rand.Uint64())
+		if refusal != lb.RetryAllowed {
+			x.failAttempt(last)
+			return
+		}
+		if wait > 0 {
+			time.Sleep(wait)
+		}
+		x.pick.Now = 0
+	}
+}
+
+// try tells the retry policy about a failed attempt.
+func (x *Exchange) try(e *attemptError) lb.Try {
+	return lb.Try{
+		Attempt:    x.Attempts,
+		Kind:       e.outcome(),
+		Status:     e.status,
+		Sent:       e.sent,
+		Repeatable: x.repeatable(),
+		Answered:   x.began || e.final,
+		BodyGone:   !x.replayable(),
+		RetryAfter: e.retryAfter,
+	}
+}
+
+func (x *Exchange) repeatable() bool {
+	return lb.Idempotent(x.Request.Method()) || len(x.Request.Peek("Idempotency-Key")) > 0
+}
+
+// noTarget says why no target was chosen.
+func noTarget(err error) *attemptError {
+	if errors.Is(err, lb.ErrNoTarget) {
+		return &attemptError{cause: CauseNoTarget, err: err}
+	}
+	return &attemptError{cause: CauseBusy, err: err}
+}
+
+// failAttempt tells the client how the last attempt failed.
+func (x *Exchange) failAttempt(e *attemptError) {
+	x.Err = e.err
+	x.fail(e.cause.status(), e.cause)
+}
+
+// attempt makes one attempt at t, which it gives back. It returns nil if the
+// exchange has ended, well or not; an error means that the client has got
+// nothing yet.
+func (p *Proxy) attempt(x *Exchange, t *lb.Target) *attemptError {
+	began := time.Now()
+	if p.hooks.OnUpstream != nil {
+		p.hooks.OnUpstream(x)
+	}
+	e := x.roundTrip(p, t, began)
+	if e == nil {
+		x.FirstByte = time.Since(began)
+		switch e = x.unwelcome(); {
+		case e != nil:
+		case x.rhead.Status == 101:
+			p.join(x)
+			return nil
+		default:
+			p.relay(x)
+			return nil
+		}
+	}
+	x.giveBack(e.outcome(), e.status, time.Since(began), e.cause)
+	return e
+}
+
+// giveBack returns connection (to be closed) and target of a failed attempt.
+func (x *Exchange) giveBack(kind lb.Kind, status int, latency time.Duration, cause Cause) {
+	if x.conn != nil {
+		x.Watch.end()
+		x.stopUpload()
+		x.Target.Transport().Release(x.conn, false)
+		x.conn = nil
+	}
+	if x.holdsTarget {
+		x.holdsTarget = false
+		x.Upstream.Set.Release(x.Target, lb.Outcome{Kind: kind, Status: status, Latency: latency})
+		x.proxy.metrics.attempt(x, cause, latency)
+	}
+}
+
+// abandon gives back what a panic left behind.
+func (x *Exchange) abandon() {
+	if x.Target != nil {
+		x.giveBack(lb.Canceled, 0, 0, CausePanic)
+	}
+}
+
+// unwelcome decides whether a response is one that the retry policy would
+// rather have from another target.
+func (x *Exchange) unwelcome() *attemptError {
+	retry := x.Upstream.Set.Retry()
+	if !retry.OnStatus(x.rhead.Status) {
+		return nil
+	}
+	e := &attemptError{
+		cause: CauseOK, status: x.rhead.Status, sent: true,
+		retryAfter: bytes.Clone(x.Response.Peek("Retry-After")),
+		err:        errUnwelcome,
+	}
+	// Whether another attempt follows is decided once, after this one was given
+	// back; ask first whether it would be allowed at all, because this response
+	// is the better answer if not.
+	if retry.Judge(x.try(e)) != lb.RetryAllowed {
+		return nil
+	}
+	return e
+}
+
+var errUnwelcome = errors.New("status that is to be tried again")
+
+// prepare makes the request head what targets get.
+func (p *Proxy) prepare(x *Exchange) {
+	h, r := &x.Request, x.Route
+	fields := x.Head.Fields
+	if fields&wire.FieldExpect != 0 && x.Head.Minor == 0 {
+		h.Del("Expect")
+	}
+	header.CleanRequest(h, fields)
+	if x.upgrading {
+		header.UpgradeRequest(h, x.protocol)
+	}
+	// The framing towards the target is our own.
+	h.ResetConnectionClose()
+	if x.Head.Minor == 0 {
+		h.SetProtocol("HTTP/1.1")
+	}
+	if x.Body.Framing() == wire.FramingChunked {
+		h.Set("Transfer-Encoding", "chunked")
+	}
+	p.forwarder.Apply(h, fields, x.Peer, x.RequestID)
+	x.setTarget(r)
+	r.requestRules.Apply(h, x.lookup)
+	if r.hostHeader == hostFixed {
+		h.SetHost(r.hostValue)
+	}
+}
+
+// setTarget changes the request target as the route says; without a rule it
+// stays as it came, byte for byte.
+func (x *Exchange) setTarget(r *Route) {
+	if !r.stripPrefix && r.addPrefix == "" && r.rewrite.IsZero() {
+		return
+	}
+	path := x.Path
+	if r.stripPrefix {
+		path = match.StripPrefix(path, x.Captures.Slashes())
+		if len(path) == 0 {
+			path = []byte("/")
+		}
+	}
+	b := append(x.scratch[:0], r.addPrefix...)
+	b = append(b, path...)
+	query := true
+	if !r.rewrite.IsZero() {
+		b = r.rewrite.Append(b[:0], x.lookup)
+		query = bytes.IndexByte(b, '?') < 0
+	}
+	if query && x.Query != nil {
+		b = append(append(b, '?'), x.Query...)
+	}
+	x.scratch = b
+	x.Request.SetRequestURIBytes(b)
+}
+
+// hold keeps a body that has arrived whole, so that it leaves with the head in
+// one write and can be sent again.
+func (x *Exchange) hold() {
+	x.held = x.held[:0]
+	if x.Body.Done() || x.Body.Framing() != wire.FramingLength || !x.Body.Whole() {
+		return
+	}
+	for !x.Body.Done() {
+		piece, err := x.Body.Next(nil)
+		if err != nil {
+			panic("BUG: a whole body cannot be read: " + err.Error())
+		}
+		x.held = append(x.held, piece...)
+	}
+}
+
+// replayable says that nothing of the body is lost if the request is sent again.
+func (x *Exchange) replayable() bool { return !x.upload.started && x.Body.Seen() == int64(len(x.held)) }
+
+// relay gives the target's response to the client.
+func (p *Proxy) relay(x *Exchange) {
+	h := &x.Response
+	head := &x.rhead
+	bodyless := x.Request.IsHead() || head.Status == 204 || head.Status == 304
+	framing, length := responseFraming(head, bodyless)
+	closes := h.ConnectionClose() && !(bodyless && head.Minor == 1 && head.Fields&wire.FieldConnection == 0)
+	x.rbody.Reset(x.conn.Reader, framing, length)
+
+	h.ResetConnectionClose()
+	header.CleanResponse(h, head.Fields)
+	h.SetProtocol(nil)
+	p.forwarder.ApplyResponse(h, head.Fields)
+	if p.hooks.OnResponse != nil {
+		p.hooks.OnResponse(x)
+	}
+	if x.Route.responseRules != nil {
+		x.Route.responseRules.Apply(h, x.lookup)
+	}
+	if p.hooks.OnReply != nil {
+		p.hooks.OnReply(x)
+	}
+	if x.upload.running() {
+		// The answer came before the request's end: what is left of it cannot
+		// be told from a next request.
+		x.Front.CloseAfter()
+	}
+
+	x.began = true
+	x.Status = h.StatusCode()
+	latency := x.FirstByte
+	err := x.Front.Start(h, x.rbody.Left(), bodyless)
+	if err == nil {
+		err = x.copyBody()
+	}
+	uploaded := x.stopUpload()
+	gone := x.Watch.end()
+	reusable := err == nil && uploaded && !closes && x.rbody.Proven()
+	x.Target.Transport().Release(x.conn, reusable)
+	x.conn = nil
+	if err == nil {
+		err = x.Front.Finish(x.rbody.Trailer())
+	}
+
+	kind, cause := lb.Success, CauseOK
+	switch {
+	case err == nil:
+	case gone:
+		x.clientFailed(errClientGone)
+		kind = lb.Canceled
+	case x.upload.failure() != nil && x.rbodyErr != nil:
+		e := x.upload.failure()
+		x.Cause, x.Err, kind = e.cause, e.err, lb.Canceled
+		x.Front.Abort()
+	case x.rbodyErr != nil:
+		cause = bodyCause(err)
+		x.Err = err
+		x.fail(0, cause)
+		kind = (&attemptError{cause: cause}).outcome()
+	default:
+		x.clientFailed(err)
+		kind = lb.Canceled
+	}
+	x.holdsTarget = false
+	x.Upstream.Set.Release(x.Target, lb.Outcome{Kind: kind, Status: head.Status, Latency: latency})
+	p.metrics.attempt(x, cause, latency)
+}
+
+var errClientGone = errors.New("client went away")
+
+// responseFraming applies RFC 9112 section 6.3.
+func responseFraming(h *wire.Head, bodyless bool) (wire.Framing, int64) {
+	switch {
+	case bodyless:
+		return wire.FramingNone, 0
+	case h.Length == wire.LengthChunked:
+		return wire.FramingChunked, 0
+	case h.Length >= 0:
+		return wire.FramingLength, h.Length
+	}
+	return wire.FramingClose, 0
+}
+
+// spliceMin is the number of bytes from which moving a body inside the kernel
+// pays for its set-up.
+const spliceMin = 256 << 10
+
+// copyBody moves the response body. It sets rbodyErr if the target failed; any
+// other error is the client's.
+func (x *Exchange) copyBody() error {
+	body := &x.rbody
+	idle := x.Upstream.idle
+	var buf []byte
+	for !body.Done() {
+		if !body.Ready() {
+			if err := x.Front.Flush(); err != nil {
+				return err
+			}
+			if body.Left() >= spliceMin && x.conn.TCP() != nil {
+				if ok, err := x.splice(); ok {
+					return err
+				}
+			}
+			if buf == nil {
+				b := copyBuffers.Get().(*[copyBuffer]byte)
+				defer copyBuffers.Put(b)
+				buf = b[:]
+			}
+			x.conn.LimitRead(time.Now(), idle)
+		}
+		piece, err := body.Next(buf)
+		if err != nil {
+			if body.Done() {
+				return nil
+			}
+			x.rbodyErr = err
+			return err
+		}
+		x.BytesOut += int64(len(piece))
+		if err := x.Front.Write(piece); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// splice moves the rest of the body from socket to socket. ok is false if that
+// is not possible between these two.
+func (x *Exchange) splice() (ok bool, err error) {
+	body := &x.rbody
+	for !body.Done() {
+		n := min(body.Left(), spliceStep)
+		moved, can, err := x.Front.Splice(x.conn.TCP(), n, x.Upstream.idle)
+		if !can {
+			return false, nil
+		}
+		body.Skipped(moved)
+		x.BytesOut += moved
+		if err != nil {
+			return true, err
+		}
+		if moved < n {
+			x.rbodyErr = wire.ErrTruncated
+			return true, wire.ErrTruncated
+		}
+	}
+	return true, nil
+}
+
+// spliceStep is how much is moved under one deadline.
+const spliceStep = 4 << 20

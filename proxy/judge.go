@@ -1,0 +1,118 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+
+	"weir/internal/wire"
+	"weir/lb"
+)
+
+// attemptError says how an attempt failed, and how far it had come.
+type attemptError struct {
+	cause Cause
+	err   error
+	// status is that of a response that is to be tried again, else 0.
+	status     int
+	retryAfter []byte
+	// sent says that bytes of the request may have reached the target.
+	sent bool
+	// stale says that a pooled connection ended before it answered a byte: the
+	// target may have closed it for no fault of this exchange.
+	stale bool
+	// final says that no other attempt could help: the client is at fault.
+	final bool
+}
+
+func (e *attemptError) Error() string { return e.cause.String() + ": " + e.err.Error() }
+
+func (e *attemptError) Unwrap() error { return e.err }
+
+// dialFailure turns what Transport.Acquire returned into an attemptError.
+func dialFailure(err error) *attemptError {
+	e := &attemptError{cause: CauseConnect, err: err}
+	var de *lb.DialError
+	switch {
+	case errors.Is(err, lb.ErrNoConn):
+		e.cause = CauseBusy
+	case errors.As(err, &de) && de.Phase == "tls":
+		e.cause = CauseTLS
+	case errors.As(err, &de) && de.Timeout:
+		e.cause = CauseConnectTimeout
+	}
+	return e
+}
+
+// status is what a client is told if an exchange ends for this reason before an
+// answer began.
+func (c Cause) status() int {
+	switch c {
+	case CauseNoTarget, CauseBusy:
+		return 503
+	case CauseConnectTimeout, CauseFirstByte, CauseWriteTimeout:
+		return 504
+	case CauseClientSlow:
+		return 408
+	case CauseBodyTooLarge:
+		return 413
+	case CauseBadRequest, CauseClientGone:
+		return 400
+	}
+	return 502
+}
+
+// timedOut says whether err is a deadline that passed.
+func timedOut(err error) bool {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return true
+	}
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
+}
+
+// headCause names why no response head could be read.
+func headCause(err error, started bool) Cause {
+	var d *wire.Defect
+	switch {
+	case errors.As(err, &d):
+		return CauseBadResponse
+	case timedOut(err):
+		return CauseFirstByte
+	case started && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)):
+		return CauseBadResponse
+	}
+	return CauseReset
+}
+
+// bodyCause names why a response body broke off.
+func bodyCause(err error) Cause {
+	var d *wire.Defect
+	switch {
+	case errors.As(err, &d):
+		return CauseBadResponse
+	case timedOut(err):
+		return CauseStalled
+	}
+	return CauseTruncated
+}
+
+// outcome tells the balancer how an attempt went.
+func (e *attemptError) outcome() lb.Kind {
+	switch {
+	case e.final:
+		return lb.Canceled
+	case e.status != 0:
+		return lb.Success
+	case e.cause == CauseConnect, e.cause == CauseConnectTimeout, e.cause == CauseTLS:
+		return lb.ConnectFailed
+	case e.cause == CauseBusy:
+		return lb.Canceled
+	case e.cause == CauseFirstByte, e.cause == CauseStalled, e.cause == CauseWriteTimeout:
+		return lb.Timeout
+	case e.cause == CauseBadResponse:
+		return lb.BadResponse
+	}
+	return lb.Reset
+}

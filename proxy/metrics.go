@@ -1,0 +1,263 @@
+package proxy
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+	"github.com/valyala/fasthttp"
+
+	"weir/lb"
+)
+
+// Metrics are the figures of all generations of one server. Label values come
+// from the configuration and from lists of this package, never from clients;
+// the status codes of targets are bounded by their three digits.
+type Metrics struct {
+	set    *metrics.Set
+	panics *metrics.Counter
+	// relayed is an empty head that keeps the Date of what is read into it.
+	relayed fasthttp.ResponseHeader
+	// unrouted is for exchanges that no route took.
+	unrouted *routeMetrics
+
+	mu     sync.Mutex
+	series map[string]*series // by kind and name of what they are about
+}
+
+// series are the metrics about one configured thing.
+type series struct {
+	m      *Metrics
+	labels string
+	mu     sync.Mutex
+	names  []string
+
+	route    *routeMetrics
+	target   *targetMetrics
+	listener *listenerMetrics
+}
+
+// NewMetrics returns metrics that write into set.
+func NewMetrics(set *metrics.Set) *Metrics {
+	m := &Metrics{
+		set:    set,
+		panics: set.NewCounter("weir_panics_total"),
+		series: make(map[string]*series),
+	}
+	dateKeepingHead(&m.relayed)
+	m.unrouted = m.route("")
+	return m
+}
+
+// of returns the series about the thing with these labels, made by fill the
+// first time.
+func (m *Metrics) of(labels string, fill func(*series)) *series {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.series[labels]
+	if s == nil {
+		s = &series{m: m, labels: labels}
+		fill(s)
+		m.series[labels] = s
+	}
+	return s
+}
+
+// Retain drops the series of routes, upstreams, targets and listeners that are
+// not in p and not among listeners. It is called when an old generation has
+// ended; a series that comes back later starts at 0.
+func (m *Metrics) Retain(p *Proxy, listeners []*Listener) {
+	keep := map[string]bool{routeLabels(""): true}
+	for _, r := range p.routes {
+		keep[routeLabels(r.Name)] = true
+	}
+	for name, u := range p.upstreams {
+		for _, t := range u.Set.Targets() {
+			keep[targetLabels(name, t.Name())] = true
+		}
+	}
+	for _, l := range listeners {
+		keep[listenerLabels(l.Name)] = true
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for labels, s := range m.series {
+		if keep[labels] {
+			continue
+		}
+		s.mu.Lock()
+		for _, name := range s.names {
+			m.set.UnregisterMetric(name)
+		}
+		s.mu.Unlock()
+		delete(m.series, labels)
+	}
+}
+
+// name makes the name of one series and remembers it.
+func (s *series) name(metric, more string) string {
+	name := metric + "{" + s.labels + more + "}"
+	s.mu.Lock()
+	s.names = append(s.names, name)
+	s.mu.Unlock()
+	return name
+}
+
+func (s *series) counter(metric, more string) *metrics.Counter {
+	return s.m.set.GetOrCreateCounter(s.name(metric, more))
+}
+
+func (s *series) histogram(metric string) *metrics.Histogram {
+	return s.m.set.GetOrCreateHistogram(s.name(metric, ""))
+}
+
+type routeMetrics struct {
+	series   *series
+	duration *metrics.Histogram
+	in, out  *metrics.Counter
+	status   [1000]atomic.Pointer[metrics.Counter]
+	cause    [causes]atomic.Pointer[metrics.Counter]
+}
+
+type targetMetrics struct {
+	series    *series
+	firstByte *metrics.Histogram
+	cause     [causes]atomic.Pointer[metrics.Counter]
+}
+
+type upstreamMetrics struct {
+	m       *Metrics
+	name    string
+	targets sync.Map // *lb.Target to *targetMetrics
+}
+
+type listenerMetrics struct {
+	requests *metrics.Counter
+	inFlight atomic.Int64
+	tunnels  atomic.Int64
+}
+
+func routeLabels(name string) string { return fmt.Sprintf("route=%q", name) }
+
+func listenerLabels(name string) string { return fmt.Sprintf("listener=%q", name) }
+
+func targetLabels(upstream, target string) string {
+	return fmt.Sprintf("upstream=%q,target=%q", upstream, target)
+}
+
+func (m *Metrics) route(name string) *routeMetrics {
+	return m.of(routeLabels(name), func(s *series) {
+		s.route = &routeMetrics{
+			series:   s,
+			duration: s.histogram("weir_request_duration_seconds"),
+			in:       s.counter("weir_request_body_bytes_total", ""),
+			out:      s.counter("weir_response_body_bytes_total", ""),
+		}
+	}).route
+}
+
+func (m *Metrics) listener(name string) *listenerMetrics {
+	return m.of(listenerLabels(name), func(s *series) {
+		s.listener = &listenerMetrics{requests: s.counter("weir_listener_requests_total", "")}
+	}).listener
+}
+
+func (m *Metrics) upstream(name string) *upstreamMetrics { return &upstreamMetrics{m: m, name: name} }
+
+func (u *upstreamMetrics) target(t *lb.Target) *targetMetrics {
+	if known, ok := u.targets.Load(t); ok {
+		return known.(*targetMetrics)
+	}
+	tm := u.m.of(targetLabels(u.name, t.Name()), func(s *series) {
+		s.target = &targetMetrics{series: s, firstByte: s.histogram("weir_upstream_first_byte_seconds")}
+	}).target
+	u.targets.Store(t, tm)
+	return tm
+}
+
+// settle counts an exchange that has ended.
+func (m *Metrics) settle(x *Exchange) {
+	x.Listener.metrics.requests.Inc()
+	r := m.unrouted
+	if x.Route != nil {
+		r = x.Route.metrics
+	}
+	if x.Cause != CauseUpgraded && x.Cause != CauseTunnelIdle {
+		r.duration.Update(x.End.Sub(x.Start).Seconds())
+	}
+	if x.BytesIn > 0 {
+		r.in.AddInt64(x.BytesIn)
+	}
+	if x.BytesOut > 0 {
+		r.out.AddInt64(x.BytesOut)
+	}
+	lazy(r.series, &r.status[x.Status], "weir_requests_total", "status", strconv.Itoa, x.Status).Inc()
+	lazy(r.series, &r.cause[x.Cause], "weir_causes_total", "cause", Cause.String, x.Cause).Inc()
+}
+
+// attempt counts an attempt that has ended.
+func (m *Metrics) attempt(x *Exchange, cause Cause, firstByte time.Duration) {
+	t := x.Upstream.metrics.target(x.Target)
+	if cause == CauseOK {
+		t.firstByte.Update(firstByte.Seconds())
+	}
+	lazy(t.series, &t.cause[cause], "weir_upstream_attempts_total", "cause", Cause.String, cause).Inc()
+}
+
+// lazy returns the counter of one label value, which appears when it is first
+// needed.
+func lazy[V any](s *series, at *atomic.Pointer[metrics.Counter], metric, label string, text func(V) string, v V) *metrics.Counter {
+	if c := at.Load(); c != nil {
+		return c
+	}
+	c := s.counter(metric, fmt.Sprintf(",%s=%q", label, text(v)))
+	at.Store(c)
+	return c
+}
+
+// WriteMetrics writes what is read off the targets at the time of asking.
+func (p *Proxy) WriteMetrics(w io.Writer) {
+	for name, u := range p.upstreams {
+		for _, t := range u.Set.Targets() {
+			labels := targetLabels(name, t.Name())
+			open, idle := t.Transport().Conns()
+			metrics.WriteGaugeUint64(w, "weir_upstream_connections{"+labels+`,state="open"}`, uint64(open))
+			metrics.WriteGaugeUint64(w, "weir_upstream_connections{"+labels+`,state="idle"}`, uint64(idle))
+			metrics.WriteGaugeUint64(w, "weir_upstream_in_flight{"+labels+"}", uint64(t.InFlight()))
+			metrics.WriteGaugeUint64(w, fmt.Sprintf("weir_upstream_target_state{%s,state=%q}", labels, t.State()), 1)
+		}
+	}
+}
+
+// WriteMetrics writes what is read off the listener at the time of asking.
+func (l *Listener) WriteMetrics(w io.Writer) {
+	labels := listenerLabels(l.Name)
+	metrics.WriteGaugeUint64(w, "weir_listener_requests_in_flight{"+labels+"}", uint64(l.metrics.inFlight.Load()))
+	metrics.WriteGaugeUint64(w, "weir_listener_tunnels{"+labels+"}", uint64(l.metrics.tunnels.Load()))
+}
+
+// dateKeepingHead makes h an empty head whose Date is that of the message read
+// into it or copied to it. fasthttp has no setter for this; it is a setting of
+// its server, which heads inherit by CopyTo. So a server serves one request
+// over a pipe, off the request path.
+func dateKeepingHead(h *fasthttp.ResponseHeader) {
+	client, server := net.Pipe()
+	go func() {
+		io.WriteString(client, "GET / HTTP/1.1\r\nHost: weir\r\nConnection: close\r\n\r\n")
+		io.Copy(io.Discard, client)
+		client.Close()
+	}()
+	s := fasthttp.Server{
+		NoDefaultDate: true, NoDefaultServerHeader: true, NoDefaultContentType: true,
+		Handler: func(ctx *fasthttp.RequestCtx) { ctx.Response.Header.CopyTo(h) },
+	}
+	if err := s.ServeConn(server); err != nil {
+		panic("BUG: cannot serve over a pipe: " + err.Error())
+	}
+	server.Close()
+}

@@ -1,0 +1,177 @@
+package proxy
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"weir/internal/header"
+	"weir/internal/wire"
+	"weir/lb"
+)
+
+// copyBuffer is the size of the buffers that bodies pass through.
+const copyBuffer = 64 << 10
+
+// copyBuffers is shared by all servers of a process; it holds no state.
+var copyBuffers = sync.Pool{New: func() any { return new([copyBuffer]byte) }}
+
+// maxInterim bounds the interim responses to one request.
+const maxInterim = 64
+
+// maxStale is how many pooled connections of a target may turn out dead in a
+// row before that counts as a failure of the target.
+const maxStale = 2
+
+// roundTrip sends the request to t and reads the head of its response into
+// x.Response. On success x.conn holds the connection, with the response body
+// next in its reader.
+func (x *Exchange) roundTrip(p *Proxy, t *lb.Target, began time.Time) *attemptError {
+	u := x.Upstream
+	if x.Route.hostHeader == hostTarget {
+		x.Request.SetHost(t.Transport().Host())
+	}
+	for stale := 0; ; stale++ {
+		c, err := t.Transport().Acquire()
+		if err != nil {
+			return dialFailure(err)
+		}
+		x.conn = c
+		x.Watch.begin(c, began)
+		e := x.exchangeHeads(u, c, began)
+		if e == nil {
+			return nil
+		}
+		if x.Watch.end() {
+			e = &attemptError{cause: CauseClientGone, err: errClientGone, sent: true, final: true}
+		}
+		x.stopUpload()
+		if f := x.upload.failure(); f != nil {
+			e = f // the attempt failed because of it
+		}
+		again := e.stale && stale < maxStale && x.replayable() && (!e.sent || x.repeatable())
+		if !again {
+			return e
+		}
+		// Where one unused connection is dead the others most likely are too.
+		x.Watch.end()
+		t.Transport().Release(c, false)
+		t.Transport().Close()
+		x.conn = nil
+	}
+}
+
+// exchangeHeads writes the request and reads the response's head.
+func (x *Exchange) exchangeHeads(u *Upstream, c *lb.Conn, now time.Time) *attemptError {
+	x.out = x.Request.AppendBytes(x.out[:0])
+	x.out = append(x.out, x.held...)
+	c.LimitWrite(now, u.write)
+	n, werr := c.Write(x.out)
+	if werr != nil {
+		e := &attemptError{cause: CauseReset, err: werr, sent: n > 0, stale: c.Reused()}
+		if timedOut(werr) {
+			e.cause, e.stale = CauseWriteTimeout, false
+			return e
+		}
+		if n == 0 {
+			return e
+		}
+		// A target that refuses a request may answer and close before it has
+		// read all of it: the answer counts.
+	}
+	limit := u.firstByte
+	if try := u.Set.Retry().TryTimeout; try > 0 && (limit == 0 || try < limit) {
+		limit = try
+	}
+	if !x.Body.Done() && werr == nil {
+		// While the body moves, its own limits hold; the upload arms the limit
+		// for the first byte at its end.
+		c.LimitRead(now, 0)
+		x.upload.start(x, c, u.write, limit)
+	} else {
+		c.LimitRead(now, limit)
+	}
+	return x.readHead(c)
+}
+
+// readHead reads response heads until the final one and passes interim ones on.
+func (x *Exchange) readHead(c *lb.Conn) *attemptError {
+	for range maxInterim {
+		x.rhead = wire.Head{}
+		started, err := fill(c, &x.rhead)
+		if err != nil {
+			return &attemptError{
+				cause: headCause(err, started),
+				err:   err,
+				sent:  true,
+				stale: c.Reused() && !started && !timedOut(err),
+			}
+		}
+		if x.rhead.Fields&wire.FieldDate != 0 {
+			x.proxy.metrics.relayed.CopyTo(&x.Response)
+		} else {
+			x.Response.Reset() // brings the Date of now (RFC 9110 section 6.6.1)
+		}
+		x.Response.SetNoDefaultContentType(true)
+		if err := x.Response.Read(c.Reader); err != nil {
+			return &attemptError{cause: CauseBadResponse, err: err, sent: true}
+		}
+		status := x.rhead.Status
+		switch {
+		case status >= 200:
+			x.upload.headSeen(c)
+			return nil
+		case status == 101:
+			if x.upgrading {
+				return nil
+			}
+			return &attemptError{cause: CauseBadResponse, err: errUnasked, sent: true}
+		}
+		x.Response.ResetConnectionClose()
+		header.CleanResponse(&x.Response, x.rhead.Fields)
+		x.Response.SetProtocol(nil)
+		if err := x.Front.Inform(&x.Response); err != nil {
+			return &attemptError{cause: CauseClientGone, err: err, sent: true, final: true}
+		}
+	}
+	return &attemptError{cause: CauseBadResponse, err: errInterim, sent: true}
+}
+
+var (
+	errUnasked = errors.New("101 that nobody asked for")
+	errInterim = fmt.Errorf("more than %d interim responses", maxInterim)
+)
+
+// fill reads until a whole response head is in c.Reader. started says that at
+// least one byte came.
+func fill(c *lb.Conn, h *wire.Head) (started bool, err error) {
+	maxHead := c.MaxHead()
+	for {
+		buf, _ := c.Reader.Peek(c.Reader.Buffered())
+		if len(buf) > 0 {
+			err := h.ScanResponse(buf)
+			switch {
+			case err == nil && h.Size > maxHead:
+				return true, wire.DefectHeadSize
+			case err != wire.ErrShort:
+				return true, err
+			case len(buf) >= maxHead:
+				return true, wire.DefectHeadSize
+			case len(buf) == c.Reader.Size():
+				c.Reader = wire.Grow(c.Reader, c.Conn, maxHead)
+			}
+		}
+		if _, err := c.Reader.Peek(len(buf) + 1); err != nil {
+			if err == bufio.ErrBufferFull {
+				return true, wire.DefectHeadSize
+			}
+			if err == io.EOF && len(buf) > 0 {
+				err = io.ErrUnexpectedEOF
+			}
+			return len(buf) > 0, err
+		}
+	}
+}

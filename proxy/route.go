@@ -1,0 +1,105 @@
+package proxy
+
+import (
+	"time"
+
+	"weir/config"
+	"weir/internal/header"
+	"weir/lb"
+)
+
+// Route is a compiled route: what to do with the requests that it matches.
+type Route struct {
+	// Name labels the route in metrics and logs.
+	Name string
+
+	// upstream is set if the name is fixed; else upstreamName expands to it.
+	upstream     *Upstream
+	upstreamName config.Template
+	redirect     *config.Redirect
+	respond      *config.Respond
+
+	stripPrefix bool
+	addPrefix   string
+	rewrite     config.Template
+	hostHeader  hostMode
+	hostValue   string
+	maxBody     int64
+
+	requestRules  *header.RequestRules
+	responseRules *header.ResponseRules
+	metrics       *routeMetrics
+}
+
+type hostMode uint8
+
+const (
+	hostPass hostMode = iota
+	hostTarget
+	hostFixed
+)
+
+// Upstream is a named set of targets as routes use it.
+type Upstream struct {
+	// Set balances.
+	Set *lb.Upstream
+
+	name      string
+	firstByte time.Duration
+	idle      time.Duration
+	write     time.Duration
+	metrics   *upstreamMetrics
+}
+
+// Listener is what the core knows of a listener.
+type Listener struct {
+	// Name labels the listener in metrics and logs.
+	Name string
+
+	tunnelIdle time.Duration
+	metrics    *listenerMetrics
+}
+
+// NewListener returns a listener of the given name; tunnelIdle bounds the
+// silence of its upgraded connections, 0 for no bound.
+func (m *Metrics) NewListener(name string, tunnelIdle time.Duration) *Listener {
+	return &Listener{Name: name, tunnelIdle: tunnelIdle, metrics: m.listener(name)}
+}
+
+func newRoute(r *config.Route, name string, captures []string, upstreams map[string]*Upstream, m *Metrics) (*Route, error) {
+	request, err := header.CompileRequest(r.RequestHeaders, captures)
+	if err != nil {
+		return nil, err
+	}
+	response, err := header.CompileResponse(r.ResponseHeaders, captures)
+	if err != nil {
+		return nil, err
+	}
+	route := &Route{
+		Name:          name,
+		redirect:      r.Redirect,
+		respond:       r.Respond,
+		stripPrefix:   r.StripPrefix,
+		addPrefix:     r.AddPrefix,
+		rewrite:       r.Rewrite,
+		maxBody:       int64(r.MaxBody),
+		requestRules:  request,
+		responseRules: response,
+		metrics:       m.route(name),
+	}
+	if !r.Upstream.IsZero() {
+		if len(r.Upstream.Names()) == 0 {
+			route.upstream = upstreams[r.Upstream.String()]
+		} else {
+			route.upstreamName = r.Upstream
+		}
+	}
+	switch r.HostHeader {
+	case "", "pass":
+	case "target":
+		route.hostHeader = hostTarget
+	default:
+		route.hostHeader, route.hostValue = hostFixed, r.HostHeader
+	}
+	return route, nil
+}

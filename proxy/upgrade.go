@@ -1,0 +1,199 @@
+package proxy
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"weir/internal/header"
+	"weir/lb"
+)
+
+// upgrade serves a request that asks to leave HTTP/1.1 (RFC 9110 section 7.8).
+// It returns false if the request is none weir would pass on, which then is
+// forwarded as an ordinary one. If the target agrees, the two connections are
+// joined until both ends have closed; any other answer is relayed.
+func (p *Proxy) upgrade(x *Exchange) bool {
+	protocol := x.Request.Peek("Upgrade")
+	if x.Head.Minor == 0 || len(protocol) == 0 || !x.Request.ConnectionUpgrade() || !x.Body.Done() {
+		return false
+	}
+	x.protocol = append(x.protocol[:0], protocol...)
+	x.upgrading = true
+	p.forward(x)
+	return true
+}
+
+// join makes a tunnel of the exchange: the target has answered 101.
+func (p *Proxy) join(x *Exchange) {
+	c := x.conn
+	agreed := x.Response.Peek("Upgrade")
+	if !asked(x.protocol, agreed) {
+		x.Err = errOtherProtocol
+		x.giveBack(lb.BadResponse, 101, x.FirstByte, CauseBadResponse)
+		x.fail(502, CauseBadResponse)
+		return
+	}
+	h := &x.Response
+	h.ResetConnectionClose()
+	x.protocol = append(x.protocol[:0], agreed...)
+	header.CleanResponse(h, x.rhead.Fields)
+	h.SetProtocol(nil)
+	header.UpgradeResponse(h, x.protocol)
+	p.forwarder.ApplyResponse(h, x.rhead.Fields)
+	if p.hooks.OnResponse != nil {
+		p.hooks.OnResponse(x)
+	}
+	if x.Route.responseRules != nil {
+		x.Route.responseRules.Apply(h, x.lookup)
+	}
+	if p.hooks.OnReply != nil {
+		p.hooks.OnReply(x)
+	}
+	x.began = true
+	x.Status = 101
+	x.Watch.end()
+	c.LimitRead(time.Now(), 0)
+	c.LimitWrite(time.Now(), 0)
+	client, early, err := x.Front.Tunnel(h)
+	if err != nil {
+		x.clientFailed(err)
+	} else {
+		t := tunnel{idle: x.Listener.tunnelIdle}
+		x.Listener.metrics.tunnels.Add(1)
+		x.Cause, x.Err = t.run(client, early, c)
+		x.Listener.metrics.tunnels.Add(-1)
+		x.BytesIn, x.BytesOut = t.in.Load(), t.out.Load()
+	}
+	x.Front.CloseAfter()
+	x.giveBack(lb.Success, 101, x.FirstByte, CauseOK)
+}
+
+var errOtherProtocol = errors.New("101 for a protocol that was not asked for")
+
+// asked says whether every protocol that was agreed on stands in the list that
+// was asked for.
+func asked(list, agreed []byte) bool {
+	if len(agreed) == 0 {
+		return false
+	}
+	for a := range bytes.SplitSeq(agreed, []byte(",")) {
+		found := false
+		for l := range bytes.SplitSeq(list, []byte(",")) {
+			found = found || bytes.EqualFold(bytes.TrimSpace(a), bytes.TrimSpace(l))
+		}
+		if !found {
+			return false
+		}
+	}
+	return true
+}
+
+// tunnel joins two connections. Each direction ends on its own (half-close);
+// the tunnel ends when both have, when one fails, or when nothing has moved in
+// either direction for idle.
+type tunnel struct {
+	idle    time.Duration
+	in, out atomic.Int64 // bytes from and to the client
+	last    atomic.Int64 // when something moved, in Monotonic time
+	broken  atomic.Bool  // one direction has failed: the other one ends too
+}
+
+// run moves bytes until the end. It leaves both connections open.
+func (t *tunnel) run(client net.Conn, early []byte, target *lb.Conn) (Cause, error) {
+	t.last.Store(lb.Monotonic())
+	var wg sync.WaitGroup
+	var upErr, downErr error
+	wg.Go(func() {
+		if upErr = t.copy(target.Conn, client, early, &t.in); upErr != nil {
+			t.fail(client, target)
+		}
+	})
+	held, _ := target.Reader.Peek(target.Reader.Buffered())
+	if downErr = t.copy(client, target.Conn, held, &t.out); downErr != nil {
+		t.fail(client, target)
+	}
+	wg.Wait()
+	target.Reader.Discard(len(held))
+	for _, err := range []error{downErr, upErr} {
+		if err == errTunnelIdle {
+			return CauseTunnelIdle, err
+		}
+	}
+	return CauseUpgraded, errors.Join(downErr, upErr)
+}
+
+// fail wakes the other direction, which has nobody to talk to any more.
+func (t *tunnel) fail(client net.Conn, target *lb.Conn) {
+	t.broken.Store(true)
+	client.SetDeadline(longAgo)
+	target.SetDeadline(longAgo)
+}
+
+var errTunnelIdle = errors.New("silent in both directions")
+
+// copy moves src to dst until src ends, and passes the end on.
+func (t *tunnel) copy(dst, src net.Conn, first []byte, count *atomic.Int64) error {
+	b := copyBuffers.Get().(*[copyBuffer]byte)
+	defer copyBuffers.Put(b)
+	for piece := first; ; {
+		if len(piece) > 0 {
+			if err := t.write(dst, piece); err != nil {
+				return err
+			}
+			count.Add(int64(len(piece)))
+			t.last.Store(lb.Monotonic())
+		}
+		n, err := t.read(src, b[:])
+		if n == 0 && err != nil {
+			if err != io.EOF {
+				return err
+			}
+			closeWrite(dst)
+			return nil
+		}
+		piece = b[:n]
+	}
+}
+
+var errTunnelBroken = errors.New("the other direction has failed")
+
+// read waits for bytes as long as either direction is alive.
+func (t *tunnel) read(src net.Conn, buf []byte) (int, error) {
+	for {
+		if t.idle > 0 {
+			quiet := time.Duration(lb.Monotonic() - t.last.Load())
+			if quiet >= t.idle {
+				return 0, errTunnelIdle
+			}
+			src.SetReadDeadline(time.Now().Add(t.idle - quiet))
+		}
+		if t.broken.Load() {
+			return 0, errTunnelBroken
+		}
+		n, err := src.Read(buf)
+		if n > 0 || !timedOut(err) || t.idle == 0 {
+			return n, err
+		}
+	}
+}
+
+func (t *tunnel) write(dst net.Conn, p []byte) error {
+	if t.idle > 0 {
+		dst.SetWriteDeadline(time.Now().Add(t.idle))
+	}
+	_, err := dst.Write(p)
+	return err
+}
+
+// closeWrite passes the end of one direction on; a connection that cannot be
+// half closed stays open until the other direction ends.
+func closeWrite(c net.Conn) {
+	if hc, ok := c.(interface{ CloseWrite() error }); ok {
+		hc.CloseWrite()
+	}
+}
