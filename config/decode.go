@@ -76,10 +76,15 @@ func (d *decoder) decode(path string, dst reflect.Value, src any) {
 		d.text(path, to, src)
 		return
 	case shorthand:
-		if !structured(src) {
-			d.decode(path, reflect.ValueOf(to.short()).Elem(), src)
+		if structured(src) {
+			break
+		}
+		if short := reflect.ValueOf(to.short()).Elem(); reflect.TypeOf(src).Kind() == short.Kind() {
+			d.decode(path, short, src)
 			return
 		}
+		d.report(path, describe(src), wantOf(dst.Type()), "")
+		return
 	}
 	switch dst.Kind() {
 	case reflect.Struct:
