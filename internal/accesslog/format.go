@@ -1,7 +1,8 @@
 package accesslog
 
 import (
-	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 
 	"weir/config"
@@ -23,39 +24,43 @@ type part struct {
 
 // ParseFormat compiles config.AccessLog.Format: "json", or a template of the
 // names that Fields returns, such as "{client} {method} {request_target} {status}".
-// The error names what is wrong and what is allowed.
+// The error is a config.Problem without a key.
 func ParseFormat(text string) (Format, error) {
 	if text == "json" {
 		return Format{}, nil
 	}
+	wrong := func(found, want, hint string) (Format, error) {
+		return Format{}, config.Problem{Found: found, Want: want, Hint: hint}
+	}
 	template, err := config.ParseTemplate(text)
 	if err != nil {
-		return Format{}, fmt.Errorf("cannot read format %q: want %w", text, err)
+		return wrong(strconv.Quote(text), err.Error(), "")
 	}
+	names := fieldNames()
 	if len(template.Names()) == 0 {
-		return Format{}, fmt.Errorf("cannot read format %q: want \"json\" or a template with at least one field of %s", text, fieldNames())
+		return wrong(strconv.Quote(text), `"json", or a template with fields of `+strings.Join(names, ", "), "")
 	}
 	// A line break or another control byte would let one exchange look like two.
 	for i := 0; i < len(text); i++ {
 		if c := text[i]; c < ' ' && c != '\t' || c == 0x7f {
-			return Format{}, fmt.Errorf("cannot read format %q: want no control characters but tabs, found %q", text, c)
+			return wrong(strconv.Quote(text), "no control characters but tabs", "")
 		}
 	}
 
 	// The template is taken apart once: a NUL, which it cannot hold, marks where
 	// its variables stand. Appending a line then needs no look-ups by name.
 	var f Format
-	var unknown []string
+	unknown := ""
 	marked := template.Append(nil, func(name string) []byte {
-		id, ok := fieldByName(name)
-		if !ok {
-			unknown = append(unknown, name)
+		id := slices.Index(names, name)
+		if id < 0 && unknown == "" {
+			unknown = name
 		}
-		f.parts = append(f.parts, part{field: id})
+		f.parts = append(f.parts, part{field: field(id)})
 		return []byte{0}
 	})
-	if len(unknown) > 0 {
-		return Format{}, fmt.Errorf("cannot read format %q: want fields of %s, found %q", text, fieldNames(), unknown)
+	if unknown != "" {
+		return wrong("{"+unknown+"}", "fields of "+strings.Join(names, ", "), config.Nearest(unknown, names))
 	}
 	f.parts = append(f.parts, part{field: fieldCount})
 	for i, literal := range strings.Split(string(marked), "\x00") {
@@ -64,25 +69,12 @@ func ParseFormat(text string) (Format, error) {
 	return f, nil
 }
 
-func fieldByName(name string) (field, bool) {
-	for id := range fields {
-		if fields[id].Name == name {
-			return field(id), true
-		}
-	}
-	return fieldCount, false
-}
-
-// fieldNames returns the names for an error: `"time", "listener", ...`.
-func fieldNames() string {
-	var b strings.Builder
+func fieldNames() []string {
+	names := make([]string, fieldCount)
 	for i := range fields {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(`"` + fields[i].Name + `"`)
+		names[i] = fields[i].Name
 	}
-	return b.String()
+	return names
 }
 
 // Append appends the line of r with its line feed. It allocates only if dst is

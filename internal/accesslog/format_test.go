@@ -121,16 +121,16 @@ func TestParseFormatErrors(t *testing.T) {
 			}
 		}
 	}
-	// Unknown fields, all at once, and the known ones.
-	check("{status} {stats} {foo}", `"stats" "foo"`, `"request_target"`, `"first_byte"`)
+	// An unknown field, what was meant, and the known ones.
+	check("{status} {stats} {foo}", `found {stats}`, `"status"?`, `request_target`, `first_byte`)
 	// A misspelt name of the JSON format.
-	check("JSON", `"json"`, `"status"`)
+	check("JSON", `"json"`, `status`)
 	check("", `"json"`)
 	// Not a template.
 	check("{status", `"{status"`)
 	// A line in two, or with terminal escapes.
-	check("{status}\n{method}", `'\n'`)
-	check("{status}\x00", `'\x00'`)
+	check("{status}\n{method}", `{status}\n{method}`, `control`)
+	check("{status}\x00", `\x00`, `control`)
 }
 
 // TestFieldsAreDocumented fails if a field is missing from the reference page.

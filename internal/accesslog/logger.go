@@ -12,6 +12,7 @@ package accesslog
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -75,24 +76,26 @@ type Logger struct {
 	failing bool     // the last write failed
 }
 
-// Check reports what New would refuse, without opening anything.
-func Check(cfg config.AccessLog) error {
-	if cfg.Output == "off" {
-		return nil
-	}
+// Check returns what is wrong with cfg that only this package knows. The keys
+// are below the access log's own. New fails if there is anything.
+func Check(cfg *config.AccessLog) (problems []config.Problem) {
 	if cfg.Output == "" {
-		return fmt.Errorf("cannot use output %q: want \"stdout\", \"off\" or the path of a file", cfg.Output)
+		problems = append(problems, config.Problem{Key: "output", Found: `""`, Want: `"stdout", "off" or the path of a file`})
 	}
-	_, err := ParseFormat(cfg.Format)
-	return err
+	if _, err := ParseFormat(cfg.Format); err != nil {
+		p, _ := errors.AsType[config.Problem](err)
+		p.Key = "format"
+		problems = append(problems, p)
+	}
+	return problems
 }
 
 // New opens the configured output and starts the goroutine that writes to it.
 // It returns nil and no error for the output "off". The caller closes the
 // Logger.
 func New(cfg config.AccessLog, o Options) (*Logger, error) {
-	if err := Check(cfg); err != nil {
-		return nil, err
+	if err := config.Errors(Check(&cfg)).Err(); err != nil {
+		return nil, fmt.Errorf("cannot use the access log: %w", err)
 	}
 	if cfg.Output == "off" {
 		return nil, nil

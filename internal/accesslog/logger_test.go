@@ -63,7 +63,7 @@ func TestFile(t *testing.T) {
 
 func TestOff(t *testing.T) {
 	// A writer does not switch a log on that is off.
-	l := start(t, "off", "", accesslog.Options{Writer: &bytes.Buffer{}})
+	l := start(t, "off", "json", accesslog.Options{Writer: &bytes.Buffer{}})
 	if l != nil {
 		t.Fatal("a log that is off is not nil")
 	}
@@ -91,8 +91,10 @@ func TestNewErrors(t *testing.T) {
 			t.Errorf("error %q does not say %q", err, want)
 		}
 	}
-	check("", "json", `want "stdout"`)
-	check("stdout", "{nope}", `"nope"`)
+	check("", "json", `output: found "": want "stdout"`)
+	check("stdout", "{nope}", `format: found {nope}`)
+	// Also if nothing is written now: it would be wrong when it is switched on.
+	check("off", "{nope}", `format: found {nope}`)
 	check(filepath.Join(t.TempDir(), "missing", "access.log"), "json", "cannot open access log")
 }
 
