@@ -198,7 +198,7 @@ func (u *Upstream) setBalanceDefaults() {
 		Timeout:    Duration(2 * time.Second),
 		Rise:       2,
 		Fall:       3,
-		PanicBelow: 0.5,
+		PanicBelow: 0.3,
 		Passive: Passive{
 			Failures:        5,
 			Outlier:         0,
