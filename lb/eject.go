@@ -5,7 +5,7 @@ import (
 )
 
 // Watcher is told what exchanges say about targets. Its functions are called on
-// the goroutines of exchanges and must not wait. All are optional.
+// the goroutines of exchanges, which they must not hold up. All are optional.
 type Watcher struct {
 	// Failed is called for each failed exchange; inARow counts those since the
 	// last success, this one included. It may call Eject.
@@ -14,6 +14,8 @@ type Watcher struct {
 	// before. The watcher then dials t until it succeeds, and calls
 	// SetReachable; without a watcher an exchange is sent as a trial now and then.
 	Unreachable func(t *Target)
+	// Replaced is called after SetEndpoints changed the set of targets.
+	Replaced func()
 }
 
 // Watch makes w the only watcher of the upstream, in all its generations. The

@@ -81,7 +81,7 @@ func (u *Upstream) settleLocked(now int64) (changes []change) {
 	s := u.set.Load()
 	wake := int64(never)
 	u.wake.Store(never) // before looking, so that a wakeBy meanwhile counts
-	panicked := len(s.targets) > 0
+	judged, fine := false, false
 	for i := range s.groups {
 		members, usable := 0, 0
 		for _, t := range s.groups[i].targets {
@@ -105,20 +105,18 @@ func (u *Upstream) settleLocked(now int64) (changes []change) {
 					l.bits.Or(bitTrial)
 				}
 			}
-			switch t.State() {
-			case Draining:
-			case Healthy, SlowStart:
+			if t.blockedBy(panicking) != 0 {
+				continue // whatever health says, it cannot be used
+			}
+			members++
+			if t.blockedBy(blocking) == 0 {
 				usable++
-				members++
-			default:
-				members++
 			}
 		}
-		if members > 0 && usable > 0 && float64(usable) >= u.cfg.Health.PanicBelow*float64(members) {
-			panicked = false
-		}
+		judged = judged || members > 0
+		fine = fine || members > 0 && usable > 0 && float64(usable) >= u.cfg.Health.PanicBelow*float64(members)
 	}
-	if panicked && u.cfg.Health.PanicBelow > 0 {
+	if judged && !fine && u.cfg.Health.PanicBelow > 0 {
 		if u.mask.Swap(panicking) == blocking {
 			u.o.Log.Warn("panic mode begins: health is ignored", "upstream", u.name)
 		}
@@ -145,6 +143,7 @@ func (u *Upstream) Panicking() bool { return u.mask.Load() == panicking }
 
 // SetUp says that the probes of t succeed.
 func (u *Upstream) SetUp(t *Target) {
+	t.live.probed.Store(true)
 	u.update(t, "probes succeed", func(l *live, now int64) {
 		l.bits.And(^bitDown)
 		l.reachable(now)
@@ -153,6 +152,7 @@ func (u *Upstream) SetUp(t *Target) {
 
 // SetDown says that the probes of t fail, and why.
 func (u *Upstream) SetDown(t *Target, reason string) {
+	t.live.probed.Store(true)
 	u.update(t, reason, func(l *live, now int64) { l.bits.Or(bitDown) })
 }
 

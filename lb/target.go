@@ -110,6 +110,9 @@ type live struct {
 	// reason is why the target is in its state; nil for none.
 	reason atomic.Pointer[string]
 
+	// probed says that there was a verdict by probes.
+	probed atomic.Bool
+
 	latency latency
 	limit   adaptive
 }
@@ -151,6 +154,9 @@ func (t *Target) Reason() string {
 	}
 	return ""
 }
+
+// Probed reports whether SetUp or SetDown was ever called for t.
+func (t *Target) Probed() bool { return t.live.probed.Load() }
 
 // Same reports whether t and o are the same target, perhaps as different
 // generations know it.

@@ -210,7 +210,13 @@ func (u *Upstream) InFlight() int { return int(u.core.inFlight.Load()) }
 // close their connections when the running ones have ended. An error changes
 // nothing.
 func (u *Upstream) SetEndpoints(endpoints []Endpoint) error {
-	return u.setEndpoints(endpoints, u.Targets())
+	if err := u.setEndpoints(endpoints, u.Targets()); err != nil {
+		return err
+	}
+	if w := u.core.watcher.Load(); w != nil && w.Replaced != nil {
+		w.Replaced()
+	}
+	return nil
 }
 
 func (u *Upstream) setEndpoints(endpoints []Endpoint, known []*Target) error {
