@@ -1,0 +1,90 @@
+# weir: "make" prints what there is to make.
+
+SHELL := /bin/bash
+
+PREFIX     ?= /usr/local
+DESTDIR    ?=
+bindir     ?= $(PREFIX)/bin
+docdir     ?= $(PREFIX)/share/doc/weir
+unitdir    ?= $(PREFIX)/lib/systemd/system
+sysusersdir ?= $(PREFIX)/lib/sysusers.d
+sysconfdir ?= /etc
+
+CONFIG     ?= config.toml
+BENCH      ?= .
+BENCHTIME  ?= 1s
+FUZZTIME   ?= 10s
+INSTALL    ?= install
+
+# Run by version instead of standing in go.mod, whose requirements everybody
+# who embeds weir would inherit.
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## print this help
+	@echo 'make TARGET [NAME=value ...]'
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo 'names: PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) sysconfdir=$(sysconfdir) CONFIG=$(CONFIG)'
+	@echo '       BENCH=$(BENCH) BENCHTIME=$(BENCHTIME) FUZZTIME=$(FUZZTIME)'
+
+.PHONY: build
+build: ## build bin/weir
+	go build -o bin/weir .
+
+.PHONY: run
+run: build ## build weir and start it with CONFIG
+	./bin/weir run --config $(CONFIG)
+
+.PHONY: test
+test: ## run all tests with the race detector, in random order
+	go test -race -shuffle=on ./...
+
+.PHONY: check
+check: ## look at the code: gofmt, go vet, staticcheck
+	@unformatted="$$(gofmt -l .)"; if [ -n "$$unformatted" ]; then echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+	go run $(STATICCHECK) ./...
+
+.PHONY: bench
+bench: ## run the benchmarks that match BENCH
+	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem ./bench
+
+.PHONY: fuzz
+fuzz: ## run each fuzz target for FUZZTIME
+	@set -e; grep -rlE --include='*_test.go' '^func Fuzz' . | while read -r file; do \
+		for target in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]*)\(.*/\1/p' "$$file"); do \
+			echo "$$target in $$(dirname "$$file")"; \
+			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")"; \
+		done; \
+	done
+
+.PHONY: install
+install: build ## install weir, its configuration (never over an existing one) and its systemd unit
+	$(INSTALL) -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(unitdir)' '$(DESTDIR)$(sysusersdir)' '$(DESTDIR)$(docdir)' '$(DESTDIR)$(sysconfdir)/weir'
+	$(INSTALL) -m 0755 bin/weir '$(DESTDIR)$(bindir)/weir'
+	sed -e 's#/usr/local/bin/#$(bindir)/#g' -e 's#/usr/local/share/doc/weir/#$(docdir)/#g' -e 's#/etc/weir/#$(sysconfdir)/weir/#g' \
+		deploy/systemd/weir.service > bin/weir.service
+	$(INSTALL) -m 0644 bin/weir.service '$(DESTDIR)$(unitdir)/weir.service'
+	$(INSTALL) -m 0644 deploy/systemd/weir.sysusers '$(DESTDIR)$(sysusersdir)/weir.conf'
+	$(INSTALL) -m 0644 docs/service.md docs/listeners.md deploy/systemd/weir.socket '$(DESTDIR)$(docdir)/'
+	@if [ -e '$(DESTDIR)$(sysconfdir)/weir/config.toml' ]; then \
+		echo 'kept: $(DESTDIR)$(sysconfdir)/weir/config.toml'; \
+	else \
+		$(INSTALL) -m 0640 config.toml '$(DESTDIR)$(sysconfdir)/weir/config.toml'; \
+	fi
+	@echo 'next, as root: systemd-sysusers && chgrp weir $(sysconfdir)/weir/config.toml && systemctl daemon-reload && systemctl enable --now weir'
+
+.PHONY: uninstall
+uninstall: ## remove what install put in place, but not the configuration
+	rm -f '$(DESTDIR)$(bindir)/weir' '$(DESTDIR)$(unitdir)/weir.service' '$(DESTDIR)$(sysusersdir)/weir.conf'
+	rm -f '$(DESTDIR)$(docdir)/service.md' '$(DESTDIR)$(docdir)/listeners.md' '$(DESTDIR)$(docdir)/weir.socket'
+	-rmdir '$(DESTDIR)$(docdir)'
+	@echo 'kept: $(DESTDIR)$(sysconfdir)/weir'
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin
