@@ -1,0 +1,247 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"weir/bench"
+	"weir/bench/load"
+)
+
+// runner measures. All that it starts lives below dir and ends with it.
+type runner struct {
+	dir       string
+	log       func(format string, args ...any)
+	settings  runSettings
+	cert, key string
+	roots     *x509.CertPool
+	files     int // descriptors that a process may have
+}
+
+func newRunner(dir string, s runSettings, log func(string, ...any)) (*runner, error) {
+	r := &runner{dir: dir, settings: s, log: log}
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return nil, fmt.Errorf("cannot ask for the descriptor limit: %w", err)
+	}
+	r.files = int(min(limit.Max, 20000))
+	if room := r.files - 1000; r.settings.Idle > room {
+		log("only %d idle connections: the descriptor limit is %d", room, r.files)
+		r.settings.Idle = room
+	}
+	cert, key, err := bench.MakeCertificate()
+	if err != nil {
+		return nil, err
+	}
+	r.cert, r.key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	r.roots = x509.NewCertPool()
+	if !r.roots.AppendCertsFromPEM(cert) {
+		panic("BUG: own certificate does not parse")
+	}
+	for name, content := range map[string][]byte{
+		r.cert: cert, r.key: key,
+		r.cert + ".both": append(append([]byte(nil), cert...), key...), // HAProxy wants both in one
+	} {
+		if err := os.WriteFile(name, content, 0o600); err != nil {
+			return nil, fmt.Errorf("cannot write a certificate: %w", err)
+		}
+	}
+	return r, nil
+}
+
+func (r *runner) base(origin string) settings {
+	return settings{
+		Origin: origin, Workers: r.settings.Workers, Forwarding: r.settings.Forwarding,
+		Root: os.Geteuid() == 0, Files: r.files, Connections: (r.files - 1000) * 2 / 5, // HAProxy counts two sockets and half a pipe for each
+	}
+}
+
+// row measures one scenario: in each round every peer in turn, so that what
+// changes on the machine meanwhile hits all of them.
+func (r *runner) row(ctx context.Context, sc scenario, all []peer, origin string) (row, error) {
+	out := row{ID: sc.id, Title: sc.title, Rate: sc.rate * r.settings.RateFactor}
+	var taking []peer
+	for _, p := range all {
+		if sc.takes(p) {
+			taking = append(taking, p)
+			out.Cells = append(out.Cells, cell{Peer: p.name})
+		}
+	}
+	for round := range r.settings.Rounds {
+		for i, p := range taking {
+			c := &out.Cells[i]
+			if c.Error != "" {
+				continue // it failed before; once is enough to say so
+			}
+			s, err := r.sample(ctx, sc, p, origin)
+			if ctx.Err() != nil {
+				return out, ctx.Err()
+			}
+			if err != nil {
+				c.Error = err.Error()
+				r.log("%-12s round %d %-13s FAILED: %v", sc.id, round+1, p.name, err)
+				continue
+			}
+			c.Rounds = append(c.Rounds, s)
+			if sc.idle {
+				r.log("%-12s round %d %-13s %6.1f KiB per connection, %5.1f MiB before", sc.id, round+1, p.name, s.IdleBytes/1024, s.Resident/(1<<20))
+			} else {
+				r.log("%-12s round %d %-13s cpu %6.1f us  %7.0f/s  p50 %5.0f p99 %6.0f p99.9 %6.0f us  %5.1f MiB  failed %d",
+					sc.id, round+1, p.name, s.CPU, s.PerSecond, s.P50, s.P99, s.P999, s.Resident/(1<<20), s.Failed)
+			}
+		}
+	}
+	for i := range out.Cells {
+		out.Cells[i].Median = median(out.Cells[i].Rounds)
+	}
+	return out, nil
+}
+
+// sample starts a peer, measures it once, and stops it.
+func (r *runner) sample(ctx context.Context, sc scenario, p peer, origin string) (sample, error) {
+	s := r.base(origin)
+	s.Cache = sc.cache
+	if sc.tls {
+		s.Cert, s.Key = r.cert, r.key
+	}
+	proc, s, err := p.start(ctx, r.dir, s)
+	if err != nil {
+		return sample{}, err
+	}
+	defer func() {
+		proc.stop()
+		if err := os.RemoveAll(s.Dir); err != nil {
+			r.log("cannot remove %s: %v", s.Dir, err)
+		}
+	}()
+	if sc.idle {
+		return r.idle(ctx, sc, proc, s.Listen)
+	}
+	return r.busy(ctx, sc, proc, s.Listen)
+}
+
+func (r *runner) options(sc scenario, address string) load.Options {
+	opt := load.Options{
+		Address: address, Connections: sc.conns, Body: sc.body,
+		Requests: [][]byte{load.Get(bench.CertificateName, sc.path)},
+	}
+	if sc.tls {
+		opt.TLS = &tls.Config{RootCAs: r.roots, ServerName: bench.CertificateName, MinVersion: tls.VersionTLS13}
+	}
+	return opt
+}
+
+// phase is one phase of load that a signal can prevent.
+func phase(ctx context.Context, g *load.Generator, p load.Phase) (load.Result, error) {
+	if ctx.Err() != nil {
+		return load.Result{}, ctx.Err()
+	}
+	res, err := g.Run(p)
+	if err == nil && res.Requests == 0 {
+		err = fmt.Errorf("cannot measure: no request was answered as expected: %v", res.Errors)
+	}
+	return res, err
+}
+
+// busy measures CPU time and throughput in a closed loop, then latency at a
+// fixed rate.
+func (r *runner) busy(ctx context.Context, sc scenario, proc *process, address string) (sample, error) {
+	var s sample
+	g, err := load.New(r.options(sc, address))
+	if err != nil {
+		return s, err
+	}
+	defer g.Close()
+	if _, err := phase(ctx, g, load.Phase{Duration: seconds(r.settings.Warmup)}); err != nil {
+		return s, err
+	}
+	before, err := measureTree(proc.pid(), false)
+	if err != nil {
+		return s, err
+	}
+	closed, err := phase(ctx, g, load.Phase{Duration: seconds(r.settings.Closed)})
+	if err != nil {
+		return s, err
+	}
+	after, err := measureTree(proc.pid(), true)
+	if err != nil {
+		return s, err
+	}
+	each := func(d time.Duration) float64 {
+		return float64(d) / 1000 / float64(closed.Requests)
+	}
+	s.CPU = each(after.cpu - before.cpu)
+	s.User, s.System = each(after.user-before.user), each(after.system-before.system)
+	s.PerSecond = closed.PerSecond()
+	s.Resident = float64(after.resident)
+	s.Requests, s.Failed = closed.Requests, closed.Failed()
+	if r.settings.Open > 0 && sc.rate > 0 {
+		open, err := phase(ctx, g, load.Phase{Duration: seconds(r.settings.Open), Rate: sc.rate * r.settings.RateFactor})
+		if err != nil {
+			return s, err
+		}
+		us := func(q float64) float64 { return float64(open.Quantile(q)) / 1000 }
+		s.P50, s.P99, s.P999 = us(50), us(99), us(99.9)
+		s.Requests += open.Requests
+		s.Failed += open.Failed()
+	}
+	return s, nil
+}
+
+// idle measures what a connection costs that has done one exchange and waits.
+func (r *runner) idle(ctx context.Context, sc scenario, proc *process, address string) (sample, error) {
+	var s sample
+	// The first connections fill pools and caches that all later ones share.
+	sc.conns = 64
+	warm, err := load.New(r.options(sc, address))
+	if err != nil {
+		return s, err
+	}
+	_, err = phase(ctx, warm, load.Phase{Requests: 5000})
+	warm.Close()
+	if err != nil {
+		return s, err
+	}
+	settle(ctx)
+	before, err := measureTree(proc.pid(), true)
+	if err != nil {
+		return s, err
+	}
+	sc.conns = r.settings.Idle
+	g, err := load.New(r.options(sc, address))
+	if err != nil {
+		return s, err
+	}
+	defer g.Close()
+	// At a moderate rate each connection gets its one request in turn, and
+	// few are busy at once.
+	res, err := phase(ctx, g, load.Phase{Requests: int64(sc.conns), Rate: 2500})
+	if err != nil {
+		return s, err
+	}
+	settle(ctx)
+	after, err := measureTree(proc.pid(), true)
+	if err != nil {
+		return s, err
+	}
+	s.Requests, s.Failed = res.Requests, res.Failed()
+	s.Resident = float64(before.resident)
+	s.IdleBytes = max(float64(after.resident-before.resident)/float64(sc.conns), 0)
+	return s, nil
+}
+
+// settle gives a process the time to do what it does when nothing happens.
+func settle(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(2 * time.Second):
+	}
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"text/template"
+
+	"weir/bench"
+)
+
+// settings is what the configuration templates in conf/ may use.
+type settings struct {
+	Dir                    string // an empty folder of this process
+	Listen                 string // "host:port" for clients
+	ListenHost, ListenPort string
+	Origin                 string // "host:port"
+	OriginHost, OriginPort string
+	Metrics                string // "host:port" for metrics, if Observed
+	Cert, Key, Name        string // PEM files and their name; empty means plaintext
+	Cache                  bool
+	Observed               bool // metrics and access log on
+	Forwarding             bool // X-Forwarded-* fields
+	Root                   bool // this runs as root
+	Workers                int
+	Files, Connections     int // descriptors, client connections at most
+}
+
+// peer is a proxy that can be measured.
+type peer struct {
+	name string
+	// program is looked for in PATH; its absence makes the peer missing.
+	program string
+	// how says how to get a missing program.
+	how string
+	// version are the arguments that print one.
+	version []string
+	// conf is the template's name, file what it is written to.
+	conf, file string
+	// argv is the command that runs it; file is the path of its configuration.
+	argv func(program, file string, s settings) []string
+	// tls, cache and pass say what it can do and is measured at.
+	tls, cache, pass bool
+	// observed makes it run with metrics and access log.
+	observed bool
+}
+
+// peers lists all, weir first.
+func peers(weir, self string) []peer {
+	runWeir := func(program, file string, _ settings) []string {
+		return []string{program, "run", "--config", file}
+	}
+	build := "run `make build`, or give -weir"
+	return []peer{
+		{name: "weir", program: weir, how: build, version: []string{"version"}, conf: "weir.toml", file: "weir.toml",
+			argv: runWeir, tls: true, cache: true, pass: true},
+		{name: "weir-observed", program: weir, how: build, version: []string{"version"}, conf: "weir.toml", file: "weir.toml",
+			argv: runWeir, observed: true},
+		{name: "nginx", program: "nginx", how: "apt-get install nginx-light", version: []string{"-v"}, conf: "nginx.conf", file: "nginx.conf",
+			argv: func(program, file string, s settings) []string {
+				return []string{program, "-p", s.Dir, "-e", filepath.Join(s.Dir, "error.log"), "-c", file}
+			}, tls: true, cache: true, pass: true},
+		{name: "haproxy", program: "haproxy", how: "apt-get install haproxy", version: []string{"-v"}, conf: "haproxy.cfg", file: "haproxy.cfg",
+			argv: func(program, file string, s settings) []string {
+				return []string{program, "-db", "-f", file}
+			}, tls: true, cache: true, pass: true},
+		{name: "varnish", program: "varnishd", how: "apt-get install varnish", version: []string{"-V"}, conf: "varnish.vcl", file: "bench.vcl",
+			argv: func(program, file string, s settings) []string {
+				return []string{program, "-F", "-j", "none", "-n", s.Dir, "-a", s.Listen, "-f", file, "-s", "malloc,256m",
+					"-p", "thread_pools=" + strconv.Itoa(s.Workers), "-p", "thread_pool_min=50", "-p", "timeout_idle=3600"}
+			}, cache: true},
+		{name: "caddy", program: "caddy", how: "apt-get install caddy", version: []string{"version"}, conf: "Caddyfile", file: "Caddyfile",
+			argv: func(program, file string, _ settings) []string {
+				return []string{program, "run", "--adapter", "caddyfile", "--config", file}
+			}, tls: true, pass: true},
+		{name: "httputil", program: self, how: "it is part of this command", conf: "", file: "",
+			argv: func(program, _ string, s settings) []string {
+				return []string{program, "serve-httputil", "-listen", s.Listen, "-to", s.Origin,
+					"-cert", s.Cert, "-key", s.Key, fmt.Sprintf("-forwarding=%t", s.Forwarding)}
+			}, tls: true, pass: true},
+	}
+}
+
+// find is the program's path, or an error that says how to get it.
+func (p peer) find() (string, error) {
+	path, err := exec.LookPath(p.program)
+	if err != nil && !strings.Contains(p.program, "/") {
+		// Debian puts servers where only root's PATH looks.
+		path, err = exec.LookPath("/usr/sbin/" + p.program)
+	}
+	if err != nil {
+		return "", fmt.Errorf("cannot find %s: %s", p.name, p.how)
+	}
+	return filepath.Abs(path)
+}
+
+// tell is the first line that names a version.
+func (p peer) tell(ctx context.Context) string {
+	path, err := p.find()
+	if err != nil || len(p.version) == 0 {
+		return ""
+	}
+	out, err := exec.CommandContext(ctx, path, p.version...).CombinedOutput()
+	if err != nil && len(out) == 0 {
+		return "unknown"
+	}
+	line, _, _ := strings.Cut(string(out), "\n")
+	return strings.TrimSpace(line)
+}
+
+//go:embed conf
+var confs embed.FS
+
+// writeConf fills the template name in and writes it to path.
+func writeConf(name, path string, s settings) error {
+	t, err := template.ParseFS(confs, "conf/"+name)
+	if err != nil {
+		return fmt.Errorf("cannot parse template %q: %w", name, err)
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("cannot write configuration: %w", err)
+	}
+	if err := t.Execute(f, s); err != nil {
+		_ = f.Close() // the template's error is the one that tells
+		return fmt.Errorf("cannot fill in template %q: %w", name, err)
+	}
+	return f.Close()
+}
+
+// start runs the peer in front of s.Origin in a new folder below parent.
+func (p peer) start(ctx context.Context, parent string, s settings) (*process, settings, error) {
+	program, err := p.find()
+	if err != nil {
+		return nil, s, err
+	}
+	if s.Dir, err = os.MkdirTemp(parent, p.name+"-"); err != nil {
+		return nil, s, fmt.Errorf("cannot make a folder: %w", err)
+	}
+	if s.Listen, err = freeAddress(); err != nil {
+		return nil, s, err
+	}
+	s.Observed = p.observed
+	if s.Metrics, err = freeAddress(); err != nil {
+		return nil, s, err
+	}
+	if s.ListenHost, s.ListenPort, err = net.SplitHostPort(s.Listen); err != nil {
+		return nil, s, err
+	}
+	if s.OriginHost, s.OriginPort, err = net.SplitHostPort(s.Origin); err != nil {
+		return nil, s, err
+	}
+	s.Name = bench.CertificateName
+	file := ""
+	if p.conf != "" {
+		file = filepath.Join(s.Dir, p.file)
+		if err := writeConf(p.conf, file, s); err != nil {
+			return nil, s, err
+		}
+	}
+	env := []string{"GOMAXPROCS=" + strconv.Itoa(s.Workers), "HOME=" + s.Dir, "XDG_DATA_HOME=" + s.Dir, "XDG_CONFIG_HOME=" + s.Dir}
+	proc, err := startProcess(ctx, p.name, s.Dir, s.Listen, p.argv(program, file, s), env)
+	return proc, s, err
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"slices"
+	"time"
+)
+
+// result is one run of the comparison: what the JSON file holds.
+type result struct {
+	Time     time.Time         `json:"time"`
+	Revision string            `json:"revision"` // of the working tree; "+" if it had changes
+	Command  string            `json:"command"`
+	Machine  machine           `json:"machine"`
+	Versions map[string]string `json:"versions"`
+	Missing  map[string]string `json:"missing,omitempty"` // peer to how to get it
+	Settings runSettings       `json:"settings"`
+	Rows     []row             `json:"scenarios"`
+	Targets  []verdict         `json:"targets"`
+}
+
+type machine struct {
+	CPU      string `json:"cpu"`
+	Cores    int    `json:"cores"`
+	Memory   int64  `json:"memory_bytes"`
+	Kernel   string `json:"kernel"`
+	System   string `json:"system"`
+	Go       string `json:"go"`
+	LoadAvg  string `json:"load_average_at_start"`
+	Hostname string `json:"-"`
+}
+
+type runSettings struct {
+	Rounds     int     `json:"rounds"`
+	Warmup     float64 `json:"warmup_seconds"`
+	Closed     float64 `json:"closed_seconds"`
+	Open       float64 `json:"open_seconds"`
+	RateFactor float64 `json:"rate_factor"`
+	Workers    int     `json:"workers"`
+	Forwarding bool    `json:"forwarding_fields"`
+	Idle       int     `json:"idle_connections"`
+	Origin     string  `json:"origin"`
+}
+
+// row is one scenario.
+type row struct {
+	ID    string  `json:"id"`
+	Title string  `json:"title"`
+	Rate  float64 `json:"fixed_rate,omitempty"`
+	Cells []cell  `json:"peers"`
+}
+
+// cell is one peer at one scenario.
+type cell struct {
+	Peer   string   `json:"peer"`
+	Rounds []sample `json:"rounds,omitempty"`
+	Median sample   `json:"median"`
+	Error  string   `json:"error,omitempty"`
+}
+
+// sample is one measurement. What a scenario does not measure is 0.
+type sample struct {
+	CPU       float64 `json:"cpu_us"`    // microseconds per request, user and system
+	User      float64 `json:"user_us"`   // the share of user time, from coarser clocks
+	System    float64 `json:"system_us"` // the share of system time, likewise
+	PerSecond float64 `json:"per_second"`
+	P50       float64 `json:"p50_us"` // latencies at the fixed rate, microseconds
+	P99       float64 `json:"p99_us"`
+	P999      float64 `json:"p999_us"`
+	Resident  float64 `json:"resident_bytes"`
+	// IdleBytes is the memory of one idle connection.
+	IdleBytes float64 `json:"idle_connection_bytes,omitempty"`
+	Requests  int64   `json:"requests"`
+	Failed    int64   `json:"failed"`
+}
+
+// median takes the median of each figure on its own; requests and failures add up.
+func median(samples []sample) sample {
+	if len(samples) == 0 {
+		return sample{}
+	}
+	of := func(get func(sample) float64) float64 {
+		v := make([]float64, len(samples))
+		for i, s := range samples {
+			v[i] = get(s)
+		}
+		slices.Sort(v)
+		if n := len(v); n%2 == 0 {
+			return (v[n/2-1] + v[n/2]) / 2
+		}
+		return v[len(v)/2]
+	}
+	m := sample{
+		CPU:       of(func(s sample) float64 { return s.CPU }),
+		User:      of(func(s sample) float64 { return s.User }),
+		System:    of(func(s sample) float64 { return s.System }),
+		PerSecond: of(func(s sample) float64 { return s.PerSecond }),
+		P50:       of(func(s sample) float64 { return s.P50 }),
+		P99:       of(func(s sample) float64 { return s.P99 }),
+		P999:      of(func(s sample) float64 { return s.P999 }),
+		Resident:  of(func(s sample) float64 { return s.Resident }),
+		IdleBytes: of(func(s sample) float64 { return s.IdleBytes }),
+	}
+	for _, s := range samples {
+		m.Requests += s.Requests
+		m.Failed += s.Failed
+	}
+	return m
+}
+
+// at is the median of a peer at a scenario.
+func (r *result) at(id, peer string) (sample, bool) {
+	for _, row := range r.Rows {
+		if row.ID != id {
+			continue
+		}
+		for _, c := range row.Cells {
+			if c.Peer == peer && len(c.Rounds) > 0 {
+				return c.Median, true
+			}
+		}
+	}
+	return sample{}, false
+}

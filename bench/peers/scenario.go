@@ -1,0 +1,79 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// scenario is one thing that all peers do that can.
+type scenario struct {
+	id, title string
+	path      string
+	body      int64
+	conns     int
+	// rate is the fixed rate of the latency measurement, per second; it must
+	// be one that every peer can hold.
+	rate     float64
+	tls      bool
+	cache    bool
+	observed bool // weir against itself with metrics and access log
+	idle     bool // memory of idle connections
+}
+
+func scenarios() []scenario {
+	return []scenario{
+		{id: "pass-1k-c64", title: "pass through 1 KiB, 64 connections", path: "/bytes/1024", body: 1 << 10, conns: 64, rate: 4000},
+		{id: "pass-1k-c512", title: "pass through 1 KiB, 512 connections", path: "/bytes/1024", body: 1 << 10, conns: 512, rate: 4000},
+		{id: "pass-10k", title: "pass through 10 KiB, 64 connections", path: "/bytes/10240", body: 10 << 10, conns: 64, rate: 4000},
+		{id: "pass-100k", title: "pass through 100 KiB, 64 connections", path: "/bytes/102400", body: 100 << 10, conns: 64, rate: 2000},
+		{id: "pass-1m", title: "pass through 1 MiB, 64 connections", path: "/bytes/1048576", body: 1 << 20, conns: 64, rate: 300},
+		{id: "tls-1k", title: "TLS, pass through 1 KiB, 64 connections", path: "/bytes/1024", body: 1 << 10, conns: 64, rate: 4000, tls: true},
+		{id: "hit-1k", title: "cache hit 1 KiB, 64 connections", path: "/bytes/1024", body: 1 << 10, conns: 64, rate: 8000, cache: true},
+		{id: "hit-10k", title: "cache hit 10 KiB, 64 connections", path: "/bytes/10240", body: 10 << 10, conns: 64, rate: 8000, cache: true},
+		{id: "hit-100k", title: "cache hit 100 KiB, 64 connections", path: "/bytes/102400", body: 100 << 10, conns: 64, rate: 4000, cache: true},
+		{id: "observed", title: "weir with metrics and access log, 1 KiB, 64 connections", path: "/bytes/1024", body: 1 << 10, conns: 64, rate: 4000, observed: true},
+		{id: "idle", title: "idle keep-alive connections", path: "/bytes/1024", body: 1 << 10, idle: true},
+	}
+}
+
+// takes says whether a peer is measured at this scenario.
+func (sc scenario) takes(p peer) bool {
+	switch {
+	case sc.observed:
+		return p.observed || p.name == "weir"
+	case p.observed:
+		return false
+	case sc.cache:
+		return p.cache
+	case sc.idle:
+		return true
+	case sc.tls:
+		return p.tls
+	}
+	return p.pass
+}
+
+// choose picks from all those whose name is in a comma-separated list; an
+// empty list means all.
+func choose[T any](what, list string, all []T, name func(T) string) ([]T, error) {
+	if list == "" {
+		return all, nil
+	}
+	var names []string
+	for _, v := range all {
+		names = append(names, name(v))
+	}
+	var chosen []T
+	for want := range strings.SplitSeq(list, ",") {
+		found := false
+		for _, v := range all {
+			if name(v) == strings.TrimSpace(want) {
+				chosen, found = append(chosen, v), true
+			}
+		}
+		if !found {
+			return nil, fmt.Errorf("cannot choose %s %q: allowed are %s", what, want, strings.Join(names, ", "))
+		}
+	}
+	return chosen, nil
+}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"crypto/tls"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"weir/bench/baseline"
+	"weir/bench/origin"
+)
+
+// serveHTTPUtil is this program as the httputil peer's process.
+func serveHTTPUtil(args []string) error {
+	fs := flag.NewFlagSet("serve-httputil", flag.ExitOnError)
+	listen := fs.String("listen", "", "address for clients")
+	to := fs.String("to", "", "the origin's host:port")
+	cert := fs.String("cert", "", "certificate; empty means plaintext")
+	key := fs.String("key", "", "its key")
+	forwarding := fs.Bool("forwarding", false, "send X-Forwarded-* fields")
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	opt := baseline.Options{Target: *to, Forwarding: *forwarding}
+	if *cert != "" {
+		pair, err := tls.LoadX509KeyPair(*cert, *key)
+		if err != nil {
+			return fmt.Errorf("cannot load certificate %q: %w", *cert, err)
+		}
+		opt.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS13}
+	}
+	ln, err := net.Listen("tcp", *listen)
+	if err != nil {
+		return fmt.Errorf("cannot listen on %q: %w", *listen, err)
+	}
+	if opt.TLS != nil {
+		ln = tls.NewListener(ln, opt.TLS)
+	}
+	srv := baseline.New(opt)
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Serve(ln) }()
+	select {
+	case err := <-ended:
+		return fmt.Errorf("cannot serve: %w", err)
+	case <-terminated():
+	}
+	if err := srv.Close(); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("cannot close: %w", err)
+	}
+	return nil
+}
+
+// serveOrigin is this program as the origin's process. -listen may be several
+// addresses, and "first-last" in an address's last number means a range.
+func serveOrigin(args []string) error {
+	fs := flag.NewFlagSet("serve-origin", flag.ExitOnError)
+	listen := fs.String("listen", "", "addresses, separated by commas")
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	s := origin.New()
+	defer s.Close()
+	for address := range strings.SplitSeq(*listen, ",") {
+		ln, err := net.Listen("tcp", address)
+		if err != nil {
+			return fmt.Errorf("cannot listen on %q: %w", address, err)
+		}
+		s.Serve(ln)
+	}
+	<-terminated()
+	return nil
+}
+
+// terminated delivers the signal that ends a server of this program.
+func terminated() <-chan os.Signal {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGTERM, syscall.SIGINT)
+	return c
+}
