@@ -155,6 +155,12 @@ func (t *Target) Reason() string {
 	return ""
 }
 
+// Down reports whether the probes of t fail, whatever else is the matter with it.
+func (t *Target) Down() bool { return t.live.bits.Load()&bitDown != 0 }
+
+// Reachable reports whether connections to t come about as far as is known.
+func (t *Target) Reachable() bool { return t.live.bits.Load()&bitUnreachable == 0 }
+
 // Probed reports whether SetUp or SetDown was ever called for t.
 func (t *Target) Probed() bool { return t.live.probed.Load() }
 

@@ -1,0 +1,149 @@
+package health
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"weir/lb"
+)
+
+// active says whether targets are probed.
+func (m *Monitor) active() bool { return m.cfg.Probe != probeOff || m.o.NewProbe != nil }
+
+// follow makes sure that exactly the targets of the current set are probed.
+func (m *Monitor) follow() {
+	if !m.active() {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stopped {
+		return
+	}
+	current := make(map[string]bool)
+	for _, t := range m.u.Targets() {
+		current[t.URL()] = true
+		if m.probing[t.URL()] == nil {
+			ctx, cancel := context.WithCancel(m.ctx)
+			m.probing[t.URL()] = cancel
+			first := !t.Probed()
+			if first && m.pending >= 0 {
+				m.pending++
+			}
+			m.running.Go(func() { m.probeTarget(ctx, t, first) })
+		}
+	}
+	for url, cancel := range m.probing {
+		if !current[url] {
+			cancel()
+			delete(m.probing, url)
+		}
+	}
+}
+
+// judged counts the first verdict on a target.
+func (m *Monitor) judged() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.pending > 0 {
+		if m.pending--; m.pending == 0 {
+			close(m.ready)
+			m.pending = -1
+		}
+	}
+}
+
+// probeTarget probes t until ctx ends.
+func (m *Monitor) probeTarget(ctx context.Context, t *lb.Target, first bool) {
+	probe, err := m.newProbe(t)
+	if err != nil {
+		m.log.Error("cannot probe target", "upstream", m.u.Name(), "target", t.Name(), "error", err)
+		if first {
+			m.judged()
+		}
+		return
+	}
+	interval := m.cfg.Interval.D()
+	s := series{known: !first, up: !t.Down()}
+	wait := time.Duration(0)
+	if !first {
+		// So that a reload does not make all probes come at once.
+		wait = time.Duration(rand.Float64() * float64(interval))
+	}
+	for sleep(ctx, wait) {
+		err := m.probe(ctx, t, probe)
+		if ctx.Err() != nil {
+			break // the failure is ours
+		}
+		if s.add(err == nil, m.cfg.Rise, m.cfg.Fall) {
+			if s.up {
+				m.u.SetUp(t)
+			} else {
+				m.u.SetDown(t, "probe: "+err.Error())
+			}
+		} else if err == nil && !t.Reachable() {
+			m.u.SetReachable(t)
+		}
+		if first {
+			first = false
+			m.judged()
+		}
+		wait = jittered(interval, m.cfg.Jitter)
+	}
+	if first {
+		m.judged()
+	}
+}
+
+// probe asks t once.
+func (m *Monitor) probe(ctx context.Context, t *lb.Target, probe Probe) error {
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout.D())
+	defer cancel()
+	err := probe(ctx)
+	if err != nil {
+		m.log.Debug("probe failed", "upstream", m.u.Name(), "target", t.Name(), "error", err)
+	}
+	if m.o.OnProbe != nil {
+		m.o.OnProbe(m.u, t, err)
+	}
+	return err
+}
+
+func (m *Monitor) newProbe(t *lb.Target) (Probe, error) {
+	if m.o.NewProbe != nil {
+		return m.o.NewProbe(m.u, t)
+	}
+	d, err := m.u.Dialer(t)
+	if err != nil {
+		return nil, err
+	}
+	return newProbe(m.cfg, d), nil
+}
+
+// series is the verdict that follows from the probes of one target so far.
+type series struct {
+	// known says that there was a verdict; the first probe makes one by itself.
+	known bool
+	up    bool
+	// against counts the probes in a row that speak against the verdict.
+	against int
+}
+
+// add takes in a probe and reports whether it made a verdict: the first one, or
+// another than before.
+func (s *series) add(ok bool, rise, fall int) bool {
+	if s.known && ok == s.up {
+		s.against = 0
+		return false
+	}
+	need := fall
+	if ok {
+		need = rise
+	}
+	if s.against++; s.known && s.against < need {
+		return false
+	}
+	s.known, s.up, s.against = true, ok, 0
+	return true
+}

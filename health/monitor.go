@@ -1,0 +1,178 @@
+// Package health finds out which targets of an upstream work. Active probes ask
+// each target from time to time; passive observation judges by the exchanges
+// themselves: failures in a row, success rates that stand out, and connections
+// that cannot be made, which are tried again in the background so that no
+// exchange has to.
+//
+// It decides and tells package lb (SetUp, SetDown, Eject, SetReachable), which
+// keeps the state and enforces how much may be out. It picks no targets and
+// sees no requests. Package server starts a Monitor for each upstream of a
+// generation and stops it with the generation.
+package health
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"weir/config"
+	"weir/lb"
+)
+
+// Options are what a Monitor may be told besides the upstream. The zero Options are good.
+type Options struct {
+	// Log gets failing probes at debug level; changes of state are logged by
+	// the upstream. nil means none.
+	Log *slog.Logger
+	// OnProbe is called after each probe, with nil if it succeeded; nil means
+	// that nobody is told. Many goroutines call it.
+	OnProbe func(u *lb.Upstream, t *lb.Target, err error)
+	// NewProbe makes the probes, in place of what health.probe names; nil means weir's own.
+	NewProbe func(u *lb.Upstream, t *lb.Target) (Probe, error)
+	// Dial connects to an unreachable target and closes the connection; nil
+	// means weir's own.
+	Dial func(ctx context.Context, t *lb.Target) error
+}
+
+// Monitor watches one upstream, in one generation. It owns all the goroutines
+// that do so. Make it with New, call Start once, and Stop at the end.
+type Monitor struct {
+	u   *lb.Upstream
+	cfg *config.Health
+	o   Options
+	log *slog.Logger
+
+	watcher *lb.Watcher
+	ctx     context.Context
+	cancel  context.CancelFunc
+	// replaced asks for a look at the set of targets.
+	replaced chan struct{}
+	// ready is closed when each target there was at the start has its first verdict.
+	ready chan struct{}
+
+	mu      sync.Mutex
+	stopped bool
+	running sync.WaitGroup
+	probing map[string]context.CancelFunc // by URL
+	dialing map[string]bool               // by URL
+	pending int                           // targets without a first verdict
+}
+
+// New returns a Monitor that does nothing yet. The error is a config.Problem.
+func New(u *lb.Upstream, o Options) (*Monitor, error) {
+	if problems := Check(u.Config()); len(problems) > 0 {
+		return nil, problems[0]
+	}
+	m := &Monitor{
+		u:        u,
+		cfg:      &u.Config().Health,
+		o:        o,
+		log:      o.Log,
+		replaced: make(chan struct{}, 1),
+		ready:    make(chan struct{}),
+		probing:  make(map[string]context.CancelFunc),
+		dialing:  make(map[string]bool),
+	}
+	if m.log == nil {
+		m.log = slog.New(slog.DiscardHandler)
+	}
+	m.ctx, m.cancel = context.WithCancel(context.Background())
+	m.watcher = &lb.Watcher{
+		Failed:      m.failed,
+		Unreachable: m.redial,
+		Replaced: func() {
+			select {
+			case m.replaced <- struct{}{}:
+			default: // a look is due already
+			}
+		},
+	}
+	return m, nil
+}
+
+// Start begins to watch, in place of the Monitor of an older generation, whose
+// Stop may come before or after.
+func (m *Monitor) Start() {
+	m.u.Watch(m.watcher)
+	for _, t := range m.u.Targets() {
+		if !t.Reachable() {
+			m.redial(t)
+		}
+	}
+	m.follow()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.pending == 0 {
+		close(m.ready)
+		m.pending = -1
+	}
+	if !m.stopped {
+		m.running.Go(m.look)
+	}
+}
+
+// Stop ends all watching and waits until nothing of it runs any more.
+func (m *Monitor) Stop() {
+	m.u.Unwatch(m.watcher)
+	m.mu.Lock()
+	m.stopped = true
+	m.mu.Unlock()
+	m.cancel()
+	m.running.Wait()
+}
+
+// Wait blocks until each target has its first verdict, but no longer than
+// health.wait. It returns at once if nothing is probed.
+func (m *Monitor) Wait(ctx context.Context) {
+	if m.cfg.Wait == 0 || !m.active() {
+		return
+	}
+	timer := time.NewTimer(m.cfg.Wait.D())
+	defer timer.Stop()
+	select {
+	case <-m.ready:
+	case <-timer.C:
+	case <-ctx.Done():
+	case <-m.ctx.Done():
+	}
+}
+
+// look follows changes of the set, and judges success rates from time to time.
+func (m *Monitor) look() {
+	var tick <-chan time.Time
+	if m.cfg.Passive.Outlier > 0 {
+		ticker := time.NewTicker(m.cfg.Passive.Interval.D())
+		defer ticker.Stop()
+		tick = ticker.C
+	}
+	before := make(map[string]counts)
+	for {
+		select {
+		case <-m.ctx.Done():
+			return
+		case <-m.replaced:
+			m.follow()
+		case <-tick:
+			before = m.judgeRates(before)
+		}
+	}
+}
+
+// sleep waits and returns true, or false if the Monitor stops first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// jittered returns d moved by up to share of itself, up or down.
+func jittered(d time.Duration, share float64) time.Duration {
+	return d + time.Duration(float64(d)*share*(2*rand.Float64()-1))
+}
