@@ -62,6 +62,8 @@ type Exchange struct {
 	Listener *Listener
 	// Peer is who sits at the other end of the connection.
 	Peer *header.Peer
+	// Remote is its address and port; invalid for unix sockets.
+	Remote netip.AddrPort
 	// TLS says whether the client's connection is encrypted.
 	TLS bool
 	// Request is the request's head. Its target is in origin-form or "*".
@@ -73,9 +75,9 @@ type Exchange struct {
 	// Start is when the first byte arrived.
 	Start time.Time
 
-	// Path and Query are the raw parts of the target; Canonical is the path as
-	// matching sees it.
-	Path, Query, Canonical []byte
+	// Target is the request target as it came; Path and Query are its parts,
+	// Canonical is the path as matching sees it.
+	Target, Path, Query, Canonical []byte
 	// Host is the Host field as the client sent it, or the authority of an
 	// absolute target.
 	Host []byte
@@ -89,9 +91,9 @@ type Exchange struct {
 
 	// Route is nil before routing, and if no route fits.
 	Route *Route
-	// Upstream and Target are where the last attempt went; nil if there was none.
+	// Upstream and Chosen are where the last attempt went; nil if there was none.
 	Upstream *Upstream
-	Target   *lb.Target
+	Chosen   *lb.Target
 	// Attempts counts the tries.
 	Attempts int
 
@@ -125,10 +127,10 @@ type Exchange struct {
 	// upgrading says that a 101 is welcome; protocol is what was asked for.
 	upgrading bool
 	protocol  []byte
-	lookup   func(name string) []byte // variables of this exchange, made once
+	lookup    func(name string) []byte // variables of this exchange, made once
 
 	conn        *lb.Conn // lent for the running attempt
-	holdsTarget bool     // Target is to be given back
+	holdsTarget bool     // Chosen is to be given back
 	rbodyErr    error    // the target's fault in its body
 }
 
@@ -143,10 +145,11 @@ func NewExchange() *Exchange {
 // Reset makes x ready for the next request of the same or another connection.
 func (x *Exchange) Reset() {
 	x.Head = wire.Head{}
-	x.Path, x.Query, x.Canonical, x.Host = nil, nil, nil, nil
+	x.Path, x.Query = nil, nil
+	x.Target, x.Host, x.RequestID = x.Target[:0], x.Host[:0], x.RequestID[:0]
 	x.Client = netip.Addr{}
 	x.Captures.Reset()
-	x.Route, x.Upstream, x.Target = nil, nil, nil
+	x.Route, x.Upstream, x.Chosen = nil, nil, nil
 	x.Attempts, x.Status, x.Cause, x.Err = 0, 0, CauseOK, nil
 	x.BytesIn, x.BytesOut, x.FirstByte = 0, 0, 0
 	x.End = time.Time{}

@@ -29,7 +29,7 @@ func (p *Proxy) forward(x *Exchange) {
 			x.failAttempt(last)
 			return
 		}
-		x.Target = t
+		x.Chosen = t
 		x.holdsTarget = true
 		x.Attempts++
 		last = p.attempt(x, t)
@@ -110,19 +110,19 @@ func (x *Exchange) giveBack(kind lb.Kind, status int, latency time.Duration, cau
 	if x.conn != nil {
 		x.Watch.end()
 		x.stopUpload()
-		x.Target.Transport().Release(x.conn, false)
+		x.Chosen.Transport().Release(x.conn, false)
 		x.conn = nil
 	}
 	if x.holdsTarget {
 		x.holdsTarget = false
-		x.Upstream.Set.Release(x.Target, lb.Outcome{Kind: kind, Status: status, Latency: latency})
+		x.Upstream.Set.Release(x.Chosen, lb.Outcome{Kind: kind, Status: status, Latency: latency})
 		x.proxy.metrics.attempt(x, cause, latency)
 	}
 }
 
 // abandon gives back what a panic left behind.
 func (x *Exchange) abandon() {
-	if x.Target != nil {
+	if x.Chosen != nil {
 		x.giveBack(lb.Canceled, 0, 0, CausePanic)
 	}
 }
@@ -261,7 +261,7 @@ func (p *Proxy) relay(x *Exchange) {
 	uploaded := x.stopUpload()
 	gone := x.Watch.end()
 	reusable := err == nil && uploaded && !closes && x.rbody.Proven()
-	x.Target.Transport().Release(x.conn, reusable)
+	x.Chosen.Transport().Release(x.conn, reusable)
 	x.conn = nil
 	if err == nil {
 		err = x.Front.Finish(x.rbody.Trailer())
@@ -287,7 +287,7 @@ func (p *Proxy) relay(x *Exchange) {
 		kind = lb.Canceled
 	}
 	x.holdsTarget = false
-	x.Upstream.Set.Release(x.Target, lb.Outcome{Kind: kind, Status: head.Status, Latency: latency})
+	x.Upstream.Set.Release(x.Chosen, lb.Outcome{Kind: kind, Status: head.Status, Latency: latency})
 	p.metrics.attempt(x, cause, latency)
 }
 

@@ -202,7 +202,7 @@ func (m *Metrics) settle(x *Exchange) {
 
 // attempt counts an attempt that has ended.
 func (m *Metrics) attempt(x *Exchange, cause Cause, firstByte time.Duration) {
-	t := x.Upstream.metrics.target(x.Target)
+	t := x.Upstream.metrics.target(x.Chosen)
 	if cause == CauseOK {
 		t.firstByte.Update(firstByte.Seconds())
 	}

@@ -129,7 +129,10 @@ func (p *Proxy) Refuse(x *Exchange, status int, cause Cause, err error) {
 // begin finds out who asks for what. It returns false if the exchange has
 // ended.
 func (p *Proxy) begin(x *Exchange) bool {
-	target := x.Request.RequestURI()
+	// Copies, because rules change the request before it is logged.
+	x.Target = append(x.Target[:0], x.Request.RequestURI()...)
+	x.Host = append(x.Host[:0], x.Request.Host()...)
+	target := x.Target
 	x.Path, x.Query = target, nil
 	if i := bytes.IndexAny(target, "?#"); i >= 0 {
 		x.Path = target[:i]
@@ -137,7 +140,6 @@ func (p *Proxy) begin(x *Exchange) bool {
 			x.Query = target[i+1:]
 		}
 	}
-	x.Host = x.Request.Host()
 	x.Client = p.forwarder.Client(&x.Request, x.Head.Fields, x.Peer)
 	x.RequestID = p.forwarder.RequestID(x.RequestID[:0], &x.Request, x.Peer)
 	path, refusal := match.Canonical(x.Canonical[:0], x.Path)
@@ -160,7 +162,7 @@ func (p *Proxy) begin(x *Exchange) bool {
 
 // match finds the route.
 func (p *Proxy) match(x *Exchange) bool {
-	i, ok := p.table.Match(&match.Request{
+	i, _, ok := p.table.Match(&match.Request{
 		Host:   x.Host,
 		Path:   x.Canonical,
 		Query:  x.Query,
@@ -287,8 +289,8 @@ func (x *Exchange) variable(name string) []byte {
 		}
 		return nil
 	case header.Target:
-		if x.Target != nil {
-			return []byte(x.Target.Name())
+		if x.Chosen != nil {
+			return []byte(x.Chosen.Name())
 		}
 		return nil
 	}

@@ -65,7 +65,9 @@ func (x *Exchange) stopUpload() bool {
 	case <-u.done:
 	default:
 		u.stopping.Store(true)
-		x.Front.StopReading()
+		if !u.ended.Load() {
+			x.Front.StopReading()
+		}
 		x.conn.SetWriteDeadline(longAgo)
 		<-u.done
 	}

@@ -96,6 +96,10 @@ func Open(cfg *config.Listener, options Options) (*Listener, error) {
 		return nil, err
 	}
 	l.settings.Store(s)
+	if options.Socket != nil {
+		l.sockets = []net.Listener{options.Socket}
+		return l, nil
+	}
 	if l.sockets, err = openSockets(cfg.Address, options.Inherited); err != nil {
 		return nil, fmt.Errorf("cannot listen on %q: %w", cfg.Address, err)
 	}

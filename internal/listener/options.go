@@ -1,6 +1,7 @@
 package listener
 
 import (
+	"net"
 	"net/netip"
 	"time"
 )
@@ -16,6 +17,9 @@ type Options struct {
 	// Inherited are the sockets that "systemd:NAME" addresses choose from; nil
 	// means there are none.
 	Inherited *Inherited
+	// Socket is used instead of opening the configured address, which then is
+	// only the listener's identity; nil means to open it. The Listener owns it.
+	Socket net.Listener
 	// CertificateInterval is the time between two looks at the certificate
 	// files; 0 means DefaultCertificateInterval, less than 0 means never.
 	CertificateInterval time.Duration

@@ -1,0 +1,324 @@
+package http1
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"weir/config"
+	"weir/internal/header"
+	"weir/internal/listener"
+	"weir/internal/wire"
+	"weir/proxy"
+)
+
+// readBuffer is what a connection starts with; a head that does not fit gets a
+// larger one, up to the listener's limit. It is most of what an idle
+// connection costs.
+const readBuffer = 4 << 10
+
+// conn is one client's connection. Its goroutine owns it, but for what says
+// otherwise.
+type conn struct {
+	front    *Front
+	c        *listener.Conn
+	nc       net.Conn
+	tcp      *net.TCPConn // nil under TLS and on unix sockets
+	listener func() *proxy.Listener
+	peer     header.Peer
+	br       *bufio.Reader
+	watch    proxy.Watch
+	probe    *wire.Probe // used by Front.Look only
+
+	// idle is true while no exchange runs.
+	idle atomic.Bool
+	// stopped makes reads of the request body fail.
+	stopped atomic.Bool
+
+	reader
+	writer
+	x *proxy.Exchange
+}
+
+func newConn(f *Front, c *listener.Conn, l func() *proxy.Listener) *conn {
+	cn := &conn{
+		front:    f,
+		c:        c,
+		nc:       c.NetConn(),
+		listener: l,
+		peer:     peerOf(c),
+		probe:    wire.NewProbe(c.Raw()),
+	}
+	cn.tcp, _ = cn.nc.(*net.TCPConn)
+	cn.br = bufio.NewReaderSize(cn, readBuffer)
+	return cn
+}
+
+// serve reads and serves requests until the connection ends.
+func (c *conn) serve() {
+	for {
+		again, linger := c.next()
+		switch {
+		case again:
+		case linger:
+			c.c.Linger()
+			return
+		default:
+			c.c.Close()
+			return
+		}
+	}
+}
+
+// wakeIdle ends the connection if no exchange runs. Any goroutine may call it,
+// after Front.draining was set.
+func (c *conn) wakeIdle() {
+	if c.idle.Load() {
+		c.nc.SetReadDeadline(longAgo)
+	}
+}
+
+var longAgo = time.Unix(1, 0)
+
+// next waits for a request and serves it. again says that another one may
+// follow on this connection, linger that the client may still be sending.
+func (c *conn) next() (again, linger bool) {
+	cfg := c.c.Config()
+	if !c.await(cfg) {
+		return false, false
+	}
+	x := exchanges.Get().(*proxy.Exchange)
+	x.Start = time.Now()
+	c.begin(x)
+	status, cause, err := c.readHead(x, cfg)
+	switch {
+	case err == nil:
+		c.front.Handler.Serve(x)
+	default:
+		c.front.Handler.Refuse(x, status, cause, err)
+	}
+	again = c.finished && !c.closing && !c.aborted && !c.stopped.Load()
+	linger = !again && !c.aborted && c.finished && !c.tunnel
+	// A body that nobody wanted must not be taken for the next request.
+	if again && !x.Body.Done() {
+		again, linger = false, true
+	}
+	c.x = nil
+	x.Front, x.Watch, x.Peer, x.Listener = nil, nil, nil, nil
+	x.Reset()
+	exchanges.Put(x)
+	c.releaseOut()
+	return again, linger
+}
+
+func (c *conn) begin(x *proxy.Exchange) {
+	c.x = x
+	c.writer.reset()
+	c.reader.spent, c.reader.taken = 0, 0
+	x.Front, x.Watch, x.Peer, x.Listener = c, &c.watch, &c.peer, c.listener()
+	x.Remote = c.c.RemoteAddr()
+	x.TLS = c.c.TLS() != nil
+	x.Body.Reset(c.br, wire.FramingNone, 0)
+}
+
+// await waits for the first byte of a request.
+func (c *conn) await(cfg *config.Listener) bool {
+	if c.br.Buffered() > 0 {
+		return !c.front.draining.Load()
+	}
+	c.mode = modePlain
+	c.armIdle(cfg.Timeouts.Idle.D())
+	c.idle.Store(true)
+	// Whoever drains sets the flag first and wakes the idle then: either we see
+	// the flag here, or it sees us idle.
+	if c.front.draining.Load() {
+		return false
+	}
+	_, err := c.br.Peek(1)
+	c.idle.Store(false)
+	return err == nil
+}
+
+// readHead reads a request's head into x. On an error it says what to tell the
+// client; status 0 means nothing.
+func (c *conn) readHead(x *proxy.Exchange, cfg *config.Listener) (status int, cause proxy.Cause, err error) {
+	limit := int(cfg.Limits.HeaderBytes)
+	timed := false
+	for {
+		buf, _ := c.br.Peek(c.br.Buffered())
+		err := x.Head.ScanRequest(buf)
+		if err == nil && x.Head.Size > limit || err == wire.ErrShort && len(buf) >= limit {
+			err = wire.DefectHeadSize
+			if !x.Head.LineDone() {
+				err = wire.DefectLineSize
+			}
+		}
+		if err == nil {
+			break
+		}
+		var d *wire.Defect
+		if errors.As(err, &d) {
+			return d.Status, causeOf(d), err
+		}
+		if !timed {
+			timed = true
+			c.nc.SetReadDeadline(x.Start.Add(cfg.Timeouts.Header.D()))
+			c.readArmed = time.Time{}
+		}
+		if len(buf) == c.br.Size() {
+			c.br = wire.Grow(c.br, c, limit+readBuffer)
+		}
+		if _, err := c.br.Peek(len(buf) + 1); err != nil {
+			if isTimeout(err) {
+				if c.front.draining.Load() {
+					return 0, proxy.CauseShutdown, err
+				}
+				return 408, proxy.CauseHeadTimeout, err
+			}
+			return 0, proxy.CauseClientGone, err
+		}
+	}
+	if err := x.Request.Read(c.br); err != nil {
+		return 400, proxy.CauseBadRequest, err
+	}
+	if err := absolute(x); err != nil {
+		return 400, proxy.CauseBadRequest, err
+	}
+	switch {
+	case x.Head.Length == wire.LengthChunked:
+		x.Body.Reset(c.br, wire.FramingChunked, 0)
+	case x.Head.Length >= 0:
+		x.Body.Reset(c.br, wire.FramingLength, x.Head.Length)
+	default:
+		x.Body.Reset(c.br, wire.FramingNone, 0)
+	}
+	c.mode = modeBody
+	c.grace, c.minRate = cfg.Timeouts.Grace.D(), int64(cfg.Timeouts.MinRate)
+	c.minor = x.Head.Minor
+	c.head = x.Request.IsHead()
+	c.closing = x.Request.ConnectionClose() || c.front.draining.Load()
+	return 0, proxy.CauseOK, nil
+}
+
+// absolute turns a target in absolute-form into origin-form; its authority
+// replaces Host (RFC 9112 section 3.2.2).
+func absolute(x *proxy.Exchange) error {
+	target := x.Request.RequestURI()
+	if target[0] == '/' || target[0] == '*' {
+		return nil
+	}
+	authority, origin, ok := wire.SplitAbsolute(target)
+	if !ok {
+		return wire.DefectTarget
+	}
+	x.Request.SetHostBytes(authority)
+	switch {
+	case len(origin) > 0 && origin[0] == '/':
+		// The parts of a target overlap with where it goes.
+		x.Request.SetRequestURIBytes(append([]byte(nil), origin...))
+	case len(origin) == 0 && string(x.Request.Method()) == "OPTIONS":
+		x.Request.SetRequestURI("*")
+	default:
+		x.Request.SetRequestURIBytes(append([]byte{'/'}, origin...))
+	}
+	return nil
+}
+
+// causeOf names the cause for a defect of a request head.
+func causeOf(d *wire.Defect) proxy.Cause {
+	switch d.Status {
+	case 405:
+		return proxy.CauseMethod
+	case 411:
+		return proxy.CauseLengthRequired
+	case 414:
+		return proxy.CauseTargetTooLong
+	case 431:
+		return proxy.CauseHeadTooLarge
+	case 501:
+		return proxy.CauseCoding
+	case 505:
+		return proxy.CauseBadVersion
+	}
+	return proxy.CauseBadRequest
+}
+
+func isTimeout(err error) bool {
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
+}
+
+// reader is the reading half of a conn.
+type reader struct {
+	mode      mode
+	readArmed time.Time
+	// grace and minRate bound a body: it may take grace and the time that
+	// minRate allows for what has come so far. Only waiting for the client
+	// counts, not what the target takes.
+	grace   time.Duration
+	minRate int64
+	spent   time.Duration
+	taken   int64
+}
+
+// mode says who bounds the time of a read.
+type mode uint8
+
+const (
+	// modePlain: a deadline was set before.
+	modePlain mode = iota
+	// modeBody: each read gets its own.
+	modeBody
+)
+
+// armIdle bounds the wait for the next request. Setting a deadline for every
+// request would cost more than parsing it, so one that is at most a quarter too
+// late is left alone.
+func (c *conn) armIdle(limit time.Duration) {
+	now := time.Now()
+	if left := c.readArmed.Sub(now); left >= limit && left <= limit+limit/4 {
+		return
+	}
+	c.readArmed = now.Add(limit + limit/4)
+	c.nc.SetReadDeadline(c.readArmed)
+}
+
+var errStopped = errors.New("request body is not wanted any more")
+
+// Read is what the buffered reader reads from.
+func (c *conn) Read(p []byte) (int, error) {
+	if c.mode == modePlain {
+		return c.nc.Read(p)
+	}
+	allowed := c.grace - c.spent
+	if c.minRate > 0 {
+		allowed += time.Duration(c.taken) * time.Second / time.Duration(c.minRate)
+	} else {
+		allowed = c.grace
+	}
+	began := time.Now()
+	c.readArmed = time.Time{}
+	c.nc.SetReadDeadline(began.Add(allowed))
+	if c.stopped.Load() {
+		return 0, errStopped
+	}
+	n, err := c.nc.Read(p)
+	c.spent += time.Since(began)
+	c.taken += int64(n)
+	return n, err
+}
+
+// StopReading implements proxy.Front.
+func (c *conn) StopReading() {
+	c.stopped.Store(true)
+	c.nc.SetReadDeadline(longAgo)
+}
+
+var _ io.Reader = (*conn)(nil)
+
+// outBuffers pools what responses are gathered in.
+var outBuffers = sync.Pool{New: func() any { b := make([]byte, 0, outBuffer); return &b }}

@@ -1,0 +1,119 @@
+// Package http1 is the HTTP/1.1 front end: it reads requests from a client's
+// connection one after the other, lets the core serve each, and frames what the
+// core answers. Heads are parsed and written by fasthttp's header structs after
+// package wire has checked the raw bytes.
+//
+// fasthttp's own Server is not used. It takes a chunked request that was cut at
+// a chunk boundary for a whole one, asks for the response only after the
+// handler has returned, cannot end a body by closing, sends interim responses
+// past those still in its buffer, and never lingers; a proxy must get all of
+// these right, and all of them live in the loop itself.
+//
+// Package server gives it connections and the handler; it knows neither routes
+// nor targets.
+package http1
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"weir/internal/header"
+	"weir/internal/listener"
+	"weir/internal/wire"
+	"weir/proxy"
+)
+
+// Handler is the core, as a front end sees it.
+type Handler interface {
+	// Serve serves one exchange to its end.
+	Serve(x *proxy.Exchange)
+	// Refuse answers a request that never became an exchange, or only notes it
+	// if status is 0.
+	Refuse(x *proxy.Exchange, status int, cause proxy.Cause, err error)
+}
+
+// Front serves the connections of one server. Its fields are set before the
+// first connection and not changed.
+type Front struct {
+	// Handler serves the exchanges.
+	Handler Handler
+	// CancelOnHalfClose tells whether a client that closed its sending side is
+	// taken for gone.
+	CancelOnHalfClose func() bool
+
+	draining atomic.Bool
+	mu       sync.Mutex
+	conns    map[*conn]struct{}
+}
+
+// Serve serves c until it ends. It is called on a goroutine of its own. l is
+// what the core knows of c's listener; it may change between requests.
+func (f *Front) Serve(c *listener.Conn, l func() *proxy.Listener) {
+	cn := newConn(f, c, l)
+	if !f.add(cn) {
+		return
+	}
+	defer f.remove(cn)
+	cn.serve()
+}
+
+func (f *Front) add(c *conn) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.draining.Load() {
+		return false
+	}
+	if f.conns == nil {
+		f.conns = make(map[*conn]struct{})
+	}
+	f.conns[c] = struct{}{}
+	return true
+}
+
+func (f *Front) remove(c *conn) {
+	f.mu.Lock()
+	delete(f.conns, c)
+	f.mu.Unlock()
+}
+
+// Drain makes every connection end after its running exchange; those without
+// one end at once. New connections are not served any more.
+func (f *Front) Drain() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.draining.Store(true)
+	for c := range f.conns {
+		c.wakeIdle()
+	}
+}
+
+// patience is how long an exchange must have run before its client is looked
+// at; shorter ones are over before a look would help.
+const patience = time.Second
+
+// Look looks at the clients of all exchanges that have run for a while and ends
+// those whose client went away. It is called every now and then by the owner,
+// never by two goroutines at once.
+func (f *Front) Look(now time.Time) {
+	half := f.CancelOnHalfClose()
+	old := now.Add(-patience)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for c := range f.conns {
+		c.watch.Check(old, func() bool {
+			switch c.probe.Look() {
+			case wire.PendingBroken:
+				return true
+			case wire.PendingEnd:
+				return half
+			}
+			return false
+		})
+	}
+}
+
+// exchanges pools proxy.Exchange for all servers of a process.
+var exchanges = sync.Pool{New: func() any { return proxy.NewExchange() }}
+
+func peerOf(c *listener.Conn) header.Peer { return header.NewPeer(c.RemoteAddr(), c.TLS() != nil) }

@@ -1,0 +1,298 @@
+package http1
+
+import (
+	"net"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"weir/internal/wire"
+)
+
+// outBuffer is how much of a response is gathered before it is written: a head
+// and a body of some KiB leave in one write.
+const outBuffer = 16 << 10
+
+// framing is how the client sees the end of a response body.
+type framing uint8
+
+const (
+	framingLength framing = iota
+	framingChunked
+	framingClose
+)
+
+// writer is the writing half of a conn.
+type writer struct {
+	out        []byte
+	pooled     *[]byte
+	writeArmed time.Time
+	vec        [3][]byte
+	buffers    net.Buffers
+
+	framing  framing
+	left     int64 // bytes of a framingLength body to come
+	bodyless bool
+	minor    uint8
+	head     bool // the request's method is HEAD
+	closing  bool // the connection ends after this exchange
+	begun    bool
+	finished bool
+	aborted  bool
+	tunnel   bool
+	err      error
+}
+
+func (w *writer) reset() {
+	w.framing, w.left, w.bodyless, w.minor, w.head = framingLength, 0, false, 1, false
+	w.closing, w.begun, w.finished, w.aborted, w.tunnel, w.err = false, false, false, false, false, nil
+	if w.pooled == nil {
+		w.pooled = outBuffers.Get().(*[]byte)
+		w.out = (*w.pooled)[:0]
+	}
+}
+
+func (w *writer) releaseOut() {
+	if w.pooled != nil {
+		if cap(w.out) <= 4*outBuffer {
+			*w.pooled = w.out[:0]
+		}
+		outBuffers.Put(w.pooled)
+		w.pooled, w.out = nil, nil
+	}
+	w.vec = [3][]byte{}
+}
+
+// CloseAfter implements proxy.Front.
+func (c *conn) CloseAfter() { c.closing = true }
+
+// Inform implements proxy.Front.
+func (c *conn) Inform(h *fasthttp.ResponseHeader) error {
+	if c.minor == 0 {
+		return nil
+	}
+	c.appendHead(h)
+	return c.Flush()
+}
+
+// Start implements proxy.Front.
+func (c *conn) Start(h *fasthttp.ResponseHeader, length int64, bodyless bool) error {
+	c.begun = true
+	c.bodyless = bodyless
+	c.left = length
+	switch {
+	case bodyless:
+		// What the head says of a body that does not follow stays.
+		if !c.head || h.StatusCode() == 204 {
+			h.Del(fasthttp.HeaderTransferEncoding)
+		}
+		if c.head && length > 0 {
+			h.SetContentLength(int(length))
+		}
+	case length >= 0:
+		h.SetContentLength(int(length))
+		c.framing = framingLength
+	case c.minor == 0:
+		c.framing, c.closing = framingClose, true
+		h.Del(fasthttp.HeaderTransferEncoding)
+		h.SetTrailer("")
+	default:
+		h.SetContentLength(-1)
+		c.framing = framingChunked
+	}
+	switch {
+	case c.closing:
+		h.SetConnectionClose()
+	case c.minor == 0:
+		h.Set(fasthttp.HeaderConnection, "keep-alive")
+	}
+	c.appendHead(h)
+	return nil
+}
+
+// appendHead serialises h behind what is gathered already.
+func (c *conn) appendHead(h *fasthttp.ResponseHeader) {
+	n := len(c.out)
+	b := h.AppendBytes(c.out[n:])
+	if cap(b) == cap(c.out)-n {
+		c.out = c.out[:n+len(b)]
+	} else {
+		c.out = append(c.out, b...)
+	}
+}
+
+// Write implements proxy.Front.
+func (c *conn) Write(p []byte) error {
+	if c.err != nil {
+		return c.err
+	}
+	switch c.framing {
+	case framingLength:
+		if c.left -= int64(len(p)); c.left < 0 {
+			panic("BUG: more bytes of a body than its head says")
+		}
+	case framingChunked:
+		return c.writeChunk(p)
+	}
+	if len(c.out)+len(p) <= outBuffer {
+		c.out = append(c.out, p...)
+		return nil
+	}
+	return c.writeBehind(p)
+}
+
+func (c *conn) writeChunk(p []byte) error {
+	c.out = wire.AppendChunkHead(c.out, len(p))
+	if len(c.out)+len(p) > outBuffer {
+		if err := c.writeBehind(p); err != nil {
+			return err
+		}
+	} else {
+		c.out = append(c.out, p...)
+	}
+	c.out = append(c.out, '\r', '\n')
+	return nil
+}
+
+// writeBehind writes what is gathered and p, without copying p.
+func (c *conn) writeBehind(p []byte) error {
+	if len(c.out) == 0 {
+		c.err = c.send(p)
+		return c.err
+	}
+	if c.tcp == nil {
+		// A record of TLS each: gather as far as one goes.
+		n := min(len(p), max(0, outBuffer-len(c.out)))
+		c.out = append(c.out, p[:n]...)
+		if c.err = c.flush(); c.err != nil {
+			return c.err
+		}
+		if len(p) > n {
+			c.err = c.send(p[n:])
+		}
+		return c.err
+	}
+	c.armWrite(len(c.out) + len(p))
+	c.vec[0], c.vec[1] = c.out, p
+	c.buffers = c.vec[:2]
+	_, err := c.buffers.WriteTo(c.tcp)
+	rest := 0
+	for _, b := range c.buffers {
+		rest += len(b)
+	}
+	if err != nil && isTimeout(err) && rest < len(c.out)+len(p) {
+		// Slow, but not too slow: go on piece by piece.
+		behind := c.buffers
+		for _, b := range behind {
+			if err = c.send(b); err != nil {
+				break
+			}
+		}
+	}
+	c.vec[0], c.vec[1] = nil, nil
+	c.out = c.out[:0]
+	c.err = err
+	return err
+}
+
+// Flush implements proxy.Front.
+func (c *conn) Flush() error {
+	if c.err == nil && len(c.out) > 0 {
+		c.err = c.flush()
+	}
+	return c.err
+}
+
+func (c *conn) flush() error {
+	err := c.send(c.out)
+	c.out = c.out[:0]
+	return err
+}
+
+// send writes p. A client must take at least minRate bytes per second of it,
+// looked at once in every grace; TLS cannot go on after a time-out and gets all
+// of its time at once.
+func (c *conn) send(p []byte) error {
+	for {
+		c.armWrite(len(p))
+		n, err := c.nc.Write(p)
+		if err == nil {
+			return nil
+		}
+		least := max(1, int64(c.grace.Seconds()*float64(c.minRate)))
+		if c.c.TLS() != nil || !isTimeout(err) || int64(n) < least {
+			return err
+		}
+		p = p[n:]
+		c.writeArmed = time.Time{}
+	}
+}
+
+// armWrite bounds the coming write of n bytes.
+func (c *conn) armWrite(n int) {
+	limit := c.grace
+	if limit == 0 {
+		limit = defaultGrace
+	}
+	if c.c.TLS() != nil && c.minRate > 0 {
+		limit += time.Duration(n) * time.Second / time.Duration(c.minRate)
+	}
+	now := time.Now()
+	if left := c.writeArmed.Sub(now); left >= limit && left <= limit+limit/4 {
+		return
+	}
+	c.writeArmed = now.Add(limit + limit/4)
+	c.nc.SetWriteDeadline(c.writeArmed)
+}
+
+// defaultGrace bounds the writing of answers to requests whose head never came
+// as far as naming the limits.
+const defaultGrace = 10 * time.Second
+
+// Splice implements proxy.Front.
+func (c *conn) Splice(src *net.TCPConn, n int64, limit time.Duration) (moved int64, ok bool, err error) {
+	if c.tcp == nil || c.framing != framingLength || c.bodyless {
+		return 0, false, nil
+	}
+	return 0, false, nil
+}
+
+// Finish implements proxy.Front.
+func (c *conn) Finish(trailer []byte) error {
+	if c.err != nil {
+		return c.err
+	}
+	if c.framing == framingChunked && !c.bodyless {
+		c.out = wire.AppendLastChunk(c.out, trailer)
+	}
+	if c.framing == framingLength && c.left > 0 && !c.bodyless {
+		panic("BUG: fewer bytes of a body than its head says")
+	}
+	err := c.Flush()
+	c.finished = err == nil
+	return err
+}
+
+// Abort implements proxy.Front: the connection is reset, because an ordinary
+// end is how some clients recognise the end of a body.
+func (c *conn) Abort() {
+	c.aborted = true
+	c.out = c.out[:0]
+	if raw, ok := c.c.Raw().(*net.TCPConn); ok {
+		raw.SetLinger(0)
+	}
+}
+
+// Tunnel implements proxy.Front.
+func (c *conn) Tunnel(h *fasthttp.ResponseHeader) (net.Conn, []byte, error) {
+	c.begun, c.closing, c.tunnel = true, true, true
+	c.appendHead(h)
+	if err := c.Flush(); err != nil {
+		return nil, nil, err
+	}
+	c.finished = true
+	c.nc.SetDeadline(time.Time{})
+	early, _ := c.br.Peek(c.br.Buffered())
+	c.br.Discard(len(early))
+	return c.nc, early, nil
+}

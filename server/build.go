@@ -1,0 +1,219 @@
+package server
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+
+	"weir/config"
+	"weir/internal/accesslog"
+	"weir/internal/listener"
+	"weir/lb"
+	"weir/proxy"
+)
+
+// build makes the next generation. What old (which may be nil) has in common
+// with it is adopted.
+func (s *Server) build(cfg *config.Config, old *generation) (_ *generation, err error) {
+	g := &generation{
+		config:    cfg,
+		upstreams: make(map[string]*lb.Upstream, len(cfg.Upstreams)),
+		empty:     make(chan struct{}),
+	}
+	defer func() {
+		if err != nil {
+			g.close()
+		}
+	}()
+	for name := range cfg.Upstreams {
+		u := cfg.Upstreams[name]
+		var before *lb.Upstream
+		if old != nil {
+			before = old.upstreams[name]
+		}
+		g.upstreams[name], err = lb.NewUpstream(name, &u, lb.Options{
+			DialDemo:   s.demo.Dial,
+			Algorithms: s.options.algorithms,
+			Log:        s.log,
+		}, before)
+		if err != nil {
+			delete(g.upstreams, name)
+			return nil, fmt.Errorf("upstream %q: %w", name, err)
+		}
+	}
+	hooks := s.options.hooks
+	done := hooks.OnDone
+	hooks.OnDone = func(x *proxy.Exchange) {
+		s.record(x)
+		if done != nil {
+			done(x)
+		}
+	}
+	g.proxy, err = proxy.New(proxy.Parts{
+		Config:    cfg,
+		Upstreams: g.upstreams,
+		Hooks:     hooks,
+		Log:       s.log,
+		Metrics:   s.metrics,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+// open opens the listeners of cfg; on an error none stays open.
+func (s *Server) open(cfg *config.Config) ([]*running, error) {
+	var opened []*running
+	for i := range cfg.Listeners {
+		r, err := s.openListener(&cfg.Listeners[i])
+		if err != nil {
+			closeAll(opened)
+			return nil, err
+		}
+		opened = append(opened, r)
+	}
+	return opened, nil
+}
+
+func (s *Server) openListener(cfg *config.Listener) (*running, error) {
+	l, err := listener.Open(cfg, s.listenerOptions(nil))
+	if err != nil {
+		return nil, err
+	}
+	r := &running{Listener: l}
+	r.core.Store(s.metrics.NewListener(l.Name(), cfg.Timeouts.Tunnel.D()))
+	return r, nil
+}
+
+func (s *Server) listenerOptions(socket net.Listener) listener.Options {
+	return listener.Options{
+		Inherited: s.sockets,
+		Socket:    socket,
+		OnRefuse: func(reason listener.Reason, err error, client netip.AddrPort) {
+			s.log.Debug("connection refused", "reason", string(reason), "client", client.String(), "error", err)
+		},
+		OnCertificates: func(err error) {
+			if err != nil {
+				s.log.Error("cannot use changed certificates, the old ones stay", "error", err)
+				return
+			}
+			s.log.Info("certificates were read again")
+		},
+	}
+}
+
+func closeAll(list []*running) {
+	for _, r := range list {
+		r.Close()
+	}
+}
+
+// moveListeners opens what is new in cfg, updates what stays and closes what is
+// gone. On an error everything is as before. s.mu is held.
+func (s *Server) moveListeners(cfg *config.Config) error {
+	if s.state.Load() == stateNew {
+		return nil
+	}
+	type change struct {
+		r      *running
+		before *config.Listener
+	}
+	var opened []*running
+	var updated []change
+	undo := func() {
+		closeAll(opened)
+		for _, c := range updated {
+			if err := c.r.Update(c.before); err != nil {
+				s.log.Error("cannot restore a listener's settings", "listener", c.r.Name(), "error", err)
+			}
+		}
+	}
+	kept := make(map[config.Address]bool)
+	for i := range cfg.Listeners {
+		l := &cfg.Listeners[i]
+		kept[l.Address] = true
+		r := s.listeners[l.Address]
+		if r == nil {
+			r, err := s.openListener(l)
+			if err != nil {
+				undo()
+				return err
+			}
+			opened = append(opened, r)
+			continue
+		}
+		before := r.Config()
+		if err := r.Update(l); err != nil {
+			undo()
+			return err
+		}
+		updated = append(updated, change{r, before})
+	}
+	for _, c := range updated {
+		c.r.core.Store(s.metrics.NewListener(c.r.Name(), c.r.Config().Timeouts.Tunnel.D()))
+	}
+	for _, r := range opened {
+		s.serve(r)
+	}
+	for address, r := range s.listeners {
+		if kept[address] || r.foreign {
+			continue
+		}
+		delete(s.listeners, address)
+		if err := r.Close(); err != nil {
+			s.log.Warn("cannot close a listener cleanly", "listener", r.Name(), "error", err)
+		}
+		s.leaving = append(s.leaving, r)
+	}
+	return nil
+}
+
+func (s *Server) openAccessLog(cfg config.AccessLog) (*accesslog.Logger, error) {
+	o := accesslog.Options{OnError: func(err error) { s.log.Error("cannot write the access log", "error", err) }}
+	if cfg.Output == "stdout" {
+		o.Writer = s.options.accessLog
+	}
+	return accesslog.New(cfg, o)
+}
+
+// record writes the line of an exchange that has ended.
+func (s *Server) record(x *proxy.Exchange) {
+	log := s.accessLog.Load()
+	if log == nil {
+		return
+	}
+	r := accesslog.Record{
+		Time:          x.Start,
+		Client:        x.Client,
+		Peer:          x.Remote,
+		Listener:      x.Listener.Name,
+		Method:        x.Request.Method(),
+		RequestTarget: x.Target,
+		Host:          x.Host,
+		UserAgent:     x.Request.UserAgent(),
+		Referer:       x.Request.Referer(),
+		RequestID:     x.RequestID,
+		Status:        x.Status,
+		Cause:         x.Cause.String(),
+		Attempts:      x.Attempts,
+		BytesIn:       x.BytesIn,
+		BytesOut:      x.BytesOut,
+		Duration:      x.End.Sub(x.Start),
+		FirstByte:     x.FirstByte,
+		TLS:           x.TLS,
+	}
+	r.Proto = protocols[x.Head.Minor&1]
+	if x.Route != nil {
+		r.Route = x.Route.Name
+	}
+	if x.Upstream != nil {
+		r.Upstream = x.Upstream.Set.Name()
+	}
+	if x.Chosen != nil {
+		r.Target = x.Chosen.Name()
+	}
+	log.Log(&r)
+}
+
+var protocols = [2][]byte{[]byte("HTTP/1.0"), []byte("HTTP/1.1")}

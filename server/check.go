@@ -1,0 +1,71 @@
+package server
+
+import (
+	"errors"
+	"maps"
+	"slices"
+
+	"weir/config"
+	"weir/health"
+	"weir/internal/accesslog"
+	"weir/internal/header"
+	"weir/internal/match"
+	"weir/lb"
+)
+
+// Check reports everything that New would refuse, without opening anything.
+// The error is of type config.Errors: every problem with the place where it
+// stands in the file.
+func Check(cfg *config.Config) error { return check(cfg, new(options)) }
+
+func check(cfg *config.Config, o *options) error {
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	var problems config.Errors
+	add := func(p config.Problem, parts ...any) {
+		key := config.Key(parts...)
+		if p.Key != "" {
+			key += "." + p.Key
+		}
+		p.Key = key
+		p.File, p.Line = cfg.Position(key)
+		problems = append(problems, p)
+	}
+	for _, p := range accesslog.Check(&cfg.AccessLog) {
+		add(p, "access_log")
+	}
+	own := slices.Sorted(maps.Keys(o.algorithms))
+	for name := range cfg.Upstreams {
+		u := cfg.Upstreams[name]
+		for _, p := range append(lb.Check(&u, own...), health.Check(&u)...) {
+			add(p, "upstreams", name)
+		}
+	}
+	table, err := match.New(cfg.Routes)
+	var routes match.Problems
+	if errors.As(err, &routes) {
+		for _, p := range routes {
+			add(config.Problem{Key: p.Key, Message: p.Message}, "routes", p.Route)
+		}
+	}
+	headers := func(err error, parts ...any) {
+		var list header.Problems
+		if errors.As(err, &list) {
+			for _, p := range list {
+				add(config.Problem{Key: p.Key, Message: p.Message}, parts...)
+			}
+		}
+	}
+	_, err = header.NewForwarder(cfg.Forwarding)
+	headers(err, "forwarding")
+	if table != nil {
+		for i := range cfg.Routes {
+			_, err := header.CompileRequest(cfg.Routes[i].RequestHeaders, table.Captures(i))
+			headers(err, "routes", i, "request_headers")
+			_, err = header.CompileResponse(cfg.Routes[i].ResponseHeaders, table.Captures(i))
+			headers(err, "routes", i, "response_headers")
+		}
+	}
+	return problems.Err()
+}

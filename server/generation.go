@@ -1,0 +1,81 @@
+package server
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"weir/config"
+	"weir/lb"
+	"weir/proxy"
+)
+
+// generation is everything that was built from one configuration. It is
+// replaced as a whole; what must survive, the next one has adopted.
+type generation struct {
+	config    *config.Config
+	proxy     *proxy.Proxy
+	upstreams map[string]*lb.Upstream
+
+	// running counts the exchanges; once the generation is retired, the one
+	// that makes it 0 closes empty.
+	running atomic.Int64
+	retired atomic.Bool
+	once    sync.Once
+	empty   chan struct{}
+	closed  sync.Once
+}
+
+// enter returns the current generation with one more exchange.
+func (s *Server) enter() *generation {
+	for {
+		g := s.current.Load()
+		g.running.Add(1)
+		// A reload may have come between the two lines; then the count came too
+		// late to be waited for.
+		if s.current.Load() == g {
+			return g
+		}
+		g.leave()
+	}
+}
+
+func (g *generation) leave() {
+	if g.running.Add(-1) == 0 && g.retired.Load() {
+		g.once.Do(func() { close(g.empty) })
+	}
+}
+
+// drained is closed when no exchange runs on g any more. It is called once,
+// after g was replaced.
+func (g *generation) drained() <-chan struct{} {
+	g.retired.Store(true)
+	if g.running.Load() == 0 {
+		g.once.Do(func() { close(g.empty) })
+	}
+	return g.empty
+}
+
+// close gives back what g holds. Calling it again does nothing.
+func (g *generation) close() {
+	g.closed.Do(func() {
+		for _, u := range g.upstreams {
+			u.Close()
+		}
+	})
+}
+
+// handler serves each exchange with the generation that is current when it
+// begins.
+type handler struct{ s *Server }
+
+func (h handler) Serve(x *proxy.Exchange) {
+	g := h.s.enter()
+	defer g.leave()
+	g.proxy.Serve(x)
+}
+
+func (h handler) Refuse(x *proxy.Exchange, status int, cause proxy.Cause, err error) {
+	g := h.s.enter()
+	defer g.leave()
+	g.proxy.Refuse(x, status, cause, err)
+}

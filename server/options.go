@@ -1,0 +1,40 @@
+package server
+
+import (
+	"io"
+	"log/slog"
+
+	"weir/lb"
+	"weir/proxy"
+)
+
+// Option changes what New builds. Options that are not given have the defaults
+// that their comments name.
+type Option func(*options)
+
+type options struct {
+	log        *slog.Logger
+	hooks      proxy.Hooks
+	accessLog  io.Writer
+	algorithms map[string]lb.Algorithm
+	systemd    bool
+}
+
+// WithLog sends the server's own log to log; without it there is none.
+func WithLog(log *slog.Logger) Option { return func(o *options) { o.log = log } }
+
+// WithHooks calls h at fixed points of each exchange.
+func WithHooks(h proxy.Hooks) Option { return func(o *options) { o.hooks = h } }
+
+// WithAccessLogWriter writes an access log whose output is "stdout" to w
+// instead.
+func WithAccessLogWriter(w io.Writer) Option { return func(o *options) { o.accessLog = w } }
+
+// WithAlgorithms adds balancing algorithms under names of their own, for
+// upstreams whose balance names them.
+func WithAlgorithms(a map[string]lb.Algorithm) Option { return func(o *options) { o.algorithms = a } }
+
+// WithSystemdSockets lets "systemd:NAME" addresses choose from the sockets that
+// the service manager passed to this process; without it they are errors. Only
+// one server of a process may have it.
+func WithSystemdSockets() Option { return func(o *options) { o.systemd = true } }

@@ -1,0 +1,374 @@
+// Package server assembles weir and gives it a life: it builds a generation
+// from a configuration, opens listeners, swaps generations on reload, and stops
+// without losing an exchange. Programs embed weir through this package; main is
+// one of them.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"weir/config"
+	"weir/internal/accesslog"
+	"weir/internal/demo"
+	"weir/internal/http1"
+	"weir/internal/listener"
+	"weir/proxy"
+)
+
+// lookInterval is how often the clients of long exchanges are looked at.
+const lookInterval = 500 * time.Millisecond
+
+// Server is a running weir. All methods may be called from any goroutine.
+type Server struct {
+	options options
+	log     *slog.Logger
+	set     *metrics.Set
+	metrics *proxy.Metrics
+	front   http1.Front
+	demo    *demo.Origin
+	sockets *listener.Inherited
+
+	current   atomic.Pointer[generation]
+	accessLog atomic.Pointer[accesslog.Logger]
+	started   time.Time
+	reloads   reloadMetrics
+
+	// mu makes Start, Serve, Reload, Shutdown and Close take turns.
+	mu        sync.Mutex
+	listeners map[config.Address]*running
+	page      *http.Server // metrics, health and readiness
+	pageAt    config.Address
+	pageAddr  net.Addr
+	// leaving are listeners that a reload removed, with connections perhaps.
+	leaving []*running
+	state     atomic.Int32
+	done      chan struct{}
+	stopLook  chan struct{}
+	// background are what Close waits for.
+	background sync.WaitGroup
+}
+
+// The states of a server.
+const (
+	stateNew int32 = iota
+	stateServing
+	stateDraining
+	stateClosed
+)
+
+// running is an open listener and what the core knows of it.
+type running struct {
+	*listener.Listener
+	core atomic.Pointer[proxy.Listener]
+	// foreign is one that an embedder passed to Serve: reloads leave it alone.
+	foreign bool
+}
+
+// New builds a server from cfg, which must not be changed afterwards. Nothing is
+// opened but the access log. The error names every problem of cfg at once.
+func New(cfg *config.Config, opts ...Option) (*Server, error) {
+	s := &Server{
+		set:       metrics.NewSet(),
+		demo:      demo.New(),
+		listeners: make(map[config.Address]*running),
+		done:      make(chan struct{}),
+		stopLook:  make(chan struct{}),
+		started:   time.Now(),
+	}
+	for _, o := range opts {
+		o(&s.options)
+	}
+	if s.log = s.options.log; s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if err := check(cfg, &s.options); err != nil {
+		return nil, err
+	}
+	if s.options.systemd {
+		in, err := listener.Inherit(os.Getpid(), os.Getenv)
+		if err != nil {
+			return nil, err
+		}
+		s.sockets = in
+	}
+	s.metrics = proxy.NewMetrics(s.set)
+	s.reloads.init(s.set)
+	s.front.Handler = handler{s}
+	s.front.CancelOnHalfClose = func() bool { return s.current.Load().config.Forwarding.CancelOnHalfClose }
+	logger, err := s.openAccessLog(cfg.AccessLog)
+	if err != nil {
+		return nil, err
+	}
+	g, err := s.build(cfg, nil)
+	if err != nil {
+		logger.Close()
+		return nil, err
+	}
+	s.accessLog.Store(logger)
+	s.current.Store(g)
+	s.set.RegisterMetricsWriter(s.writeMetrics)
+	return s, nil
+}
+
+// Start opens the configured listeners and the metrics page and serves in the
+// background. On an error nothing stays open.
+func (s *Server) Start() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.begin(); err != nil {
+		return err
+	}
+	g := s.current.Load()
+	opened, err := s.open(g.config)
+	if err != nil {
+		return err
+	}
+	if err := s.openPage(g.config.Metrics.Address); err != nil {
+		closeAll(opened)
+		return err
+	}
+	for _, r := range opened {
+		s.serve(r)
+	}
+	return nil
+}
+
+// begin makes the server serve, if it may.
+func (s *Server) begin() error {
+	switch s.state.Load() {
+	case stateDraining, stateClosed:
+		return http.ErrServerClosed
+	case stateNew:
+		s.state.Store(stateServing)
+		s.background.Go(s.look)
+	}
+	return nil
+}
+
+// look makes the front end look at the clients of long exchanges.
+func (s *Server) look() {
+	t := time.NewTicker(lookInterval)
+	defer t.Stop()
+	for {
+		select {
+		case now := <-t.C:
+			s.front.Look(now)
+		case <-s.stopLook:
+			return
+		}
+	}
+}
+
+// Serve serves the clients of ln, besides any configured listeners, with the
+// default limits and time-outs of a listener, until the server is closed or ln
+// fails. It returns http.ErrServerClosed after Shutdown or Close, and closes ln.
+func (s *Server) Serve(ln net.Listener) error {
+	cfg := config.DefaultListener()
+	cfg.Address = config.Address(ln.Addr().String())
+	l, err := listener.Open(&cfg, s.listenerOptions(ln))
+	if err != nil {
+		return err
+	}
+	r := &running{Listener: l, foreign: true}
+	r.core.Store(s.metrics.NewListener(l.Name(), cfg.Timeouts.Tunnel.D()))
+	s.mu.Lock()
+	if err := s.begin(); err != nil {
+		s.mu.Unlock()
+		return errors.Join(err, l.Close())
+	}
+	s.listeners[cfg.Address] = r
+	s.mu.Unlock()
+	l.Serve(func(c *listener.Conn) { s.front.Serve(c, r.core.Load) })
+	return http.ErrServerClosed
+}
+
+// serve accepts r's clients in the background. s.mu is held.
+func (s *Server) serve(r *running) {
+	s.listeners[r.Address()] = r
+	s.log.Info("listening", "listener", r.Name(), "addresses", fmt.Sprint(r.Addrs()))
+	s.background.Go(func() {
+		r.Serve(func(c *listener.Conn) { s.front.Serve(c, r.core.Load) })
+	})
+}
+
+// Addr returns where the listener of this name listens, or nil if there is none.
+// The name is that of the configuration, or the address if it has none.
+func (s *Server) Addr(name string) net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.listeners {
+		if r.Name() == name {
+			if addrs := r.Addrs(); len(addrs) > 0 {
+				return addrs[0]
+			}
+		}
+	}
+	return nil
+}
+
+// Reload puts cfg into force: exchanges that run go on with the old generation,
+// new ones get the new, listeners whose address stays keep their socket and
+// connections. On an error nothing has changed.
+func (s *Server) Reload(cfg *config.Config) error {
+	err := s.reload(cfg)
+	s.reloads.count(err)
+	return err
+}
+
+func (s *Server) reload(cfg *config.Config) error {
+	if err := check(cfg, &s.options); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state.Load() >= stateDraining {
+		return http.ErrServerClosed
+	}
+	old := s.current.Load()
+	logger, newLog := s.accessLog.Load(), cfg.AccessLog != old.config.AccessLog
+	if newLog {
+		var err error
+		if logger, err = s.openAccessLog(cfg.AccessLog); err != nil {
+			return err
+		}
+	}
+	undoLog := func() {
+		if newLog {
+			logger.Close()
+		}
+	}
+	next, err := s.build(cfg, old)
+	if err != nil {
+		undoLog()
+		return err
+	}
+	if err := s.moveListeners(cfg); err != nil {
+		next.close()
+		undoLog()
+		return err
+	}
+	if cfg.Metrics.Address != s.pageAt && s.state.Load() == stateServing {
+		if err := s.openPage(cfg.Metrics.Address); err != nil {
+			// Everything else is in force already; the page is not worth undoing it.
+			s.log.Error("cannot move the metrics page, it stays where it is", "error", err)
+		}
+	}
+	s.current.Store(next)
+	if newLog {
+		s.accessLog.Swap(logger).Close()
+	}
+	s.background.Go(func() { s.retire(old, cfg.Lifecycle.Drain.D()) })
+	return nil
+}
+
+// retire ends an old generation when its exchanges have ended. Those that take
+// longer than limit keep their upstreams' connections, but nothing else of it.
+func (s *Server) retire(old *generation, limit time.Duration) {
+	t := time.NewTimer(limit)
+	defer t.Stop()
+	select {
+	case <-old.drained():
+	case <-t.C:
+	case <-s.stopLook:
+	}
+	old.close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var cores []*proxy.Listener
+	for _, r := range s.running() {
+		cores = append(cores, r.core.Load())
+	}
+	s.metrics.Retain(s.current.Load().proxy, cores)
+}
+
+// Reopen opens the file of the access log again, after it was moved away.
+func (s *Server) Reopen() {
+	if err := s.accessLog.Load().Reopen(); err != nil {
+		s.log.Error("cannot open the access log again", "error", err)
+	}
+}
+
+// Shutdown stops accepting, lets running exchanges end and ends every other
+// connection. It returns nil when all have ended, or ctx's error when ctx ends
+// first; Close then cuts what is left. Calling it again only waits.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	if s.state.Load() < stateDraining {
+		s.state.Store(stateDraining)
+	}
+	list := s.running()
+	for _, r := range list {
+		if err := r.Close(); err != nil {
+			s.log.Warn("cannot close a listener cleanly", "listener", r.Name(), "error", err)
+		}
+	}
+	s.mu.Unlock()
+	s.front.Drain()
+	for _, r := range list {
+		if err := r.Wait(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// running returns the listeners, those that a reload removed included. s.mu is
+// held.
+func (s *Server) running() []*running {
+	s.leaving = slices.DeleteFunc(s.leaving, func(r *running) bool { return r.Stats().Open == 0 })
+	list := slices.Clone(s.leaving)
+	for _, r := range s.listeners {
+		list = append(list, r)
+	}
+	return list
+}
+
+// Close stops at once: running exchanges are cut. It returns when everything
+// has ended. Calling it again does nothing.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	if s.state.Load() == stateClosed {
+		s.mu.Unlock()
+		<-s.done
+		return nil
+	}
+	s.state.Store(stateClosed)
+	list := s.running()
+	s.mu.Unlock()
+
+	var errs []error
+	s.front.Drain()
+	for _, r := range list {
+		errs = append(errs, r.Close())
+		r.Abort()
+	}
+	for _, r := range list {
+		r.Wait(context.Background())
+	}
+	s.mu.Lock()
+	if s.page != nil {
+		errs = append(errs, s.page.Close())
+	}
+	s.mu.Unlock()
+	close(s.stopLook)
+	s.background.Wait()
+	s.current.Load().close()
+	errs = append(errs, s.accessLog.Load().Close(), s.demo.Close())
+	close(s.done)
+	return errors.Join(errs...)
+}
+
+// Done is closed when the server has stopped.
+func (s *Server) Done() <-chan struct{} { return s.done }
