@@ -61,7 +61,6 @@ func (s *Server) openPage(address config.Address) error {
 				s.log.Error("the metrics page has failed", "error", err)
 			}
 		})
-		s.log.Info("metrics", "address", socket.Addr().String())
 		s.pageAddr = socket.Addr()
 	}
 	if s.page != nil {

@@ -7,7 +7,6 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -52,10 +51,10 @@ type Server struct {
 	pageAt    config.Address
 	pageAddr  net.Addr
 	// leaving are listeners that a reload removed, with connections perhaps.
-	leaving []*running
-	state     atomic.Int32
-	done      chan struct{}
-	stopLook  chan struct{}
+	leaving  []*running
+	state    atomic.Int32
+	done     chan struct{}
+	stopLook chan struct{}
 	// background are what Close waits for.
 	background sync.WaitGroup
 }
@@ -197,7 +196,6 @@ func (s *Server) Serve(ln net.Listener) error {
 // serve accepts r's clients in the background. s.mu is held.
 func (s *Server) serve(r *running) {
 	s.listeners[r.Address()] = r
-	s.log.Info("listening", "listener", r.Name(), "addresses", fmt.Sprint(r.Addrs()))
 	s.background.Go(func() {
 		r.Serve(func(c *listener.Conn) { s.front.Serve(c, r.core.Load) })
 	})
