@@ -1,0 +1,218 @@
+package cache
+
+import (
+	"fmt"
+	"hash/maphash"
+	"sync/atomic"
+	"time"
+
+	"weir/config"
+)
+
+// Store keeps entries. Any number of exchanges may use it at once; it outlives
+// the generations of a configuration as long as its own part stays the same.
+type Store struct {
+	seed      maphash.Seed
+	shards    []shard
+	limit     int64
+	maxObject int64
+	used      atomic.Int64
+	filling   atomic.Int64
+	next      atomic.Uint32 // the shard to evict from when one's own is empty
+	evicted   atomic.Uint64
+	alone     atomic.Uint64 // numbers the fetches that nobody joins
+}
+
+// NewStore makes a store. policy names are those of Policies.
+func NewStore(c *config.Cache) (*Store, error) {
+	ranking, err := rankingOf(c.Policy)
+	if err != nil {
+		return nil, err
+	}
+	if c.Size <= 0 {
+		return nil, fmt.Errorf("cannot use cache size %s: expected more than 0", c.Size)
+	}
+	if c.MaxObject <= 0 || c.MaxObject > c.Size {
+		return nil, fmt.Errorf("cannot use max_object %s: expected more than 0 and at most size, %s", c.MaxObject, c.Size)
+	}
+	// Many shards for a large store, one for a small one, where the order of
+	// leaving matters more than a lock.
+	count := 1
+	for count < 64 && int64(count) < int64(c.Size)/(1<<20) {
+		count *= 2
+	}
+	s := &Store{
+		seed:      maphash.MakeSeed(),
+		shards:    make([]shard, count),
+		limit:     int64(c.Size),
+		maxObject: int64(c.MaxObject),
+	}
+	for i := range s.shards {
+		s.shards[i].init(ranking())
+	}
+	return s, nil
+}
+
+// hash places a key.
+func (s *Store) hash(key []byte) uint64 { return maphash.Bytes(s.seed, key) }
+
+func (s *Store) shard(hash uint64) *shard { return &s.shards[hash&uint64(len(s.shards)-1)] }
+
+// Found is what a look-up found.
+type Found struct {
+	// Outcome is what to do.
+	Outcome Outcome
+	// Reason is its name in detail; none for Fresh.
+	Reason Reason
+	// Entry answers if Outcome is Fresh or Stale. If it is Revalidate it is
+	// what to validate, and what may answer if the origin fails.
+	Entry *Entry
+	// Refresh says that a Stale entry should be validated in the background.
+	Refresh bool
+	// Collapsed says that somebody else's fetch brought the entry.
+	Collapsed bool
+
+	uncacheable bool
+	fill        *Fill // still fetching the body of Entry
+}
+
+// Lookup looks a request up. It prepares q, does not block and does not
+// allocate.
+func (s *Store) Lookup(q *Request) Found {
+	q.prepare(s.hash)
+	if q.bypass != ReasonNone {
+		return Found{Outcome: Bypass, Reason: q.bypass}
+	}
+	sh := s.shard(q.hash)
+	sh.mu.Lock()
+	e, uncacheable, missed := sh.findLocked(q)
+	sh.mu.Unlock()
+	return q.decide(e, uncacheable, missed)
+}
+
+// decide says what an entry, or none, means for the request.
+func (q *Request) decide(e *Entry, uncacheable bool, missed Reason) Found {
+	f := Found{Outcome: Miss, Reason: missed, Entry: e, uncacheable: uncacheable}
+	if e != nil {
+		f.Outcome, f.Reason = judge(e, q)
+		switch f.Outcome {
+		case Fresh, Stale:
+			f.Refresh = f.Reason == ReasonStaleWhileRevalidate
+			if q.conditions() && precondition(e, q) == verdictOrigin {
+				return Found{Outcome: Bypass, Reason: ReasonPrecondition}
+			}
+			return f
+		}
+	}
+	if q.control.OnlyIfCached {
+		return Found{Outcome: Unavailable, Reason: ReasonOnlyIfCached}
+	}
+	return f
+}
+
+// Answer makes the answer from what was found. ok is false if only the origin
+// can judge the client's own condition; the caller then forwards the request
+// as it is. Once ok, a Reader in it must be closed.
+func (f *Found) Answer(q *Request) (a Answer, ok bool) {
+	a, ok = q.Answer(f.Entry)
+	if ok && f.fill != nil && f.Entry.body == nil && !a.Bodyless && a.Status != 416 {
+		first := int64(0)
+		if a.Status == 206 {
+			list, _ := spans(f.Entry, q)
+			first = list[0].first
+		}
+		a.Reader = f.fill.reader(first, a.Length)
+		if a.Reader == nil {
+			return a, false
+		}
+	}
+	return a, ok
+}
+
+// StaleFor says whether what was found may answer although it is stale,
+// because the origin failed, and under which name.
+func (f *Found) StaleFor(q *Request, failure Failure) (Reason, bool) {
+	if f.Entry == nil || f.Outcome != Revalidate {
+		return ReasonNone, false
+	}
+	return mayAnswer(f.Entry, q, failure)
+}
+
+// Advance moves the request's clock on, after waiting.
+func (q *Request) Advance(now time.Time) {
+	q.Now, q.now = now, now.UnixNano()
+}
+
+// put stores e and makes room for it. It reports false if it cannot fit.
+func (s *Store) put(e *Entry) bool {
+	cost := e.cost()
+	if cost > s.limit {
+		return false
+	}
+	sh := s.shard(e.hash)
+	for {
+		used := s.used.Load()
+		if used+cost <= s.limit {
+			if s.used.CompareAndSwap(used, used+cost) {
+				break
+			}
+			continue
+		}
+		if !s.evict(sh) {
+			return false
+		}
+	}
+	sh.mu.Lock()
+	s.insertLocked(sh, e)
+	sh.mu.Unlock()
+	return true
+}
+
+// insertLocked adds an entry whose cost is already counted.
+func (s *Store) insertLocked(sh *shard, e *Entry) {
+	freed := sh.insertLocked(e)
+	s.used.Add(-freed)
+}
+
+// evict drops one entry, of sh if it has any, else of the next shard that has.
+// It reports false if nothing is left to drop.
+func (s *Store) evict(sh *shard) bool {
+	for range len(s.shards) + 1 {
+		sh.mu.Lock()
+		if n := sh.ranking.victim(); n != nil {
+			s.used.Add(-sh.removeLocked(n))
+			sh.mu.Unlock()
+			s.evicted.Add(1)
+			return true
+		}
+		sh.mu.Unlock()
+		sh = &s.shards[s.next.Add(1)&uint32(len(s.shards)-1)]
+	}
+	return false
+}
+
+// Stats are numbers for metrics and the admin page.
+type Stats struct {
+	// Entries and Bytes are what the near tier holds, Limit its bound.
+	Entries, Bytes, Limit int64
+	// Filling are the bytes of bodies that are being fetched.
+	Filling int64
+	// Evicted counts entries that left because the tier was full.
+	Evicted uint64
+}
+
+// Stats reports the numbers of now.
+func (s *Store) Stats() Stats {
+	st := Stats{Bytes: s.used.Load(), Limit: s.limit, Filling: s.filling.Load(), Evicted: s.evicted.Load()}
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.mu.Lock()
+		for _, r := range sh.resources {
+			for ; r != nil; r = r.next {
+				st.Entries += int64(len(r.nodes))
+			}
+		}
+		sh.mu.Unlock()
+	}
+	return st
+}

@@ -1,0 +1,223 @@
+package cache
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+)
+
+// The key of an entry is text: the method class, the scheme, the host in lower
+// case and the target as the client wrote it,
+//
+//	GET https://www.example.org/a?b=c
+//
+// and then a line for each header field and cookie that the route adds. No
+// part can hold a space or line break, so no two requests share a key that
+// differ in any of them. Answers to HEAD come from GET's entries.
+
+// pattern is a name, or the start of one if it ended in "*".
+type pattern struct {
+	text string
+	open bool
+}
+
+func patterns(list []string) []pattern {
+	out := make([]pattern, len(list))
+	for i, s := range list {
+		text, open := strings.CutSuffix(s, "*")
+		out[i] = pattern{text, open}
+	}
+	return out
+}
+
+// match compares with case.
+func (p pattern) match(name []byte) bool {
+	if p.open {
+		return len(name) >= len(p.text) && string(name[:len(p.text)]) == p.text
+	}
+	return string(name) == p.text
+}
+
+func matchAny(list []pattern, name []byte) bool {
+	for _, p := range list {
+		if p.match(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// appendKey adds the key of a request to dst. h may be nil if the policy adds
+// neither headers nor cookies, and so may p.
+func (p *Policy) appendKey(dst, scheme, host, target []byte, h *fasthttp.RequestHeader) []byte {
+	dst = append(dst, "GET "...)
+	dst = append(dst, scheme...)
+	dst = append(dst, "://"...)
+	for _, c := range host {
+		dst = append(dst, lower(c))
+	}
+	if p == nil {
+		return append(dst, target...)
+	}
+	start := len(dst)
+	if len(p.ignoreQuery)|len(p.keepQuery) == 0 && !p.c.Key.SortQuery {
+		dst = append(dst, target...)
+	} else {
+		dst = p.appendTarget(dst, target)
+	}
+	if p.c.Key.IgnoreCase {
+		for i := start; i < len(dst) && dst[i] != '?'; i++ {
+			dst[i] = lower(dst[i])
+		}
+	}
+	for _, name := range p.keyHeaders {
+		dst = appendKeyLine(dst, name, ':')
+		dst, _ = appendRequestField(dst, h, name)
+	}
+	for _, name := range p.keyCookies {
+		dst = appendKeyLine(dst, name, '=')
+		dst = appendCookie(dst, h, name)
+	}
+	return dst
+}
+
+func appendKeyLine(dst []byte, name string, sep byte) []byte {
+	dst = append(dst, '\n')
+	dst = append(dst, name...)
+	return append(dst, sep)
+}
+
+// appendTarget adds the target without the parameters that do not count, in
+// order if the route wants that.
+func (p *Policy) appendTarget(dst, target []byte) []byte {
+	path, query, has := bytes.Cut(target, []byte{'?'})
+	dst = append(dst, path...)
+	if !has {
+		return dst
+	}
+	var list [][]byte
+	for has {
+		var pair []byte
+		pair, query, has = bytes.Cut(query, []byte{'&'})
+		name, _, _ := bytes.Cut(pair, []byte{'='})
+		if matchAny(p.ignoreQuery, name) || len(p.keepQuery) > 0 && !matchAny(p.keepQuery, name) {
+			continue
+		}
+		list = append(list, pair)
+	}
+	if p.c.Key.SortQuery {
+		// By name only: the order of values of one name often has a meaning.
+		slices.SortStableFunc(list, func(a, b []byte) int {
+			an, _, _ := bytes.Cut(a, []byte{'='})
+			bn, _, _ := bytes.Cut(b, []byte{'='})
+			return bytes.Compare(an, bn)
+		})
+	}
+	for i, pair := range list {
+		if i == 0 {
+			dst = append(dst, '?')
+		} else {
+			dst = append(dst, '&')
+		}
+		dst = append(dst, pair...)
+	}
+	return dst
+}
+
+// appendRequestField adds the normalised value of a request field: lines
+// joined, whitespace around commas removed. present is false, and nothing is
+// added, if there is no such field.
+func appendRequestField(dst []byte, h *fasthttp.RequestHeader, name string) (out []byte, present bool) {
+	lines := h.PeekAll(name)
+	for i, line := range lines {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendNormalised(dst, line)
+	}
+	return dst, len(lines) > 0
+}
+
+// appendNormalised adds a value without the whitespace around its commas, but
+// for that in quoted strings.
+func appendNormalised(dst, value []byte) []byte {
+	if bytes.IndexByte(value, ',') < 0 {
+		return append(dst, trim(value)...)
+	}
+	first := true
+	for {
+		item, rest, more := nextItem(value)
+		if !more {
+			return dst
+		}
+		if !first {
+			dst = append(dst, ',')
+		}
+		dst = append(dst, item...)
+		first = false
+		value = rest
+	}
+}
+
+// appendCookie adds the value of the first cookie of that name, after a '1',
+// or '0' if there is none.
+func appendCookie(dst []byte, h *fasthttp.RequestHeader, name string) []byte {
+	for _, line := range h.PeekAll(fasthttp.HeaderCookie) {
+		if value, ok := cookie(line, name); ok {
+			return append(append(dst, '1'), value...)
+		}
+	}
+	return append(dst, '0')
+}
+
+// cookie is the value of a cookie in one Cookie line.
+func cookie(line []byte, name string) ([]byte, bool) {
+	for len(line) > 0 {
+		var pair []byte
+		pair, line, _ = bytes.Cut(line, []byte{';'})
+		n, v, _ := bytes.Cut(pair, []byte{'='})
+		if string(trim(n)) == name {
+			return trim(v), true
+		}
+	}
+	return nil, false
+}
+
+// bypasses says whether one of the route's bypass rules names the request.
+func (p *Policy) bypasses(h *fasthttp.RequestHeader, target []byte) bool {
+	if len(p.bypassHeaders) > 0 {
+		for _, name := range h.PeekKeys() {
+			for _, b := range p.bypassHeaders {
+				if equalFold(name, b.text) || b.open && len(name) > len(b.text) && equalFold(name[:len(b.text)], b.text) {
+					return true
+				}
+			}
+		}
+	}
+	if len(p.bypassCookies) > 0 {
+		for _, line := range h.PeekAll(fasthttp.HeaderCookie) {
+			for len(line) > 0 {
+				var pair []byte
+				pair, line, _ = bytes.Cut(line, []byte{';'})
+				name, _, _ := bytes.Cut(pair, []byte{'='})
+				if matchAny(p.bypassCookies, trim(name)) {
+					return true
+				}
+			}
+		}
+	}
+	if len(p.bypassQuery) > 0 {
+		_, query, has := bytes.Cut(target, []byte{'?'})
+		for has {
+			var pair []byte
+			pair, query, has = bytes.Cut(query, []byte{'&'})
+			name, _, _ := bytes.Cut(pair, []byte{'='})
+			if matchAny(p.bypassQuery, name) {
+				return true
+			}
+		}
+	}
+	return false
+}

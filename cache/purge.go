@@ -1,0 +1,308 @@
+package cache
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+)
+
+// Purge ends entries by what is known of them. The zero value names nothing.
+// Exactly one of the first five is set; Host may come with Prefix.
+type Purge struct {
+	// All names everything.
+	All bool
+	// URL is "https://host/target"; it names all variants under it, whatever
+	// the route's key rules added or left out is matched as the key has it.
+	URL string
+	// Host is an authority as clients write it; it names all its entries.
+	Host string
+	// Prefix is the start of a URL, "https://host/path/".
+	Prefix string
+	// Group is a cache group (RFC 9875) or surrogate key.
+	Group string
+
+	// Soft ends only the lifetime: the entries may still be validated, and
+	// answer when their stale windows allow it.
+	Soft bool
+}
+
+// Purge ends the entries that p names and reports how many. A fetch under way
+// for one of them is not stored. now is in ns since the epoch.
+func (s *Store) Purge(p Purge, now int64) int {
+	switch {
+	case p.Group != "":
+		return s.purgeGroup(p.Group, "", p.Soft, now)
+	case p.URL != "":
+		return s.purgeKey(normalURL(p.URL), p.Soft, now)
+	case p.All:
+		return s.purgeWhere(func(string) bool { return true }, p.Soft, now)
+	case p.Prefix != "":
+		prefix := normalURL(p.Prefix)
+		return s.purgeWhere(func(key string) bool { return strings.HasPrefix(key, prefix) }, p.Soft, now)
+	case p.Host != "":
+		host := strings.ToLower(p.Host)
+		return s.purgeWhere(func(key string) bool { return keyHost(key) == host }, p.Soft, now)
+	}
+	return 0
+}
+
+// PurgeRequest ends all variants under the key of a request, as the PURGE
+// method asks for.
+func (s *Store) PurgeRequest(q *Request, soft bool) int {
+	q.prepare(s.hash)
+	return s.purgeKey(string(q.key), soft, q.now)
+}
+
+// normalURL is the key that a URL has if its route adds nothing to it.
+func normalURL(url string) string {
+	scheme, rest, found := strings.Cut(url, "://")
+	if !found {
+		return "GET " + url
+	}
+	host, path := rest, ""
+	if i := strings.IndexAny(rest, "/?"); i >= 0 {
+		host, path = rest[:i], rest[i:]
+	}
+	return "GET " + strings.ToLower(scheme) + "://" + strings.ToLower(host) + path
+}
+
+// keyHost is the host part of a key.
+func keyHost(key string) string {
+	_, rest, _ := strings.Cut(key, "://")
+	if i := strings.IndexAny(rest, "/?\n*"); i >= 0 {
+		rest = rest[:i]
+	}
+	return rest
+}
+
+// keyOrigin is scheme and host of a key.
+func keyOrigin(key string) string {
+	i := strings.Index(key, "://")
+	if i < 0 {
+		return key
+	}
+	return key[:i+3] + keyHost(key)
+}
+
+// purgeKey ends all variants of a key.
+func (s *Store) purgeKey(key string, soft bool, now int64) int {
+	k := []byte(key)
+	hash := s.hash(k)
+	sh := s.shard(hash)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.doomLocked(func(f *Fill) bool { return f.key == key })
+	r := sh.resourceLocked(hash, k)
+	if r == nil {
+		return 0
+	}
+	return s.endLocked(sh, slices.Clone(r.nodes), soft, now)
+}
+
+// purgeWhere walks over all entries: purges are rare, and an index of hosts
+// and paths would cost memory for each entry.
+func (s *Store) purgeWhere(match func(key string) bool, soft bool, now int64) int {
+	count := 0
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.mu.Lock()
+		sh.doomLocked(func(f *Fill) bool { return match(f.key) })
+		var nodes []*node
+		for _, r := range sh.resources {
+			for ; r != nil; r = r.next {
+				if match(r.key) {
+					nodes = append(nodes, r.nodes...)
+				}
+			}
+		}
+		count += s.endLocked(sh, nodes, soft, now)
+		sh.mu.Unlock()
+	}
+	return count
+}
+
+// purgeGroup ends the entries of a group, those of one origin if that is not
+// empty.
+func (s *Store) purgeGroup(group, origin string, soft bool, now int64) int {
+	count := 0
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.mu.Lock()
+		sh.doomLocked(func(f *Fill) bool { return f.inGroup(group) && (origin == "" || keyOrigin(f.key) == origin) })
+		var nodes []*node
+		for n := range sh.groups[group] {
+			if origin == "" || keyOrigin(n.entry.key) == origin {
+				nodes = append(nodes, n)
+			}
+		}
+		count += s.endLocked(sh, nodes, soft, now)
+		sh.mu.Unlock()
+	}
+	return count
+}
+
+// endLocked ends nodes of sh and reports how many answers that were.
+func (s *Store) endLocked(sh *shard, nodes []*node, soft bool, now int64) int {
+	count := 0
+	for _, n := range nodes {
+		if !n.entry.hitForMiss {
+			count++
+			if soft {
+				n.entry.expire(now)
+				continue
+			}
+		}
+		s.used.Add(-sh.removeLocked(n))
+	}
+	return count
+}
+
+// doomLocked keeps what is being fetched from being stored.
+func (sh *shard) doomLocked(match func(f *Fill) bool) {
+	for place, f := range sh.fills {
+		if match(f) {
+			f.mu.Lock()
+			f.doomed = true
+			f.mu.Unlock()
+			// Whoever comes from now on must get what the origin says now.
+			delete(sh.fills, place)
+		}
+	}
+}
+
+func (f *Fill) inGroup(group string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.entry == nil || slices.Contains(f.entry.groups, group)
+}
+
+// drop removes an entry if it is still stored.
+func (s *Store) drop(e *Entry) {
+	sh := s.shard(e.hash)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for r := sh.resources[e.hash]; r != nil; r = r.next {
+		if r.key != e.key {
+			continue
+		}
+		for _, n := range r.nodes {
+			if n.entry == e {
+				s.used.Add(-sh.removeLocked(n))
+				return
+			}
+		}
+	}
+}
+
+// Unsafe is called with the response to a request whose method is neither
+// stored nor safe: it invalidates what the response changed (RFC 9111 section
+// 4.4, RFC 9875 section 3). If the response itself may be stored for later
+// GETs, which POST alone knows, the Fill for it is returned; the caller calls
+// Respond next.
+func (s *Store) Unsafe(q *Request, r *Response) (f *Fill, invalidated int) {
+	q.prepare(s.hash)
+	if q.method != methodUnsafe && q.method != methodPost || r.Status < 200 || r.Status >= 400 {
+		return nil, 0
+	}
+	invalidated = s.purgeKey(string(q.key), false, q.now)
+	same := false
+	for _, name := range []string{"Location", "Content-Location"} {
+		target, ok := sameOrigin(q, r.Fields.get(name))
+		if !ok {
+			continue
+		}
+		if bytes.Equal(target, q.Target) {
+			same = same || name == "Content-Location"
+			continue
+		}
+		key := q.Policy.appendKey(nil, q.Scheme, q.Host, target, q.Header)
+		invalidated += s.purgeKey(string(key), false, q.now)
+	}
+	for _, g := range parseGroups(r.Fields.joined("Cache-Group-Invalidation")) {
+		invalidated += s.purgeGroup(g, keyOrigin(string(q.key)), false, q.now)
+	}
+	if q.method == methodPost && same && r.Status == 200 {
+		f = s.newFill(q)
+		f.asked.contentLocation = true
+		f.place = s.ownPlace(q)
+		sh := s.shard(f.hash)
+		sh.mu.Lock()
+		sh.fills[f.place] = f
+		sh.mu.Unlock()
+	}
+	return f, invalidated
+}
+
+// sameOrigin resolves a reference against the request's URL (RFC 3986 section
+// 5) and returns its target if it has the same origin. Dot segments are only
+// merged where they stand in a relative reference.
+func sameOrigin(q *Request, ref []byte) (target []byte, ok bool) {
+	if ref == nil {
+		return nil, false
+	}
+	ref, _, _ = bytes.Cut(ref, []byte{'#'})
+	if i := bytes.Index(ref, []byte("://")); i >= 0 && !bytes.ContainsAny(ref[:i], "/?") {
+		if !bytes.EqualFold(ref[:i], q.Scheme) {
+			return nil, false
+		}
+		ref = ref[i+1:]
+	}
+	if bytes.HasPrefix(ref, []byte("//")) {
+		host := ref[2:]
+		rest := []byte("/")
+		if i := bytes.IndexAny(host, "/?"); i >= 0 {
+			host, rest = host[:i], host[i:]
+		}
+		if !bytes.EqualFold(host, q.Host) {
+			return nil, false
+		}
+		if rest[0] == '?' {
+			rest = append([]byte{'/'}, rest...)
+		}
+		return rest, true
+	}
+	if i := bytes.IndexAny(ref, ":/?"); i >= 0 && ref[i] == ':' {
+		return nil, false // another scheme, without an authority
+	}
+	path, _, _ := bytes.Cut(q.Target, []byte{'?'})
+	switch {
+	case len(ref) == 0:
+		return q.Target, true
+	case ref[0] == '/':
+		return ref, true
+	case ref[0] == '?':
+		return append(bytes.Clone(path), ref...), true
+	}
+	base := path[:bytes.LastIndexByte(path, '/')+1]
+	refPath, refQuery, has := bytes.Cut(ref, []byte{'?'})
+	target = mergeDots(append(bytes.Clone(base), refPath...))
+	if has {
+		target = append(append(target, '?'), refQuery...)
+	}
+	return target, true
+}
+
+// mergeDots removes "." and ".." segments.
+func mergeDots(path []byte) []byte {
+	var out [][]byte
+	segments := bytes.Split(path, []byte{'/'})
+	for i, s := range segments {
+		last := i == len(segments)-1
+		switch string(s) {
+		case ".":
+			if last {
+				out = append(out, nil)
+			}
+		case "..":
+			if len(out) > 1 {
+				out = out[:len(out)-1]
+			}
+			if last {
+				out = append(out, nil)
+			}
+		default:
+			out = append(out, s)
+		}
+	}
+	return bytes.Join(out, []byte{'/'})
+}

@@ -1,0 +1,280 @@
+package cache
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// node is an entry's place in a shard. The shard's lock guards it.
+type node struct {
+	entry      *Entry
+	resource   *resource
+	cost       int64
+	prev, next *node
+	list       uint8 // which of the ranking's lists holds it
+}
+
+// ranking decides which entry leaves a shard. Its methods are called with the
+// shard's lock held.
+type ranking interface {
+	// add takes a new node.
+	add(n *node)
+	// touch says that n answered.
+	touch(n *node)
+	// remove forgets n.
+	remove(n *node)
+	// victim is the node to drop next, nil if there is none. It stays in the
+	// ranking until it is removed.
+	victim() *node
+}
+
+// rankings are the replacement policies by name.
+var rankings = []struct {
+	name string
+	make func() ranking
+}{
+	{"lru", func() ranking { return newLRU() }},
+	{"tinylfu", func() ranking { return newTinyLFU() }},
+}
+
+// Policies are the names of the replacement policies. The caller owns the list.
+func Policies() []string {
+	names := make([]string, len(rankings))
+	for i, r := range rankings {
+		names[i] = r.name
+	}
+	return names
+}
+
+func rankingOf(name string) (func() ranking, error) {
+	for _, r := range rankings {
+		if r.name == name {
+			return r.make, nil
+		}
+	}
+	names := Policies()
+	slices.Sort(names)
+	return nil, fmt.Errorf("cannot use cache policy %q: expected one of %s", name, strings.Join(names, ", "))
+}
+
+// queue is a ring of nodes, the most recent first.
+type queue struct {
+	root  node
+	bytes int64
+}
+
+func (q *queue) init() { q.root.prev, q.root.next = &q.root, &q.root }
+
+func (q *queue) push(n *node) {
+	n.prev, n.next = &q.root, q.root.next
+	n.prev.next, n.next.prev = n, n
+	q.bytes += n.cost
+}
+
+func (q *queue) cut(n *node) {
+	n.prev.next, n.next.prev = n.next, n.prev
+	n.prev, n.next = nil, nil
+	q.bytes -= n.cost
+}
+
+func (q *queue) front(n *node) {
+	if q.root.next == n {
+		return
+	}
+	q.cut(n)
+	q.push(n)
+}
+
+// last is the least recent node, nil if there is none.
+func (q *queue) last() *node {
+	if q.root.prev == &q.root {
+		return nil
+	}
+	return q.root.prev
+}
+
+// lru drops what was not used for longest.
+type lru struct{ queue }
+
+func newLRU() *lru {
+	l := new(lru)
+	l.init()
+	return l
+}
+
+func (l *lru) add(n *node)    { l.push(n) }
+func (l *lru) touch(n *node)  { l.front(n) }
+func (l *lru) remove(n *node) { l.cut(n) }
+func (l *lru) victim() *node  { return l.last() }
+
+// tinyLFU is W-TinyLFU (Einziger, Friedman, Manes: "TinyLFU: A Highly
+// Efficient Cache Admission Policy"): new nodes enter a small window; one that
+// leaves it must have been asked for more often than the one it would push
+// out. A scan of things asked for once therefore cannot flush what is popular.
+type tinyLFU struct {
+	sketch sketch
+	window queue
+	// probation and protected are the main part: a node moves up when it is
+	// used again.
+	probation, protected queue
+}
+
+const (
+	inWindow uint8 = iota
+	inProbation
+	inProtected
+)
+
+func newTinyLFU() *tinyLFU {
+	t := new(tinyLFU)
+	t.window.init()
+	t.probation.init()
+	t.protected.init()
+	t.sketch.init(1 << 10)
+	return t
+}
+
+func (t *tinyLFU) total() int64 { return t.window.bytes + t.probation.bytes + t.protected.bytes }
+
+func (t *tinyLFU) add(n *node) {
+	n.list = inWindow
+	t.window.push(n)
+	t.sketch.add(n.entry.hash)
+	t.sketch.grow(n.cost, t.total())
+}
+
+func (t *tinyLFU) touch(n *node) {
+	t.sketch.add(n.entry.hash)
+	switch n.list {
+	case inWindow:
+		t.window.front(n)
+	case inProtected:
+		t.protected.front(n)
+	case inProbation:
+		t.probation.cut(n)
+		n.list = inProtected
+		t.protected.push(n)
+		// At most four fifths of the main part are protected.
+		for t.protected.bytes > (t.protected.bytes+t.probation.bytes)/5*4 {
+			last := t.protected.last()
+			if last == n {
+				break
+			}
+			t.protected.cut(last)
+			last.list = inProbation
+			t.probation.push(last)
+		}
+	}
+}
+
+func (t *tinyLFU) remove(n *node) { t.listOf(n).cut(n) }
+
+func (t *tinyLFU) listOf(n *node) *queue {
+	switch n.list {
+	case inWindow:
+		return &t.window
+	case inProbation:
+		return &t.probation
+	}
+	return &t.protected
+}
+
+// victim compares what leaves the window with what would leave the main part;
+// the less popular of the two goes. Only a full shard asks, so the window
+// spills over here and not when something is added.
+func (t *tinyLFU) victim() *node {
+	limit := t.total() / 100
+	for {
+		candidate := t.window.last()
+		if candidate == nil || t.window.bytes <= limit && t.probation.last() != nil {
+			candidate = nil
+		}
+		old := t.probation.last()
+		if old == nil {
+			old = t.protected.last()
+		}
+		switch {
+		case candidate == nil && old == nil:
+			return t.window.last()
+		case candidate == nil:
+			return old
+		case old == nil:
+			// The main part is empty: fill it before anything leaves.
+			if candidate == t.window.root.next {
+				return candidate
+			}
+			t.promote(candidate)
+			continue
+		case t.sketch.count(candidate.entry.hash) > t.sketch.count(old.entry.hash):
+			t.promote(candidate)
+			return old
+		}
+		return candidate
+	}
+}
+
+func (t *tinyLFU) promote(n *node) {
+	t.window.cut(n)
+	n.list = inProbation
+	t.probation.push(n)
+}
+
+// sketch counts how often something was asked for, about, in four bits, and
+// halves all counts now and then.
+type sketch struct {
+	table []uint64 // 16 counters each
+	adds  int
+	costs int64 // average cost of an entry, smoothed
+}
+
+func (s *sketch) init(words int) { s.table = make([]uint64, words); s.adds = 0 }
+
+// grow keeps about a word of counters for each entry that fits.
+func (s *sketch) grow(cost, total int64) {
+	if s.costs == 0 {
+		s.costs = cost
+	}
+	s.costs += (cost - s.costs) / 64
+	if want := total / max(s.costs, 1); want > int64(len(s.table)) && len(s.table) < 1<<20 {
+		old := s.table
+		s.table = make([]uint64, 2*len(old))
+		// An index keeps its low bits: both halves start from the old counts.
+		copy(s.table, old)
+		copy(s.table[len(old):], old)
+	}
+}
+
+// spots are the four counters of a hash: word index and shift.
+func (s *sketch) spot(h uint64, i uint) (word int, shift uint) {
+	h = (h ^ h>>32) * [4]uint64{0x9e3779b97f4a7c15, 0xc2b2ae3d27d4eb4f, 0xff51afd7ed558ccd, 0x94d049bb133111eb}[i&3]
+	return int(h>>20) & (len(s.table) - 1), uint(h>>58) & 15 * 4
+}
+
+func (s *sketch) add(h uint64) {
+	added := false
+	for i := range uint(4) {
+		w, shift := s.spot(h, i)
+		if s.table[w]>>shift&15 < 15 {
+			s.table[w] += 1 << shift
+			added = true
+		}
+	}
+	if added {
+		if s.adds++; s.adds >= 10*len(s.table) {
+			for i, w := range s.table {
+				s.table[i] = w >> 1 & 0x7777777777777777
+			}
+			s.adds /= 2
+		}
+	}
+}
+
+func (s *sketch) count(h uint64) uint64 {
+	least := uint64(15)
+	for i := range uint(4) {
+		w, shift := s.spot(h, i)
+		least = min(least, s.table[w]>>shift&15)
+	}
+	return least
+}

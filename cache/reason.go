@@ -1,0 +1,115 @@
+package cache
+
+// Reason is the name of why the cache did what it did with a request or a
+// response. Cache-Status, metrics and the access log use the same names.
+type Reason uint8
+
+// The reasons. The zero value is none.
+const (
+	ReasonNone Reason = iota
+
+	// Why the cache was not asked.
+	ReasonMethod         // a method whose answers are not stored
+	ReasonRequestBody    // a GET or HEAD with a body
+	ReasonRule           // a bypass rule of the route
+	ReasonNoStoreRequest // the client said no-store
+	ReasonPrecondition   // If-Match or If-Unmodified-Since that the origin must judge
+	ReasonUpgrade        // the client asked for another protocol
+
+	// Why there was nothing to use.
+	ReasonURIMiss  // no entry under that key
+	ReasonVaryMiss // entries, but none for these request fields
+	ReasonEvicted  // the entry left while it was looked at
+
+	// Why an entry could not be used as it was.
+	ReasonStale            // its lifetime is over
+	ReasonPurged           // a soft purge or an invalidation ended its lifetime
+	ReasonNoCacheResponse  // the response said no-cache
+	ReasonNoCacheRequest   // the client said no-cache
+	ReasonMaxAgeRequest    // older than the client's max-age
+	ReasonMinFreshRequest  // not fresh for as long as the client's min-fresh
+	ReasonRangeUnavailable // the range asked for is not stored
+	ReasonOnlyIfCached     // the client wanted an entry or nothing
+
+	// Why an entry was used although stale.
+	ReasonStaleWhileRevalidate
+	ReasonStaleIfError
+	ReasonDisconnected
+	ReasonMaxStaleRequest
+
+	// Why a response was not stored.
+	ReasonNoStore
+	ReasonPrivate
+	ReasonAuthorization
+	ReasonSetCookie
+	ReasonVaryStar
+	ReasonVaryTooMany // more request fields than an entry may select by
+	ReasonNotUnderstood
+	ReasonNoFreshness
+	ReasonNoValidator // must be validated, but has nothing to do it with
+	ReasonPartial     // 206
+	ReasonNotModified // 304 for which there is no entry
+	ReasonInterim
+	ReasonContentLocation // a POST whose answer is not the target's representation
+	ReasonTooLarge
+	ReasonTruncated // its end was not proven
+	ReasonFailed    // no response
+	ReasonDoomed    // purged or invalidated while it was fetched
+	ReasonMemory    // no memory left for what is being fetched
+
+	// Why requests for a key are not collapsed.
+	ReasonUncacheable
+	ReasonWait // waited too long for somebody else's fetch
+)
+
+var reasonNames = [...]string{
+	ReasonNone:                 "",
+	ReasonMethod:               "method",
+	ReasonRequestBody:          "request-body",
+	ReasonRule:                 "rule",
+	ReasonNoStoreRequest:       "no-store-request",
+	ReasonPrecondition:         "precondition",
+	ReasonUpgrade:              "upgrade",
+	ReasonURIMiss:              "uri-miss",
+	ReasonVaryMiss:             "vary-miss",
+	ReasonEvicted:              "evicted",
+	ReasonStale:                "stale",
+	ReasonPurged:               "purged",
+	ReasonNoCacheResponse:      "no-cache",
+	ReasonNoCacheRequest:       "no-cache-request",
+	ReasonMaxAgeRequest:        "max-age-request",
+	ReasonMinFreshRequest:      "min-fresh-request",
+	ReasonRangeUnavailable:     "range",
+	ReasonOnlyIfCached:         "only-if-cached",
+	ReasonStaleWhileRevalidate: "stale-while-revalidate",
+	ReasonStaleIfError:         "stale-if-error",
+	ReasonDisconnected:         "disconnected",
+	ReasonMaxStaleRequest:      "max-stale-request",
+	ReasonNoStore:              "no-store",
+	ReasonPrivate:              "private",
+	ReasonAuthorization:        "authorization",
+	ReasonSetCookie:            "set-cookie",
+	ReasonVaryStar:             "vary-star",
+	ReasonVaryTooMany:          "vary-too-many",
+	ReasonNotUnderstood:        "not-understood",
+	ReasonNoFreshness:          "no-freshness",
+	ReasonNoValidator:          "no-validator",
+	ReasonPartial:              "partial",
+	ReasonNotModified:          "not-modified",
+	ReasonInterim:              "interim",
+	ReasonContentLocation:      "content-location",
+	ReasonTooLarge:             "too-large",
+	ReasonTruncated:            "truncated",
+	ReasonFailed:               "failed",
+	ReasonDoomed:               "doomed",
+	ReasonMemory:               "memory",
+	ReasonUncacheable:          "uncacheable",
+	ReasonWait:                 "wait",
+}
+
+// String is the reason's name, a token.
+func (r Reason) String() string { return reasonNames[r] }
+
+// Reasons are all the names there are, for metrics that want every label
+// from the start. The caller owns the list.
+func Reasons() []string { return append([]string(nil), reasonNames[1:]...) }

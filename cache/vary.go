@@ -1,0 +1,82 @@
+package cache
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/valyala/fasthttp"
+)
+
+// maxVary bounds the request fields that select among the variants of a key.
+const maxVary = 16
+
+// varyNames reads Vary (RFC 9111 section 4.1): the names in lower case, sorted
+// and without repeats. star says that no request ever matches.
+func varyNames(f Fields) (names []string, star bool) {
+	list := f.joined("Vary")
+	for {
+		item, rest, more := nextItem(list)
+		if !more {
+			slices.Sort(names)
+			return slices.Compact(names), star
+		}
+		list = rest
+		switch {
+		case len(item) == 0:
+		case string(item) == "*":
+			star = true
+		default:
+			names = append(names, string(bytes.ToLower(item)))
+		}
+	}
+}
+
+// appendVary adds what the request says in the named fields. An absent field
+// is a value of its own; values cannot hold the separators.
+func (p *Policy) appendVary(dst []byte, names []string, h *fasthttp.RequestHeader) []byte {
+	for _, name := range names {
+		start := len(dst)
+		dst = append(dst, '\n')
+		present := false
+		dst, present = appendRequestField(dst, h, name)
+		if !present {
+			dst = append(dst, 0)
+			continue
+		}
+		switch name {
+		case "accept-language":
+			dst = p.languages(dst, start+1)
+		case "accept-encoding":
+			lowerAll(dst[start+1:])
+		}
+	}
+	return dst
+}
+
+// languages puts an Accept-Language at dst[start:] into one form: language
+// tags have no case and the list no whitespace, and order counts only if the
+// route says so.
+func (p *Policy) languages(dst []byte, start int) []byte {
+	value := dst[start:]
+	lowerAll(value)
+	n := 0
+	for _, c := range value {
+		if c != ' ' && c != '\t' {
+			value[n] = c
+			n++
+		}
+	}
+	value = value[:n]
+	if p != nil && p.c.SortLanguages {
+		items := bytes.Split(bytes.Clone(value), []byte{','})
+		slices.SortFunc(items, bytes.Compare)
+		copy(value, bytes.Join(items, []byte{','}))
+	}
+	return dst[:start+n]
+}
+
+func lowerAll(b []byte) {
+	for i, c := range b {
+		b[i] = lower(c)
+	}
+}
