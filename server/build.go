@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"weir/config"
+	"weir/health"
 	"weir/internal/accesslog"
 	"weir/internal/listener"
 	"weir/lb"
@@ -40,6 +41,11 @@ func (s *Server) build(cfg *config.Config, old *generation) (_ *generation, err 
 			delete(g.upstreams, name)
 			return nil, fmt.Errorf("upstream %q: %w", name, err)
 		}
+		m, err := health.New(g.upstreams[name], health.Options{Log: s.log})
+		if err != nil {
+			return nil, fmt.Errorf("upstream %q: %w", name, err)
+		}
+		g.monitors = append(g.monitors, m)
 	}
 	hooks := s.options.hooks
 	done := hooks.OnDone

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"weir/config"
+	"weir/health"
 	"weir/lb"
 	"weir/proxy"
 )
@@ -15,6 +16,7 @@ type generation struct {
 	config    *config.Config
 	proxy     *proxy.Proxy
 	upstreams map[string]*lb.Upstream
+	monitors  []*health.Monitor
 
 	// running counts the exchanges; once the generation is retired, the one
 	// that makes it 0 closes empty.
@@ -55,9 +57,19 @@ func (g *generation) drained() <-chan struct{} {
 	return g.empty
 }
 
+// watch starts to look after the targets.
+func (g *generation) watch() {
+	for _, m := range g.monitors {
+		m.Start()
+	}
+}
+
 // close gives back what g holds. Calling it again does nothing.
 func (g *generation) close() {
 	g.closed.Do(func() {
+		for _, m := range g.monitors {
+			m.Stop()
+		}
 		for _, u := range g.upstreams {
 			u.Close()
 		}

@@ -138,6 +138,9 @@ func (s *Server) Start() error {
 		closeAll(opened)
 		return err
 	}
+	for _, m := range g.monitors {
+		m.Wait(context.Background()) // no longer than health.wait
+	}
 	for _, r := range opened {
 		s.serve(r)
 	}
@@ -152,6 +155,7 @@ func (s *Server) begin() error {
 	case stateNew:
 		s.state.Store(stateServing)
 		s.background.Go(s.look)
+		s.current.Load().watch()
 	}
 	return nil
 }
@@ -262,6 +266,9 @@ func (s *Server) reload(cfg *config.Config) error {
 			// Everything else is in force already; the page is not worth undoing it.
 			s.log.Error("cannot move the metrics page, it stays where it is", "error", err)
 		}
+	}
+	if s.state.Load() == stateServing {
+		next.watch()
 	}
 	s.current.Store(next)
 	if newLog {
