@@ -10,6 +10,7 @@ unitdir    ?= $(PREFIX)/lib/systemd/system
 sysusersdir ?= $(PREFIX)/lib/sysusers.d
 sysconfdir ?= /etc
 
+OUT        ?= bin
 CONFIG     ?= config.toml
 BENCH      ?= .
 BENCHTIME  ?= 1s
@@ -28,16 +29,16 @@ help: ## print this help
 	@echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo 'names: PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) sysconfdir=$(sysconfdir) CONFIG=$(CONFIG)'
+	@echo 'names: OUT=$(OUT) CONFIG=$(CONFIG) PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) sysconfdir=$(sysconfdir)'
 	@echo '       BENCH=$(BENCH) BENCHTIME=$(BENCHTIME) FUZZTIME=$(FUZZTIME)'
 
 .PHONY: build
-build: ## build bin/weir
-	go build -o bin/weir .
+build: ## build OUT/weir
+	go build -o '$(OUT)/weir' .
 
 .PHONY: run
 run: build ## build weir and start it with CONFIG
-	./bin/weir run --config $(CONFIG)
+	$(abspath $(OUT))/weir run --config $(CONFIG)
 
 .PHONY: test
 test: ## run all tests with the race detector, in random order
@@ -65,10 +66,10 @@ fuzz: ## run each fuzz target for FUZZTIME
 .PHONY: install
 install: build ## install weir, its configuration (never over an existing one) and its systemd unit
 	$(INSTALL) -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(unitdir)' '$(DESTDIR)$(sysusersdir)' '$(DESTDIR)$(docdir)' '$(DESTDIR)$(sysconfdir)/weir'
-	$(INSTALL) -m 0755 bin/weir '$(DESTDIR)$(bindir)/weir'
+	$(INSTALL) -m 0755 '$(OUT)/weir' '$(DESTDIR)$(bindir)/weir'
 	sed -e 's#/usr/local/bin/#$(bindir)/#g' -e 's#/usr/local/share/doc/weir/#$(docdir)/#g' -e 's#/etc/weir/#$(sysconfdir)/weir/#g' \
-		deploy/systemd/weir.service > bin/weir.service
-	$(INSTALL) -m 0644 bin/weir.service '$(DESTDIR)$(unitdir)/weir.service'
+		deploy/systemd/weir.service > '$(OUT)/weir.service'
+	$(INSTALL) -m 0644 '$(OUT)/weir.service' '$(DESTDIR)$(unitdir)/weir.service'
 	$(INSTALL) -m 0644 deploy/systemd/weir.sysusers '$(DESTDIR)$(sysusersdir)/weir.conf'
 	$(INSTALL) -m 0644 docs/service.md docs/listeners.md deploy/systemd/weir.socket '$(DESTDIR)$(docdir)/'
 	@if [ -e '$(DESTDIR)$(sysconfdir)/weir/config.toml' ]; then \
@@ -87,4 +88,4 @@ uninstall: ## remove what install put in place, but not the configuration
 
 .PHONY: clean
 clean: ## remove what was built
-	rm -rf bin
+	rm -f '$(OUT)/weir' '$(OUT)/weir.service'

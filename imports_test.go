@@ -1,0 +1,193 @@
+package main
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// room is a folder, what it may import of weir, and why no more. A name that
+// ends in "/" stands for every folder below it.
+type room struct {
+	name string
+	may  []string
+	why  string
+}
+
+// rooms are the rules of docs/architecture.md. A folder that is not here fails
+// the test: say first who it may know.
+func rooms() []room {
+	leaves := []string{"cache/redis", "discover/"}
+	return []room{
+		{"config", nil, "what users may write can be read, and used by tools, without the rest"},
+		{"internal/wire", nil, "message framing is right or wrong whoever uses it"},
+		{"internal/notify", nil, "telling the service manager has nothing to do with HTTP"},
+		{"internal/demo", nil, "the built-in origin stands for somebody else's server"},
+		{"internal/match", []string{"config"}, "a match is a function of rules and request"},
+		{"internal/header", []string{"config", "internal/wire"}, "header rules know neither routes nor targets"},
+		{"internal/listener", []string{"config"}, "accepting clients knows nothing of HTTP"},
+		{"lb", []string{"config"}, "health and discovery push into lb, so that a pick is a walk over a snapshot"},
+		{"cache", []string{"config", "internal/header"}, "policy is pure and tiers are told what to do, so neither needs a proxy to be tested"},
+		{"cache/redis", []string{"config", "cache"}, "a client library stays in its leaf"},
+		{"health", []string{"config", "lb"}, "probes judge targets and nothing else"},
+		{"discover", []string{"config", "lb"}, "sources report endpoints and nothing else"},
+		{"discover/", []string{"config", "lb", "discover"}, "a client library stays in its leaf"},
+		{"proxy", []string{"config", "lb", "cache", "internal/match", "internal/header", "internal/wire"}, "log, inspector and admin are hooks; front ends come to the core, not the core to them"},
+		{"internal/http1", []string{"config", "proxy", "internal/wire", "internal/header", "internal/listener"}, "a front end translates between clients and the core"},
+		{"internal/accesslog", []string{"config", "proxy"}, "the access log is a hook"},
+		{"internal/inspect", []string{"config", "proxy"}, "the inspector is a hook"},
+		{"admin", []string{"config", "internal/inspect"}, "the operators' side sees what the inspector shows"},
+		{"internal/testkit", []string{"config", "internal/wire"}, "what tests share must not decide what they test"},
+		{"server", []string{
+			"config", "lb", "cache", "health", "discover", "proxy", "admin", "internal/",
+		}, "it puts everything together but the leaves with client libraries, which embedders may not want"},
+		{"bench/", []string{"config", "server", "bench", "bench/"}, "it measures weir as embedders and users see it"},
+		{"bench", []string{"config", "server", "bench/"}, "it measures weir as embedders and users see it"},
+		{".", append([]string{"config", "server", "internal/notify"}, leaves...), "commands and signals; all else is package server's, so that embedders have it too"},
+	}
+}
+
+// light are the modules of others that any folder may import. Everything else
+// is for main and the leaves alone, so that embedders do not inherit it.
+func light() []string {
+	return []string{
+		"github.com/BurntSushi/toml", "github.com/HdrHistogram/hdrhistogram-go", "github.com/VictoriaMetrics/metrics",
+		"github.com/pires/go-proxyproto", "github.com/valyala/fasthttp", "golang.org/x/sys",
+	}
+}
+
+// covers says whether a rule's name stands for a folder.
+func covers(name, folder string) bool {
+	if strings.HasSuffix(name, "/") {
+		return strings.HasPrefix(folder, name)
+	}
+	return name == folder
+}
+
+// roomOf returns the rule of a folder, an exact one before one for all below.
+func roomOf(folder string) (room, bool) {
+	all := rooms()
+	if i := slices.IndexFunc(all, func(r room) bool { return r.name == folder }); i >= 0 {
+		return all[i], true
+	}
+	if i := slices.IndexFunc(all, func(r room) bool { return covers(r.name, folder) }); i >= 0 {
+		return all[i], true
+	}
+	return room{}, false
+}
+
+// sources parses the files of each folder, without tests, up to their imports.
+func sources(t *testing.T) map[string][]*ast.File {
+	t.Helper()
+	found := make(map[string][]*ast.File)
+	err := fs.WalkDir(os.DirFS("."), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		base := path.Base(name)
+		if d.IsDir() {
+			if name != "." && (base == "testdata" || base == "bin" || strings.HasPrefix(base, ".")) {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(base, ".go") || strings.HasSuffix(base, "_test.go") {
+			return nil
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly|parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		found[path.Dir(name)] = append(found[path.Dir(name)], f)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(found) < 5 {
+		t.Fatalf("only %d folders were found", len(found))
+	}
+	return found
+}
+
+func TestImports(t *testing.T) {
+	for folder, files := range sources(t) {
+		r, ok := roomOf(folder)
+		if !ok {
+			t.Errorf("%s: no rule says what it may import; add one to rooms", folder)
+			continue
+		}
+		for _, f := range files {
+			for _, spec := range f.Imports {
+				if problem := judgeImport(r, folder, strings.Trim(spec.Path.Value, `"`)); problem != "" {
+					t.Error(problem)
+				}
+			}
+		}
+	}
+}
+
+// judgeImport returns what is wrong with an import, or nothing.
+func judgeImport(r room, folder, imported string) string {
+	first, _, _ := strings.Cut(imported, "/")
+	switch {
+	case first == "weir":
+		ours := strings.TrimPrefix(strings.TrimPrefix(imported, "weir"), "/")
+		if !slices.ContainsFunc(r.may, func(name string) bool { return covers(name, ours) }) {
+			return folder + " imports " + imported + "; it may import of weir " + strings.Join(r.may, ", ") + ": " + r.why
+		}
+	case strings.Contains(first, "."):
+		leaf := folder == "." || folder == "cache/redis" || strings.HasPrefix(folder, "discover/")
+		if !leaf && !slices.ContainsFunc(light(), func(m string) bool { return imported == m || strings.HasPrefix(imported, m+"/") }) {
+			return folder + " imports " + imported + ": only main and the leaf folders may bring client libraries"
+		}
+	}
+	return ""
+}
+
+// The test above must be able to fail.
+func TestImportRules(t *testing.T) {
+	check := func(folder, imported string, allowed bool) {
+		t.Helper()
+		r, ok := roomOf(folder)
+		if got := ok && judgeImport(r, folder, imported) == ""; got != allowed {
+			t.Errorf("%s imports %s: allowed is %v", folder, imported, got)
+		}
+	}
+	check("config", "net/netip", true)
+	check("config", "github.com/BurntSushi/toml", true)
+	check("config", "weir/lb", false)
+	check("lb", "weir/health", false)
+	check("proxy", "weir/internal/accesslog", false)
+	check("proxy", "weir/cache/redis", false)
+	check("server", "weir/internal/http1", true)
+	check("server", "weir/discover/consul", false)
+	check("server", "weir", false)
+	check("discover/consul", "github.com/hashicorp/consul/api", true)
+	check("discover", "github.com/hashicorp/consul/api", false)
+	check(".", "weir/discover/consul", true)
+	check(".", "weir/proxy", false)
+	check("somewhere", "net", false)
+}
+
+// One package comment in each folder, so that there is one place to look for
+// what it does, what it does not, and who calls it.
+func TestPackageComments(t *testing.T) {
+	for folder, files := range sources(t) {
+		comments := 0
+		for _, f := range files {
+			if f.Doc != nil {
+				comments++
+			}
+		}
+		if comments != 1 {
+			t.Errorf("%s has %d package comments, want 1", folder, comments)
+		}
+	}
+}

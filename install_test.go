@@ -1,0 +1,92 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestInstall(t *testing.T) {
+	root := t.TempDir()
+	// The build goes elsewhere: the bin/ of whoever runs the tests stays.
+	out := "OUT=" + t.TempDir()
+	run := func(arguments ...string) string {
+		t.Helper()
+		cmd := exec.Command("make", append(arguments, "DESTDIR="+root, "PREFIX=/opt/weir", out)...)
+		text, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("make %q: %v\n%s", arguments, err, text)
+		}
+		return string(text)
+	}
+	read := func(name string) string {
+		t.Helper()
+		text, err := os.ReadFile(filepath.Join(root, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	reference, err := os.ReadFile("config.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	run("install")
+	if got := read("etc/weir/config.toml"); got != string(reference) {
+		t.Errorf("the installed configuration is not the reference: %q", got)
+	}
+	info, err := os.Stat(filepath.Join(root, "opt/weir/bin/weir"))
+	if err != nil || info.Mode().Perm() != 0o755 {
+		t.Errorf("the program: %v, %v", info, err)
+	}
+	unit := read("opt/weir/lib/systemd/system/weir.service")
+	for _, want := range []string{"ExecStart=/opt/weir/bin/weir run --config /etc/weir/config.toml\n", "Type=notify-reload\n", "AmbientCapabilities=CAP_NET_BIND_SERVICE\n"} {
+		if !strings.Contains(unit, want) {
+			t.Errorf("the unit lacks %q", want)
+		}
+	}
+	if strings.Contains(unit, "/usr/local") {
+		t.Error("the unit speaks of /usr/local")
+	}
+	read("opt/weir/lib/sysusers.d/weir.conf")
+
+	// What the administrator wrote survives a second install and an uninstall.
+	const own = "# mine\n"
+	if err := os.WriteFile(filepath.Join(root, "etc/weir/config.toml"), []byte(own), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if got := run("install"); !strings.Contains(got, "kept: "+root+"/etc/weir/config.toml") {
+		t.Errorf("install said %q", got)
+	}
+	if got := read("etc/weir/config.toml"); got != own {
+		t.Errorf("after the second install the configuration is %q", got)
+	}
+	run("uninstall")
+	if got := read("etc/weir/config.toml"); got != own {
+		t.Errorf("after uninstall the configuration is %q", got)
+	}
+	err = filepath.WalkDir(root, func(name string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && !strings.HasSuffix(name, "/etc/weir/config.toml") {
+			t.Errorf("uninstall left %s", name)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestHelpNamesEveryTarget(t *testing.T) {
+	text, err := exec.Command("make").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	for _, target := range []string{"help", "build", "run", "test", "check", "bench", "fuzz", "install", "uninstall", "clean"} {
+		if !strings.Contains(string(text), "\n  "+target+" ") {
+			t.Errorf("make does not name %q:\n%s", target, text)
+		}
+	}
+}
