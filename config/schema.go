@@ -11,6 +11,7 @@ import (
 	"go/token"
 	"reflect"
 	"strings"
+	"unicode"
 )
 
 // The files whose doc comments describe keys, so that each text exists once.
@@ -76,11 +77,32 @@ func addComments(list map[string]string, types *ast.GenDecl) {
 					last = flat(f.Doc)
 				}
 				for _, name := range f.Names {
-					list[t.Name.Name+"."+name.Name] = last
+					list[t.Name.Name+"."+name.Name] = inKeys(last, s)
 				}
 			}
 		}
 	}
+}
+
+// inKeys puts the names of keys in place of those of fields, which users of a
+// file do not know: the name that the text starts with, and all those that no
+// other word looks like ("MinRate").
+func inKeys(text string, s *ast.StructType) string {
+	for _, f := range s.Fields.List {
+		for _, name := range f.Names {
+			if f.Tag == nil {
+				continue
+			}
+			key := reflect.StructTag(strings.Trim(f.Tag.Value, "`")).Get("toml")
+			if rest, ok := strings.CutPrefix(text, name.Name+" "); ok {
+				text = key + " " + rest
+			}
+			if strings.ContainsFunc(name.Name[1:], unicode.IsUpper) && strings.ContainsFunc(name.Name, unicode.IsLower) {
+				text = strings.ReplaceAll(text, name.Name, key)
+			}
+		}
+	}
+	return text
 }
 
 // flat returns a comment as one line.
