@@ -83,6 +83,12 @@ func (c *Conn) LimitWrite(now time.Time, limit time.Duration) {
 	}
 }
 
+// Unlimit takes all deadlines away, whoever set them.
+func (c *Conn) Unlimit() {
+	c.readArmed, c.writeArmed = time.Time{}, time.Time{}
+	c.Conn.SetDeadline(time.Time{})
+}
+
 func rearm(armed, now time.Time, limit time.Duration) (time.Time, bool) {
 	if limit <= 0 {
 		return time.Time{}, !armed.IsZero()

@@ -27,9 +27,11 @@ type Front interface {
 	Start(h *fasthttp.ResponseHeader, length int64, bodyless bool) error
 	// Write takes the next bytes of the body; it keeps none of p.
 	Write(p []byte) error
-	// Splice moves n body bytes straight from src if that is possible at all;
-	// ok is false if it is not, and nothing has happened then.
-	Splice(src *net.TCPConn, n int64, limit time.Duration) (moved int64, ok bool, err error)
+	// Splice moves n body bytes straight from src, and flushes before. Each wait
+	// for src is bounded by limit. srcErr is the failure of src, err that of the
+	// client, or errors.ErrUnsupported, with nothing done, if there is no way
+	// between the two.
+	Splice(src *net.TCPConn, n int64, limit time.Duration) (moved int64, srcErr, err error)
 	// Flush sends what Start and Write have taken.
 	Flush() error
 	// Finish ends the body, with trailers where the framing has room for them,

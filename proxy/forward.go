@@ -322,7 +322,7 @@ func (x *Exchange) copyBody() error {
 				return err
 			}
 			if body.Left() >= spliceMin && x.conn.TCP() != nil {
-				if ok, err := x.splice(); ok {
+				if err := x.splice(); err != errors.ErrUnsupported {
 					return err
 				}
 			}
@@ -349,28 +349,20 @@ func (x *Exchange) copyBody() error {
 	return nil
 }
 
-// splice moves the rest of the body from socket to socket. ok is false if that
-// is not possible between these two.
-func (x *Exchange) splice() (ok bool, err error) {
+// splice moves the rest of the body from socket to socket. The error is
+// errors.ErrUnsupported if that is not possible between these two.
+func (x *Exchange) splice() error {
 	body := &x.rbody
-	for !body.Done() {
-		n := min(body.Left(), spliceStep)
-		moved, can, err := x.Front.Splice(x.conn.TCP(), n, x.Upstream.idle)
-		if !can {
-			return false, nil
-		}
-		body.Skipped(moved)
-		x.BytesOut += moved
-		if err != nil {
-			return true, err
-		}
-		if moved < n {
-			x.rbodyErr = wire.ErrTruncated
-			return true, wire.ErrTruncated
-		}
+	moved, srcErr, err := x.Front.Splice(x.conn.TCP(), body.Left(), x.Upstream.idle)
+	if err == errors.ErrUnsupported {
+		return err
 	}
-	return true, nil
+	x.conn.Unlimit()
+	x.BytesOut += moved
+	body.Skipped(moved)
+	if srcErr != nil {
+		x.rbodyErr = srcErr
+		return srcErr
+	}
+	return err
 }
-
-// spliceStep is how much is moved under one deadline.
-const spliceStep = 4 << 20

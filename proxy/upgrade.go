@@ -57,8 +57,7 @@ func (p *Proxy) join(x *Exchange) {
 	x.began = true
 	x.Status = 101
 	x.Watch.end()
-	c.LimitRead(time.Now(), 0)
-	c.LimitWrite(time.Now(), 0)
+	c.Unlimit()
 	client, early, err := x.Front.Tunnel(h)
 	if err != nil {
 		x.clientFailed(err)

@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"errors"
 	"net"
 	"time"
 
@@ -219,14 +220,16 @@ func (c *conn) send(p []byte) error {
 		if err == nil {
 			return nil
 		}
-		least := max(1, int64(c.grace.Seconds()*float64(c.minRate)))
-		if c.c.TLS() != nil || !isTimeout(err) || int64(n) < least {
+		if c.c.TLS() != nil || !isTimeout(err) || int64(n) < c.leastProgress() {
 			return err
 		}
 		p = p[n:]
 		c.writeArmed = time.Time{}
 	}
 }
+
+// leastProgress is how many bytes a client must take in every grace.
+func (c *conn) leastProgress() int64 { return max(1, int64(c.grace.Seconds()*float64(c.minRate))) }
 
 // armWrite bounds the coming write of n bytes.
 func (c *conn) armWrite(n int) {
@@ -250,11 +253,11 @@ func (c *conn) armWrite(n int) {
 const defaultGrace = 10 * time.Second
 
 // Splice implements proxy.Front.
-func (c *conn) Splice(src *net.TCPConn, n int64, limit time.Duration) (moved int64, ok bool, err error) {
+func (c *conn) Splice(src *net.TCPConn, n int64, limit time.Duration) (moved int64, srcErr, err error) {
 	if c.tcp == nil || c.framing != framingLength || c.bodyless {
-		return 0, false, nil
+		return 0, nil, errors.ErrUnsupported
 	}
-	return 0, false, nil
+	return c.splice(src, n, limit)
 }
 
 // Finish implements proxy.Front.
