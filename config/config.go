@@ -28,7 +28,8 @@ package config
 // Config is one configuration. A nil or zero Config is not usable: start from
 // Default or Load. A Config is never changed after it was handed to a server.
 type Config struct {
-	// Listeners accept clients. At least one is needed.
+	// Listeners accept clients. At least one is needed, but by programs that pass
+	// listeners of their own to the server.
 	Listeners []Listener `toml:"listeners"`
 	// Routes are tried by the rule of internal/match: the most specific wins,
 	// ties by order.

@@ -176,7 +176,8 @@ func (p place) walk(v reflect.Value) {
 }
 
 func (c *Config) validate(at place) {
-	if len(c.Listeners) == 0 {
+	// An embedder may bring listeners of its own.
+	if len(c.Listeners) == 0 && c.source != nil {
 		at.wrong("listeners", "nothing", "at least one [[listeners]]")
 	}
 	if len(c.Routes) == 0 {
