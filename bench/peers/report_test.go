@@ -1,0 +1,212 @@
+package main
+
+import (
+	"encoding/json"
+	"encoding/xml"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestMedian(t *testing.T) {
+	check := func(want float64, cpus ...float64) {
+		t.Helper()
+		var s []sample
+		for _, c := range cpus {
+			s = append(s, sample{CPU: c, Requests: 10, Failed: 1})
+		}
+		m := median(s)
+		if m.CPU != want || m.Requests != int64(10*len(cpus)) || m.Failed != int64(len(cpus)) {
+			t.Errorf("median of %v: %+v, want %g with all requests and failures added", cpus, m, want)
+		}
+	}
+	check(0)
+	check(5, 5)
+	check(3, 1, 9, 3)
+	check(2.5, 4, 1, 2, 3)
+}
+
+// measured makes a result of one scenario from CPU figures.
+func measured(id string, cpus map[string]float64) *result {
+	r := &result{Rows: []row{{ID: id, Title: "title of " + id}}}
+	for _, name := range []string{"weir", "weir-observed", "base", "head", "nginx", "haproxy", "httputil"} {
+		if v, ok := cpus[name]; ok {
+			s := sample{CPU: v, P99: v, P50: v, IdleBytes: v * 1024, Requests: 100}
+			r.Rows[0].Cells = append(r.Rows[0].Cells, cell{Peer: name, Rounds: []sample{s}, Median: s})
+		}
+	}
+	return r
+}
+
+func TestTargets(t *testing.T) {
+	check := func(r *result, what, against, state string, measured float64) {
+		t.Helper()
+		for _, v := range judge(r) {
+			if v.What == what && strings.HasPrefix(v.Against, against) && (v.Scenario == r.Rows[0].ID || v.Scenario == "all") {
+				if v.State != state || math.Abs(v.Measured-measured) > 1e-9 {
+					t.Errorf("%s against %s: %s at %g, want %s at %g", what, against, v.State, v.Measured, state, measured)
+				}
+				return
+			}
+		}
+		t.Errorf("no target %q against %q", what, against)
+	}
+	const c = "CPU per request"
+	r := measured("pass-1k-c64", map[string]float64{"weir": 12, "haproxy": 12, "nginx": 8})
+	check(r, c, "haproxy", stateAim, 1)
+	check(r, c, "nginx", stateMissed, 1.5)
+	check(r, c, "httputil", stateUnknown, 0)
+	check(r, "failed requests", "", stateMet, 0)
+	// The best peer is the cheapest of the others, never weir itself.
+	r = measured("pass-100k", map[string]float64{"weir": 9, "haproxy": 10, "nginx": 12})
+	check(r, c, "the best peer (haproxy)", stateMet, 0.9)
+	r = measured("observed", map[string]float64{"weir": 10, "weir-observed": 10.5})
+	check(r, c+" with metrics and access log", "weir", stateMet, 1.05)
+	r = measured("idle", map[string]float64{"weir": 7})
+	check(r, "KiB per idle connection", "", stateAim, 7)
+	// A single failed request is one too many.
+	r.Rows[0].Cells[0].Median.Failed = 1
+	check(r, "failed requests", "", stateMissed, 1)
+}
+
+func TestEveryTargetNamesAScenario(t *testing.T) {
+	ids := map[string]bool{}
+	for _, sc := range scenarios() {
+		ids[sc.id] = true
+	}
+	for _, target := range targets() {
+		if !ids[target.scenario] {
+			t.Errorf("target for scenario %q, which does not exist", target.scenario)
+		}
+	}
+}
+
+func TestMarkdown(t *testing.T) {
+	r := measured("pass-1k-c64", map[string]float64{"weir": 12, "nginx": 8})
+	r.Missing = map[string]string{"varnish": "apt-get install varnish"}
+	r.Rows[0].Cells = append(r.Rows[0].Cells, cell{Peer: "caddy", Error: "cannot start"})
+	r.Targets = judge(r)
+	got := markdown(r)
+	check := func(want string) {
+		t.Helper()
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in:\n%s", want, got)
+		}
+	}
+	check("| scenario | weir | nginx |")
+	// The ratio is weir's cost as a multiple of the peer's.
+	check("| title of pass-1k-c64 | 12.0 | 8.0 (1.50) |")
+	check("- varnish is missing: apt-get install varnish")
+	check("- title of pass-1k-c64, caddy: cannot start")
+	check("| pass-1k-c64 | CPU per request | nginx | 1.5 | <= 1.3 |  | missed |")
+	check("| pass-100k | CPU per request | the best peer |  | <= 1 | <= 0.85 | not measured |")
+}
+
+func TestRegressions(t *testing.T) {
+	check := func(base, head float64, wantErrors int) {
+		t.Helper()
+		cpus := map[string]float64{}
+		if base > 0 {
+			cpus["base"] = base
+		}
+		if head > 0 {
+			cpus["head"] = head
+		}
+		table, errs := regressions(measured("hit-1k", cpus), 1.10)
+		if len(errs) != wantErrors {
+			t.Errorf("%g to %g: %v, want %d errors; table:\n%s", base, head, errs, wantErrors, table)
+		}
+	}
+	check(10, 10.9, 0)
+	check(10, 11.1, 1)
+	check(10, 5, 0)
+	// New abilities are no regression; lost ones are.
+	check(0, 10, 0)
+	check(10, 0, 1)
+	check(0, 0, 1)
+}
+
+// wellFormed parses s as XML and counts elements.
+func wellFormed(t *testing.T, s string) map[string]int {
+	t.Helper()
+	count := map[string]int{}
+	d := xml.NewDecoder(strings.NewReader(s))
+	for {
+		token, err := d.Token()
+		if err == io.EOF {
+			return count
+		}
+		if err != nil {
+			t.Fatalf("%v in:\n%s", err, s)
+		}
+		if e, ok := token.(xml.StartElement); ok {
+			count[e.Name.Local]++
+		}
+	}
+}
+
+func TestBarChart(t *testing.T) {
+	r := measured("pass-1k-c64", map[string]float64{"weir": 12, "nginx": 8})
+	r.Rows[0].Title = "less < more & \"more\""
+	svg := barChart("CPU", bars(r, cpu))
+	if n := wellFormed(t, svg)["rect"]; n != 3 {
+		t.Errorf("%d rectangles, want the background and two bars", n)
+	}
+	if !strings.Contains(svg, colourWeir) || !strings.Contains(svg, ">12</text>") {
+		t.Errorf("weir's bar or its figure is missing in:\n%s", svg)
+	}
+	if barChart("nothing", nil) != "" {
+		t.Error("a chart was made of nothing")
+	}
+}
+
+func TestLineChart(t *testing.T) {
+	svg := lineChart("curves", []curve{{"routes", []point{{10, 5}, {1000, 5}, {100000, 6}}}, {"one", []point{{1, 1}}}})
+	n := wellFormed(t, svg)
+	if n["circle"] != 4 || strings.Contains(svg, "NaN") || strings.Contains(svg, "Inf") {
+		t.Errorf("%d points, want 4, all with numbers, in:\n%s", n["circle"], svg)
+	}
+}
+
+func TestSave(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "results")
+	r := measured("idle", map[string]float64{"weir": 7})
+	if err := save(dir, "peers", r, "text\n", map[string]string{"cpu": "<svg/>", "none": ""}); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "peers.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back result
+	if err := json.Unmarshal(b, &back); err != nil {
+		t.Fatal(err)
+	}
+	if s, ok := back.at("idle", "weir"); !ok || s.IdleBytes != 7*1024 {
+		t.Errorf("read back %+v, %v", s, ok)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "peers.md"))
+	if err != nil || !strings.Contains(string(text), "![cpu](peers-cpu.svg)") {
+		t.Errorf("%q, %v, want the chart in the text", text, err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "peers-none.svg")); err == nil {
+		t.Error("an empty chart was written")
+	}
+}
+
+func TestChoose(t *testing.T) {
+	name := func(s scenario) string { return s.id }
+	check := func(list string, want int, wantErr string) {
+		t.Helper()
+		got, err := choose("scenario", list, scenarios(), name)
+		if wantErr == "" && (err != nil || len(got) != want) || wantErr != "" && (err == nil || !strings.Contains(err.Error(), wantErr)) {
+			t.Errorf("%q: %d chosen, %v, want %d or error %q", list, len(got), err, want, wantErr)
+		}
+	}
+	check("", len(scenarios()), "")
+	check("idle, hit-1k", 2, "")
+	check("hit-1", 0, "allowed are pass-1k-c64, ")
+}
