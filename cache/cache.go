@@ -104,6 +104,9 @@ func (q *Request) decide(e *Entry, uncacheable bool, missed Reason) Found {
 			return f
 		}
 	}
+	if q.conditions() && q.forOrigin() {
+		return Found{Outcome: Bypass, Reason: ReasonPrecondition}
+	}
 	if q.control.OnlyIfCached {
 		return Found{Outcome: Unavailable, Reason: ReasonOnlyIfCached}
 	}

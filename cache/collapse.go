@@ -65,7 +65,7 @@ type Fill struct {
 	// the request selects.
 	candidates []*Entry
 	selected   *Entry
-	begun      int64
+	narrowed   bool // Condition removed something of the client's
 
 	mu      sync.Mutex
 	state   fillState
@@ -119,6 +119,9 @@ func (s *Store) Join(q *Request, found *Found, alone bool) (*Fill, Role) {
 		}
 		found.Entry, found.uncacheable = now.Entry, uncacheable
 		collapse = collapse && !uncacheable
+		if now.Outcome == Bypass {
+			f, collapse = nil, false
+		}
 	} else {
 		collapse = false
 	}
@@ -191,7 +194,7 @@ func (sh *shard) placeLocked(q *Request) string {
 
 func (s *Store) newFill(q *Request) *Fill {
 	f := &Fill{
-		store: s, policy: q.Policy, key: string(q.key), hash: q.hash, asked: q.asked(), begun: q.now,
+		store: s, policy: q.Policy, key: string(q.key), hash: q.hash, asked: q.asked(),
 		scheme: string(q.Scheme), host: string(q.Host), target: string(q.Target),
 	}
 	q.Header.CopyTo(&f.head)
@@ -222,8 +225,22 @@ func (f *Fill) candidatesLocked(sh *shard, q *Request, e *Entry) {
 // Request is the head that the fetch began with. It belongs to the Fill.
 func (f *Fill) Request() *fasthttp.RequestHeader { return &f.head }
 
-// Validates says whether Condition puts conditions on the request.
-func (f *Fill) Validates() bool { return len(f.candidates) > 0 }
+// Narrowed says that the client wanted less than the fetch asks for: Condition
+// took its own condition or range away, so its answer must be made from Found
+// instead of being passed on.
+func (f *Fill) Narrowed() bool { return f.narrowed }
+
+// Found is what the fetch has brought, for the one who leads it: after Respond
+// said Keep.
+func (f *Fill) Found() Found {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	found := Found{Outcome: Fresh, Entry: f.entry}
+	if f.state == fillStreaming || f.entry.body == nil {
+		found.fill = f
+	}
+	return found
+}
 
 // Condition makes h the request that the fetch needs: for the whole
 // representation, with the conditions that validate what is stored (RFC 9111
@@ -237,7 +254,10 @@ func (f *Fill) Condition(h *fasthttp.RequestHeader) {
 		fasthttp.HeaderIfMatch, fasthttp.HeaderIfNoneMatch, fasthttp.HeaderIfModifiedSince,
 		fasthttp.HeaderIfUnmodifiedSince, fasthttp.HeaderIfRange, fasthttp.HeaderRange,
 	} {
-		h.Del(name)
+		if len(h.Peek(name)) > 0 {
+			f.narrowed = true
+			h.Del(name)
+		}
 	}
 	var tags []byte
 	for _, e := range f.candidates {

@@ -61,6 +61,12 @@ func precondition(e *Entry, q *Request) verdict {
 	return verdictGoOn
 }
 
+// forOrigin says whether the request has a condition that only the origin can
+// judge to be false.
+func (q *Request) forOrigin() bool {
+	return len(q.Header.Peek(fasthttp.HeaderIfMatch)) > 0 || len(q.Header.Peek(fasthttp.HeaderIfUnmodifiedSince)) > 0
+}
+
 // matchTags says whether a list of entity tags, or "*", names tag. strong asks
 // for strong comparison (RFC 9110 section 8.8.3.2). A tag is compared byte for
 // byte, whatever it looks like; "W/" alone sets a weak one apart.

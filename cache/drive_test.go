@@ -1,0 +1,310 @@
+package cache_test
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"weir/cache"
+	"weir/config"
+	"weir/internal/wire"
+)
+
+// epoch is when tests begin. Its Date is Fri, 02 Jan 2026 03:04:05 GMT.
+var epoch = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+// errRefused is an origin that does not answer.
+var errRefused = errors.New("connection refused")
+
+// message is a head and a body, as tests write them.
+type message struct {
+	first  string // request line or status
+	fields cache.Fields
+	body   string
+	err    error // no answer at all
+	cut    bool  // the end of the body is not proven
+}
+
+// field is the first value of a name, "" if there is none.
+func (m *message) field(name string) string {
+	v, _ := m.lookup(name)
+	return v
+}
+
+func (m *message) lookup(name string) (string, bool) {
+	for line := range strings.SplitSeq(string(m.fields), "\r\n") {
+		if n, v, ok := strings.Cut(line, ":"); ok && strings.EqualFold(n, name) {
+			return strings.TrimSpace(v), true
+		}
+	}
+	return "", false
+}
+
+func answer(status int, fields ...string) message {
+	m := message{first: strconv.Itoa(status)}
+	for _, f := range fields {
+		m.fields = append(m.fields, f+"\r\n"...)
+	}
+	return m
+}
+
+// result is what came of an exchange.
+type result struct {
+	outcome   cache.Outcome
+	reason    cache.Reason // of the look-up, or why a stale entry answered
+	asked     bool         // the origin was asked
+	upstream  message      // what it was asked, the last time
+	decision  cache.Decision
+	stored    bool
+	collapsed bool
+	status    int
+	head      cache.Fields
+	body      string
+	err       error
+	refresh   bool
+}
+
+// driver does what the proxy does with a store, one exchange after the other.
+type driver struct {
+	store  *cache.Store
+	policy *cache.Policy
+	now    time.Time
+	q      cache.Request
+}
+
+func newDriver(t testing.TB, size config.Size, change func(c *config.RouteCache)) *driver {
+	t.Helper()
+	all := config.Default().Cache
+	all.Size = size
+	all.MaxObject = min(all.MaxObject, size)
+	store, err := cache.NewStore(&all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := config.DefaultRouteCache()
+	if change != nil {
+		change(c)
+	}
+	policy, err := cache.NewPolicy(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &driver{store: store, policy: policy, now: epoch}
+}
+
+// request makes q the request of a method, an absolute URL and fields.
+func (d *driver) request(t testing.TB, line string, fields cache.Fields, body string) *cache.Request {
+	t.Helper()
+	method, url, ok := strings.Cut(line, " ")
+	scheme, rest, ok2 := strings.Cut(url, "://")
+	if !ok || !ok2 {
+		t.Fatalf("request line %q", line)
+	}
+	host, target := rest, "/"
+	if i := strings.IndexAny(rest, "/?"); i >= 0 {
+		host, target = rest[:i], rest[i:]
+	}
+	h := new(fasthttp.RequestHeader)
+	text := method + " " + target + " HTTP/1.1\r\nHost: " + host + "\r\n" + string(fields)
+	if body != "" {
+		text += "Content-Length: " + strconv.Itoa(len(body)) + "\r\n"
+	}
+	if err := h.Read(bufio.NewReader(strings.NewReader(text + "\r\n"))); err != nil {
+		t.Fatalf("request %q: %v", text, err)
+	}
+	d.q.Policy, d.q.Header, d.q.Now = d.policy, h, d.now
+	d.q.Fields = 0
+	for line := range strings.SplitSeq(string(fields), "\r\n") {
+		name, _, _ := strings.Cut(line, ":")
+		d.q.Fields |= wire.Lookup([]byte(name))
+	}
+	d.q.Scheme, d.q.Host, d.q.Target = []byte(scheme), []byte(host), []byte(target)
+	d.q.Body = body != ""
+	return &d.q
+}
+
+// origin answers what it is asked.
+type origin func(h *fasthttp.RequestHeader) message
+
+// do runs an exchange.
+func (d *driver) do(t testing.TB, line string, fields cache.Fields, body string, o origin) result {
+	t.Helper()
+	q := d.request(t, line, fields, body)
+	found := d.store.Lookup(q)
+	r := result{outcome: found.Outcome, reason: found.Reason}
+	ask := func(h *fasthttp.RequestHeader) message {
+		r.asked = true
+		r.upstream = message{first: string(h.Method()) + " " + string(h.RequestURI())}
+		for k, v := range h.All() {
+			r.upstream.fields = cache.AppendField(r.upstream.fields, k, v)
+		}
+		return o(h)
+	}
+	switch found.Outcome {
+	case cache.Fresh, cache.Stale:
+		d.reply(t, &r, q, &found)
+		if found.Refresh {
+			if f := d.store.Refresh(q, &found); f != nil {
+				r.refresh = true
+				d.fetch(t, &r, nil, nil, f, ask)
+			}
+		}
+		return r
+	case cache.Unavailable:
+		r.status = 504
+		return r
+	case cache.Bypass:
+		m := ask(q.Header)
+		r.pass(m)
+		if m.err == nil {
+			f, _ := d.store.Unsafe(q, d.response(m))
+			if f != nil {
+				r.decision = f.Respond(q, d.response(m))
+				d.finish(t, &r, f, m)
+			}
+		}
+		return r
+	}
+	f, role := d.store.Join(q, &found, false)
+	switch role {
+	case cache.Lead, cache.Alone:
+		d.fetch(t, &r, q, &found, f, ask)
+	default:
+		t.Fatalf("role %v with one exchange at a time", role)
+	}
+	return r
+}
+
+func (r *result) pass(m message) {
+	if m.err != nil {
+		r.status, r.err = 502, m.err
+		return
+	}
+	r.status, _ = strconv.Atoi(m.first)
+	r.head, r.body = m.fields, m.body
+	if m.cut {
+		r.err = io.ErrUnexpectedEOF
+	}
+}
+
+func (d *driver) response(m message) *cache.Response {
+	status, _ := strconv.Atoi(m.first)
+	r := &cache.Response{Status: status, Fields: m.fields, Length: -1, Requested: d.now, Received: d.now}
+	if v, ok := m.lookup("Content-Length"); ok {
+		r.Length, _ = strconv.ParseInt(v, 10, 64)
+	}
+	return r
+}
+
+// fetch asks the origin on behalf of f; without q in the background.
+func (d *driver) fetch(t testing.TB, r *result, q *cache.Request, found *cache.Found, f *cache.Fill, ask origin) {
+	defer f.Abort(cache.ErrAborted)
+	f.Condition(f.Request())
+	m := ask(f.Request())
+	if m.err != nil {
+		if q == nil {
+			return
+		}
+		if reason, ok := found.StaleFor(q, cache.FailedConnection); ok {
+			found.Outcome, found.Reason = cache.Stale, reason
+			r.outcome, r.reason = cache.Stale, reason
+			d.reply(t, r, q, found)
+			return
+		}
+		r.pass(m)
+		return
+	}
+	r.decision = f.Respond(q, d.response(m))
+	switch r.decision.Action {
+	case cache.Again:
+		m = ask(f.Request())
+		r.decision = f.Respond(q, d.response(m))
+	case cache.Updated, cache.UseStale:
+		if q != nil {
+			found.Entry = r.decision.Entry
+			if r.decision.Action == cache.UseStale {
+				r.outcome, r.reason = cache.Stale, r.decision.Reason
+			}
+			d.reply(t, r, q, found)
+		}
+		return
+	}
+	if q != nil {
+		r.pass(m)
+	}
+	d.finish(t, r, f, m)
+	if q != nil && r.stored && f.Narrowed() {
+		// The fetch did without the client's own condition or range.
+		found := f.Found()
+		d.reply(t, r, q, &found)
+	}
+}
+
+func (d *driver) finish(t testing.TB, r *result, f *cache.Fill, m message) {
+	defer f.Abort(cache.ErrAborted)
+	if r.decision.Action != cache.Keep {
+		return
+	}
+	body := m.body
+	for len(body) > 0 {
+		n := min(len(body), 7)
+		f.Write([]byte(body[:n]))
+		body = body[n:]
+	}
+	if !m.cut {
+		r.stored = f.Commit() == cache.ReasonNone
+	}
+}
+
+// reply answers from what was found.
+func (d *driver) reply(t testing.TB, r *result, q *cache.Request, found *cache.Found) {
+	a, ok := found.Answer(q)
+	if !ok {
+		t.Fatal("only the origin can judge")
+	}
+	r.status = a.Status
+	head := a.Head()
+	line := bytes.IndexByte(head, '\n') + 1
+	if want := fmt.Sprintf("HTTP/1.1 %d ", a.Status); !bytes.HasPrefix(head, []byte(want)) {
+		t.Fatalf("status line %q for %d", head[:line], a.Status)
+	}
+	r.head = cache.AppendField(bytes.Clone(head[line:]), []byte("Age"), strconv.AppendInt(nil, a.Age, 10))
+	r.body = string(a.Body)
+	r.collapsed = found.Collapsed
+	if a.Reader != nil {
+		defer a.Reader.Close()
+		var body []byte
+		for {
+			p, err := a.Reader.Next(nil, 0)
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				r.err = err
+				break
+			}
+			body = append(body, p...)
+		}
+		r.body = string(body)
+	}
+	if !a.Bodyless && a.Length >= 0 && r.err == nil && int64(len(r.body)) != a.Length {
+		t.Fatalf("%d body bytes, announced %d", len(r.body), a.Length)
+	}
+	// The head as fasthttp has it says the same.
+	var h, empty fasthttp.ResponseHeader
+	empty.SetNoDefaultContentType(true)
+	if err := a.Copy(&h, &empty); err != nil {
+		t.Fatalf("cannot copy head %q: %v", head, err)
+	}
+	if h.StatusCode() != a.Status {
+		t.Fatalf("status %d after copying, %d before", h.StatusCode(), a.Status)
+	}
+}
