@@ -16,6 +16,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"weir/proxy"
 )
 
 // binary is the weir that the tests run as a child process.
@@ -411,5 +413,18 @@ func TestStartErrors(t *testing.T) {
 	_, stderr, code := weir(t, "run", "--listen", strings.TrimPrefix(c.url, "http://"), "--to", "http://127.0.0.1:1")
 	if code != 1 || !strings.Contains(stderr, "in use") {
 		t.Errorf("an address that is taken: exit code %d, %s", code, stderr)
+	}
+}
+
+// TestCausesAreDocumented fails if a cause is missing from docs/operations.md.
+func TestCausesAreDocumented(t *testing.T) {
+	page, err := os.ReadFile("docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cause := range proxy.Causes() {
+		if !strings.Contains(string(page), "\n| `"+cause+"` | ") {
+			t.Errorf("no cause %q", cause)
+		}
 	}
 }
