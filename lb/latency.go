@@ -13,7 +13,7 @@ type latency struct {
 }
 
 // latencyMemory is how long a sample matters, in nanoseconds: after it, 1/e of it is left.
-const latencyMemory = 10e9
+const latencyMemory = 5e9
 
 // observe adds a sample. Two at once may lose one, which does not matter.
 func (l *latency) observe(sample float64, now int64) {

@@ -1,0 +1,77 @@
+package lb_test
+
+import (
+	"fmt"
+	"testing"
+
+	"weir/config"
+	"weir/lb"
+)
+
+// large builds an upstream of n targets, every third of double weight.
+func large(t testing.TB, algorithm string, n int) *lb.Upstream {
+	cfg := config.DefaultUpstream()
+	cfg.Balance = algorithm
+	for i := range n {
+		cfg.Targets = append(cfg.Targets, config.Target{URL: fmt.Sprintf("http://10.%d.%d.%d", i>>16, i>>8&255, i&255), Weight: 1 + i%3/2})
+	}
+	u, err := lb.NewUpstream("test", &cfg, lb.Options{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(u.Close)
+	return u
+}
+
+// BenchmarkPick is one Acquire and Release per turn, while as many exchanges
+// run as there are targets, so that no algorithm finds an idle one at once.
+func BenchmarkPick(b *testing.B) {
+	for _, algorithm := range lb.Algorithms() {
+		for _, n := range []int{3, 100, 10_000} {
+			b.Run(fmt.Sprintf("%s/%d", algorithm, n), func(b *testing.B) {
+				u := large(b, algorithm, n)
+				open := make([]*lb.Target, n)
+				for i := range open {
+					open[i], _ = u.Acquire(new(lb.Pick))
+					u.Learn(open[i], ok)
+				}
+				var p lb.Pick
+				key := []byte("192.0.2.1")
+				b.ReportAllocs()
+				for i := 0; b.Loop(); i++ {
+					p.Reset()
+					key[0] = byte(i)
+					p.SetKey(key)
+					p.Now = lb.Monotonic()
+					t, err := u.Acquire(&p)
+					if err != nil {
+						b.Fatal(err)
+					}
+					u.Release(open[i%n], ok)
+					open[i%n] = t
+				}
+			})
+		}
+	}
+}
+
+func TestPickAllocatesNothing(t *testing.T) {
+	for _, algorithm := range lb.Algorithms() {
+		for _, n := range []int{3, 100, 10_000} {
+			u := large(t, algorithm, n)
+			var p lb.Pick
+			key := []byte("192.0.2.1")
+			if got := testing.AllocsPerRun(100, func() {
+				p.Reset()
+				p.SetKey(key)
+				target, err := u.Acquire(&p)
+				if err != nil {
+					t.Fatal(err)
+				}
+				u.Release(target, ok)
+			}); got != 0 {
+				t.Errorf("%s with %d targets: %v allocations per pick", algorithm, n, got)
+			}
+		}
+	}
+}
