@@ -19,8 +19,9 @@ import (
 // subject is something between client and origin that can be measured.
 type subject struct {
 	name string
-	// start serves on ln, in front of origin, until the returned function is called.
-	start func(b *testing.B, ln net.Listener, s setup) (stop func())
+	// start serves in front of s.origin until stop is called; nil means clients
+	// talk to the origin.
+	start func(tb testing.TB, s setup) (address string, stop func())
 }
 
 // setup is what a benchmark asks of its subject.
@@ -42,12 +43,14 @@ func subjects() []subject {
 	}
 }
 
-func startHTTPUtil(b *testing.B, ln net.Listener, s setup) func() {
+func startHTTPUtil(tb testing.TB, s setup) (address string, stop func()) {
 	opt := baseline.Options{Target: s.origin}
 	if s.cert != "" {
 		opt.TLS = &tls.Config{Certificates: []tls.Certificate{s.pair}}
 	}
 	srv := baseline.New(opt)
+	ln := listen(tb)
+	address = ln.Addr().String()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -56,9 +59,9 @@ func startHTTPUtil(b *testing.B, ln net.Listener, s setup) func() {
 		}
 		_ = srv.Serve(ln) // ends with ErrServerClosed
 	}()
-	return func() {
+	return address, func() {
 		if err := srv.Close(); err != nil {
-			b.Error(err)
+			tb.Error(err)
 		}
 		<-done
 	}
@@ -135,21 +138,35 @@ func measure(b *testing.B, sc scenario) {
 }
 
 func measureOne(b *testing.B, sc scenario, sub subject) {
+	run := prepare(b, sc, sub)
+	b.SetBytes(sc.body + int64(sc.post))
+	b.ReportAllocs()
+	b.ResetTimer()
+	before := cpuTime(b)
+	run(int64(b.N))
+	used := cpuTime(b) - before
+	b.StopTimer()
+	b.ReportMetric(float64(used)/float64(b.N), "cpu-ns/op")
+}
+
+// prepare starts origin, subject and clients until the test's end, warms them
+// up, and returns what sends n requests.
+func prepare(tb testing.TB, sc scenario, sub subject) (run func(n int64)) {
 	// Client, origin and proxy live in this process: each connection is up to four descriptors.
-	requireDescriptors(b, sc.conns*4+100)
-	originLn := listen(b)
+	requireDescriptors(tb, sc.conns*4+100)
+	originLn := listen(tb)
 	o := origin.New()
 	o.Serve(originLn)
-	defer o.Close()
+	tb.Cleanup(o.Close)
 	s := setup{origin: originLn.Addr().String(), cache: sc.cache}
 	if sc.tls {
-		writeCertificate(b, &s)
+		writeCertificate(tb, &s)
 	}
 	address := s.origin
 	if sub.start != nil {
-		ln := listen(b)
-		address = ln.Addr().String()
-		defer sub.start(b, ln, s)()
+		var stop func()
+		address, stop = sub.start(tb, s)
+		tb.Cleanup(stop)
 	}
 	opt := load.Options{
 		Address:     address,
@@ -168,74 +185,74 @@ func measureOne(b *testing.B, sc scenario, sub subject) {
 	}
 	g, err := load.New(opt)
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
-	defer g.Close()
-	run := func(n int64) {
+	tb.Cleanup(g.Close)
+	run = func(n int64) {
 		r, err := g.Run(load.Phase{Requests: n})
 		if err != nil {
-			b.Fatal(err)
+			tb.Fatal(err)
 		}
 		if r.Failed() > 0 {
-			b.Fatalf("%d of %d requests failed: %v", r.Failed(), n, r.Errors)
+			tb.Fatalf("%d of %d requests failed: %v", r.Failed(), n, r.Errors)
 		}
 	}
 	run(int64(4 * sc.conns)) // fills pools and the cache, opens upstream connections
-	b.SetBytes(sc.body + int64(sc.post))
-	b.ReportAllocs()
-	b.ResetTimer()
-	before := cpuTime(b)
-	run(int64(b.N))
-	used := cpuTime(b) - before
-	b.StopTimer()
-	b.ReportMetric(float64(used)/float64(b.N), "cpu-ns/op")
+	if sc.cache && sub.start != nil {
+		asked := o.Requests()
+		run(100)
+		if asked = o.Requests() - asked; asked > 0 {
+			tb.Skipf("no cache hits: the origin was asked %d times for 100 requests", asked)
+		}
+	}
+	return run
 }
 
-func listen(b *testing.B) net.Listener {
+func listen(tb testing.TB) net.Listener {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	return ln
 }
 
 // cpuTime is the user and system time of this process in nanoseconds.
-func cpuTime(b *testing.B) int64 {
+func cpuTime(tb testing.TB) int64 {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	return u.Utime.Nano() + u.Stime.Nano()
 }
 
-func requireDescriptors(b *testing.B, n int) {
+func requireDescriptors(tb testing.TB, n int) {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	if limit.Cur < uint64(n) {
-		b.Skipf("needs %d file descriptors, the limit is %d", n, limit.Cur)
+		tb.Skipf("needs %d file descriptors, the limit is %d", n, limit.Cur)
 	}
 }
 
-func writeCertificate(b *testing.B, s *setup) {
+func writeCertificate(tb testing.TB, s *setup) {
 	cert, key, err := bench.MakeCertificate()
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
-	dir := b.TempDir()
+	dir := tb.TempDir()
 	s.cert, s.key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	if err := os.WriteFile(s.cert, cert, 0o600); err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := os.WriteFile(s.key, key, 0o600); err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	if s.pair, err = tls.X509KeyPair(cert, key); err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	s.roots = x509.NewCertPool()
 	if !s.roots.AppendCertsFromPEM(cert) {
-		b.Fatal("BUG: own certificate does not parse")
+		tb.Fatal("BUG: own certificate does not parse")
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 )
 
 // Largest is the largest N of /bytes/N.
@@ -23,6 +24,8 @@ type Server struct {
 	listeners []net.Listener
 	conns     map[net.Conn]struct{}
 	running   sync.WaitGroup
+
+	requests atomic.Int64
 
 	answers sync.Map  // int (N) to []byte: the whole answer, made once
 	buffers sync.Pool // *[]byte: hold what is thrown away
@@ -62,6 +65,9 @@ func (s *Server) Serve(ln net.Listener) {
 		}
 	})
 }
+
+// Requests is the number of requests that were answered so far.
+func (s *Server) Requests() int64 { return s.requests.Load() }
 
 // Close closes listeners and connections and waits for their goroutines.
 func (s *Server) Close() {
@@ -133,6 +139,7 @@ func (s *Server) serve(conn net.Conn) {
 		} else if n, ok := size(head); ok {
 			answer = s.answer(n)
 		}
+		s.requests.Add(1)
 		if _, err := conn.Write(answer); err != nil {
 			return
 		}

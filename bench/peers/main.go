@@ -137,14 +137,14 @@ func comparePeers(ctx context.Context, f flags, r *runner) error {
 		}
 		present = append(present, p)
 	}
-	proc, address, name, err := startOrigin(ctx, f.origin, f.dir, self, r.base(""))
-	if err != nil {
+	var name string
+	if r.origin, r.address, name, err = startOrigin(ctx, f.origin, f.dir, self, r.base("")); err != nil {
 		return err
 	}
-	defer proc.stop()
+	defer r.origin.stop()
 	res.Settings.Origin = name
 	for _, sc := range wanted {
-		row, err := r.row(ctx, sc, present, address)
+		row, err := r.row(ctx, sc, present)
 		if err != nil {
 			return err
 		}
@@ -198,14 +198,13 @@ func compare(ctx context.Context, f flags, r *runner) error {
 		p.name = b.name
 		builds = append(builds, p)
 	}
-	proc, address, _, err := startOrigin(ctx, f.origin, f.dir, self, r.base(""))
-	if err != nil {
+	if r.origin, r.address, _, err = startOrigin(ctx, f.origin, f.dir, self, r.base("")); err != nil {
 		return err
 	}
-	defer proc.stop()
+	defer r.origin.stop()
 	res := newResult(ctx, r)
 	for _, sc := range wanted {
-		row, err := r.row(ctx, sc, builds, address)
+		row, err := r.row(ctx, sc, builds)
 		if err != nil {
 			return err
 		}

@@ -21,7 +21,9 @@ type runner struct {
 	settings  runSettings
 	cert, key string
 	roots     *x509.CertPool
-	files     int // descriptors that a process may have
+	files     int      // descriptors that a process may have
+	origin    *process // what all peers stand in front of
+	address   string   // its "host:port"
 }
 
 func newRunner(dir string, s runSettings, log func(string, ...any)) (*runner, error) {
@@ -64,7 +66,7 @@ func (r *runner) base(origin string) settings {
 
 // row measures one scenario: in each round every peer in turn, so that what
 // changes on the machine meanwhile hits all of them.
-func (r *runner) row(ctx context.Context, sc scenario, all []peer, origin string) (row, error) {
+func (r *runner) row(ctx context.Context, sc scenario, all []peer) (row, error) {
 	out := row{ID: sc.id, Title: sc.title, Rate: sc.rate * r.settings.RateFactor}
 	var taking []peer
 	for _, p := range all {
@@ -79,7 +81,7 @@ func (r *runner) row(ctx context.Context, sc scenario, all []peer, origin string
 			if c.Error != "" {
 				continue // it failed before; once is enough to say so
 			}
-			s, err := r.sample(ctx, sc, p, origin)
+			s, err := r.sample(ctx, sc, p)
 			if ctx.Err() != nil {
 				return out, ctx.Err()
 			}
@@ -104,8 +106,8 @@ func (r *runner) row(ctx context.Context, sc scenario, all []peer, origin string
 }
 
 // sample starts a peer, measures it once, and stops it.
-func (r *runner) sample(ctx context.Context, sc scenario, p peer, origin string) (sample, error) {
-	s := r.base(origin)
+func (r *runner) sample(ctx context.Context, sc scenario, p peer) (sample, error) {
+	s := r.base(r.address)
 	s.Cache = sc.cache
 	if sc.tls {
 		s.Cert, s.Key = r.cert, r.key
@@ -165,7 +167,15 @@ func (r *runner) busy(ctx context.Context, sc scenario, proc *process, address s
 	if err != nil {
 		return s, err
 	}
+	originBefore, err := measureTree(r.origin.pid(), false)
+	if err != nil {
+		return s, err
+	}
 	closed, err := phase(ctx, g, load.Phase{Duration: seconds(r.settings.Closed)})
+	if err != nil {
+		return s, err
+	}
+	originAfter, err := measureTree(r.origin.pid(), false)
 	if err != nil {
 		return s, err
 	}
@@ -175,6 +185,10 @@ func (r *runner) busy(ctx context.Context, sc scenario, proc *process, address s
 	}
 	each := func(d time.Duration) float64 {
 		return float64(d) / 1000 / float64(closed.Requests)
+	}
+	// An origin that is asked for each request needs several microseconds.
+	if used := each(originAfter.cpu - originBefore.cpu); sc.cache && used > 1 {
+		return s, fmt.Errorf("cannot measure cache hits: the origin used %.1f us per request, so it was asked", used)
 	}
 	s.CPU = each(after.cpu - before.cpu)
 	s.User, s.System = each(after.user-before.user), each(after.system-before.system)

@@ -46,11 +46,10 @@ func TestMeasuresAProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	origin, address, _, err := startOrigin(ctx, "own", r.dir, self, r.base(""))
-	if err != nil {
+	if r.origin, r.address, _, err = startOrigin(ctx, "own", r.dir, self, r.base("")); err != nil {
 		t.Fatal(err)
 	}
-	defer origin.stop()
+	defer r.origin.stop()
 	var httputil peer
 	for _, p := range peers("weir", self) {
 		if p.name == "httputil" {
@@ -63,7 +62,7 @@ func TestMeasuresAProcess(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		row, err := r.row(ctx, sc[0], []peer{httputil}, address)
+		row, err := r.row(ctx, sc[0], []peer{httputil})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,0 +1,38 @@
+package bench_test
+
+import (
+	"runtime"
+	"testing"
+)
+
+// allocations counts what one request allocates anywhere in this process.
+func allocations(t *testing.T, sc scenario, sub subject) float64 {
+	t.Helper()
+	const n = 4000
+	run := prepare(t, sc, sub)
+	run(500) // beyond the warm-up: pools of every processor
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	run(n)
+	runtime.ReadMemStats(&after)
+	return float64(after.Mallocs-before.Mallocs) / n
+}
+
+// A small proxied GET and a fresh hit allocate nothing. Client and origin are
+// in the same process and do not either; what is left is the fixed cost of a
+// phase and a pool that the collector emptied meanwhile, spread over all requests.
+func TestAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates, and makes pools forget")
+	}
+	weir := subjects()[0]
+	check := func(name string, sc scenario) {
+		t.Helper()
+		sc.conns = 4
+		if got := allocations(t, sc, weir); got > 0.1 {
+			t.Errorf("%s: %.2f allocations per request, want none", name, got)
+		}
+	}
+	check("small proxied GET", scenario{path: "/bytes/1024", body: 1024})
+	check("fresh hit", scenario{path: "/bytes/1024", body: 1024, cache: true})
+}
