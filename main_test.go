@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -405,6 +406,44 @@ func TestDrain(t *testing.T) {
 	if body, err := io.ReadAll(response.Body); err != nil || string(body) != "begin\nend\n" {
 		t.Errorf("%q, %v", body, err)
 	}
+	c.ends(0)
+}
+
+// TestServiceManager plays systemd's part (Type=notify-reload).
+func TestServiceManager(t *testing.T) {
+	dir, err := os.MkdirTemp("", "weir") // t.TempDir may be too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	address := filepath.Join(dir, "notify")
+	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: address, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer manager.Close()
+	expect := func(want string) {
+		t.Helper()
+		buf := make([]byte, 1024)
+		n, err := manager.Read(buf)
+		if err != nil || !strings.HasPrefix(string(buf[:n]), want) {
+			t.Fatalf("told %q, %v; want %q", buf[:n], err, want)
+		}
+	}
+	t.Setenv("NOTIFY_SOCKET", address)
+	path := file(t, small)
+	c := start(t, "run", "--config", path)
+	expect("READY=1\n")
+	c.signal(syscall.SIGHUP)
+	expect("RELOADING=1\nMONOTONIC_USEC=")
+	expect("READY=1\nSTATUS=serving\n")
+	// After a reload that failed, weir serves as well, and says how.
+	write(t, path, "nonsense = 1")
+	c.signal(syscall.SIGHUP)
+	expect("RELOADING=1\n")
+	expect("READY=1\nSTATUS=serving the old")
+	c.signal(syscall.SIGTERM)
+	expect("STOPPING=1\n")
 	c.ends(0)
 }
 
