@@ -1,0 +1,118 @@
+package testkit
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// Authority issues certificates.
+type Authority struct {
+	// File is its own certificate, in PEM; Pool has it alone.
+	File string
+	Pool *x509.CertPool
+
+	t    testing.TB
+	dir  string
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+// NewAuthority makes an authority whose files live as long as the test.
+func NewAuthority(t testing.TB) *Authority {
+	t.Helper()
+	a := &Authority{t: t, dir: t.TempDir(), Pool: x509.NewCertPool()}
+	template := &x509.Certificate{
+		Subject:               pkix.Name{CommonName: "testkit"},
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+		KeyUsage:              x509.KeyUsageCertSign,
+	}
+	der, key := a.sign(template, nil)
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.cert, a.key = cert, key
+	a.Pool.AddCert(cert)
+	a.File = a.write("ca.pem", "CERTIFICATE", der)
+	return a
+}
+
+// Pair is a certificate with its key, in files and ready for use.
+type Pair struct {
+	Cert, Key   string
+	Certificate tls.Certificate
+}
+
+// Issue makes a certificate for names and addresses, good for servers and
+// clients.
+func (a *Authority) Issue(names ...string) Pair {
+	a.t.Helper()
+	template := &x509.Certificate{
+		Subject:     pkix.Name{CommonName: names[0]},
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	for _, n := range names {
+		if ip := net.ParseIP(n); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, n)
+		}
+	}
+	der, key := a.sign(template, a)
+	raw, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	p := Pair{Cert: a.write(names[0]+".pem", "CERTIFICATE", der), Key: a.write(names[0]+".key", "PRIVATE KEY", raw)}
+	if p.Certificate, err = tls.LoadX509KeyPair(p.Cert, p.Key); err != nil {
+		a.t.Fatal(err)
+	}
+	return p
+}
+
+// sign makes a key and a certificate for it; a nil issuer is the key itself.
+func (a *Authority) sign(template *x509.Certificate, issuer *Authority) ([]byte, *ecdsa.PrivateKey) {
+	a.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	template.SerialNumber = serial
+	template.NotBefore = time.Now().Add(-time.Hour)
+	template.NotAfter = time.Now().Add(24 * time.Hour)
+	parent, signer := template, key
+	if issuer != nil {
+		parent, signer = issuer.cert, issuer.key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return der, key
+}
+
+func (a *Authority) write(name, kind string, der []byte) string {
+	a.t.Helper()
+	path := filepath.Join(a.dir, name)
+	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+		a.t.Fatal(err)
+	}
+	return path
+}

@@ -1,0 +1,28 @@
+// Package testkit is what tests of the whole proxy share: origins that follow a
+// script byte by byte, clients that say exactly what they sent and got, and
+// certificates. It parses HTTP/1.1 by a reader of its own, which is stricter than
+// any program needs to be, so that a test does not ask the code under test
+// whether it is right. Only tests call it.
+package testkit
+
+import (
+	"testing"
+	"time"
+)
+
+// Limit bounds everything in a test that waits. It only passes when something
+// is wrong, so it is long.
+const Limit = 20 * time.Second
+
+// Eventually asks again and again whether ok is true, and fails the test if it
+// does not become so within Limit.
+func Eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	end := time.Now().Add(Limit)
+	for !ok() {
+		if time.Now().After(end) {
+			t.Fatalf("in vain waited until %s", what)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
