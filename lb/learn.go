@@ -106,8 +106,9 @@ func (u *Upstream) endTrial(t *Target, o Outcome, v verdict) {
 		bits := l.bits.Load()
 		switch {
 		case v == succeeded:
-			if t.trial {
+			if t.trial && bits&bitEjected != 0 {
 				l.bits.And(^bitEjected)
+				l.ejectedUntil = now
 			}
 			l.reachable(now)
 		case o.Kind == ConnectFailed:

@@ -1,0 +1,244 @@
+package lb_test
+
+import (
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"weir/config"
+	"weir/lb"
+)
+
+func TestLimits(t *testing.T) {
+	s := newStand(t, "a b", func(c *config.Upstream) { c.Limits.TargetInFlight = 2 })
+	var open []*lb.Target
+	for range 4 {
+		target, err := s.Acquire(new(lb.Pick))
+		if err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, target)
+	}
+	equal(t, "beyond the targets' limits", s.picks(1, ok), "(too many running exchanges)")
+	s.Release(open[1], ok)
+	equal(t, "a place on b", s.picks(3, ok), "b b b")
+	equal(t, "in flight", s.InFlight(), 3)
+	// Spare targets are for when the others are out, not busy.
+	s = newStand(t, "a spare@1", func(c *config.Upstream) { c.Limits.TargetInFlight = 1 })
+	if _, err := s.Acquire(new(lb.Pick)); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "a busy", s.picks(1, ok), "(too many running exchanges)")
+
+	s = newStand(t, "a b", func(c *config.Upstream) { c.Limits.InFlight = 3 })
+	for range 3 {
+		if _, err := s.Acquire(new(lb.Pick)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	equal(t, "beyond the upstream's limit", s.picks(1, ok), "(too many running exchanges)")
+	equal(t, "Retry-After", s.RetryAfter(), 1)
+}
+
+func TestQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(t, "a", func(c *config.Upstream) {
+			c.Limits = config.UpstreamLimits{TargetInFlight: 1, Queue: 2,
+				QueueTimeout: config.Duration(10 * time.Second), Adaptive: "off"}
+		})
+		running, err := s.Acquire(new(lb.Pick))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var order []string
+		var mu sync.Mutex
+		wait := func(who string, p *lb.Pick) {
+			go func() {
+				target, err := s.Acquire(p)
+				mu.Lock()
+				defer mu.Unlock()
+				if err != nil {
+					order = append(order, who+": "+err.Error())
+					return
+				}
+				order = append(order, who)
+				time.Sleep(time.Second)
+				s.Release(target, ok)
+			}()
+			synctest.Wait()
+		}
+		check := func(what, want string) {
+			t.Helper()
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			equal(t, what, strings.Join(order, ", "), want)
+			order = nil
+		}
+		// Two wait, the third is too many, and they are served in order.
+		wait("first", new(lb.Pick))
+		wait("second", new(lb.Pick))
+		wait("third", new(lb.Pick))
+		equal(t, "queued", s.Queued(), 2)
+		check("queue full", "third: too many running exchanges")
+		s.Release(running, ok)
+		time.Sleep(5 * time.Second)
+		check("served", "first, second")
+		equal(t, "queued", s.Queued(), 0)
+		equal(t, "in flight", s.InFlight(), 0)
+
+		// The wait is bounded, and ends when the client goes.
+		running, _ = s.Acquire(new(lb.Pick))
+		gone := make(chan struct{})
+		wait("gone", &lb.Pick{Cancel: gone})
+		wait("patient", new(lb.Pick))
+		close(gone)
+		check("client gone", "gone: canceled while waiting for a target")
+		time.Sleep(9 * time.Second)
+		check("still waiting", "")
+		time.Sleep(2 * time.Second)
+		check("waited too long", "patient: too many running exchanges")
+		// A target that comes up serves who waits.
+		s.Release(running, ok)
+		equal(t, "in flight", s.InFlight(), 0)
+		equal(t, "queued", s.Queued(), 0)
+	})
+}
+
+func TestRetriesDoNotQueue(t *testing.T) {
+	s := newStand(t, "a b", func(c *config.Upstream) {
+		c.Limits = config.UpstreamLimits{TargetInFlight: 1, Queue: 5, QueueTimeout: config.Duration(time.Hour), Adaptive: "off"}
+	})
+	if _, err := s.Acquire(new(lb.Pick)); err != nil {
+		t.Fatal(err)
+	}
+	var p lb.Pick
+	b, err := s.Acquire(&p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Release(b, refused)
+	_, err = s.Acquire(&p)
+	equal(t, "second attempt", err, lb.ErrBusy)
+}
+
+func TestBreaker(t *testing.T) {
+	s := newStand(t, "a b", func(c *config.Upstream) {
+		c.Breaker = config.Breaker{Failures: 0.5, Requests: 10, HalfOpen: 2,
+			Window: config.Duration(10 * time.Second), Open: config.Duration(5 * time.Second)}
+	})
+	const open = "(circuit breaker open)"
+	check := func(what, got, want string, state lb.BreakerState) {
+		t.Helper()
+		equal(t, what, got, want)
+		equal(t, what, s.Breaker(), state)
+	}
+	check("too few to say", s.picks(4, internal), "a b a b", lb.BreakerClosed)
+	s.picks(4, ok)
+	s.pass(11 * time.Second) // forgotten
+	check("not half", s.picks(10, ok)+" "+s.picks(9, internal), strings.TrimSpace(strings.Repeat("a b ", 9)+"a"), lb.BreakerClosed)
+	s.picks(1, internal)
+	check("half", s.picks(3, ok), open+" "+open+" "+open, lb.BreakerOpen)
+	s.pass(4 * time.Second)
+	check("still open", s.picks(1, ok), open, lb.BreakerOpen)
+
+	// Half open, as many may try as configured.
+	s.pass(time.Second)
+	equal(t, "half open", s.Breaker(), lb.BreakerHalfOpen)
+	first, err1 := s.Acquire(new(lb.Pick))
+	second, err2 := s.Acquire(new(lb.Pick))
+	if err1 != nil || err2 != nil {
+		t.Fatal(err1, err2)
+	}
+	s.pass(10 * time.Millisecond)
+	check("half open, more", s.picks(1, ok), open, lb.BreakerHalfOpen)
+	// One that was canceled says nothing: another may try.
+	s.Release(first, cancelled)
+	first, err1 = s.Acquire(new(lb.Pick))
+	if err1 != nil {
+		t.Fatal(err1)
+	}
+	// A failure opens it again, for twice as long.
+	s.Release(first, internal)
+	check("open again", s.picks(1, ok), open, lb.BreakerOpen)
+	s.Release(second, ok) // too late
+	s.pass(9980 * time.Millisecond)
+	check("open again, for longer", s.picks(1, ok), open, lb.BreakerOpen)
+	s.pass(time.Second)
+	// All succeed: closed, with a clean slate.
+	s.pass(10 * time.Millisecond)
+	if got := s.picks(2, ok); strings.Contains(got, open) {
+		t.Errorf("half open: got %s", got)
+	}
+	if got := s.picks(9, internal); strings.Contains(got, open) {
+		t.Errorf("closed: got %s", got)
+	}
+	equal(t, "closed", s.Breaker(), lb.BreakerClosed)
+	s.picks(1, internal)
+	equal(t, "open once more", s.Breaker(), lb.BreakerOpen)
+
+	// Exchanges from before it opened do not decide.
+	s.pass(6 * time.Second)
+	s.on("a", lb.Outcome{Kind: lb.Timeout, Latency: time.Minute})
+	equal(t, "an old exchange failed", s.Breaker(), lb.BreakerHalfOpen)
+
+	// Permits that are never given back come anew.
+	s.picks(1, cancelled)
+	for range 2 {
+		s.Acquire(new(lb.Pick))
+	}
+	s.pass(10 * time.Second)
+	s.on("a", cancelled) // the first to ask gets them made
+	s.pass(10 * time.Millisecond)
+	if got := s.picks(2, ok); strings.Contains(got, open) {
+		t.Errorf("after lost permits: got %s", got)
+	}
+	equal(t, "closed at last", s.Breaker(), lb.BreakerClosed)
+}
+
+func TestAdaptiveLimit(t *testing.T) {
+	s := newStand(t, "a", func(c *config.Upstream) {
+		c.Limits.TargetInFlight = 200
+		c.Limits.Adaptive = "gradient"
+	})
+	a := s.target("a")
+	// A target that works on 40 exchanges at once, 10 ms each; more than that wait in it.
+	const capacity = 40
+	run := func(rounds int, latency func(running int) time.Duration) {
+		for range rounds {
+			var open []*lb.Target
+			for {
+				target, err := s.Acquire(new(lb.Pick))
+				if err != nil {
+					break
+				}
+				open = append(open, target)
+			}
+			took := latency(len(open))
+			s.pass(took)
+			for _, target := range open {
+				s.Release(target, lb.Outcome{Kind: lb.Success, Status: 200, Latency: took})
+			}
+		}
+	}
+	queueing := func(running int) time.Duration {
+		return 10 * time.Millisecond * time.Duration(max(capacity, running)) / capacity
+	}
+	equal(t, "at first", s.Limit(a), 20)
+	run(400, queueing)
+	if got := s.Limit(a); got < capacity || got > 2*capacity+10 {
+		t.Errorf("limit is %d, want %d to %d", got, capacity, 2*capacity+10)
+	}
+	// It answers ever slower: the limit falls, but never to nothing.
+	run(400, func(running int) time.Duration { return queueing(running) * 10 })
+	if got := s.Limit(a); got < 1 || got > capacity {
+		t.Errorf("limit of a slow target is %d, want 1 to %d", got, capacity)
+	}
+	// And rises again, up to its bound.
+	run(2000, func(int) time.Duration { return 10 * time.Millisecond })
+	equal(t, "limit of a fast target", s.Limit(a), 200)
+
+	equal(t, "off", newStand(t, "a", nil).Limit(a), 0)
+}

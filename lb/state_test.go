@@ -1,0 +1,362 @@
+package lb_test
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"weir/config"
+	"weir/lb"
+)
+
+// watch makes the stand eject after three failures in a row, as package health does.
+func (s *stand) watch() {
+	s.Watch(&lb.Watcher{Failed: func(t *lb.Target, _ lb.Outcome, inARow int64) {
+		if inARow%3 == 0 {
+			s.Eject(t, "three failures")
+		}
+	}})
+}
+
+// on sends an exchange to the target that ends with o, whatever the algorithm says.
+func (s *stand) on(name string, o lb.Outcome) {
+	s.Helper()
+	var held []*lb.Target
+	defer func() {
+		for _, t := range held {
+			s.Release(t, cancelled)
+		}
+	}()
+	for range 2 * len(s.Targets()) {
+		t, err := s.Acquire(new(lb.Pick))
+		if err != nil {
+			s.Fatal(err)
+		}
+		if t.Same(s.target(name)) {
+			s.Release(t, o)
+			return
+		}
+		held = append(held, t)
+	}
+	s.Fatalf("no exchange went to %s", name)
+}
+
+func TestEjection(t *testing.T) {
+	s := newStand(t, "a b c", func(c *config.Upstream) {
+		c.Health.Passive.Eject = config.Duration(10 * time.Second)
+		c.Health.Passive.EjectMax = config.Duration(time.Minute)
+	})
+	s.watch()
+	b := s.target("b")
+	fail := func() {
+		t.Helper()
+		for range 3 {
+			s.on("b", internal)
+		}
+		equal(t, "b after failures", b.State(), lb.Ejected)
+	}
+	// A success in between forgives.
+	s.on("b", internal)
+	s.on("b", internal)
+	s.on("b", ok)
+	s.on("b", internal)
+	equal(t, "b", b.State(), lb.Healthy)
+	s.on("b", ok)
+
+	fail()
+	equal(t, "reason", b.Reason(), "three failures")
+	if got := s.picks(4, ok); strings.Contains(got, "b") {
+		t.Errorf("b is ejected: got %s", got)
+	}
+	s.pass(9999 * time.Millisecond)
+	if got := s.picks(4, ok); strings.Contains(got, "b") {
+		t.Errorf("b is still ejected: got %s", got)
+	}
+	// Then one exchange is a trial, and no other goes there until it ends.
+	s.pass(time.Millisecond)
+	var trial *lb.Target
+	for range 6 {
+		target, err := s.Acquire(new(lb.Pick))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name(target) != "b" {
+			s.Release(target, ok)
+			continue
+		}
+		if trial != nil {
+			t.Fatal("two trials at once")
+		}
+		trial = target
+	}
+	if trial == nil {
+		t.Fatal("no trial")
+	}
+	// It fails: out for twice as long.
+	s.Release(trial, timedOut)
+	equal(t, "b after a failed trial", b.State(), lb.Ejected)
+	s.pass(19 * time.Second)
+	if got := s.picks(4, ok); strings.Contains(got, "b") {
+		t.Errorf("b came back too early: got %s", got)
+	}
+	s.pass(time.Second)
+	s.on("b", ok)
+	equal(t, "b after a good trial", b.State(), lb.Healthy)
+
+	// The time grows up to its bound, ...
+	for range 5 {
+		fail()
+		s.pass(time.Minute)
+		s.on("b", ok)
+	}
+	fail()
+	s.pass(59 * time.Second)
+	if got := s.picks(4, ok); strings.Contains(got, "b") {
+		t.Errorf("b came back too early: got %s", got)
+	}
+	s.pass(time.Second)
+	s.on("b", ok)
+	// ... and shrinks while all goes well.
+	s.pass(time.Hour)
+	fail()
+	s.pass(10 * time.Second)
+	s.on("b", ok)
+	equal(t, "b after a short ejection", b.State(), lb.Healthy)
+}
+
+func TestCanceledTrialIsRepeated(t *testing.T) {
+	s := newStand(t, "a b", nil)
+	s.Eject(s.target("b"), "test")
+	s.pass(10 * time.Second)
+	s.on("b", cancelled) // says nothing about b
+	equal(t, "b", s.target("b").State(), lb.Ejected)
+	s.on("b", ok)
+	equal(t, "b", s.target("b").State(), lb.Healthy)
+
+	// A trial that never ends is not the last one.
+	s.Eject(s.target("b"), "test")
+	s.pass(time.Hour)
+	for range 2 {
+		if _, err := s.Acquire(new(lb.Pick)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.pass(time.Minute)
+	s.on("b", ok)
+	equal(t, "b", s.target("b").State(), lb.Healthy)
+}
+
+func TestEndlessResponseIsLearntAtItsHead(t *testing.T) {
+	s := newStand(t, "a b", nil)
+	s.Eject(s.target("b"), "test")
+	s.pass(10 * time.Second)
+	for range 2 {
+		target, err := s.Acquire(new(lb.Pick))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Learn(target, ok)
+		defer s.Release(target, lb.Outcome{Kind: lb.Told})
+	}
+	equal(t, "b while its response goes on", s.target("b").State(), lb.Healthy)
+	good, _, _ := s.target("b").Counts()
+	equal(t, "successes", good, 1)
+}
+
+func TestNeverTheLastUsableOne(t *testing.T) {
+	s := newStand(t, "a b c d e f", func(c *config.Upstream) { c.Health.Passive.MaxEjected = 0.5 })
+	eject := func(name string, want bool) {
+		t.Helper()
+		equal(t, "eject "+name, s.Eject(s.target(name), "test"), want)
+	}
+	// At most the share.
+	eject("a", true)
+	eject("b", true)
+	eject("c", true)
+	eject("d", false)
+	// Nor the last one, when others are out for other reasons.
+	s = newStand(t, "a b c d e f", func(c *config.Upstream) {
+		c.Health.Passive.MaxEjected = 1
+		c.Health.PanicBelow = 0
+	})
+	s.SetDown(s.target("a"), "test")
+	s.SetDrain(s.target("b"), true)
+	s.on("c", refused)
+	eject("d", true)
+	eject("e", true)
+	eject("f", false)
+	equal(t, "picks", s.picks(2, internal), "f f")
+	// One may be, however small the share.
+	s = newStand(t, "a b", func(c *config.Upstream) { c.Health.Passive.MaxEjected = 0.1 })
+	eject("a", true)
+	eject("b", false)
+	// A single target stays.
+	s = newStand(t, "a", nil)
+	s.watch()
+	s.picks(10, internal)
+	equal(t, "a single target", s.target("a").State(), lb.Healthy)
+}
+
+func TestPanicMode(t *testing.T) {
+	s := newStand(t, "a b c d", func(c *config.Upstream) { c.Health.PanicBelow = 0.5 })
+	s.SetDown(s.target("a"), "test")
+	s.SetDown(s.target("b"), "test")
+	equal(t, "half is down", s.Panicking(), false)
+	equal(t, "half is down", s.picks(4, ok), "c d c d")
+	s.SetDown(s.target("c"), "test")
+	equal(t, "three of four", s.Panicking(), true)
+	equal(t, "three of four", len(s.shares(40, 1)), 4)
+	// Those that refuse connections are not used even so, nor are drained ones.
+	s.on("a", refused)
+	s.SetDrain(s.target("b"), true)
+	got := s.shares(40, 1)
+	equal(t, "a refuses", got["a"], 0)
+	equal(t, "b drains", got["b"], 0)
+	s.SetUp(s.target("c"))
+	equal(t, "c is up", s.Panicking(), false)
+	equal(t, "c is up", s.picks(2, ok) != "", true)
+
+	// Off.
+	s = newStand(t, "a b", func(c *config.Upstream) { c.Health.PanicBelow = 0 })
+	s.SetDown(s.target("a"), "test")
+	s.SetDown(s.target("b"), "test")
+	equal(t, "all down", s.picks(1, ok), "(no usable target)")
+}
+
+func TestUnreachableIsKnownToAll(t *testing.T) {
+	s := newStand(t, "a b", func(c *config.Upstream) { c.Health.Passive.Redial = config.Duration(time.Second) })
+	// Many exchanges are on their way to a when it dies; the first that fails tells all others.
+	var open []*lb.Target
+	for range 20 {
+		target, err := s.Acquire(new(lb.Pick))
+		if err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, target)
+	}
+	for _, target := range open {
+		if name(target) == "a" {
+			s.Release(target, refused)
+		} else {
+			s.Release(target, ok)
+		}
+	}
+	equal(t, "a", s.target("a").State(), lb.Unreachable)
+	equal(t, "picks", s.picks(5, ok), "b b b b b")
+
+	// However long a is dead, dials are few: 100, 200, 400, 800 ms and then 1 s apart.
+	dials := 0
+	for range 10_000 {
+		target, err := s.Acquire(new(lb.Pick))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name(target) == "a" {
+			dials++
+			s.Release(target, refused)
+		} else {
+			s.Release(target, ok)
+		}
+		s.pass(time.Millisecond)
+	}
+	if dials < 10 || dials > 13 {
+		t.Errorf("%d exchanges were sent to the dead target within 10 s, want 10 to 13", dials)
+	}
+	s.pass(time.Second)
+	if got := s.picks(3, ok); !strings.Contains(got, "a") {
+		t.Errorf("a is back: got %s", got)
+	}
+	equal(t, "a", s.target("a").State(), lb.Healthy)
+}
+
+func TestAllUnreachable(t *testing.T) {
+	s := newStand(t, "a b c", nil)
+	attempts := 0
+	for range 10_000 {
+		var p lb.Pick
+		for {
+			target, err := s.Acquire(&p)
+			if err != nil {
+				equal(t, "error", err, lb.ErrNoTarget)
+				break
+			}
+			attempts++
+			s.Release(target, refused)
+		}
+		s.pass(time.Millisecond)
+	}
+	if attempts > 45 {
+		t.Errorf("%d attempts for 10,000 exchanges in 10 s, want at most 45", attempts)
+	}
+	s.pass(time.Second)
+	s.picks(6, ok)
+	for _, target := range s.Targets() {
+		equal(t, target.Name(), target.State(), lb.Healthy)
+	}
+}
+
+func TestWatcherDials(t *testing.T) {
+	s := newStand(t, "a b", nil)
+	var told []string
+	w := &lb.Watcher{Unreachable: func(t *lb.Target) { told = append(told, name(t)) }}
+	s.Watch(w)
+	s.on("a", refused)
+	s.pass(time.Hour)
+	equal(t, "no exchange is a trial", s.picks(4, ok), "b b b b")
+	equal(t, "told", strings.Join(told, " "), "a")
+	// An ejection that ran out meanwhile is kept in mind.
+	s.SetReachable(s.target("a"))
+	equal(t, "a", s.target("a").State(), lb.Healthy)
+
+	s.Eject(s.target("a"), "test")
+	s.pass(10 * time.Second)
+	s.on("a", refused) // the trial cannot connect
+	equal(t, "told again", strings.Join(told, " "), "a a")
+	s.pass(time.Hour)
+	equal(t, "no trial while unreachable", s.picks(4, ok), "b b b b")
+	s.SetReachable(s.target("a"))
+	equal(t, "still ejected", s.target("a").State(), lb.Ejected)
+	s.on("a", ok)
+	equal(t, "after the trial", s.target("a").State(), lb.Healthy)
+	s.Unwatch(w)
+}
+
+func TestLocalErrorsBlameNoTarget(t *testing.T) {
+	s := newStand(t, "a b", nil)
+	s.watch()
+	s.picks(20, lb.Outcome{Kind: lb.LocalError})
+	s.picks(20, cancelled)
+	for _, target := range s.Targets() {
+		equal(t, target.Name(), target.State(), lb.Healthy)
+		good, bad, _ := target.Counts()
+		equal(t, "counted", good+bad, 0)
+	}
+}
+
+func TestChangesAreLoggedAndTold(t *testing.T) {
+	var log bytes.Buffer
+	cfg := config.DefaultUpstream()
+	cfg.Targets = []config.Target{{URL: "http://a"}, {URL: "http://b"}}
+	var told []string
+	u, err := lb.NewUpstream("test", &cfg, lb.Options{
+		Log: slog.New(slog.NewTextHandler(&log, nil)),
+		OnChange: func(_ *lb.Upstream, t *lb.Target, from, to lb.State, reason string) {
+			told = append(told, t.Name()+" "+from.String()+"-"+to.String()+" ("+reason+")")
+		},
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	u.SetDown(u.Targets()[0], "probe: refused")
+	u.SetDown(u.Targets()[0], "probe: refused") // no change
+	u.SetUp(u.Targets()[0])
+	equal(t, "told", strings.Join(told, ", "),
+		"http://a healthy-down (probe: refused), http://a down-healthy (probes succeed)")
+	if got := log.String(); !strings.Contains(got, `level=WARN msg="target changed" upstream=test target=http://a from=healthy to=down reason="probe: refused"`) ||
+		strings.Count(got, "\n") != 2 {
+		t.Errorf("log:\n%s", got)
+	}
+}
