@@ -26,6 +26,7 @@ func run(c *cli.Command) error {
 	if err != nil {
 		return err
 	}
+	watched := newWatch(path) // before the file is read, so that no change is missed
 	cfg, err := read()
 	if err != nil {
 		return err
@@ -38,7 +39,7 @@ func run(c *cli.Command) error {
 	defer signal.Stop(signals)
 	signal.Ignore(syscall.SIGPIPE)
 
-	p := &process{load: read, path: path, cfg: cfg, signals: signals}
+	p := &process{load: read, watched: watched, cfg: cfg, signals: signals}
 	p.log = newLog(cfg.Log, &p.level)
 	if p.manager, err = notify.New(os.Getenv("NOTIFY_SOCKET")); err != nil {
 		return err
@@ -127,7 +128,7 @@ func setLevel(cfg config.Log, level *slog.LevelVar) {
 // process is a running weir. It belongs to one goroutine.
 type process struct {
 	load    func() (*config.Config, error)
-	path    string // of the configuration; empty without a file
+	watched *watch
 	cfg     *config.Config
 	level   slog.LevelVar
 	log     *slog.Logger
@@ -151,14 +152,13 @@ func (p *process) serve() error {
 	}
 	look := time.NewTicker(watchInterval)
 	defer look.Stop()
-	watched := newWatch(p.path)
 	for {
 		select {
 		case s := <-p.signals:
 			if s != syscall.SIGHUP {
 				return p.stop(s)
 			}
-			watched.skip() // what is read now is no change later
+			p.watched.skip() // what is read now is no change later
 			verdict := p.reload("SIGHUP")
 			p.server.Reopen()
 			if err := p.pidFile.verdict(verdict); err != nil {
@@ -167,7 +167,7 @@ func (p *process) serve() error {
 		case <-look.C:
 			// The file is looked at in any case: when the key is switched on,
 			// older changes do not count.
-			if watched.look() && p.cfg.Lifecycle.Watch {
+			if p.watched.look() && p.cfg.Lifecycle.Watch {
 				p.reload("file has changed")
 			}
 		case <-p.alive:
