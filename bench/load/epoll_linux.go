@@ -25,6 +25,7 @@ type epoll struct {
 	buf    []byte
 	events []unix.EpollEvent
 	base   time.Time
+	next   int  // request
 	coarse bool // the kernel has no epoll_pwait2
 }
 
@@ -35,7 +36,6 @@ type epollConn struct {
 	sent  int64  // when it was really sent
 	out   []byte // what the socket did not take yet
 	resp  response
-	next  int
 	armed bool // waits for the socket to take more
 }
 
@@ -62,7 +62,6 @@ func newEpoll(opt Options) (driver, error) {
 		e.conns[i].fd = -1
 	}
 	for i := range e.conns {
-		e.conns[i].next = i
 		if err := e.dial(i); err != nil {
 			e.close()
 			return nil, fmt.Errorf("cannot connect to %q: %w", opt.Address, err)
@@ -207,8 +206,10 @@ func (e *epoll) send(ph *epollPhase, i int, at, now int64) {
 	c := &e.conns[i]
 	c.busy, c.at, c.sent = true, at, now
 	c.resp.reset()
-	c.out = e.opt.Requests[c.next%len(e.opt.Requests)]
-	c.next++
+	c.out = e.opt.Requests[e.next]
+	if e.next++; e.next == len(e.opt.Requests) {
+		e.next = 0
+	}
 	e.flush(ph, i)
 }
 

@@ -15,6 +15,7 @@ import (
 type goroutines struct {
 	opt     Options
 	workers []*worker
+	next    atomic.Int64 // request
 }
 
 type worker struct {
@@ -23,13 +24,13 @@ type worker struct {
 	conn net.Conn
 	resp response
 	buf  []byte
-	next int
+	next *atomic.Int64
 }
 
 func newGoroutines(opt Options) (driver, error) {
 	g := &goroutines{opt: opt}
-	for i := range opt.Connections {
-		w := &worker{opt: &g.opt, buf: make([]byte, 32<<10), next: i}
+	for range opt.Connections {
+		w := &worker{opt: &g.opt, buf: make([]byte, 32<<10), next: &g.next}
 		conn, err := w.dial()
 		if err != nil {
 			g.close()
@@ -223,8 +224,10 @@ func (w *worker) run(s *source, out *tally, stop <-chan struct{}) {
 
 // exchange sends the next request and reads its answer; "" means as expected.
 func (w *worker) exchange() string {
-	req := w.opt.Requests[w.next%len(w.opt.Requests)]
-	w.next++
+	req := w.opt.Requests[0]
+	if n := int64(len(w.opt.Requests)); n > 1 {
+		req = w.opt.Requests[(w.next.Add(1)-1)%n]
+	}
 	w.resp.reset()
 	if _, err := w.conn.Write(req); err != nil {
 		return causeOf(err)

@@ -42,8 +42,8 @@ type Options struct {
 	TLS *tls.Config
 	// Connections is the number of keep-alive connections; at least 1.
 	Connections int
-	// Requests are sent as they are, byte for byte, in turn on each
-	// connection. They are only read.
+	// Requests are sent as they are, byte for byte, in turn over all
+	// connections. They are only read.
 	Requests [][]byte
 	// Status is what every answer must have; 0 means 200.
 	Status int

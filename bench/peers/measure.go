@@ -133,6 +133,9 @@ func (r *runner) options(sc scenario, address string) load.Options {
 		Address: address, Connections: sc.conns, Body: sc.body,
 		Requests: [][]byte{load.Get(bench.CertificateName, sc.path)},
 	}
+	if sc.requests != nil {
+		opt.Requests = sc.requests
+	}
 	if sc.tls {
 		opt.TLS = &tls.Config{RootCAs: r.roots, ServerName: bench.CertificateName, MinVersion: tls.VersionTLS13}
 	}
@@ -160,6 +163,11 @@ func (r *runner) busy(ctx context.Context, sc scenario, proc *process, address s
 		return s, err
 	}
 	defer g.Close()
+	if sc.warm > 0 {
+		if _, err := phase(ctx, g, load.Phase{Requests: sc.warm}); err != nil {
+			return s, err
+		}
+	}
 	if _, err := phase(ctx, g, load.Phase{Duration: seconds(r.settings.Warmup)}); err != nil {
 		return s, err
 	}

@@ -43,6 +43,8 @@ type peer struct {
 	version []string
 	// conf is the template's name, file what it is written to.
 	conf, file string
+	// write writes the configuration instead of the template; nil means the template.
+	write func(path string, s settings) error
 	// argv is the command that runs it; file is the path of its configuration.
 	argv func(program, file string, s settings) []string
 	// tls, cache and pass say what it can do and is measured at.
@@ -160,7 +162,11 @@ func (p peer) start(ctx context.Context, parent string, s settings) (*process, s
 	file := ""
 	if p.conf != "" {
 		file = filepath.Join(s.Dir, p.file)
-		if err := writeConf(p.conf, file, s); err != nil {
+		write := p.write
+		if write == nil {
+			write = func(path string, s settings) error { return writeConf(p.conf, path, s) }
+		}
+		if err := write(file, s); err != nil {
 			return nil, s, err
 		}
 	}

@@ -18,6 +18,10 @@ type scenario struct {
 	cache    bool
 	observed bool // weir against itself with metrics and access log
 	idle     bool // memory of idle connections
+	// requests are sent instead of the one for path; nil means that one.
+	requests [][]byte
+	entries  int   // of the cache, that requests are made for
+	warm     int64 // requests of the warm-up, besides its time
 }
 
 func scenarios() []scenario {

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"weir/bench/baseline"
@@ -56,17 +55,26 @@ func serveHTTPUtil(args []string) error {
 	return nil
 }
 
-// serveOrigin is this program as the origin's process. -listen may be several
-// addresses, and "first-last" in an address's last number means a range.
+// serveOrigin is this program as the origin's process. -count makes it listen
+// on that many addresses of originAddresses, from -listen's group.
 func serveOrigin(args []string) error {
 	fs := flag.NewFlagSet("serve-origin", flag.ExitOnError)
-	listen := fs.String("listen", "", "addresses, separated by commas")
+	listen := fs.String("listen", "", "address for clients, or the first of -count")
+	count := fs.Int("count", 1, "number of addresses")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
 	s := origin.New()
 	defer s.Close()
-	for address := range strings.SplitSeq(*listen, ",") {
+	addresses := []string{*listen}
+	if *count > 1 {
+		var group int
+		if _, err := fmt.Sscanf(*listen, "127.%d.", &group); err != nil {
+			return fmt.Errorf("cannot read a group of addresses from %q: %w", *listen, err)
+		}
+		addresses = originAddresses(group-20, *count)
+	}
+	for _, address := range addresses {
 		ln, err := net.Listen("tcp", address)
 		if err != nil {
 			return fmt.Errorf("cannot listen on %q: %w", address, err)
