@@ -77,10 +77,9 @@ type running struct {
 
 // New builds a server from cfg, which must not be changed afterwards. Nothing is
 // opened but the access log. The error names every problem of cfg at once.
-func New(cfg *config.Config, opts ...Option) (*Server, error) {
+func New(cfg *config.Config, opts ...Option) (_ *Server, err error) {
 	s := &Server{
 		set:       metrics.NewSet(),
-		demo:      demo.New(),
 		listeners: make(map[config.Address]*running),
 		done:      make(chan struct{}),
 		stopLook:  make(chan struct{}),
@@ -102,6 +101,12 @@ func New(cfg *config.Config, opts ...Option) (*Server, error) {
 		}
 		s.sockets = in
 	}
+	s.demo = demo.New()
+	defer func() {
+		if err != nil {
+			s.demo.Close()
+		}
+	}()
 	s.metrics = proxy.NewMetrics(s.set)
 	s.reloads.init(s.set)
 	s.front.Handler = handler{s}
