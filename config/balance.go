@@ -269,8 +269,8 @@ func (r *Retry) validate(at place) {
 }
 
 func (h *Health) validate(at place) {
-	if !strings.HasPrefix(h.Path, "/") || strings.ContainsAny(h.Path, " \x7f") || hasControl(h.Path) {
-		at.wrong("path", strconv.Quote(h.Path), `a path that begins with "/"`)
+	if !strings.HasPrefix(h.Path, "/") || strings.HasPrefix(h.Path, "//") || strings.ContainsAny(h.Path, " \x7f#") || hasControl(h.Path) {
+		at.wrong("path", strconv.Quote(h.Path), `a path that begins with one "/", without spaces`)
 	}
 	at.positive("interval", h.Interval)
 	at.positive("timeout", h.Timeout)

@@ -123,9 +123,6 @@ func httpProbe(cfg *config.Health, d *lb.Dialer) Probe {
 			panic("BUG: " + err.Error())
 		}
 		req.URL.Opaque = cfg.Path
-		if strings.HasPrefix(cfg.Path, "//") {
-			req.URL.Opaque = "http://target" + cfg.Path
-		}
 		req.Host = host
 		req.Header.Set("User-Agent", "weir-health")
 		req.Close = true
