@@ -1,23 +1,179 @@
 package header
 
 import (
+	"bytes"
+
 	"github.com/valyala/fasthttp"
 
 	"weir/internal/wire"
 )
 
+// hopByHop are the fields that end at this hop whether or not Connection names
+// them (RFC 9110 sections 7.6.1 and 11.7).
+const hopByHop = wire.FieldConnection | wire.FieldKeepAlive | wire.FieldProxyConnection |
+	wire.FieldTE | wire.FieldUpgrade | wire.FieldProxyAuth
+
+// kept are the fields that Connection cannot remove: those that frame or address
+// the message and those that say who sent it. A client must not be able to make
+// them disappear between us and a target that relies on them; RFC 9110 section
+// 7.6.1 allows no such option for end-to-end fields anyway.
+const kept = wire.FieldHost | wire.FieldContentLength | wire.FieldTransferEncoding | wire.FieldTrailer |
+	wire.FieldExpect | wire.FieldForwarded | wire.FieldXForwarded | wire.FieldVia | wire.FieldDate
+
+// The names of hop-by-hop fields, as fasthttp writes them.
+const (
+	nameConnection      = fasthttp.HeaderConnection
+	nameKeepAlive       = fasthttp.HeaderKeepAlive
+	nameProxyConnection = fasthttp.HeaderProxyConnection
+	nameTE              = "Te"
+	nameUpgrade         = fasthttp.HeaderUpgrade
+)
+
 // CleanRequest removes the fields that end at this hop (RFC 9110 section 7.6.1)
-// and those that Connection names. present is what the scan of the raw head saw.
-// "TE: trailers" survives as exactly that. Trailer, Expect and Content-Length
-// stay: they belong to whoever frames the message.
-func CleanRequest(h *fasthttp.RequestHeader, present wire.Fields) {}
+// and those that Connection names. present is what the scan of the raw head saw;
+// without any of these fields in it nothing is done. "TE: trailers" survives as
+// exactly that. Content-Length, Transfer-Encoding, Trailer and Expect stay,
+// because they belong to whoever frames the message; Connection cannot remove
+// them, nor Host, Date, Via, Forwarded, X-Real-IP and X-Forwarded-*. The order
+// of lines with equal names stays as it was.
+func CleanRequest(h *fasthttp.RequestHeader, present wire.Fields) {
+	if present&hopByHop == 0 {
+		return
+	}
+	repeated := repeatedInRequest(h)
+	trailers := present&wire.FieldTE != 0 && lists(h.PeekAll(nameTE), "trailers")
+	if present&wire.FieldConnection != 0 {
+		removeListed(h, h.PeekAll(nameConnection))
+	}
+	removeHopByHop(h, present)
+	if trailers {
+		h.Set(nameTE, "trailers")
+	}
+	if repeated != nil {
+		repeated.restoreRequest(h)
+	}
+}
 
 // CleanResponse does the same for responses.
-func CleanResponse(h *fasthttp.ResponseHeader, present wire.Fields) {}
+func CleanResponse(h *fasthttp.ResponseHeader, present wire.Fields) {
+	if present&hopByHop == 0 {
+		return
+	}
+	repeated := repeatedInResponse(h)
+	if present&wire.FieldConnection != 0 {
+		removeListed(h, h.PeekAll(nameConnection))
+	}
+	removeHopByHop(h, present)
+	if repeated != nil {
+		repeated.restoreResponse(h)
+	}
+}
 
 // UpgradeRequest puts back what an upgrade needs and CleanRequest removed:
 // "Connection: Upgrade" and Upgrade with the client's own value.
-func UpgradeRequest(h *fasthttp.RequestHeader, protocol []byte) {}
+func UpgradeRequest(h *fasthttp.RequestHeader, protocol []byte) {
+	h.Set(nameConnection, nameUpgrade)
+	h.SetBytesV(nameUpgrade, protocol)
+}
 
 // UpgradeResponse does the same for a 101.
-func UpgradeResponse(h *fasthttp.ResponseHeader, protocol []byte) {}
+func UpgradeResponse(h *fasthttp.ResponseHeader, protocol []byte) {
+	h.Set(nameConnection, nameUpgrade)
+	h.SetBytesV(nameUpgrade, protocol)
+}
+
+// deleter is what both of fasthttp's heads can.
+type deleter interface {
+	Del(name string)
+	DelBytes(name []byte)
+}
+
+// removeListed removes what the lines of Connection name. The lines stay valid
+// meanwhile: fasthttp moves fields, never their bytes.
+func removeListed(h deleter, lines [][]byte) {
+	for _, line := range lines {
+		for len(line) > 0 {
+			var name []byte
+			name, line = nextElement(line)
+			if len(name) == 0 || equalFold(name, "close") || wire.Lookup(name)&(kept|hopByHop) != 0 {
+				continue
+			}
+			h.DelBytes(name)
+		}
+	}
+}
+
+func removeHopByHop(h deleter, present wire.Fields) {
+	if present&wire.FieldConnection != 0 {
+		h.Del(nameConnection)
+	}
+	if present&wire.FieldKeepAlive != 0 {
+		h.Del(nameKeepAlive)
+	}
+	if present&wire.FieldProxyConnection != 0 {
+		h.Del(nameProxyConnection)
+	}
+	if present&wire.FieldTE != 0 {
+		h.Del(nameTE)
+	}
+	if present&wire.FieldUpgrade != 0 {
+		h.Del(nameUpgrade)
+	}
+	if present&wire.FieldProxyAuth != 0 {
+		h.Del(fasthttp.HeaderProxyAuthenticate)
+		h.Del(fasthttp.HeaderProxyAuthorization)
+		h.Del("Proxy-Authentication-Info")
+	}
+}
+
+// nextElement splits a comma-separated list (RFC 9110 section 5.6.1) behind its
+// first element, without the space around that.
+func nextElement(list []byte) (element, rest []byte) {
+	if i := bytes.IndexByte(list, ','); i >= 0 {
+		element, rest = list[:i], list[i+1:]
+	} else {
+		element = list
+	}
+	return trim(element), rest
+}
+
+// trim removes spaces and tabs on both sides.
+func trim(b []byte) []byte {
+	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
+		b = b[1:]
+	}
+	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
+		b = b[:len(b)-1]
+	}
+	return b
+}
+
+// lists says whether a lower-case token is an element of the lines of a list.
+func lists(lines [][]byte, token string) bool {
+	for _, line := range lines {
+		for len(line) > 0 {
+			var element []byte
+			if element, line = nextElement(line); equalFold(element, token) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// equalFold says whether b is the lower-case want but for the case of its letters.
+func equalFold(b []byte, want string) bool {
+	if len(b) != len(want) {
+		return false
+	}
+	for i := range len(want) {
+		c := b[i]
+		if 'A' <= c && c <= 'Z' {
+			c |= 0x20
+		}
+		if c != want[i] {
+			return false
+		}
+	}
+	return true
+}
