@@ -119,6 +119,7 @@ type Exchange struct {
 	proxy    *Proxy
 	began    bool // the final head was handed to Front
 	answered bool // a hook answered
+	panicked bool
 	held     []byte
 	out      []byte
 	scratch  []byte
@@ -155,7 +156,7 @@ func (x *Exchange) Reset() {
 	x.Attempts, x.Status, x.Cause, x.Err = 0, 0, CauseOK, nil
 	x.BytesIn, x.BytesOut, x.FirstByte = 0, 0, 0
 	x.End = time.Time{}
-	x.proxy, x.began, x.answered, x.upgrading = nil, false, false, false
+	x.proxy, x.began, x.answered, x.upgrading, x.panicked = nil, false, false, false, false
 	x.held = x.held[:0]
 	x.pick.Reset()
 	x.conn, x.holdsTarget, x.rbodyErr = nil, false, nil

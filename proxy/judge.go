@@ -45,6 +45,17 @@ func dialFailure(err error) *attemptError {
 	return e
 }
 
+// clientCause names why reading from or writing to a client failed.
+func clientCause(err error) Cause {
+	switch {
+	case timedOut(err):
+		return CauseClientSlow
+	case errors.Is(err, net.ErrClosed): // by us
+		return CauseShutdown
+	}
+	return CauseClientGone
+}
+
 // status is what a client is told if an exchange ends for this reason before an
 // answer began.
 func (c Cause) status() int {
@@ -59,6 +70,8 @@ func (c Cause) status() int {
 		return 413
 	case CauseBadRequest, CauseClientGone:
 		return 400
+	case CausePanic:
+		return 500
 	}
 	return 502
 }

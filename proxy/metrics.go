@@ -3,7 +3,9 @@ package proxy
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -36,10 +38,19 @@ type series struct {
 	labels string
 	mu     sync.Mutex
 	names  []string
+	// dead says that the series were dropped: an exchange that ends after that
+	// (of a tunnel, for example) counts where nobody looks.
+	dead bool
 
 	route    *routeMetrics
 	target   *targetMetrics
 	listener *listenerMetrics
+}
+
+// Panicked counts and logs a panic with the value v, whose stack is the caller's.
+func (m *Metrics) Panicked(log *slog.Logger, v any) {
+	m.panics.Inc()
+	log.Error("panic while serving a client", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 }
 
 // NewMetrics returns metrics that write into set.
@@ -69,16 +80,18 @@ func (m *Metrics) of(labels string, fill func(*series)) *series {
 }
 
 // Retain drops the series of routes, upstreams, targets and listeners that are
-// not in p and not among listeners. It is called when an old generation has
-// ended; a series that comes back later starts at 0.
-func (m *Metrics) Retain(p *Proxy, listeners []*Listener) {
+// in none of proxies and not among listeners. It is called when an old generation
+// has ended; a series that comes back later starts at 0.
+func (m *Metrics) Retain(proxies []*Proxy, listeners []*Listener) {
 	keep := map[string]bool{routeLabels(""): true}
-	for _, r := range p.routes {
-		keep[routeLabels(r.Name)] = true
-	}
-	for name, u := range p.upstreams {
-		for _, t := range u.Set.Targets() {
-			keep[targetLabels(name, t.Name())] = true
+	for _, p := range proxies {
+		for _, r := range p.routes {
+			keep[routeLabels(r.Name)] = true
+		}
+		for name, u := range p.upstreams {
+			for _, t := range u.Set.Targets() {
+				keep[targetLabels(name, t.Name())] = true
+			}
 		}
 	}
 	for _, l := range listeners {
@@ -91,6 +104,7 @@ func (m *Metrics) Retain(p *Proxy, listeners []*Listener) {
 			continue
 		}
 		s.mu.Lock()
+		s.dead = true
 		for _, name := range s.names {
 			m.set.UnregisterMetric(name)
 		}
@@ -99,21 +113,26 @@ func (m *Metrics) Retain(p *Proxy, listeners []*Listener) {
 	}
 }
 
-// name makes the name of one series and remembers it.
-func (s *series) name(metric, more string) string {
-	name := metric + "{" + s.labels + more + "}"
-	s.mu.Lock()
-	s.names = append(s.names, name)
-	s.mu.Unlock()
-	return name
-}
-
 func (s *series) counter(metric, more string) *metrics.Counter {
-	return s.m.set.GetOrCreateCounter(s.name(metric, more))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.dead {
+		return new(metrics.Counter)
+	}
+	return s.m.set.GetOrCreateCounter(s.nameLocked(metric, more))
 }
 
 func (s *series) histogram(metric string) *metrics.Histogram {
-	return s.m.set.GetOrCreateHistogram(s.name(metric, ""))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.m.set.GetOrCreateHistogram(s.nameLocked(metric, ""))
+}
+
+// nameLocked makes the name of one series and remembers it.
+func (s *series) nameLocked(metric, more string) string {
+	name := metric + "{" + s.labels + more + "}"
+	s.names = append(s.names, name)
+	return name
 }
 
 type routeMetrics struct {

@@ -8,7 +8,6 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"time"
 
 	"weir/config"
@@ -117,6 +116,7 @@ func (p *Proxy) Refuse(x *Exchange, status int, cause Cause, err error) {
 	p.enter(x)
 	defer p.recover(x)
 	x.Err = err
+	x.Client = x.Remote.Addr()
 	if status == 0 {
 		x.Cause = cause
 	} else {
@@ -233,23 +233,30 @@ func (p *Proxy) recover(x *Exchange) {
 	if v == nil {
 		return
 	}
-	p.log.Error("panic while serving a request", "panic", fmt.Sprint(v), "route", x.routeName(), "stack", string(debug.Stack()))
-	x.abandon()
-	x.Err = fmt.Errorf("panic: %v", v)
-	x.Front.CloseAfter()
+	p.metrics.Panicked(p.log, v)
 	if settled := !x.End.IsZero(); settled {
-		x.Front.Abort()
-		p.metrics.panics.Inc()
-		return
+		return // OnDone: the client has its answer
 	}
-	x.fail(500, CausePanic)
-	x.End = time.Now()
-	p.metrics.settle(x)
-	p.metrics.panics.Inc()
-	if p.hooks.OnDone != nil {
-		defer func() { _ = recover() }() // the hook may be what panics
-		p.hooks.OnDone(x)
-	}
+	// What comes now may panic again, for the same reason; it must not end the
+	// process, and none of it may keep the rest from being done.
+	x.panicked = true
+	p.attend(x.abandon)
+	p.attend(func() {
+		x.Err = fmt.Errorf("panic: %v", v)
+		x.Front.CloseAfter()
+		x.fail(500, CausePanic)
+	})
+	p.attend(func() { p.settle(x) })
+}
+
+// attend calls f, whose panic is counted and goes no further.
+func (p *Proxy) attend(f func()) {
+	defer func() {
+		if v := recover(); v != nil {
+			p.metrics.Panicked(p.log, v)
+		}
+	}()
+	f()
 }
 
 func (x *Exchange) routeName() string {

@@ -44,7 +44,7 @@ func (x *Exchange) send(body []byte) {
 	if x.Route != nil && x.Route.responseRules != nil {
 		x.Route.responseRules.Apply(&x.Response, x.lookup)
 	}
-	if x.proxy.hooks.OnReply != nil {
+	if x.proxy.hooks.OnReply != nil && !x.panicked { // perhaps it was OnReply
 		x.proxy.hooks.OnReply(x)
 	}
 	if !x.Body.Done() {
@@ -68,10 +68,7 @@ func (x *Exchange) send(body []byte) {
 
 // clientFailed notes that the client could not be written to.
 func (x *Exchange) clientFailed(err error) {
-	x.Cause = CauseClientGone
-	if timedOut(err) {
-		x.Cause = CauseClientSlow
-	}
+	x.Cause = clientCause(err)
 	x.Err = err
 	x.Front.Abort()
 }

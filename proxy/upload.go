@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -78,6 +79,13 @@ func (x *Exchange) stopUpload() bool {
 // goroutine uses meanwhile: only Body, which is its own until it ends.
 func (u *upload) run(x *Exchange, c *lb.Conn, writeLimit, firstByte time.Duration) {
 	defer close(u.done)
+	defer func() {
+		if v := recover(); v != nil {
+			x.proxy.metrics.Panicked(x.proxy.log, v)
+			u.err = &attemptError{cause: CausePanic, err: fmt.Errorf("panic: %v", v), sent: true, final: true}
+			c.Close()
+		}
+	}()
 	buf := copyBuffers.Get().(*[copyBuffer]byte)
 	defer copyBuffers.Put(buf)
 	w := bodyWriter{c: c, limit: writeLimit, chunked: x.Body.Framing() == wire.FramingChunked}
@@ -132,10 +140,8 @@ func (u *upload) fail(c *lb.Conn, err error) {
 		u.err.cause = CauseBadRequest
 	case err == errBodyTooLarge:
 		u.err.cause = CauseBodyTooLarge
-	case timedOut(err):
-		u.err.cause = CauseClientSlow
 	default:
-		u.err.cause = CauseClientGone
+		u.err.cause = clientCause(err)
 	}
 	c.Close()
 }

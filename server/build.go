@@ -4,7 +4,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"reflect"
+	"slices"
+	"time"
 
+	"weir/cache"
 	"weir/config"
 	"weir/health"
 	"weir/internal/accesslog"
@@ -47,6 +51,9 @@ func (s *Server) build(cfg *config.Config, old *generation) (_ *generation, err 
 		}
 		g.monitors = append(g.monitors, m)
 	}
+	if g.cache, err = store(cfg, old); err != nil {
+		return nil, err
+	}
 	hooks := s.options.hooks
 	done := hooks.OnDone
 	hooks.OnDone = func(x *proxy.Exchange) {
@@ -61,11 +68,39 @@ func (s *Server) build(cfg *config.Config, old *generation) (_ *generation, err 
 		Hooks:     hooks,
 		Log:       s.log,
 		Metrics:   s.metrics,
+		Cache:     g.cache,
+		Background: func(f func()) {
+			g.running.Add(1)
+			go func() {
+				defer g.leave()
+				f()
+			}()
+		},
 	})
 	if err != nil {
 		return nil, err
 	}
 	return g, nil
+}
+
+// store is the cache's store: the old one if its settings are the same, nil if
+// no route has a cache.
+func store(cfg *config.Config, old *generation) (*cache.Store, error) {
+	if !slices.ContainsFunc(cfg.Routes, func(r config.Route) bool { return r.Cache != nil && r.Cache.Enabled }) {
+		return nil, nil
+	}
+	if old != nil && old.cache != nil {
+		before, now := old.config.Cache, cfg.Cache
+		before.PurgeFrom, now.PurgeFrom = nil, nil // not the store's affair
+		if reflect.DeepEqual(before, now) {
+			return old.cache, nil
+		}
+	}
+	s, err := cache.NewStore(&cfg.Cache)
+	if err != nil {
+		return nil, fmt.Errorf("cache: %w", err)
+	}
+	return s, nil
 }
 
 // open opens the listeners of cfg; on an error none stays open.
@@ -99,6 +134,9 @@ func (s *Server) listenerOptions(socket net.Listener) listener.Options {
 		OnRefuse: func(reason listener.Reason, err error, client netip.AddrPort) {
 			s.log.Debug("connection refused", "reason", string(reason), "client", client.String(), "error", err)
 		},
+		OnAcceptError: func(err error, wait time.Duration) {
+			s.log.Warn("cannot accept a client", "error", err, "again_in", wait)
+		},
 		OnCertificates: func(err error) {
 			if err != nil {
 				s.log.Error("cannot use changed certificates, the old ones stay", "error", err)
@@ -115,11 +153,13 @@ func closeAll(list []*running) {
 	}
 }
 
-// moveListeners opens what is new in cfg, updates what stays and closes what is
-// gone. On an error everything is as before. s.mu is held.
-func (s *Server) moveListeners(cfg *config.Config) error {
+// moveListeners opens what is new in cfg and updates what stays. On an error
+// everything is as before. Else commit, which cannot fail, serves what is new and
+// closes what is gone; it comes after the swap, so that a new listener serves
+// nobody by the old generation. s.mu is held throughout.
+func (s *Server) moveListeners(cfg *config.Config) (commit func(), err error) {
 	if s.state.Load() == stateNew {
-		return nil
+		return func() {}, nil
 	}
 	type change struct {
 		r      *running
@@ -144,7 +184,7 @@ func (s *Server) moveListeners(cfg *config.Config) error {
 			r, err := s.openListener(l)
 			if err != nil {
 				undo()
-				return err
+				return nil, err
 			}
 			opened = append(opened, r)
 			continue
@@ -152,16 +192,24 @@ func (s *Server) moveListeners(cfg *config.Config) error {
 		before := r.Config()
 		if err := r.Update(l); err != nil {
 			undo()
-			return err
+			return nil, err
 		}
 		updated = append(updated, change{r, before})
 	}
-	for _, c := range updated {
-		c.r.core.Store(s.metrics.NewListener(c.r.Name(), c.r.Config().Timeouts.Tunnel.D()))
-	}
-	for _, r := range opened {
-		s.serve(r)
-	}
+	return func() {
+		for _, c := range updated {
+			c.r.core.Store(s.metrics.NewListener(c.r.Name(), c.r.Config().Timeouts.Tunnel.D()))
+		}
+		for _, r := range opened {
+			s.serve(r)
+		}
+		s.leave(kept)
+	}, nil
+}
+
+// leave closes the listeners that are not kept. Their running exchanges end by
+// themselves. s.mu is held.
+func (s *Server) leave(kept map[config.Address]bool) {
 	for address, r := range s.listeners {
 		if kept[address] || r.foreign {
 			continue
@@ -172,7 +220,7 @@ func (s *Server) moveListeners(cfg *config.Config) error {
 		}
 		s.leaving = append(s.leaving, r)
 	}
-	return nil
+	s.front.Leave()
 }
 
 func (s *Server) openAccessLog(cfg config.AccessLog) (*accesslog.Logger, error) {

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -41,16 +43,25 @@ func (m *reloadMetrics) count(err error) {
 	m.last.Set(float64(time.Now().Unix()))
 }
 
-// openPage moves the page with metrics, health and readiness to address, where
-// an empty one means none. On an error the old page stays. s.mu is held.
-func (s *Server) openPage(address config.Address) error {
+// listenPage opens the socket of the page with metrics, health and readiness;
+// nil if there is to be none.
+func listenPage(address config.Address) (net.Listener, error) {
+	if address == "" {
+		return nil, nil
+	}
+	network, at := address.Split()
+	socket, err := net.Listen(network, at)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen for metrics on %q: %w", address, err)
+	}
+	return socket, nil
+}
+
+// movePage moves the page to socket, which was opened for address; nil means no
+// page. s.mu is held.
+func (s *Server) movePage(address config.Address, socket net.Listener) {
 	var next *http.Server
-	if address != "" {
-		network, at := address.Split()
-		socket, err := net.Listen(network, at)
-		if err != nil {
-			return fmt.Errorf("cannot listen for metrics on %q: %w", address, err)
-		}
+	if socket != nil {
 		mux := http.NewServeMux()
 		mux.HandleFunc("GET /metrics", s.serveMetrics)
 		mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "healthy\n") })
@@ -67,7 +78,6 @@ func (s *Server) openPage(address config.Address) error {
 		s.page.Close()
 	}
 	s.page, s.pageAt = next, address
-	return nil
 }
 
 // MetricsAddr returns where the metrics page listens, or nil if there is none.
@@ -106,9 +116,18 @@ func (s *Server) writeMetrics(w io.Writer) {
 	s.mu.Lock()
 	list := s.running()
 	s.mu.Unlock()
+	// A listener that was moved to another address leaves connections behind:
+	// the two are one series.
+	stats := make(map[string]listener.Stats)
 	for _, r := range list {
-		r.core.Load().WriteMetrics(w)
-		writeListener(w, r.Name(), r.Stats())
+		st, known := stats[r.Name()]
+		if !known {
+			r.core.Load().WriteMetrics(w)
+		}
+		stats[r.Name()] = st.Plus(r.Stats())
+	}
+	for _, name := range slices.Sorted(maps.Keys(stats)) {
+		writeListener(w, name, stats[name])
 	}
 	log := s.accessLog.Load()
 	metrics.WriteCounterUint64(w, `weir_access_log_lines_total{result="written"}`, log.Written())

@@ -51,7 +51,9 @@ type Server struct {
 	pageAt    config.Address
 	pageAddr  net.Addr
 	// leaving are listeners that a reload removed, with connections perhaps.
-	leaving  []*running
+	leaving []*running
+	// retiring are old generations whose exchanges have not all ended.
+	retiring []*generation
 	state    atomic.Int32
 	done     chan struct{}
 	stopLook chan struct{}
@@ -110,6 +112,7 @@ func New(cfg *config.Config, opts ...Option) (_ *Server, err error) {
 	s.metrics = proxy.NewMetrics(s.set)
 	s.reloads.init(s.set)
 	s.front.Handler = handler{s}
+	s.front.OnPanic = func(v any) { s.metrics.Panicked(s.log, v) }
 	s.front.CancelOnHalfClose = func() bool { return s.current.Load().config.Forwarding.CancelOnHalfClose }
 	logger, err := s.openAccessLog(cfg.AccessLog)
 	if err != nil {
@@ -139,10 +142,12 @@ func (s *Server) Start() error {
 	if err != nil {
 		return err
 	}
-	if err := s.openPage(g.config.Metrics.Address); err != nil {
+	page, err := listenPage(g.config.Metrics.Address)
+	if err != nil {
 		closeAll(opened)
 		return err
 	}
+	s.movePage(g.config.Metrics.Address, page)
 	for _, m := range g.monitors {
 		m.Wait(context.Background()) // no longer than health.wait
 	}
@@ -256,36 +261,53 @@ func (s *Server) reload(cfg *config.Config) error {
 			logger.Close()
 		}
 	}
-	next, err := s.build(cfg, old)
-	if err != nil {
-		undoLog()
-		return err
-	}
-	if err := s.moveListeners(cfg); err != nil {
-		next.close()
-		undoLog()
-		return err
-	}
-	if cfg.Metrics.Address != s.pageAt && s.state.Load() == stateServing {
-		if err := s.openPage(cfg.Metrics.Address); err != nil {
-			// Everything else is in force already; the page is not worth undoing it.
-			s.log.Error("cannot move the metrics page, it stays where it is", "error", err)
+	serving := s.state.Load() == stateServing
+	var page net.Listener
+	movePage := serving && cfg.Metrics.Address != s.pageAt
+	if movePage {
+		var err error
+		if page, err = listenPage(cfg.Metrics.Address); err != nil {
+			undoLog()
+			return err
 		}
 	}
-	if s.state.Load() == stateServing {
+	next, err := s.build(cfg, old)
+	var commit func()
+	if err == nil {
+		if commit, err = s.moveListeners(cfg); err != nil {
+			next.close()
+		}
+	}
+	if err != nil {
+		undoLog()
+		if page != nil {
+			page.Close()
+		}
+		s.retain() // what was counted for next only
+		return err
+	}
+	// Nothing below can fail.
+	if serving {
 		next.watch()
 	}
 	s.current.Store(next)
-	if newLog {
-		s.accessLog.Swap(logger).Close()
+	commit()
+	if movePage {
+		s.movePage(cfg.Metrics.Address, page)
 	}
-	s.background.Go(func() { s.retire(old, cfg.Lifecycle.Drain.D()) })
+	var oldLog *accesslog.Logger
+	if newLog {
+		oldLog = s.accessLog.Swap(logger)
+	}
+	s.retiring = append(s.retiring, old)
+	s.background.Go(func() { s.retire(old, oldLog, cfg.Lifecycle.Drain.D()) })
 	return nil
 }
 
-// retire ends an old generation when its exchanges have ended. Those that take
-// longer than limit keep their upstreams' connections, but nothing else of it.
-func (s *Server) retire(old *generation, limit time.Duration) {
+// retire ends an old generation when its exchanges have ended, and then the
+// access log that it may have had. Exchanges that take longer than limit keep
+// their upstreams' connections, but nothing else of it.
+func (s *Server) retire(old *generation, log *accesslog.Logger, limit time.Duration) {
 	t := time.NewTimer(limit)
 	defer t.Stop()
 	select {
@@ -294,13 +316,24 @@ func (s *Server) retire(old *generation, limit time.Duration) {
 	case <-s.stopLook:
 	}
 	old.close()
+	log.Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.retiring = slices.DeleteFunc(s.retiring, func(g *generation) bool { return g == old })
+	s.retain()
+}
+
+// retain drops the metrics of what is in no generation any more. s.mu is held.
+func (s *Server) retain() {
+	proxies := []*proxy.Proxy{s.current.Load().proxy}
+	for _, g := range s.retiring {
+		proxies = append(proxies, g.proxy)
+	}
 	var cores []*proxy.Listener
 	for _, r := range s.running() {
 		cores = append(cores, r.core.Load())
 	}
-	s.metrics.Retain(s.current.Load().proxy, cores)
+	s.metrics.Retain(proxies, cores)
 }
 
 // Reopen opens the file of the access log again, after it was moved away.

@@ -2,9 +2,11 @@ package http1
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,8 +36,8 @@ type conn struct {
 	watch    proxy.Watch
 	probe    *wire.Probe // used by Front.Look only
 
-	// idle is true while no exchange runs.
-	idle atomic.Bool
+	// state says whether Front may interrupt the wait for a request.
+	state atomic.Uint32
 	// stopped makes reads of the request body fail.
 	stopped atomic.Bool
 
@@ -74,13 +76,25 @@ func (c *conn) serve() {
 	}
 }
 
+// The states of a connection as to interrupting it.
+const (
+	busy   uint32 = iota // an exchange runs
+	idle                 // none does
+	waking               // somebody interrupts the wait
+	woken                // and has done so
+)
+
 // wakeIdle ends the connection if no exchange runs. Any goroutine may call it,
-// after Front.draining was set.
+// after what makes draining true.
 func (c *conn) wakeIdle() {
-	if c.idle.Load() {
+	if c.state.CompareAndSwap(idle, waking) {
 		c.nc.SetReadDeadline(longAgo)
+		c.state.Store(woken)
 	}
 }
+
+// draining says that the connection is to end after the running exchange.
+func (c *conn) draining() bool { return c.front.draining.Load() || c.c.Listener().Closed() }
 
 var longAgo = time.Unix(1, 0)
 
@@ -128,18 +142,32 @@ func (c *conn) begin(x *proxy.Exchange) {
 // await waits for the first byte of a request.
 func (c *conn) await(cfg *config.Listener) bool {
 	if c.br.Buffered() > 0 {
-		return !c.front.draining.Load()
+		return true
 	}
 	c.mode = modePlain
 	c.armIdle(cfg.Timeouts.Idle.D())
-	c.idle.Store(true)
+	c.state.Store(idle)
 	// Whoever drains sets the flag first and wakes the idle then: either we see
 	// the flag here, or it sees us idle.
-	if c.front.draining.Load() {
+	draining := c.draining()
+	var err error
+	if !draining {
+		_, err = c.br.Peek(1)
+	}
+	if c.state.CompareAndSwap(idle, busy) && !draining {
+		return err == nil
+	}
+	// The connection is to end, but not over a request that is there already.
+	for c.state.Load() == waking {
+		runtime.Gosched()
+	}
+	c.state.Store(busy)
+	if c.br.Buffered() == 0 && c.probe.Look() != wire.PendingBytes {
 		return false
 	}
-	_, err := c.br.Peek(1)
-	c.idle.Store(false)
+	c.readArmed = time.Time{}
+	c.nc.SetReadDeadline(time.Now().Add(cfg.Timeouts.Header.D()))
+	_, err = c.br.Peek(1)
 	return err == nil
 }
 
@@ -162,6 +190,7 @@ func (c *conn) readHead(x *proxy.Exchange, cfg *config.Listener) (status int, ca
 		}
 		var d *wire.Defect
 		if errors.As(err, &d) {
+			c.unread(x, buf)
 			return d.Status, causeOf(d), err
 		}
 		if !timed {
@@ -173,11 +202,12 @@ func (c *conn) readHead(x *proxy.Exchange, cfg *config.Listener) (status int, ca
 			c.br = wire.Grow(c.br, c, limit+readBuffer)
 		}
 		if _, err := c.br.Peek(len(buf) + 1); err != nil {
+			c.unread(x, buf)
 			if isTimeout(err) {
-				if c.front.draining.Load() {
-					return 0, proxy.CauseShutdown, err
-				}
 				return 408, proxy.CauseHeadTimeout, err
+			}
+			if errors.Is(err, net.ErrClosed) {
+				return 0, proxy.CauseShutdown, err
 			}
 			return 0, proxy.CauseClientGone, err
 		}
@@ -200,8 +230,26 @@ func (c *conn) readHead(x *proxy.Exchange, cfg *config.Listener) (status int, ca
 	c.grace, c.minRate = cfg.Timeouts.Grace.D(), int64(cfg.Timeouts.MinRate)
 	c.minor = x.Head.Minor
 	c.head = x.Request.IsHead()
-	c.closing = x.Request.ConnectionClose() || c.front.draining.Load()
+	c.closing = x.Request.ConnectionClose() || c.draining()
 	return 0, proxy.CauseOK, nil
+}
+
+// unread is called when a head is not read to its end. It makes x hold of the
+// request what the log may say of it, method and target, and nothing of the one
+// before.
+func (c *conn) unread(x *proxy.Exchange, head []byte) {
+	x.Request.Reset()
+	x.Request.SetNoDefaultContentType(true)
+	x.Request.SetMethod("-")
+	line, _, whole := bytes.Cut(bytes.TrimLeft(head, "\r\n"), []byte("\r\n"))
+	method, rest, _ := bytes.Cut(line, []byte(" "))
+	target, _, three := bytes.Cut(rest, []byte(" "))
+	if !whole || !three {
+		return
+	}
+	x.Request.SetMethodBytes(method)
+	x.Target = append(x.Target[:0], target...)
+	c.head = x.Request.IsHead()
 }
 
 // absolute turns a target in absolute-form into origin-form; its authority

@@ -41,6 +41,9 @@ type Front struct {
 	// CancelOnHalfClose tells whether a client that closed its sending side is
 	// taken for gone.
 	CancelOnHalfClose func() bool
+	// OnPanic hears of a bug of the front end's own that cost a connection. The
+	// stack is still there when it is called.
+	OnPanic func(v any)
 
 	draining atomic.Bool
 	mu       sync.Mutex
@@ -51,24 +54,23 @@ type Front struct {
 // what the core knows of c's listener; it may change between requests.
 func (f *Front) Serve(c *listener.Conn, l func() *proxy.Listener) {
 	cn := newConn(f, c, l)
-	if !f.add(cn) {
-		return
-	}
-	defer f.remove(cn)
+	f.add(cn)
+	defer func() {
+		f.remove(cn)
+		if v := recover(); v != nil {
+			f.OnPanic(v)
+		}
+	}()
 	cn.serve()
 }
 
-func (f *Front) add(c *conn) bool {
+func (f *Front) add(c *conn) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.draining.Load() {
-		return false
-	}
 	if f.conns == nil {
 		f.conns = make(map[*conn]struct{})
 	}
 	f.conns[c] = struct{}{}
-	return true
 }
 
 func (f *Front) remove(c *conn) {
@@ -78,13 +80,22 @@ func (f *Front) remove(c *conn) {
 }
 
 // Drain makes every connection end after its running exchange; those without
-// one end at once. New connections are not served any more.
+// one end at once. A request that has arrived already is still served.
 func (f *Front) Drain() {
+	f.draining.Store(true)
+	f.wake()
+}
+
+// Leave does the same with the connections of listeners that were closed.
+func (f *Front) Leave() { f.wake() }
+
+func (f *Front) wake() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.draining.Store(true)
 	for c := range f.conns {
-		c.wakeIdle()
+		if c.draining() {
+			c.wakeIdle()
+		}
 	}
 }
 

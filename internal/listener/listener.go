@@ -209,7 +209,7 @@ func (l *Listener) accept(socket net.Listener) {
 	for {
 		raw, err := socket.Accept()
 		if err != nil {
-			if l.closing() || errors.Is(err, net.ErrClosed) {
+			if l.Closed() || errors.Is(err, net.ErrClosed) {
 				return
 			}
 			wait = min(max(2*wait, minAcceptWait), maxAcceptWait)
@@ -244,8 +244,8 @@ func (l *Listener) awaitDescriptor(wait time.Duration) {
 	}
 }
 
-// closing says whether Close was called.
-func (l *Listener) closing() bool {
+// Closed says whether Close was called.
+func (l *Listener) Closed() bool {
 	select {
 	case <-l.done:
 		return true

@@ -88,3 +88,18 @@ type Stats struct {
 	// reason. Every reason is in it. The map is the caller's.
 	Refused map[Reason]uint64
 }
+
+// Plus returns the counts of both together.
+func (s Stats) Plus(o Stats) Stats {
+	sum := Stats{
+		Open:         s.Open + o.Open,
+		Accepted:     s.Accepted + o.Accepted,
+		Paused:       s.Paused + o.Paused,
+		AcceptErrors: s.AcceptErrors + o.AcceptErrors,
+		Refused:      make(map[Reason]uint64),
+	}
+	for _, r := range Reasons() {
+		sum.Refused[r] = s.Refused[r] + o.Refused[r]
+	}
+	return sum
+}
