@@ -40,10 +40,15 @@ func CleanRequest(h *fasthttp.RequestHeader, present wire.Fields) {
 	if present&hopByHop == 0 {
 		return
 	}
+	connection, named := connectionLines(h, present)
+	if present&hopByHop == wire.FieldConnection && !named {
+		blank(h, connection)
+		return
+	}
 	repeated := repeatedInRequest(h)
 	trailers := present&wire.FieldTE != 0 && lists(h.PeekAll(nameTE), "trailers")
-	if present&wire.FieldConnection != 0 {
-		removeListed(h, h.PeekAll(nameConnection))
+	if named {
+		removeNamed(h, h.PeekAll(nameConnection))
 	}
 	removeHopByHop(h, present)
 	if trailers {
@@ -59,9 +64,14 @@ func CleanResponse(h *fasthttp.ResponseHeader, present wire.Fields) {
 	if present&hopByHop == 0 {
 		return
 	}
+	connection, named := connectionLines(h, present)
+	if present&hopByHop == wire.FieldConnection && !named {
+		blank(h, connection)
+		return
+	}
 	repeated := repeatedInResponse(h)
-	if present&wire.FieldConnection != 0 {
-		removeListed(h, h.PeekAll(nameConnection))
+	if named {
+		removeNamed(h, h.PeekAll(nameConnection))
 	}
 	removeHopByHop(h, present)
 	if repeated != nil {
@@ -82,28 +92,68 @@ func UpgradeResponse(h *fasthttp.ResponseHeader, protocol []byte) {
 	h.SetBytesV(nameUpgrade, protocol)
 }
 
-// deleter is what both of fasthttp's heads can.
-type deleter interface {
+// head is what both of fasthttp's heads can.
+type head interface {
 	Del(name string)
 	DelBytes(name []byte)
+	PeekAll(name string) [][]byte
+	SetConnectionClose()
+	ResetConnectionClose()
 }
 
-// removeListed removes what the lines of Connection name. The lines stay valid
-// meanwhile: fasthttp moves fields, never their bytes.
-func removeListed(h deleter, lines [][]byte) {
+// connectionLines returns the lines of Connection, without "close", and whether
+// they name fields that are still to be removed.
+func connectionLines(h head, present wire.Fields) (lines [][]byte, named bool) {
+	if present&wire.FieldConnection == 0 {
+		return nil, false
+	}
+	// Afterwards the lines are the head's own bytes: a "close" would be shared
+	// by all heads.
+	h.ResetConnectionClose()
+	lines = h.PeekAll(nameConnection)
 	for _, line := range lines {
 		for len(line) > 0 {
 			var name []byte
-			name, line = nextElement(line)
-			if len(name) == 0 || equalFold(name, "close") || wire.Lookup(name)&(kept|hopByHop) != 0 {
-				continue
+			if name, line = nextElement(line); removable(name) {
+				return lines, true
 			}
-			h.DelBytes(name)
+		}
+	}
+	return lines, false
+}
+
+// blank removes the lines of Connection and nothing else, as is enough for most
+// messages. Lines that say nothing but "close" are the only ones that fasthttp
+// removes without changing the order of others, so nothing is all they say.
+func blank(h head, connection [][]byte) {
+	for _, line := range connection {
+		for i := range line {
+			line[i] = ' '
+		}
+	}
+	h.SetConnectionClose()
+	h.ResetConnectionClose()
+}
+
+// removable says whether Connection can remove the field.
+func removable(name []byte) bool {
+	return len(name) > 0 && wire.Lookup(name)&(kept|hopByHop) == 0
+}
+
+// removeNamed removes what the lines of Connection name. The lines stay valid
+// meanwhile: fasthttp moves fields, never their bytes.
+func removeNamed(h head, lines [][]byte) {
+	for _, line := range lines {
+		for len(line) > 0 {
+			var name []byte
+			if name, line = nextElement(line); removable(name) {
+				h.DelBytes(name)
+			}
 		}
 	}
 }
 
-func removeHopByHop(h deleter, present wire.Fields) {
+func removeHopByHop(h head, present wire.Fields) {
 	if present&wire.FieldConnection != 0 {
 		h.Del(nameConnection)
 	}
