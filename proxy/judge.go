@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"syscall"
 
 	"weir/internal/wire"
 	"weir/lb"
@@ -35,7 +36,7 @@ func dialFailure(err error) *attemptError {
 	e := &attemptError{cause: CauseConnect, err: err}
 	var de *lb.DialError
 	switch {
-	case errors.Is(err, lb.ErrNoConn):
+	case errors.Is(err, lb.ErrNoConn), exhausted(err):
 		e.cause = CauseBusy
 	case errors.As(err, &de) && de.Phase == "tls":
 		e.cause = CauseTLS
@@ -43,6 +44,17 @@ func dialFailure(err error) *attemptError {
 		e.cause = CauseConnectTimeout
 	}
 	return e
+}
+
+// exhausted says that weir itself lacks what a connection takes, descriptors or
+// ports: no fault of the target, which must not be thought unreachable for it.
+func exhausted(err error) bool {
+	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.EADDRNOTAVAIL} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // clientCause names why reading from or writing to a client failed.

@@ -57,6 +57,7 @@ type Server struct {
 	state    atomic.Int32
 	done     chan struct{}
 	stopLook chan struct{}
+	lookDone chan struct{} // nil before the start
 	// background are what Close waits for.
 	background sync.WaitGroup
 }
@@ -164,6 +165,7 @@ func (s *Server) begin() error {
 		return http.ErrServerClosed
 	case stateNew:
 		s.state.Store(stateServing)
+		s.lookDone = make(chan struct{})
 		s.background.Go(s.look)
 		s.current.Load().watch()
 	}
@@ -172,6 +174,7 @@ func (s *Server) begin() error {
 
 // look makes the front end look at the clients of long exchanges.
 func (s *Server) look() {
+	defer close(s.lookDone)
 	t := time.NewTicker(lookInterval)
 	defer t.Stop()
 	for {
@@ -388,7 +391,7 @@ func (s *Server) Close() error {
 		return nil
 	}
 	s.state.Store(stateClosed)
-	list := s.running()
+	list, looked := s.running(), s.lookDone
 	s.mu.Unlock()
 
 	var errs []error
@@ -397,15 +400,23 @@ func (s *Server) Close() error {
 		errs = append(errs, r.Close())
 		r.Abort()
 	}
-	for _, r := range list {
-		r.Wait(context.Background())
+	// Exchanges that wait for a target see that their client is gone when they
+	// are looked at.
+	close(s.stopLook)
+	if looked != nil {
+		<-looked
+	}
+	for len(list) > 0 {
+		s.front.Look(time.Now().Add(time.Hour))
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+		list = slices.DeleteFunc(list, func(r *running) bool { return r.Wait(ctx) == nil })
+		cancel()
 	}
 	s.mu.Lock()
 	if s.page != nil {
 		errs = append(errs, s.page.Close())
 	}
 	s.mu.Unlock()
-	close(s.stopLook)
 	s.background.Wait()
 	s.current.Load().close()
 	errs = append(errs, s.accessLog.Load().Close(), s.demo.Close())

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -25,6 +26,8 @@ type Conn struct {
 	peer, remote, local netip.AddrPort
 	remoteText          string
 	client              netip.Addr // what admitClient counted; not valid if nothing
+
+	established atomic.Bool // the handler has it, or is about to
 }
 
 // newConn takes over an accepted connection.
@@ -92,6 +95,9 @@ func (c *Conn) establish(s *settings) (Reason, error) {
 	bounded := (proxied || s.tls != nil) && s.config.Timeouts.Handshake > 0
 	if bounded {
 		c.raw.SetDeadline(time.Now().Add(s.config.Timeouts.Handshake.D()))
+		if c.listener.Closed() {
+			c.hurry()
+		}
 	}
 	if proxied {
 		if err := c.readProxyHeader(); err != nil {
@@ -116,11 +122,20 @@ func (c *Conn) establish(s *settings) (Reason, error) {
 		state := conn.ConnectionState()
 		c.state, c.conn = &state, conn
 	}
+	c.established.Store(true)
 	if bounded {
 		c.raw.SetDeadline(time.Time{})
 	}
 	return "", nil
 }
+
+// lastHandshake is how long a handshake may take that runs when the listener is
+// closed: most of these clients opened a connection in advance, and it would
+// hold up the end.
+const lastHandshake = time.Second
+
+// hurry bounds what is left of establish.
+func (c *Conn) hurry() { c.raw.SetDeadline(time.Now().Add(lastHandshake)) }
 
 // failure tells an error of the wire from one of the content, which is other.
 func failure(err error, other Reason) Reason {

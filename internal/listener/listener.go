@@ -303,6 +303,13 @@ func (l *Listener) Close() error {
 			l.takeQueued(s.(socket))
 		}
 	}
+	l.mu.Lock()
+	for c := range l.conns {
+		if !c.established.Load() {
+			c.hurry()
+		}
+	}
+	l.mu.Unlock()
 	var errs []error
 	for _, s := range l.sockets {
 		errs = append(errs, s.Close())
