@@ -332,6 +332,10 @@ func (f *Fill) Respond(q *Request, r *Response) Decision {
 			reason = ReasonVaryStar
 		case len(names) > maxVary:
 			reason = ReasonVaryTooMany
+		case slices.ContainsFunc(names, func(n string) bool { return slices.Contains(f.policy.own, n) }):
+			reason = ReasonVaryOwn
+		case r.Unprovable:
+			reason = ReasonTruncated
 		case r.Length > f.store.maxObject:
 			reason = ReasonTooLarge
 		case f.store.filling.Load()+max(r.Length, 0) > f.store.limit/2:
@@ -704,6 +708,9 @@ func (f *Fill) Wait(q *Request, found *Found, done <-chan struct{}) (role Role, 
 	case fillReleased:
 		return Alone, f.reason, nil
 	case fillFailed:
+		if errors.Is(f.err, ErrGone) {
+			return Retry, ReasonFailed, nil // the one who led was given up
+		}
 		return Alone, ReasonFailed, f.err
 	}
 	e := f.entry

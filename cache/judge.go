@@ -61,6 +61,11 @@ type Request struct {
 	head    []byte // scratch for heads of 206 and the like
 }
 
+// Reset forgets what q points to, but keeps its buffers.
+func (q *Request) Reset() {
+	*q = Request{key: q.key[:0], variant: q.variant[:0], head: q.head[:0]}
+}
+
 // conditions says whether the client set a condition of its own.
 func (q *Request) conditions() bool { return q.Fields&wire.FieldConditional != 0 }
 

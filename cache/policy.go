@@ -23,6 +23,7 @@ type Policy struct {
 	bypassCookies          []pattern
 	bypassHeaders          []pattern
 	bypassQuery            []pattern
+	own                    []string // lower case
 }
 
 // setCookieRule says when a response with Set-Cookie is stored.
@@ -36,8 +37,10 @@ const (
 
 var setCookieRules = []string{setCookieNever: "never", setCookieShared: "shared", setCookieAlways: "always"}
 
-// NewPolicy compiles a route's policy. The route must have its cache on.
-func NewPolicy(c *config.RouteCache) (*Policy, error) {
+// NewPolicy compiles a route's policy. The route must have its cache on. own
+// are request fields whose values the proxy makes up for each client; what an
+// origin varies by one of them is never stored.
+func NewPolicy(c *config.RouteCache, own ...string) (*Policy, error) {
 	rule := slices.Index(setCookieRules, c.SetCookie)
 	if rule < 0 {
 		return nil, fmt.Errorf("cannot use set_cookie %q: expected one of %s", c.SetCookie, strings.Join(setCookieRules, ", "))
@@ -73,6 +76,9 @@ func NewPolicy(c *config.RouteCache) (*Policy, error) {
 		bypassHeaders: patterns(c.Bypass.Headers),
 		bypassQuery:   patterns(c.Bypass.Query),
 	}
+	for _, name := range own {
+		p.own = append(p.own, strings.ToLower(name))
+	}
 	return p, nil
 }
 
@@ -91,6 +97,9 @@ type Response struct {
 	// Length is the number of body bytes to come, -1 if the framing does not
 	// tell.
 	Length int64
+	// Unprovable says that the framing cannot prove the body's end: it ends
+	// when the connection does.
+	Unprovable bool
 	// Requested is when the request was sent, Received when the head was in,
 	// of the same clock.
 	Requested, Received time.Time

@@ -44,6 +44,7 @@ const (
 	ReasonSetCookie
 	ReasonVaryStar
 	ReasonVaryTooMany // more request fields than an entry may select by
+	ReasonVaryOwn     // a request field that the proxy makes up for each client
 	ReasonNotUnderstood
 	ReasonNoFreshness
 	ReasonNoValidator // must be validated, but has nothing to do it with
@@ -91,6 +92,7 @@ var reasonNames = [...]string{
 	ReasonSetCookie:            "set-cookie",
 	ReasonVaryStar:             "vary-star",
 	ReasonVaryTooMany:          "vary-too-many",
+	ReasonVaryOwn:              "vary-own",
 	ReasonNotUnderstood:        "not-understood",
 	ReasonNoFreshness:          "no-freshness",
 	ReasonNoValidator:          "no-validator",

@@ -99,6 +99,9 @@ type RouteCache struct {
 	// SurrogateKeys are the response fields whose words name groups to purge.
 	SurrogateKeys []string `toml:"surrogate_keys"`
 
+	// Status sends the Cache-Status field (RFC 9211).
+	Status bool `toml:"status"`
+
 	// Collapse lets one fetch answer all who wait for the same key.
 	Collapse bool `toml:"collapse"`
 	// Wait is how long an exchange waits for the head of somebody else's
@@ -175,6 +178,7 @@ func (r *RouteCache) setDefaults() {
 		RequestDirectives: true,
 		SetCookie:         "shared",
 		SurrogateKeys:     []string{"Surrogate-Key", "Cache-Tag"},
+		Status:            true,
 		Collapse:          true,
 		Wait:              Duration(10 * time.Second),
 		Uncacheable:       Duration(10 * time.Second),

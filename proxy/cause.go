@@ -10,6 +10,10 @@ const (
 	CauseOK Cause = iota
 	// CauseCached: the response came from the cache.
 	CauseCached
+	// CauseNotCached: the client wanted a stored response or none.
+	CauseNotCached
+	// CausePurge: a PURGE was answered.
+	CausePurge
 	// CauseRedirect: the route redirects.
 	CauseRedirect
 	// CauseFixed: the route has a fixed response.
@@ -84,6 +88,8 @@ const (
 var causeNames = [causes]string{
 	CauseOK:             "ok",
 	CauseCached:         "cached",
+	CauseNotCached:      "not_cached",
+	CausePurge:          "purge",
 	CauseRedirect:       "redirect",
 	CauseFixed:          "fixed_response",
 	CauseHook:           "hook",

@@ -113,6 +113,8 @@ type Exchange struct {
 	// FirstByte is how long the target took from the end of the request to its
 	// response head; 0 if there was none.
 	FirstByte time.Duration
+	// Cache is what the cache did.
+	Cache CacheResult
 	// End is when the last byte was written; zero before OnDone.
 	End time.Time
 
@@ -135,6 +137,8 @@ type Exchange struct {
 	conn        *lb.Conn // lent for the running attempt
 	holdsTarget bool     // Chosen is to be given back
 	rbodyErr    error    // the target's fault in its body
+
+	cached cached
 }
 
 // NewExchange returns an Exchange for a front end to pool.
@@ -161,6 +165,8 @@ func (x *Exchange) Reset() {
 	x.pick.Reset()
 	x.conn, x.holdsTarget, x.rbodyErr = nil, false, nil
 	x.upload.reset()
+	x.Cache = CacheResult{}
+	x.cached.reset()
 }
 
 // Answer makes OnRequest's exchange end with this response: it is sent instead
@@ -179,6 +185,7 @@ func (x *Exchange) Answer(status int, contentType, body string) {
 type Watch struct {
 	mu    sync.Mutex
 	conn  *lb.Conn
+	done  chan struct{} // closed when the client goes away; nil if nobody waits for it
 	since time.Time
 	gone  bool
 }
@@ -190,12 +197,22 @@ func (w *Watch) begin(c *lb.Conn, now time.Time) {
 	w.mu.Unlock()
 }
 
+// wait says that the exchange now waits for another one's fetch. The channel is
+// closed if the client goes away.
+func (w *Watch) wait(now time.Time) <-chan struct{} {
+	done := make(chan struct{})
+	w.mu.Lock()
+	w.done, w.since, w.gone = done, now, false
+	w.mu.Unlock()
+	return done
+}
+
 // end says that it does not any more, and reports whether the client went away
 // meanwhile.
 func (w *Watch) end() bool {
 	w.mu.Lock()
 	gone := w.gone
-	w.conn = nil
+	w.conn, w.done = nil, nil
 	w.mu.Unlock()
 	return gone
 }
@@ -206,14 +223,20 @@ func (w *Watch) end() bool {
 func (w *Watch) Check(old time.Time, gone func() bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.conn == nil || w.since.After(old) {
+	if w.conn == nil && w.done == nil || w.since.After(old) {
 		return
 	}
 	if !w.gone && !gone() {
 		return
 	}
 	w.gone = true
-	w.conn.SetDeadline(longAgo)
+	if w.conn != nil {
+		w.conn.SetDeadline(longAgo)
+	}
+	if w.done != nil {
+		close(w.done)
+		w.done = nil
+	}
 }
 
 // longAgo interrupts whatever has a deadline.

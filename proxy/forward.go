@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"weir/cache"
 	"weir/internal/header"
 	"weir/internal/match"
 	"weir/internal/wire"
@@ -16,7 +17,15 @@ import (
 // if that fails before anything was answered and repeating is safe.
 func (p *Proxy) forward(x *Exchange) {
 	p.prepare(x)
+	if x.cached.fill != nil {
+		x.cached.fill.Condition(&x.Request)
+	}
 	x.hold()
+	p.attempts(x)
+}
+
+// attempts makes attempts until one has ended the exchange.
+func (p *Proxy) attempts(x *Exchange) {
 	set := x.Upstream.Set
 	retry := set.Retry()
 	var last *attemptError
@@ -74,8 +83,12 @@ func noTarget(err error) *attemptError {
 	return &attemptError{cause: CauseBusy, err: err}
 }
 
-// failAttempt tells the client how the last attempt failed.
+// failAttempt tells the client how the last attempt failed, unless the cache
+// has an answer that is better than none.
 func (x *Exchange) failAttempt(e *attemptError) {
+	if e.cause != CauseClientGone && x.proxy.answerStale(x, cache.FailedConnection) {
+		return
+	}
 	x.Err = e.err
 	x.fail(e.cause.status(), e.cause)
 }
@@ -239,13 +252,16 @@ func (p *Proxy) relay(x *Exchange) {
 	if p.hooks.OnResponse != nil {
 		p.hooks.OnResponse(x)
 	}
+	if x.Cache.Asked && p.keep(x, bodyless, closes) {
+		return
+	}
 	if x.Route.responseRules != nil {
 		x.Route.responseRules.Apply(h, x.lookup)
 	}
 	if p.hooks.OnReply != nil {
 		p.hooks.OnReply(x)
 	}
-	if x.upload.running() {
+	if x.upload.running() || !x.upload.started && !x.Body.Done() {
 		// The answer came before the request's end: what is left of it cannot
 		// be told from a next request.
 		x.Front.CloseAfter()
@@ -260,7 +276,7 @@ func (p *Proxy) relay(x *Exchange) {
 	}
 	uploaded := x.stopUpload()
 	gone := x.Watch.end()
-	reusable := err == nil && uploaded && !closes && x.rbody.Proven()
+	reusable := err == nil && uploaded && !closes && !gone && x.rbody.Proven()
 	x.Chosen.Transport().Release(x.conn, reusable)
 	x.conn = nil
 	if err == nil {

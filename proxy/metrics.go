@@ -241,6 +241,7 @@ func lazy[V any](s *series, at *atomic.Pointer[metrics.Counter], metric, label s
 
 // WriteMetrics writes what is read off the targets at the time of asking.
 func (p *Proxy) WriteMetrics(w io.Writer) {
+	p.writeCache(w)
 	for name, u := range p.upstreams {
 		for _, t := range u.Set.Targets() {
 			labels := targetLabels(name, t.Name())
@@ -251,6 +252,19 @@ func (p *Proxy) WriteMetrics(w io.Writer) {
 			metrics.WriteGaugeUint64(w, fmt.Sprintf("weir_upstream_target_state{%s,state=%q}", labels, t.State()), 1)
 		}
 	}
+}
+
+// writeCache writes what is read off the cache at the time of asking.
+func (p *Proxy) writeCache(w io.Writer) {
+	if p.cache == nil {
+		return
+	}
+	s := p.cache.Stats()
+	metrics.WriteGaugeUint64(w, "weir_cache_entries", uint64(s.Entries))
+	metrics.WriteGaugeUint64(w, "weir_cache_bytes", uint64(s.Bytes))
+	metrics.WriteGaugeUint64(w, "weir_cache_limit_bytes", uint64(s.Limit))
+	metrics.WriteGaugeUint64(w, "weir_cache_filling_bytes", uint64(max(s.Filling, 0)))
+	metrics.WriteCounterUint64(w, "weir_cache_evictions_total", s.Evicted)
 }
 
 // WriteMetrics writes what is read off the listener at the time of asking.

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"time"
 
+	"weir/cache"
 	"weir/config"
 	"weir/internal/header"
 	"weir/internal/match"
@@ -26,6 +27,10 @@ type Proxy struct {
 	hooks     Hooks
 	log       *slog.Logger
 	metrics   *Metrics
+
+	cache      *cache.Store
+	purgeFrom  []config.Prefix
+	background func(func())
 }
 
 // Parts are what a Proxy is made of.
@@ -40,6 +45,12 @@ type Parts struct {
 	Log *slog.Logger
 	// Metrics are shared by all generations of a server.
 	Metrics *Metrics
+	// Cache keeps the responses of routes with a cache; it may be nil if there
+	// is none.
+	Cache *cache.Store
+	// Background runs work that no client waits for, on a goroutine of its own,
+	// and is waited for before the generation ends; nil means a bare goroutine.
+	Background func(func())
 }
 
 // New compiles a Proxy. Its errors are of type match.Problems or
@@ -60,6 +71,13 @@ func New(p Parts) (*Proxy, error) {
 		hooks:     p.Hooks,
 		log:       p.Log,
 		metrics:   p.Metrics,
+
+		cache:      p.Cache,
+		purgeFrom:  p.Config.Cache.PurgeFrom,
+		background: p.Background,
+	}
+	if proxy.background == nil {
+		proxy.background = func(f func()) { go f() }
 	}
 	for name, set := range p.Upstreams {
 		u := p.Config.Upstreams[name]
@@ -77,6 +95,15 @@ func New(p Parts) (*Proxy, error) {
 		route, err := newRoute(r, RouteName(r, i), table.Captures(i), proxy.upstreams, p.Metrics)
 		if err != nil {
 			return nil, fmt.Errorf("routes[%d]: %w", i, err)
+		}
+		if route.cache, err = newCachePolicy(r, p.Config.Forwarding); err != nil {
+			return nil, fmt.Errorf("routes[%d].cache: %w", i, err)
+		}
+		if route.cache != nil && p.Cache == nil {
+			return nil, fmt.Errorf("routes[%d].cache: there is no store", i)
+		}
+		if route.cache != nil {
+			route.cacheStatus = r.Cache.Status
 		}
 		proxy.routes = append(proxy.routes, route)
 	}
@@ -103,6 +130,8 @@ func (p *Proxy) Serve(x *Exchange) {
 	case !p.match(x):
 	case !p.admit(x):
 	case x.Head.Fields&wire.FieldUpgrade != 0 && p.upgrade(x):
+	case x.Route.cache != nil:
+		p.fromCache(x)
 	default:
 		p.forward(x)
 	}

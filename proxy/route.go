@@ -3,6 +3,7 @@ package proxy
 import (
 	"time"
 
+	"weir/cache"
 	"weir/config"
 	"weir/internal/header"
 	"weir/lb"
@@ -29,6 +30,10 @@ type Route struct {
 	requestRules  *header.RequestRules
 	responseRules *header.ResponseRules
 	metrics       *routeMetrics
+
+	cache        *cache.Policy // nil: no cache
+	cacheStatus  bool
+	cacheMetrics *cacheMetrics
 }
 
 type hostMode uint8
@@ -86,6 +91,7 @@ func newRoute(r *config.Route, name string, captures []string, upstreams map[str
 		requestRules:  request,
 		responseRules: response,
 		metrics:       m.route(name),
+		cacheMetrics:  new(cacheMetrics),
 	}
 	if !r.Upstream.IsZero() {
 		if len(r.Upstream.Names()) == 0 {

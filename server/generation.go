@@ -4,6 +4,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"weir/cache"
 	"weir/config"
 	"weir/health"
 	"weir/lb"
@@ -17,6 +18,7 @@ type generation struct {
 	proxy     *proxy.Proxy
 	upstreams map[string]*lb.Upstream
 	monitors  []*health.Monitor
+	cache     *cache.Store // nil if no route has a cache
 
 	// running counts the exchanges; once the generation is retired, the one
 	// that makes it 0 closes empty.

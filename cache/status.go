@@ -1,0 +1,94 @@
+package cache
+
+import "strconv"
+
+// Status is what the Cache-Status field (RFC 9211) says of an exchange.
+type Status struct {
+	// Outcome and Reason are those of the look-up, or of the entry that
+	// answered in the end.
+	Outcome Outcome
+	Reason  Reason
+	// TTL is how many seconds the entry stays fresh; negative if it is stale.
+	TTL int64
+	// Forwarded says that the origin was asked, and FwdStatus what it said; 0
+	// if nothing.
+	Forwarded bool
+	FwdStatus int
+	// Stored says that the answer is being stored, Unstored why it is not.
+	Stored   bool
+	Unstored Reason
+	// Collapsed says that somebody else's fetch answered.
+	Collapsed bool
+}
+
+// Append adds the field's value for a cache of that name, a token.
+func (s *Status) Append(dst []byte, name string) []byte {
+	dst = append(dst, name...)
+	detail := s.Unstored
+	switch {
+	case !s.Forwarded && (s.Outcome == Fresh || s.Outcome == Stale):
+		if s.Collapsed {
+			dst = append(dst, "; fwd=miss; collapsed"...)
+		} else {
+			dst = append(dst, "; hit"...)
+		}
+		dst = append(dst, "; ttl="...)
+		dst = strconv.AppendInt(dst, s.TTL, 10)
+		detail = s.Reason
+	case s.Outcome != Unavailable:
+		dst = append(dst, "; fwd="...)
+		dst = append(dst, s.Reason.forward(s.Outcome)...)
+		if s.FwdStatus > 0 {
+			dst = append(dst, "; fwd-status="...)
+			dst = strconv.AppendInt(dst, int64(s.FwdStatus), 10)
+		}
+		if s.Stored {
+			dst = append(dst, "; stored; ttl="...)
+			dst = strconv.AppendInt(dst, s.TTL, 10)
+		}
+		if detail == ReasonNone {
+			detail = s.Reason
+		}
+	default:
+		detail = s.Reason
+	}
+	if detail != ReasonNone {
+		dst = append(dst, "; detail="...)
+		dst = append(dst, detail.String()...)
+	}
+	return dst
+}
+
+// forward is the name that RFC 9211 section 2.2 has for why the origin was
+// asked.
+func (r Reason) forward(o Outcome) string {
+	switch r {
+	case ReasonMethod:
+		return "method"
+	case ReasonURIMiss:
+		return "uri-miss"
+	case ReasonVaryMiss:
+		return "vary-miss"
+	case ReasonNoCacheRequest, ReasonMaxAgeRequest, ReasonMinFreshRequest, ReasonNoStoreRequest:
+		return "request"
+	}
+	switch o {
+	case Bypass:
+		return "bypass"
+	case Miss:
+		return "miss"
+	}
+	return "stale"
+}
+
+// TTL is how many seconds the entry stays fresh; negative if it is stale.
+func (e *Entry) TTL(now int64) int64 {
+	left := e.until() - now
+	if left < 0 {
+		return -(-left + 999_999_999) / 1_000_000_000
+	}
+	return left / 1_000_000_000
+}
+
+// TTL is Entry.TTL at the request's now.
+func (q *Request) TTL(e *Entry) int64 { return e.TTL(q.now) }

@@ -1,0 +1,329 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"weir/cache"
+	"weir/config"
+)
+
+// CacheResult is what the cache did for an exchange, for logs and hooks.
+type CacheResult struct {
+	// Asked says that the route has a cache; the rest counts only then.
+	Asked bool
+	// Outcome and Reason are those of the look-up, or of the entry that
+	// answered in the end.
+	Outcome cache.Outcome
+	Reason  cache.Reason
+	// Stored says that the target's response went into the cache, Unstored why
+	// it did not.
+	Stored   bool
+	Unstored cache.Reason
+	// Collapsed says that somebody else's fetch answered.
+	Collapsed bool
+	// Answered says that an entry answered.
+	Answered bool
+}
+
+// cached is what an exchange keeps of its way through the cache.
+type cached struct {
+	request cache.Request
+	found   cache.Found
+	// fill is what the exchange leads, nil if nothing.
+	fill *cache.Fill
+	// background says that there is no client: the fetch validates an entry.
+	background bool
+	// poured is closed when the goroutine that moves the body into fill ends.
+	poured chan struct{}
+	// stop makes it end early.
+	stop   atomic.Bool
+	fields []byte
+	text   []byte
+}
+
+// reset forgets what belongs to others.
+func (c *cached) reset() {
+	c.request.Reset()
+	c.found = cache.Found{}
+	c.fill, c.background = nil, false
+}
+
+// patience is how often an exchange joins others before it goes alone.
+const patience = 3
+
+// fromCache serves an exchange of a route with a cache.
+func (p *Proxy) fromCache(x *Exchange) {
+	c := &x.cached
+	q := &c.request
+	q.Policy = x.Route.cache
+	q.Header = &x.Request
+	q.Fields = x.Head.Fields
+	q.Scheme, q.Host, q.Target = x.Peer.Scheme, x.Host, x.Target
+	q.Body = !x.Body.Done()
+	q.Now = time.Now()
+	defer p.countCache(x)
+	if p.purges(x) {
+		return
+	}
+	c.found = p.cache.Lookup(q)
+	x.Cache = CacheResult{Asked: true, Outcome: c.found.Outcome, Reason: c.found.Reason}
+	for round := 0; ; round++ {
+		switch c.found.Outcome {
+		case cache.Fresh, cache.Stale:
+			if p.answer(x) {
+				if c.found.Refresh {
+					p.refresh(x)
+				}
+				return
+			}
+			x.Cache.Outcome, x.Cache.Reason = cache.Bypass, cache.ReasonPrecondition
+			p.forward(x)
+			return
+		case cache.Bypass:
+			p.lead(x, nil)
+			return
+		case cache.Unavailable:
+			p.cacheStatus(x, 0)
+			x.fail(504, CauseNotCached)
+			return
+		}
+		f, role := p.cache.Join(q, &c.found, round >= patience)
+		if role == cache.Follow {
+			role = p.follow(x, f)
+			if role == cache.Alone && x.Cause == CauseClientGone {
+				return
+			}
+			if role == cache.Alone {
+				round = patience
+			}
+			continue
+		}
+		if role != cache.Ready {
+			p.lead(x, f)
+			return
+		}
+	}
+}
+
+// follow waits for somebody else's fetch.
+func (p *Proxy) follow(x *Exchange, f *cache.Fill) cache.Role {
+	c := &x.cached
+	gone := x.Watch.wait(x.Start)
+	role, reason, err := f.Wait(&c.request, &c.found, gone)
+	if x.Watch.end() || errors.Is(err, cache.ErrGone) {
+		x.Cause, x.Err = CauseClientGone, errClientGone
+		x.Front.Abort()
+		return cache.Alone
+	}
+	c.request.Advance(time.Now())
+	if role == cache.Alone && reason == cache.ReasonFailed && p.answerStale(x, cache.FailedConnection) {
+		return cache.Ready
+	}
+	return role
+}
+
+// lead asks the origin. f, which may be nil, gets what it answers.
+func (p *Proxy) lead(x *Exchange, f *cache.Fill) {
+	c := &x.cached
+	c.fill = f
+	defer p.endFill(x)
+	p.forward(x)
+}
+
+// endFill gives up what was not committed.
+func (p *Proxy) endFill(x *Exchange) {
+	c := &x.cached
+	if c.fill == nil {
+		return
+	}
+	err := cache.ErrAborted
+	if x.Cause == CauseClientGone {
+		err = cache.ErrGone
+	}
+	c.fill.Abort(err)
+	c.fill = nil
+}
+
+// answerStale answers from a stale entry because the origin failed, if that is
+// allowed.
+func (p *Proxy) answerStale(x *Exchange, failure cache.Failure) bool {
+	c := &x.cached
+	if !x.Cache.Asked || c.background || x.began {
+		return false
+	}
+	reason, ok := c.found.StaleFor(&c.request, failure)
+	if !ok {
+		return false
+	}
+	c.found.Outcome, c.found.Reason = cache.Stale, reason
+	return p.answer(x)
+}
+
+// answer answers from what was found. It returns false, and has done nothing,
+// if only the origin can judge the client's condition.
+func (p *Proxy) answer(x *Exchange) bool {
+	c := &x.cached
+	q := &c.request
+	a, ok := c.found.Answer(q)
+	if !ok {
+		return false
+	}
+	if a.Reader != nil {
+		defer a.Reader.Close()
+	}
+	h := &x.Response
+	if err := a.Copy(h, &p.metrics.relayed); err != nil {
+		panic("BUG: cannot read the head of an entry: " + err.Error())
+	}
+	h.SetNoDefaultContentType(true)
+	c.text = strconv.AppendInt(c.text[:0], a.Age, 10)
+	h.SetBytesV("Age", c.text)
+	x.Cause = CauseCached
+	x.Cache.Outcome, x.Cache.Reason = c.found.Outcome, c.found.Reason
+	x.Cache.Collapsed, x.Cache.Answered = c.found.Collapsed, true
+	p.cacheStatus(x, 0)
+	p.replyHead(x)
+
+	x.began = true
+	x.Status = h.StatusCode()
+	err := x.Front.Start(h, a.Length, a.Bodyless)
+	if err == nil && !a.Bodyless {
+		if a.Reader != nil {
+			err = p.read(x, a.Reader)
+		} else if len(a.Body) > 0 {
+			x.BytesOut += int64(len(a.Body))
+			err = x.Front.Write(a.Body)
+		}
+	}
+	switch {
+	case err == nil:
+		err = x.Front.Finish(nil)
+	case errors.Is(err, cache.ErrAborted), errors.Is(err, cache.ErrLagged):
+		x.Err = err
+		x.fail(0, CauseTruncated)
+		return true
+	}
+	if err != nil {
+		x.clientFailed(err)
+	}
+	return true
+}
+
+// replyHead applies to Response what every answer to a client gets.
+func (p *Proxy) replyHead(x *Exchange) {
+	if x.Route.responseRules != nil {
+		x.Route.responseRules.Apply(&x.Response, x.lookup)
+	}
+	if p.hooks.OnReply != nil {
+		p.hooks.OnReply(x)
+	}
+	if !x.Body.Done() {
+		x.Front.CloseAfter()
+	}
+}
+
+// read sends the client what r delivers, as it arrives.
+func (p *Proxy) read(x *Exchange, r *cache.Reader) error {
+	for {
+		piece, err := r.Next(nil, 0)
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		x.BytesOut += int64(len(piece))
+		if err := x.Front.Write(piece); err != nil {
+			return err
+		}
+		if err := x.Front.Flush(); err != nil {
+			return err
+		}
+	}
+}
+
+// cacheStatus puts Cache-Status into Response, behind those of other caches.
+func (p *Proxy) cacheStatus(x *Exchange, status int) {
+	if !x.Route.cacheStatus {
+		return
+	}
+	r := &x.Cache
+	s := cache.Status{
+		Outcome: r.Outcome, Reason: r.Reason, Forwarded: !r.Answered, FwdStatus: status,
+		Stored: r.Stored, Unstored: r.Unstored, Collapsed: r.Collapsed,
+	}
+	if e := x.cached.found.Entry; e != nil {
+		s.TTL = x.cached.request.TTL(e)
+	}
+	x.cached.text = s.Append(x.cached.text[:0], "weir")
+	x.Response.AddBytesV("Cache-Status", x.cached.text)
+}
+
+// purges answers a PURGE from an address that may purge.
+func (p *Proxy) purges(x *Exchange) bool {
+	if len(p.purgeFrom) == 0 || string(x.Request.Method()) != "PURGE" {
+		return false
+	}
+	allowed := false
+	for _, prefix := range p.purgeFrom {
+		allowed = allowed || x.Client.IsValid() && prefix.Contains(x.Client.Unmap())
+	}
+	if !allowed {
+		x.fail(403, CausePurge)
+		return true
+	}
+	soft := string(x.Request.Peek("Purge-Mode")) == "soft"
+	n := p.cache.PurgeRequest(&x.cached.request, soft)
+	x.Cause = CausePurge
+	x.ownHead(200)
+	x.Response.SetContentType("application/json")
+	x.scratch = append(strconv.AppendInt(append(x.scratch[:0], `{"purged":`...), int64(n), 10), "}\n"...)
+	x.send(x.scratch)
+	return true
+}
+
+// cacheMetrics are a route's counters.
+type cacheMetrics struct {
+	outcome  [8]atomic.Pointer[metrics.Counter]
+	reason   [64]atomic.Pointer[metrics.Counter]
+	unstored [64]atomic.Pointer[metrics.Counter]
+}
+
+// countCache counts what the cache did.
+func (p *Proxy) countCache(x *Exchange) {
+	r := &x.Cache
+	if !r.Asked {
+		return
+	}
+	m, s := x.Route.cacheMetrics, x.Route.metrics.series
+	lazy(s, &m.outcome[r.Outcome], "weir_cache_requests_total", "outcome", cache.Outcome.String, r.Outcome).Inc()
+	if r.Reason != cache.ReasonNone {
+		lazy(s, &m.reason[r.Reason], "weir_cache_reasons_total", "reason", cache.Reason.String, r.Reason).Inc()
+	}
+	if r.Unstored != cache.ReasonNone {
+		lazy(s, &m.unstored[r.Unstored], "weir_cache_unstored_total", "reason", cache.Reason.String, r.Unstored).Inc()
+	}
+}
+
+// newCachePolicy compiles a route's cache policy, nil if it has no cache.
+func newCachePolicy(r *config.Route, f config.Forwarding) (*cache.Policy, error) {
+	if r.Cache == nil || !r.Cache.Enabled {
+		return nil, nil
+	}
+	// What these say is about one client or one exchange.
+	own := []string{"X-Forwarded-For", "X-Real-IP", "Forwarded", f.RequestID}
+	for _, rules := range []map[string]config.Template{r.RequestHeaders.Set, r.RequestHeaders.Add} {
+		for name, value := range rules {
+			if len(value.Names()) > 0 {
+				own = append(own, name)
+			}
+		}
+	}
+	return cache.NewPolicy(r.Cache, own...)
+}

@@ -1,0 +1,256 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"weir/cache"
+	"weir/internal/wire"
+	"weir/lb"
+)
+
+// keep shows a target's response to the cache before the client gets it. It
+// returns true if it has ended the exchange's attempt, and answered.
+func (p *Proxy) keep(x *Exchange, bodyless, closes bool) bool {
+	c := &x.cached
+	if !x.Cache.Asked {
+		return false
+	}
+	r := x.cacheResponse(bodyless)
+	q := &c.request
+	if c.background {
+		q = nil
+	}
+	if c.fill == nil {
+		if x.Cache.Outcome != cache.Bypass || c.background {
+			return false
+		}
+		if x.Cache.Reason == cache.ReasonMethod {
+			c.fill, _ = p.cache.Unsafe(q, &r)
+		}
+		if c.fill == nil {
+			p.cacheStatus(x, r.Status)
+			return false
+		}
+	}
+	d := c.fill.Respond(q, &r)
+	x.Cache.Unstored = d.Reason
+	switch d.Action {
+	case cache.Keep:
+		x.Cache.Stored = true
+		c.found.Entry = d.Entry
+		p.cacheStatus(x, r.Status)
+		p.pass(x, bodyless, closes)
+		return true
+	case cache.Updated, cache.UseStale:
+		p.release(x, closes || !bodyless, nil)
+		if c.background {
+			return true
+		}
+		if d.Action == cache.UseStale {
+			x.Cache.Unstored = cache.ReasonNone
+			c.found.Outcome, c.found.Reason = cache.Stale, d.Reason
+		}
+		c.found.Entry = d.Entry
+		if !p.answer(x) {
+			panic("BUG: an entry that was validated cannot answer")
+		}
+		return true
+	case cache.Again:
+		p.release(x, closes, nil)
+		x.Request.Del("If-None-Match")
+		x.Request.Del("If-Modified-Since")
+		p.attempts(x)
+		return true
+	}
+	if c.background {
+		p.release(x, true, nil)
+		return true
+	}
+	p.cacheStatus(x, r.Status)
+	return false
+}
+
+// cacheResponse is the target's response as the cache sees it.
+func (x *Exchange) cacheResponse(bodyless bool) cache.Response {
+	c := &x.cached
+	c.fields = cache.AppendResponseFields(c.fields[:0], &x.Response)
+	now := time.Now()
+	r := cache.Response{
+		Status: x.rhead.Status, Phrase: x.Response.StatusMessage(), Fields: c.fields,
+		Length: x.rhead.Length, Requested: now.Add(-x.FirstByte), Received: now,
+	}
+	switch {
+	case bodyless:
+		r.Length = 0
+	case r.Length < 0:
+		r.Length = -1
+		r.Unprovable = x.rbody.Framing() == wire.FramingClose
+	}
+	return r
+}
+
+// pass moves the response body into the fill, at the target's pace, and
+// whatever the client wants of it to the client, at the client's.
+func (p *Proxy) pass(x *Exchange, bodyless, closes bool) {
+	c := &x.cached
+	f := c.fill
+	// From here on the client's going away must not end the fetch: others may
+	// want it.
+	gone := x.Watch.end()
+	var reader *cache.Reader
+	if !c.background && !f.Narrowed() && !bodyless {
+		reader = f.Reader()
+		defer reader.Close()
+	}
+	length := x.rbody.Left()
+	if bodyless {
+		length = 0
+	}
+	// One that is here already, or that nobody waits for, needs no goroutine.
+	if c.background || x.rbody.Done() || x.rbody.Framing() == wire.FramingLength && x.rbody.Whole() {
+		p.pour(x)
+		p.release(x, closes, x.rbodyErr)
+	} else {
+		c.stop.Store(false)
+		c.poured = make(chan struct{})
+		go func() {
+			defer close(c.poured)
+			p.attend(func() { p.pour(x) })
+		}()
+		defer func() {
+			<-c.poured
+			c.poured = nil
+			p.release(x, closes, x.rbodyErr)
+		}()
+	}
+	switch {
+	case c.background:
+		return
+	case gone:
+		x.clientFailed(errClientGone)
+		return
+	case f.Narrowed():
+		status := x.Cache
+		c.found = f.Found()
+		if !p.answer(x) {
+			panic("BUG: an entry that was fetched for a request cannot answer it")
+		}
+		x.Cache.Outcome, x.Cache.Reason, x.Cache.Answered = status.Outcome, status.Reason, false
+		x.Cause = CauseOK
+		return
+	}
+	p.replyHead(x)
+	x.began = true
+	x.Status = x.Response.StatusCode()
+	err := x.Front.Start(&x.Response, length, bodyless)
+	if err == nil && reader != nil {
+		err = p.read(x, reader)
+	}
+	switch {
+	case err == nil:
+		var trailer []byte
+		if c.poured != nil {
+			<-c.poured // the trailer is the last thing that pour reads
+		}
+		trailer = x.rbody.Trailer()
+		if err = x.Front.Finish(trailer); err != nil {
+			x.clientFailed(err)
+		}
+	case errors.Is(err, cache.ErrAborted), errors.Is(err, cache.ErrLagged):
+		if c.poured != nil {
+			<-c.poured
+		}
+		x.Err = x.rbodyErr
+		cause := CauseTruncated
+		if x.rbodyErr != nil {
+			cause = bodyCause(x.rbodyErr)
+		}
+		x.fail(0, cause)
+	default:
+		x.clientFailed(err)
+		reader.Close()
+		if c.poured != nil && f.Wanted() == 0 {
+			// Nobody is left who wants it: do not fetch for the store alone what
+			// may be any size.
+			c.stop.Store(true)
+			x.conn.SetDeadline(longAgo)
+		}
+	}
+}
+
+// pour moves the response body into the fill and commits it if its end was
+// proven. It sets rbodyErr if it was not.
+func (p *Proxy) pour(x *Exchange) {
+	c := &x.cached
+	defer func() {
+		if v := recover(); v != nil {
+			x.rbodyErr = errPanicked
+			c.fill.Abort(cache.ErrAborted)
+			panic(v)
+		}
+	}()
+	body := &x.rbody
+	var buf []byte
+	for !body.Done() {
+		if !body.Ready() {
+			if buf == nil {
+				b := copyBuffers.Get().(*[copyBuffer]byte)
+				defer copyBuffers.Put(b)
+				buf = b[:]
+			}
+			x.conn.LimitRead(time.Now(), x.Upstream.idle)
+			if c.stop.Load() {
+				x.rbodyErr = errNotWanted
+				break
+			}
+		}
+		piece, err := body.Next(buf)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			x.rbodyErr = err
+			break
+		}
+		if !c.fill.Write(piece) {
+			x.rbodyErr = errNotWanted
+			break
+		}
+	}
+	if !body.Proven() {
+		if x.rbodyErr == nil {
+			x.rbodyErr = wire.ErrTruncated
+		}
+		c.fill.Abort(cache.ErrAborted)
+		return
+	}
+	if reason := c.fill.Commit(); reason != cache.ReasonNone {
+		x.Cache.Unstored, x.Cache.Stored = reason, false
+	}
+}
+
+var errPanicked = errors.New("panic while moving the body")
+
+var errNotWanted = errors.New("nobody wants the rest of the body")
+
+// release gives connection and target back after an attempt whose response the
+// cache has dealt with.
+func (p *Proxy) release(x *Exchange, closes bool, err error) {
+	uploaded := x.stopUpload()
+	x.Watch.end()
+	x.Chosen.Transport().Release(x.conn, err == nil && uploaded && !closes && x.rbody.Proven())
+	x.conn = nil
+	kind, cause := lb.Success, CauseOK
+	switch {
+	case err == errNotWanted:
+		kind = lb.Canceled
+	case err != nil:
+		cause = bodyCause(err)
+		kind = (&attemptError{cause: cause}).outcome()
+	}
+	x.holdsTarget = false
+	x.Upstream.Set.Release(x.Chosen, lb.Outcome{Kind: kind, Status: x.rhead.Status, Latency: x.FirstByte})
+	p.metrics.attempt(x, cause, x.FirstByte)
+}
