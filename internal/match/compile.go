@@ -1,6 +1,7 @@
 package match
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -35,7 +36,9 @@ func New(routes []config.Route) (*Table, error) {
 		c.reportDead(i)
 	}
 	if len(c.problems) > 0 {
-		slices.SortStableFunc(c.problems, func(a, b Problem) int { return a.Route - b.Route })
+		slices.SortFunc(c.problems, func(a, b Problem) int {
+			return cmp.Or(a.Route-b.Route, strings.Compare(a.Key, b.Key), strings.Compare(a.Message, b.Message))
+		})
 		return nil, c.problems
 	}
 	return c.table, nil
@@ -153,7 +156,7 @@ func (c *compiler) judge(list []entry) {
 			c.problems = append(c.problems, Problem{Route: e.route, Key: "path", Message: fmt.Sprintf(
 				"path %q fits the same requests as %q of the same route",
 				c.routes[e.route].Path[e.pattern], c.routes[e.route].Path[list[before].pattern])})
-		case c.rival[e.route] < 0:
+		case c.rival[e.route] < 0 || list[before].route < c.rival[e.route]:
 			c.rival[e.route] = list[before].route
 		}
 		seen[e.conditions.key(0)] = append(seen[e.conditions.key(0)], i)

@@ -1,0 +1,305 @@
+package match_test
+
+import (
+	"bufio"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/valyala/fasthttp"
+
+	"weir/config"
+	"weir/internal/match"
+)
+
+func table(t testing.TB, routes ...config.Route) *match.Table {
+	t.Helper()
+	tab, err := match.New(routes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tab
+}
+
+// ask matches "METHOD host/path?query" with header lines.
+func ask(t testing.TB, tab *match.Table, line string, header ...string) (route int, ok bool, c match.Captures) {
+	t.Helper()
+	method, rest, _ := strings.Cut(line, " ")
+	slash := strings.IndexByte(rest, '/')
+	host, target := rest[:slash], rest[slash:]
+	path, query, _ := strings.Cut(target, "?")
+	canonical, refusal := match.Canonical(nil, []byte(path))
+	if refusal != match.Accepted {
+		t.Fatalf("%s: %v", line, refusal)
+	}
+	route, _, ok = tab.Match(&match.Request{
+		Host: []byte(host), Path: canonical, Query: []byte(query), Method: []byte(method), Header: head(t, header...),
+	}, &c)
+	return route, ok, c
+}
+
+// head parses a request head with the given lines.
+func head(t testing.TB, lines ...string) *fasthttp.RequestHeader {
+	t.Helper()
+	h := &fasthttp.RequestHeader{}
+	raw := "GET / HTTP/1.1\r\nHost: x\r\n" + strings.Join(append(lines, "\r\n"), "\r\n")
+	if err := h.Read(bufio.NewReader(strings.NewReader(raw))); err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func TestHosts(t *testing.T) {
+	tab := table(t,
+		config.Route{Host: config.Strings{"www.example.org"}},
+		config.Route{Host: config.Strings{"*.example.org"}},
+		config.Route{Host: config.Strings{"*.a.example.org", "[::1]", "192.0.2.1"}},
+		config.Route{},
+	)
+	check := func(host string, want int) {
+		t.Helper()
+		if got, ok, _ := ask(t, tab, "GET "+host+"/"); !ok || got != want {
+			t.Errorf("host %q: route %d, %t; want %d", host, got, ok, want)
+		}
+	}
+	// Exact before wildcard; case, port and final dot do not count.
+	check("www.example.org", 0)
+	check("WWW.Example.ORG:8080", 0)
+	check("www.example.org.", 0)
+	check("www.example.org.:80", 0)
+	// A wildcard takes one label or more, but not none; the longest wins.
+	check("x.example.org", 1)
+	check("y.x.example.org", 1)
+	check("x.a.example.org", 2)
+	check("a.example.org", 1)
+	check("example.org", 3)
+	check(".example.org", 3)
+	check("wwwexample.org", 3)
+	// Addresses.
+	check("[::1]:80", 2)
+	check("[::1]", 2)
+	check("192.0.2.1:1", 2)
+	// Nobody's.
+	check("", 3)
+	check(strings.Repeat("a.", 200)+"example.org", 3)
+}
+
+func TestPaths(t *testing.T) {
+	tab := table(t,
+		config.Route{Path: config.Strings{"/"}},                          // 0
+		config.Route{Path: config.Strings{"/api/"}},                      // 1
+		config.Route{Path: config.Strings{"/api/users"}},                 // 2
+		config.Route{Path: config.Strings{"/api/{name}"}},                // 3
+		config.Route{Path: config.Strings{"/api/v{major}"}},              // 4
+		config.Route{Path: config.Strings{"/api/v1{minor}"}},             // 5
+		config.Route{Path: config.Strings{"/api/{file}.html"}},           // 6
+		config.Route{Path: config.Strings{"/{service}/{version}/"}},      // 7
+		config.Route{Path: config.Strings{"/files/{dir}/{rest...}"}},     // 8
+		config.Route{Path: config.Strings{"/über/", "/a%2fb", "/{{x}}"}}, // 9
+		config.Route{Path: config.Strings{"/api/users/{id}/x"}},          // 10
+	)
+	check := func(path string, want int, captures string) {
+		t.Helper()
+		got, ok, c := ask(t, tab, "GET h"+path)
+		var list []string
+		for i := range c.Len() {
+			name, value := c.At(i)
+			list = append(list, name+"="+string(value))
+			if string(c.Get(name)) != string(value) {
+				t.Errorf("path %q: Get(%q) = %q, want %q", path, name, c.Get(name), value)
+			}
+		}
+		if s := strings.Join(list, " "); !ok || got != want || s != captures {
+			t.Errorf("path %q: route %d, %t, captures %q; want %d, %q", path, got, ok, s, want, captures)
+		}
+	}
+	check("/", 0, "")
+	check("/x", 0, "")
+	check("/api", 0, "")
+	check("/api/", 1, "")
+	check("/api/users", 2, "")
+	check("/api/%75sers", 2, "")
+	check("/api/x", 3, "name=x")
+	check("/api/v", 3, "name=v")
+	check("/api/v2", 4, "major=2")
+	check("/api/v12", 5, "minor=2")
+	check("/api/v1", 4, "major=1")
+	check("/api/a.html", 6, "file=a")
+	check("/api/v1.html", 6, "file=v1")
+	check("/api/.html", 3, "name=.html")
+	check("/a/b/", 7, "service=a version=b")
+	check("/a/b/c/d", 7, "service=a version=b")
+	check("/a/b", 0, "")
+	check("/a//c", 0, "")
+	// A literal wins at the first difference, even if less is captured after it.
+	check("/api/x/y", 1, "")
+	check("/api/users/1/x", 10, "id=1")
+	check("/api/users/1/y", 1, "")
+	check("/files/a/b/c", 8, "dir=a rest=b/c")
+	check("/files/a/", 8, "dir=a rest=")
+	check("/files//b", 0, "")
+	// Paths are compared in their canonical form.
+	check("/%C3%BCber/x", 9, "")
+	check("/a%2Fb", 9, "")
+	check("/%7Bx%7d", 9, "")
+	check("/files/a%2fb/%25", 8, "dir=a%2Fb rest=%25")
+}
+
+func TestConditions(t *testing.T) {
+	tab := table(t,
+		config.Route{Path: config.Strings{"/a"}},                                                                            // 0
+		config.Route{Path: config.Strings{"/a"}, Method: config.Strings{"POST", "PUT"}},                                     // 1
+		config.Route{Path: config.Strings{"/a"}, Header: map[string]string{"X-Beta": "1"}},                                  // 2
+		config.Route{Path: config.Strings{"/a"}, Header: map[string]string{"x-beta": "*"}, Method: config.Strings{"POST"}},  // 3
+		config.Route{Path: config.Strings{"/a"}, Query: map[string]string{"q": "a b", "r": "*"}},                            // 4
+		config.Route{Path: config.Strings{"/b"}, Method: config.Strings{"GET"}},                                             // 5
+		config.Route{Path: config.Strings{"/{x}"}, Method: config.Strings{"DELETE", "HEAD"}},                                // 6
+		config.Route{Host: config.Strings{"h"}, Path: config.Strings{"/b"}, Header: map[string]string{"User-Agent": "bot"}}, // 7
+	)
+	check := func(line string, want int, header ...string) {
+		t.Helper()
+		got, ok, c := ask(t, tab, line, header...)
+		if !ok {
+			got = -1
+		}
+		if got != want {
+			t.Errorf("%s %q: route %d, want %d", line, header, got, want)
+		}
+		if !ok && c.Len() != 0 {
+			t.Errorf("%s: captures without a route", line)
+		}
+	}
+	check("GET x/a", 0)
+	check("POST x/a", 1)
+	check("PUT x/a", 1)
+	check("post x/a", 0)
+	check("GET x/a", 2, "X-BETA: 1")
+	check("GET x/a", 2, "X-Beta: 2", "X-Beta: 1")
+	check("GET x/a", 0, "X-Beta: 2")
+	// More conditions win.
+	check("POST x/a", 3, "X-Beta: 1")
+	check("POST x/a", 3, "X-Beta: 9")
+	// Of one condition each the first in the file wins.
+	check("PUT x/a", 1, "X-Beta: 1")
+	check("GET x/a?q=a+b&r=", 4)
+	check("GET x/a?z&r&%71=%61%20b", 4)
+	check("GET x/a?q=a+b", 0)
+	check("GET x/a?q=a+bc&r=1", 0)
+	check("GET x/a?q=%zz&r=1", 0)
+	// GET routes take HEAD too; what fits nowhere falls to the next best path.
+	check("GET x/b", 5)
+	check("HEAD x/b", 5)
+	check("DELETE x/b", 6)
+	check("PATCH x/b", -1)
+	// And to the next best host.
+	check("GET h/b", 7, "User-Agent: bot")
+	check("GET h/b", 5, "User-Agent: x")
+}
+
+func TestAsteriskFitsRoutesWithoutPath(t *testing.T) {
+	tab := table(t, config.Route{Path: config.Strings{"/"}}, config.Route{Method: config.Strings{"OPTIONS"}})
+	route, _, ok := tab.Match(&match.Request{Path: []byte("*"), Method: []byte("OPTIONS")}, &match.Captures{})
+	if !ok || route != 1 {
+		t.Errorf("OPTIONS *: route %d, %t; want 1", route, ok)
+	}
+}
+
+func TestSlashesAndCommonCaptures(t *testing.T) {
+	tab := table(t,
+		config.Route{Path: config.Strings{"/{service}/{version}/", "/old/{service}/v{version}"}},
+		config.Route{Path: config.Strings{"/x/{a}", "/y/{b}/{a}"}},
+		config.Route{},
+	)
+	check := func(path string, pattern int, stripped string) {
+		t.Helper()
+		var c match.Captures
+		_, p, ok := tab.Match(&match.Request{Path: []byte(path)}, &c)
+		if got := match.StripPrefix([]byte(path), c.Slashes()); !ok || p != pattern || string(got) != stripped {
+			t.Errorf("path %q: pattern %d, stripped to %q; want %d, %q", path, p, got, pattern, stripped)
+		}
+	}
+	check("/serviceone/v1/anything", 0, "/anything")
+	check("/serviceone/v1/", 0, "/")
+	check("/old/s/v2", 1, "/v2")
+	check("/x/1", 0, "/1")
+	check("/other", 0, "/other")
+	names := func(route int, want string) {
+		t.Helper()
+		if got := strings.Join(tab.Captures(route), " "); got != want {
+			t.Errorf("route %d captures %q, want %q", route, got, want)
+		}
+	}
+	names(0, "service version")
+	names(1, "a")
+	names(2, "")
+}
+
+func TestProblems(t *testing.T) {
+	check := func(want string, routes ...config.Route) {
+		t.Helper()
+		_, err := match.New(routes)
+		var p match.Problems
+		switch {
+		case want == "" && err != nil:
+			t.Errorf("unexpected problems:\n%v", err)
+		case want != "" && !errors.As(err, &p):
+			t.Errorf("no problem, want %s", want)
+		case want != "" && err.Error() != want:
+			t.Errorf("problems:\n%v\nwant\n%s", err, want)
+		}
+	}
+	path := func(p ...string) config.Route { return config.Route{Path: p} }
+	host := func(h ...string) config.Route { return config.Route{Host: h} }
+
+	// Bad paths.
+	check(`routes[0].path: path "a": want "/exact", "/prefix/" or a template such as "/{service}/{version}/"`, path("a"))
+	check(`routes[1].path: path "/{a": want a capture such as "{service}", or "{{" for a literal "{"`, path("/"), path("/{a"))
+	check(`routes[0].path: path "/a}": want "}}" for a literal "}"`, path("/a}"))
+	check(`routes[0].path: path "/{a}{b}": segment "{a}{b}": want at most one capture between two slashes`, path("/{a}{b}"))
+	check(`routes[0].path: path "/{1}": capture "1": want letters, digits and underscores, a letter first`, path("/{1}"))
+	check(`routes[0].path: path "/{a}/{a}": capture "a" stands there twice`, path("/{a}/{a}"))
+	check(`routes[0].path: path "/{a...}/b": "{a...}" takes everything, so nothing may follow it`, path("/{a...}/b"))
+	check(`routes[0].path: path "/{a}/{b}/{c}/{d}/{e}/{f}/{g}/{h}/{i}": more captures than the 8 that are allowed`,
+		path("/{a}/{b}/{c}/{d}/{e}/{f}/{g}/{h}/{i}"))
+	// Paths that no request can have.
+	check(`routes[0].path: path "/a/../b": segment ".." can never match: requests with dot segments are refused`, path("/a/../b"))
+	check(`routes[0].path: path "/a?b": '?' can never match: want "%3F", or no query`, path("/a?b"))
+	check(`routes[0].path: path "/%zz": "%zz" can never match: requests with that are refused (path_broken_escape)`, path("/%zz"))
+	// Bad hosts.
+	check(`routes[0].host: host "a:80": want "www.example.org", "*.example.org" or an address, without a port`, host("a:80"))
+	check(`routes[0].host: host "*": want "www.example.org", "*.example.org" or an address, without a port`, host("*"))
+	check(`routes[0].host: host "a.*.b": want "www.example.org", "*.example.org" or an address, without a port`, host("a.*.b"))
+	check(`routes[0].host: host "ü.de": want the ASCII form ("xn--...") that clients send`, host("ü.de"))
+	check(`routes[0].host: host "A." stands there twice`, host("a", "A."))
+	// Bad conditions.
+	check(`routes[0].method: method "get" can never match: methods have upper and lower case, want "GET"`, config.Route{Method: config.Strings{"get"}})
+	check(`routes[0].header.a b: "a b" is no field name`, config.Route{Header: map[string]string{"a b": "1"}})
+	check(`routes[0].header.a: value " 1" can never match: want no line ends and no space around it`, config.Route{Header: map[string]string{"a": " 1"}})
+	// Several at once, in the order of the file.
+	check("routes[0].path: path \"a\": want \"/exact\", \"/prefix/\" or a template such as \"/{service}/{version}/\"\n"+
+		"routes[1].host: host \"*\": want \"www.example.org\", \"*.example.org\" or an address, without a port", path("a"), host("*"))
+
+	// Routes that cannot be reached.
+	check(`routes[1].path: can never match: route "route-1" fits the same requests and comes first`, path("/a"), path("/a"))
+	check(`routes[1].path: can never match: route "one" fits the same requests and comes first`,
+		config.Route{Name: "one", Path: config.Strings{"/{a}/"}}, path("/{b}/"))
+	check(`routes[1].path: can never match: route "route-1" fits the same requests and comes first`, path("/a/"), path("/a/{rest...}"))
+	check(`routes[1].path: can never match: route "route-1" fits the same requests and comes first`, path("/a%2fb"), path("/%61%2Fb"))
+	check(`routes[1].host: can never match: route "route-1" fits the same requests and comes first`, host("a"), host("A."))
+	check(`routes[0].path: path "/%61" fits the same requests as "/a" of the same route`, path("/a", "/%61"))
+	check(`routes[1].path: can never match: route "route-1" fits the same requests and comes first`,
+		config.Route{Path: config.Strings{"/a"}, Method: config.Strings{"GET", "POST"}},
+		config.Route{Path: config.Strings{"/a"}, Method: config.Strings{"POST"}})
+	check(`routes[1].path: can never match: route "route-1" fits the same requests and comes first`,
+		config.Route{Path: config.Strings{"/a"}, Header: map[string]string{"X": "*"}},
+		config.Route{Path: config.Strings{"/a"}, Header: map[string]string{"x": "1"}})
+	check(`routes[2].path: can never match: route "route-1" fits the same requests and comes first`,
+		path("/a"), path("/b"), path("/b", "/a")) // each half by another route: the first counts
+	// Those that can, at least for some requests.
+	check("", path("/a"), path("/a", "/b"))
+	check("", path("/a"), config.Route{Path: config.Strings{"/a"}, Method: config.Strings{"GET"}})
+	check("", config.Route{Path: config.Strings{"/a"}, Header: map[string]string{"X": "1"}},
+		config.Route{Path: config.Strings{"/a"}, Header: map[string]string{"X": "*"}})
+	check("", path("/"), config.Route{})
+	check("", host("a"), host("*.a"), config.Route{})
+}
