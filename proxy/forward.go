@@ -174,13 +174,17 @@ func (p *Proxy) prepare(x *Exchange) {
 	if x.upgrading {
 		header.UpgradeRequest(h, x.protocol)
 	}
-	// The framing towards the target is our own.
+	// The framing towards the target is our own: fasthttp loses that of a chunked
+	// GET, whose body the target would then take for the next request.
 	h.ResetConnectionClose()
+	switch x.Body.Framing() {
+	case wire.FramingChunked:
+		h.SetContentLength(-1)
+	case wire.FramingLength:
+		h.SetContentLength(int(x.Head.Length))
+	}
 	if x.Head.Minor == 0 {
 		h.SetProtocol("HTTP/1.1")
-	}
-	if x.Body.Framing() == wire.FramingChunked {
-		h.Set("Transfer-Encoding", "chunked")
 	}
 	p.forwarder.Apply(h, fields, x.Peer, x.RequestID)
 	x.setTarget(r)
