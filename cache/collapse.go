@@ -326,14 +326,7 @@ func (f *Fill) Respond(q *Request, r *Response) Decision {
 	}
 	t, control, reason := f.policy.judgeResponse(f.asked, r)
 	if reason == ReasonNone {
-		names, star := varyNames(r.Fields)
 		switch {
-		case star:
-			reason = ReasonVaryStar
-		case len(names) > maxVary:
-			reason = ReasonVaryTooMany
-		case slices.ContainsFunc(names, func(n string) bool { return slices.Contains(f.policy.own, n) }):
-			reason = ReasonVaryOwn
 		case r.Unprovable:
 			reason = ReasonTruncated
 		case r.Length > f.store.maxObject:

@@ -171,6 +171,9 @@ func (p *Policy) judgeResponse(q asked, r *Response) (terms, Control, Reason) {
 		// RFC 9110 section 9.3.3.
 		return t, control, ReasonContentLocation
 	}
+	if reason := p.judgeVary(r.Fields); reason != ReasonNone {
+		return t, control, reason
+	}
 	validator := r.Fields.has("ETag") || r.Fields.has("Last-Modified")
 	switch {
 	case t.validate && !validator:

@@ -31,6 +31,20 @@ func varyNames(f Fields) (names []string, star bool) {
 	}
 }
 
+// judgeVary says why no later request could be known to want the same answer.
+func (p *Policy) judgeVary(f Fields) Reason {
+	names, star := varyNames(f)
+	switch {
+	case star:
+		return ReasonVaryStar
+	case len(names) > maxVary:
+		return ReasonVaryTooMany
+	case slices.ContainsFunc(names, func(n string) bool { return slices.Contains(p.own, n) }):
+		return ReasonVaryOwn
+	}
+	return ReasonNone
+}
+
 // appendVary adds what the request says in the named fields. An absent field
 // is a value of its own; values cannot hold the separators.
 func (p *Policy) appendVary(dst []byte, names []string, h *fasthttp.RequestHeader) []byte {
