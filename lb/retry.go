@@ -130,7 +130,9 @@ func (r *RetryPolicy) Next(t Try, now int64, wall time.Time, chance uint64) (wai
 		}
 		wait = max(wait, asked)
 	}
-	if !r.Budget.Withdraw(now) {
+	// A target that nobody could connect to was not asked anything, so the next
+	// attempt is the exchange's first one as far as anybody's load goes.
+	if t.Kind != ConnectFailed && !r.Budget.Withdraw(now) {
 		return 0, RetryBudget
 	}
 	return wait, RetryAllowed

@@ -28,6 +28,8 @@ func (p *Proxy) forward(x *Exchange) {
 func (p *Proxy) attempts(x *Exchange) {
 	set := x.Upstream.Set
 	retry := set.Retry()
+	x.pick.Now = lb.Monotonic()
+	retry.Budget.Deposit(x.pick.Now)
 	var last *attemptError
 	for {
 		t, err := set.Acquire(&x.pick)

@@ -101,10 +101,10 @@ var longAgo = time.Unix(1, 0)
 // next waits for a request and serves it. again says that another one may
 // follow on this connection, linger that the client may still be sending.
 func (c *conn) next() (again, linger bool) {
-	cfg := c.c.Config()
-	if !c.await(cfg) {
+	if !c.await() {
 		return false, false
 	}
+	cfg := c.c.Config() // now: the wait may have been long
 	x := exchanges.Get().(*proxy.Exchange)
 	x.Start = time.Now()
 	c.begin(x)
@@ -140,7 +140,8 @@ func (c *conn) begin(x *proxy.Exchange) {
 }
 
 // await waits for the first byte of a request.
-func (c *conn) await(cfg *config.Listener) bool {
+func (c *conn) await() bool {
+	cfg := c.c.Config()
 	if c.br.Buffered() > 0 {
 		return true
 	}
@@ -230,7 +231,7 @@ func (c *conn) readHead(x *proxy.Exchange, cfg *config.Listener) (status int, ca
 	c.grace, c.minRate = cfg.Timeouts.Grace.D(), int64(cfg.Timeouts.MinRate)
 	c.minor = x.Head.Minor
 	c.head = x.Request.IsHead()
-	c.closing = x.Request.ConnectionClose() || c.draining()
+	c.closing = x.Request.ConnectionClose()
 	return 0, proxy.CauseOK, nil
 }
 

@@ -79,6 +79,7 @@ func (c *conn) Inform(h *fasthttp.ResponseHeader) error {
 // Start implements proxy.Front.
 func (c *conn) Start(h *fasthttp.ResponseHeader, length int64, bodyless bool) error {
 	c.begun = true
+	c.closing = c.closing || c.draining()
 	c.bodyless = bodyless
 	c.left = length
 	switch {
