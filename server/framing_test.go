@@ -221,7 +221,7 @@ func TestPlantedBytes(t *testing.T) {
 						t.Errorf("first client got %q", m.Body)
 					}
 					close(answered)
-					<-sent
+					receive(t, sent)
 					for range 3 {
 						c := w.dial()
 						equal(t, "another client's body", c.Get("/other").Body, "clean")

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"weir/config"
 	"weir/internal/testkit"
@@ -125,6 +126,20 @@ func (w *weir) logged(n int) []entry {
 func (w *weir) ended() string {
 	w.t.Helper()
 	return w.logged(1)[0].String()
+}
+
+// receive returns the next value of ch, or the zero value once it is closed.
+func receive[T any](t testing.TB, ch <-chan T) T {
+	t.Helper()
+	timer := time.NewTimer(testkit.Limit)
+	defer timer.Stop()
+	select {
+	case v := <-ch:
+		return v
+	case <-timer.C:
+		t.Fatal("in vain waited for the other side")
+	}
+	panic("BUG: not reached")
 }
 
 // equal fails the test if got is not want.
