@@ -528,6 +528,7 @@ func (m *model) answer(a ask, k kept) expected {
 	from, to, _ := strings.Cut(strings.TrimPrefix(r, "bytes="), "-")
 	n := len(k.body)
 	switch {
+	case from == "" && n == 0:
 	case from == "":
 		want := int(number(to))
 		e.status, e.body = 206, k.body[max(n-want, 0):]

@@ -48,7 +48,10 @@ func parseRange(b []byte, length int64) (list []span, ok bool) {
 			if !ok {
 				return nil, false
 			}
-			if n == 0 || length == 0 {
+			if length == 0 && n > 0 {
+				return nil, false // satisfiable, but Content-Range cannot say it
+			}
+			if n == 0 {
 				continue
 			}
 			s = span{max(length-n, 0), length - 1}
