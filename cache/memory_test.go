@@ -1,0 +1,181 @@
+package cache_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/valyala/fasthttp"
+
+	"weir/cache"
+	"weir/config"
+)
+
+// fillWith stores a response of that size under a URL.
+func (d *driver) fillWith(t testing.TB, url string, size int, fields ...string) bool {
+	r := d.do(t, "GET "+url, nil, "", func(*fasthttp.RequestHeader) message {
+		m := answer(200, append([]string{"Cache-Control: max-age=1000", "Content-Type: text/html; charset=utf-8"}, fields...)...)
+		m.body = strings.Repeat("x", size)
+		return m
+	})
+	return r.stored
+}
+
+// TestHitAllocatesNothing: from look-up to the head that the client gets.
+func TestHitAllocatesNothing(t *testing.T) {
+	d := newDriver(t, 8<<20, func(c *config.RouteCache) { c.Key.Headers = []string{"X-Tenant"} })
+	d.fillWith(t, "http://www.example.org/a?b=c", 10<<10, "ETag: \"a\"", "Vary: Accept-Encoding, Accept-Language, X")
+	check := func(name string, status int, fields string) {
+		t.Helper()
+		q := d.request(t, "GET http://www.example.org/a?b=c", cache.Fields(fields), "")
+		var h, empty fasthttp.ResponseHeader
+		var a cache.Answer
+		allocs := testing.AllocsPerRun(100, func() {
+			found := d.store.Lookup(q)
+			var ok bool
+			if a, ok = found.Answer(q); !ok || found.Outcome != cache.Fresh {
+				t.Fatalf("%s: %v", name, found.Outcome)
+			}
+			if status == 200 {
+				if err := a.Copy(&h, &empty); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+		if a.Status != status || allocs != 0 {
+			t.Errorf("%s: status %d, %v allocations", name, a.Status, allocs)
+		}
+	}
+	check("plain", 200, "")
+	check("directives", 200, "Cache-Control: max-age=60\r\nPragma: foo\r\n")
+	check("not modified", 304, "If-None-Match: \"b\", W/\"a\"\r\n")
+	check("modified", 200, "If-None-Match: \"b\"\r\n")
+}
+
+// TestBound: bytes held stay within the bound in a fill of ten times as much
+// with mixed sizes, for each policy.
+func TestBound(t *testing.T) {
+	for _, policy := range cache.Policies() {
+		const size = 16 << 20
+		c := config.Default().Cache
+		c.Size, c.MaxObject, c.Policy = size, 1<<20, policy
+		store, err := cache.NewStore(&c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := cache.NewPolicy(config.DefaultRouteCache())
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := &driver{store: store, policy: p, now: epoch}
+		rnd := rand.New(rand.NewPCG(1, 2))
+		var most int64
+		for written, i := 0, 0; written < 10*size; i++ {
+			n := rnd.IntN(4 << 10)
+			if i%20 == 0 {
+				n = rnd.IntN(1 << 20)
+			}
+			if !d.fillWith(t, fmt.Sprintf("http://h/%d", i), n) {
+				t.Fatalf("%s: %d bytes were not stored", policy, n)
+			}
+			written += n
+			most = max(most, store.Stats().Bytes)
+		}
+		s := store.Stats()
+		if most > size || s.Bytes < size*8/10 || s.Evicted == 0 {
+			t.Errorf("%s: at most %d of %d bytes, now %+v", policy, most, size, s)
+		}
+		if n := store.Purge(cache.Purge{All: true}, epoch.UnixNano()); int64(n) != s.Entries {
+			t.Errorf("%s: purged %d of %d", policy, n, s.Entries)
+		}
+		if s := store.Stats(); s.Bytes != 0 || s.Entries != 0 || s.Filling != 0 {
+			t.Errorf("%s: left behind: %+v", policy, s)
+		}
+	}
+}
+
+// TestMemoryCost: what an entry is counted for is about what it holds.
+func TestMemoryCost(t *testing.T) {
+	check := func(n, size int, fields ...string) {
+		t.Helper()
+		d := newDriver(t, 512<<20, nil)
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		for i := range n {
+			d.fillWith(t, fmt.Sprintf("http://www.example.org/some/path/%d", i), size, fields...)
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		held, counted := float64(after.HeapAlloc)-float64(before.HeapAlloc), float64(d.store.Stats().Bytes)
+		if held > 1.05*counted || held < 0.6*counted {
+			t.Errorf("%d entries of %d bytes hold %.0f bytes each, counted %.0f", n, size, held/float64(n), counted/float64(n))
+		}
+		runtime.KeepAlive(d)
+	}
+	check(20_000, 0)
+	check(20_000, 1000)
+	check(20_000, 1000, "Vary: Accept-Encoding, Accept-Language", "Surrogate-Key: a b c")
+	check(2000, 20_000)
+	check(200, 1_000_001)
+}
+
+// TestPurge counts what is ended.
+func TestPurge(t *testing.T) {
+	d := newDriver(t, 8<<20, nil)
+	fill := func() {
+		for _, url := range []string{"http://a/x", "http://a/x/y", "http://a/z", "http://b/x", "https://a/x"} {
+			d.fillWith(t, url, 10, "Surrogate-Key: all "+url[len(url)-1:], "ETag: \"a\"")
+		}
+	}
+	check := func(name string, p cache.Purge, want int) {
+		t.Helper()
+		fill()
+		if got := d.store.Purge(p, d.now.UnixNano()); got != want {
+			t.Errorf("%s: %d, want %d", name, got, want)
+		}
+	}
+	check("url", cache.Purge{URL: "HTTP://A/x"}, 1)
+	check("unknown url", cache.Purge{URL: "http://a/"}, 0)
+	check("host", cache.Purge{Host: "A"}, 4)
+	check("prefix", cache.Purge{Prefix: "http://a/x"}, 2)
+	check("group", cache.Purge{Group: "x"}, 3)
+	check("all of a group", cache.Purge{Group: "all"}, 5)
+	check("nothing", cache.Purge{}, 0)
+	check("all", cache.Purge{All: true}, 5)
+
+	// A soft purge leaves something to validate.
+	check("soft", cache.Purge{Host: "b", Soft: true}, 1)
+	r := d.do(t, "GET http://b/x", nil, "", func(h *fasthttp.RequestHeader) message {
+		if string(h.Peek("If-None-Match")) != `"a"` {
+			t.Error("not validated")
+		}
+		return answer(304)
+	})
+	if r.outcome != cache.Revalidate || r.reason != cache.ReasonPurged || r.status != 200 {
+		t.Errorf("after a soft purge: %v, %v, %d", r.outcome, r.reason, r.status)
+	}
+	if r := d.do(t, "GET http://b/x", nil, "", nil); r.outcome != cache.Fresh {
+		t.Errorf("after validation: %v", r.outcome)
+	}
+	q := d.request(t, "PURGE http://b/x", nil, "")
+	if n := d.store.PurgeRequest(q, false); n != 1 {
+		t.Errorf("PURGE: %d", n)
+	}
+}
+
+// TestVariantsAreBounded: an origin that varies without end fills its key, not
+// the store.
+func TestVariantsAreBounded(t *testing.T) {
+	d := newDriver(t, 8<<20, nil)
+	for i := range 500 {
+		d.do(t, "GET http://h/x", cache.Fields(fmt.Sprintf("Foo: %d\r\n", i)), "", func(*fasthttp.RequestHeader) message {
+			return answer(200, "Cache-Control: max-age=1000", "Vary: Foo")
+		})
+	}
+	if n := d.store.Stats().Entries; n != 64 {
+		t.Errorf("%d entries", n)
+	}
+}
