@@ -19,21 +19,33 @@ type Forwarder struct {
 	xForwarded bool
 	forwarded  bool
 	via        string
-	requestID  string
+	requestID  fieldName // its text is empty for none
 }
 
-// The names of forwarding fields, as fasthttp writes them.
-const (
-	nameFor       = fasthttp.HeaderXForwardedFor
-	nameProto     = fasthttp.HeaderXForwardedProto
-	nameForHost   = fasthttp.HeaderXForwardedHost
-	nameForwarded = fasthttp.HeaderForwarded
-	nameVia       = fasthttp.HeaderVia
+// fieldName is a name as fasthttp writes it, so that fasthttp need not spell it
+// again with each message.
+type fieldName struct {
+	text string
+	key  []byte // the same; never changed
+}
+
+func newFieldName(name string) fieldName {
+	key := fasthttp.AppendNormalizedHeaderKey(nil, name)
+	return fieldName{text: string(key), key: key}
+}
+
+// The names of forwarding fields.
+var (
+	nameFor       = newFieldName(fasthttp.HeaderXForwardedFor)
+	nameProto     = newFieldName(fasthttp.HeaderXForwardedProto)
+	nameForHost   = newFieldName(fasthttp.HeaderXForwardedHost)
+	nameForwarded = newFieldName(fasthttp.HeaderForwarded)
+	nameVia       = newFieldName(fasthttp.HeaderVia)
 )
 
 // NewForwarder compiles c. An error is always of type Problems.
 func NewForwarder(c config.Forwarding) (*Forwarder, error) {
-	f := &Forwarder{xForwarded: c.XForwarded, forwarded: c.Forwarded, via: c.Via, requestID: c.RequestID}
+	f := &Forwarder{xForwarded: c.XForwarded, forwarded: c.Forwarded, via: c.Via, requestID: newFieldName(c.RequestID)}
 	for _, p := range c.TrustedProxies {
 		f.trusted = append(f.trusted, p.Prefix)
 	}
@@ -75,10 +87,10 @@ func (f *Forwarder) Client(h *fasthttp.RequestHeader, present wire.Fields, p *Pe
 		return p.Address
 	}
 	client := p.Address
-	if lines := h.PeekAll(nameFor); len(lines) > 0 {
+	if lines := h.PeekAll(nameFor.text); len(lines) > 0 {
 		f.walk(lines, &client, func(element []byte) []byte { return element })
 	} else {
-		f.walk(h.PeekAll(nameForwarded), &client, forParameter)
+		f.walk(h.PeekAll(nameForwarded.text), &client, forParameter)
 	}
 	return client
 }
@@ -168,7 +180,7 @@ func (f *Forwarder) Apply(h *fasthttp.RequestHeader, present wire.Fields, p *Pee
 		var buf [128]byte
 		appendRequest(h, nameVia, present&wire.FieldVia != 0, f.appendVia(buf[:0], h.Protocol()))
 	}
-	if f.requestID != "" {
+	if f.requestID.text != "" {
 		setRequest(h, f.requestID, id)
 	}
 }
@@ -178,11 +190,11 @@ func (f *Forwarder) Apply(h *fasthttp.RequestHeader, present wire.Fields, p *Pee
 func (f *Forwarder) applyXForwarded(h *fasthttp.RequestHeader, present wire.Fields, p *Peer) {
 	there := present&wire.FieldXForwarded != 0
 	appendRequest(h, nameFor, there, p.Text)
-	if !there || len(h.Peek(nameProto)) == 0 {
-		h.SetBytesV(nameProto, p.Scheme)
+	if !there || len(h.PeekCanonical(nameProto.key)) == 0 {
+		h.SetCanonical(nameProto.key, p.Scheme)
 	}
-	if !there || len(h.Peek(nameForHost)) == 0 {
-		h.SetBytesV(nameForHost, h.Host())
+	if !there || len(h.PeekCanonical(nameForHost.key)) == 0 {
+		h.SetCanonical(nameForHost.key, h.Host())
 	}
 }
 
@@ -217,19 +229,19 @@ func (f *Forwarder) appendVia(dst, protocol []byte) []byte {
 
 // appendRequest adds an element to a list: to its only line, as a line of its
 // own if there are several, which keeps their order.
-func appendRequest(h *fasthttp.RequestHeader, name string, there bool, element []byte) {
+func appendRequest(h *fasthttp.RequestHeader, name fieldName, there bool, element []byte) {
 	if !there {
-		h.SetBytesV(name, element)
+		h.SetCanonical(name.key, element)
 		return
 	}
-	switch lines := h.PeekAll(name); len(lines) {
+	switch lines := h.PeekAll(name.text); len(lines) {
 	case 0:
-		h.SetBytesV(name, element)
+		h.SetCanonical(name.key, element)
 	case 1:
 		var buf [512]byte
-		h.SetBytesV(name, appendElement(buf[:0], lines[0], element))
+		h.SetCanonical(name.key, appendElement(buf[:0], lines[0], element))
 	default:
-		h.AddBytesV(name, element)
+		h.AddBytesKV(name.key, element)
 	}
 }
 
@@ -249,17 +261,17 @@ func (f *Forwarder) ApplyResponse(h *fasthttp.ResponseHeader, present wire.Field
 	var buf [128]byte
 	element := f.appendVia(buf[:0], h.Protocol())
 	if present&wire.FieldVia == 0 {
-		h.SetBytesV(nameVia, element)
+		h.SetCanonical(nameVia.key, element)
 		return
 	}
-	switch lines := h.PeekAll(nameVia); len(lines) {
+	switch lines := h.PeekAll(nameVia.text); len(lines) {
 	case 0:
-		h.SetBytesV(nameVia, element)
+		h.SetCanonical(nameVia.key, element)
 	case 1:
 		var joined [512]byte
-		h.SetBytesV(nameVia, appendElement(joined[:0], lines[0], element))
+		h.SetCanonical(nameVia.key, appendElement(joined[:0], lines[0], element))
 	default:
-		h.AddBytesV(nameVia, element)
+		h.AddBytesKV(nameVia.key, element)
 	}
 }
 
@@ -267,12 +279,12 @@ func (f *Forwarder) ApplyResponse(h *fasthttp.ResponseHeader, present wire.Field
 func removeForwarding(h *fasthttp.RequestHeader, present wire.Fields) {
 	repeated := repeatedInRequest(h)
 	if present&wire.FieldForwarded != 0 {
-		h.Del(nameForwarded)
+		h.Del(nameForwarded.text)
 	}
 	if present&wire.FieldXForwarded != 0 {
-		h.Del(nameFor)
-		h.Del(nameProto)
-		h.Del(nameForHost)
+		h.Del(nameFor.text)
+		h.Del(nameProto.text)
+		h.Del(nameForHost.text)
 		for rest := h.RawHeaders(); len(rest) > 0; {
 			var name []byte
 			if name, rest = nextLine(rest); wire.Lookup(name) == wire.FieldXForwarded {

@@ -113,6 +113,7 @@ func TestApply(t *testing.T) {
 		"X-Real-Ip: 1.1.1.1\nForwarded: for=1.1.1.1\nX-Request-Id: evil\nAccept: 1\nX-Request-Id: evil2\nAccept: 2",
 		"Host: a\nVia: 1.1 weir\nForwarded: for=192.0.2.9;host=\"a\";proto=http\nX-Forwarded-Host: a\nX-Forwarded-Proto: http\n"+
 			"X-Forwarded-For: 192.0.2.9\nAccept: 1\nAccept: 2\nX-Request-Id: id1")
+	check(config.Forwarding{RequestID: "X-Request-Id"}, other, "Host: a\nX-Request-Id:\nX-Request-Id: evil", "Host: a\nX-Request-Id: id1")
 	// Not even if weir sends none.
 	check(config.Forwarding{}, other, "Host: a\nX-Forwarded-For: 1.1.1.1\nForwarded: for=1.1.1.1\nX-Real-Ip: 1.1.1.1", "Host: a")
 	// A trusted peer's are continued or kept.

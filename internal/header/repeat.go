@@ -186,17 +186,17 @@ func removeResponse(h *fasthttp.ResponseHeader, name string) {
 
 // setRequest makes value the only line of a field; fasthttp alone would leave a
 // second one.
-func setRequest(h *fasthttp.RequestHeader, name string, value []byte) {
-	if len(h.PeekAll(name)) > 1 {
-		removeRequest(h, name)
+func setRequest(h *fasthttp.RequestHeader, name fieldName, value []byte) {
+	if len(h.PeekAll(name.text)) > 1 {
+		removeRequest(h, name.text)
 	}
-	h.SetBytesV(name, value)
+	h.SetCanonical(name.key, value)
 }
 
 // setResponse makes value the only line of a field.
-func setResponse(h *fasthttp.ResponseHeader, name string, value []byte) {
-	if lines := len(h.PeekAll(name)); lines > 1 || lines == 1 && name == fasthttp.HeaderSetCookie {
-		removeResponse(h, name)
+func setResponse(h *fasthttp.ResponseHeader, name fieldName, value []byte) {
+	if name.text == fasthttp.HeaderSetCookie || len(h.PeekAll(name.text)) > 1 {
+		removeResponse(h, name.text)
 	}
-	h.SetBytesV(name, value)
+	h.SetCanonical(name.key, value)
 }

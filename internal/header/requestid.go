@@ -17,8 +17,8 @@ const requestIDDigits = "0123456789abcdefghjkmnpqrstvwxyz"
 // random bits in 26 characters. It is made even if no request id is sent, for
 // logs. It allocates only if dst is too short.
 func (f *Forwarder) RequestID(dst []byte, h *fasthttp.RequestHeader, p *Peer) []byte {
-	if f.requestID != "" && f.Trusts(p) {
-		if id := h.Peek(f.requestID); saneID(id) {
+	if f.requestID.text != "" && f.Trusts(p) {
+		if id := h.PeekCanonical(f.requestID.key); saneID(id) {
 			return append(dst, id...)
 		}
 	}

@@ -28,7 +28,7 @@ type rules struct {
 
 // rule is a field with its value.
 type rule struct {
-	name  string // in fasthttp's spelling
+	name  fieldName
 	value config.Template
 }
 
@@ -79,10 +79,10 @@ func (r *RequestRules) Apply(h *fasthttp.RequestHeader, lookup func(name string)
 		name := r.set[i].name
 		value := r.set[i].expand(buf[:0], lookup)
 		switch {
-		case len(value) == 0 && name != fasthttp.HeaderHost:
-			r.removeFrom(h, name)
-		case name == fasthttp.HeaderCookie:
-			removeRequest(h, name)
+		case len(value) == 0 && name.text != fasthttp.HeaderHost:
+			r.removeFrom(h, name.text)
+		case name.text == fasthttp.HeaderCookie:
+			removeRequest(h, name.text)
 			addCookie(h, value)
 		default:
 			setRequest(h, name, value)
@@ -93,13 +93,13 @@ func (r *RequestRules) Apply(h *fasthttp.RequestHeader, lookup func(name string)
 		value := r.add[i].expand(buf[:0], lookup)
 		switch {
 		case len(value) == 0:
-		case name != fasthttp.HeaderCookie:
-			h.AddBytesV(name, value)
+		case name.text != fasthttp.HeaderCookie:
+			h.AddBytesKV(name.key, value)
 		default:
 			// A request has one Cookie line (RFC 6265 section 5.4).
-			if old := h.Peek(name); len(old) > 0 {
+			if old := h.Peek(name.text); len(old) > 0 {
 				joined := append(append(append([]byte(nil), old...), "; "...), value...)
-				removeRequest(h, name)
+				removeRequest(h, name.text)
 				addCookie(h, joined)
 			} else {
 				addCookie(h, value)
@@ -141,12 +141,12 @@ func (r *ResponseRules) Apply(h *fasthttp.ResponseHeader, lookup func(name strin
 		if value := r.set[i].expand(buf[:0], lookup); len(value) > 0 {
 			setResponse(h, name, value)
 		} else {
-			r.removeFrom(h, name)
+			r.removeFrom(h, name.text)
 		}
 	}
 	for i := range r.add {
 		if value := r.add[i].expand(buf[:0], lookup); len(value) > 0 {
-			h.AddBytesV(r.add[i].name, value)
+			h.AddBytesKV(r.add[i].name.key, value)
 		}
 	}
 }
@@ -218,7 +218,7 @@ func (c *compiler) values(step string, table map[string]config.Template) []rule 
 		if step == "add" && slices.Contains(c.single, field) {
 			c.problem(key, "%s can stand there only once: want it under \"set\"", field)
 		}
-		if slices.ContainsFunc(list, func(r rule) bool { return r.name == field }) {
+		if slices.ContainsFunc(list, func(r rule) bool { return r.name.text == field }) {
 			c.problem(key, "%s stands there twice", field)
 		}
 		for i := range len(value.String()) {
@@ -235,9 +235,9 @@ func (c *compiler) values(step string, table map[string]config.Template) []rule 
 				c.problem(key, "unknown variable {%s}: want %s", variable, c.allowed())
 			}
 		}
-		list = append(list, rule{name: field, value: value})
+		list = append(list, rule{name: newFieldName(field), value: value})
 	}
-	slices.SortFunc(list, func(a, b rule) int { return strings.Compare(a.name, b.name) })
+	slices.SortFunc(list, func(a, b rule) int { return strings.Compare(a.name.text, b.name.text) })
 	slices.SortFunc(c.problems, func(a, b Problem) int { return strings.Compare(a.Key, b.Key) })
 	return list
 }
