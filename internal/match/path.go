@@ -25,11 +25,14 @@ const (
 	ControlByte
 	// Backslash is a raw backslash, which some servers take for a slash.
 	Backslash
-	// Fragment is a raw "#", which ends the path for some servers.
+	// Fragment is a raw "#", which ends the path: it is no part of one.
 	Fragment
-	// DotSegment is a "." or ".." segment, raw or encoded, also between
-	// encoded slashes or backslashes and with parameters ("..;x").
+	// DotSegment is a "." or ".." segment that servers understand in different
+	// ways: between encoded slashes or backslashes, with parameters ("..;x"),
+	// and ".." behind a segment with an encoded slash or behind none ("//..").
 	DotSegment
+	// AboveRoot is a ".." segment with nothing left to leave.
+	AboveRoot
 )
 
 var refusalNames = [...]string{
@@ -41,6 +44,7 @@ var refusalNames = [...]string{
 	Backslash:    "path_backslash",
 	Fragment:     "path_fragment",
 	DotSegment:   "path_dot_segment",
+	AboveRoot:    "path_above_root",
 }
 
 // String returns the name that logs, metrics and the inspector use.
@@ -54,8 +58,9 @@ func (r Refusal) String() string {
 // Canonical returns the path that matching sees for a raw path (a request
 // target without its query), or why there is none. Percent-encoded bytes that
 // need no encoding are decoded, the others keep it with upper-case digits, so
-// "%2F" stays different from "/"; repeated slashes stay. It returns raw itself
-// if nothing changes; otherwise it writes into dst[:0], which grows only if
+// "%2F" stays different from "/"; repeated slashes stay. Dot segments, raw or
+// encoded, are removed (RFC 3986 section 5.2.4). It returns raw itself if nothing
+// changes; otherwise it writes into dst[:0], which grows only if
 // cap(dst) < len(raw). dst and raw must not overlap.
 func Canonical(dst, raw []byte) (path []byte, refusal Refusal) {
 	if len(raw) == 0 || raw[0] != '/' {
@@ -80,15 +85,100 @@ func Canonical(dst, raw []byte) (path []byte, refusal Refusal) {
 			return nil, refusal
 		}
 	}
-	if hasDotSegment(raw) {
-		return nil, DotSegment
+	if !hasDotSegment(raw) {
+		return raw, Accepted
 	}
-	return raw, Accepted
+	return resolve(append(dst[:0], raw...)) // which is nothing if raw is dst already
+}
+
+// resolve removes the dot segments of a decoded path, in place, unless servers
+// that decode more than we do would remove other ones.
+func resolve(path []byte) ([]byte, Refusal) {
+	out := path[:0]
+	for i := 0; i < len(path); {
+		end := i + 1
+		for end < len(path) && path[end] != '/' {
+			end++
+		}
+		switch string(path[i:end]) {
+		case "/..":
+			leave := bytes.LastIndexByte(out, '/')
+			if leave < 0 {
+				return nil, AboveRoot
+			}
+			if left := out[leave+1:]; len(left) == 0 || hasSeparator(left) {
+				return nil, DotSegment
+			}
+			out = out[:leave]
+			fallthrough
+		case "/.":
+			if end == len(path) {
+				out = append(out, '/')
+			}
+		default:
+			if hasDotSegment(path[i:end]) {
+				return nil, DotSegment
+			}
+			out = append(out, path[i:end]...)
+		}
+		i = end
+	}
+	return out, Accepted
+}
+
+// RemoveDots removes the dot segments of a raw path that Canonical accepted and
+// changes nothing else of it: what is left has the slashes of the canonical path.
+// Without dot segments it returns raw itself.
+func RemoveDots(raw []byte) []byte {
+	if !bytes.Contains(raw, slashDot) && !bytes.Contains(raw, slashPercent) {
+		return raw
+	}
+	out := make([]byte, 0, len(raw))
+	for rest := raw; len(rest) > 0; {
+		end := 1
+		for end < len(rest) && rest[end] != '/' {
+			end++
+		}
+		dots := dots(rest[1:end])
+		if dots == 0 {
+			out = append(out, rest[:end]...)
+		} else {
+			if dots == 2 {
+				out = out[:bytes.LastIndexByte(out, '/')]
+			}
+			if end == len(rest) {
+				out = append(out, '/')
+			}
+		}
+		rest = rest[end:]
+	}
+	return out
+}
+
+// dots returns 1 or 2 if a raw segment is that many dots and nothing else, else 0.
+func dots(segment []byte) int {
+	n := 0
+	for len(segment) > 0 {
+		switch {
+		case segment[0] == '.':
+			segment = segment[1:]
+		case len(segment) >= 3 && segment[0] == '%' && segment[1] == '2' && segment[2]|0x20 == 'e':
+			segment = segment[3:]
+		default:
+			return 0
+		}
+		n++
+	}
+	if n > 2 {
+		return 0
+	}
+	return n
 }
 
 // StripPrefix returns the rest of raw from its slash number slashes on (counted
 // from 1), because that is where the part that a route's path matched ends. Both
-// the raw and the canonical path may be given: they have the same slashes. With
+// the canonical path and the raw one without dot segments may be given: they have
+// the same slashes. With
 // fewer slashes in raw than asked for it is returned as it is.
 func StripPrefix(raw []byte, slashes int) []byte {
 	if slashes == 0 {
@@ -104,7 +194,7 @@ func StripPrefix(raw []byte, slashes int) []byte {
 	return raw
 }
 
-var slashDot = []byte("/.")
+var slashDot, slashPercent = []byte("/."), []byte("/%")
 
 // class is what a byte of a path needs to be looked at for.
 type class uint8
@@ -181,7 +271,7 @@ func unhex(b byte) byte {
 	return 255
 }
 
-// hasDotSegment says whether a canonical path has a "." or ".." segment for
+// hasDotSegment says whether a decoded path has a "." or ".." segment for
 // anybody: encoded slashes and backslashes count as slashes too, because many
 // servers decode before they remove dot segments, and a segment ends where its
 // parameters start, because others drop those first.
@@ -203,6 +293,16 @@ func hasDotSegment(path []byte) bool {
 		}
 		if rest = rest[dots:]; len(rest) == 0 || rest[0] == ';' || separator(rest) > 0 ||
 			len(rest) >= 3 && string(rest[:3]) == "%3B" {
+			return true
+		}
+	}
+	return false
+}
+
+// hasSeparator says whether a segment has an encoded slash or backslash in it.
+func hasSeparator(segment []byte) bool {
+	for i := range segment {
+		if separator(segment[i:]) > 0 {
 			return true
 		}
 	}

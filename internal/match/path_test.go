@@ -57,16 +57,29 @@ func TestCanonical(t *testing.T) {
 	refused(`/a\b`, match.Backslash)
 	refused(`/a\..\b`, match.Backslash)
 	refused("/a#/../b", match.Fragment)
-	// Dot segments in every dress.
-	refused("/.", match.DotSegment)
-	refused("/..", match.DotSegment)
-	refused("/./", match.DotSegment)
-	refused("/a/../b", match.DotSegment)
-	refused("/a/./b", match.DotSegment)
-	refused("/a/..", match.DotSegment)
-	refused("/%2e", match.DotSegment)
-	refused("/a/%2e%2E/b", match.DotSegment)
-	refused("/a/.%2e/b", match.DotSegment)
+	// Dot segments are removed.
+	ok("/.", "/")
+	ok("/./", "/")
+	ok("/a/.", "/a/")
+	ok("/a/..", "/")
+	ok("/a/../", "/")
+	ok("/a/../b", "/b")
+	ok("/a/./b", "/a/b")
+	ok("/a/b/../../c", "/c")
+	ok("/a/b/c/./../../g", "/a/g")
+	ok("/a//b/..", "/a//")
+	ok("/a//b/../%2F%41;v=1", "/a//%2FA;v=1")
+	ok("/a;x/../b", "/b")
+	ok("/%2e", "/")
+	ok("/a/%2e%2E/b", "/b")
+	ok("/a/.%2e/b", "/b")
+	ok("/.../..x/../b", "/.../b")
+	refused("/..", match.AboveRoot)
+	refused("/../a", match.AboveRoot)
+	refused("/a/../../b", match.AboveRoot)
+	refused("/%2e%2e/a", match.AboveRoot)
+	refused("/./..", match.AboveRoot)
+	// But not those that other servers do not see, or see in another place.
 	refused("/a/..%2fb", match.DotSegment)
 	refused("/a%2f..%2fb", match.DotSegment)
 	refused("/a%2f../b", match.DotSegment)
@@ -74,17 +87,35 @@ func TestCanonical(t *testing.T) {
 	refused("/a/..;x/b", match.DotSegment)
 	refused("/a/..%3bx/b", match.DotSegment)
 	refused("/a/.;/b", match.DotSegment)
+	refused("/a//../b", match.DotSegment)
+	refused("/a/b%2fc/../d", match.DotSegment)
+	refused("/a/b%5cc/../d", match.DotSegment)
 }
 
 func TestRefusalNames(t *testing.T) {
 	seen := map[string]bool{}
-	for r := match.Accepted; r <= match.DotSegment; r++ {
+	for r := match.Accepted; r <= match.AboveRoot; r++ {
 		if name := r.String(); name == "" || seen[name] {
 			t.Errorf("refusal %d has the name %q", r, name)
 		} else {
 			seen[name] = true
 		}
 	}
+}
+
+func TestRemoveDots(t *testing.T) {
+	check := func(raw, want string) {
+		t.Helper()
+		if got := match.RemoveDots([]byte(raw)); string(got) != want {
+			t.Errorf("RemoveDots(%q) = %q, want %q", raw, got, want)
+		}
+	}
+	check("/", "/")
+	check("/.well-known/%61", "/.well-known/%61")
+	check("/a/.", "/a/")
+	check("/a/%2e%2E", "/")
+	check("/%61/./%62/../%63//d", "/%61/%63//d")
+	check("/a/.../b", "/a/.../b")
 }
 
 func TestStripPrefix(t *testing.T) {
@@ -107,10 +138,10 @@ func TestStripPrefix(t *testing.T) {
 
 // What StripPrefix leaves of the raw path is what it leaves of the canonical one.
 func TestStripPrefixOfEncodedPath(t *testing.T) {
-	for _, raw := range []string{"/%61%2fb/%C3%BC/c%20d/%2B", "/x%2Fy//z/%7e", "/%41/"} {
+	for _, raw := range []string{"/%61%2fb/%C3%BC/c%20d/%2B", "/x%2Fy//z/%7e", "/%41/", "/a/./%2e%2e/b/c/%2e"} {
 		canonical, _ := match.Canonical(nil, []byte(raw))
 		for n := range 6 {
-			a, _ := match.Canonical(nil, match.StripPrefix([]byte(raw), n))
+			a, _ := match.Canonical(nil, match.StripPrefix(match.RemoveDots([]byte(raw)), n))
 			if b := match.StripPrefix(canonical, n); !bytes.Equal(a, b) {
 				t.Errorf("%q after %d slashes: raw gives %q, canonical %q", raw, n, a, b)
 			}
@@ -147,8 +178,12 @@ func FuzzCanonical(f *testing.F) {
 		if refusal != match.Accepted || !bytes.Equal(again, path) {
 			t.Fatalf("Canonical(%q) = %q, and of that %q, %v", raw, path, again, refusal)
 		}
-		if bytes.Count(raw, []byte("/")) != bytes.Count(path, []byte("/")) {
-			t.Fatalf("Canonical(%q) = %q has other slashes", raw, path)
+		plain := match.RemoveDots(raw)
+		if bytes.Count(plain, []byte("/")) != bytes.Count(path, []byte("/")) {
+			t.Fatalf("Canonical(%q) = %q has other slashes than %q", raw, path, plain)
+		}
+		if same, _ := match.Canonical(nil, plain); !bytes.Equal(same, path) {
+			t.Fatalf("Canonical(%q) = %q, but without dots, %q, it is %q", raw, path, plain, same)
 		}
 		// Whatever a server takes for a slash and for the end of a segment.
 		all := strings.NewReplacer("%2F", "/", "%5C", "/", `\`, "/").Replace(string(path))
