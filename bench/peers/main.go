@@ -39,7 +39,7 @@ func main() {
 type flags struct {
 	weir, peers, scenarios, origin, out, compare string
 	dir, scale                                   string
-	quick, forwarding                            bool
+	quick                                        bool
 	limit                                        float64
 	run                                          runSettings
 }
@@ -54,7 +54,7 @@ func parseFlags() (flags, error) {
 	flag.StringVar(&f.compare, "compare", "", "compare the working tree with this git revision instead of with peers")
 	flag.Float64Var(&f.limit, "limit", 1.10, "with -compare: fail if CPU per request grew beyond this ratio")
 	flag.StringVar(&f.scale, "scale", "", "measure weir's curves instead: connections,routes,targets,entries or all")
-	flag.BoolVar(&f.quick, "quick", false, "one short round, below a minute: to see that it works, not to quote")
+	flag.BoolVar(&f.quick, "quick", false, "one short round of few scenarios, below a minute: to see that it works, not to quote")
 	flag.IntVar(&f.run.Rounds, "rounds", 3, "rounds; medians are taken over them")
 	flag.Float64Var(&f.run.Warmup, "warmup", 1, "seconds of load before each measurement")
 	flag.Float64Var(&f.run.Closed, "closed", 3, "seconds of closed-loop load: CPU time and throughput")
@@ -68,6 +68,9 @@ func parseFlags() (flags, error) {
 		return f, fmt.Errorf("cannot use argument %q: only flags are allowed", flag.Arg(0))
 	}
 	if f.quick {
+		if f.scenarios == "" && f.compare == "" {
+			f.scenarios = "pass-1k-c64,pass-100k,tls-1k,hit-1k"
+		}
 		f.run.Rounds, f.run.Warmup, f.run.Closed, f.run.Open, f.run.Idle = 1, 0.2, 0.4, 0.4, min(f.run.Idle, 1000)
 	}
 	for name, v := range map[string]float64{"rounds": float64(f.run.Rounds), "closed": f.run.Closed, "workers": float64(f.run.Workers), "idle": float64(f.run.Idle), "rate-factor": f.run.RateFactor} {

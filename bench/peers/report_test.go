@@ -123,10 +123,29 @@ func TestRegressions(t *testing.T) {
 	check(10, 10.9, 0)
 	check(10, 11.1, 1)
 	check(10, 5, 0)
-	// New abilities are no regression; lost ones are.
-	check(0, 10, 0)
-	check(10, 0, 1)
+	// Only new abilities leave nothing to compare; lost ones are a second error.
+	check(0, 10, 1)
+	check(10, 0, 2)
 	check(0, 0, 1)
+}
+
+func TestPairedRatio(t *testing.T) {
+	cells := func(base, head []float64) row {
+		r := row{Cells: []cell{{Peer: "base"}, {Peer: "head"}}}
+		for i := range base {
+			r.Cells[0].Rounds = append(r.Cells[0].Rounds, sample{CPU: base[i]})
+			r.Cells[1].Rounds = append(r.Cells[1].Rounds, sample{CPU: head[i]})
+		}
+		return r
+	}
+	// A machine that is twice as slow in one round slows both builds.
+	if got := pairedRatio(cells([]float64{10, 20, 10}, []float64{11, 22, 11})); math.Abs(got-1.1) > 1e-9 {
+		t.Errorf("ratio %g, want 1.1", got)
+	}
+	// One odd round decides nothing.
+	if got := pairedRatio(cells([]float64{10, 10, 10}, []float64{10, 30, 10})); got != 1 {
+		t.Errorf("ratio %g, want 1", got)
+	}
 }
 
 // wellFormed parses s as XML and counts elements.
