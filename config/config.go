@@ -157,9 +157,25 @@ type Route struct {
 	// MaxBody bounds a request body; beyond: 413. 0 means no bound.
 	MaxBody Size `toml:"max_body"`
 
+	// Timeouts replace those of the upstream for this route.
+	Timeouts RouteTimeouts `toml:"timeouts"`
+
 	// Cache is the route's cache policy, true, false or a table; nil means no
 	// cache.
 	Cache *RouteCache `toml:"cache"`
+}
+
+// RouteTimeouts replace timeouts of the upstream for one route. 0 means the
+// upstream's.
+type RouteTimeouts struct {
+	// Total replaces the upstream's timeouts.total.
+	Total Duration `toml:"total"`
+	// Try replaces the upstream's retry.try_timeout.
+	Try Duration `toml:"try"`
+	// FirstByte replaces the upstream's timeouts.first_byte.
+	FirstByte Duration `toml:"first_byte"`
+	// Idle replaces the upstream's timeouts.idle.
+	Idle Duration `toml:"idle"`
 }
 
 // HeaderRules change header fields: removed first, then set, then added.
@@ -233,7 +249,8 @@ type Target struct {
 	Drain bool `toml:"drain"`
 }
 
-// UpstreamTimeouts bound each phase of an attempt. 0 means no bound.
+// UpstreamTimeouts bound each phase of an attempt, and all of them together. 0
+// means no bound.
 type UpstreamTimeouts struct {
 	// Connect bounds the TCP connect, Happy Eyeballs included.
 	Connect Duration `toml:"connect"`
@@ -245,6 +262,14 @@ type UpstreamTimeouts struct {
 	Idle Duration `toml:"idle"`
 	// Write bounds the wait for the target to take the next bytes of a request.
 	Write Duration `toml:"write"`
+	// Total bounds an exchange from the first byte of its request to the last
+	// byte that a target sends, all attempts and waits included; beyond: 504, or
+	// a cut connection if the response has begun.
+	Total Duration `toml:"total"`
+	// DeadlineHeader is the name of a field that tells targets how many
+	// milliseconds are left of Total, anew for each attempt; what a client sends
+	// under this name is not passed on. Empty sends none.
+	DeadlineHeader string `toml:"deadline_header"`
 }
 
 // Connections are about the pool of connections to each target.

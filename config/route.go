@@ -138,7 +138,7 @@ func (r *Route) validateAction(at place) {
 		set  bool
 	}{
 		{"strip_prefix", r.StripPrefix}, {"add_prefix", r.AddPrefix != ""}, {"rewrite", !r.Rewrite.IsZero()},
-		{"request_headers", !r.RequestHeaders.empty()},
+		{"request_headers", !r.RequestHeaders.empty()}, {"timeouts", r.Timeouts != RouteTimeouts{}},
 	} {
 		if key.set {
 			at.wrong(key.name, "it in a route with "+found[0], "it only in a route with upstream")
@@ -207,7 +207,7 @@ func pathWant(path string) string {
 	var names []string
 	for segment := range strings.SplitSeq(path[1:], "/") {
 		if segment == "." || segment == ".." {
-			return `a path without "." and "..": requests with them are refused`
+			return `a path without "." and "..": matching removes them from requests`
 		}
 		if !strings.ContainsAny(segment, "{}") {
 			continue

@@ -346,6 +346,12 @@ func (t *UpstreamTLS) validate(at place) {
 	}
 }
 
+func (t *UpstreamTimeouts) validate(at place) {
+	if t.DeadlineHeader != "" {
+		at.settable("deadline_header", t.DeadlineHeader, map[string]string{})
+	}
+}
+
 func (c *Connections) validate(at place) {
 	at.positive("idle", c.Idle)
 	at.bytes("header_bytes", c.HeaderBytes, 256, 16<<20)

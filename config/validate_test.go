@@ -135,6 +135,14 @@ func TestValidate(t *testing.T) {
 	bad("listeners", "address = ':80'\nlimits.connections = -1", `listeners[0].limits.connections: found -1: want 0 or more`)
 	bad("listeners", "address = ':80'\nproxy_protocol = ['10.0.0.1/8']", `listeners[0].proxy_protocol[0]: found "10.0.0.1/8": want 10.0.0.0/8, or 10.0.0.1`)
 
+	// time limits of routes and upstreams
+	good("routes", "upstream = 'origin'\ntimeouts = { total = '5s', try = '1s', first_byte = '2s', idle = '3s' }")
+	bad("routes", "redirect.to = '/'\ntimeouts.total = '5s'",
+		`routes[0].timeouts: found it in a route with redirect: want it only in a route with upstream`)
+	good("", "upstreams.origin.timeouts = { total = '5s', deadline_header = 'X-Timeout-Ms' }")
+	bad("", "upstreams.origin.timeouts.deadline_header = 'a b'",
+		`upstreams.origin.timeouts.deadline_header: found "a b": want a field name such as "X-Service"`)
+
 	// routes: exactly one action
 	bad("routes", "path = '/'", `routes[0]: found nothing: want exactly one of upstream, redirect and respond`)
 	bad("routes", "upstream = 'origin'\nrespond = {}\nredirect.to = '/'",
