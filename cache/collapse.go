@@ -127,8 +127,8 @@ func (s *Store) Join(q *Request, found *Found, alone bool) (*Fill, Role) {
 	}
 	var place string
 	if collapse {
-		place = sh.placeLocked(q)
-		if other := sh.fills[place]; other != nil {
+		var other *Fill
+		if place, other = sh.meetLocked(q); other != nil {
 			sh.mu.Unlock()
 			return other, Follow
 		}
@@ -165,8 +165,8 @@ func (s *Store) Refresh(q *Request, found *Found) *Fill {
 	sh := s.shard(q.hash)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	place := sh.placeLocked(q)
-	if sh.fills[place] != nil {
+	place, other := sh.meetLocked(q)
+	if other != nil {
 		return nil
 	}
 	f.place, f.shared = place, true
@@ -175,6 +175,25 @@ func (s *Store) Refresh(q *Request, found *Found) *Fill {
 	sh.fills[place] = f
 	f.candidatesLocked(sh, q, found.Entry)
 	return f
+}
+
+// meetLocked is where fetches for the request meet, and the one that is under
+// way there. One whose head has come and turned out to be another variant is
+// not worth waiting for.
+func (sh *shard) meetLocked(q *Request) (place string, other *Fill) {
+	place = sh.placeLocked(q)
+	other = sh.fills[place]
+	if other == nil {
+		return place, nil
+	}
+	other.mu.Lock()
+	e := other.entry
+	other.mu.Unlock()
+	if e == nil || q.selects(e) {
+		return place, other
+	}
+	place = string(q.key) + "\x00" + string(q.variant) // as selects left it
+	return place, sh.fills[place]
 }
 
 // placeLocked is where fetches for the request meet: the key, and what the
@@ -222,7 +241,8 @@ func (f *Fill) candidatesLocked(sh *shard, q *Request, e *Entry) {
 	}
 }
 
-// Request is the head that the fetch began with. It belongs to the Fill.
+// Request is the head that the fetch began with, as the client wrote it. It
+// belongs to the Fill and must not be changed while that is used.
 func (f *Fill) Request() *fasthttp.RequestHeader { return &f.head }
 
 // Narrowed says that the client wanted less than the fetch asks for: Condition
@@ -380,8 +400,6 @@ func (f *Fill) notModified(r *Response) Decision {
 	e := f.validated(r)
 	if e == nil {
 		f.candidates, f.selected = nil, nil
-		f.head.Del(fasthttp.HeaderIfNoneMatch)
-		f.head.Del(fasthttp.HeaderIfModifiedSince)
 		return Decision{Action: Again, Reason: ReasonNotModified}
 	}
 	n, reason := f.policy.updated(e, f.asked, r)

@@ -207,8 +207,10 @@ func (d *driver) response(m message) *cache.Response {
 // fetch asks the origin on behalf of f; without q in the background.
 func (d *driver) fetch(t testing.TB, r *result, q *cache.Request, found *cache.Found, f *cache.Fill, ask origin) {
 	defer f.Abort(cache.ErrAborted)
-	f.Condition(f.Request())
-	m := ask(f.Request())
+	var h fasthttp.RequestHeader
+	f.Request().CopyTo(&h)
+	f.Condition(&h)
+	m := ask(&h)
 	if m.err != nil {
 		if q == nil {
 			return
@@ -225,7 +227,9 @@ func (d *driver) fetch(t testing.TB, r *result, q *cache.Request, found *cache.F
 	r.decision = f.Respond(q, d.response(m))
 	switch r.decision.Action {
 	case cache.Again:
-		m = ask(f.Request())
+		h.Del("If-None-Match")
+		h.Del("If-Modified-Since")
+		m = ask(&h)
 		r.decision = f.Respond(q, d.response(m))
 	case cache.Updated, cache.UseStale:
 		if q != nil {

@@ -21,6 +21,8 @@ type CacheResult struct {
 	// answered in the end.
 	Outcome cache.Outcome
 	Reason  cache.Reason
+	// Status is what the target said; 0 if it was not asked or did not answer.
+	Status int
 	// Stored says that the target's response went into the cache, Unstored why
 	// it did not.
 	Stored   bool
@@ -89,8 +91,10 @@ func (p *Proxy) fromCache(x *Exchange) {
 			p.lead(x, nil)
 			return
 		case cache.Unavailable:
-			p.cacheStatus(x, 0)
-			x.fail(504, CauseNotCached)
+			x.Cause = CauseNotCached
+			x.ownHead(504)
+			p.cacheStatus(x)
+			x.send(nil)
 			return
 		}
 		f, role := p.cache.Join(q, &c.found, round >= patience)
@@ -132,6 +136,11 @@ func (p *Proxy) follow(x *Exchange, f *cache.Fill) cache.Role {
 func (p *Proxy) lead(x *Exchange, f *cache.Fill) {
 	c := &x.cached
 	c.fill = f
+	if f != nil {
+		// The fetch asks for what the store needs; the answer is made for what
+		// the client asked for.
+		c.request.Header = f.Request()
+	}
 	defer p.endFill(x)
 	p.forward(x)
 }
@@ -168,12 +177,16 @@ func (p *Proxy) answerStale(x *Exchange, failure cache.Failure) bool {
 // answer answers from what was found. It returns false, and has done nothing,
 // if only the origin can judge the client's condition.
 func (p *Proxy) answer(x *Exchange) bool {
-	c := &x.cached
-	q := &c.request
-	a, ok := c.found.Answer(q)
-	if !ok {
-		return false
+	a, ok := x.cached.found.Answer(&x.cached.request)
+	if ok {
+		p.sendAnswer(x, &a)
 	}
+	return ok
+}
+
+// sendAnswer sends what was made from x.cached.found.
+func (p *Proxy) sendAnswer(x *Exchange, a *cache.Answer) {
+	c := &x.cached
 	if a.Reader != nil {
 		defer a.Reader.Close()
 	}
@@ -187,7 +200,7 @@ func (p *Proxy) answer(x *Exchange) bool {
 	x.Cause = CauseCached
 	x.Cache.Outcome, x.Cache.Reason = c.found.Outcome, c.found.Reason
 	x.Cache.Collapsed, x.Cache.Answered = c.found.Collapsed, true
-	p.cacheStatus(x, 0)
+	p.cacheStatus(x)
 	p.replyHead(x)
 
 	x.began = true
@@ -207,12 +220,11 @@ func (p *Proxy) answer(x *Exchange) bool {
 	case errors.Is(err, cache.ErrAborted), errors.Is(err, cache.ErrLagged):
 		x.Err = err
 		x.fail(0, CauseTruncated)
-		return true
+		return
 	}
 	if err != nil {
 		x.clientFailed(err)
 	}
-	return true
 }
 
 // replyHead applies to Response what every answer to a client gets.
@@ -249,13 +261,13 @@ func (p *Proxy) read(x *Exchange, r *cache.Reader) error {
 }
 
 // cacheStatus puts Cache-Status into Response, behind those of other caches.
-func (p *Proxy) cacheStatus(x *Exchange, status int) {
+func (p *Proxy) cacheStatus(x *Exchange) {
 	if !x.Route.cacheStatus {
 		return
 	}
 	r := &x.Cache
 	s := cache.Status{
-		Outcome: r.Outcome, Reason: r.Reason, Forwarded: !r.Answered, FwdStatus: status,
+		Outcome: r.Outcome, Reason: r.Reason, Forwarded: !r.Answered || r.Status > 0, FwdStatus: r.Status,
 		Stored: r.Stored, Unstored: r.Unstored, Collapsed: r.Collapsed,
 	}
 	if e := x.cached.found.Entry; e != nil {

@@ -18,6 +18,7 @@ func (p *Proxy) keep(x *Exchange, bodyless, closes bool) bool {
 		return false
 	}
 	r := x.cacheResponse(bodyless)
+	x.Cache.Status = r.Status
 	q := &c.request
 	if c.background {
 		q = nil
@@ -30,17 +31,18 @@ func (p *Proxy) keep(x *Exchange, bodyless, closes bool) bool {
 			c.fill, _ = p.cache.Unsafe(q, &r)
 		}
 		if c.fill == nil {
-			p.cacheStatus(x, r.Status)
+			p.cacheStatus(x)
 			return false
 		}
 	}
 	d := c.fill.Respond(q, &r)
 	x.Cache.Unstored = d.Reason
+	x.Cache.Stored = d.Action == cache.Updated && d.Reason == cache.ReasonNone
 	switch d.Action {
 	case cache.Keep:
 		x.Cache.Stored = true
 		c.found.Entry = d.Entry
-		p.cacheStatus(x, r.Status)
+		p.cacheStatus(x)
 		p.pass(x, bodyless, closes)
 		return true
 	case cache.Updated, cache.UseStale:
@@ -61,6 +63,7 @@ func (p *Proxy) keep(x *Exchange, bodyless, closes bool) bool {
 		p.release(x, closes, nil)
 		x.Request.Del("If-None-Match")
 		x.Request.Del("If-Modified-Since")
+		x.pick.Reset()
 		p.attempts(x)
 		return true
 	}
@@ -68,7 +71,7 @@ func (p *Proxy) keep(x *Exchange, bodyless, closes bool) bool {
 		p.release(x, true, nil)
 		return true
 	}
-	p.cacheStatus(x, r.Status)
+	p.cacheStatus(x)
 	return false
 }
 
@@ -99,8 +102,19 @@ func (p *Proxy) pass(x *Exchange, bodyless, closes bool) {
 	// From here on the client's going away must not end the fetch: others may
 	// want it.
 	gone := x.Watch.end()
+	// Whoever reads must be there before the first byte, because a body that
+	// turns out too large is let go behind the last reader.
 	var reader *cache.Reader
-	if !c.background && !f.Narrowed() && !bodyless {
+	var less cache.Answer
+	narrowed := f.Narrowed() && !c.background
+	switch {
+	case narrowed:
+		c.found = f.Found()
+		var ok bool
+		if less, ok = c.found.Answer(&c.request); !ok {
+			panic("BUG: an entry that was fetched for a request cannot answer it")
+		}
+	case !c.background && !bodyless:
 		reader = f.Reader()
 		defer reader.Close()
 	}
@@ -131,14 +145,12 @@ func (p *Proxy) pass(x *Exchange, bodyless, closes bool) {
 	case gone:
 		x.clientFailed(errClientGone)
 		return
-	case f.Narrowed():
-		status := x.Cache
-		c.found = f.Found()
-		if !p.answer(x) {
-			panic("BUG: an entry that was fetched for a request cannot answer it")
+	case narrowed:
+		c.found.Outcome, c.found.Reason = x.Cache.Outcome, x.Cache.Reason
+		p.sendAnswer(x, &less)
+		if x.Cause == CauseCached {
+			x.Cause = CauseOK
 		}
-		x.Cache.Outcome, x.Cache.Reason, x.Cache.Answered = status.Outcome, status.Reason, false
-		x.Cause = CauseOK
 		return
 	}
 	p.replyHead(x)
