@@ -31,23 +31,32 @@ func (r *Route) Captures() []string {
 	return common
 }
 
-// captures returns the names that a path captures: segments such as "{service}".
+// captures returns the names that a path captures.
 func captures(path string) []string {
 	var names []string
 	for segment := range strings.SplitSeq(path, "/") {
-		if name, ok := captureName(segment); ok {
+		if name, ok := captureName(segment); ok && name != "" {
 			names = append(names, name)
 		}
 	}
 	return names
 }
 
-// captureName returns the name of a segment such as "{service}".
+// captureName returns the name in a segment such as "{service}", "v{major}" or
+// "{rest...}", or none for a literal one. It is not ok if the segment is neither.
 func captureName(segment string) (name string, ok bool) {
-	if len(segment) < 3 || segment[0] != '{' || segment[len(segment)-1] != '}' {
+	segment = strings.NewReplacer("{{", "", "}}", "").Replace(segment)
+	before, rest, found := strings.Cut(segment, "{")
+	if !found {
+		return "", !strings.Contains(segment, "}")
+	}
+	name, after, closed := strings.Cut(rest, "}")
+	if !closed || strings.ContainsAny(before+after, "{}") {
 		return "", false
 	}
-	name = segment[1 : len(segment)-1]
+	if before == "" && after == "" {
+		name = strings.TrimSuffix(name, "...")
+	}
 	return name, validCapture(name)
 }
 
@@ -209,12 +218,15 @@ func pathWant(path string) string {
 		if segment == "." || segment == ".." {
 			return `a path without "." and "..": matching removes them from requests`
 		}
-		if !strings.ContainsAny(segment, "{}") {
-			continue
-		}
 		name, ok := captureName(segment)
 		if !ok {
-			return `captures that are a whole segment, such as "/{service}/", with letters, digits and underscores`
+			return `at most one capture between two slashes, such as "/{service}/" or "/v{major}/", with letters, digits and underscores, and "{{" for a literal "{"`
+		}
+		if name == "" {
+			continue
+		}
+		if strings.HasSuffix(segment, "...}") && !strings.HasSuffix(path, "/"+segment) {
+			return `nothing behind "` + segment + `", which takes everything`
 		}
 		if slices.Contains(names, name) {
 			return "each capture once"

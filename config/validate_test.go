@@ -169,9 +169,12 @@ func TestValidate(t *testing.T) {
 	// routes: path
 	good("routes", "upstream = 'origin'\npath = ['/', '/a', '/a//b/', '/%C3%A4', '/é', '/{a}/{b}']")
 	bad("routes", "upstream = 'origin'\npath = 'a'", `routes[0].path[0]: found "a": want a path that starts with "/"`)
-	bad("routes", "upstream = 'origin'\npath = '/a/../b'", `routes[0].path[0]: found "/a/../b": want a path without "." and "..": requests with them are refused`)
-	bad("routes", "upstream = 'origin'\npath = '/v{n}/'",
-		`routes[0].path[0]: found "/v{n}/": want captures that are a whole segment, such as "/{service}/", with letters, digits and underscores`)
+	bad("routes", "upstream = 'origin'\npath = '/a/../b'", `routes[0].path[0]: found "/a/../b": want a path without "." and "..": matching removes them from requests`)
+	good("routes", "upstream = 'origin'\npath = ['/v{n}/', '/{f}.html', '/{{x}}/{rest...}']")
+	bad("routes", "upstream = 'origin'\npath = '/{a}{b}/'",
+		`routes[0].path[0]: found "/{a}{b}/": want at most one capture between two slashes, such as "/{service}/" or "/v{major}/", with letters, digits and underscores, and "{{" for a literal "{"`)
+	bad("routes", "upstream = 'origin'\npath = '/{a...}/b'",
+		`routes[0].path[0]: found "/{a...}/b": want nothing behind "{a...}", which takes everything`)
 	bad("routes", "upstream = 'origin'\npath = '/{n}/{n}'", `routes[0].path[0]: found "/{n}/{n}": want each capture once`)
 	bad("routes", "upstream = 'origin'\npath = '/a?b'", `routes[0].path[0]: found "/a?b": want a path without "?", "#", "\", spaces and control characters`)
 	bad("routes", "upstream = 'origin'\npath = '/%4'", `routes[0].path[0]: found "/%4": want two hexadecimal digits after each "%"`)
