@@ -78,7 +78,7 @@ type Exchange struct {
 	Start time.Time
 
 	// Target is the request target as it came; Path and Query are its parts,
-	// Canonical is the path as matching sees it.
+	// Canonical is the path as matching sees it, which may be Path itself.
 	Target, Path, Query, Canonical []byte
 	// Host is the Host field as the client sent it, or the authority of an
 	// absolute target.
@@ -122,13 +122,18 @@ type Exchange struct {
 	began    bool // the final head was handed to Front
 	answered bool // a hook answered
 	panicked bool
-	held     []byte
-	out      []byte
-	scratch  []byte
-	rhead    wire.Head
-	rbody    wire.Body
-	pick     lb.Pick
-	upload   upload
+	// canonical is room for a path that is not the raw one.
+	canonical []byte
+	held      []byte
+	out       []byte
+	scratch   []byte
+	rhead     wire.Head
+	rbody     wire.Body
+	pick      lb.Pick
+	sticky    []byte // the client's sticky cookie
+	limits    limits
+	deadline  time.Time // zero: none
+	upload    upload
 	// upgrading says that a 101 is welcome; protocol is what was asked for.
 	upgrading bool
 	protocol  []byte
@@ -136,6 +141,7 @@ type Exchange struct {
 
 	conn        *lb.Conn // lent for the running attempt
 	holdsTarget bool     // Chosen is to be given back
+	learned     bool     // the balancer knows how the attempt goes
 	rbodyErr    error    // the target's fault in its body
 
 	cached cached
@@ -152,7 +158,7 @@ func NewExchange() *Exchange {
 // Reset makes x ready for the next request of the same or another connection.
 func (x *Exchange) Reset() {
 	x.Head = wire.Head{}
-	x.Path, x.Query = nil, nil
+	x.Path, x.Query, x.Canonical = nil, nil, nil
 	x.Target, x.Host, x.RequestID = x.Target[:0], x.Host[:0], x.RequestID[:0]
 	x.Client = netip.Addr{}
 	x.Captures.Reset()
@@ -163,7 +169,7 @@ func (x *Exchange) Reset() {
 	x.proxy, x.began, x.answered, x.upgrading, x.panicked = nil, false, false, false, false
 	x.held = x.held[:0]
 	x.pick.Reset()
-	x.conn, x.holdsTarget, x.rbodyErr = nil, false, nil
+	x.conn, x.holdsTarget, x.learned, x.rbodyErr = nil, false, false, nil
 	x.upload.reset()
 	x.Cache = CacheResult{}
 	x.cached.reset()

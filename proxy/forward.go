@@ -16,6 +16,10 @@ import (
 // forward sends the exchange to a target of its upstream, and to another one
 // if that fails before anything was answered and repeating is safe.
 func (p *Proxy) forward(x *Exchange) {
+	x.pick.Now = lb.Monotonic()
+	x.Upstream.Set.Retry().Budget.Deposit(x.pick.Now)
+	x.bound()
+	x.steer(x.Upstream)
 	p.prepare(x)
 	if x.cached.fill != nil {
 		x.cached.fill.Condition(&x.Request)
@@ -26,44 +30,69 @@ func (p *Proxy) forward(x *Exchange) {
 
 // attempts makes attempts until one has ended the exchange.
 func (p *Proxy) attempts(x *Exchange) {
-	set := x.Upstream.Set
-	retry := set.Retry()
-	x.pick.Now = lb.Monotonic()
-	retry.Budget.Deposit(x.pick.Now)
+	retry := x.Upstream.Set.Retry()
 	var last *attemptError
 	for {
-		t, err := set.Acquire(&x.pick)
+		t, err := x.acquire()
 		if err != nil {
 			if last == nil {
 				last = noTarget(err)
+			} else {
+				retry.Budget.Refund(lb.Monotonic())
 			}
 			x.failAttempt(last)
 			return
 		}
 		x.Chosen = t
-		x.holdsTarget = true
+		x.holdsTarget, x.learned = true, false
 		x.Attempts++
 		last = p.attempt(x, t)
 		if last == nil {
 			return
 		}
-		wait, refusal := retry.Next(x.try(last), lb.Monotonic(), time.Now(), rand.Uint64())
+		now := time.Now()
+		if x.late(now) && !last.final {
+			last.cause = CauseTotal
+			x.failAttempt(last)
+			return
+		}
+		wait, refusal := retry.Next(x.try(last), lb.Monotonic(), now, rand.Uint64())
+		if refusal == lb.RetryAllowed && x.late(now.Add(wait)) {
+			retry.Budget.Refund(lb.Monotonic())
+			refusal = lb.RetryAfterTooLong
+		}
+		p.metrics.judged(x, last, refusal)
 		if refusal != lb.RetryAllowed {
 			x.failAttempt(last)
 			return
 		}
-		if wait > 0 {
-			time.Sleep(wait)
+		if wait > 0 && !x.pause(wait) {
+			retry.Budget.Refund(lb.Monotonic())
+			x.failAttempt(clientGone(false))
+			return
 		}
 		x.pick.Now = 0
 	}
+}
+
+// acquire takes a target. A client that leaves gives up its place in the queue.
+func (x *Exchange) acquire() (*lb.Target, error) {
+	set := x.Upstream.Set
+	if !x.Upstream.queues || x.Attempts > 0 {
+		return set.Acquire(&x.pick)
+	}
+	x.pick.Cancel = x.Watch.wait(x.Start)
+	t, err := set.Acquire(&x.pick)
+	x.pick.Cancel = nil
+	x.Watch.end()
+	return t, err
 }
 
 // try tells the retry policy about a failed attempt.
 func (x *Exchange) try(e *attemptError) lb.Try {
 	return lb.Try{
 		Attempt:    x.Attempts,
-		Kind:       e.outcome(),
+		Kind:       e.kind(),
 		Status:     e.status,
 		Sent:       e.sent,
 		Repeatable: x.repeatable(),
@@ -79,8 +108,13 @@ func (x *Exchange) repeatable() bool {
 
 // noTarget says why no target was chosen.
 func noTarget(err error) *attemptError {
-	if errors.Is(err, lb.ErrNoTarget) {
+	switch {
+	case errors.Is(err, lb.ErrNoTarget):
 		return &attemptError{cause: CauseNoTarget, err: err}
+	case errors.Is(err, lb.ErrBreakerOpen):
+		return &attemptError{cause: CauseBreaker, err: err}
+	case errors.Is(err, lb.ErrCanceled):
+		return clientGone(false)
 	}
 	return &attemptError{cause: CauseBusy, err: err}
 }
@@ -129,10 +163,35 @@ func (x *Exchange) giveBack(kind lb.Kind, status int, latency time.Duration, cau
 		x.conn = nil
 	}
 	if x.holdsTarget {
-		x.holdsTarget = false
-		x.Upstream.Set.Release(x.Chosen, lb.Outcome{Kind: kind, Status: status, Latency: latency})
-		x.proxy.metrics.attempt(x, cause, latency)
+		x.settleAttempt(kind, status, latency, cause)
 	}
+}
+
+// settleAttempt gives the target back and says how the attempt went.
+func (x *Exchange) settleAttempt(kind lb.Kind, status int, latency time.Duration, cause Cause) {
+	if x.learned && (kind == lb.Success || kind == lb.Canceled) {
+		kind = lb.Told
+	}
+	x.holdsTarget = false
+	x.Upstream.Set.Release(x.Chosen, lb.Outcome{Kind: kind, Status: status, Latency: latency})
+	x.proxy.metrics.attempt(x, cause, latency)
+}
+
+// streamAfter is how long a response may take before the balancer is told that
+// it goes well, without waiting for its end.
+const streamAfter = time.Second
+
+// learn tells the balancer about a response whose end may be far away.
+func (x *Exchange) learn() {
+	if !x.learned {
+		x.learned = true
+		x.Upstream.Set.Learn(x.Chosen, lb.Outcome{Kind: lb.Success, Status: x.rhead.Status, Latency: x.FirstByte})
+	}
+}
+
+// endless says that a response is one that has no end by intention.
+func (x *Exchange) endless() bool {
+	return x.rbody.Left() < 0 && bytes.HasPrefix(x.Response.ContentType(), []byte("text/event-stream"))
 }
 
 // abandon gives back what a panic left behind.
@@ -202,7 +261,7 @@ func (x *Exchange) setTarget(r *Route) {
 	if !r.stripPrefix && r.addPrefix == "" && r.rewrite.IsZero() {
 		return
 	}
-	path := x.Path
+	path := match.RemoveDots(x.Path) // a prefix is what matching saw
 	if r.stripPrefix {
 		path = match.StripPrefix(path, x.Captures.Slashes())
 		if len(path) == 0 {
@@ -261,6 +320,7 @@ func (p *Proxy) relay(x *Exchange) {
 	if x.Cache.Asked && p.keep(x, bodyless, closes) {
 		return
 	}
+	x.stick()
 	if x.Route.responseRules != nil {
 		x.Route.responseRules.Apply(h, x.lookup)
 	}
@@ -276,6 +336,9 @@ func (p *Proxy) relay(x *Exchange) {
 	x.began = true
 	x.Status = h.StatusCode()
 	latency := x.FirstByte
+	if x.endless() {
+		x.learn()
+	}
 	err := x.Front.Start(h, x.rbody.Left(), bodyless)
 	if err == nil {
 		err = x.copyBody()
@@ -300,7 +363,7 @@ func (p *Proxy) relay(x *Exchange) {
 		x.Cause, x.Err, kind = e.cause, e.err, lb.Canceled
 		x.Front.Abort()
 	case x.rbodyErr != nil:
-		cause = bodyCause(err)
+		cause = x.bodyCause(err)
 		x.Err = err
 		x.fail(0, cause)
 		kind = (&attemptError{cause: cause}).outcome()
@@ -308,12 +371,15 @@ func (p *Proxy) relay(x *Exchange) {
 		x.clientFailed(err)
 		kind = lb.Canceled
 	}
-	x.holdsTarget = false
-	x.Upstream.Set.Release(x.Chosen, lb.Outcome{Kind: kind, Status: head.Status, Latency: latency})
-	p.metrics.attempt(x, cause, latency)
+	x.settleAttempt(kind, head.Status, latency, cause)
 }
 
 var errClientGone = errors.New("client went away")
+
+// clientGone is the end of an exchange whose client did not wait for it.
+func clientGone(sent bool) *attemptError {
+	return &attemptError{cause: CauseClientGone, err: errClientGone, sent: sent, final: true}
+}
 
 // responseFraming applies RFC 9112 section 6.3.
 func responseFraming(h *wire.Head, bodyless bool) (wire.Framing, int64) {
@@ -336,14 +402,14 @@ const spliceMin = 256 << 10
 // other error is the client's.
 func (x *Exchange) copyBody() error {
 	body := &x.rbody
-	idle := x.Upstream.idle
+	var began time.Time
 	var buf []byte
 	for !body.Done() {
 		if !body.Ready() {
 			if err := x.Front.Flush(); err != nil {
 				return err
 			}
-			if body.Left() >= spliceMin && x.conn.TCP() != nil {
+			if body.Left() >= spliceMin && x.conn.TCP() != nil && x.deadline.IsZero() {
 				if err := x.splice(); err != errors.ErrUnsupported {
 					return err
 				}
@@ -353,7 +419,13 @@ func (x *Exchange) copyBody() error {
 				defer copyBuffers.Put(b)
 				buf = b[:]
 			}
-			x.conn.LimitRead(time.Now(), idle)
+			now := time.Now()
+			if began.IsZero() {
+				began = now
+			} else if now.Sub(began) > streamAfter {
+				x.learn()
+			}
+			x.limitRead(x.conn, now, x.limits.idle)
 		}
 		piece, err := body.Next(buf)
 		if err != nil {
@@ -375,7 +447,7 @@ func (x *Exchange) copyBody() error {
 // errors.ErrUnsupported if that is not possible between these two.
 func (x *Exchange) splice() error {
 	body := &x.rbody
-	moved, srcErr, err := x.Front.Splice(x.conn.TCP(), body.Left(), x.Upstream.idle)
+	moved, srcErr, err := x.Front.Splice(x.conn.TCP(), body.Left(), x.limits.idle)
 	if err == errors.ErrUnsupported {
 		return err
 	}

@@ -82,12 +82,14 @@ func New(p Parts) (*Proxy, error) {
 	for name, set := range p.Upstreams {
 		u := p.Config.Upstreams[name]
 		proxy.upstreams[name] = &Upstream{
-			Set:       set,
-			name:      name,
-			firstByte: time.Duration(u.Timeouts.FirstByte),
-			idle:      time.Duration(u.Timeouts.Idle),
-			write:     time.Duration(u.Timeouts.Write),
-			metrics:   p.Metrics.upstream(name),
+			Set:            set,
+			name:           name,
+			limits:         upstreamLimits(&u),
+			write:          u.Timeouts.Write.D(),
+			deadlineHeader: u.Timeouts.DeadlineHeader,
+			hash:           set.HashSource(),
+			queues:         u.Limits.Queue > 0,
+			metrics:        p.Metrics.upstream(name),
 		}
 	}
 	for i := range p.Config.Routes {
@@ -163,15 +165,16 @@ func (p *Proxy) begin(x *Exchange) bool {
 	x.Host = append(x.Host[:0], x.Request.Host()...)
 	target := x.Target
 	x.Path, x.Query = target, nil
-	if i := bytes.IndexAny(target, "?#"); i >= 0 {
-		x.Path = target[:i]
-		if target[i] == '?' {
-			x.Query = target[i+1:]
-		}
+	if i := bytes.IndexByte(target, '#'); i >= 0 {
+		target = target[:i] // no part of a request (RFC 9110 section 4.2.5)
+		x.Path = target
+	}
+	if i := bytes.IndexByte(target, '?'); i >= 0 {
+		x.Path, x.Query = target[:i], target[i+1:]
 	}
 	x.Client = p.forwarder.Client(&x.Request, x.Head.Fields, x.Peer)
 	x.RequestID = p.forwarder.RequestID(x.RequestID[:0], &x.Request, x.Peer)
-	path, refusal := match.Canonical(x.Canonical[:0], x.Path)
+	path, refusal := match.Canonical(x.canonical[:0], x.Path)
 	if refusal != match.Accepted && string(x.Path) != "*" {
 		x.Front.CloseAfter()
 		x.Err = fmt.Errorf("path %q: %s", x.Path, refusal)
@@ -179,6 +182,9 @@ func (p *Proxy) begin(x *Exchange) bool {
 		return false
 	}
 	x.Canonical = path
+	if len(path) > 0 && &path[0] != &x.Path[0] {
+		x.canonical = path // keep the room
+	}
 	if p.hooks.OnRequest != nil {
 		if p.hooks.OnRequest(x); x.answered {
 			x.Cause = CauseHook

@@ -29,7 +29,7 @@ func (p *Proxy) refresh(x *Exchange) {
 	b.Target = append(b.Target, x.Target...)
 	b.Path = b.Target[:len(x.Path)]
 	if x.Query != nil {
-		b.Query = b.Target[len(b.Target)-len(x.Query):]
+		b.Query = b.Target[len(x.Path)+1:][:len(x.Query)]
 	}
 	b.Host = append(b.Host, x.Host...)
 	b.Canonical = append(b.Canonical, x.Canonical...)
