@@ -40,7 +40,7 @@ func TestDocumentation(t *testing.T) {
 	check("PUT www.example.org/files/a/b", 1, "/a/b")
 	check("GET www.example.org/files/a/b", 2, "/files/a/b")
 
-	for r := match.Accepted + 1; r <= match.DotSegment; r++ {
+	for r := match.Accepted + 1; r <= match.AboveRoot; r++ {
 		if !strings.Contains(string(page), "`"+r.String()+"`") {
 			t.Errorf("docs/routing.md does not name %s", r)
 		}
