@@ -34,8 +34,9 @@ func (x *Exchange) roundTrip(p *Proxy, t *lb.Target, began time.Time) *attemptEr
 	if x.Route.hostHeader == hostTarget {
 		x.Request.SetHost(t.Transport().Host())
 	}
+	x.tellDeadline(began)
 	for stale := 0; ; stale++ {
-		c, err := t.Transport().Acquire()
+		c, err := t.Transport().Acquire(x.left(began))
 		if err != nil {
 			return dialFailure(err)
 		}
@@ -46,14 +47,14 @@ func (x *Exchange) roundTrip(p *Proxy, t *lb.Target, began time.Time) *attemptEr
 			return nil
 		}
 		if x.Watch.end() {
-			e = &attemptError{cause: CauseClientGone, err: errClientGone, sent: true, final: true}
+			e = clientGone(true)
 		}
 		x.stopUpload()
 		if f := x.upload.failure(); f != nil {
 			e = f // the attempt failed because of it
 		}
-		again := e.stale && stale < maxStale && x.replayable() && (!e.sent || x.repeatable())
-		if !again {
+		e.stale = e.stale && stale < maxStale
+		if !e.stale || !x.replayable() || e.sent && !x.repeatable() {
 			return e
 		}
 		// Where one unused connection is dead the others most likely are too.
@@ -82,17 +83,14 @@ func (x *Exchange) exchangeHeads(u *Upstream, c *lb.Conn, now time.Time) *attemp
 		// A target that refuses a request may answer and close before it has
 		// read all of it: the answer counts.
 	}
-	limit := u.firstByte
-	if try := u.Set.Retry().TryTimeout; try > 0 && (limit == 0 || try < limit) {
-		limit = try
-	}
+	limit := x.limits.head()
 	if !x.Body.Done() && werr == nil {
 		// While the body moves, its own limits hold; the upload arms the limit
 		// for the first byte at its end.
-		c.LimitRead(now, 0)
+		x.limitRead(c, now, 0)
 		x.upload.start(x, c, u.write, limit)
 	} else {
-		c.LimitRead(now, limit)
+		x.limitRead(c, now, limit)
 	}
 	return x.readHead(c)
 }
@@ -116,8 +114,17 @@ func (x *Exchange) readHead(c *lb.Conn) *attemptError {
 			x.Response.Reset() // brings the Date of now (RFC 9110 section 6.6.1)
 		}
 		x.Response.SetNoDefaultContentType(true)
+		var codings []byte
+		if x.rhead.Twice()&wire.FieldContentEncoding != 0 {
+			// The parser would keep the last, and nobody could decode the body.
+			head, _ := c.Reader.Peek(x.rhead.Size)
+			codings = wire.JoinValues(head, "content-encoding")
+		}
 		if err := x.Response.Read(c.Reader); err != nil {
 			return &attemptError{cause: CauseBadResponse, err: err, sent: true}
+		}
+		if codings != nil {
+			x.Response.SetContentEncodingBytes(codings)
 		}
 		status := x.rhead.Status
 		switch {

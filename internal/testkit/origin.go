@@ -188,6 +188,7 @@ func (c *Conn) fail(what string, err error) {
 
 // TryHead reads the head of a request.
 func (c *Conn) TryHead() (*Message, error) {
+	c.Conn.SetDeadline(time.Now().Add(Limit))
 	m, err := ReadHead(c.Reader)
 	if err == nil {
 		c.origin.requests.Add(1)

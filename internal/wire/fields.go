@@ -67,6 +67,10 @@ const (
 	FieldConditional
 	// FieldRange is Range (RFC 9110 section 14.2).
 	FieldRange
+	// FieldContentType is Content-Type (RFC 9110 section 8.3).
+	FieldContentType
+	// FieldContentEncoding is Content-Encoding (RFC 9110 section 8.4).
+	FieldContentEncoding
 )
 
 // Lookup says which of the fields a name is, in any case of its letters, and 0
@@ -99,10 +103,14 @@ func Lookup(name []byte) Fields {
 			return field(name, "cookie", FieldCookie)
 		case 10:
 			return field(name, "connection", FieldConnection)
+		case 12:
+			return field(name, "content-type", FieldContentType)
 		case 13:
 			return field(name, "cache-control", FieldCacheControl)
 		case 14:
 			return field(name, "content-length", FieldContentLength)
+		case 16:
+			return field(name, "content-encoding", FieldContentEncoding)
 		}
 	case 'd':
 		return field(name, "date", FieldDate)

@@ -43,6 +43,7 @@ var (
 	DefectCodingIn10      = &Defect{400, "Transfer-Encoding in HTTP/1.0"}
 	DefectNoLength        = &Defect{411, "HTTP/1.0 request with a body method but no Content-Length"}
 	DefectNoHost          = &Defect{400, "no Host field"}
+	DefectTwoTypes        = &Defect{400, "more than one Content-Type"}
 	DefectTwoHosts        = &Defect{400, "more than one Host field"}
 	DefectHost            = &Defect{400, "malformed Host"}
 	DefectTrailer         = &Defect{400, "malformed trailer section"}
@@ -320,8 +321,28 @@ func (h *Head) finishRequest() error {
 		return DefectNoHost
 	case h.Minor == 0 && h.bodyVerb && h.Length == LengthNone:
 		return DefectNoLength
+	case h.twice&FieldContentType != 0:
+		return DefectTwoTypes // the parser would keep the last, others the first
 	}
 	return nil
+}
+
+// JoinValues returns the values of all fields of a name in a raw head that was
+// found sound, as one list (RFC 9110 section 5.3); folded lines are left out.
+// lower is the name in lower case.
+func JoinValues(head []byte, lower string) []byte {
+	var list []byte
+	for line := range bytes.SplitSeq(head, []byte("\r\n")) {
+		name, value, _ := bytes.Cut(line, []byte(":"))
+		if value = trimOWS(value); len(value) == 0 || !equalFold(trimOWS(name), lower) {
+			continue
+		}
+		if list != nil {
+			list = append(list, ", "...)
+		}
+		list = append(list, value...)
+	}
+	return list
 }
 
 // Twice says which fields of interest stood in the head more than once.
