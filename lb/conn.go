@@ -34,6 +34,9 @@ func newConn(c, raw net.Conn, dry *dryConn) *Conn {
 	s := &Conn{Conn: c, probe: wire.NewProbe(raw), dry: dry}
 	if dry == nil {
 		s.tcp, _ = c.(*net.TCPConn)
+		if stream := wire.NewStream(c); stream != nil {
+			s.Conn = stream
+		}
 	}
 	return s
 }
@@ -73,6 +76,12 @@ func (c *Conn) LimitRead(now time.Time, limit time.Duration) {
 		c.readArmed = d
 		c.Conn.SetReadDeadline(d)
 	}
+}
+
+// ReadUntil bounds the coming reads to end at t, exactly.
+func (c *Conn) ReadUntil(t time.Time) {
+	c.readArmed = t
+	c.Conn.SetReadDeadline(t)
 }
 
 // LimitWrite does the same for writes.

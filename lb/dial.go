@@ -126,8 +126,9 @@ func newDialer(a address, cfg *config.Upstream, demo func(string) (net.Conn, err
 }
 
 // dial opens a connection, ready for the first request. Addresses of both
-// families race as RFC 8305 says (net.Dialer does it).
-func (d *dialer) dial() (*Conn, error) {
+// families race as RFC 8305 says (net.Dialer does it). within bounds it besides
+// the dialer's own limits; 0 means that these alone do.
+func (d *dialer) dial(within time.Duration) (*Conn, error) {
 	if d.demo != nil && d.scheme == "demo" {
 		nc, err := d.demo(d.addr)
 		if err != nil {
@@ -135,7 +136,8 @@ func (d *dialer) dial() (*Conn, error) {
 		}
 		return newConn(nc, nc, nil), nil
 	}
-	nd := net.Dialer{Timeout: d.connect, KeepAlive: 30 * time.Second}
+	began := time.Now()
+	nd := net.Dialer{Timeout: shorter(d.connect, within), KeepAlive: 30 * time.Second}
 	nc, err := nd.Dial(d.network, d.addr)
 	if err != nil {
 		return nil, dialError("connect", err)
@@ -146,8 +148,11 @@ func (d *dialer) dial() (*Conn, error) {
 	raw := &dryConn{Conn: nc}
 	tc := tls.Client(raw, d.tls)
 	ctx, cancel := context.Background(), func() {}
-	if d.handshake > 0 {
-		ctx, cancel = context.WithTimeout(ctx, d.handshake)
+	if within > 0 {
+		within = max(within-time.Since(began), time.Millisecond)
+	}
+	if limit := shorter(d.handshake, within); limit > 0 {
+		ctx, cancel = context.WithTimeout(ctx, limit)
 	}
 	err = tc.HandshakeContext(ctx)
 	cancel()
@@ -156,6 +161,14 @@ func (d *dialer) dial() (*Conn, error) {
 		return nil, dialError("tls", err)
 	}
 	return newConn(tc, nc, raw), nil
+}
+
+// shorter returns the shorter of two limits, where 0 is none.
+func shorter(a, b time.Duration) time.Duration {
+	if a <= 0 || b > 0 && b < a {
+		return b
+	}
+	return a
 }
 
 func dialError(phase string, err error) *DialError {

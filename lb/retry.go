@@ -46,6 +46,11 @@ const (
 	RetryAfterTooLong
 	// RetryBudget: the upstream's budget is used up.
 	RetryBudget
+	// RetryTooLate: the exchange's time would be over.
+	RetryTooLate
+
+	// RetryRefusals is the number of reasons, RetryAllowed included.
+	RetryRefusals
 )
 
 // String returns the refusal's name.
@@ -67,6 +72,8 @@ func (r Refusal) String() string {
 		return "retry_after"
 	case RetryBudget:
 		return "budget"
+	case RetryTooLate:
+		return "too_late"
 	}
 	panic("BUG: a refusal has no name")
 }

@@ -28,7 +28,6 @@ const unlimited = 1 << 30
 type Transport struct {
 	pool pool
 	hc   *fasthttp.HostClient
-	wait time.Duration
 	host string
 	head int
 }
@@ -51,8 +50,8 @@ func newTransport(rawURL string, cfg *config.Upstream, demo func(name string) (n
 		MaxConnWaitTimeout:  time.Duration(cfg.Connections.Wait),
 		MaxIdleConnDuration: time.Duration(cfg.Connections.Idle),
 		ReadBufferSize:      readBuffer,
-		DialTimeout: func(string, time.Duration) (net.Conn, error) {
-			c, err := d.dial()
+		DialTimeout: func(_ string, within time.Duration) (net.Conn, error) {
+			c, err := d.dial(within)
 			if err != nil {
 				return nil, err
 			}
@@ -66,7 +65,6 @@ func newTransport(rawURL string, cfg *config.Upstream, demo func(name string) (n
 	return &Transport{
 		pool: newPool(hc.AcquireConn, hc.ReleaseConn, hc.CloseConn),
 		hc:   hc,
-		wait: hc.MaxConnWaitTimeout,
 		host: addr.host,
 		head: int(cfg.Connections.HeaderBytes),
 	}, nil
@@ -80,10 +78,12 @@ func (t *Transport) Conns() (open, idle int) { return t.hc.ConnsCount(), t.hc.Id
 
 // Acquire lends a connection. A pooled one is looked at first: one that was
 // closed meanwhile, or that holds bytes which no request asked for, is dropped
-// and the next one taken. It returns a *DialError or ErrNoConn.
-func (t *Transport) Acquire() (*Conn, error) {
+// and the next one taken. within bounds the wait for a free connection and for a
+// new one, besides the target's own limits; 0 means that these alone do. It
+// returns a *DialError or ErrNoConn.
+func (t *Transport) Acquire(within time.Duration) (*Conn, error) {
 	for {
-		l, err := t.pool.acquire(t.wait)
+		l, err := t.pool.acquire(within)
 		if err != nil {
 			var de *DialError
 			if errors.As(err, &de) {

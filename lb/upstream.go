@@ -342,7 +342,7 @@ func (u *Upstream) group(s *snapshot) error {
 
 // transportSettings returns what of cfg makes connections different.
 func transportSettings(cfg *config.Upstream) string {
-	return fmt.Sprintf("%+v\n%+v\n%+v", cfg.Timeouts, cfg.Connections, cfg.TLS)
+	return fmt.Sprintf("%v\n%v\n%+v\n%+v", cfg.Timeouts.Connect, cfg.Timeouts.TLS, cfg.Connections, cfg.TLS)
 }
 
 // displayName returns raw without user information and query.

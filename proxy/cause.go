@@ -58,6 +58,8 @@ const (
 	CauseNoTarget
 	// CauseBusy: a limit of the upstream or of its connections is reached.
 	CauseBusy
+	// CauseBreaker: the upstream's circuit breaker lets nothing through.
+	CauseBreaker
 	// CauseConnect: no connection to a target came about.
 	CauseConnect
 	// CauseConnectTimeout: connecting took too long.
@@ -76,6 +78,8 @@ const (
 	CauseStalled
 	// CauseWriteTimeout: the target did not take the request in time.
 	CauseWriteTimeout
+	// CauseTotal: all attempts together took longer than the exchange may.
+	CauseTotal
 
 	// CausePanic: a bug in weir or in a hook.
 	CausePanic
@@ -111,6 +115,7 @@ var causeNames = [causes]string{
 	CauseClientGone:     "client_gone",
 	CauseNoTarget:       "no_target",
 	CauseBusy:           "busy",
+	CauseBreaker:        "breaker_open",
 	CauseConnect:        "connect_failed",
 	CauseConnectTimeout: "connect_timeout",
 	CauseTLS:            "tls_failed",
@@ -120,6 +125,7 @@ var causeNames = [causes]string{
 	CauseTruncated:      "truncated",
 	CauseStalled:        "stalled",
 	CauseWriteTimeout:   "write_timeout",
+	CauseTotal:          "total_timeout",
 	CausePanic:          "panic",
 	CauseShutdown:       "shutdown",
 }

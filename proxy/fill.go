@@ -153,6 +153,7 @@ func (p *Proxy) pass(x *Exchange, bodyless, closes bool) {
 		}
 		return
 	}
+	x.stick() // the entry has none
 	p.replyHead(x)
 	x.began = true
 	x.Status = x.Response.StatusCode()
@@ -177,7 +178,7 @@ func (p *Proxy) pass(x *Exchange, bodyless, closes bool) {
 		x.Err = x.rbodyErr
 		cause := CauseTruncated
 		if x.rbodyErr != nil {
-			cause = bodyCause(x.rbodyErr)
+			cause = x.bodyCause(x.rbodyErr)
 		}
 		x.fail(0, cause)
 	default:
@@ -212,7 +213,7 @@ func (p *Proxy) pour(x *Exchange) {
 				defer copyBuffers.Put(b)
 				buf = b[:]
 			}
-			x.conn.LimitRead(time.Now(), x.Upstream.idle)
+			x.limitRead(x.conn, time.Now(), x.limits.idle)
 			if c.stop.Load() {
 				x.rbodyErr = errNotWanted
 				break
@@ -259,10 +260,8 @@ func (p *Proxy) release(x *Exchange, closes bool, err error) {
 	case err == errNotWanted:
 		kind = lb.Canceled
 	case err != nil:
-		cause = bodyCause(err)
+		cause = x.bodyCause(err)
 		kind = (&attemptError{cause: cause}).outcome()
 	}
-	x.holdsTarget = false
-	x.Upstream.Set.Release(x.Chosen, lb.Outcome{Kind: kind, Status: x.rhead.Status, Latency: x.FirstByte})
-	p.metrics.attempt(x, cause, x.FirstByte)
+	x.settleAttempt(kind, x.rhead.Status, x.FirstByte, cause)
 }

@@ -30,49 +30,61 @@ func (p *Proxy) forward(x *Exchange) {
 
 // attempts makes attempts until one has ended the exchange.
 func (p *Proxy) attempts(x *Exchange) {
-	retry := x.Upstream.Set.Retry()
+	budget := x.Upstream.Set.Retry().Budget
 	var last *attemptError
 	for {
 		t, err := x.acquire()
 		if err != nil {
-			if last == nil {
-				last = noTarget(err)
-			} else {
-				retry.Budget.Refund(lb.Monotonic())
+			none := noTarget(err)
+			switch {
+			case last == nil:
+				last = none
+			case last.status != 0:
+				last.cause = none.cause // its response is gone
+				fallthrough
+			default:
+				budget.Refund(lb.Monotonic())
 			}
 			x.failAttempt(last)
 			return
 		}
 		x.Chosen = t
+		x.pick.Now = 0
 		x.holdsTarget, x.learned = true, false
 		x.Attempts++
 		last = p.attempt(x, t)
 		if last == nil {
 			return
 		}
-		now := time.Now()
-		if x.late(now) && !last.final {
-			last.cause = CauseTotal
+		if !last.granted && !x.mayRetry(last) {
 			x.failAttempt(last)
 			return
 		}
-		wait, refusal := retry.Next(x.try(last), lb.Monotonic(), now, rand.Uint64())
-		if refusal == lb.RetryAllowed && x.late(now.Add(wait)) {
-			retry.Budget.Refund(lb.Monotonic())
-			refusal = lb.RetryAfterTooLong
-		}
-		p.metrics.judged(x, last, refusal)
-		if refusal != lb.RetryAllowed {
-			x.failAttempt(last)
-			return
-		}
-		if wait > 0 && !x.pause(wait) {
-			retry.Budget.Refund(lb.Monotonic())
+		if last.wait > 0 && !x.pause(last.wait) {
+			budget.Refund(lb.Monotonic())
 			x.failAttempt(clientGone(false))
 			return
 		}
-		x.pick.Now = 0
 	}
+}
+
+// mayRetry decides whether e is followed by another attempt, which it takes from
+// the budget.
+func (x *Exchange) mayRetry(e *attemptError) bool {
+	now := time.Now()
+	if x.late(now) && !e.final {
+		e.cause = CauseTotal
+		return false
+	}
+	retry := x.Upstream.Set.Retry()
+	wait, refusal := retry.Next(x.try(e), lb.Monotonic(), now, rand.Uint64())
+	if refusal == lb.RetryAllowed && x.late(now.Add(wait)) {
+		retry.Budget.Refund(lb.Monotonic())
+		refusal = lb.RetryTooLate
+	}
+	x.proxy.metrics.judged(x, e, refusal)
+	e.wait, e.granted = wait, refusal == lb.RetryAllowed
+	return e.granted
 }
 
 // acquire takes a target. A client that leaves gives up its place in the queue.
@@ -126,7 +138,11 @@ func (x *Exchange) failAttempt(e *attemptError) {
 		return
 	}
 	x.Err = e.err
-	x.fail(e.cause.status(), e.cause)
+	status := e.cause.status()
+	if e.status != 0 {
+		status = e.status
+	}
+	x.fail(status, e.cause)
 }
 
 // attempt makes one attempt at t, which it gives back. It returns nil if the
@@ -204,8 +220,7 @@ func (x *Exchange) abandon() {
 // unwelcome decides whether a response is one that the retry policy would
 // rather have from another target.
 func (x *Exchange) unwelcome() *attemptError {
-	retry := x.Upstream.Set.Retry()
-	if !retry.OnStatus(x.rhead.Status) {
+	if !x.Upstream.Set.Retry().OnStatus(x.rhead.Status) {
 		return nil
 	}
 	e := &attemptError{
@@ -213,10 +228,9 @@ func (x *Exchange) unwelcome() *attemptError {
 		retryAfter: bytes.Clone(x.Response.Peek("Retry-After")),
 		err:        errUnwelcome,
 	}
-	// Whether another attempt follows is decided once, after this one was given
-	// back; ask first whether it would be allowed at all, because this response
-	// is the better answer if not.
-	if retry.Judge(x.try(e)) != lb.RetryAllowed {
+	// Decided while the response is there, which is the better answer if there
+	// is no other attempt.
+	if !x.mayRetry(e) {
 		return nil
 	}
 	return e

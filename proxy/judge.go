@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"syscall"
+	"time"
 
 	"weir/internal/wire"
 	"weir/lb"
@@ -18,6 +19,9 @@ type attemptError struct {
 	// status is that of a response that is to be tried again, else 0.
 	status     int
 	retryAfter []byte
+	// granted says that another attempt was allowed, after the wait.
+	granted bool
+	wait    time.Duration
 	// sent says that bytes of the request may have reached the target.
 	sent bool
 	// stale says that a pooled connection ended before it answered a byte: the
@@ -25,6 +29,8 @@ type attemptError struct {
 	stale bool
 	// final says that no other attempt could help: the client is at fault.
 	final bool
+	// local says that weir itself lacks what an attempt takes.
+	local bool
 }
 
 func (e *attemptError) Error() string { return e.cause.String() + ": " + e.err.Error() }
@@ -36,8 +42,10 @@ func dialFailure(err error) *attemptError {
 	e := &attemptError{cause: CauseConnect, err: err}
 	var de *lb.DialError
 	switch {
-	case errors.Is(err, lb.ErrNoConn), exhausted(err):
+	case errors.Is(err, lb.ErrNoConn):
 		e.cause = CauseBusy
+	case exhausted(err):
+		e.cause, e.local = CauseBusy, true
 	case errors.As(err, &de) && de.Phase == "tls":
 		e.cause = CauseTLS
 	case errors.As(err, &de) && de.Timeout:
@@ -72,9 +80,9 @@ func clientCause(err error) Cause {
 // answer began.
 func (c Cause) status() int {
 	switch c {
-	case CauseNoTarget, CauseBusy:
+	case CauseNoTarget, CauseBusy, CauseBreaker:
 		return 503
-	case CauseConnectTimeout, CauseFirstByte, CauseWriteTimeout:
+	case CauseConnectTimeout, CauseFirstByte, CauseWriteTimeout, CauseTotal:
 		return 504
 	case CauseClientSlow:
 		return 408
@@ -111,28 +119,41 @@ func headCause(err error, started bool) Cause {
 	return CauseReset
 }
 
-// bodyCause names why a response body broke off.
-func bodyCause(err error) Cause {
+// bodyCause names why the response's body broke off.
+func (x *Exchange) bodyCause(err error) Cause {
 	var d *wire.Defect
 	switch {
 	case errors.As(err, &d):
 		return CauseBadResponse
+	case timedOut(err) && x.late(time.Now()):
+		return CauseTotal
 	case timedOut(err):
 		return CauseStalled
 	}
 	return CauseTruncated
 }
 
-// outcome tells the balancer how an attempt went.
+// outcome tells the balancer how an attempt went. A pooled connection that was
+// closed while nobody used it says nothing about its target.
 func (e *attemptError) outcome() lb.Kind {
+	if e.stale {
+		return lb.Canceled
+	}
+	return e.kind()
+}
+
+// kind is what happened, for the retry policy.
+func (e *attemptError) kind() lb.Kind {
 	switch {
 	case e.final:
 		return lb.Canceled
+	case e.local:
+		return lb.LocalError
 	case e.status != 0:
 		return lb.Success
 	case e.cause == CauseConnect, e.cause == CauseConnectTimeout, e.cause == CauseTLS:
 		return lb.ConnectFailed
-	case e.cause == CauseBusy:
+	case e.cause == CauseBusy, e.cause == CauseTotal:
 		return lb.Canceled
 	case e.cause == CauseFirstByte, e.cause == CauseStalled, e.cause == CauseWriteTimeout:
 		return lb.Timeout

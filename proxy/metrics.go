@@ -44,6 +44,7 @@ type series struct {
 
 	route    *routeMetrics
 	target   *targetMetrics
+	upstream *retryMetrics
 	listener *listenerMetrics
 }
 
@@ -89,6 +90,7 @@ func (m *Metrics) Retain(proxies []*Proxy, listeners []*Listener) {
 			keep[routeLabels(r.Name)] = true
 		}
 		for name, u := range p.upstreams {
+			keep[upstreamLabels(name)] = true
 			for _, t := range u.Set.Targets() {
 				keep[targetLabels(name, t.Name())] = true
 			}
@@ -153,6 +155,16 @@ type upstreamMetrics struct {
 	m       *Metrics
 	name    string
 	targets sync.Map // *lb.Target to *targetMetrics
+	retries *retryMetrics
+}
+
+// retryMetrics count the second attempts of an upstream.
+type retryMetrics struct {
+	series  *series
+	kinds   [lb.Told]atomic.Pointer[metrics.Counter]
+	status  [1000]atomic.Pointer[metrics.Counter]
+	refused [lb.RetryRefusals]atomic.Pointer[metrics.Counter]
+	hedges  [hedgeResults]atomic.Pointer[metrics.Counter]
 }
 
 type listenerMetrics struct {
@@ -164,6 +176,8 @@ type listenerMetrics struct {
 func routeLabels(name string) string { return fmt.Sprintf("route=%q", name) }
 
 func listenerLabels(name string) string { return fmt.Sprintf("listener=%q", name) }
+
+func upstreamLabels(name string) string { return fmt.Sprintf("upstream=%q", name) }
 
 func targetLabels(upstream, target string) string {
 	return fmt.Sprintf("upstream=%q,target=%q", upstream, target)
@@ -186,7 +200,10 @@ func (m *Metrics) listener(name string) *listenerMetrics {
 	}).listener
 }
 
-func (m *Metrics) upstream(name string) *upstreamMetrics { return &upstreamMetrics{m: m, name: name} }
+func (m *Metrics) upstream(name string) *upstreamMetrics {
+	retries := m.of(upstreamLabels(name), func(s *series) { s.upstream = &retryMetrics{series: s} }).upstream
+	return &upstreamMetrics{m: m, name: name, retries: retries}
+}
 
 func (u *upstreamMetrics) target(t *lb.Target) *targetMetrics {
 	if known, ok := u.targets.Load(t); ok {
@@ -228,6 +245,26 @@ func (m *Metrics) attempt(x *Exchange, cause Cause, firstByte time.Duration) {
 	lazy(t.series, &t.cause[cause], "weir_upstream_attempts_total", "cause", Cause.String, cause).Inc()
 }
 
+// judged counts what was decided after a failed attempt: another one, by what
+// had happened, or none, by why not.
+func (m *Metrics) judged(x *Exchange, e *attemptError, refusal lb.Refusal) {
+	r := x.Upstream.metrics.retries
+	switch kind := e.kind(); {
+	case refusal != lb.RetryAllowed:
+		lazy(r.series, &r.refused[refusal], "weir_upstream_retries_refused_total", "reason", lb.Refusal.String, refusal).Inc()
+	case kind == lb.Success:
+		lazy(r.series, &r.status[e.status], "weir_upstream_retries_total", "reason", strconv.Itoa, e.status).Inc()
+	default:
+		lazy(r.series, &r.kinds[kind], "weir_upstream_retries_total", "reason", lb.Kind.String, kind).Inc()
+	}
+}
+
+// hedged counts a hedge.
+func (m *Metrics) hedged(u *Upstream, result hedgeResult) {
+	r := u.metrics.retries
+	lazy(r.series, &r.hedges[result], "weir_upstream_hedges_total", "result", hedgeResult.String, result).Inc()
+}
+
 // lazy returns the counter of one label value, which appears when it is first
 // needed.
 func lazy[V any](s *series, at *atomic.Pointer[metrics.Counter], metric, label string, text func(V) string, v V) *metrics.Counter {
@@ -243,6 +280,7 @@ func lazy[V any](s *series, at *atomic.Pointer[metrics.Counter], metric, label s
 func (p *Proxy) WriteMetrics(w io.Writer) {
 	p.writeCache(w)
 	for name, u := range p.upstreams {
+		writeUpstream(w, upstreamLabels(name), u.Set)
 		for _, t := range u.Set.Targets() {
 			labels := targetLabels(name, t.Name())
 			open, idle := t.Transport().Conns()
@@ -252,6 +290,21 @@ func (p *Proxy) WriteMetrics(w io.Writer) {
 			metrics.WriteGaugeUint64(w, fmt.Sprintf("weir_upstream_target_state{%s,state=%q}", labels, t.State()), 1)
 		}
 	}
+}
+
+// writeUpstream writes what is read off an upstream as a whole.
+func writeUpstream(w io.Writer, labels string, set *lb.Upstream) {
+	panicking := uint64(0)
+	if set.Panicking() {
+		panicking = 1
+	}
+	used, allowed := set.Retry().Budget.Used(lb.Monotonic())
+	metrics.WriteGaugeUint64(w, "weir_upstream_panic_mode{"+labels+"}", panicking)
+	metrics.WriteGaugeUint64(w, fmt.Sprintf("weir_upstream_breaker_state{%s,state=%q}", labels, set.Breaker()), 1)
+	metrics.WriteGaugeUint64(w, "weir_upstream_queued{"+labels+"}", uint64(max(set.Queued(), 0)))
+	metrics.WriteGaugeUint64(w, "weir_upstream_running{"+labels+"}", uint64(max(set.InFlight(), 0)))
+	metrics.WriteGaugeUint64(w, "weir_upstream_retry_budget_used{"+labels+"}", uint64(max(used, 0)))
+	metrics.WriteGaugeUint64(w, "weir_upstream_retry_budget_allowed{"+labels+"}", uint64(max(allowed, 0)))
 }
 
 // writeCache writes what is read off the cache at the time of asking.

@@ -25,7 +25,12 @@ func (x *Exchange) fail(status int, cause Cause) {
 	case 405:
 		x.Response.Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 	case 503:
-		x.Response.Set("Retry-After", "1")
+		seconds := 1
+		if x.Upstream != nil {
+			seconds = x.Upstream.Set.RetryAfter()
+		}
+		x.scratch = strconv.AppendInt(x.scratch[:0], int64(seconds), 10)
+		x.Response.SetBytesV("Retry-After", x.scratch)
 	}
 	x.Response.SetContentType("text/plain; charset=utf-8")
 	// What went wrong inside is for the log; the client gets the name.

@@ -26,6 +26,7 @@ type Route struct {
 	hostHeader  hostMode
 	hostValue   string
 	maxBody     int64
+	limits      limits
 
 	requestRules  *header.RequestRules
 	responseRules *header.ResponseRules
@@ -49,11 +50,13 @@ type Upstream struct {
 	// Set balances.
 	Set *lb.Upstream
 
-	name      string
-	firstByte time.Duration
-	idle      time.Duration
-	write     time.Duration
-	metrics   *upstreamMetrics
+	name           string
+	limits         limits
+	write          time.Duration
+	deadlineHeader string
+	hash           lb.HashSource
+	queues         bool // an exchange may have to wait for a target
+	metrics        *upstreamMetrics
 }
 
 // Listener is what the core knows of a listener.
@@ -88,6 +91,7 @@ func newRoute(r *config.Route, name string, captures []string, upstreams map[str
 		addPrefix:     r.AddPrefix,
 		rewrite:       r.Rewrite,
 		maxBody:       int64(r.MaxBody),
+		limits:        routeLimits(&r.Timeouts),
 		requestRules:  request,
 		responseRules: response,
 		metrics:       m.route(name),

@@ -48,6 +48,8 @@ func (p *Proxy) join(x *Exchange) {
 	if p.hooks.OnResponse != nil {
 		p.hooks.OnResponse(x)
 	}
+	x.learn()
+	x.stick()
 	if x.Route.responseRules != nil {
 		x.Route.responseRules.Apply(h, x.lookup)
 	}

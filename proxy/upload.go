@@ -71,6 +71,7 @@ func (x *Exchange) stopUpload() bool {
 		}
 		x.conn.SetWriteDeadline(longAgo)
 		<-u.done
+		x.conn.Unlimit()
 	}
 	return u.whole
 }
@@ -97,7 +98,7 @@ func (u *upload) run(x *Exchange, c *lb.Conn, writeLimit, firstByte time.Duratio
 		case x.Body.Done():
 			u.ended.Store(true)
 			if u.whole = w.finish(x.Body.Trailer()) == nil; u.whole {
-				u.armFirstByte(c, firstByte)
+				u.armFirstByte(x, c, firstByte)
 			}
 			return
 		default:
@@ -119,7 +120,7 @@ func (u *upload) run(x *Exchange, c *lb.Conn, writeLimit, firstByte time.Duratio
 		}
 		if last && !w.chunked {
 			u.whole = true
-			u.armFirstByte(c, firstByte)
+			u.armFirstByte(x, c, firstByte)
 			return
 		}
 	}
@@ -146,12 +147,17 @@ func (u *upload) fail(c *lb.Conn, err error) {
 	c.Close()
 }
 
-func (u *upload) armFirstByte(c *lb.Conn, limit time.Duration) {
+func (u *upload) armFirstByte(x *Exchange, c *lb.Conn, limit time.Duration) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if !u.answered && limit > 0 {
-		c.SetReadDeadline(time.Now().Add(limit))
+	if u.answered || limit <= 0 {
+		return
 	}
+	end := time.Now().Add(limit)
+	if x.late(end) {
+		end = x.deadline
+	}
+	c.SetReadDeadline(end)
 }
 
 // headSeen is called when the response's head is there: from now on the limits
