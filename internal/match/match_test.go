@@ -262,7 +262,7 @@ func TestProblems(t *testing.T) {
 	check(`routes[0].path: path "/{a}/{b}/{c}/{d}/{e}/{f}/{g}/{h}/{i}": more captures than the 8 that are allowed`,
 		path("/{a}/{b}/{c}/{d}/{e}/{f}/{g}/{h}/{i}"))
 	// Paths that no request can have.
-	check(`routes[0].path: path "/a/../b": segment ".." can never match: requests with dot segments are refused`, path("/a/../b"))
+	check(`routes[0].path: path "/a/../b": segment ".." can never match: matching removes dot segments from requests`, path("/a/../b"))
 	check(`routes[0].path: path "/a?b": '?' can never match: want "%3F", or no query`, path("/a?b"))
 	check(`routes[0].path: path "/%zz": "%zz" can never match: requests with that are refused (path_broken_escape)`, path("/%zz"))
 	// Bad hosts.

@@ -135,7 +135,7 @@ func parseSegment(part string) (s segment, name string, err error) {
 		return s, name, nil
 	}
 	if hasDotSegment([]byte("/" + text)) {
-		return s, "", fmt.Errorf("segment %q can never match: requests with dot segments are refused", part)
+		return s, "", fmt.Errorf("segment %q can never match: matching removes dot segments from requests", part)
 	}
 	s.before = text
 	return s, "", nil
