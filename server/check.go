@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strconv"
 
 	"weir/config"
 	"weir/health"
@@ -34,6 +35,16 @@ func check(cfg *config.Config, o *options) error {
 	}
 	for _, p := range accesslog.Check(&cfg.AccessLog) {
 		add(p, "access_log")
+	}
+	seen := make(map[config.Address]bool)
+	for i := range cfg.Listeners {
+		// With port 0 too, where the kernel would find two ports: a reload knows
+		// listeners by their addresses.
+		if a := cfg.Listeners[i].Address; seen[a] {
+			add(config.Problem{Key: "address", Found: strconv.Quote(string(a)), Want: "another than a listener before has"}, "listeners", i)
+		} else {
+			seen[a] = true
+		}
 	}
 	own := slices.Sorted(maps.Keys(o.algorithms))
 	for name := range cfg.Upstreams {
