@@ -14,7 +14,7 @@ const get = "GET / HTTP/1.1\r\nHost: weir.test\r\n\r\n"
 func TestResponseFraming(t *testing.T) {
 	check := func(name, request, response string, then bool, test func(t *testing.T, c *testkit.Client, m *testkit.Message)) {
 		t.Run(name, func(t *testing.T) {
-			closes := !strings.HasSuffix(name, "*") && strings.Contains(name, "until close")
+			closes := strings.Contains(name, "until close")
 			origin := testkit.Listen(t, func(c *testkit.Conn) {
 				for {
 					c.Request()
@@ -115,6 +115,19 @@ func TestResponseFraming(t *testing.T) {
 	check("a missing Date is added", get, length, true, func(t *testing.T, _ *testkit.Client, m *testkit.Message) {
 		equal(t, "number of Dates", len(m.All("Date")), 1)
 	})
+}
+
+// The connection of a response with two lengths is not used again.
+func TestTwoLengths(t *testing.T) {
+	origin := testkit.Listen(t, testkit.Answer(
+		"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"))
+	c := through(t, origin).dial()
+	for range 2 {
+		m := c.Get("/")
+		equal(t, "framing", m.Framing, "chunked")
+		equal(t, "body", m.Body, "hello")
+	}
+	equal(t, "connections", len(origin.Conns()), 2)
 }
 
 // A response that was cut short must not look whole, to whatever client.

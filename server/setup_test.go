@@ -106,6 +106,12 @@ func (l *accessLog) Write(p []byte) (int, error) {
 	}
 }
 
+func (l *accessLog) len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.entries)
+}
+
 // logged waits until the access log has n lines and returns them.
 func (w *weir) logged(n int) []entry {
 	w.t.Helper()
@@ -140,6 +146,14 @@ func receive[T any](t testing.TB, ch <-chan T) T {
 		t.Fatal("in vain waited for the other side")
 	}
 	panic("BUG: not reached")
+}
+
+// after is closed after so many milliseconds. It paces what must be slow and
+// never stands for "by then it must have happened".
+func after(milliseconds int) <-chan struct{} {
+	ch := make(chan struct{})
+	time.AfterFunc(time.Duration(milliseconds)*time.Millisecond, func() { close(ch) })
+	return ch
 }
 
 // equal fails the test if got is not want.
