@@ -322,6 +322,9 @@ func (p *Proxy) relay(x *Exchange) {
 	bodyless := x.Request.IsHead() || head.Status == 204 || head.Status == 304
 	framing, length := responseFraming(head, bodyless)
 	closes := h.ConnectionClose() && !(bodyless && head.Minor == 1 && head.Fields&wire.FieldConnection == 0)
+	if head.Fields&wire.FieldContentLength != 0 && head.Length == wire.LengthChunked {
+		closes = true // who knows where this target thinks that it ends (RFC 9112 section 6.3)
+	}
 	x.rbody.Reset(x.conn.Reader, framing, length)
 
 	h.ResetConnectionClose()

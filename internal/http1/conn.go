@@ -29,7 +29,8 @@ type conn struct {
 	front    *Front
 	c        *listener.Conn
 	nc       net.Conn
-	tcp      *net.TCPConn // nil under TLS and on unix sockets
+	stream   *wire.Stream // the same; nil under TLS
+	tcp      *net.TCPConn // the socket itself; nil under TLS and on unix sockets
 	listener func() *proxy.Listener
 	peer     header.Peer
 	br       *bufio.Reader
@@ -56,6 +57,9 @@ func newConn(f *Front, c *listener.Conn, l func() *proxy.Listener) *conn {
 		probe:    wire.NewProbe(c.Raw()),
 	}
 	cn.tcp, _ = cn.nc.(*net.TCPConn)
+	if cn.stream = wire.NewStream(cn.nc); cn.stream != nil {
+		cn.nc = cn.stream
+	}
 	cn.br = bufio.NewReaderSize(cn, readBuffer)
 	return cn
 }
@@ -182,7 +186,7 @@ func (c *conn) readHead(x *proxy.Exchange, cfg *config.Listener) (status int, ca
 		err := x.Head.ScanRequest(buf)
 		if err == nil && x.Head.Size > limit || err == wire.ErrShort && len(buf) >= limit {
 			err = wire.DefectHeadSize
-			if !x.Head.LineDone() {
+			if !x.Head.LineWithin(limit) {
 				err = wire.DefectLineSize
 			}
 		}

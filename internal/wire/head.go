@@ -85,6 +85,7 @@ type Head struct {
 	// Status is the status code of a response.
 	Status int
 
+	first    int // where the first line of a request ends
 	off      int // start of the first line not yet scanned
 	line     int // lines scanned, the first line included
 	empty    int
@@ -93,8 +94,9 @@ type Head struct {
 	twice    Fields
 }
 
-// LineDone reports whether the first line has been seen whole.
-func (h *Head) LineDone() bool { return h.line > 0 }
+// LineWithin reports whether a request's first line, with the empty lines before
+// it, has been seen whole and is at most n bytes long.
+func (h *Head) LineWithin(n int) bool { return h.line > 0 && h.first <= n }
 
 // ScanRequest checks the raw request head at the start of buf by RFC 9112,
 // stricter than it where leniency lets two programs read one message in two
@@ -127,7 +129,9 @@ func (h *Head) ScanRequest(buf []byte) error {
 		if err != nil {
 			return err
 		}
-		h.line++
+		if h.line++; h.line == 1 {
+			h.first = h.off
+		}
 	}
 }
 
@@ -294,7 +298,7 @@ func (h *Head) fieldLine(line []byte, strict bool) error {
 		if h.twice&f != 0 {
 			return DefectTwoCodings
 		}
-		if strict && h.Minor == 0 {
+		if h.Minor == 0 {
 			return DefectCodingIn10
 		}
 		if err := checkCoding(value); err != nil {
