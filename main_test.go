@@ -84,7 +84,13 @@ var listening = regexp.MustCompile(`msg=listening .* address=(\S+)`)
 // start runs weir and returns when it serves.
 func start(t *testing.T, args ...string) *child {
 	t.Helper()
-	c := &child{t: t, cmd: exec.CommandContext(t.Context(), binary, args...)}
+	return startCommand(t, exec.CommandContext(t.Context(), binary, args...))
+}
+
+// startCommand does the same with a command that becomes weir.
+func startCommand(t *testing.T, cmd *exec.Cmd) *child {
+	t.Helper()
+	c := &child{t: t, cmd: cmd}
 	stdout, err := c.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

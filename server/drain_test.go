@@ -194,7 +194,11 @@ func resources(t testing.TB) (goroutines, descriptors int) {
 func leaksNothing(t testing.TB) func() {
 	t.Helper()
 	// What fasthttp starts once in a process.
-	launch(t, "[[routes]]\nrespond = { body = \"hello\" }\n").Close()
+	w := launch(t, "[[routes]]\nrespond = { body = \"hello\" }\n")
+	c := w.dial()
+	c.Get("/")
+	c.Close()
+	w.Close()
 	http.DefaultClient.CloseIdleConnections()
 	goroutines, descriptors := resources(t)
 	return func() {
