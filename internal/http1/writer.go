@@ -28,8 +28,6 @@ type writer struct {
 	out        []byte
 	pooled     *[]byte
 	writeArmed time.Time
-	vec        [3][]byte
-	buffers    net.Buffers
 
 	framing  framing
 	left     int64 // bytes of a framingLength body to come
@@ -61,7 +59,6 @@ func (w *writer) releaseOut() {
 		outBuffers.Put(w.pooled)
 		w.pooled, w.out = nil, nil
 	}
-	w.vec = [3][]byte{}
 }
 
 // CloseAfter implements proxy.Front.
@@ -158,43 +155,15 @@ func (c *conn) writeChunk(p []byte) error {
 
 // writeBehind writes what is gathered and p, without copying p.
 func (c *conn) writeBehind(p []byte) error {
-	if len(c.out) == 0 {
-		c.err = c.send(p)
-		return c.err
-	}
-	if c.tcp == nil {
+	if len(c.out) > 0 && c.stream == nil {
 		// A record of TLS each: gather as far as one goes.
 		n := min(len(p), max(0, outBuffer-len(c.out)))
 		c.out = append(c.out, p[:n]...)
-		if c.err = c.flush(); c.err != nil {
-			return c.err
-		}
-		if len(p) > n {
-			c.err = c.send(p[n:])
-		}
-		return c.err
+		p = p[n:]
 	}
-	c.armWrite(len(c.out) + len(p))
-	c.vec[0], c.vec[1] = c.out, p
-	c.buffers = c.vec[:2]
-	_, err := c.buffers.WriteTo(c.tcp)
-	rest := 0
-	for _, b := range c.buffers {
-		rest += len(b)
-	}
-	if err != nil && isTimeout(err) && rest < len(c.out)+len(p) {
-		// Slow, but not too slow: go on piece by piece.
-		behind := c.buffers
-		for _, b := range behind {
-			if err = c.send(b); err != nil {
-				break
-			}
-		}
-	}
-	c.vec[0], c.vec[1] = nil, nil
+	c.err = c.send(c.out, p)
 	c.out = c.out[:0]
-	c.err = err
-	return err
+	return c.err
 }
 
 // Flush implements proxy.Front.
@@ -206,25 +175,37 @@ func (c *conn) Flush() error {
 }
 
 func (c *conn) flush() error {
-	err := c.send(c.out)
+	err := c.send(c.out, nil)
 	c.out = c.out[:0]
 	return err
 }
 
-// send writes p. A client must take at least minRate bytes per second of it,
-// looked at once in every grace; TLS cannot go on after a time-out and gets all
-// of its time at once.
-func (c *conn) send(p []byte) error {
+// send writes p and then more. A client must take at least minRate bytes per
+// second of it, looked at once in every grace; TLS cannot go on after a time-out
+// and gets all of its time at once.
+func (c *conn) send(p, more []byte) error {
+	if c.stream == nil {
+		for _, b := range [2][]byte{p, more} {
+			if len(b) > 0 {
+				c.armWrite(len(b))
+				if _, err := c.nc.Write(b); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
 	for {
-		c.armWrite(len(p))
-		n, err := c.nc.Write(p)
+		c.armWrite(len(p) + len(more))
+		n, err := c.stream.WriteBoth(p, more)
 		if err == nil {
 			return nil
 		}
-		if c.c.TLS() != nil || !isTimeout(err) || int64(n) < c.leastProgress() {
+		if !isTimeout(err) || int64(n) < c.leastProgress() {
 			return err
 		}
-		p = p[n:]
+		k := min(n, len(p))
+		p, more = p[k:], more[n-k:]
 		c.writeArmed = time.Time{}
 	}
 }
