@@ -20,6 +20,7 @@ type Store struct {
 	filling   atomic.Int64
 	next      atomic.Uint32 // the shard to evict from when one's own is empty
 	evicted   atomic.Uint64
+	tiers     []*attached   // behind the near one
 	alone     atomic.Uint64 // numbers the fetches that nobody joins
 }
 
@@ -146,7 +147,17 @@ func (q *Request) Advance(now time.Time) {
 	q.Now, q.now = now, now.UnixNano()
 }
 
-// put stores e and makes room for it. It reports false if it cannot fit.
+// keep stores e in all tiers. It reports false if it cannot fit into the near
+// one.
+func (s *Store) keep(e *Entry) bool {
+	if !s.put(e) {
+		return false
+	}
+	s.toTiers(e)
+	return true
+}
+
+// put stores e in the near tier and makes room for it. It reports false if it cannot fit.
 func (s *Store) put(e *Entry) bool {
 	cost := e.cost()
 	if cost > s.limit {

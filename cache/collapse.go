@@ -135,6 +135,9 @@ func (s *Store) Join(q *Request, found *Found, alone bool) (*Fill, Role) {
 	}
 	if f == nil {
 		sh.mu.Unlock()
+		if !alone && s.behind(q, found, nil) {
+			return nil, Ready
+		}
 		f = s.newFill(q)
 		f.selected = found.Entry
 		return f, Alone
@@ -149,7 +152,49 @@ func (s *Store) Join(q *Request, found *Found, alone bool) (*Fill, Role) {
 	sh.fills[place] = f
 	f.candidatesLocked(sh, q, found.Entry)
 	sh.mu.Unlock()
+	if !alone && s.behind(q, found, f) {
+		return nil, Ready
+	}
 	return f, role
+}
+
+// behind looks behind the near tier for what is not in it. It reports true if
+// found can answer now; f has then ended, with the same answer for all who
+// wait. What is there but stale is what f validates.
+func (s *Store) behind(q *Request, found *Found, f *Fill) bool {
+	if len(s.tiers) == 0 || found.Entry != nil || found.uncacheable {
+		return false
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			if f != nil {
+				f.Abort(ErrAborted)
+			}
+			panic(v)
+		}
+	}()
+	e := s.fromTiers(q)
+	if e == nil {
+		return false
+	}
+	now := q.decide(e, false, ReasonNone)
+	if now.Outcome == Fresh || now.Outcome == Stale {
+		if f != nil {
+			f.settle(e)
+		}
+		*found = now
+		return true
+	}
+	if now.Outcome == Revalidate {
+		found.Entry, found.Outcome, found.Reason = e, now.Outcome, now.Reason
+		if f != nil {
+			f.selected, f.candidates = e, nil
+			if len(e.etag) > 0 || e.hasModified {
+				f.candidates = []*Entry{e}
+			}
+		}
+	}
+	return false
 }
 
 // ownPlace is a place where nobody else looks, for a fetch that nobody joins
@@ -415,7 +460,7 @@ func (f *Fill) notModified(r *Response) Decision {
 		f.release(reason)
 		return Decision{Updated, reason, n}
 	}
-	f.store.put(n)
+	f.store.keep(n)
 	f.settle(n)
 	return Decision{Updated, ReasonNone, n}
 }
@@ -437,7 +482,7 @@ func (f *Fill) freshen(r *Response) {
 	q := f.asked
 	q.method = methodGet
 	if n, reason := f.policy.updated(e, q, r); reason == ReasonNone {
-		f.store.put(n)
+		f.store.keep(n)
 	} else {
 		f.store.drop(e)
 	}
@@ -589,7 +634,7 @@ func (f *Fill) Commit() Reason {
 	reason := ReasonNone
 	if f.isDoomed() {
 		reason = ReasonDoomed
-	} else if !f.store.put(e) {
+	} else if !f.store.keep(e) {
 		reason = ReasonTooLarge
 	}
 	f.reason = reason

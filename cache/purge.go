@@ -2,6 +2,7 @@ package cache
 
 import (
 	"bytes"
+	"math"
 	"slices"
 	"strings"
 )
@@ -26,22 +27,50 @@ type Purge struct {
 	Soft bool
 }
 
-// Purge ends the entries that p names and reports how many. A fetch under way
-// for one of them is not stored. now is in ns since the epoch.
+// Purge ends the entries that p names, here and with all who share a tier, and
+// reports how many there were here. A fetch under way for one of them is not
+// stored. now is in ns since the epoch.
 func (s *Store) Purge(p Purge, now int64) int {
+	m := mark{At: now, Soft: p.Soft}
 	switch {
 	case p.Group != "":
-		return s.purgeGroup(p.Group, "", p.Soft, now)
+		m.Group = p.Group
 	case p.URL != "":
-		return s.purgeKey(normalURL(p.URL), p.Soft, now)
+		m.Key = normalURL(p.URL)
 	case p.All:
-		return s.purgeWhere(func(string) bool { return true }, p.Soft, now)
+		m.All = true
 	case p.Prefix != "":
-		prefix := normalURL(p.Prefix)
-		return s.purgeWhere(func(key string) bool { return strings.HasPrefix(key, prefix) }, p.Soft, now)
+		m.Prefix = normalURL(p.Prefix)
 	case p.Host != "":
-		host := strings.ToLower(p.Host)
-		return s.purgeWhere(func(key string) bool { return keyHost(key) == host }, p.Soft, now)
+		m.Host = strings.ToLower(p.Host)
+	default:
+		return 0
+	}
+	return s.endAndTell(m)
+}
+
+// endAndTell ends what m names and tells the others.
+func (s *Store) endAndTell(m mark) int {
+	for _, a := range s.tiers {
+		a.announce(m)
+	}
+	return s.end(m, math.MaxInt64)
+}
+
+// end ends the entries in the near tier that m names and that are not newer
+// than before.
+func (s *Store) end(m mark, before int64) int {
+	switch {
+	case m.All:
+		return s.endWhere(m, before, func(string) bool { return true })
+	case m.Key != "":
+		return s.endKey(m, before)
+	case m.Group != "":
+		return s.endGroup(m, before)
+	case m.Prefix != "":
+		return s.endWhere(m, before, func(key string) bool { return strings.HasPrefix(key, m.Prefix) })
+	case m.Host != "":
+		return s.endWhere(m, before, func(key string) bool { return keyHost(key) == m.Host })
 	}
 	return 0
 }
@@ -50,7 +79,7 @@ func (s *Store) Purge(p Purge, now int64) int {
 // method asks for.
 func (s *Store) PurgeRequest(q *Request, soft bool) int {
 	q.prepare(s.hash)
-	return s.purgeKey(string(q.key), soft, q.now)
+	return s.endAndTell(mark{At: q.now, Soft: soft, Key: string(q.key)})
 }
 
 // normalURL is the key that a URL has if its route adds nothing to it.
@@ -84,24 +113,24 @@ func keyOrigin(key string) string {
 	return key[:i+3] + keyHost(key)
 }
 
-// purgeKey ends all variants of a key.
-func (s *Store) purgeKey(key string, soft bool, now int64) int {
-	k := []byte(key)
+// endKey ends all variants of a key.
+func (s *Store) endKey(m mark, before int64) int {
+	k := []byte(m.Key)
 	hash := s.hash(k)
 	sh := s.shard(hash)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	sh.doomLocked(func(f *Fill) bool { return f.key == key })
+	sh.doomLocked(func(f *Fill) bool { return f.key == m.Key })
 	r := sh.resourceLocked(hash, k)
 	if r == nil {
 		return 0
 	}
-	return s.endLocked(sh, slices.Clone(r.nodes), soft, now)
+	return s.endLocked(sh, slices.Clone(r.nodes), m, before)
 }
 
-// purgeWhere walks over all entries: purges are rare, and an index of hosts
-// and paths would cost memory for each entry.
-func (s *Store) purgeWhere(match func(key string) bool, soft bool, now int64) int {
+// endWhere walks over all entries: purges are rare, and an index of hosts and
+// paths would cost memory for each entry.
+func (s *Store) endWhere(m mark, before int64, match func(key string) bool) int {
 	count := 0
 	for i := range s.shards {
 		sh := &s.shards[i]
@@ -115,40 +144,43 @@ func (s *Store) purgeWhere(match func(key string) bool, soft bool, now int64) in
 				}
 			}
 		}
-		count += s.endLocked(sh, nodes, soft, now)
+		count += s.endLocked(sh, nodes, m, before)
 		sh.mu.Unlock()
 	}
 	return count
 }
 
-// purgeGroup ends the entries of a group, those of one origin if that is not
+// endGroup ends the entries of a group, those of one origin if that is not
 // empty.
-func (s *Store) purgeGroup(group, origin string, soft bool, now int64) int {
+func (s *Store) endGroup(m mark, before int64) int {
 	count := 0
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.mu.Lock()
-		sh.doomLocked(func(f *Fill) bool { return f.inGroup(group) && (origin == "" || keyOrigin(f.key) == origin) })
+		sh.doomLocked(func(f *Fill) bool { return f.inGroup(m.Group) && (m.Origin == "" || keyOrigin(f.key) == m.Origin) })
 		var nodes []*node
-		for n := range sh.groups[group] {
-			if origin == "" || keyOrigin(n.entry.key) == origin {
+		for n := range sh.groups[m.Group] {
+			if m.Origin == "" || keyOrigin(n.entry.key) == m.Origin {
 				nodes = append(nodes, n)
 			}
 		}
-		count += s.endLocked(sh, nodes, soft, now)
+		count += s.endLocked(sh, nodes, m, before)
 		sh.mu.Unlock()
 	}
 	return count
 }
 
 // endLocked ends nodes of sh and reports how many answers that were.
-func (s *Store) endLocked(sh *shard, nodes []*node, soft bool, now int64) int {
+func (s *Store) endLocked(sh *shard, nodes []*node, m mark, before int64) int {
 	count := 0
 	for _, n := range nodes {
+		if n.entry.received > before {
+			continue
+		}
 		if !n.entry.hitForMiss {
 			count++
-			if soft {
-				n.entry.expire(now)
+			if m.Soft {
+				n.entry.expire(m.At)
 				continue
 			}
 		}
@@ -204,7 +236,7 @@ func (s *Store) Unsafe(q *Request, r *Response) (f *Fill, invalidated int) {
 	if q.method != methodUnsafe && q.method != methodPost || r.Status < 200 || r.Status >= 400 {
 		return nil, 0
 	}
-	invalidated = s.purgeKey(string(q.key), false, q.now)
+	invalidated = s.endAndTell(mark{At: q.now, Key: string(q.key)})
 	same := false
 	for _, name := range []string{"Location", "Content-Location"} {
 		target, ok := sameOrigin(q, r.Fields.get(name))
@@ -216,10 +248,10 @@ func (s *Store) Unsafe(q *Request, r *Response) (f *Fill, invalidated int) {
 			continue
 		}
 		key := q.Policy.appendKey(nil, q.Scheme, q.Host, target, q.Header)
-		invalidated += s.purgeKey(string(key), false, q.now)
+		invalidated += s.endAndTell(mark{At: q.now, Key: string(key)})
 	}
 	for _, g := range parseGroups(r.Fields.joined("Cache-Group-Invalidation")) {
-		invalidated += s.purgeGroup(g, keyOrigin(string(q.key)), false, q.now)
+		invalidated += s.endAndTell(mark{At: q.now, Group: g, Origin: keyOrigin(string(q.key))})
 	}
 	if q.method == methodPost && same && r.Status == 200 {
 		f = s.newFill(q)

@@ -1,0 +1,280 @@
+package redis_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"weir/cache"
+	"weir/cache/redis"
+	"weir/config"
+)
+
+// limit is how long anything may take.
+const limit = 10 * time.Second
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(limit); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("in vain waited until %s", what)
+		}
+	}
+}
+
+// process is a real redis-server.
+type process struct {
+	t    *testing.T
+	port int
+	cmd  *exec.Cmd
+	args []string
+}
+
+func newProcess(t *testing.T, args ...string) *process {
+	t.Helper()
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal("redis-server is missing; apt-get install redis-server")
+		}
+		t.Skip("redis-server is missing; apt-get install redis-server")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{t: t, port: l.Addr().(*net.TCPAddr).Port, args: args}
+	l.Close()
+	p.start()
+	t.Cleanup(p.stop)
+	return p
+}
+
+func (p *process) start() {
+	p.t.Helper()
+	args := append([]string{"--port", fmt.Sprint(p.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", p.t.TempDir()}, p.args...)
+	p.cmd = exec.Command("redis-server", args...)
+	if err := p.cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	eventually(p.t, "redis-server listens", func() bool {
+		c, err := net.Dial("tcp", p.addr())
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+}
+
+func (p *process) stop() {
+	if p.cmd.ProcessState == nil {
+		p.cmd.Process.Kill()
+		p.cmd.Wait()
+	}
+}
+
+func (p *process) addr() string { return fmt.Sprintf("127.0.0.1:%d", p.port) }
+
+// weir is a node: a store with the tier attached.
+type weir struct {
+	t      *testing.T
+	store  *cache.Store
+	policy *cache.Policy
+}
+
+func newWeir(t *testing.T, url string) *weir {
+	t.Helper()
+	c := config.Default().Cache
+	c.Size, c.MaxObject = 64<<20, 1<<20
+	c.Far.URL = url
+	c.Far.Timeout = config.Duration(time.Second)
+	c.Far.Cooldown = config.Duration(100 * time.Millisecond)
+	store, err := cache.NewStore(&c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tier, err := redis.New(&c.Far)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Attach(tier, c.Far.Queue, int(c.Far.Compress), slog.New(slog.NewTextHandler(io.Discard, nil))); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	policy, err := cache.NewPolicy(config.DefaultRouteCache())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &weir{t, store, policy}
+}
+
+// get is an exchange; it returns the body and whether the origin was asked,
+// which then answers with these fields and body.
+func (w *weir) get(path, fields string, request ...string) (body string, asked bool) {
+	w.t.Helper()
+	h := new(fasthttp.RequestHeader)
+	text := "GET " + path + " HTTP/1.1\r\nHost: h\r\n" + strings.Join(request, "") + "\r\n"
+	if err := h.Read(bufio.NewReader(strings.NewReader(text))); err != nil {
+		w.t.Fatal(err)
+	}
+	now := time.Now()
+	q := &cache.Request{Policy: w.policy, Header: h, Scheme: []byte("http"), Host: []byte("h"), Target: []byte(path), Now: now}
+	found := w.store.Lookup(q)
+	if found.Outcome == cache.Miss {
+		f, role := w.store.Join(q, &found, false)
+		if role == cache.Lead || role == cache.Alone {
+			defer f.Abort(cache.ErrAborted)
+			body := fmt.Sprintf("%s at %d %s", path, now.UnixNano(), strings.Repeat("x", 2000))
+			if d := f.Respond(q, &cache.Response{Status: 200, Fields: cache.Fields(fields), Length: -1, Requested: now, Received: now}); d.Action == cache.Keep {
+				f.Write([]byte(body))
+				f.Commit()
+			}
+			return body, true
+		}
+	}
+	a, ok := found.Answer(q)
+	if !ok {
+		w.t.Fatalf("%v, %v", found.Outcome, found.Reason)
+	}
+	return string(a.Body), false
+}
+
+func (w *weir) tier() cache.TierStats { return w.store.TierStats()[0] }
+
+// usable waits until entries of the tier are believed.
+func (w *weir) usable() {
+	w.t.Helper()
+	eventually(w.t, "the tier is usable", func() bool {
+		before := w.tier().Misses
+		w.get(fmt.Sprintf("/probe/%d", time.Now().UnixNano()), "Cache-Control: no-store\r\n")
+		return w.tier().Misses > before
+	})
+}
+
+func (w *weir) written(n uint64) {
+	w.t.Helper()
+	eventually(w.t, "what waits is written", func() bool { return w.tier().Written >= n })
+}
+
+const cacheable = "Cache-Control: max-age=60\r\n"
+
+// TestShared: what one node fetched answers on the other, variants too, and
+// purges of one reach the other.
+func TestShared(t *testing.T) {
+	p := newProcess(t)
+	a, b := newWeir(t, "redis://"+p.addr()+"/1"), newWeir(t, "redis://"+p.addr()+"/1")
+	a.usable()
+	b.usable()
+	body, _ := a.get("/x", cacheable)
+	varied, _ := a.get("/v", cacheable+"Vary: Foo\r\n", "Foo: 1\r\n")
+	a.written(2)
+	if got, asked := b.get("/x", cacheable); asked || got != body {
+		t.Errorf("/x: asked %v, %.40q, want %.40q", asked, got, body)
+	}
+	if got, asked := b.get("/v", cacheable, "Foo: 1\r\n"); asked || got != varied {
+		t.Errorf("/v: asked %v, %.40q, want %.40q", asked, got, varied)
+	}
+	if _, asked := b.get("/v", cacheable+"Vary: Foo\r\n", "Foo: 2\r\n"); !asked {
+		t.Error("/v: another variant answered")
+	}
+	// A third node starts after the purge, and must not see what it ended.
+	if n := a.store.Purge(cache.Purge{Prefix: "http://h/"}, time.Now().UnixNano()); n != 2 {
+		t.Errorf("purged %d", n)
+	}
+	eventually(t, "the purge reaches the other", func() bool { return b.store.Stats().Entries == 0 })
+	c := newWeir(t, "redis://"+p.addr()+"/1")
+	c.usable()
+	for _, w := range []*weir{a, b, c} {
+		if _, asked := w.get("/x", "Cache-Control: no-store\r\n"); !asked {
+			t.Error("what was purged came back")
+		}
+	}
+	if c.tier().Purged != 1 {
+		t.Errorf("%+v", c.tier())
+	}
+}
+
+// TestDead: a server that is gone, or comes late, costs nothing but misses.
+func TestDead(t *testing.T) {
+	p := newProcess(t)
+	a := newWeir(t, "redis://"+p.addr())
+	a.usable()
+	a.get("/x", cacheable)
+	a.written(1)
+	p.stop()
+	for i := range 100 {
+		begin := time.Now()
+		if _, asked := a.get(fmt.Sprintf("/dead/%d", i), cacheable); !asked {
+			t.Error("an answer from nowhere")
+		}
+		if took := time.Since(begin); took > 2*time.Second {
+			t.Errorf("took %v", took)
+		}
+	}
+	if a.tier().Errors == 0 {
+		t.Errorf("no errors: %+v", a.tier())
+	}
+	// A purge meanwhile is announced once the server is back.
+	a.store.Purge(cache.Purge{URL: "http://h/x"}, time.Now().UnixNano())
+	late := newWeir(t, "redis://"+p.addr())
+	p.start()
+	late.usable()
+	a.usable()
+	late.get("/y", cacheable)
+	late.written(1)
+	if _, asked := a.get("/y", cacheable); asked {
+		t.Error("not shared after coming back")
+	}
+	late.get("/dead/1", cacheable)
+	a.store.Purge(cache.Purge{All: true}, time.Now().UnixNano())
+	eventually(t, "the purge reaches the other", func() bool { return late.store.Stats().Entries == 0 })
+}
+
+// TestDamaged: what is not an entry is a miss.
+func TestDamaged(t *testing.T) {
+	p := newProcess(t, "--requirepass", "secret")
+	a := newWeir(t, "redis://:secret@"+p.addr())
+	a.usable()
+	body, _ := a.get("/x", cacheable)
+	a.written(1)
+	cli := exec.Command("redis-cli", "-p", fmt.Sprint(p.port), "-a", "secret", "--no-auth-warning", "setrange", "weir:GET http://h/x", "40", "!")
+	if out, err := cli.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	b := newWeir(t, "redis://:secret@"+p.addr())
+	b.usable()
+	if got, asked := b.get("/x", cacheable); !asked || got == body {
+		t.Error("a damaged entry answered")
+	}
+	if b.tier().Damaged != 1 {
+		t.Errorf("%+v", b.tier())
+	}
+}
+
+// TestURL: what may be configured.
+func TestURL(t *testing.T) {
+	check := func(url string, ok bool) {
+		t.Helper()
+		_, err := redis.New(&config.CacheFar{URL: url})
+		if (err == nil) != ok {
+			t.Errorf("%q: %v", url, err)
+		}
+		if err != nil && strings.Contains(err.Error(), "secret") {
+			t.Errorf("%q: the error shows the password: %v", url, err)
+		}
+	}
+	check("redis://127.0.0.1", true)
+	check("redis://user:secret@a:1,b:2,c", true)
+	check("rediss://:secret@a:1/3", true)
+	check("http://:secret@a", false)
+	check("redis://:secret@a/x", false)
+	check("a:6379", false)
+}
