@@ -26,7 +26,7 @@ type upload struct {
 	// answered stops the upload from arming the limit of the first byte.
 	mu       sync.Mutex
 	answered bool
-	err      *attemptError // the client's fault; read after done
+	err      *attemptError // what ended the attempt; read after done
 	whole    bool          // all of the body was written; read after done
 }
 
@@ -47,7 +47,7 @@ func (u *upload) start(x *Exchange, c *lb.Conn, writeLimit, firstByte time.Durat
 // running says that the end of the body has not been read yet.
 func (u *upload) running() bool { return u.started && !u.ended.Load() }
 
-// failure is what the client did wrong, if the upload has been stopped.
+// failure is why the upload ended the attempt, if the upload has been stopped.
 func (u *upload) failure() *attemptError {
 	if !u.started {
 		return nil
@@ -97,9 +97,12 @@ func (u *upload) run(x *Exchange, c *lb.Conn, writeLimit, firstByte time.Duratio
 		case err == nil:
 		case x.Body.Done():
 			u.ended.Store(true)
-			if u.whole = w.finish(x.Body.Trailer()) == nil; u.whole {
-				u.armFirstByte(x, c, firstByte)
+			if err := w.finish(x.Body.Trailer()); err != nil {
+				u.stuck(x, c, firstByte, err)
+				return
 			}
+			u.whole = true
+			u.armFirstByte(x, c, firstByte)
 			return
 		default:
 			u.fail(c, err)
@@ -113,9 +116,12 @@ func (u *upload) run(x *Exchange, c *lb.Conn, writeLimit, firstByte time.Duratio
 		if last {
 			u.ended.Store(true)
 		}
-		// A target that does not take the request may still answer it: that is
-		// for the reader to find out.
-		if w.write(piece) != nil || (last || !x.Body.Ready()) && w.flush() != nil {
+		err = w.write(piece)
+		if err == nil && (last || !x.Body.Ready()) {
+			err = w.flush()
+		}
+		if err != nil {
+			u.stuck(x, c, firstByte, err)
 			return
 		}
 		if last && !w.chunked {
@@ -145,6 +151,26 @@ func (u *upload) fail(c *lb.Conn, err error) {
 		u.err.cause = clientCause(err)
 	}
 	c.Close()
+}
+
+// stuck notes that the target does not take the request. One that broke the
+// connection may have answered it before: that is for the reader to find out.
+// One that has just not read for too long ends the attempt, unless it answers
+// already.
+func (u *upload) stuck(x *Exchange, c *lb.Conn, firstByte time.Duration, err error) {
+	if u.stopping.Load() {
+		return
+	}
+	if !timedOut(err) {
+		u.armFirstByte(x, c, firstByte)
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !u.answered {
+		u.err = &attemptError{cause: CauseWriteTimeout, err: err, sent: true}
+		c.SetReadDeadline(longAgo)
+	}
 }
 
 func (u *upload) armFirstByte(x *Exchange, c *lb.Conn, limit time.Duration) {
