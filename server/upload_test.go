@@ -278,7 +278,7 @@ func TestEarlyAnswer(t *testing.T) {
 			go func() { // sends on without looking, as simple clients do
 				defer close(stop)
 				piece := strings.Repeat("x", 16<<10)
-				for range 256 {
+				for range 2048 { // more than sockets hold
 					if _, err := io.WriteString(c.Conn, piece); err != nil {
 						return
 					}
@@ -294,11 +294,11 @@ func TestEarlyAnswer(t *testing.T) {
 		})
 	}
 	const answer = "HTTP/1.1 413 Content Too Large\r\nContent-Length: 9\r\nConnection: close\r\n\r\ntoo large"
-	check("and the origin closes", 256*16<<10, func(c *testkit.Conn) { c.Send(answer) })
-	check("and the origin half-closes", 256*16<<10, func(c *testkit.Conn) { c.Send(answer); c.CloseWrite(); c.Hold() })
-	check("and the origin stays", 256*16<<10, func(c *testkit.Conn) { c.Send(answer); c.Hold() })
-	check("in mid upload", 256*16<<10, func(c *testkit.Conn) { c.Take(100_000); c.Send(answer) })
-	check("without closing", 256*16<<10, func(c *testkit.Conn) {
+	check("and the origin closes", 2048*16<<10, func(c *testkit.Conn) { c.Send(answer) })
+	check("and the origin half-closes", 2048*16<<10, func(c *testkit.Conn) { c.Send(answer); c.CloseWrite(); c.Hold() })
+	check("and the origin stays", 2048*16<<10, func(c *testkit.Conn) { c.Send(answer); c.Hold() })
+	check("in mid upload", 2048*16<<10, func(c *testkit.Conn) { c.Take(100_000); c.Send(answer) })
+	check("without closing", 2048*16<<10, func(c *testkit.Conn) {
 		c.Send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 9\r\n\r\ntoo large")
 		c.Hold()
 	})
