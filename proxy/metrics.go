@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -124,12 +126,6 @@ func (s *series) counter(metric, more string) *metrics.Counter {
 	return s.m.set.GetOrCreateCounter(s.nameLocked(metric, more))
 }
 
-func (s *series) histogram(metric string) *metrics.Histogram {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.m.set.GetOrCreateHistogram(s.nameLocked(metric, ""))
-}
-
 // nameLocked makes the name of one series and remembers it.
 func (s *series) nameLocked(metric, more string) string {
 	name := metric + "{" + s.labels + more + "}"
@@ -139,7 +135,7 @@ func (s *series) nameLocked(metric, more string) string {
 
 type routeMetrics struct {
 	series   *series
-	duration *metrics.Histogram
+	duration histogram
 	in, out  *metrics.Counter
 	status   [1000]atomic.Pointer[metrics.Counter]
 	cause    [causes]atomic.Pointer[metrics.Counter]
@@ -147,7 +143,7 @@ type routeMetrics struct {
 
 type targetMetrics struct {
 	series    *series
-	firstByte *metrics.Histogram
+	firstByte histogram
 	cause     [causes]atomic.Pointer[metrics.Counter]
 }
 
@@ -186,10 +182,9 @@ func targetLabels(upstream, target string) string {
 func (m *Metrics) route(name string) *routeMetrics {
 	return m.of(routeLabels(name), func(s *series) {
 		s.route = &routeMetrics{
-			series:   s,
-			duration: s.histogram("weir_request_duration_seconds"),
-			in:       s.counter("weir_request_body_bytes_total", ""),
-			out:      s.counter("weir_response_body_bytes_total", ""),
+			series: s,
+			in:     s.counter("weir_request_body_bytes_total", ""),
+			out:    s.counter("weir_response_body_bytes_total", ""),
 		}
 	}).route
 }
@@ -210,7 +205,7 @@ func (u *upstreamMetrics) target(t *lb.Target) *targetMetrics {
 		return known.(*targetMetrics)
 	}
 	tm := u.m.of(targetLabels(u.name, t.Name()), func(s *series) {
-		s.target = &targetMetrics{series: s, firstByte: s.histogram("weir_upstream_first_byte_seconds")}
+		s.target = &targetMetrics{series: s}
 	}).target
 	u.targets.Store(t, tm)
 	return tm
@@ -224,7 +219,7 @@ func (m *Metrics) settle(x *Exchange) {
 		r = x.Route.metrics
 	}
 	if x.Cause != CauseUpgraded && x.Cause != CauseTunnelIdle {
-		r.duration.Update(x.End.Sub(x.Start).Seconds())
+		r.duration.observe(x.End.Sub(x.Start))
 	}
 	if x.BytesIn > 0 {
 		r.in.AddInt64(x.BytesIn)
@@ -240,7 +235,7 @@ func (m *Metrics) settle(x *Exchange) {
 func (m *Metrics) attempt(x *Exchange, cause Cause, firstByte time.Duration) {
 	t := x.Upstream.metrics.target(x.Chosen)
 	if cause == CauseOK {
-		t.firstByte.Update(firstByte.Seconds())
+		t.firstByte.observe(firstByte)
 	}
 	lazy(t.series, &t.cause[cause], "weir_upstream_attempts_total", "cause", Cause.String, cause).Inc()
 }
@@ -274,6 +269,23 @@ func lazy[V any](s *series, at *atomic.Pointer[metrics.Counter], metric, label s
 	c := s.counter(metric, fmt.Sprintf(",%s=%q", label, text(v)))
 	at.Store(c)
 	return c
+}
+
+// WriteMetrics writes what is not in the set that NewMetrics was given.
+func (m *Metrics) WriteMetrics(w io.Writer) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := slices.Sorted(maps.Keys(m.series))
+	for _, labels := range all {
+		if r := m.series[labels].route; r != nil {
+			r.duration.write(w, "weir_request_duration_seconds", labels)
+		}
+	}
+	for _, labels := range all {
+		if t := m.series[labels].target; t != nil {
+			t.firstByte.write(w, "weir_upstream_first_byte_seconds", labels)
+		}
+	}
 }
 
 // WriteMetrics writes what is read off the targets at the time of asking.

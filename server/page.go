@@ -108,10 +108,12 @@ func (s *Server) serveMetrics(w http.ResponseWriter, _ *http.Request) {
 func (s *Server) WriteMetrics(w io.Writer) {
 	s.set.WritePrometheus(w)
 	metrics.WriteProcessMetrics(w)
+	metrics.WriteFDMetrics(w)
 }
 
 // writeMetrics writes what is read off at the time of asking.
 func (s *Server) writeMetrics(w io.Writer) {
+	s.metrics.WriteMetrics(w)
 	s.current.Load().proxy.WriteMetrics(w)
 	s.mu.Lock()
 	list := s.running()
@@ -141,6 +143,7 @@ func writeListener(w io.Writer, name string, st listener.Stats) {
 	metrics.WriteGaugeUint64(w, "weir_listener_connections{"+labels+"}", uint64(st.Open))
 	metrics.WriteCounterUint64(w, "weir_listener_connections_total{"+labels+"}", st.Accepted)
 	metrics.WriteCounterUint64(w, "weir_listener_accept_errors_total{"+labels+"}", st.AcceptErrors)
+	metrics.WriteCounterUint64(w, "weir_listener_accept_paused_total{"+labels+"}", st.Paused)
 	for _, reason := range listener.Reasons() {
 		metrics.WriteCounterUint64(w, fmt.Sprintf("weir_listener_refused_total{%s,reason=%q}", labels, reason), st.Refused[reason])
 	}

@@ -175,7 +175,7 @@ timeouts = { first_byte = "100ms", idle = "100ms" }
 
 // Slow clients, in their heads and in taking what they asked for, are no reason
 // for anybody else to wait. WEIR_SOAK_SLOW is their number.
-func TestSlowClients(t *testing.T) {
+func TestManySlowClients(t *testing.T) {
 	n := soak(t, "WEIR_SOAK_SLOW", 200)
 	origin := newMortal(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/large" {
