@@ -23,7 +23,14 @@ type Conn struct {
 	maxHead int
 	lease   lease
 	// tcp is the same connection if it is plaintext TCP, for splice.
-	tcp   *net.TCPConn
+	tcp *net.TCPConn
+	// stream is the same connection without TLS.
+	stream *wire.Stream
+	// request is what Send left for the next Read, sent how much of the
+	// exchange's request was written.
+	request []byte
+	sent    int
+
 	probe *wire.Probe
 	dry   *dryConn // under TLS, else nil
 	// readArmed and writeArmed are the deadlines that are set on Conn.
@@ -34,8 +41,8 @@ func newConn(c, raw net.Conn, dry *dryConn) *Conn {
 	s := &Conn{Conn: c, probe: wire.NewProbe(raw), dry: dry}
 	if dry == nil {
 		s.tcp, _ = c.(*net.TCPConn)
-		if stream := wire.NewStream(c); stream != nil {
-			s.Conn = stream
+		if s.stream = wire.NewStream(c); s.stream != nil {
+			s.Conn = s.stream
 		}
 	}
 	return s
@@ -51,9 +58,45 @@ func (c *Conn) MaxHead() int { return c.maxHead }
 // TCP returns the connection if it is plaintext TCP, else nil.
 func (c *Conn) TCP() *net.TCPConn { return c.tcp }
 
-// quiet reports whether an unused connection is still as its last exchange left
+// Send writes a request whole, at the latest together with the next Read, which
+// then reports what went wrong; until then p must not change. A connection that
+// was used before is looked at first: if it is not quiet, the error is
+// wire.ErrNotQuiet and nothing was written.
+func (c *Conn) Send(p []byte) error {
+	c.sent = 0
+	if c.stream != nil {
+		c.request = p
+		return nil
+	}
+	_, err := c.SendNow(p)
+	return err
+}
+
+// SendNow writes the beginning of a request at once. The caller has looked at
+// a connection that was used before (Quiet).
+func (c *Conn) SendNow(p []byte) (n int, err error) {
+	n, err = c.Write(p)
+	c.sent = n
+	return n, err
+}
+
+// Read reads from the target.
+func (c *Conn) Read(p []byte) (n int, err error) {
+	if c.request == nil {
+		return c.Conn.Read(p)
+	}
+	c.sent, n, err = c.stream.Ask(c.request, p, !c.reused)
+	c.request = nil
+	return n, err
+}
+
+// Sent reports whether any byte of what Send was given may have reached the
+// target.
+func (c *Conn) Sent() bool { return c.sent > 0 }
+
+// Quiet reports whether an unused connection is still as its last exchange left
 // it: open, and without a byte that nobody asked for.
-func (c *Conn) quiet() bool { return c.probe.Look() == wire.PendingNothing }
+func (c *Conn) Quiet() bool { return c.probe.Look() == wire.PendingNothing }
 
 // drained reports whether nothing is left inside the TLS layer, where no peek
 // at the socket can see it.

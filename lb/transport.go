@@ -94,7 +94,7 @@ func (t *Transport) Acquire(within time.Duration) (*Conn, error) {
 		c := l.Conn().(*Conn)
 		c.lease, c.maxHead = l, t.head
 		c.reused = !l.LastUseTime().IsZero()
-		if c.reused && !c.quiet() {
+		if c.reused && c.stream == nil && !c.Quiet() {
 			t.pool.close(l)
 			continue
 		}
@@ -113,7 +113,7 @@ func (t *Transport) Release(c *Conn, reusable bool) {
 	}
 	c.Reader = nil
 	l := c.lease
-	c.lease = nil
+	c.lease, c.request = nil, nil
 	if reusable {
 		t.pool.release(l)
 	} else {

@@ -70,29 +70,40 @@ func (x *Exchange) exchangeHeads(u *Upstream, c *lb.Conn, now time.Time) *attemp
 	x.out = x.Request.AppendBytes(x.out[:0])
 	x.out = append(x.out, x.held...)
 	c.LimitWrite(now, u.write)
-	n, werr := c.Write(x.out)
-	if werr != nil {
-		e := &attemptError{cause: CauseReset, err: werr, sent: n > 0, stale: c.Reused()}
-		if timedOut(werr) {
-			e.cause, e.stale = CauseWriteTimeout, false
-			return e
+	limit := x.limits.head()
+	if x.Body.Done() {
+		if err := c.Send(x.out); err != nil && !c.Sent() {
+			return writeFailure(c, err)
 		}
-		if n == 0 {
-			return e
-		}
+		x.limitRead(c, now, limit)
+		return x.readHead(c)
+	}
+	if c.Reused() && !c.Quiet() {
+		return &attemptError{cause: CauseReset, err: wire.ErrNotQuiet, stale: true}
+	}
+	n, err := c.SendNow(x.out)
+	switch {
+	case err != nil && (n == 0 || timedOut(err)):
+		return writeFailure(c, err)
+	case err != nil:
 		// A target that refuses a request may answer and close before it has
 		// read all of it: the answer counts.
-	}
-	limit := x.limits.head()
-	if !x.Body.Done() && werr == nil {
+		x.limitRead(c, now, limit)
+	default:
 		// While the body moves, its own limits hold; the upload arms the limit
 		// for the first byte at its end.
 		x.limitRead(c, now, 0)
 		x.upload.start(x, c, u.write, limit)
-	} else {
-		x.limitRead(c, now, limit)
 	}
 	return x.readHead(c)
+}
+
+// writeFailure says why a request could not be written.
+func writeFailure(c *lb.Conn, err error) *attemptError {
+	if timedOut(err) {
+		return &attemptError{cause: CauseWriteTimeout, err: err, sent: true}
+	}
+	return &attemptError{cause: CauseReset, err: err, stale: c.Reused()}
 }
 
 // readHead reads response heads until the final one and passes interim ones on.
@@ -104,7 +115,7 @@ func (x *Exchange) readHead(c *lb.Conn) *attemptError {
 			return &attemptError{
 				cause: headCause(err, started),
 				err:   err,
-				sent:  true,
+				sent:  c.Sent(),
 				stale: c.Reused() && !started && !timedOut(err),
 			}
 		}

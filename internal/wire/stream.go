@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -18,8 +19,10 @@ type Stream struct {
 	raw syscall.RawConn
 
 	in, out transfer
+	asking  question
 	readFn  func(fd uintptr) bool
 	writeFn func(fd uintptr) bool
+	askFn   func(fd uintptr) bool
 }
 
 // transfer is one read or write under way.
@@ -43,7 +46,7 @@ func NewStream(c net.Conn) *Stream {
 		return nil
 	}
 	s := &Stream{Conn: c, raw: raw}
-	s.readFn, s.writeFn = s.read, s.write
+	s.readFn, s.writeFn, s.askFn = s.read, s.write, s.ask
 	return s
 }
 
@@ -136,6 +139,84 @@ func (s *Stream) WriteBoth(p, more []byte) (int, error) {
 		err = s.fault("write", t.errno)
 	}
 	return t.n, err
+}
+
+// ErrNotQuiet says that a connection that should have been silent was closed, or
+// held bytes that nobody had asked for. Nothing was written.
+var ErrNotQuiet = errors.New("unused connection was closed or spoken to")
+
+// question is where Ask has got to.
+type question uint8
+
+const (
+	questionLook question = iota
+	questionWrite
+	questionRead
+)
+
+// Ask writes out and reads the first bytes of what comes back into p. It spares
+// the read in vain with which a read after a write begins, because it prepares
+// to wait before it writes. If fresh is false, the connection is looked at first
+// and must be open and silent, else the error is ErrNotQuiet. sent is how much
+// was written.
+func (s *Stream) Ask(out, p []byte, fresh bool) (sent, n int, err error) {
+	r, w := &s.in, &s.out
+	r.p, r.n, r.errno = p, 0, 0
+	w.p, w.more, w.n, w.errno = out, nil, 0, 0
+	s.asking = questionLook
+	if fresh {
+		s.asking = questionWrite
+	}
+	err = s.raw.Read(s.askFn)
+	sent, rest := w.n, w.p
+	r.p, w.p = nil, nil
+	switch {
+	case err != nil:
+		return sent, 0, err
+	case s.asking == questionLook:
+		return 0, 0, ErrNotQuiet
+	case w.errno != 0 && sent == 0:
+		return 0, 0, s.fault("write", w.errno)
+	case w.errno == 0 && len(rest) > 0:
+		// More than the socket takes at once.
+		k, err := s.Write(rest)
+		if sent += k; err != nil && sent == 0 {
+			return 0, 0, err
+		}
+		// Who refuses a request may answer and close before it has read all.
+		n, err = s.Read(p)
+		return sent, n, err
+	case r.errno != 0:
+		return sent, 0, s.fault("read", r.errno)
+	case r.n == 0:
+		return sent, 0, io.EOF
+	}
+	return sent, r.n, nil
+}
+
+func (s *Stream) ask(fd uintptr) bool {
+	if s.asking == questionLook {
+		var b [1]byte
+		_, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b[0])), 1,
+			syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
+		if errno != syscall.EAGAIN {
+			return true
+		}
+		s.asking = questionWrite
+	}
+	if s.asking == questionWrite {
+		if !s.write(fd) {
+			return true
+		}
+		s.asking = questionRead
+		if s.out.errno == 0 {
+			return false // whatever comes from now on wakes us
+		}
+		if s.out.n == 0 {
+			return true
+		}
+	}
+	return s.read(fd)
 }
 
 // CloseWrite ends the sending side.
