@@ -4,11 +4,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"reflect"
-	"slices"
 	"time"
 
-	"weir/cache"
 	"weir/config"
 	"weir/health"
 	"weir/internal/accesslog"
@@ -22,6 +19,7 @@ import (
 func (s *Server) build(cfg *config.Config, old *generation) (_ *generation, err error) {
 	g := &generation{
 		config:    cfg,
+		log:       s.log,
 		upstreams: make(map[string]*lb.Upstream, len(cfg.Upstreams)),
 		empty:     make(chan struct{}),
 	}
@@ -51,7 +49,7 @@ func (s *Server) build(cfg *config.Config, old *generation) (_ *generation, err 
 		}
 		g.monitors = append(g.monitors, m)
 	}
-	if g.cache, err = store(cfg, old); err != nil {
+	if g.store, err = s.acquireStore(cfg, old); err != nil {
 		return nil, err
 	}
 	hooks := s.options.hooks
@@ -68,7 +66,7 @@ func (s *Server) build(cfg *config.Config, old *generation) (_ *generation, err 
 		Hooks:     hooks,
 		Log:       s.log,
 		Metrics:   s.metrics,
-		Cache:     g.cache,
+		Cache:     g.store.near(),
 		Background: func(f func()) {
 			g.running.Add(1)
 			go func() {
@@ -81,26 +79,6 @@ func (s *Server) build(cfg *config.Config, old *generation) (_ *generation, err 
 		return nil, err
 	}
 	return g, nil
-}
-
-// store is the cache's store: the old one if its settings are the same, nil if
-// no route has a cache.
-func store(cfg *config.Config, old *generation) (*cache.Store, error) {
-	if !slices.ContainsFunc(cfg.Routes, func(r config.Route) bool { return r.Cache != nil && r.Cache.Enabled }) {
-		return nil, nil
-	}
-	if old != nil && old.cache != nil {
-		before, now := old.config.Cache, cfg.Cache
-		before.PurgeFrom, now.PurgeFrom = nil, nil // not the store's affair
-		if reflect.DeepEqual(before, now) {
-			return old.cache, nil
-		}
-	}
-	s, err := cache.NewStore(&cfg.Cache)
-	if err != nil {
-		return nil, fmt.Errorf("cache: %w", err)
-	}
-	return s, nil
 }
 
 // open opens the listeners of cfg; on an error none stays open.
@@ -256,6 +234,9 @@ func (s *Server) record(x *proxy.Exchange) {
 		Duration:      x.End.Sub(x.Start),
 		FirstByte:     x.FirstByte,
 		TLS:           x.TLS,
+	}
+	if string(r.Method) == "-" { // what the front end says of a request line that is none
+		r.Method = nil
 	}
 	r.Proto = protocols[x.Head.Minor&1]
 	if x.Route != nil {
