@@ -23,7 +23,7 @@ type room struct {
 // rooms are the rules of docs/architecture.md. A folder that is not here fails
 // the test: say first who it may know.
 func rooms() []room {
-	leaves := []string{"cache/redis", "discover/"}
+	leaves := []string{"cache/redis", "cache/disk", "discover/"}
 	return []room{
 		{"config", nil, "what users may write can be read, and used by tools, without the rest"},
 		{"internal/wire", nil, "message framing is right or wrong whoever uses it"},
@@ -35,6 +35,7 @@ func rooms() []room {
 		{"lb", []string{"config", "internal/wire"}, "health and discovery push into lb, so that a pick is a walk over a snapshot"},
 		{"cache", []string{"config", "internal/header", "internal/wire"}, "policy is pure and tiers are told what to do, so neither needs a proxy to be tested"},
 		{"cache/redis", []string{"config", "cache"}, "a client library stays in its leaf"},
+		{"cache/disk", []string{"config", "cache"}, "a tier keeps bytes and is chosen by main"},
 		{"health", []string{"config", "lb"}, "probes judge targets and nothing else"},
 		{"discover", []string{"config", "lb"}, "sources report endpoints and nothing else"},
 		{"discover/", []string{"config", "lb", "discover"}, "a client library stays in its leaf"},
@@ -58,7 +59,7 @@ func rooms() []room {
 func light() []string {
 	return []string{
 		"github.com/BurntSushi/toml", "github.com/HdrHistogram/hdrhistogram-go", "github.com/VictoriaMetrics/metrics",
-		"github.com/pires/go-proxyproto", "github.com/valyala/fasthttp", "golang.org/x/sys",
+		"github.com/klauspost/compress", "github.com/pires/go-proxyproto", "github.com/valyala/fasthttp", "golang.org/x/sys",
 	}
 }
 

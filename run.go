@@ -48,7 +48,7 @@ func run(c *cli.Command) error {
 		return err
 	}
 	defer p.pidFile.close()
-	if p.server, err = server.New(cfg, server.WithLog(p.log), server.WithSystemdSockets()); err != nil {
+	if p.server, err = server.New(cfg, server.WithLog(p.log), server.WithSystemdSockets(), server.WithTiers(tiers)); err != nil {
 		return err
 	}
 	if err := p.server.Start(); err != nil {

@@ -36,8 +36,8 @@ func (s *Status) Append(dst []byte, name string) []byte {
 		dst = strconv.AppendInt(dst, s.TTL, 10)
 		detail = s.Reason
 	case s.Outcome != Unavailable:
-		dst = append(dst, "; fwd="...)
-		dst = append(dst, s.Reason.forward(s.Outcome)...)
+		forward := s.Reason.forward(s.Outcome)
+		dst = append(append(dst, "; fwd="...), forward...)
 		if s.FwdStatus > 0 {
 			dst = append(dst, "; fwd-status="...)
 			dst = strconv.AppendInt(dst, int64(s.FwdStatus), 10)
@@ -46,7 +46,7 @@ func (s *Status) Append(dst []byte, name string) []byte {
 			dst = append(dst, "; stored; ttl="...)
 			dst = strconv.AppendInt(dst, s.TTL, 10)
 		}
-		if detail == ReasonNone {
+		if detail == ReasonNone && s.Reason.String() != forward {
 			detail = s.Reason
 		}
 	default:

@@ -330,6 +330,19 @@ func (p *Proxy) writeCache(w io.Writer) {
 	metrics.WriteGaugeUint64(w, "weir_cache_limit_bytes", uint64(s.Limit))
 	metrics.WriteGaugeUint64(w, "weir_cache_filling_bytes", uint64(max(s.Filling, 0)))
 	metrics.WriteCounterUint64(w, "weir_cache_evictions_total", s.Evicted)
+	for _, t := range p.cache.TierStats() {
+		count := func(result string, n uint64) {
+			metrics.WriteCounterUint64(w, fmt.Sprintf("weir_cache_tier_total{tier=%q,result=%q}", t.Name, result), n)
+		}
+		count("hit", t.Hits)
+		count("miss", t.Misses)
+		count("error", t.Errors)
+		count("damaged", t.Damaged)
+		count("purged", t.Purged)
+		count("written", t.Written)
+		count("dropped", t.Dropped)
+		metrics.WriteGaugeUint64(w, fmt.Sprintf("weir_cache_tier_waiting{tier=%q}", t.Name), uint64(t.Waiting))
+	}
 }
 
 // WriteMetrics writes what is read off the listener at the time of asking.

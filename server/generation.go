@@ -1,10 +1,10 @@
 package server
 
 import (
+	"log/slog"
 	"sync"
 	"sync/atomic"
 
-	"weir/cache"
 	"weir/config"
 	"weir/health"
 	"weir/lb"
@@ -15,10 +15,11 @@ import (
 // replaced as a whole; what must survive, the next one has adopted.
 type generation struct {
 	config    *config.Config
+	log       *slog.Logger
 	proxy     *proxy.Proxy
 	upstreams map[string]*lb.Upstream
 	monitors  []*health.Monitor
-	cache     *cache.Store // nil if no route has a cache
+	store     *store // nil if no route has a cache
 
 	// running counts the exchanges; once the generation is retired, the one
 	// that makes it 0 closes empty.
@@ -74,6 +75,9 @@ func (g *generation) close() {
 		}
 		for _, u := range g.upstreams {
 			u.Close()
+		}
+		if g.store != nil {
+			g.store.release(g.log)
 		}
 	})
 }

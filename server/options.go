@@ -4,6 +4,7 @@ import (
 	"io"
 	"log/slog"
 
+	"weir/config"
 	"weir/lb"
 	"weir/proxy"
 )
@@ -18,6 +19,7 @@ type options struct {
 	accessLog  io.Writer
 	algorithms map[string]lb.Algorithm
 	systemd    bool
+	tiers      func(c *config.Cache) ([]Tier, error)
 }
 
 // WithLog sends the server's own log to log; without it there is none.

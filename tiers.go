@@ -1,0 +1,29 @@
+package main
+
+import (
+	"weir/cache/disk"
+	"weir/cache/redis"
+	"weir/config"
+	"weir/server"
+)
+
+// tiers are what stands behind the cache's near tier: first what this machine
+// kept, then what others share.
+func tiers(c *config.Cache) ([]server.Tier, error) {
+	var list []server.Tier
+	if c.Persist.Folder != "" {
+		t, err := disk.New(&c.Persist)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, server.Tier{Tier: t, Queue: c.Far.Queue})
+	}
+	if c.Far.URL != "" {
+		t, err := redis.New(&c.Far)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, server.Tier{Tier: t, Queue: c.Far.Queue, Compress: int(c.Far.Compress)})
+	}
+	return list, nil
+}
