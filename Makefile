@@ -44,6 +44,15 @@ run: build ## build weir and start it with CONFIG
 test: ## run all tests with the race detector, in random order
 	go test -race -shuffle=on ./...
 
+SOAK_SECONDS ?= 60
+
+.PHONY: soak
+soak: ## run the long tests of reloads, mixed traffic, slow clients and memory at full size
+	WEIR_SOAK_SECONDS=$(SOAK_SECONDS) go test -race -timeout 1h -v -run '^TestSoak$$' ./server
+	WEIR_SOAK_REQUESTS=100000 WEIR_SOAK_RELOADS=50 WEIR_SOAK_SLOW=2000 go test -timeout 1h -v \
+		-run '^(TestNoRequestFailsWhileReloading|TestManySlowClients)$$' ./server
+	WEIR_SOAK_MIB=1024 WEIR_SOAK_IDLE=5000 go test -timeout 1h -v -run '^(TestLargeBodies|TestIdleConnections|TestFewDescriptors)$$' .
+
 .PHONY: check
 check: ## look at the code: gofmt, go vet, staticcheck
 	@unformatted="$$(gofmt -l .)"; if [ -n "$$unformatted" ]; then echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
