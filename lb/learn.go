@@ -34,7 +34,7 @@ func (u *Upstream) Learn(t *Target, o Outcome) {
 	case failed:
 		l.bad.Add(1)
 	}
-	u.learnLatency(l, o, now)
+	u.learnLatency(l, o, v, now)
 	if u.cfg.Breaker.Failures > 0 {
 		u.core.breaker.report(&u.cfg.Breaker, v, o.Latency, now)
 	}
@@ -47,7 +47,7 @@ func (u *Upstream) Learn(t *Target, o Outcome) {
 }
 
 // learnLatency feeds everything that follows latencies.
-func (u *Upstream) learnLatency(l *live, o Outcome, now int64) {
+func (u *Upstream) learnLatency(l *live, o Outcome, v verdict, now int64) {
 	sample := float64(o.Latency)
 	switch o.Kind {
 	case Success:
@@ -56,10 +56,12 @@ func (u *Upstream) learnLatency(l *live, o Outcome, now int64) {
 			u.core.quantiles.observe(o.Latency, now)
 		}
 	case Reset, Timeout, BadResponse:
-		// A target that fails fast must not look like a fast one.
-		sample = math.Max(sample, 2*l.latency.value())
 	default:
 		return
+	}
+	if v == failed {
+		// A target that fails fast must not look like a fast one.
+		sample = math.Max(sample, 2*l.latency.value())
 	}
 	l.latency.observe(sample, now)
 	if u.adaptive {

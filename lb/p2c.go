@@ -43,7 +43,19 @@ func (l *lot) two(p *Pick) (a, b *Target) {
 		return a, b
 	}
 	for range 4 {
-		if b = l.draw(p); b != a {
+		b = l.draw(p)
+		if b == nil {
+			break
+		}
+		if b != a {
+			return a, b
+		}
+	}
+	// With few targets that happens too often to give up: one that is known to
+	// be slow would be taken for want of another.
+	start := l.at(l.rand())
+	for i := range l.targets {
+		if b = l.targets[(start+i)%len(l.targets)]; b != a && p.Admits(b) {
 			return a, b
 		}
 	}

@@ -141,10 +141,15 @@ func (u *Upstream) wakeBy(at int64) {
 // ignored.
 func (u *Upstream) Panicking() bool { return u.mask.Load() == panicking }
 
-// SetUp says that the probes of t succeed.
+// SetUp says that the probes of t succeed. If they did not before, that also ends
+// an ejection: what ejected t is over.
 func (u *Upstream) SetUp(t *Target) {
 	t.live.probed.Store(true)
 	u.update(t, "probes succeed", func(l *live, now int64) {
+		if bits := l.bits.Load(); bits&bitDown != 0 && bits&bitEjected != 0 {
+			l.bits.And(^bitEjected)
+			l.ejectedUntil = now
+		}
 		l.bits.And(^bitDown)
 		l.reachable(now)
 	})
