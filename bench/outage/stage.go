@@ -1,0 +1,200 @@
+package main
+
+import (
+	"bufio"
+	_ "embed"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+//go:embed weir.toml
+var configuration string
+
+// stage is three targets and weir in front of them.
+type stage struct {
+	self, weir, file string
+	listen, metrics  string
+	targets          [3]*target
+	proxy            *exec.Cmd
+	log              io.Writer
+
+	mu sync.Mutex
+	// acted counts how often a target acted upon each request, by its line.
+	acted map[string]int
+}
+
+// target is one target, in whatever state it is.
+type target struct {
+	stage   *stage
+	address string
+	cmd     *exec.Cmd
+	stdin   io.WriteCloser
+	read    chan struct{} // closed when all it said was read
+}
+
+func newStage(dir, weir string, verbose bool) (_ *stage, err error) {
+	s := &stage{weir: weir, file: filepath.Join(dir, "weir.toml"), acted: make(map[string]int), log: io.Discard}
+	if verbose {
+		s.log = os.Stderr
+	}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if s.self, err = os.Executable(); err != nil {
+		return nil, err
+	}
+	addresses, err := freeAddresses(5)
+	if err != nil {
+		return nil, err
+	}
+	s.listen, s.metrics = addresses[0], addresses[1]
+	for i := range s.targets {
+		s.targets[i] = &target{stage: s, address: addresses[2+i]}
+		if err := s.targets[i].start(); err != nil {
+			return nil, err
+		}
+	}
+	if err := os.WriteFile(s.file, []byte(configuration), 0o600); err != nil {
+		return nil, err
+	}
+	s.proxy = exec.Command(weir, "run", "--config", s.file)
+	s.proxy.Stderr, s.proxy.Stdout = s.log, s.log
+	s.proxy.Env = append(os.Environ(), "LISTEN="+s.listen, "METRICS="+s.metrics)
+	for i, t := range s.targets {
+		s.proxy.Env = append(s.proxy.Env, fmt.Sprintf("TARGET_%d=http://%s", i+1, t.address))
+	}
+	if err := s.proxy.Start(); err != nil {
+		return nil, err
+	}
+	return s, answers(s.listen)
+}
+
+// freeAddresses returns addresses that nobody listens at.
+func freeAddresses(n int) (list []string, err error) {
+	for range n {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer ln.Close()
+		list = append(list, ln.Addr().String())
+	}
+	return list, nil
+}
+
+// answers waits until something accepts at address.
+func answers(address string) error {
+	for range 500 {
+		if c, err := net.Dial("tcp", address); err == nil {
+			return c.Close()
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return fmt.Errorf("nobody answers at %q", address)
+}
+
+func (s *stage) close() {
+	for _, t := range s.targets {
+		if t != nil {
+			t.kill()
+		}
+	}
+	if s.proxy != nil && s.proxy.Process != nil {
+		s.proxy.Process.Kill()
+		s.proxy.Wait()
+	}
+}
+
+// reload makes weir read its file again, with another number of attempts each
+// time, so that there is a change.
+func (s *stage) reload() error {
+	text, err := os.ReadFile(s.file)
+	if err != nil {
+		return err
+	}
+	from, to := "attempts = 3", "attempts = 4"
+	if strings.Contains(string(text), to) {
+		from, to = to, from
+	}
+	if err := os.WriteFile(s.file, []byte(strings.Replace(string(text), from, to, 1)), 0o600); err != nil {
+		return err
+	}
+	return s.proxy.Process.Signal(syscall.SIGHUP)
+}
+
+// attempts reads from weir's metrics how many attempts it has made.
+func (s *stage) attempts() (n int, err error) {
+	r, err := http.Get("http://" + s.metrics + "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	defer r.Body.Close()
+	lines := bufio.NewScanner(r.Body)
+	for lines.Scan() {
+		name, value, _ := strings.Cut(lines.Text(), " ")
+		if strings.HasPrefix(name, "weir_upstream_attempts_total{") {
+			v, err := strconv.Atoi(value)
+			if err != nil {
+				return 0, err
+			}
+			n += v
+		}
+	}
+	return n, lines.Err()
+}
+
+func (t *target) start() error {
+	t.cmd = exec.Command(t.stage.self, "origin", t.address)
+	t.cmd.Stderr = os.Stderr
+	out, err := t.cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if t.stdin, err = t.cmd.StdinPipe(); err != nil {
+		return err
+	}
+	if err := t.cmd.Start(); err != nil {
+		return err
+	}
+	t.read = make(chan struct{})
+	go func() {
+		defer close(t.read)
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			t.stage.mu.Lock()
+			t.stage.acted[lines.Text()]++
+			t.stage.mu.Unlock()
+		}
+	}()
+	return answers(t.address)
+}
+
+// kill ends the target by SIGKILL.
+func (t *target) kill() error {
+	if t.cmd == nil {
+		return nil
+	}
+	err := t.cmd.Process.Kill()
+	<-t.read
+	t.cmd.Wait() // "signal: killed" is what was asked for
+	t.cmd = nil
+	return err
+}
+
+func (t *target) signal(sig syscall.Signal) error { return t.cmd.Process.Signal(sig) }
+
+func (t *target) mode(name string) error {
+	_, err := io.WriteString(t.stdin, name+"\n")
+	return err
+}
