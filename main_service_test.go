@@ -1,0 +1,64 @@
+package main_test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestPassedSocket: a socket that the service manager opened is served, by name,
+// and stays open over reload and end, so that no client is refused.
+func TestPassedSocket(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	passed, err := ln.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer passed.Close()
+	path := file(t, strings.Replace(small, "127.0.0.1:0", "systemd:web", 1))
+	// LISTEN_PID must be that of weir: the shell's, which becomes weir.
+	shell := fmt.Sprintf("LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=web exec %s run --config %s", binary, path)
+	cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", shell)
+	cmd.ExtraFiles = []*os.File{passed}
+	c := startCommand(t, cmd)
+	get := func(want string) {
+		t.Helper()
+		client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+		r, err := client.Get("http://" + ln.Addr().String() + "/hello")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Body.Close()
+		if body, _ := io.ReadAll(r.Body); string(body) != want {
+			t.Errorf("answer %q, want %q", body, want)
+		}
+	}
+	get("first")
+	write(t, path, strings.Replace(strings.Replace(small, "127.0.0.1:0", "systemd:web", 1), "first", "second", 1))
+	c.signal(syscall.SIGHUP)
+	c.logged("msg=reloaded")
+	get("second")
+	// A name that was not passed is an error that changes nothing.
+	write(t, path, strings.Replace(small, "127.0.0.1:0", "systemd:other", 1))
+	c.signal(syscall.SIGHUP)
+	c.logged(`passed no socket \"other\"`)
+	get("second")
+	c.signal(syscall.SIGTERM)
+	c.ends(0)
+	// Who comes now waits for the next weir.
+	if nc, err := net.Dial("tcp", ln.Addr().String()); err != nil {
+		t.Errorf("refused after the end: %v", err)
+	} else {
+		nc.Close()
+	}
+}
