@@ -27,9 +27,6 @@ type CachePersist struct {
 	Folder string `toml:"folder"`
 	// Size bounds the segments together.
 	Size Size `toml:"size"`
-	// MaxObject bounds the body of one entry on disk; it may be larger than
-	// memory's.
-	MaxObject Size `toml:"max_object"`
 }
 
 // CacheFar is a tier that many weirs share: Redis or Valkey.
@@ -151,7 +148,6 @@ func (c *Cache) setDefaults() {
 
 func (c *CachePersist) setDefaults() {
 	c.Size = 1 << 30
-	c.MaxObject = 64 << 20
 }
 
 func (c *CacheFar) setDefaults() {
