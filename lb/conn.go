@@ -22,8 +22,6 @@ type Conn struct {
 	reused  bool
 	maxHead int
 	lease   lease
-	// tcp is the same connection if it is plaintext TCP, for splice.
-	tcp *net.TCPConn
 	// stream is the same connection without TLS.
 	stream *wire.Stream
 	// request is what Send left for the next Read, sent how much of the
@@ -40,7 +38,6 @@ type Conn struct {
 func newConn(c, raw net.Conn, dry *dryConn) *Conn {
 	s := &Conn{Conn: c, probe: wire.NewProbe(raw), dry: dry}
 	if dry == nil {
-		s.tcp, _ = c.(*net.TCPConn)
 		if s.stream = wire.NewStream(c); s.stream != nil {
 			s.Conn = s.stream
 		}
@@ -55,8 +52,8 @@ func (c *Conn) Reused() bool { return c.reused }
 // MaxHead bounds a response head in bytes.
 func (c *Conn) MaxHead() int { return c.maxHead }
 
-// TCP returns the connection if it is plaintext TCP, else nil.
-func (c *Conn) TCP() *net.TCPConn { return c.tcp }
+// Stream returns the connection without TLS, or nil if it has TLS.
+func (c *Conn) Stream() *wire.Stream { return c.stream }
 
 // Send writes a request whole, at the latest together with the next Read, which
 // then reports what went wrong; until then p must not change. A connection that

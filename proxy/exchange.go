@@ -31,7 +31,7 @@ type Front interface {
 	// for src is bounded by limit. srcErr is the failure of src, err that of the
 	// client, or errors.ErrUnsupported, with nothing done, if there is no way
 	// between the two.
-	Splice(src *net.TCPConn, n int64, limit time.Duration) (moved int64, srcErr, err error)
+	Splice(src *wire.Stream, n int64, limit time.Duration) (moved int64, srcErr, err error)
 	// Flush sends what Start and Write have taken.
 	Flush() error
 	// Finish ends the body, with trailers where the framing has room for them,

@@ -413,7 +413,7 @@ func responseFraming(h *wire.Head, bodyless bool) (wire.Framing, int64) {
 
 // spliceMin is the number of bytes from which moving a body inside the kernel
 // pays for its set-up.
-const spliceMin = 256 << 10
+const spliceMin = 32 << 10
 
 // copyBody moves the response body. It sets rbodyErr if the target failed; any
 // other error is the client's.
@@ -426,7 +426,7 @@ func (x *Exchange) copyBody() error {
 			if err := x.Front.Flush(); err != nil {
 				return err
 			}
-			if body.Left() >= spliceMin && x.conn.TCP() != nil && x.deadline.IsZero() {
+			if body.Left() >= spliceMin && x.conn.Stream() != nil && x.deadline.IsZero() {
 				if err := x.splice(); err != errors.ErrUnsupported {
 					return err
 				}
@@ -464,7 +464,7 @@ func (x *Exchange) copyBody() error {
 // errors.ErrUnsupported if that is not possible between these two.
 func (x *Exchange) splice() error {
 	body := &x.rbody
-	moved, srcErr, err := x.Front.Splice(x.conn.TCP(), body.Left(), x.limits.idle)
+	moved, srcErr, err := x.Front.Splice(x.conn.Stream(), body.Left(), x.limits.idle)
 	if err == errors.ErrUnsupported {
 		return err
 	}

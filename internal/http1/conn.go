@@ -30,7 +30,6 @@ type conn struct {
 	c        *listener.Conn
 	nc       net.Conn
 	stream   *wire.Stream // the same; nil under TLS
-	tcp      *net.TCPConn // the socket itself; nil under TLS and on unix sockets
 	listener func() *proxy.Listener
 	peer     header.Peer
 	br       *bufio.Reader
@@ -56,7 +55,6 @@ func newConn(f *Front, c *listener.Conn, l func() *proxy.Listener) *conn {
 		peer:     peerOf(c),
 		probe:    wire.NewProbe(c.Raw()),
 	}
-	cn.tcp, _ = cn.nc.(*net.TCPConn)
 	if cn.stream = wire.NewStream(cn.nc); cn.stream != nil {
 		cn.nc = cn.stream
 	}

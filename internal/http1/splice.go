@@ -3,13 +3,13 @@ package http1
 import (
 	"errors"
 	"io"
-	"net"
 	"runtime"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"weir/internal/wire"
 )
 
 // pipeSize is what the kernel is asked to let a pipe hold. The system may allow
@@ -17,6 +17,7 @@ import (
 const pipeSize = 1 << 20
 
 // pipe carries bytes from socket to socket inside the kernel.
+// One that is dropped with its splicer is closed when it is collected.
 type pipe struct {
 	ends
 	size    int
@@ -31,33 +32,59 @@ func (e ends) close() {
 	unix.Close(e.w)
 }
 
-// pipes pools empty pipes. One that the pool drops is closed when it is
-// collected.
-var pipes sync.Pool
-
-// splicer moves bytes from one connection to another. The callbacks are made
-// once, because they would be allocated for every move.
+// splicer moves bytes from one connection to another. It is pooled with its pipe,
+// and with its callbacks, which would else be allocated for every move.
 type splicer struct {
-	pipe     *pipe
-	src, dst syscall.RawConn
-	want     int // for the next fill
-	held     int // bytes in the pipe
-	n        int
-	err      error
-	fillFn   func(fd uintptr) bool
-	drainFn  func(fd uintptr) bool
+	pipe    *pipe
+	want    int // for the next fill
+	held    int // bytes in the pipe
+	n       int
+	err     error
+	fillFn  func(fd uintptr) bool
+	drainFn func(fd uintptr) bool
+}
+
+// splicers pools splicers whose pipe is empty.
+var splicers sync.Pool
+
+func acquireSplicer() (*splicer, error) {
+	if s, _ := splicers.Get().(*splicer); s != nil {
+		return s, nil
+	}
+	p, err := newPipe()
+	if err != nil {
+		return nil, err
+	}
+	s := &splicer{pipe: p}
+	s.fillFn, s.drainFn = s.fill, s.drain
+	return s, nil
+}
+
+// release gives s back, or closes its pipe if bytes are left in it.
+func (s *splicer) release() {
+	if s.held == 0 {
+		splicers.Put(s)
+		return
+	}
+	s.pipe.cleanup.Stop()
+	s.pipe.ends.close()
 }
 
 const spliceFlags = unix.SPLICE_F_MOVE | unix.SPLICE_F_NONBLOCK
 
 // fill moves bytes into the pipe, once some are there.
 func (s *splicer) fill(fd uintptr) bool {
-	n, err := unix.Splice(int(fd), nil, s.pipe.w, nil, s.want, spliceFlags)
-	if err == unix.EAGAIN || err == unix.EINTR {
-		return false
+	for {
+		n, err := unix.Splice(int(fd), nil, s.pipe.w, nil, s.want, spliceFlags)
+		switch err {
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return false
+		default:
+			s.n, s.err = int(n), err
+			return true
+		}
 	}
-	s.n, s.err = int(n), err
-	return true
 }
 
 // drain moves the pipe's bytes out, all that the socket takes.
@@ -67,7 +94,8 @@ func (s *splicer) drain(fd uintptr) bool {
 		switch err {
 		case nil:
 			s.held -= int(n)
-		case unix.EAGAIN, unix.EINTR:
+		case unix.EINTR:
+		case unix.EAGAIN:
 			return false
 		default:
 			s.err = err
@@ -79,18 +107,18 @@ func (s *splicer) drain(fd uintptr) bool {
 
 // splice moves n bytes from src to the client. Every wait for src is bounded by
 // idle, every wait for the client as any write is.
-func (c *conn) splice(src *net.TCPConn, n int64, idle time.Duration) (moved int64, srcErr, err error) {
-	s, err := c.newSplicer(src)
+func (c *conn) splice(src *wire.Stream, n int64, idle time.Duration) (moved int64, srcErr, err error) {
+	s, err := acquireSplicer()
 	if err != nil {
 		return 0, nil, errors.ErrUnsupported
 	}
-	defer s.done()
+	defer s.release()
 	for moved < n {
-		s.want = int(min(n-moved, int64(s.pipe.size)))
+		s.want, s.err = int(min(n-moved, int64(s.pipe.size))), nil
 		if idle > 0 {
 			src.SetReadDeadline(time.Now().Add(idle))
 		}
-		err := s.src.Read(s.fillFn)
+		err := src.Raw().Read(s.fillFn)
 		if err == nil {
 			err = s.err
 		}
@@ -104,7 +132,7 @@ func (c *conn) splice(src *net.TCPConn, n int64, idle time.Duration) (moved int6
 		for s.held > 0 {
 			before := s.held
 			c.armWrite(s.held)
-			err := s.dst.Write(s.drainFn)
+			err := c.stream.Raw().Write(s.drainFn)
 			if err == nil {
 				err = s.err
 			}
@@ -121,34 +149,6 @@ func (c *conn) splice(src *net.TCPConn, n int64, idle time.Duration) (moved int6
 		c.left -= int64(s.n)
 	}
 	return moved, nil, nil
-}
-
-func (c *conn) newSplicer(src *net.TCPConn) (*splicer, error) {
-	s := new(splicer)
-	s.fillFn, s.drainFn = s.fill, s.drain
-	var err error
-	if s.src, err = src.SyscallConn(); err != nil {
-		return nil, err
-	}
-	if s.dst, err = c.tcp.SyscallConn(); err != nil {
-		return nil, err
-	}
-	if p, _ := pipes.Get().(*pipe); p != nil {
-		s.pipe = p
-		return s, nil
-	}
-	s.pipe, err = newPipe()
-	return s, err
-}
-
-// done gives the pipe back, or closes it if bytes are left in it.
-func (s *splicer) done() {
-	if s.held == 0 {
-		pipes.Put(s.pipe)
-		return
-	}
-	s.pipe.cleanup.Stop()
-	s.pipe.ends.close()
 }
 
 func newPipe() (*pipe, error) {

@@ -235,8 +235,8 @@ func (c *conn) armWrite(n int) {
 const defaultGrace = 10 * time.Second
 
 // Splice implements proxy.Front.
-func (c *conn) Splice(src *net.TCPConn, n int64, limit time.Duration) (moved int64, srcErr, err error) {
-	if c.tcp == nil || c.framing != framingLength || c.bodyless {
+func (c *conn) Splice(src *wire.Stream, n int64, limit time.Duration) (moved int64, srcErr, err error) {
+	if c.stream == nil || c.framing != framingLength || c.bodyless {
 		return 0, nil, errors.ErrUnsupported
 	}
 	return c.splice(src, n, limit)

@@ -50,6 +50,9 @@ func NewStream(c net.Conn) *Stream {
 	return s
 }
 
+// Raw gives access to the descriptor.
+func (s *Stream) Raw() syscall.RawConn { return s.raw }
+
 func (s *Stream) read(fd uintptr) bool {
 	t := &s.in
 	for {
