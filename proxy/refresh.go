@@ -65,7 +65,7 @@ func (nobody) Abort()                                            {}
 func (nobody) CloseAfter()                                       {}
 func (nobody) StopReading()                                      {}
 
-func (nobody) Splice(*net.TCPConn, int64, time.Duration) (int64, error, error) {
+func (nobody) Splice(*wire.Stream, int64, time.Duration) (int64, error, error) {
 	return 0, nil, errors.ErrUnsupported
 }
 
