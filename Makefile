@@ -53,6 +53,16 @@ soak: ## run the long tests of reloads, mixed traffic, slow clients and memory a
 		-run '^(TestNoRequestFailsWhileReloading|TestManySlowClients)$$' ./server
 	WEIR_SOAK_MIB=1024 WEIR_SOAK_IDLE=5000 go test -timeout 1h -v -run '^(TestLargeBodies|TestIdleConnections|TestFewDescriptors)$$' .
 
+MODEL_STEPS ?= 1000000
+
+.PHONY: model
+model: ## compare the cache with its model over MODEL_STEPS random exchanges
+	go test -timeout 1h -run '^TestModel$$' ./cache -model.steps=$(MODEL_STEPS)
+
+.PHONY: conformance
+conformance: build ## run the cache-tests suite checked out in SUITE against weir
+	deploy/conformance.sh $(abspath $(OUT))/weir $(abspath $(SUITE))
+
 .PHONY: check
 check: ## look at the code: gofmt, go vet, staticcheck
 	@unformatted="$$(gofmt -l .)"; if [ -n "$$unformatted" ]; then echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
