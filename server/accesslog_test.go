@@ -40,6 +40,8 @@ func TestAccessLog(t *testing.T) {
 		before := w.dial()
 		before.Send("HEAD /before HTTP/1.1\r\nHost: weir.test\r\n\r\n")
 		before.Response("HEAD")
+		written := `weir_access_log_lines_total{result="written"}`
+		testkit.Eventually(t, "there is a line", func() bool { return w.metric(written) == "1" })
 		c := w.dial()
 		c.Send(request)
 		if strings.Contains(request, "Upgrade:") {
@@ -50,7 +52,6 @@ func TestAccessLog(t *testing.T) {
 		} else if m, err := testkit.ReadResponse(c.Reader, "GET"); err == nil && m.Status() >= 400 && m.Body == "" {
 			t.Errorf("%s without a body", m.Line)
 		}
-		written := `weir_access_log_lines_total{result="written"}`
 		testkit.Eventually(t, "there are two lines", func() bool { return w.metric(written) == "2" })
 		b, err := os.ReadFile(path)
 		if err != nil {
@@ -104,7 +105,9 @@ func TestStuckAccessLog(t *testing.T) {
 		equal(t, "body", c.Get(target).Body, "hello")
 	}
 	equal(t, "lines are dropped", w.metric(`weir_access_log_lines_total{result="dropped"}`) != "0", true)
-	equal(t, "requests", w.metric(`weir_requests_total{route="route-1",status="200"}`), "400")
+	testkit.Eventually(t, "all requests are counted", func() bool {
+		return w.metric(`weir_requests_total{route="route-1",status="200"}`) == "400"
+	})
 	release()
 	c.Close()
 	w.Close()

@@ -402,6 +402,7 @@ func TestReloadFails(t *testing.T) {
 	text := plainListener + "[[routes]]\nrespond = { body = \"first\" }\n"
 	w := launch(t, text)
 	equal(t, "answer", w.dial().Get("/").Body, "first")
+	w.logged(1)
 	names := func() string {
 		var b strings.Builder
 		for line := range strings.Lines(w.metrics()) {

@@ -269,9 +269,11 @@ func TestSlowHead(t *testing.T) {
 // listener's limit wait.
 func TestConnectionLimits(t *testing.T) {
 	w := launch(t, plainListener+"limits = { connections_per_address = 2 }\n[[routes]]\nrespond = { body = \"hello\" }\n")
-	first, second, third := w.dial(), w.dial(), w.dial()
+	first := w.dial()
 	first.Get("/")
+	second := w.dial()
 	second.Get("/")
+	third := w.dial()
 	rest, _ := third.Rest()
 	equal(t, "what the third gets", rest, "")
 	equal(t, "refused", w.metric(`weir_listener_refused_total{listener="main",reason="address_limit"}`), "1")
