@@ -1,0 +1,148 @@
+package lb_test
+
+import (
+	"crypto/tls"
+	"errors"
+	"testing"
+	"time"
+
+	"weir/config"
+	"weir/internal/testkit"
+	"weir/lb"
+)
+
+// transport returns the pool of the only target of an upstream.
+func transport(t *testing.T, url string, change func(*config.Upstream)) *lb.Transport {
+	t.Helper()
+	cfg := config.DefaultUpstream()
+	cfg.Targets = []config.Target{config.DefaultTarget(url)}
+	if change != nil {
+		change(&cfg)
+	}
+	u, err := lb.NewUpstream("u", &cfg, lb.Options{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(u.Close)
+	return u.Targets()[0].Transport()
+}
+
+// A connection goes back to the pool only with nothing left to read from it, be
+// it in the reader, inside the TLS layer or on the wire.
+func TestReleaseLeavesNothingBehind(t *testing.T) {
+	authority := testkit.NewAuthority(t)
+	pair := authority.Issue("127.0.0.1")
+	check := func(name string, secure bool, answer string, take int, reused bool) {
+		t.Run(name, func(t *testing.T) {
+			script := func(c *testkit.Conn) {
+				for {
+					if _, err := c.Reader.ReadByte(); err != nil || c.TrySend(answer) != nil {
+						return
+					}
+				}
+			}
+			var origin *testkit.Origin
+			if secure {
+				origin = testkit.ListenTLS(t, &tls.Config{Certificates: []tls.Certificate{pair.Certificate}}, script)
+			} else {
+				origin = testkit.Listen(t, script)
+			}
+			pool := transport(t, origin.URL, func(u *config.Upstream) { u.TLS.CA = authority.File })
+			for range 2 {
+				c, err := pool.Acquire(time.Minute)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := c.Write([]byte("?")); err != nil {
+					t.Fatal(err)
+				}
+				for left := take; left > 0; {
+					n, err := c.Reader.Discard(min(left, 1000))
+					if err != nil {
+						t.Fatal(err)
+					}
+					left -= n
+				}
+				pool.Release(c, true)
+			}
+			conns := 2
+			if reused {
+				conns = 1
+			}
+			equal(t, "connections", len(origin.Conns()), conns)
+		})
+	}
+	large := string(make([]byte, 40_000)) // more than a reader or a TLS record holds
+	check("all is read", false, "answer", 6, true)
+	check("all is read, tls", true, "answer", 6, true)
+	check("much is read", false, large, len(large), true)
+	check("much is read, tls", true, large, len(large), true)
+	check("left in the reader", false, "answer+", 6, false)
+	check("left in the reader, tls", true, "answer+", 6, false)
+	check("left on the wire", false, large, 20_000, false)
+	check("left in the TLS layer or on the wire", true, large, 20_000, false)
+}
+
+// Who wants no connection back gets none.
+func TestReleaseCloses(t *testing.T) {
+	origin := testkit.Listen(t, func(c *testkit.Conn) { c.Rest() })
+	pool := transport(t, origin.URL, nil)
+	for range 3 {
+		c, err := pool.Acquire(time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "reused", c.Reused(), false)
+		pool.Release(c, false)
+	}
+	open, idle := pool.Conns()
+	equal(t, "open connections", open, 0)
+	equal(t, "unused connections", idle, 0)
+}
+
+// Why no connection came about.
+func TestDialErrors(t *testing.T) {
+	closed := testkit.Listen(t, func(*testkit.Conn) {})
+	closed.Close()
+	plain := testkit.Listen(t, func(c *testkit.Conn) { c.TrySend("not TLS at all\r\n"); c.Rest() })
+	silent := testkit.Listen(t, func(c *testkit.Conn) { c.Rest() })
+	check := func(name, url, phase string, timeout, refused bool) {
+		t.Run(name, func(t *testing.T) {
+			pool := transport(t, url, func(u *config.Upstream) { u.Timeouts.TLS = config.Duration(100 * time.Millisecond) })
+			_, err := pool.Acquire(time.Minute)
+			var d *lb.DialError
+			if !errors.As(err, &d) {
+				t.Fatalf("error is %v", err)
+			}
+			equal(t, "phase", d.Phase, phase)
+			equal(t, "timeout", d.Timeout, timeout)
+			equal(t, "refused", d.Refused, refused)
+		})
+	}
+	secure := func(o *testkit.Origin) string { return "https" + o.URL[len("http"):] }
+	check("refused", closed.URL, "connect", false, true)
+	check("no socket", "unix:/nowhere/at/all", "connect", false, false)
+	check("not TLS", secure(plain), "tls", false, false)
+	check("silent handshake", secure(silent), "tls", true, false)
+}
+
+// A target's connections are bounded, and whoever waits too long is told so.
+func TestMaxConnections(t *testing.T) {
+	origin := testkit.Listen(t, func(c *testkit.Conn) { c.Rest() })
+	pool := transport(t, origin.URL, func(u *config.Upstream) {
+		u.Connections.Max, u.Connections.Wait = 1, config.Duration(50*time.Millisecond)
+	})
+	c, err := pool.Acquire(time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pool.Acquire(time.Minute); !errors.Is(err, lb.ErrNoConn) {
+		t.Errorf("error is %v", err)
+	}
+	pool.Release(c, true)
+	if c, err = pool.Acquire(time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "reused", c.Reused(), true)
+	pool.Release(c, false)
+}
