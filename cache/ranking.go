@@ -187,7 +187,7 @@ func (t *tinyLFU) victim() *node {
 	limit := t.total() / 100
 	for {
 		candidate := t.window.last()
-		if candidate == nil || t.window.bytes <= limit && t.probation.last() != nil {
+		if t.window.bytes <= limit {
 			candidate = nil
 		}
 		old := t.probation.last()
@@ -199,18 +199,17 @@ func (t *tinyLFU) victim() *node {
 			return t.window.last()
 		case candidate == nil:
 			return old
-		case old == nil:
-			// The main part is empty: fill it before anything leaves.
-			if candidate == t.window.root.next {
-				return candidate
-			}
+		case t.probation.bytes+t.protected.bytes < t.total()/10*9 && candidate != t.window.root.next:
+			// The main part is still to be filled.
 			t.promote(candidate)
-			continue
+		case old == nil:
+			return candidate
 		case t.sketch.count(candidate.entry.hash) > t.sketch.count(old.entry.hash):
 			t.promote(candidate)
 			return old
+		default:
+			return candidate
 		}
-		return candidate
 	}
 }
 
