@@ -16,6 +16,7 @@ BENCH      ?= .
 BENCHTIME  ?= 1s
 FUZZTIME   ?= 10s
 INSTALL    ?= install
+VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 
 # Run by version instead of standing in go.mod, whose requirements everybody
 # who embeds weir would inherit.
@@ -27,14 +28,14 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 help: ## print this help
 	@echo 'make TARGET [NAME=value ...]'
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo 'names: OUT=$(OUT) CONFIG=$(CONFIG) PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) sysconfdir=$(sysconfdir)'
 	@echo '       BENCH=$(BENCH) BENCHTIME=$(BENCHTIME) FUZZTIME=$(FUZZTIME)'
 
 .PHONY: build
 build: ## build OUT/weir
-	go build -o '$(OUT)/weir' .
+	go build -ldflags '-X main.version=$(VERSION)' -o '$(OUT)/weir' .
 
 .PHONY: run
 run: build ## build weir and start it with CONFIG
@@ -108,3 +109,5 @@ uninstall: ## remove what install put in place, but not the configuration
 .PHONY: clean
 clean: ## remove what was built
 	rm -f '$(OUT)/weir' '$(OUT)/weir.service'
+
+-include bench/Makefile.inc
