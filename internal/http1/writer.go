@@ -77,6 +77,12 @@ func (c *conn) Inform(h *fasthttp.ResponseHeader) error {
 func (c *conn) Start(h *fasthttp.ResponseHeader, length int64, bodyless bool) error {
 	c.begun = true
 	c.closing = c.closing || c.draining()
+	if status := h.StatusCode(); !c.head && bodyless != (status == 204 || status == 304) {
+		// A hook has changed the status, which decides what the client reads.
+		if bodyless = !bodyless; !bodyless {
+			length = 0
+		}
+	}
 	c.bodyless = bodyless
 	c.left = length
 	switch {
@@ -122,7 +128,7 @@ func (c *conn) appendHead(h *fasthttp.ResponseHeader) {
 
 // Write implements proxy.Front.
 func (c *conn) Write(p []byte) error {
-	if c.err != nil {
+	if c.err != nil || c.bodyless {
 		return c.err
 	}
 	switch c.framing {
