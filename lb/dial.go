@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"weir/config"
+	"weir/internal/wire"
 )
 
 // DialError says why no connection to a target came about. Nothing was sent
@@ -146,6 +147,9 @@ func (d *dialer) dial(within time.Duration) (*Conn, error) {
 		return newConn(nc, nc, nil), nil
 	}
 	raw := &dryConn{Conn: nc}
+	if stream := wire.NewStream(nc); stream != nil {
+		raw.Conn = stream
+	}
 	tc := tls.Client(raw, d.tls)
 	ctx, cancel := context.Background(), func() {}
 	if within > 0 {

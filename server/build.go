@@ -10,6 +10,7 @@ import (
 	"weir/health"
 	"weir/internal/accesslog"
 	"weir/internal/listener"
+	"weir/internal/wire"
 	"weir/lb"
 	"weir/proxy"
 )
@@ -109,6 +110,12 @@ func (s *Server) listenerOptions(socket net.Listener) listener.Options {
 	return listener.Options{
 		Inherited: s.sockets,
 		Socket:    socket,
+		UnderTLS: func(c net.Conn) net.Conn {
+			if stream := wire.NewStream(c); stream != nil {
+				return stream
+			}
+			return c
+		},
 		OnRefuse: func(reason listener.Reason, err error, client netip.AddrPort) {
 			s.log.Debug("connection refused", "reason", string(reason), "client", client.String(), "error", err)
 		},
@@ -234,6 +241,7 @@ func (s *Server) record(x *proxy.Exchange) {
 		Duration:      x.End.Sub(x.Start),
 		FirstByte:     x.FirstByte,
 		TLS:           x.TLS,
+		Cache:         x.Cache.String(),
 	}
 	if string(r.Method) == "-" { // what the front end says of a request line that is none
 		r.Method = nil

@@ -112,7 +112,11 @@ func (c *Conn) establish(s *settings) (Reason, error) {
 		c.remoteText = c.remote.Addr().String()
 	}
 	if s.tls != nil {
-		conn := tls.Server(c.raw, c.listener.tls)
+		under := c.raw
+		if c.listener.options.UnderTLS != nil {
+			under = c.listener.options.UnderTLS(c.raw)
+		}
+		conn := tls.Server(under, c.listener.tls)
 		if err := conn.Handshake(); err != nil {
 			if answerPlainHTTP(err) {
 				return RefusedPlainHTTP, nil

@@ -20,6 +20,9 @@ type Options struct {
 	// Socket is used instead of opening the configured address, which then is
 	// only the listener's identity; nil means to open it. The Listener owns it.
 	Socket net.Listener
+	// UnderTLS returns what TLS reads and writes in place of a socket, which
+	// must have the socket's CloseWrite; nil means the socket.
+	UnderTLS func(socket net.Conn) net.Conn
 	// CertificateInterval is the time between two looks at the certificate
 	// files; 0 means DefaultCertificateInterval, less than 0 means never.
 	CertificateInterval time.Duration
