@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -55,7 +56,7 @@ type Fill struct {
 	key    string
 	hash   uint64
 	place  string // in the shard's fills; empty if it is not there
-	shared bool   // others may join
+	joined atomic.Bool
 	asked  asked
 	head   fasthttp.RequestHeader // as it was when the fetch began
 	scheme string
@@ -129,6 +130,7 @@ func (s *Store) Join(q *Request, found *Found, alone bool) (*Fill, Role) {
 	if collapse {
 		var other *Fill
 		if place, other = sh.meetLocked(q); other != nil {
+			other.joined.Store(true)
 			sh.mu.Unlock()
 			return other, Follow
 		}
@@ -148,7 +150,7 @@ func (s *Store) Join(q *Request, found *Found, alone bool) (*Fill, Role) {
 	} else {
 		place = s.ownPlace(q)
 	}
-	f.place, f.shared = place, collapse
+	f.place = place
 	sh.fills[place] = f
 	f.candidatesLocked(sh, q, found.Entry)
 	sh.mu.Unlock()
@@ -214,7 +216,7 @@ func (s *Store) Refresh(q *Request, found *Found) *Fill {
 	if other != nil {
 		return nil
 	}
-	f.place, f.shared = place, true
+	f.place = place
 	f.asked.method = methodGet
 	f.head.SetMethod("GET")
 	sh.fills[place] = f
@@ -429,9 +431,10 @@ func (f *Fill) superseded(r *Response, reason Reason) {
 }
 
 // mark notes that answers for the key are not storable for now, so that nobody
-// waits for another's.
+// waits for another's. Where nobody did there is nothing to note: who asks for
+// ever new keys must not fill the memory with such notes.
 func (f *Fill) mark(now int64) {
-	if !f.shared || f.policy.c.Uncacheable <= 0 {
+	if !f.joined.Load() || f.policy.c.Uncacheable <= 0 {
 		return
 	}
 	f.store.put(&Entry{

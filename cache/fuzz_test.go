@@ -97,3 +97,54 @@ func FuzzDate(f *testing.F) {
 		}
 	})
 }
+
+// FuzzEntry: no bytes of a far tier or a disk make the decoder fail, and what
+// it takes for an entry stays the same entry.
+func FuzzEntry(f *testing.F) {
+	d := newDriver(f, 8<<20, nil)
+	d.fillWith(f, "http://h/x", 3000, "Vary: Foo, Bar", "Surrogate-Key: a b", "ETag: \"a\"")
+	for _, compress := range []int{0, 1} {
+		b := cache.EncodedForTest(d.store, "http://h/x", compress)
+		f.Add(b[:len(b)-4])
+	}
+	f.Add([]byte{1})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		cache.RecodeForTest(b)
+		again, ok := cache.RecodeForTest(cache.SealForTest(bytes.Clone(b)))
+		if !ok {
+			return
+		}
+		twice, ok := cache.RecodeForTest(again)
+		if !ok || !bytes.Equal(again, twice) {
+			t.Fatalf("%q became %q and then %q", b, again, twice)
+		}
+	})
+}
+
+// TestEncoding: an entry that was encoded is the same one, and a damaged one is
+// none.
+func TestEncoding(t *testing.T) {
+	d := newDriver(t, 8<<20, nil)
+	d.fillWith(t, "http://h/x", 3000, "Vary: Foo, Bar", "Surrogate-Key: a b", "ETag: \"a\"")
+	plain := cache.EncodedForTest(d.store, "http://h/x", 0)
+	packed := cache.EncodedForTest(d.store, "http://h/x", 1000)
+	if len(packed) > len(plain)-2000 {
+		t.Errorf("%d bytes packed, %d plain", len(packed), len(plain))
+	}
+	for _, b := range [][]byte{plain, packed} {
+		again, ok := cache.RecodeForTest(b)
+		if !ok || !bytes.Equal(again, plain) {
+			t.Errorf("%.100q became %.100q", b, again)
+		}
+		for i := range b {
+			damaged := bytes.Clone(b)
+			damaged[i] ^= 1
+			if _, ok := cache.RecodeForTest(damaged); ok {
+				t.Fatalf("byte %d of %d is of no importance", i, len(b))
+			}
+			if _, ok := cache.RecodeForTest(b[:i]); ok {
+				t.Fatalf("%d of %d bytes are an entry", i, len(b))
+			}
+		}
+	}
+}

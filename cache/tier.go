@@ -69,6 +69,7 @@ type attached struct {
 	queue   chan *Entry
 	queued  atomic.Int64 // bytes
 	kick    chan struct{}
+	stop    chan struct{}
 	mu      sync.Mutex
 	unsent  []mark // announcements that are still to be made
 	ends    sync.WaitGroup
@@ -89,7 +90,7 @@ const maxUnsent = 10_000
 func (s *Store) Attach(t Tier, queue, compress int, log *slog.Logger) error {
 	a := &attached{
 		Tier: t, store: s, log: log, compress: compress, node: newNode(),
-		queue: make(chan *Entry, max(queue, 1)), kick: make(chan struct{}, 1),
+		queue: make(chan *Entry, max(queue, 1)), kick: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 	a.marks.init()
 	if err := t.Start(a.follow); err != nil {
@@ -104,7 +105,7 @@ func (s *Store) Attach(t Tier, queue, compress int, log *slog.Logger) error {
 func (s *Store) Close() error {
 	var errs []error
 	for _, a := range s.tiers {
-		close(a.queue)
+		close(a.stop)
 		a.ends.Wait()
 		errs = append(errs, a.Tier.Close())
 	}
@@ -188,18 +189,13 @@ func (a *attached) work() {
 	defer again.Stop()
 	for {
 		select {
-		case e, ok := <-a.queue:
-			if !ok {
-				a.report(a.tell())
-				return
+		case e := <-a.queue:
+			buf = a.take(buf, e)
+		case <-a.stop:
+			for a.report(a.tell()); len(a.queue) > 0 && !a.failing; {
+				buf = a.take(buf, <-a.queue)
 			}
-			a.queued.Add(-int64(len(e.body)))
-			var err error
-			buf, err = a.write(buf[:0], e)
-			a.report(err)
-			if cap(buf) > 1<<20 {
-				buf = nil
-			}
+			return
 		case <-a.kick:
 			a.report(a.tell())
 		case <-again.C:
@@ -208,6 +204,17 @@ func (a *attached) work() {
 			}
 		}
 	}
+}
+
+// take writes one entry; buf is used again.
+func (a *attached) take(buf []byte, e *Entry) []byte {
+	a.queued.Add(-int64(len(e.body)))
+	buf, err := a.write(buf[:0], e)
+	a.report(err)
+	if cap(buf) > 1<<20 {
+		return nil
+	}
+	return buf
 }
 
 // tell makes the announcements that wait, in order, until one fails.

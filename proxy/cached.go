@@ -33,6 +33,21 @@ type CacheResult struct {
 	Answered bool
 }
 
+// String is one name for it: why the response was not stored, else why the
+// target was asked or a stale entry answered, else the outcome. It is empty if
+// the route has no cache.
+func (r CacheResult) String() string {
+	switch {
+	case !r.Asked:
+		return ""
+	case r.Unstored != cache.ReasonNone:
+		return r.Unstored.String()
+	case r.Reason != cache.ReasonNone:
+		return r.Reason.String()
+	}
+	return r.Outcome.String()
+}
+
 // cached is what an exchange keeps of its way through the cache.
 type cached struct {
 	request cache.Request
