@@ -9,8 +9,8 @@
 //     says units, ranges and what 0 or "" means, and becomes the key's
 //     description in the JSON schema and in docs/configuration.md. Text types
 //     (Duration, Size, Address, Prefix, Strings, Template) are in values.go. A
-//     new struct may stand in a file of its own; list that file at the
-//     go:embed line of schema.go.
+//     new struct may stand in a file of its own; list that file in the
+//     directive go:embed of schema.go.
 //  2. If its default is not zero, set it in the setDefaults method of the struct
 //     (default.go, or beside the struct). New elements of lists and maps, and
 //     tables behind a pointer, get their defaults before the file is applied.
