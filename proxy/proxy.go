@@ -89,6 +89,7 @@ func New(p Parts) (*Proxy, error) {
 			deadlineHeader: u.Timeouts.DeadlineHeader,
 			hash:           set.HashSource(),
 			queues:         u.Limits.Queue > 0,
+			hedges:         u.Retry.Hedge > 0,
 			metrics:        p.Metrics.upstream(name),
 		}
 	}
@@ -175,6 +176,11 @@ func (p *Proxy) begin(x *Exchange) bool {
 	x.Client = p.forwarder.Client(&x.Request, x.Head.Fields, x.Peer)
 	x.RequestID = p.forwarder.RequestID(x.RequestID[:0], &x.Request, x.Peer)
 	path, refusal := match.Canonical(x.canonical[:0], x.Path)
+	// A target that takes a fragment for a part of the path must not find other
+	// segments in it than the ones that were matched.
+	if fragment := x.Target[len(x.Path):]; len(fragment) > 0 && fragment[0] == '#' && bytes.ContainsAny(fragment, `/\%`) {
+		refusal = match.Fragment
+	}
 	if refusal != match.Accepted && string(x.Path) != "*" {
 		x.Front.CloseAfter()
 		x.Err = fmt.Errorf("path %q: %s", x.Path, refusal)
