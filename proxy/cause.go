@@ -78,6 +78,9 @@ const (
 	CauseStalled
 	// CauseWriteTimeout: the target did not take the request in time.
 	CauseWriteTimeout
+	// CauseHedge: an attempt was given up because another one for the same
+	// exchange answered first.
+	CauseHedge
 	// CauseTotal: all attempts together took longer than the exchange may.
 	CauseTotal
 
@@ -125,6 +128,7 @@ var causeNames = [causes]string{
 	CauseTruncated:      "truncated",
 	CauseStalled:        "stalled",
 	CauseWriteTimeout:   "write_timeout",
+	CauseHedge:          "hedged",
 	CauseTotal:          "total_timeout",
 	CausePanic:          "panic",
 	CauseShutdown:       "shutdown",

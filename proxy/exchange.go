@@ -167,7 +167,9 @@ func (x *Exchange) Reset() {
 	x.BytesIn, x.BytesOut, x.FirstByte = 0, 0, 0
 	x.End = time.Time{}
 	x.proxy, x.began, x.answered, x.upgrading, x.panicked = nil, false, false, false, false
-	x.held = x.held[:0]
+	if x.held = x.held[:0]; cap(x.held) > copyBuffer {
+		x.held = nil // too much to keep in a pool
+	}
 	x.pick.Reset()
 	x.conn, x.holdsTarget, x.learned, x.rbodyErr = nil, false, false, nil
 	x.upload.reset()

@@ -43,7 +43,7 @@ func (p *Proxy) attempts(x *Exchange) {
 				last.cause = none.cause // its response is gone
 				fallthrough
 			default:
-				budget.Refund(lb.Monotonic())
+				budget.Refund(last.grantedAt)
 			}
 			x.failAttempt(last)
 			return
@@ -61,7 +61,7 @@ func (p *Proxy) attempts(x *Exchange) {
 			return
 		}
 		if last.wait > 0 && !x.pause(last.wait) {
-			budget.Refund(lb.Monotonic())
+			budget.Refund(last.grantedAt)
 			x.failAttempt(clientGone(false))
 			return
 		}
@@ -77,9 +77,10 @@ func (x *Exchange) mayRetry(e *attemptError) bool {
 		return false
 	}
 	retry := x.Upstream.Set.Retry()
-	wait, refusal := retry.Next(x.try(e), lb.Monotonic(), now, rand.Uint64())
+	e.grantedAt = lb.Monotonic()
+	wait, refusal := retry.Next(x.try(e), e.grantedAt, now, rand.Uint64())
 	if refusal == lb.RetryAllowed && x.late(now.Add(wait)) {
-		retry.Budget.Refund(lb.Monotonic())
+		retry.Budget.Refund(e.grantedAt)
 		refusal = lb.RetryTooLate
 	}
 	x.proxy.metrics.judged(x, e, refusal)
@@ -190,7 +191,7 @@ func (x *Exchange) settleAttempt(kind lb.Kind, status int, latency time.Duration
 	}
 	x.holdsTarget = false
 	x.Upstream.Set.Release(x.Chosen, lb.Outcome{Kind: kind, Status: status, Latency: latency})
-	x.proxy.metrics.attempt(x, cause, latency)
+	x.proxy.metrics.attempt(x.Upstream, x.Chosen, cause, latency)
 }
 
 // streamAfter is how long a response may take before the balancer is told that
@@ -312,8 +313,36 @@ func (x *Exchange) hold() {
 	}
 }
 
-// replayable says that nothing of the body is lost if the request is sent again.
-func (x *Exchange) replayable() bool { return !x.upload.started && x.Body.Seen() == int64(len(x.held)) }
+// replayable says that nothing of the body is lost if the request is sent again:
+// what was read of it is held, and all of it was if an upload has read.
+func (x *Exchange) replayable() bool {
+	if u := &x.upload; u.started {
+		select {
+		case <-u.done:
+		default:
+			return false // it reads at this moment
+		}
+		if !u.ended.Load() || !x.Body.Done() {
+			return false
+		}
+	}
+	return x.Body.Seen() == int64(len(x.held))
+}
+
+// appendHeld appends the part of the request's body that is held, framed.
+func (x *Exchange) appendHeld(dst []byte) []byte {
+	if x.Body.Framing() != wire.FramingChunked {
+		return append(dst, x.held...)
+	}
+	if !x.Body.Done() {
+		return dst // nothing of it was read
+	}
+	if len(x.held) > 0 {
+		dst = wire.AppendChunkHead(dst, len(x.held))
+		dst = append(append(dst, x.held...), '\r', '\n')
+	}
+	return wire.AppendLastChunk(dst, x.Body.Trailer())
+}
 
 // relay gives the target's response to the client.
 func (p *Proxy) relay(x *Exchange) {

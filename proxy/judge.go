@@ -19,9 +19,11 @@ type attemptError struct {
 	// status is that of a response that is to be tried again, else 0.
 	status     int
 	retryAfter []byte
-	// granted says that another attempt was allowed, after the wait.
-	granted bool
-	wait    time.Duration
+	// granted says that another attempt was allowed, after the wait, and taken
+	// from the budget at grantedAt.
+	granted   bool
+	grantedAt int64
+	wait      time.Duration
 	// sent says that bytes of the request may have reached the target.
 	sent bool
 	// stale says that a pooled connection ended before it answered a byte: the

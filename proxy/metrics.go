@@ -232,8 +232,8 @@ func (m *Metrics) settle(x *Exchange) {
 }
 
 // attempt counts an attempt that has ended.
-func (m *Metrics) attempt(x *Exchange, cause Cause, firstByte time.Duration) {
-	t := x.Upstream.metrics.target(x.Chosen)
+func (m *Metrics) attempt(u *Upstream, target *lb.Target, cause Cause, firstByte time.Duration) {
+	t := u.metrics.target(target)
 	if cause == CauseOK {
 		t.firstByte.observe(firstByte)
 	}

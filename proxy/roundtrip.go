@@ -36,6 +36,9 @@ func (x *Exchange) roundTrip(p *Proxy, t *lb.Target, began time.Time) *attemptEr
 	}
 	x.tellDeadline(began)
 	for stale := 0; ; stale++ {
+		if x.upload.started {
+			x.upload.reset() // of an attempt that is over; what it read is held
+		}
 		c, err := t.Transport().Acquire(x.left(began))
 		if err != nil {
 			return dialFailure(err)
@@ -53,7 +56,7 @@ func (x *Exchange) roundTrip(p *Proxy, t *lb.Target, began time.Time) *attemptEr
 		if f := x.upload.failure(); f != nil {
 			e = f // the attempt failed because of it
 		}
-		e.stale = e.stale && stale < maxStale
+		e.stale = e.stale && stale < maxStale && x.conn == c // not a hedge's
 		if !e.stale || !x.replayable() || e.sent && !x.repeatable() {
 			return e
 		}
@@ -68,12 +71,15 @@ func (x *Exchange) roundTrip(p *Proxy, t *lb.Target, began time.Time) *attemptEr
 // exchangeHeads writes the request and reads the response's head.
 func (x *Exchange) exchangeHeads(u *Upstream, c *lb.Conn, now time.Time) *attemptError {
 	x.out = x.Request.AppendBytes(x.out[:0])
-	x.out = append(x.out, x.held...)
+	x.out = x.appendHeld(x.out)
 	c.LimitWrite(now, u.write)
 	limit := x.limits.head()
 	if x.Body.Done() {
 		if err := c.Send(x.out); err != nil && !c.Sent() {
 			return writeFailure(c, err)
+		}
+		if delay, ok := x.hedgeDelay(); ok {
+			return x.waitHead(x.proxy, c, now, delay)
 		}
 		x.limitRead(c, now, limit)
 		return x.readHead(c)
@@ -106,18 +112,24 @@ func writeFailure(c *lb.Conn, err error) *attemptError {
 	return &attemptError{cause: CauseReset, err: err, stale: c.Reused()}
 }
 
+// headFailure says why no response head could be read; started says that a part
+// of one came.
+func headFailure(c *lb.Conn, err error, started bool) *attemptError {
+	return &attemptError{
+		cause: headCause(err, started),
+		err:   err,
+		sent:  c.Sent(),
+		stale: c.Reused() && !started && !timedOut(err),
+	}
+}
+
 // readHead reads response heads until the final one and passes interim ones on.
 func (x *Exchange) readHead(c *lb.Conn) *attemptError {
 	for range maxInterim {
 		x.rhead = wire.Head{}
 		started, err := fill(c, &x.rhead)
 		if err != nil {
-			return &attemptError{
-				cause: headCause(err, started),
-				err:   err,
-				sent:  c.Sent(),
-				stale: c.Reused() && !started && !timedOut(err),
-			}
+			return headFailure(c, err, started)
 		}
 		if x.rhead.Fields&wire.FieldDate != 0 {
 			x.proxy.metrics.relayed.CopyTo(&x.Response)

@@ -56,6 +56,7 @@ type Upstream struct {
 	deadlineHeader string
 	hash           lb.HashSource
 	queues         bool // an exchange may have to wait for a target
+	hedges         bool // a second attempt may start while the first runs
 	metrics        *upstreamMetrics
 }
 

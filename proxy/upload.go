@@ -26,8 +26,10 @@ type upload struct {
 	// answered stops the upload from arming the limit of the first byte.
 	mu       sync.Mutex
 	answered bool
-	err      *attemptError // what ended the attempt; read after done
-	whole    bool          // all of the body was written; read after done
+	// keep is how much of the body may be kept for another attempt; 0: none.
+	keep  int
+	err   *attemptError // what ended the attempt; read after done
+	whole bool          // all of the body was written; read after done
 }
 
 func (u *upload) reset() {
@@ -35,12 +37,16 @@ func (u *upload) reset() {
 	u.done = nil
 	u.ended.Store(false)
 	u.stopping.Store(false)
-	u.answered, u.err, u.whole = false, nil, false
+	u.answered, u.keep, u.err, u.whole = false, 0, nil, false
 }
 
 func (u *upload) start(x *Exchange, c *lb.Conn, writeLimit, firstByte time.Duration) {
+	u.reset()
 	u.started = true
 	u.done = make(chan struct{})
+	if retry := x.Upstream.Set.Retry(); retry.Attempts > 1 && x.Body.Left() <= int64(retry.Body) && x.repeatable() {
+		u.keep = retry.Body
+	}
 	go u.run(x, c, writeLimit, firstByte)
 }
 
@@ -77,7 +83,7 @@ func (x *Exchange) stopUpload() bool {
 }
 
 // run is the goroutine. It must not touch anything of x that the exchange's own
-// goroutine uses meanwhile: only Body, which is its own until it ends.
+// goroutine uses meanwhile: only Body and held, which are its own until it ends.
 func (u *upload) run(x *Exchange, c *lb.Conn, writeLimit, firstByte time.Duration) {
 	defer close(u.done)
 	defer func() {
@@ -111,6 +117,9 @@ func (u *upload) run(x *Exchange, c *lb.Conn, writeLimit, firstByte time.Duratio
 		if maxBody > 0 && x.Body.Seen() > maxBody {
 			u.fail(c, errBodyTooLarge)
 			return
+		}
+		if x.Body.Seen() <= int64(u.keep) {
+			x.held = append(x.held, piece...)
 		}
 		last := x.Body.Done()
 		if last {

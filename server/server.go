@@ -7,7 +7,9 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -337,6 +339,30 @@ func (s *Server) retain() {
 		cores = append(cores, r.core.Load())
 	}
 	s.metrics.Retain(proxies, cores)
+}
+
+// Drain begins or ends the draining of a target: it gets no new exchanges, and
+// running ones finish. target is its URL, or its name in logs and metrics. It lasts
+// over reloads, as long as the target is configured or discovered. A drain that
+// the configuration asks for is not ended by it.
+func (s *Server) Drain(upstream, target string, on bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := s.current.Load()
+	u := g.upstreams[upstream]
+	if u == nil {
+		return fmt.Errorf("cannot drain in upstream %q: there is %s", upstream,
+			config.OneOf(slices.Sorted(maps.Keys(g.upstreams))))
+	}
+	var names []string
+	for _, t := range u.Targets() {
+		if t.URL() == target || t.Name() == target {
+			u.SetDrain(t, on)
+			return nil
+		}
+		names = append(names, t.Name())
+	}
+	return fmt.Errorf("cannot drain target %q of upstream %q: there is %s", target, upstream, config.OneOf(names))
 }
 
 // Reopen opens the file of the access log again, after it was moved away.
