@@ -69,6 +69,7 @@ type entry struct {
 	Method   string  `json:"method"`
 	Target   string  `json:"request_target"`
 	Client   string  `json:"client"`
+	Peer     string  `json:"peer"`
 	ID       string  `json:"request_id"`
 	Status   int     `json:"status"`
 	Cause    string  `json:"cause"`

@@ -81,16 +81,16 @@ func TestStrictInput(t *testing.T) {
 		}
 	})
 	w := through(t, origin)
-	var want []string
+	want := make(map[string]string) // the log's line by the client's address
 	for _, c := range strictCases(t) {
 		junk := []string{"", strings.Repeat("x", 1<<20)}
 		if c.status == 200 {
 			junk = junk[:1]
 		}
 		for _, more := range junk {
-			want = append(want, fmt.Sprintf("%d %s", c.status, c.cause))
 			t.Run(fmt.Sprintf("%s, %d more bytes", c.name, len(more)), func(t *testing.T) {
 				client := testkit.Dial(t, w.addr)
+				want[client.LocalAddr().String()] = fmt.Sprintf("%d %s", c.status, c.cause)
 				client.Send(c.send + more)
 				m := client.Response("GET")
 				equal(t, "status", m.Status(), c.status)
@@ -105,8 +105,8 @@ func TestStrictInput(t *testing.T) {
 			})
 		}
 	}
-	for i, line := range w.logged(len(want)) {
-		equal(t, "the log's line", line.String(), want[i])
+	for _, line := range w.logged(len(want)) {
+		equal(t, "the log's line", line.String(), want[line.Peer])
 	}
 	equal(t, "requests that reached the origin and were not looked at", len(got), 0)
 }

@@ -10,7 +10,7 @@ import (
 // The bounds of Linger.
 const (
 	// LingerBytes is how much Linger reads at most.
-	LingerBytes = 256 << 10
+	LingerBytes = 4 << 20
 	// LingerTime is how long Linger takes at most.
 	LingerTime = 2 * time.Second
 )
