@@ -25,6 +25,8 @@
 // (targets = ["http://..."], cache = true) has a method short, see decode.go.
 package config
 
+import "strings"
+
 // Config is one configuration. A nil or zero Config is not usable: start from
 // Default or Load. A Config is never changed after it was handed to a server.
 type Config struct {
@@ -239,6 +241,7 @@ type Upstream struct {
 // Target is one address weir sends to.
 type Target struct {
 	// URL is "http://host:port", "https://host:port", "unix:/path" or "demo:NAME".
+	// A slash behind the port means nothing.
 	URL string `toml:"url"`
 	// Weight is the target's share relative to the others: 1 to 1,000,000.
 	Weight int `toml:"weight"`
@@ -247,6 +250,16 @@ type Target struct {
 	Priority int `toml:"priority"`
 	// Drain lets running exchanges finish and sends no new ones.
 	Drain bool `toml:"drain"`
+}
+
+// Origin is the URL without the slash that browsers and habit put behind it, so
+// that a target has one name however it was written.
+func (t *Target) Origin() string {
+	origin, slash := strings.CutSuffix(t.URL, "/")
+	if slash && (strings.HasPrefix(origin, "http://") || strings.HasPrefix(origin, "https://")) {
+		return origin
+	}
+	return t.URL
 }
 
 // UpstreamTimeouts bound each phase of an attempt, and all of them together. 0

@@ -266,13 +266,13 @@ func (u *Upstream) validate(at place) {
 	urls := map[string]string{}
 	for i, t := range u.Targets {
 		if t.URL != "" {
-			at.key("targets").index(i).unique("", t.URL, urls)
+			at.key("targets").index(i).unique("", t.Origin(), urls)
 		}
 	}
 }
 
 func (t *Target) validate(at place) {
-	if want := targetWant(t.URL); want != "" {
+	if want := targetWant(t.Origin()); want != "" {
 		found := strconv.Quote(t.URL)
 		if t.URL == "" {
 			found = "nothing"
@@ -293,11 +293,8 @@ func targetWant(url string) string {
 		return wantTarget
 	case scheme == "http" || scheme == "https":
 		authority, ok := strings.CutPrefix(rest, "//")
-		if host, cut := strings.CutSuffix(authority, "/"); ok && cut && validAuthority(host) {
-			return fmt.Sprintf("%q, because a target has no path (a route's add_prefix does that)", scheme+"://"+host)
-		}
 		if !ok || !validAuthority(authority) {
-			return fmt.Sprintf("%q or %q, and no path", scheme+"://host", scheme+"://host:port")
+			return fmt.Sprintf("%q or %q, and no path (a route's add_prefix does that)", scheme+"://host", scheme+"://host:port")
 		}
 	case scheme == "unix":
 		if !strings.HasPrefix(rest, "/") || len(rest) > 107 || hasControl(rest) {

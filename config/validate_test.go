@@ -225,14 +225,17 @@ func TestValidate(t *testing.T) {
 			`upstreams.origin.targets[0].weight: found 0: want 1 to 1000000`)
 	bad("upstreams", "targets = ['127.0.0.1:80']",
 		`upstreams.origin.targets[0].url: found "127.0.0.1:80": want "http://host:port", "https://host:port", "unix:/path" or "demo:NAME"`)
-	bad("upstreams", "targets = ['http://a/']",
-		`upstreams.origin.targets[0].url: found "http://a/": want "http://a", because a target has no path (a route's add_prefix does that)`)
+	good("upstreams", "targets = ['http://a/', 'https://a:1/', 'http://[::1]:80/']")
+	bad("upstreams", "targets = ['http://a/', 'http://a']",
+		`upstreams.origin.targets[1]: found "http://a": want another than at upstreams.origin.targets[0]`)
+	bad("upstreams", "targets = ['http://a//']",
+		`upstreams.origin.targets[0].url: found "http://a//": want "http://host" or "http://host:port", and no path (a route's add_prefix does that)`)
 	bad("upstreams", "targets = ['https://a/b', 'http:a', 'http://a:0']",
-		`upstreams.origin.targets[0].url: found "https://a/b": want "https://host" or "https://host:port", and no path`+"\n"+
-			`upstreams.origin.targets[1].url: found "http:a": want "http://host" or "http://host:port", and no path`+"\n"+
-			`upstreams.origin.targets[2].url: found "http://a:0": want "http://host" or "http://host:port", and no path`)
+		`upstreams.origin.targets[0].url: found "https://a/b": want "https://host" or "https://host:port", and no path (a route's add_prefix does that)`+"\n"+
+			`upstreams.origin.targets[1].url: found "http:a": want "http://host" or "http://host:port", and no path (a route's add_prefix does that)`+"\n"+
+			`upstreams.origin.targets[2].url: found "http://a:0": want "http://host" or "http://host:port", and no path (a route's add_prefix does that)`)
 	bad("upstreams", "targets = ['http://user:secret@a']",
-		`upstreams.origin.targets[0].url: found a URL with a user: want "http://host" or "http://host:port", and no path`)
+		`upstreams.origin.targets[0].url: found a URL with a user: want "http://host" or "http://host:port", and no path (a route's add_prefix does that)`)
 	bad("upstreams", "targets = ['consul://a']",
 		`upstreams.origin.targets[0].url: found "consul://a": want "http://host:port", "https://host:port", "unix:/path" or "demo:NAME" ("consul" is planned, but not there yet)`)
 	bad("upstreams", "targets = ['unix:a', 'demo:a b']",

@@ -176,7 +176,7 @@ func NewUpstream(name string, cfg *config.Upstream, o Options, old *Upstream) (*
 	}
 	endpoints := make([]Endpoint, 0, len(cfg.Targets))
 	for _, t := range cfg.Targets {
-		endpoints = append(endpoints, Endpoint{URL: t.URL, Weight: t.Weight, Priority: t.Priority, Drain: t.Drain})
+		endpoints = append(endpoints, Endpoint{URL: t.Origin(), Weight: t.Weight, Priority: t.Priority, Drain: t.Drain})
 	}
 	if err := u.setEndpoints(endpoints, known); err != nil {
 		return nil, err
