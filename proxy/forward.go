@@ -259,10 +259,10 @@ func (p *Proxy) prepare(x *Exchange) {
 	case wire.FramingLength:
 		h.SetContentLength(int(x.Head.Length))
 	}
-	if x.Head.Minor == 0 {
-		h.SetProtocol("HTTP/1.1")
-	}
 	p.forwarder.Apply(h, fields, x.Peer, x.RequestID)
+	if x.Head.Minor == 0 {
+		h.SetProtocol("HTTP/1.1") // after Via, which names what the client spoke
+	}
 	x.setTarget(r)
 	r.requestRules.Apply(h, x.lookup)
 	if r.hostHeader == hostFixed {
@@ -358,8 +358,8 @@ func (p *Proxy) relay(x *Exchange) {
 
 	h.ResetConnectionClose()
 	header.CleanResponse(h, head.Fields)
-	h.SetProtocol(nil)
 	p.forwarder.ApplyResponse(h, head.Fields)
+	h.SetProtocol(nil)
 	if p.hooks.OnResponse != nil {
 		p.hooks.OnResponse(x)
 	}

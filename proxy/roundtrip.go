@@ -31,9 +31,7 @@ const maxStale = 2
 // next in its reader.
 func (x *Exchange) roundTrip(p *Proxy, t *lb.Target, began time.Time) *attemptError {
 	u := x.Upstream
-	if x.Route.hostHeader == hostTarget {
-		x.Request.SetHost(t.Transport().Host())
-	}
+	x.address(t)
 	x.tellDeadline(began)
 	for stale := 0; ; stale++ {
 		if x.upload.started {
@@ -65,6 +63,14 @@ func (x *Exchange) roundTrip(p *Proxy, t *lb.Target, began time.Time) *attemptEr
 		t.Transport().Release(c, false)
 		t.Transport().Close()
 		x.conn = nil
+	}
+}
+
+// address makes the target's own name the request's Host, if the route says so
+// or if the client has sent none: HTTP/1.0 allows that, HTTP/1.1 does not.
+func (x *Exchange) address(t *lb.Target) {
+	if mode := x.Route.hostHeader; mode == hostTarget || mode == hostPass && len(x.Host) == 0 {
+		x.Request.SetHost(t.Transport().Host())
 	}
 }
 

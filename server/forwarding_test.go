@@ -162,3 +162,50 @@ func TestVersionStaysHere(t *testing.T) {
 	}
 	equal(t, "connections", len(origin.Conns()), 1)
 }
+
+// Via names the version that was spoken on the side that a message came from
+// (RFC 9110 section 7.6.3).
+func TestViaNamesVersion(t *testing.T) {
+	got := make(chan *testkit.Message, 1)
+	w := through(t, testkit.Listen(t, func(c *testkit.Conn) {
+		got <- c.Request()
+		c.Send("HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok")
+	}))
+	check := func(line, toTarget string) {
+		t.Helper()
+		c := w.dial()
+		c.Send(line + "\r\nHost: a\r\n\r\n")
+		m := c.Response("GET")
+		equal(t, "Via of the response to "+line, m.Get("Via"), "1.0 weir")
+		equal(t, "version of the response to "+line, m.Line, "HTTP/1.1 200 OK")
+		equal(t, "Via of "+line, receive(t, got).Get("Via"), toTarget)
+	}
+	check("GET / HTTP/1.0", "1.0 weir")
+	check("GET / HTTP/1.1", "1.1 weir")
+}
+
+// A request of HTTP/1.0 may do without Host, what targets get may not.
+func TestClientWithoutHost(t *testing.T) {
+	got := make(chan *testkit.Message, 1)
+	origin := testkit.Listen(t, mirror(got, ok))
+	c := through(t, origin).dial()
+	c.Send("GET / HTTP/1.0\r\n\r\n")
+	equal(t, "body", c.Response("GET").Body, "ok")
+	r := receive(t, got)
+	equal(t, "request line", r.Line, "GET / HTTP/1.1")
+	equal(t, "Host", r.Get("Host"), strings.TrimPrefix(origin.URL, "http://"))
+	equal(t, "X-Forwarded-Host", r.Has("X-Forwarded-Host"), false)
+
+	// Not one that a rule gives.
+	w := run(t, `
+[[routes]]
+upstream = "origin"
+host_header = "fixed.example.org"
+[upstreams.origin]
+targets = [%q]
+`, origin.URL+"/")
+	c = w.dial()
+	c.Send("GET / HTTP/1.0\r\n\r\n")
+	equal(t, "body", c.Response("GET").Body, "ok")
+	equal(t, "Host", receive(t, got).Get("Host"), "fixed.example.org")
+}

@@ -193,8 +193,8 @@ func (f *Forwarder) applyXForwarded(h *fasthttp.RequestHeader, present wire.Fiel
 	if !there || len(h.PeekCanonical(nameProto.key)) == 0 {
 		h.SetCanonical(nameProto.key, p.Scheme)
 	}
-	if !there || len(h.PeekCanonical(nameForHost.key)) == 0 {
-		h.SetCanonical(nameForHost.key, h.Host())
+	if host := h.Host(); len(host) > 0 && (!there || len(h.PeekCanonical(nameForHost.key)) == 0) {
+		h.SetCanonical(nameForHost.key, host)
 	}
 }
 
