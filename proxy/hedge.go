@@ -182,9 +182,7 @@ func (x *Exchange) endFirst(c *lb.Conn, first *racer) {
 func (x *Exchange) hedgeRequest(p *Proxy, t *lb.Target) []byte {
 	first := x.Chosen
 	x.Chosen = t
-	if x.Route.hostHeader == hostTarget {
-		x.Request.SetHost(t.Transport().Host())
-	}
+	x.address(t)
 	x.tellDeadline(time.Now())
 	if p.hooks.OnUpstream != nil {
 		p.hooks.OnUpstream(x)
