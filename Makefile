@@ -74,6 +74,10 @@ check: ## look at the code: gofmt, go vet, staticcheck
 bench: ## run the benchmarks that match BENCH
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem ./bench
 
+.PHONY: outage
+outage: ## show what clients notice while targets fail (a minute; Linux)
+	go run ./bench/outage
+
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME
 	@set -e; grep -rlE --include='*_test.go' '^func Fuzz' . | while read -r file; do \

@@ -428,7 +428,7 @@ func TestHedging(t *testing.T) {
 					if c.Request().Target() == "/slow" {
 						hung <- struct{}{}
 						slow(c, hedged)
-						continue
+						return
 					}
 					c.Send(say("one"))
 				}
@@ -438,7 +438,7 @@ func TestHedging(t *testing.T) {
 					if c.Request().Target() == "/slow" {
 						close(hedged)
 						fast(c)
-						continue
+						return
 					}
 					c.Send(say("two"))
 				}
@@ -450,7 +450,7 @@ upstream = "origin"
 [upstreams.origin]
 targets = [%q, %q]
 sticky.cookie = "weir"
-retry = { hedge = 0.5, hedge_min = "20ms", on = ["reset", "503"] }
+retry = { hedge = 0.5, hedge_min = "500ms", on = ["reset", "503"] }
 `, one.URL, two.URL)
 			c := w.dial()
 			cookie := ""
@@ -486,6 +486,7 @@ retry = { hedge = 0.5, hedge_min = "20ms", on = ["reset", "503"] }
 		func(c *testkit.Conn) {
 			c.Send("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
 			close(failed)
+			c.Rest()
 		}, "200 first", "")
 }
 
@@ -510,7 +511,7 @@ func TestClientLeavesHedge(t *testing.T) {
 upstream = "origin"
 [upstreams.origin]
 targets = [%q, %q]
-retry = { hedge = 0.5, hedge_min = "20ms" }
+retry = { hedge = 0.5, hedge_min = "500ms" }
 `, one.URL, two.URL)
 	c := w.dial()
 	n := compare(c, func(*testkit.Message) {})

@@ -153,7 +153,7 @@ func (s *stage) allDead(r *report) error {
 
 // allBusy makes every target answer 503 and counts what they get of it.
 func (s *stage) allBusy(r *report) error {
-	time.Sleep(2 * time.Second) // all are used again
+	time.Sleep(11 * time.Second) // all are used again, and the budget knows of nothing else
 	for _, t := range s.targets {
 		if err := t.mode("503"); err != nil {
 			return err
