@@ -79,6 +79,8 @@ type child struct {
 	url    string // of the first listener
 }
 
+var metricsPage = regexp.MustCompile(`msg="metrics and health" address=(\S+)`)
+
 var listening = regexp.MustCompile(`msg=listening .* address=(\S+)`)
 
 // start runs weir and returns when it serves.
@@ -279,9 +281,10 @@ func TestOneLine(t *testing.T) {
 
 func TestReload(t *testing.T) {
 	path, pid, access := file(t, small), filepath.Join(t.TempDir(), "weir.pid"), filepath.Join(t.TempDir(), "access.log")
-	text := small + "[access_log]\noutput = '" + access + "'\nformat = '{request_target}'\n"
+	text := small + "[access_log]\noutput = '" + access + "'\nformat = '{request_target}'\n[metrics]\naddress = '127.0.0.1:0'\n"
 	write(t, path, text)
 	c := start(t, "run", "--config", path, "--pid-file", pid)
+	page := metricsPage.FindStringSubmatch(c.logged("metrics and health"))[1]
 	hello := func(want string) {
 		t.Helper()
 		if _, body := c.get("/hello"); body != want {
@@ -295,7 +298,22 @@ func TestReload(t *testing.T) {
 			t.Errorf("exit code %d, want %d and %q: %s%s", got, code, want, stdout, stderr)
 		}
 	}
+	counted := func(success, failed string) {
+		t.Helper()
+		response, err := http.Get("http://" + page + "/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		body, err := io.ReadAll(response.Body)
+		for _, want := range []string{"weir_config_last_reload_successful " + success, `weir_reloads_total{result="failed"} ` + failed} {
+			if err != nil || !strings.Contains(string(body), want+"\n") {
+				t.Errorf("no %q in the metrics, %v:\n%s", want, err, body)
+			}
+		}
+	}
 	hello("first")
+	counted("1", "0")
 	// A good file; and the access log is opened again.
 	write(t, path, strings.Replace(text, "first", "second", 1))
 	if err := os.Rename(access, access+".1"); err != nil {
@@ -308,6 +326,7 @@ func TestReload(t *testing.T) {
 	reload(1, "nonsense: found an unknown key")
 	hello("second")
 	c.logged("reload failed")
+	counted("0", "1")
 	// One that the packages behind the configuration refuse.
 	write(t, path, strings.Replace(text, "{request_target}", "{no}", 1))
 	reload(1, "found {no}")
@@ -323,6 +342,7 @@ func TestReload(t *testing.T) {
 	}
 	c.logged("msg=reloaded")
 	hello("first")
+	counted("1", "2")
 
 	c.signal(syscall.SIGTERM)
 	c.ends(0)

@@ -183,7 +183,9 @@ func (p *process) serve() error {
 func (p *process) reload(reason string) error {
 	p.tell(p.manager.Reloading())
 	cfg, err := p.load()
-	if err == nil {
+	if err != nil {
+		p.server.ReloadFailed()
+	} else {
 		err = p.server.Reload(cfg)
 	}
 	if err != nil {

@@ -32,10 +32,18 @@ func (m *reloadMetrics) init(set *metrics.Set) {
 	m.last.Set(float64(time.Now().Unix()))
 }
 
+// ReloadFailed counts a reload that ended before Reload could be called, such as
+// one whose file cannot be read or is refused.
+func (s *Server) ReloadFailed() { s.reloads.failedNow() }
+
+func (m *reloadMetrics) failedNow() {
+	m.failed.Inc()
+	m.success.Set(0)
+}
+
 func (m *reloadMetrics) count(err error) {
 	if err != nil {
-		m.failed.Inc()
-		m.success.Set(0)
+		m.failedNow()
 		return
 	}
 	m.ok.Inc()
