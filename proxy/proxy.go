@@ -31,6 +31,7 @@ type Proxy struct {
 	cache      *cache.Store
 	purgeFrom  []config.Prefix
 	background func(func())
+	closing    func() bool
 }
 
 // Parts are what a Proxy is made of.
@@ -51,6 +52,9 @@ type Parts struct {
 	// Background runs work that no client waits for, on a goroutine of its own,
 	// and is waited for before the generation ends; nil means a bare goroutine.
 	Background func(func())
+	// Closing tells whether the server cuts all that still runs, clients
+	// included, so that none of them went away by itself; nil means never.
+	Closing func() bool
 }
 
 // New compiles a Proxy. Its errors are of type match.Problems or
@@ -75,6 +79,7 @@ func New(p Parts) (*Proxy, error) {
 		cache:      p.Cache,
 		purgeFrom:  p.Config.Cache.PurgeFrom,
 		background: p.Background,
+		closing:    p.Closing,
 	}
 	if proxy.background == nil {
 		proxy.background = func(f func()) { go f() }
@@ -258,6 +263,9 @@ func (p *Proxy) admit(x *Exchange) bool {
 func (p *Proxy) settle(x *Exchange) {
 	x.End = time.Now()
 	x.BytesIn += x.Body.Seen()
+	if x.Cause == CauseClientGone && p.closing != nil && p.closing() {
+		x.Cause = CauseShutdown
+	}
 	p.metrics.settle(x)
 	if p.hooks.OnDone != nil {
 		p.hooks.OnDone(x)
