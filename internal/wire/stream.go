@@ -25,6 +25,10 @@ type Stream struct {
 	askFn   func(fd uintptr) bool
 }
 
+// maxCall bounds what one system call moves, because the scheduler cannot take
+// the processor away from it.
+const maxCall = 256 << 10
+
 // transfer is one read or write under way.
 type transfer struct {
 	p     []byte
@@ -96,12 +100,12 @@ func (s *Stream) write(fd uintptr) bool {
 	for len(t.p)+len(t.more) > 0 {
 		var n uintptr
 		var errno syscall.Errno
-		if len(t.more) == 0 {
-			n, _, errno = syscall.RawSyscall(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(unsafe.SliceData(t.p))), uintptr(len(t.p)))
+		if len(t.more) == 0 || len(t.p) >= maxCall {
+			n, _, errno = syscall.RawSyscall(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(unsafe.SliceData(t.p))), uintptr(min(len(t.p), maxCall)))
 		} else {
 			t.vec[0].Base, t.vec[1].Base = unsafe.SliceData(t.p), unsafe.SliceData(t.more)
 			t.vec[0].SetLen(len(t.p))
-			t.vec[1].SetLen(len(t.more))
+			t.vec[1].SetLen(min(len(t.more), maxCall-len(t.p)))
 			n, _, errno = syscall.RawSyscall(syscall.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&t.vec)), uintptr(len(t.vec)))
 		}
 		switch errno {

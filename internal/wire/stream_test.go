@@ -1,0 +1,114 @@
+package wire_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"weir/internal/wire"
+)
+
+// pair returns the two ends of a TCP connection, the first as a Stream.
+func pair(t *testing.T) (*wire.Stream, *net.TCPConn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	near, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	far, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { near.Close(); far.Close() })
+	return wire.NewStream(near), far.(*net.TCPConn)
+}
+
+// More than one call and more than the socket's buffers take, in two pieces.
+func TestStreamWritesAll(t *testing.T) {
+	s, far := pair(t)
+	first, second := bytes.Repeat([]byte("a"), 300<<10), bytes.Repeat([]byte("b"), 9<<20)
+	got := make(chan []byte)
+	go func() {
+		all, _ := io.ReadAll(far)
+		got <- all
+	}()
+	n, err := s.WriteBoth(first, second)
+	if n != len(first)+len(second) || err != nil {
+		t.Fatalf("wrote %d, %v", n, err)
+	}
+	s.CloseWrite()
+	if all := <-got; !bytes.Equal(all, append(first, second...)) {
+		t.Errorf("%d bytes arrived, or others", len(all))
+	}
+}
+
+func TestStreamReads(t *testing.T) {
+	s, far := pair(t)
+	far.Write([]byte("hello"))
+	var p [16]byte
+	if n, err := s.Read(p[:]); string(p[:n]) != "hello" || err != nil {
+		t.Errorf("%q, %v", p[:n], err)
+	}
+	s.SetReadDeadline(time.Unix(1, 0))
+	if _, err := s.Read(p[:]); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("past the deadline: %v", err)
+	}
+	s.SetReadDeadline(time.Time{})
+	far.CloseWrite()
+	if _, err := s.Read(p[:]); err != io.EOF {
+		t.Errorf("at the end: %v", err)
+	}
+	far.SetLinger(0)
+	far.Close()
+	s.Write([]byte("x"))
+	if _, err := s.Write([]byte("x")); err == nil {
+		t.Error("a write to a closed connection succeeds")
+	}
+}
+
+func TestStreamAsks(t *testing.T) {
+	s, far := pair(t)
+	question := bytes.Repeat([]byte("q"), 6<<20) // more than a socket takes at once
+	go func() {
+		io.ReadFull(far, make([]byte, len(question)))
+		far.Write([]byte("answer"))
+	}()
+	var p [16]byte
+	sent, n, err := s.Ask(question, p[:], true)
+	if sent != len(question) || string(p[:n]) != "answer" || err != nil {
+		t.Errorf("%d bytes of question, answer %q, %v", sent, p[:n], err)
+	}
+
+	// Used again: what nobody asked for makes it useless.
+	far.Write([]byte("surplus"))
+	waiting := wire.NewProbe(s.Conn)
+	for waiting.Look() != wire.PendingBytes {
+		time.Sleep(time.Millisecond) // the bytes are on their way
+	}
+	if sent, _, err := s.Ask([]byte("q"), p[:], false); sent != 0 || err != wire.ErrNotQuiet {
+		t.Errorf("with surplus bytes: %d sent, %v", sent, err)
+	}
+
+	s, far = pair(t)
+	far.Close()
+	for waiting = wire.NewProbe(s.Conn); waiting.Look() == wire.PendingNothing; {
+		time.Sleep(time.Millisecond)
+	}
+	if sent, _, err := s.Ask([]byte("q"), p[:], false); sent != 0 || err != wire.ErrNotQuiet {
+		t.Errorf("closed: %d sent, %v", sent, err)
+	}
+	s, far = pair(t)
+	s.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+	if sent, _, err := s.Ask([]byte("q"), p[:], false); sent != 1 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("silent: %d sent, %v", sent, err)
+	}
+}
