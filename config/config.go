@@ -102,8 +102,8 @@ type ListenerTimeouts struct {
 	Header Duration `toml:"header"`
 	// Idle bounds the wait for the next request on a connection.
 	Idle Duration `toml:"idle"`
-	// Grace is the time a moving body may take before MinRate counts, and how
-	// long a client may take for a single write to make progress.
+	// Grace is how far a moving body may fall behind MinRate, silence included,
+	// and how long a client may take for a single write to make progress.
 	Grace Duration `toml:"grace"`
 	// MinRate is the least number of bytes per second that a client must send
 	// of its request body, and take of its response, while weir waits for it.

@@ -96,6 +96,7 @@ func TestResponseFraming(t *testing.T) {
 	check("HEAD with chunked", head, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", true, header("Content-Length", ""))
 	check("HEAD with neither", head, "HTTP/1.1 200 OK\r\n\r\n", true, header("Content-Length", ""))
 	check("HEAD from HTTP/1.0 with close", head, "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n", true, header("Content-Length", "7"))
+	check("HEAD in HTTP/1.0 with chunked", "HEAD / HTTP/1.0\r\n\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", false, header("Transfer-Encoding", ""))
 	check("HEAD in HTTP/1.0", "HEAD / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", true, header("Content-Length", "5"))
 	check("204", get, "HTTP/1.1 204 No Content\r\n\r\n", true, header("Content-Length", ""))
 	check("204 with length 0", get, "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", true, header("Content-Length", ""))

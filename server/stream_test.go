@@ -346,3 +346,13 @@ func TestHalfClosedClient(t *testing.T) {
 	close(answer)
 	equal(t, "body", c.Response("GET").Body, "ok")
 }
+
+// What a client sent in a hurry is no credit for silence after it.
+func TestStallAfterHurry(t *testing.T) {
+	origin := testkit.Listen(t, func(c *testkit.Conn) { c.Head(); c.Rest() })
+	w := run(t, limited, origin.URL)
+	c := w.dial()
+	c.Send(post(1<<20) + strings.Repeat("x", 1<<19)) // 52 seconds at min_rate
+	equal(t, "status", c.Response("POST").Status(), 408)
+	equal(t, "the log's line", w.ended(), "408 client_slow")
+}

@@ -134,7 +134,7 @@ func (c *conn) next() (again, linger bool) {
 func (c *conn) begin(x *proxy.Exchange) {
 	c.x = x
 	c.writer.reset()
-	c.reader.spent, c.reader.taken = 0, 0
+	c.reader.behind = 0
 	x.Front, x.Watch, x.Peer, x.Listener = c, &c.watch, &c.peer, c.listener()
 	x.Remote = c.c.RemoteAddr()
 	x.TLS = c.c.TLS() != nil
@@ -307,13 +307,12 @@ func isTimeout(err error) bool {
 type reader struct {
 	mode      mode
 	readArmed time.Time
-	// grace and minRate bound a body: it may take grace and the time that
-	// minRate allows for what has come so far. Only waiting for the client
-	// counts, not what the target takes.
+	// grace and minRate bound a body: it may be behind minRate by grace, however
+	// much came before. Only waiting for the client counts, not what the target
+	// takes.
 	grace   time.Duration
 	minRate int64
-	spent   time.Duration
-	taken   int64
+	behind  time.Duration
 }
 
 // mode says who bounds the time of a read.
@@ -345,21 +344,17 @@ func (c *conn) Read(p []byte) (int, error) {
 	if c.mode == modePlain {
 		return c.nc.Read(p)
 	}
-	allowed := c.grace - c.spent
-	if c.minRate > 0 {
-		allowed += time.Duration(c.taken) * time.Second / time.Duration(c.minRate)
-	} else {
-		allowed = c.grace
-	}
 	began := time.Now()
 	c.readArmed = time.Time{}
-	c.nc.SetReadDeadline(began.Add(allowed))
+	c.nc.SetReadDeadline(began.Add(c.grace - c.behind))
 	if c.stopped.Load() {
 		return 0, errStopped
 	}
 	n, err := c.nc.Read(p)
-	c.spent += time.Since(began)
-	c.taken += int64(n)
+	if c.minRate > 0 {
+		earned := time.Duration(n) * time.Second / time.Duration(c.minRate)
+		c.behind = max(0, c.behind+time.Since(began)-earned)
+	}
 	return n, err
 }
 

@@ -88,7 +88,7 @@ func (c *conn) Start(h *fasthttp.ResponseHeader, length int64, bodyless bool) er
 	switch {
 	case bodyless:
 		// What the head says of a body that does not follow stays.
-		if !c.head || h.StatusCode() == 204 {
+		if !c.head || h.StatusCode() == 204 || c.minor == 0 {
 			h.Del(fasthttp.HeaderTransferEncoding)
 		}
 		if c.head && length > 0 {
