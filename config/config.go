@@ -46,6 +46,8 @@ type Config struct {
 	AccessLog AccessLog `toml:"access_log"`
 	// Metrics has its own address.
 	Metrics Metrics `toml:"metrics"`
+	// Admin has its own address, which must not be public.
+	Admin Admin `toml:"admin"`
 	// Cache is about the tiers where stored responses live.
 	Cache Cache `toml:"cache"`
 	// Lifecycle is about reload and shutdown.
@@ -349,7 +351,15 @@ type AccessLog struct {
 
 // Metrics is the Prometheus page with health and readiness, on its own address.
 type Metrics struct {
-	// Address is as a listener's; empty means off.
+	// Address is "host:port" or "unix:/path"; empty means off.
+	Address Address `toml:"address"`
+}
+
+// Admin is the API for operators, on its own address: purges, draining, the
+// state of targets. It asks nobody who they are.
+type Admin struct {
+	// Address is "host:port" or "unix:/path"; whoever reaches it controls weir,
+	// so it must not be public. Empty means off.
 	Address Address `toml:"address"`
 }
 

@@ -191,7 +191,8 @@ func (c *Config) validate(at place) {
 			at.unique("name", l.Name, names)
 		}
 	}
-	at.key("metrics").address(c.Metrics.Address, addresses)
+	at.key("metrics").pageAddress(c.Metrics.Address, addresses)
+	at.key("admin").pageAddress(c.Admin.Address, addresses)
 
 	names = map[string]string{}
 	for i := range c.Routes {
@@ -225,6 +226,16 @@ func (p place) address(a Address, seen map[string]string) {
 		return
 	}
 	seen[network+text] = child(p.path, "address")
+}
+
+// pageAddress is address for the pages of operators, which take no socket of
+// the service manager.
+func (p place) pageAddress(a Address, seen map[string]string) {
+	if network, _ := a.Split(); network == "systemd" {
+		p.wrong("address", strconv.Quote(string(a)), `"host:port", ":port" or "unix:/path"`)
+		return
+	}
+	p.address(a, seen)
 }
 
 func (l *Listener) validate(at place) {

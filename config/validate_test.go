@@ -119,6 +119,8 @@ func TestValidate(t *testing.T) {
 	bad("listeners", "address = ':80'\n[[listeners]]\naddress = '0.0.0.0:80'",
 		`listeners[1].address: found "0.0.0.0:80": want another than at listeners[0].address`)
 	bad("", "metrics.address = ':80'", `metrics.address: found ":80": want another than at listeners[0].address`)
+	bad("", "admin.address = ':80'", `admin.address: found ":80": want another than at listeners[0].address`)
+	bad("", "admin.address = 'systemd:admin'", `admin.address: found "systemd:admin": want "host:port", ":port" or "unix:/path"`)
 	bad("listeners", "name = 'a'\naddress = ':80'\n[[listeners]]\nname = 'a'\naddress = ':81'",
 		`listeners[1].name: found "a": want another than at listeners[0].name`)
 	// listeners: certificates
