@@ -43,14 +43,14 @@ func rooms() []room {
 		{"internal/http1", []string{"config", "proxy", "internal/wire", "internal/header", "internal/listener"}, "a front end translates between clients and the core"},
 		{"internal/accesslog", []string{"config", "proxy"}, "the access log is a hook"},
 		{"internal/inspect", []string{"config", "proxy"}, "the inspector is a hook"},
-		{"admin", []string{"config", "internal/inspect"}, "the operators' side sees what the inspector shows"},
+		{"admin", []string{"config"}, "the operators' side commands what the server lends it by an interface, and so does weir purge from another process"},
 		{"internal/testkit", []string{"config", "internal/wire"}, "what tests share must not decide what they test"},
 		{"server", []string{
 			"config", "lb", "cache", "health", "discover", "proxy", "admin", "internal/",
 		}, "it puts everything together but the leaves with client libraries, which embedders may not want"},
 		{"bench/", []string{"config", "server", "bench", "bench/"}, "it measures weir as embedders and users see it"},
 		{"bench", []string{"config", "server", "bench/"}, "it measures weir as embedders and users see it"},
-		{".", append([]string{"config", "server", "internal/notify"}, leaves...), "commands and signals; all else is package server's, so that embedders have it too"},
+		{".", append([]string{"config", "server", "admin", "internal/notify"}, leaves...), "commands and signals; all else is package server's, so that embedders have it too"},
 	}
 }
 

@@ -11,11 +11,13 @@ import (
 
 // mark is a purge or invalidation as those who share a tier tell each other.
 type mark struct {
-	Node   string `json:"node"`
-	At     int64  `json:"at"` // ns since the epoch
-	Soft   bool   `json:"soft,omitempty"`
-	All    bool   `json:"all,omitempty"`
-	Key    string `json:"key,omitempty"`
+	Node string `json:"node"`
+	At   int64  `json:"at"` // ns since the epoch
+	Soft bool   `json:"soft,omitempty"`
+	All  bool   `json:"all,omitempty"`
+	Key  string `json:"key,omitempty"`
+	// Wide, with Key: what routes' key rules (headers, cookies) added to it too.
+	Wide   bool   `json:"wide,omitempty"`
 	Host   string `json:"host,omitempty"`
 	Prefix string `json:"prefix,omitempty"` // of keys
 	Group  string `json:"group,omitempty"`
@@ -145,6 +147,11 @@ func (k *marks) ended(e *Entry) markKind {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	kind := max(k.all.kind(e.received), k.keys[e.key].kind(e.received))
+	if url, _, narrow := strings.Cut(e.key, "\n"); narrow {
+		// Only a wide mark has a key without a rule's additions that fits: the
+		// same URL is served by one route.
+		kind = max(kind, k.keys[url].kind(e.received))
+	}
 	if len(k.hosts) > 0 {
 		kind = max(kind, k.hosts[keyHost(e.key)].kind(e.received))
 	}

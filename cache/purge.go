@@ -12,8 +12,9 @@ import (
 type Purge struct {
 	// All names everything.
 	All bool
-	// URL is "https://host/target"; it names all variants under it, whatever
-	// the route's key rules added or left out is matched as the key has it.
+	// URL is "https://host/target"; it names all variants under it, for every
+	// value of the headers and cookies that the route's key rules add. Queries
+	// that the rules change must be written as the key has them.
 	URL string
 	// Host is an authority as clients write it; it names all its entries.
 	Host string
@@ -36,7 +37,7 @@ func (s *Store) Purge(p Purge, now int64) int {
 	case p.Group != "":
 		m.Group = p.Group
 	case p.URL != "":
-		m.Key = normalURL(p.URL)
+		m.Key, m.Wide = normalURL(p.URL), true
 	case p.All:
 		m.All = true
 	case p.Prefix != "":
@@ -63,6 +64,9 @@ func (s *Store) end(m mark, before int64) int {
 	switch {
 	case m.All:
 		return s.endWhere(m, before, func(string) bool { return true })
+	case m.Wide:
+		narrow := m.Key + "\n" // how a key goes on that a rule made narrower
+		return s.endKey(m, before) + s.endWhere(m, before, func(key string) bool { return strings.HasPrefix(key, narrow) })
 	case m.Key != "":
 		return s.endKey(m, before)
 	case m.Group != "":
@@ -82,7 +86,9 @@ func (s *Store) PurgeRequest(q *Request, soft bool) int {
 	return s.endAndTell(mark{At: q.now, Soft: soft, Key: string(q.key)})
 }
 
-// normalURL is the key that a URL has if its route adds nothing to it.
+// normalURL is the key that a URL has if its route adds nothing to it. A URL
+// that ends with its host means the path "/", so that the prefix "https://a.org"
+// is not that of "https://a.org.example".
 func normalURL(url string) string {
 	scheme, rest, found := strings.Cut(url, "://")
 	if !found {
@@ -91,6 +97,9 @@ func normalURL(url string) string {
 	host, path := rest, ""
 	if i := strings.IndexAny(rest, "/?"); i >= 0 {
 		host, path = rest[:i], rest[i:]
+	}
+	if path == "" || path[0] == '?' {
+		path = "/" + path
 	}
 	return "GET " + strings.ToLower(scheme) + "://" + strings.ToLower(host) + path
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 
+	"weir/admin"
 	"weir/config"
 	"weir/internal/listener"
 )
@@ -51,51 +52,119 @@ func (m *reloadMetrics) count(err error) {
 	m.last.Set(float64(time.Now().Unix()))
 }
 
-// listenPage opens the socket of the page with metrics, health and readiness;
-// nil if there is to be none.
-func listenPage(address config.Address) (net.Listener, error) {
-	if address == "" {
-		return nil, nil
-	}
-	network, at := address.Split()
-	socket, err := net.Listen(network, at)
-	if err != nil {
-		return nil, fmt.Errorf("cannot listen for metrics on %q: %w", address, err)
-	}
-	return socket, nil
+// page is what operators reach at an address of its own. Server.mu guards it.
+type page struct {
+	// name is that of the table in the configuration.
+	name    string
+	handler http.Handler
+	at      config.Address
+	server  *http.Server // nil if there is no page
+	addr    net.Addr
 }
 
-// movePage moves the page to socket, which was opened for address; nil means no
-// page. s.mu is held.
-func (s *Server) movePage(address config.Address, socket net.Listener) {
-	var next *http.Server
-	if socket != nil {
-		mux := http.NewServeMux()
-		mux.HandleFunc("GET /metrics", s.serveMetrics)
-		mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "healthy\n") })
-		mux.HandleFunc("GET /-/ready", s.serveReady)
-		next = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
-		s.background.Go(func() {
-			if err := next.Serve(socket); !errors.Is(err, http.ErrServerClosed) {
-				s.log.Error("the metrics page has failed", "error", err)
+// initPages makes the pages; none is served yet.
+func (s *Server) initPages() {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /metrics", s.serveMetrics)
+	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "healthy\n") })
+	mux.HandleFunc("GET /-/ready", s.serveReady)
+	s.metricsPage = page{name: "metrics", handler: mux}
+	s.adminPage = page{name: "admin", handler: admin.Handler(operator{s})}
+}
+
+// pageMoves are the pages that a configuration moves, with their new sockets.
+type pageMoves []pageMove
+
+type pageMove struct {
+	page   *page
+	at     config.Address
+	socket net.Listener // nil if there is to be no page
+}
+
+// openPages opens the sockets of the pages that cfg moves; on an error none stays
+// open. s.mu is held.
+func (s *Server) openPages(cfg *config.Config) (pageMoves, error) {
+	var moves pageMoves
+	for _, m := range []pageMove{{page: &s.metricsPage, at: cfg.Metrics.Address}, {page: &s.adminPage, at: cfg.Admin.Address}} {
+		if m.at == m.page.at {
+			continue
+		}
+		if m.at != "" {
+			network, at := m.at.Split()
+			var err error
+			if m.socket, err = net.Listen(network, at); err != nil {
+				moves.close()
+				return nil, fmt.Errorf("cannot listen for %s on %q: %w", m.page.name, m.at, err)
 			}
-		})
-		s.pageAddr = socket.Addr()
+		}
+		moves = append(moves, m)
 	}
-	if s.page != nil {
-		s.page.Close()
+	return moves, nil
+}
+
+// close gives back the sockets of moves that do not come to pass.
+func (moves pageMoves) close() {
+	for _, m := range moves {
+		if m.socket != nil {
+			m.socket.Close()
+		}
 	}
-	s.page, s.pageAt = next, address
+}
+
+// movePages serves the pages at their new addresses and no longer at the old
+// ones. s.mu is held.
+func (s *Server) movePages(moves pageMoves) {
+	for _, m := range moves {
+		var next *http.Server
+		if m.socket != nil {
+			next = &http.Server{Handler: m.page.handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: time.Minute, IdleTimeout: time.Minute}
+			s.background.Go(func() {
+				if err := next.Serve(m.socket); !errors.Is(err, http.ErrServerClosed) {
+					s.log.Error("a page for operators has failed", "page", m.page.name, "error", err)
+				}
+			})
+			m.page.addr = m.socket.Addr()
+		}
+		if m.page.server != nil {
+			m.page.server.Close()
+		}
+		m.page.server, m.page.at = next, m.at
+		if m.page == &s.adminPage && next != nil && !onlyHere(m.page.addr) {
+			s.log.Warn("the admin API can be reached from other machines and asks nobody who they are", "address", m.page.addr.String())
+		}
+	}
+}
+
+// onlyHere says whether only this machine reaches an address.
+func onlyHere(a net.Addr) bool {
+	tcp, ok := a.(*net.TCPAddr)
+	return !ok || tcp.IP.IsLoopback()
+}
+
+// closePages ends all pages. s.mu is held.
+func (s *Server) closePages() error {
+	var errs []error
+	for _, p := range []*page{&s.metricsPage, &s.adminPage} {
+		if p.server != nil {
+			errs = append(errs, p.server.Close())
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // MetricsAddr returns where the metrics page listens, or nil if there is none.
-func (s *Server) MetricsAddr() net.Addr {
+func (s *Server) MetricsAddr() net.Addr { return s.pageAddr(&s.metricsPage) }
+
+// AdminAddr returns where the admin API listens, or nil if there is none.
+func (s *Server) AdminAddr() net.Addr { return s.pageAddr(&s.adminPage) }
+
+func (s *Server) pageAddr(p *page) net.Addr {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.page == nil {
+	if p.server == nil {
 		return nil
 	}
-	return s.pageAddr
+	return p.addr
 }
 
 func (s *Server) serveReady(w http.ResponseWriter, _ *http.Request) {

@@ -7,9 +7,7 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -47,11 +45,10 @@ type Server struct {
 	reloads   reloadMetrics
 
 	// mu makes Start, Serve, Reload, Shutdown and Close take turns.
-	mu        sync.Mutex
-	listeners map[config.Address]*running
-	page      *http.Server // metrics, health and readiness
-	pageAt    config.Address
-	pageAddr  net.Addr
+	mu          sync.Mutex
+	listeners   map[config.Address]*running
+	metricsPage page
+	adminPage   page
 	// leaving are listeners that a reload removed, with connections perhaps.
 	leaving []*running
 	// retiring are old generations whose exchanges have not all ended.
@@ -114,6 +111,7 @@ func New(cfg *config.Config, opts ...Option) (_ *Server, err error) {
 	}()
 	s.metrics = proxy.NewMetrics(s.set)
 	s.reloads.init(s.set)
+	s.initPages()
 	s.front.Handler = handler{s}
 	s.front.OnPanic = func(v any) { s.metrics.Panicked(s.log, v) }
 	s.front.CancelOnHalfClose = func() bool { return s.current.Load().config.Forwarding.CancelOnHalfClose }
@@ -132,7 +130,7 @@ func New(cfg *config.Config, opts ...Option) (_ *Server, err error) {
 	return s, nil
 }
 
-// Start opens the configured listeners and the metrics page and serves in the
+// Start opens the configured listeners and the operators' pages and serves in the
 // background. On an error nothing stays open.
 func (s *Server) Start() error {
 	s.mu.Lock()
@@ -145,12 +143,12 @@ func (s *Server) Start() error {
 	if err != nil {
 		return err
 	}
-	page, err := listenPage(g.config.Metrics.Address)
+	pages, err := s.openPages(g.config)
 	if err != nil {
 		closeAll(opened)
 		return err
 	}
-	s.movePage(g.config.Metrics.Address, page)
+	s.movePages(pages)
 	for _, m := range g.monitors {
 		m.Wait(context.Background()) // no longer than health.wait
 	}
@@ -267,11 +265,10 @@ func (s *Server) reload(cfg *config.Config) error {
 		}
 	}
 	serving := s.state.Load() == stateServing
-	var page net.Listener
-	movePage := serving && cfg.Metrics.Address != s.pageAt
-	if movePage {
+	var pages pageMoves
+	if serving {
 		var err error
-		if page, err = listenPage(cfg.Metrics.Address); err != nil {
+		if pages, err = s.openPages(cfg); err != nil {
 			undoLog()
 			return err
 		}
@@ -285,9 +282,7 @@ func (s *Server) reload(cfg *config.Config) error {
 	}
 	if err != nil {
 		undoLog()
-		if page != nil {
-			page.Close()
-		}
+		pages.close()
 		s.retain() // what was counted for next only
 		return err
 	}
@@ -297,9 +292,7 @@ func (s *Server) reload(cfg *config.Config) error {
 	}
 	s.current.Store(next)
 	commit()
-	if movePage {
-		s.movePage(cfg.Metrics.Address, page)
-	}
+	s.movePages(pages)
 	var oldLog *accesslog.Logger
 	if newLog {
 		oldLog = s.accessLog.Swap(logger)
@@ -339,30 +332,6 @@ func (s *Server) retain() {
 		cores = append(cores, r.core.Load())
 	}
 	s.metrics.Retain(proxies, cores)
-}
-
-// Drain begins or ends the draining of a target: it gets no new exchanges, and
-// running ones finish. target is its URL, or its name in logs and metrics. It lasts
-// over reloads, as long as the target is configured or discovered. A drain that
-// the configuration asks for is not ended by it.
-func (s *Server) Drain(upstream, target string, on bool) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	g := s.current.Load()
-	u := g.upstreams[upstream]
-	if u == nil {
-		return fmt.Errorf("cannot drain in upstream %q: there is %s", upstream,
-			config.OneOf(slices.Sorted(maps.Keys(g.upstreams))))
-	}
-	var names []string
-	for _, t := range u.Targets() {
-		if t.URL() == target || t.Name() == target {
-			u.SetDrain(t, on)
-			return nil
-		}
-		names = append(names, t.Name())
-	}
-	return fmt.Errorf("cannot drain target %q of upstream %q: there is %s", target, upstream, config.OneOf(names))
 }
 
 // Reopen opens the file of the access log again, after it was moved away.
@@ -439,9 +408,7 @@ func (s *Server) Close() error {
 		cancel()
 	}
 	s.mu.Lock()
-	if s.page != nil {
-		errs = append(errs, s.page.Close())
-	}
+	errs = append(errs, s.closePages())
 	s.mu.Unlock()
 	s.background.Wait()
 	s.current.Load().close()

@@ -1,0 +1,201 @@
+package admin
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"weir/config"
+)
+
+// maxBody bounds the body of a request to the API.
+const maxBody = 64 << 10
+
+// The paths of the API.
+const (
+	pathPurge     = "/purge"
+	pathDrain     = "/drain"
+	pathUpstreams = "/upstreams"
+)
+
+type api struct{ weir Weir }
+
+// Handler returns the API. Every answer is JSON; that to an error is
+// {"error": "..."} with status 400 (the request is wrong), 403 (a browser sent
+// it), 404 (what it names is not there) or 405.
+func Handler(w Weir) http.Handler { return api{w} }
+
+func (a api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	serve, method := a.purge, http.MethodPost
+	switch r.URL.Path {
+	case pathPurge:
+	case pathDrain:
+		serve = a.drain
+	case pathUpstreams:
+		serve, method = a.upstreams, http.MethodGet
+	default:
+		fail(w, http.StatusNotFound, fmt.Errorf("found path %q: want %s", r.URL.Path,
+			config.OneOf([]string{pathPurge, pathDrain, pathUpstreams})))
+		return
+	}
+	if r.Method != method && (method != http.MethodGet || r.Method != http.MethodHead) {
+		w.Header().Set("Allow", method)
+		fail(w, http.StatusMethodNotAllowed, fmt.Errorf("found method %q for %s: want %q", r.Method, r.URL.Path, method))
+		return
+	}
+	// A page from elsewhere must not command weir through the browser of somebody
+	// who can reach it. Browsers send this field with every POST.
+	if r.Header.Get("Origin") != "" {
+		fail(w, http.StatusForbidden, errors.New("found the field Origin: browsers may not use this API"))
+		return
+	}
+	serve(w, r)
+}
+
+func (a api) purge(w http.ResponseWriter, r *http.Request) {
+	var p Purge
+	err := decode(r.Body, map[string]any{
+		"url": &p.URL, "host": &p.Host, "prefix": &p.Prefix, "group": &p.Group, "all": &p.All, "soft": &p.Soft,
+	})
+	if err == nil {
+		err = p.Check()
+	}
+	if err != nil {
+		fail(w, http.StatusBadRequest, err)
+		return
+	}
+	n, err := a.weir.Purge(p)
+	if err != nil {
+		fail(w, http.StatusNotFound, err)
+		return
+	}
+	answer(w, http.StatusOK, purged{n})
+}
+
+// Check says what is wrong with p, in the words of the API.
+func (p *Purge) Check() error {
+	var given []string
+	for _, f := range []struct {
+		name string
+		set  bool
+	}{{"url", p.URL != ""}, {"host", p.Host != ""}, {"prefix", p.Prefix != ""}, {"group", p.Group != ""}, {"all", p.All}} {
+		if f.set {
+			given = append(given, f.name)
+		}
+	}
+	if len(given) != 1 {
+		found := "nothing to purge"
+		if len(given) > 0 {
+			found = strings.Join(given, " and ")
+		}
+		return fmt.Errorf(`found %s: want exactly one of "url", "host", "prefix", "group" and "all"`, found)
+	}
+	switch {
+	case p.URL != "":
+		return checkURL("url", p.URL, "https://host/path?query")
+	case p.Prefix != "":
+		return checkURL("prefix", p.Prefix, "https://host/path/")
+	case strings.ContainsAny(p.Host, "/?#@ "):
+		return fmt.Errorf(`host: found %q: want "host" or "host:port"`, p.Host)
+	}
+	return nil
+}
+
+// checkURL judges a URL as far as cache keys have it: the target is not looked
+// at, since keys hold it byte for byte.
+func checkURL(name, url, want string) error {
+	scheme, rest, _ := strings.Cut(url, "://")
+	known := strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https")
+	if !known || rest == "" || strings.ContainsAny(rest[:1], "/?") || strings.ContainsAny(url, "# \r\n\t") {
+		return fmt.Errorf("%s: found %q: want http:// or https://, as in %q", name, url, want)
+	}
+	return nil
+}
+
+func (a api) drain(w http.ResponseWriter, r *http.Request) {
+	var upstream, target string
+	var on *bool
+	err := decode(r.Body, map[string]any{"upstream": &upstream, "target": &target, "on": &on})
+	switch {
+	case err != nil:
+	case upstream == "":
+		err = errors.New("upstream: found nothing: want the name of an upstream")
+	case target == "":
+		err = errors.New("target: found nothing: want the URL of a target")
+	case on == nil:
+		err = errors.New("on: found nothing: want true or false")
+	}
+	if err != nil {
+		fail(w, http.StatusBadRequest, err)
+		return
+	}
+	t, err := a.weir.Drain(upstream, target, *on)
+	if err != nil {
+		fail(w, http.StatusNotFound, err)
+		return
+	}
+	answer(w, http.StatusOK, t)
+}
+
+func (a api) upstreams(w http.ResponseWriter, _ *http.Request) {
+	answer(w, http.StatusOK, upstreams{a.weir.Upstreams()})
+}
+
+// decode reads a JSON object whose members go where fields says.
+func decode(body io.Reader, fields map[string]any) error {
+	text, err := io.ReadAll(io.LimitReader(body, maxBody+1))
+	if err != nil {
+		return fmt.Errorf("cannot read the body: %w", err)
+	}
+	if len(text) > maxBody {
+		return fmt.Errorf("found a body of more than %d bytes: want fewer", maxBody)
+	}
+	names := slices.Sorted(maps.Keys(fields))
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(text, &members); err != nil || members == nil {
+		return fmt.Errorf("found a body that is no JSON object: want one with %s", config.OneOf(names))
+	}
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		field, known := fields[name]
+		if !known {
+			err := fmt.Errorf("found the field %q: want %s", name, config.OneOf(names))
+			if meant := config.Nearest(name, names); meant != "" {
+				err = fmt.Errorf("%w; did you mean %q?", err, meant)
+			}
+			return err
+		}
+		if err := json.Unmarshal(members[name], field); err != nil {
+			want := "true or false"
+			if _, text := field.(*string); text {
+				want = "a string"
+			}
+			return fmt.Errorf("%s: found %s: want %s", name, short(members[name]), want)
+		}
+	}
+	return nil
+}
+
+// short is a value for an error.
+func short(value []byte) string {
+	if len(value) > 60 {
+		return strconv.Quote(string(value[:60]) + "...")
+	}
+	return string(value)
+}
+
+func fail(w http.ResponseWriter, status int, err error) { answer(w, status, failure{err.Error()}) }
+
+func answer(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.Encode(v) // an error is a caller that went away
+}

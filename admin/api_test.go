@@ -1,0 +1,149 @@
+package admin_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"weir/admin"
+	"weir/config"
+)
+
+// fake is a weir that remembers what it was told.
+type fake struct {
+	told string
+	fail error
+}
+
+func (f *fake) Purge(p admin.Purge) (int, error) {
+	f.told = fmt.Sprintf("%+v", p)
+	return 3, f.fail
+}
+
+func (f *fake) Drain(upstream, target string, on bool) (admin.Target, error) {
+	f.told = fmt.Sprint(upstream, " ", target, " ", on)
+	return admin.Target{Name: target, State: "draining"}, f.fail
+}
+
+func (f *fake) Upstreams() []admin.Upstream {
+	return []admin.Upstream{{Name: "u", Targets: []admin.Target{{Name: "http://a"}}}}
+}
+
+func TestAPI(t *testing.T) {
+	f := new(fake)
+	h := admin.Handler(f)
+	check := func(method, path, body string, status int, want string, fields ...string) {
+		t.Helper()
+		f.told = "nothing"
+		r := httptest.NewRequest(method, path, strings.NewReader(body))
+		for _, field := range fields {
+			name, value, _ := strings.Cut(field, ": ")
+			r.Header.Set(name, value)
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code != status || !strings.Contains(w.Body.String(), want) {
+			t.Errorf("%s %s %.100s: %d %s, want %d %s", method, path, body, w.Code, w.Body, status, want)
+		}
+		if got := w.Header().Get("Content-Type"); got != "application/json" {
+			t.Errorf("%s %s: Content-Type is %q", method, path, got)
+		}
+		if status != 200 && f.told != "nothing" {
+			t.Errorf("%s %s %.100s: refused, but done: %s", method, path, body, f.told)
+		}
+	}
+	// What works.
+	check("POST", "/purge", `{"all":true}`, 200, `{"purged":3}`)
+	check("POST", "/purge", `{"url":"http://h/a?b","soft":true}`, 200, `{"purged":3}`)
+	if want := "{URL:http://h/a?b Host: Prefix: Group: All:false Soft:true}"; f.told != want {
+		t.Errorf("told %s, want %s", f.told, want)
+	}
+	check("POST", "/drain", `{"upstream":"u","target":"http://a","on":false}`, 200, `"state":"draining"`)
+	if want := "u http://a false"; f.told != want {
+		t.Errorf("told %s, want %s", f.told, want)
+	}
+	check("GET", "/upstreams", ``, 200, `{"upstreams":[{"name":"u","targets":[{"name":"http://a"`)
+	check("HEAD", "/upstreams", ``, 200, ``)
+	// Paths and methods.
+	check("GET", "/", ``, 404, `found path \"/\": want one of \"/purge\", \"/drain\", \"/upstreams\"`)
+	check("POST", "/purge/", `{"all":true}`, 404, `found path`)
+	check("GET", "/purge", ``, 405, `found method \"GET\" for /purge: want \"POST\"`)
+	check("POST", "/upstreams", ``, 405, `want \"GET\"`)
+	// Bodies that are none.
+	check("POST", "/purge", ``, 400, `found a body that is no JSON object`)
+	check("POST", "/purge", `null`, 400, `found a body that is no JSON object`)
+	check("POST", "/purge", `{"all":true} {}`, 400, `found a body that is no JSON object`)
+	check("POST", "/purge", strings.Repeat(" ", 1<<17)+`{"all":true}`, 400, `more than 65536 bytes`)
+	// Fields.
+	check("POST", "/purge", `{"All":true}`, 400, `found the field \"All\": want one of \"all\", \"group\"`)
+	check("POST", "/purge", `{"prefx":"http://h/"}`, 400, `did you mean \"prefix\"?`)
+	check("POST", "/purge", `{"all":"yes"}`, 400, `all: found \"yes\": want true or false`)
+	check("POST", "/purge", `{"url":["http://h/"]}`, 400, `url: found [\"http://h/\"]: want a string`)
+	// What is to be purged is named once, and so that it can be found.
+	check("POST", "/purge", `{}`, 400, `found nothing to purge: want exactly one of`)
+	check("POST", "/purge", `{"soft":true,"all":false}`, 400, `found nothing to purge`)
+	check("POST", "/purge", `{"url":"http://h/","host":"h"}`, 400, `found url and host: want exactly one of`)
+	check("POST", "/purge", `{"url":"/a"}`, 400, `url: found \"/a\": want http:// or https://`)
+	check("POST", "/purge", `{"url":"http:///a"}`, 400, `url: found`)
+	check("POST", "/purge", `{"url":"http://h/a#b"}`, 400, `url: found`)
+	check("POST", "/purge", `{"prefix":"h/a"}`, 400, `prefix: found \"h/a\"`)
+	check("POST", "/purge", `{"host":"http://h"}`, 400, `host: found \"http://h\": want \"host\" or \"host:port\"`)
+	// Draining says what is missing.
+	check("POST", "/drain", `{"target":"a","on":true}`, 400, `upstream: found nothing`)
+	check("POST", "/drain", `{"upstream":"u","on":true}`, 400, `target: found nothing`)
+	check("POST", "/drain", `{"upstream":"u","target":"a"}`, 400, `on: found nothing: want true or false`)
+	check("POST", "/drain", `{"upstream":"u","target":"a","on":1}`, 400, `on: found 1: want true or false`)
+	// A page from elsewhere, in the browser of somebody who can reach the API.
+	check("POST", "/purge", `{"all":true}`, 403, `browsers may not use this API`, "Origin: https://elsewhere.example")
+	check("POST", "/purge", `{"all":true}`, 403, `browsers may not use this API`, "Origin: null")
+}
+
+// TestNotThere: what a request names, and is not there, is a 404 that says so.
+func TestNotThere(t *testing.T) {
+	h := admin.Handler(&fake{fail: errors.New("not there")})
+	for path, body := range map[string]string{"/purge": `{"all":true}`, "/drain": `{"upstream":"u","target":"a","on":true}`} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("POST", path, strings.NewReader(body)))
+		if w.Code != 404 || w.Body.String() != "{\"error\":\"not there\"}\n" {
+			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		}
+	}
+}
+
+func TestClient(t *testing.T) {
+	check := func(h http.Handler, network, address string, n int, want string) {
+		t.Helper()
+		l, err := net.Listen(network, address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &http.Server{Handler: h}
+		defer s.Close()
+		go s.Serve(l)
+		c := admin.Client{Address: config.Address(l.Addr().String())}
+		if network == "unix" {
+			c.Address = "unix:" + c.Address
+		}
+		got, err := c.Purge(context.Background(), admin.Purge{All: true})
+		if got != n || (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%d, %v; want %d, %q", got, err, n, want)
+		}
+	}
+	check(admin.Handler(new(fake)), "tcp", "127.0.0.1:0", 3, "")
+	check(admin.Handler(new(fake)), "unix", filepath.Join(t.TempDir(), "a"), 3, "")
+	check(admin.Handler(&fake{fail: errors.New("not there")}), "tcp", "127.0.0.1:0", 0, "refuses: not there")
+	// Something else that listens there.
+	check(http.NotFoundHandler(), "tcp", "127.0.0.1:0", 0, "which is 404 Not Found: is that the admin API?")
+	check(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("<html>")) }), "tcp", "127.0.0.1:0", 0, "is that the admin API?")
+
+	gone := admin.Client{Address: config.Address("unix:" + filepath.Join(t.TempDir(), "gone"))}
+	if _, err := gone.Purge(context.Background(), admin.Purge{All: true}); err == nil || !strings.Contains(err.Error(), "cannot reach the admin API at \"unix:") {
+		t.Errorf("%v", err)
+	}
+}

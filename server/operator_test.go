@@ -1,0 +1,205 @@
+package server_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"weir/internal/testkit"
+)
+
+// api calls the admin API and returns status and body, without its line end.
+func (w *weir) api(method, path, body string) string {
+	w.t.Helper()
+	r, err := http.NewRequest(method, "http://"+w.AdminAddr().String()+path, strings.NewReader(body))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	b, err := io.ReadAll(response.Body)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return fmt.Sprint(response.StatusCode, " ", strings.TrimSuffix(string(b), "\n"))
+}
+
+// TestAdminPurge: what each kind of purge ends, over the API.
+func TestAdminPurge(t *testing.T) {
+	w := run(t, `
+[admin]
+address = "127.0.0.1:0"
+[[routes]]
+upstream = "origin"
+cache = true
+[[routes]]
+path = "/narrow/"
+upstream = "origin"
+cache = { key = { headers = ["X-Tenant"], ignore_case = true } }
+[upstreams.origin]
+targets = [%q]
+`, cachedOrigin(t, func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set("Cache-Control", "max-age=600")
+		rw.Header().Set("ETag", `"1"`)
+		if r.Header.Get("If-None-Match") != "" {
+			rw.WriteHeader(http.StatusNotModified)
+			return
+		}
+		rw.Header().Set("Vary", "Foo")
+		rw.Header().Set("Surrogate-Key", "all some"+strings.ReplaceAll(r.URL.Path, "/", "-"))
+		io.WriteString(rw, "body")
+	}))
+	fill := func() {
+		w.get("GET", "/a", "Foo: 1")
+		w.get("GET", "/a", "Foo: 2")
+		w.get("GET", "/b/1")
+		w.get("GET", "/b/2?x")
+		w.get("GET", "/narrow/1", "X-Tenant: one")
+		w.get("GET", "/narrow/1", "X-Tenant: two")
+	}
+	check := func(body string, n int) {
+		t.Helper()
+		fill()
+		equal(t, body, w.api("POST", "/purge", body), fmt.Sprintf(`200 {"purged":%d}`, n))
+	}
+	// All variants of a URL, and nothing else.
+	check(`{"url": "http://cached.example/a"}`, 2)
+	check(`{"url": "HTTP://Cached.Example/b/2?x"}`, 1)
+	check(`{"url": "http://cached.example/b/2"}`, 0)
+	// A URL whose key was made narrower by its route.
+	check(`{"url": "http://cached.example/narrow/1"}`, 2)
+	check(`{"url": "http://cached.example/narrow/"}`, 0)
+	check(`{"prefix": "http://cached.example/b/"}`, 2)
+	check(`{"prefix": "http://cached.example"}`, 6)
+	check(`{"prefix": "http://cached.ex"}`, 0)
+	check(`{"host": "cached.example"}`, 6)
+	check(`{"host": "other.example"}`, 0)
+	check(`{"group": "some-a"}`, 2)
+	check(`{"group": "all"}`, 6)
+	check(`{"all": true}`, 6)
+	equal(t, "again", w.api("POST", "/purge", `{"all": true}`), `200 {"purged":0}`)
+
+	// Soft: the entry is validated and is whole again.
+	status := func(want string) {
+		t.Helper()
+		if _, h, _ := w.get("GET", "/b/1"); !strings.Contains(h.Get("Cache-Status"), want) {
+			t.Errorf("Cache-Status is %q, want %q", h.Get("Cache-Status"), want)
+		}
+	}
+	check(`{"url": "http://cached.example/b/1", "soft": true}`, 1)
+	status("fwd-status=304")
+	status("hit")
+	check(`{"url": "http://cached.example/b/1", "soft": false}`, 1)
+	status("fwd-status=200")
+}
+
+// TestAdminTargets: what is seen and drained.
+func TestAdminTargets(t *testing.T) {
+	w := run(t, `
+[admin]
+address = "127.0.0.1:0"
+[[routes]]
+upstream = "origin"
+[upstreams.origin]
+targets = [{ url = "demo:one", weight = 3 }, "demo:two"]
+[upstreams.other]
+targets = ["demo:three"]
+`)
+	w.get("GET", "/")
+	w.logged(1)
+	text, found := strings.CutPrefix(w.api("GET", "/upstreams", ""), "200 ")
+	var list struct {
+		Upstreams []struct {
+			Name    string
+			Targets []struct {
+				Name, State       string
+				Weight, Succeeded int
+				InFlight          *int `json:"in_flight"`
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(text), &list); err != nil || !found {
+		t.Fatalf("%v: %s", err, text)
+	}
+	equal(t, "number of upstreams", len(list.Upstreams), 2)
+	origin := list.Upstreams[0]
+	equal(t, "names", origin.Name+" "+list.Upstreams[1].Name+" "+origin.Targets[0].Name, "origin other demo:one")
+	equal(t, "weight", origin.Targets[0].Weight, 3)
+	equal(t, "state", origin.Targets[0].State, "healthy")
+	equal(t, "exchanges", origin.Targets[0].Succeeded+origin.Targets[1].Succeeded, 1)
+	if n := origin.Targets[0].InFlight; n == nil || *n != 0 {
+		t.Errorf("in flight: %s", text)
+	}
+	check := func(body, want string) {
+		t.Helper()
+		if got := w.api("POST", "/drain", body); !strings.HasPrefix(got, want) {
+			t.Errorf("%s: %s, want %s", body, got, want)
+		}
+	}
+	check(`{"upstream": "origin", "target": "demo:one", "on": true}`, `200 {"name":"demo:one","state":"draining"`)
+	for range 4 {
+		if _, h, _ := w.get("GET", "/"); h.Get("Demo-Origin") == "one" {
+			t.Error("a draining target answers")
+		}
+	}
+	check(`{"upstream": "origin", "target": "demo:one", "on": false}`, `200 {"name":"demo:one","state":"healthy"`)
+	check(`{"upstream": "none", "target": "demo:one", "on": true}`, `404 {"error":"cannot drain in upstream \"none\": there is one of \"origin\", \"other\""}`)
+	check(`{"upstream": "other", "target": "demo:one", "on": true}`, `404 {"error":"cannot drain target \"demo:one\" of upstream \"other\": there is \"demo:three\""}`)
+	// There is nothing to purge where no route has a cache.
+	equal(t, "purge", w.api("POST", "/purge", `{"all":true}`), `404 {"error":"no route has a cache, so there is nothing to purge"}`)
+}
+
+// TestAdminMoves: a reload opens, moves and closes the page.
+func TestAdminMoves(t *testing.T) {
+	const text = plainListener + "[[routes]]\nrespond = { body = \"hello\" }\n"
+	w := launch(t, text)
+	if a := w.AdminAddr(); a != nil {
+		t.Fatalf("listens at %v without being asked", a)
+	}
+	reload := func(address string) error {
+		return w.Reload(parse(t, text+fmt.Sprintf("[admin]\naddress = %q\n", address)))
+	}
+	if err := reload("127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
+	first := w.AdminAddr().String()
+	equal(t, "answer", w.api("GET", "/upstreams", ""), `200 {"upstreams":[]}`)
+	// An address that is taken: nothing has changed.
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	if err := reload(taken.Addr().String()); err == nil || !strings.Contains(err.Error(), "cannot listen for admin on") {
+		t.Errorf("error is %v", err)
+	}
+	equal(t, "address", w.AdminAddr().String(), first)
+	equal(t, "answer", w.api("GET", "/upstreams", ""), `200 {"upstreams":[]}`)
+	// To a socket.
+	socket := filepath.Join(t.TempDir(), "admin")
+	if err := reload("unix:" + socket); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "address", w.AdminAddr().String(), socket)
+	testkit.Eventually(t, "the old address is closed", func() bool {
+		c, err := net.Dial("tcp", first)
+		if err == nil {
+			c.Close()
+		}
+		return err != nil
+	})
+	if err := reload(""); err != nil {
+		t.Fatal(err)
+	}
+	if a := w.AdminAddr(); a != nil {
+		t.Errorf("still listens at %v", a)
+	}
+}
