@@ -154,10 +154,7 @@ func unknownCommand(c *cli.Command) error {
 
 // load reads the file at path. The error has everything that is wrong with it.
 func load(path string) (*config.Config, error) {
-	cfg, err := config.Load(path)
-	if err == nil {
-		err = server.Check(cfg)
-	}
+	cfg, err := config.Load(path, server.CheckParts)
 	if problems, ok := errors.AsType[config.Errors](err); ok {
 		return nil, fmt.Errorf("%s has %s:\n%w", path, count(len(problems), "problem"), problems)
 	}

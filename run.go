@@ -100,7 +100,7 @@ func oneLine(listen, to []string) (*config.Config, error) {
 	route.Name = name
 	route.Upstream = config.MustTemplate(name)
 	cfg.Routes = []config.Route{route}
-	if err := errors.Join(cfg.Validate(), server.Check(cfg)); err != nil {
+	if err := server.Check(cfg); err != nil {
 		return nil, usage("cannot use --listen and --to:\n%w", err)
 	}
 	return cfg, nil

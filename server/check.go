@@ -19,11 +19,19 @@ import (
 // stands in the file.
 func Check(cfg *config.Config) error { return check(cfg, new(options)) }
 
+// CheckParts reports what is wrong with a configuration beyond what its own
+// validation finds, whether or not that finds anything. It is for config.Load,
+// which then reports all of it at once.
+func CheckParts(cfg *config.Config) config.Errors { return checkParts(cfg, new(options)) }
+
 func check(cfg *config.Config, o *options) error {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
-	var problems config.Errors
+	return checkParts(cfg, o).Err()
+}
+
+func checkParts(cfg *config.Config, o *options) (problems config.Errors) {
 	add := func(p config.Problem, parts ...any) {
 		key := config.Key(parts...)
 		if p.Key != "" {
@@ -78,5 +86,5 @@ func check(cfg *config.Config, o *options) error {
 			headers(err, "routes", i, "response_headers")
 		}
 	}
-	return problems.Err()
+	return problems
 }
