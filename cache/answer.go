@@ -103,8 +103,8 @@ func (q *Request) part(a *Answer, list []span) {
 		h = append(h, e.head[e.line:e.fields]...)
 		h = appendContentRange(h, s, e.length)
 		a.Length = s.size()
-		if e.body != nil {
-			a.Body = e.body[s.first : s.last+1]
+		if e.body != nil || e.partial {
+			a.Body = e.cut(s)
 		}
 	} else {
 		body, kind := multipart(e, list)

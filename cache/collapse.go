@@ -67,6 +67,7 @@ type Fill struct {
 	candidates []*Entry
 	selected   *Entry
 	narrowed   bool // Condition removed something of the client's
+	part       span // what of the entry the body is, if that is partial
 
 	mu      sync.Mutex
 	state   fillState
@@ -142,6 +143,12 @@ func (s *Store) Join(q *Request, found *Found, alone bool) (*Fill, Role) {
 		}
 		f = s.newFill(q)
 		f.selected = found.Entry
+		if q.method == methodGet {
+			f.place = s.ownPlace(q) // where a purge finds it
+			sh.mu.Lock()
+			sh.fills[f.place] = f
+			sh.mu.Unlock()
+		}
 		return f, Alone
 	}
 	role := Alone
@@ -282,7 +289,7 @@ func (f *Fill) candidatesLocked(sh *shard, q *Request, e *Entry) {
 		return
 	}
 	for _, n := range r.nodes {
-		if v := n.entry; !v.hitForMiss && len(v.etag) > 0 && v.status == 200 && len(f.candidates) < 8 {
+		if v := n.entry; !v.hitForMiss && !v.partial && len(v.etag) > 0 && v.status == 200 && len(f.candidates) < 8 {
 			f.candidates = append(f.candidates, v)
 		}
 	}
@@ -391,6 +398,16 @@ func (f *Fill) Respond(q *Request, r *Response) Decision {
 			}
 		}
 	}
+	if r.Status == 206 {
+		e, part, reason := f.respondPart(r)
+		if reason != ReasonNone {
+			f.superseded(r, reason)
+			return Decision{Pass, reason, nil}
+		}
+		f.part = part
+		f.stream(e, part.size())
+		return Decision{Keep, ReasonNone, e}
+	}
 	t, control, reason := f.policy.judgeResponse(f.asked, r)
 	if reason == ReasonNone {
 		switch {
@@ -408,14 +425,20 @@ func (f *Fill) Respond(q *Request, r *Response) Decision {
 	}
 	e := f.policy.newEntry(f.key, f.hash, r, t, &control)
 	e.variant = string(f.policy.appendVary(nil, e.vary, &f.head))
+	f.stream(e, r.Length)
+	return Decision{Keep, ReasonNone, e}
+}
+
+// stream begins to take the body of e, which has that many bytes, -1 if it is
+// not known how many.
+func (f *Fill) stream(e *Entry, length int64) {
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.entry, f.state = e, fillStreaming
-	if r.Length > 0 {
-		f.body = make([]byte, 0, min(r.Length, 256<<10))
+	if length > 0 {
+		f.body = make([]byte, 0, min(length, 256<<10))
 	}
 	f.notifyLocked()
-	f.mu.Unlock()
-	return Decision{Keep, ReasonNone, e}
 }
 
 // superseded releases the others, and forgets what the response replaces
@@ -424,6 +447,9 @@ func (f *Fill) superseded(r *Response, reason Reason) {
 	if f.asked.method == methodGet {
 		if f.selected != nil && r.Status < 500 && r.Status != 304 && r.Status != 206 && reason != ReasonMemory {
 			f.store.drop(f.selected)
+		}
+		if f.selected == nil && r.Status < 500 && r.Status != 304 && r.Status != 416 && reason != ReasonMemory {
+			f.dropParts(r)
 		}
 		f.mark(r.Received.UnixNano())
 	}
@@ -621,7 +647,11 @@ func (f *Fill) Commit() Reason {
 		f.mu.Unlock()
 		return f.reason
 	}
-	if f.entry.length >= 0 && f.entry.length != int64(len(f.body)) {
+	length := f.entry.length
+	if f.entry.partial {
+		length = f.part.size()
+	}
+	if length >= 0 && length != int64(len(f.body)) {
 		f.mu.Unlock()
 		f.Abort(ErrAborted)
 		return ReasonTruncated
@@ -630,14 +660,22 @@ func (f *Fill) Commit() Reason {
 	if cap(body)-len(body) > len(body)/8 {
 		body = append([]byte(nil), body...)
 	}
-	e := f.entry.withBody(body)
+	e := f.entry
+	if !e.partial {
+		e = e.withBody(body)
+	}
 	f.body = body
 	f.mu.Unlock()
 
 	reason := ReasonNone
-	if f.isDoomed() {
+	if e.partial {
+		e, reason = f.commitPart(e, body)
+	}
+	switch {
+	case reason != ReasonNone:
+	case f.isDoomed():
 		reason = ReasonDoomed
-	} else if !f.store.keep(e) {
+	case e.partial && !f.store.put(e), !e.partial && !f.store.keep(e):
 		reason = ReasonTooLarge
 	}
 	f.reason = reason

@@ -35,6 +35,10 @@ type Entry struct {
 	// hitForMiss marks a key whose answers may not be stored, until freshUntil;
 	// such an entry has no response.
 	hitForMiss bool
+	// partial says that pieces are all there is of the body, and length is that
+	// of the whole; the pieces are in order and do not touch.
+	partial bool
+	pieces  []piece
 
 	// purged is when a soft purge ended the lifetime, in ns; 0 means never.
 	purged atomic.Int64
@@ -55,6 +59,9 @@ func (e *Entry) cost() int64 {
 	}
 	for _, s := range e.groups {
 		n += 160 + len(s)
+	}
+	for _, p := range e.pieces {
+		n += 32 + cap(p.data)
 	}
 	return int64(n)
 }
@@ -163,7 +170,7 @@ func (e *Entry) withBody(body []byte) *Entry {
 	return n
 }
 
-// bare is a copy of the entry without body and atomics.
+// bare is a copy of the entry without body, pieces and atomics.
 func (e *Entry) bare() *Entry {
 	return &Entry{
 		key: e.key, hash: e.hash, vary: e.vary, variant: e.variant, terms: e.terms, status: e.status,
@@ -208,8 +215,8 @@ func (p *Policy) updated(e *Entry, q asked, r *Response) (*Entry, Reason) {
 	}
 	if !r.Fields.has("Date") {
 		// The stored Date would make the entry as old as it was.
-		merged = withoutDate(merged)
-		stored = withoutDate(stored)
+		merged = without(merged, "Date")
+		stored = without(stored, "Date")
 	}
 	line := e.head[:e.line]
 	whole := Response{
@@ -231,7 +238,8 @@ func (p *Policy) updated(e *Entry, q asked, r *Response) (*Entry, Reason) {
 	return n, reason
 }
 
-func withoutDate(f Fields) Fields {
+// without is a copy of f but for the fields of that name.
+func without(f Fields, unwanted string) Fields {
 	var out []byte
 	for {
 		name, value, rest := f.next()
@@ -239,7 +247,7 @@ func withoutDate(f Fields) Fields {
 			return out
 		}
 		f = rest
-		if !equalFold(name, "Date") {
+		if !equalFold(name, unwanted) {
 			out = AppendField(out, name, value)
 		}
 	}

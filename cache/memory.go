@@ -55,6 +55,16 @@ func (sh *shard) findLocked(q *Request) (e *Entry, uncacheable bool, missed Reas
 			uncacheable = n.entry.freshUntil() > q.now
 			continue
 		}
+		if n.entry.partial {
+			if q.selects(n.entry) {
+				if q.within(n.entry) {
+					sh.ranking.touch(n)
+					return n.entry, uncacheable, ReasonNone
+				}
+				missed = ReasonRangeUnavailable
+			}
+			continue
+		}
 		if q.selects(n.entry) {
 			sh.ranking.touch(n)
 			return n.entry, uncacheable, ReasonNone
@@ -78,8 +88,8 @@ func (sh *shard) insertLocked(e *Entry) (freed int64) {
 	for i := 0; i < len(r.nodes); i++ {
 		old := r.nodes[i].entry
 		// A storable answer ends the time in which the key is taken for
-		// uncacheable, and the other way round.
-		if old.hitForMiss == e.hitForMiss && sameVariant(old, e) || old.hitForMiss && !e.hitForMiss {
+		// uncacheable, and the other way round. A part says nothing of the whole.
+		if old.hitForMiss == e.hitForMiss && sameVariant(old, e) || old.hitForMiss && !e.hitForMiss && !e.partial {
 			freed += sh.dropNodeLocked(r, i)
 			i--
 		}

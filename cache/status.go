@@ -69,6 +69,8 @@ func (r Reason) forward(o Outcome) string {
 		return "uri-miss"
 	case ReasonVaryMiss:
 		return "vary-miss"
+	case ReasonRangeUnavailable:
+		return "partial"
 	case ReasonNoCacheRequest, ReasonMaxAgeRequest, ReasonMinFreshRequest, ReasonNoStoreRequest:
 		return "request"
 	}
