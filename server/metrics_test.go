@@ -107,6 +107,33 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
+// Series of a target or an upstream that a reload removes disappear; those of
+// what stays count on.
+func TestRemovedTargetsLeaveNoSeries(t *testing.T) {
+	answer := testkit.Answer("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	stays, goes, alone := testkit.Listen(t, answer), testkit.Listen(t, answer), testkit.Listen(t, answer)
+	more := fmt.Sprintf("[[routes]]\npath = \"/other\"\nupstream = \"other\"\n[upstreams.other]\ntargets = [%q]\n", alone.URL)
+	w := launch(t, toOrigin(stays.URL, goes.URL)+more)
+	c := w.dial()
+	for _, path := range []string{"/", "/", "/other"} {
+		c.Get(path)
+	}
+	w.logged(3)
+	for _, name := range []string{stays.URL, goes.URL, alone.URL, "other"} {
+		if !strings.Contains(w.metrics(), name) {
+			t.Errorf("no series of %s", name)
+		}
+	}
+	if err := w.Reload(parse(t, plainListener+toOrigin(stays.URL))); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{goes.URL, alone.URL, `upstream="other"`} {
+		testkit.Eventually(t, "nothing speaks of "+name, func() bool { return !strings.Contains(w.metrics(), name) })
+	}
+	attempts := fmt.Sprintf("weir_upstream_attempts_total{upstream=%q,target=%q,cause=%q}", "origin", stays.URL, "ok")
+	equal(t, attempts, w.metric(attempts), "1")
+}
+
 // Clients cannot make series.
 func TestClientsMakeNoSeries(t *testing.T) {
 	origin := testkit.Listen(t, testkit.Answer("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
