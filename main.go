@@ -116,6 +116,7 @@ func commands() *cli.Command {
 				OnUsageError: onUsageError,
 				Action:       withoutArguments(reload),
 			},
+			purgeCommand(configFlag("the configuration `FILE` of the running weir"), onUsageError),
 			{
 				Name:         "version",
 				Usage:        "print the version",

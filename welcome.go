@@ -31,6 +31,9 @@ func welcome(w io.Writer, log *slog.Logger, cfg *config.Config, s *server.Server
 	if metrics != nil {
 		log.Info("metrics and health", "address", metrics.String())
 	}
+	if a := s.AdminAddr(); a != nil {
+		log.Info("admin API", "address", a.String())
+	}
 	if try == "" || !demonstrates(cfg) {
 		return
 	}
