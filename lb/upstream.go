@@ -14,12 +14,14 @@
 package lb
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"log/slog"
 	"math"
 	"math/rand/v2"
 	"net"
 	"net/url"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -69,6 +71,8 @@ type Upstream struct {
 	sticky     *StickyCookie
 	hashSource HashSource
 	slowStart  int64
+	// settings is what makes connections different from those of other generations.
+	settings string
 	// ceiling bounds the running exchanges of each target, 0 for no bound;
 	// adaptive says that the bound moves below it.
 	ceiling  int64
@@ -147,6 +151,7 @@ func NewUpstream(name string, cfg *config.Upstream, o Options, old *Upstream) (*
 		algorithm: a,
 		sticky:    newStickyCookie(&cfg.Sticky),
 		slowStart: int64(cfg.SlowStart),
+		settings:  transportSettings(cfg),
 		ceiling:   int64(cfg.Limits.TargetInFlight),
 		adaptive:  cfg.Limits.Adaptive == adaptiveGradient,
 		now:       o.Now,
@@ -266,14 +271,13 @@ func (u *Upstream) newSnapshot(endpoints []Endpoint, known []*Target) (_ *snapsh
 			}
 		}
 	}()
-	settings := transportSettings(u.cfg)
 	seen := make(map[string]bool, len(endpoints))
 	for _, e := range endpoints {
 		if seen[e.URL] {
 			return nil, fmt.Errorf("cannot add target %q: it is there twice", e.URL)
 		}
 		seen[e.URL] = true
-		identity := e.URL + "\n" + settings
+		identity := e.URL + "\n" + u.settings
 		l := byIdentity[identity]
 		if l == nil || !l.hold() {
 			transport, err := u.o.NewTransport(e.URL, u.cfg)
@@ -340,9 +344,20 @@ func (u *Upstream) group(s *snapshot) error {
 	return nil
 }
 
-// transportSettings returns what of cfg makes connections different.
+// transportSettings returns what of cfg makes connections different: of
+// certificates also what the files hold, because renewed ones keep their names.
 func transportSettings(cfg *config.Upstream) string {
-	return fmt.Sprintf("%v\n%v\n%+v\n%+v", cfg.Timeouts.Connect, cfg.Timeouts.TLS, cfg.Connections, cfg.TLS)
+	s := fmt.Appendf(nil, "%v\n%v\n%+v\n%+v", cfg.Timeouts.Connect, cfg.Timeouts.TLS, cfg.Connections, cfg.TLS)
+	for _, file := range []string{cfg.TLS.CA, cfg.TLS.Cert, cfg.TLS.Key} {
+		if file == "" {
+			continue
+		}
+		// One that cannot be read differs from one that could: making the new
+		// connections then says what is wrong.
+		pem, err := os.ReadFile(file)
+		s = fmt.Appendf(s, "\n%x %v", sha256.Sum256(pem), err)
+	}
+	return string(s)
 }
 
 // displayName returns raw without user information and query.

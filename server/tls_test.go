@@ -2,6 +2,10 @@ package server_test
 
 import (
 	"crypto/tls"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"weir/internal/testkit"
@@ -52,6 +56,49 @@ func TestSecureTargets(t *testing.T) {
 	check("no questions", "insecure_skip_verify = true\n", 200, "  http/1.1")
 	check("client certificate", "ca = \""+authority.File+"\"\nserver_name = \"origin.test\"\ncert = \""+client.Cert+"\"\nkey = \""+client.Key+"\"\n",
 		200, "origin.test weir http/1.1")
+}
+
+// A reload reads certificates anew, whose files keep their names.
+func TestRenewedCertificates(t *testing.T) {
+	authority, other := testkit.NewAuthority(t), testkit.NewAuthority(t)
+	origin := testkit.ListenTLS(t, tlsServer(authority.Issue("127.0.0.1")), testkit.Answer(ok))
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	install := func(a *testkit.Authority) {
+		t.Helper()
+		pem, err := os.ReadFile(a.File)
+		if err == nil {
+			err = os.WriteFile(file, pem, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	text := fmt.Sprintf(plainListener+"[[routes]]\nupstream = \"o\"\n[upstreams.o]\ntargets = [%q]\ntls = { ca = %q }\n", origin.URL, file)
+	install(other)
+	w := run(t, "%s", text)
+	equal(t, "trusting somebody else", w.dial().Get("/").Status(), 502)
+	install(authority)
+	reload := func() error { return w.Reload(parse(t, text)) }
+	if err := reload(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		equal(t, "trusting the right one", w.dial().Get("/").Status(), 200)
+	}
+	// What did not change keeps its connections.
+	if err := reload(); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "after another reload", w.dial().Get("/").Status(), 200)
+	equal(t, "connections", len(origin.Conns()), 2) // the one that was refused is the first
+	// A file that cannot be used is an error, and changes nothing.
+	if err := os.Truncate(file, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := reload(); err == nil || !strings.Contains(err.Error(), "no certificate in it") {
+		t.Errorf("a reload with an empty file: %v", err)
+	}
+	equal(t, "with the old ones", w.dial().Get("/").Status(), 200)
 }
 
 func TestUnixTarget(t *testing.T) {
