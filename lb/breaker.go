@@ -70,11 +70,11 @@ func (b *breaker) allow(cfg *config.Breaker, now int64) bool {
 	if now < until {
 		return false
 	}
-	// Permits that endless exchanges hold are given out anew after a while.
+	// Permits that endless exchanges hold are given out anew after a while. What
+	// succeeded meanwhile counts on: there may be few requests.
 	if now-until > int64(cfg.Open) && b.until.CompareAndSwap(until, now) {
 		b.mu.Lock()
-		b.wins = 0
-		b.permits.Store(0)
+		b.permits.Store(int64(b.wins))
 		b.mu.Unlock()
 	}
 	if b.permits.Add(1) > int64(max(1, cfg.HalfOpen)) {

@@ -198,6 +198,28 @@ func TestBreaker(t *testing.T) {
 	equal(t, "closed at last", s.Breaker(), lb.BreakerClosed)
 }
 
+// Where exchanges are so rare that permits come anew between them, successes add up.
+func TestBreakerOfRareExchanges(t *testing.T) {
+	s := newStand(t, "a", func(c *config.Upstream) {
+		c.Breaker = config.Breaker{Failures: 0.5, Requests: 2, HalfOpen: 3,
+			Window: config.Duration(10 * time.Second), Open: config.Duration(5 * time.Second)}
+	})
+	s.picks(2, internal)
+	equal(t, "after failures", s.Breaker(), lb.BreakerOpen)
+	s.pass(5 * time.Second)
+	for range 3 {
+		equal(t, "before", s.Breaker(), lb.BreakerHalfOpen)
+		target, err := s.Acquire(new(lb.Pick))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.pass(time.Second)
+		s.Release(target, ok)
+		s.pass(5 * time.Second)
+	}
+	equal(t, "after three successes", s.Breaker(), lb.BreakerClosed)
+}
+
 func TestAdaptiveLimit(t *testing.T) {
 	s := newStand(t, "a", func(c *config.Upstream) {
 		c.Limits.TargetInFlight = 200
