@@ -42,6 +42,10 @@ type Pick struct {
 // Reset makes p as good as new.
 func (p *Pick) Reset() { *p = Pick{} }
 
+// Forget makes all targets look untried, for an exchange that begins again. Key
+// and cookie stay.
+func (p *Pick) Forget() { p.tried, p.n = [maxTried]*live{}, 0 }
+
 // SetKey gives the bytes that balance = "hash" makes its choice by.
 func (p *Pick) SetKey(value []byte) { p.key, p.hasKey = hashBytes(value), true }
 

@@ -16,7 +16,7 @@ func (x *Exchange) steer(u *Upstream) {
 	x.sticky = x.sticky[:0]
 	if s := u.Set.Sticky(); s != nil && x.Head.Fields&wire.FieldCookie != 0 {
 		// A copy: the head changes before the second attempt.
-		x.sticky = append(x.sticky, cookieValue(x.Request.Peek("Cookie"), s.Name())...)
+		x.sticky = append(x.sticky, x.cookie(s.Name())...)
 		x.pick.Sticky = x.sticky
 	}
 }
@@ -37,7 +37,7 @@ func (x *Exchange) hashKey(source lb.HashSource) {
 		key = x.Request.Peek(source.Name)
 	case "cookie":
 		if x.Head.Fields&wire.FieldCookie != 0 {
-			key = cookieValue(x.Request.Peek("Cookie"), source.Name)
+			key = x.cookie(source.Name)
 		}
 	case "query":
 		key = parameter(x.Query, source.Name)
@@ -47,6 +47,18 @@ func (x *Exchange) hashKey(source lb.HashSource) {
 	if len(key) > 0 {
 		x.pick.SetKey(key)
 	}
+}
+
+// cookie returns the value of the client's first cookie of this name, or nil. It
+// may stand in any Cookie line: gateways from HTTP/2 are to join them (RFC 9113
+// section 8.2.3), and not all do.
+func (x *Exchange) cookie(name string) []byte {
+	for _, field := range x.Request.PeekAll("Cookie") {
+		if v := cookieValue(field, name); v != nil {
+			return v
+		}
+	}
+	return nil
 }
 
 // cookieValue returns the value of the first cookie of this name in a Cookie

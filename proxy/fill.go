@@ -63,7 +63,7 @@ func (p *Proxy) keep(x *Exchange, bodyless, closes bool) bool {
 		p.release(x, closes, nil)
 		x.Request.Del("If-None-Match")
 		x.Request.Del("If-Modified-Since")
-		x.pick.Reset()
+		x.pick.Forget()
 		p.attempts(x)
 		return true
 	}
