@@ -20,8 +20,8 @@ type Defect struct {
 
 func (d *Defect) Error() string { return d.Name }
 
-// The defects of heads and chunked bodies. Control bytes in values and in names
-// of responses are left to the parser, which refuses them.
+// The defects of heads and chunked bodies. Control bytes in values are left to
+// the parser, which refuses them.
 var (
 	DefectBareLF          = &Defect{400, "line feed without carriage return"}
 	DefectRequestLine     = &Defect{400, "malformed request line"}
