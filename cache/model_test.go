@@ -97,6 +97,10 @@ type kept struct {
 	sel map[string]string
 	// ended is when its lifetime was ended early.
 	ended time.Time
+	// bytes is what is there of a partial one, nil if it is whole; total is how
+	// many there would be.
+	bytes map[int]byte
+	total int
 }
 
 // over is for how long it has been stale; 0 is stale already.
@@ -214,6 +218,9 @@ func storable(a ask, k kept) bool {
 
 type model struct {
 	kept map[string][]kept // newest first
+	// joined and completed count what became of parts, answered the answers
+	// from them.
+	joined, completed, answered int
 }
 
 // expected is what must come of an exchange.
@@ -233,23 +240,137 @@ func (m *model) find(a ask) (kept, int) {
 		for name, v := range k.sel {
 			ok = ok && a.selects(name) == v
 		}
-		if ok {
+		if ok && (k.bytes == nil || k.covers(a)) {
 			return k, i
 		}
 	}
 	return kept{}, -1
 }
 
+// wants is the range of bytes that the request asks for, of total.
+func wants(r string, total int) (first, end int, ok bool) {
+	from, to, _ := strings.Cut(strings.TrimPrefix(r, "bytes="), "-")
+	first, end = int(number(from)), total
+	if from == "" {
+		first = max(total-int(number(to)), 0)
+	} else if to != "" {
+		end = min(int(number(to))+1, total)
+	}
+	return first, end, first < end
+}
+
+// covers: RFC 9111 section 3.3.
+func (k kept) covers(a ask) bool {
+	r, ranged := a.fields.get("Range")
+	_, inm := a.fields.get("If-None-Match")
+	first, end, ok := wants(r, k.total)
+	if a.method != "GET" || !ranged || inm || !ok {
+		return false
+	}
+	for i := first; i < end; i++ {
+		_, there := k.bytes[i]
+		ok = ok && there
+	}
+	return ok
+}
+
+// tag is the strong entity tag, or the date that is one.
+func (k kept) tag() string {
+	tag, has := k.fields.get("ETag")
+	if has {
+		if tag[0] != '"' {
+			return ""
+		}
+		return tag
+	}
+	modified, _ := k.fields.get("Last-Modified")
+	t, err := http.ParseTime(modified)
+	if err != nil || k.date().Unix()-t.Unix() < 1 {
+		return ""
+	}
+	return modified
+}
+
+// part: what a 206 brings, and what it is joined with.
+func (m *model) part(a ask, r reply) (stored bool) {
+	contentRange, ok := r.fields.get("Content-Range")
+	if _, ranged := a.fields.get("Range"); !ok || !ranged {
+		return false
+	}
+	n := kept{reply: reply{status: 200}, at: a.now, bytes: map[int]byte{}}
+	var first, last int
+	if _, err := fmt.Sscanf(contentRange, "bytes %d-%d/%d", &first, &last, &n.total); err != nil {
+		panic(err)
+	}
+	for _, f := range r.fields {
+		if f[0] != "Content-Range" {
+			n.fields = append(n.fields, f)
+		}
+	}
+	if n.tag() == "" || !storable(a, n) {
+		return false
+	}
+	for _, old := range m.kept[a.url] {
+		if fmt.Sprint(old.sel) == fmt.Sprint(m.selected(a, n)) && old.bytes != nil && old.tag() == n.tag() && old.total == n.total {
+			merged := merge(old, reply{fields: n.fields}, a.now)
+			n.fields = merged.fields
+			for i, b := range old.bytes {
+				n.bytes[i] = b
+			}
+			m.joined++
+		}
+	}
+	if n.noCache() || n.age(a.now) >= n.lifetime() || !storable(a, n) {
+		return false
+	}
+	for i := range len(r.body) {
+		n.bytes[first+i] = r.body[i]
+	}
+	if len(n.bytes) == n.total {
+		for i := range n.total {
+			n.body += string(n.bytes[i])
+		}
+		n.bytes = nil
+		m.completed++
+	}
+	m.put(a, n)
+	return true
+}
+
+// forget: parts of what the origin does not have any more.
+func (m *model) forget(a ask, r reply) {
+	if r.status >= 500 || r.status == 304 || r.status == 416 {
+		return
+	}
+	m.kept[a.url] = slices.DeleteFunc(m.kept[a.url], func(k kept) bool {
+		for name, v := range k.sel {
+			if a.selects(name) != v {
+				return false
+			}
+		}
+		tag, _ := r.fields.get("ETag")
+		stored, _ := k.fields.get("ETag")
+		modified, has := r.fields.get("Last-Modified")
+		storedModified, _ := k.fields.get("Last-Modified")
+		return k.bytes != nil && (r.status != 200 && r.status != 206 || tag != stored || has && modified != storedModified)
+	})
+}
+
 func (m *model) drop(url string, i int) { m.kept[url] = slices.Delete(m.kept[url], i, i+1) }
 
-func (m *model) put(a ask, k kept) {
-	k.sel = map[string]string{}
+func (m *model) selected(a ask, k kept) map[string]string {
+	sel := map[string]string{}
 	vary, _ := k.fields.get("Vary")
 	for name := range strings.SplitSeq(vary, ",") {
 		if name = strings.TrimSpace(name); name != "" {
-			k.sel[name] = a.selects(name)
+			sel[name] = a.selects(name)
 		}
 	}
+	return sel
+}
+
+func (m *model) put(a ask, k kept) {
+	k.sel = m.selected(a, k)
 	for i, old := range m.kept[a.url] {
 		if fmt.Sprint(old.sel) == fmt.Sprint(k.sel) {
 			m.drop(a.url, i)
@@ -276,7 +397,7 @@ func (k kept) onFailure(a ask, connection bool) bool {
 }
 
 // do is an exchange; origin answers a conditional request or a plain one.
-func (m *model) do(a ask, origin func(tags string) reply) expected {
+func (m *model) do(a ask, origin func(tags, part string) reply) expected {
 	d := a.fields.directives()
 	has := func(name string) bool { _, ok := d[name]; return ok }
 	forwarded := func(store bool) expected {
@@ -286,11 +407,20 @@ func (m *model) do(a ask, origin func(tags string) reply) expected {
 			e.status = 502
 			return e
 		}
-		r := origin(tags)
+		part, _ := a.fields.get("Range")
+		r := origin(tags, part)
 		e.status, e.body = r.status, r.body
 		k := kept{reply: r, at: a.now}
-		if store && r.status != 304 && r.status != 206 && storable(a, k) {
+		switch {
+		case !store:
+		case r.status == 206:
+			if !m.part(a, r) {
+				m.forget(a, r)
+			}
+		case r.status != 304 && storable(a, k):
 			m.put(a, k)
+		default:
+			m.forget(a, r)
 		}
 		return e
 	}
@@ -314,7 +444,7 @@ func (m *model) do(a ask, origin func(tags string) reply) expected {
 		case has("min-fresh") && -over < number(d["min-fresh"]):
 		case over < 0:
 			usable = true
-		case k.neverStale():
+		case k.neverStale(), k.bytes != nil:
 		default:
 			swr, _ := k.seconds("stale-while-revalidate")
 			limit := int64(1) << 40
@@ -338,6 +468,9 @@ func (m *model) do(a ask, origin func(tags string) reply) expected {
 			}
 			return e
 		}
+		if k.bytes != nil {
+			i = -1 // a part is not validated
+		}
 	}
 	if has("only-if-cached") {
 		return expected{status: 504, age: -1}
@@ -354,7 +487,7 @@ func (m *model) do(a ask, origin func(tags string) reply) expected {
 				e.tags, _ = a.fields.get("If-None-Match")
 			}
 		case e.status == 200 && i >= 0 && k.status == 200:
-			m.head(a, k, i, origin(e.tags))
+			m.head(a, k, i, origin(e.tags, ""))
 		}
 		return e
 	}
@@ -379,7 +512,7 @@ func (m *model) do(a ask, origin func(tags string) reply) expected {
 
 // fetch asks for the whole representation. It returns the origin's answer, or
 // the entry that answers instead.
-func (m *model) fetch(a ask, k kept, i int, origin func(tags string) reply, tags *string, background bool) (reply, *kept, bool) {
+func (m *model) fetch(a ask, k kept, i int, origin func(tags, part string) reply, tags *string, background bool) (reply, *kept, bool) {
 	var candidates []kept
 	if i >= 0 {
 		if k.validator() {
@@ -387,7 +520,7 @@ func (m *model) fetch(a ask, k kept, i int, origin func(tags string) reply, tags
 		}
 	} else {
 		for _, v := range m.kept[a.url] {
-			if _, ok := v.fields.get("ETag"); ok && v.status == 200 && len(candidates) < 8 {
+			if _, ok := v.fields.get("ETag"); ok && v.bytes == nil && v.status == 200 && len(candidates) < 8 {
 				candidates = append(candidates, v)
 			}
 		}
@@ -405,7 +538,7 @@ func (m *model) fetch(a ask, k kept, i int, origin func(tags string) reply, tags
 		}
 		return reply{}, nil, false
 	}
-	r := origin(*tags)
+	r := origin(*tags, "")
 	if r.status == 304 {
 		tag, _ := r.fields.get("ETag")
 		for _, c := range candidates {
@@ -449,6 +582,8 @@ func (m *model) fetch(a ask, k kept, i int, origin func(tags string) reply, tags
 				break
 			}
 		}
+	} else if i < 0 {
+		m.forget(a, r)
 	}
 	return r, nil, true
 }
@@ -525,6 +660,15 @@ func (m *model) answer(a ask, k kept) expected {
 	if !ok || k.status != 200 {
 		return e
 	}
+	if k.bytes != nil {
+		m.answered++
+		e.status = 206
+		first, end, _ := wants(r, k.total)
+		for ; first < end; first++ {
+			e.body += string(k.bytes[first])
+		}
+		return e
+	}
 	from, to, _ := strings.Cut(strings.TrimPrefix(r, "bytes="), "-")
 	n := len(k.body)
 	switch {
@@ -555,7 +699,7 @@ func TestModel(t *testing.T) {
 	var trace []string
 	for step := range *modelSteps {
 		d.now = d.now.Add(time.Duration(rnd.IntN(4)) * time.Second)
-		a := ask{method: "GET", url: pick("http://h/a", "http://h/b?x"), now: d.now, down: rarely(20)}
+		a := ask{method: "GET", url: pick("http://h/a", "http://h/b?x", "http://h/parts"), now: d.now, down: rarely(20)}
 		if rarely(6) {
 			a.method = pick("HEAD", "HEAD", "HEAD", "POST", "DELETE", "OPTIONS")
 		}
@@ -572,8 +716,10 @@ func TestModel(t *testing.T) {
 		if rarely(6) {
 			a.fields = append(a.fields, [2]string{"If-None-Match", pick(`"a"`, `"b"`, "*", `"c", W/"a"`, `"a", "b"`)})
 		}
-		if rarely(8) && a.method == "GET" {
-			a.fields = append(a.fields, [2]string{"Range", pick("bytes=0-1", "bytes=1-", "bytes=-2", "bytes=900-", "bytes=2-1", "bytes=3-800")})
+		// Most of one resource is asked for in parts, and has what parts need.
+		inParts := strings.HasSuffix(a.url, "/parts") && !rarely(6)
+		if (inParts && !rarely(3) || rarely(8)) && a.method == "GET" {
+			a.fields = append(a.fields, [2]string{"Range", pick("bytes=0-1", "bytes=2-4", "bytes=4-6", "bytes=1-", "bytes=-2", "bytes=900-", "bytes=2-1", "bytes=3-800")})
 		}
 		date := func(seconds int) string {
 			return d.now.Add(time.Duration(seconds) * time.Second).UTC().Format(http.TimeFormat)
@@ -583,7 +729,13 @@ func TestModel(t *testing.T) {
 		if rarely(6) {
 			r.status, _ = strconv.Atoi(pick("404", "500", "503", "201", "302", "599", "410", "206"))
 		}
+		if inParts {
+			r.fields = append(r.fields, [2]string{"Cache-Control", "max-age=10"}, [2]string{"ETag", pick(`"a"`, `"a"`, `"a"`, `"b"`)})
+		}
 		for range rnd.IntN(3) {
+			if inParts && !rarely(4) {
+				break
+			}
 			r.fields = append(r.fields, [2]string{"Cache-Control", pick("max-age=0", "max-age=3", "max-age=10", "max-age=10", "max-age=x",
 				"s-maxage=3", "no-store", "no-cache", "private", "public", "must-revalidate", "proxy-revalidate",
 				"stale-while-revalidate=4", "stale-if-error=6", "must-understand", "MAX-AGE=5")})
@@ -597,7 +749,7 @@ func TestModel(t *testing.T) {
 		if rarely(6) {
 			r.fields = append(r.fields, [2]string{"Age", pick("2", "0", "7", "x")})
 		}
-		if rarely(3) {
+		if !inParts && rarely(3) {
 			r.fields = append(r.fields, [2]string{"ETag", pick(`"a"`, `"b"`, `W/"a"`)})
 		}
 		if rarely(4) {
@@ -609,15 +761,23 @@ func TestModel(t *testing.T) {
 		if rarely(20) {
 			r.fields = append(r.fields, [2]string{"Set-Cookie", "a=b"})
 		}
+		parts := inParts || rarely(2)
+		if parts {
+			r.body = fmt.Sprintf("%08d", step)
+		}
 		if a.method == "HEAD" || a.method == "OPTIONS" {
 			r.body = ""
 		}
-		origin := func(tags string) reply {
+		origin := func(tags, part string) reply {
 			tag, _ := r.fields.get("ETag")
 			for item := range strings.SplitSeq(tags, ", ") {
 				if tag != "" && strings.TrimPrefix(item, "W/") == strings.TrimPrefix(tag, "W/") && r.status == 200 {
 					return reply{status: 304, fields: r.fields}
 				}
+			}
+			if first, end, ok := wants(part, len(r.body)); part != "" && ok && parts && r.status == 200 {
+				contentRange := fmt.Sprintf("bytes %d-%d/%d", first, end-1, len(r.body))
+				return reply{206, append(slices.Clone(r.fields), [2]string{"Content-Range", contentRange}), r.body[first:end]}
 			}
 			return r
 		}
@@ -626,7 +786,7 @@ func TestModel(t *testing.T) {
 			if a.down {
 				return message{err: errRefused}
 			}
-			o := origin(string(h.Peek("If-None-Match")))
+			o := origin(string(h.Peek("If-None-Match")), string(h.Peek("Range")))
 			return message{first: strconv.Itoa(o.status), fields: o.fields.fields(), body: o.body}
 		})
 		gotAge := int64(-1)
@@ -648,4 +808,8 @@ func TestModel(t *testing.T) {
 			trace = trace[50:]
 		}
 	}
+	if m.joined == 0 || m.completed == 0 || m.answered == 0 {
+		t.Errorf("%d parts joined, %d completed, %d answers from parts: the model was not tried", m.joined, m.completed, m.answered)
+	}
+	t.Logf("%d parts joined, %d completed, %d answers from parts", m.joined, m.completed, m.answered)
 }
