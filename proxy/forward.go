@@ -287,7 +287,7 @@ func (x *Exchange) setTarget(r *Route) {
 	b = append(b, path...)
 	query := true
 	if !r.rewrite.IsZero() {
-		b = r.rewrite.Append(b[:0], x.lookup)
+		b = match.Encode(r.rewrite.Append(b[:0], x.lookup))
 		query = bytes.IndexByte(b, '?') < 0
 	}
 	if query && x.Query != nil {

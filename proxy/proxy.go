@@ -234,7 +234,7 @@ func (p *Proxy) admit(x *Exchange) bool {
 	switch {
 	case r.redirect != nil:
 		x.ownHead(r.redirect.Status)
-		x.Response.SetBytesV("Location", r.redirect.To.Append(x.scratch[:0], x.lookup))
+		x.Response.SetBytesV("Location", match.Encode(r.redirect.To.Append(x.scratch[:0], x.lookup)))
 		x.Cause = CauseRedirect
 		x.send(nil)
 		return false

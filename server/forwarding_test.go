@@ -209,3 +209,29 @@ targets = [%q]
 	equal(t, "body", c.Response("GET").Body, "ok")
 	equal(t, "Host", receive(t, got).Get("Host"), "fixed.example.org")
 }
+
+// What captures hold decoded is encoded again where it becomes part of a URI.
+func TestTemplatesMakeURIs(t *testing.T) {
+	got := make(chan *testkit.Message, 1)
+	w := run(t, `
+[[routes]]
+path = "/u/{id}"
+rewrite = "/user?id={id}"
+upstream = "o"
+[[routes]]
+path = "/old/{rest...}"
+redirect = { to = "/new/{rest}?{query}" }
+[upstreams.o]
+targets = [%q]
+`, testkit.Listen(t, mirror(got, ok)).URL)
+	check := func(target, want string) {
+		t.Helper()
+		equal(t, target, w.dial().Get(target).Status(), 200)
+		equal(t, target, receive(t, got).Target(), want)
+	}
+	check("/u/a%20b%26%2F", "/user?id=a%20b%26%2F")
+	check("/u/%22%3c%7C%7d%e4", "/user?id=%22%3C%7C%7D%E4")
+	check("/u/\xc3\xbc?x", "/user?id=%C3%BC")
+	check("/u/abc", "/user?id=abc")
+	equal(t, "Location", w.dial().Get("/old/a/%C3%bc%22b%3F?q=%22").Get("Location"), "/new/a/%C3%BC%22b%3F?q=%22")
+}

@@ -256,6 +256,28 @@ func decode(dst, raw []byte) ([]byte, Refusal) {
 	return dst, Accepted
 }
 
+// Encode percent-encodes the bytes of uri that no URI may hold (RFC 3986 section
+// 2), which captures hold decoded; everything else stays. Without such bytes it
+// returns uri itself, else a copy.
+func Encode(uri []byte) []byte {
+	var out []byte
+	for i, b := range uri {
+		switch bad := b <= ' ' || b >= 0x7f || strings.IndexByte(`"<>\^{|}`+"`", b) >= 0; {
+		case bad && out == nil:
+			out = append(make([]byte, 0, len(uri)+16), uri[:i]...)
+			fallthrough
+		case bad:
+			out = append(out, '%', upperHex[b>>4], upperHex[b&15])
+		case out != nil:
+			out = append(out, b)
+		}
+	}
+	if out == nil {
+		return uri
+	}
+	return out
+}
+
 const upperHex = "0123456789ABCDEF"
 
 // unhex returns the value of a hexadecimal digit, or 255.
