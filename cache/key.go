@@ -3,6 +3,7 @@ package cache
 import (
 	"bytes"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/valyala/fasthttp"
@@ -13,8 +14,9 @@ import (
 //
 //	GET https://www.example.org/a?b=c
 //
-// and then a line for each header field and cookie that the route adds. No
-// part can hold a space or line break, so no two requests share a key that
+// and then a line for the conditions under which its route was taken, if they
+// are about more than that, and for each header field and cookie that the route
+// adds. No part can hold a line break, so no two requests share a key that
 // differ in any of them. Answers to HEAD come from GET's entries.
 
 // pattern is a name, or the start of one if it ended in "*".
@@ -72,9 +74,16 @@ func (p *Policy) appendKey(dst, scheme, host, target []byte, h *fasthttp.Request
 			dst[i] = lower(dst[i])
 		}
 	}
+	if p.under != "" {
+		dst = append(append(dst, "\n?"...), p.under...)
+	}
 	for _, name := range p.keyHeaders {
+		at := len(dst) + 1 + len(name)
 		dst = appendKeyLine(dst, name, ':')
-		dst, _ = appendRequestField(dst, h, name)
+		present := false
+		if dst, present = appendRequestField(dst, h, name); !present {
+			dst[at] = '!' // not the same as an empty one
+		}
 	}
 	for _, name := range p.keyCookies {
 		dst = appendKeyLine(dst, name, '=')
@@ -97,13 +106,23 @@ func (p *Policy) appendTarget(dst, target []byte) []byte {
 	if !has {
 		return dst
 	}
+	var scratch []byte
 	var list [][]byte
 	for has {
 		var pair []byte
 		pair, query, has = bytes.Cut(query, []byte{'&'})
 		name, _, _ := bytes.Cut(pair, []byte{'='})
-		if matchAny(p.ignoreQuery, name) || len(p.keepQuery) > 0 && !matchAny(p.keepQuery, name) {
-			continue
+		// Some origins end a parameter at ";" as well: what follows might count.
+		if bytes.IndexByte(pair, ';') < 0 {
+			if matchAny(p.ignoreQuery, name) {
+				continue
+			}
+			if len(p.keepQuery) > 0 {
+				// The origin sees through another spelling of a name.
+				if scratch = appendDecoded(scratch[:0], name); !matchAny(p.keepQuery, scratch) {
+					continue
+				}
+			}
 		}
 		list = append(list, pair)
 	}
@@ -122,6 +141,22 @@ func (p *Policy) appendTarget(dst, target []byte) []byte {
 			dst = append(dst, '&')
 		}
 		dst = append(dst, pair...)
+	}
+	return dst
+}
+
+// appendDecoded adds a parameter's name without its percent-encoding; what is
+// none stays.
+func appendDecoded(dst, name []byte) []byte {
+	for i := 0; i < len(name); i++ {
+		c := name[i]
+		if c == '%' && i+2 < len(name) {
+			if n, err := strconv.ParseUint(string(name[i+1:i+3]), 16, 8); err == nil {
+				c = byte(n)
+				i += 2
+			}
+		}
+		dst = append(dst, c)
 	}
 	return dst
 }
@@ -161,28 +196,19 @@ func appendNormalised(dst, value []byte) []byte {
 	}
 }
 
-// appendCookie adds the value of the first cookie of that name, after a '1',
-// or '0' if there is none.
+// appendCookie adds the values of all cookies of that name, each behind a ';':
+// which one of several counts is the origin's choice.
 func appendCookie(dst []byte, h *fasthttp.RequestHeader, name string) []byte {
 	for _, line := range h.PeekAll(fasthttp.HeaderCookie) {
-		if value, ok := cookie(line, name); ok {
-			return append(append(dst, '1'), value...)
+		for len(line) > 0 {
+			var pair []byte
+			pair, line, _ = bytes.Cut(line, []byte{';'})
+			if n, v, _ := bytes.Cut(pair, []byte{'='}); string(trim(n)) == name {
+				dst = append(append(dst, ';'), trim(v)...)
+			}
 		}
 	}
-	return append(dst, '0')
-}
-
-// cookie is the value of a cookie in one Cookie line.
-func cookie(line []byte, name string) ([]byte, bool) {
-	for len(line) > 0 {
-		var pair []byte
-		pair, line, _ = bytes.Cut(line, []byte{';'})
-		n, v, _ := bytes.Cut(pair, []byte{'='})
-		if string(trim(n)) == name {
-			return trim(v), true
-		}
-	}
-	return nil, false
+	return dst
 }
 
 // bypasses says whether one of the route's bypass rules names the request.

@@ -148,8 +148,8 @@ func (k *marks) ended(e *Entry) markKind {
 	defer k.mu.RUnlock()
 	kind := max(k.all.kind(e.received), k.keys[e.key].kind(e.received))
 	if url, _, narrow := strings.Cut(e.key, "\n"); narrow {
-		// Only a wide mark has a key without a rule's additions that fits: the
-		// same URL is served by one route.
+		// A mark that is not wide may fit too, of another route for the same
+		// URL: that costs a miss.
 		kind = max(kind, k.keys[url].kind(e.received))
 	}
 	if len(k.hosts) > 0 {

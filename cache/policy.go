@@ -24,6 +24,7 @@ type Policy struct {
 	bypassHeaders          []pattern
 	bypassQuery            []pattern
 	own                    []string // lower case
+	under                  string
 }
 
 // setCookieRule says when a response with Set-Cookie is stored.
@@ -80,6 +81,20 @@ func NewPolicy(c *config.RouteCache, own ...string) (*Policy, error) {
 		p.own = append(p.own, strings.ToLower(name))
 	}
 	return p, nil
+}
+
+// Under returns the policy of a route that is taken under conditions which the
+// key does not hold, as a text without line breaks: another route may answer
+// the same URL otherwise. The empty text means that there are none.
+func (p *Policy) Under(conditions string) *Policy {
+	q := *p
+	q.under = conditions
+	return &q
+}
+
+// narrows says that keys have more than the URL.
+func (p *Policy) narrows() bool {
+	return p.under != "" || len(p.keyHeaders)+len(p.keyCookies) > 0
 }
 
 // Wait is how long to wait for the head of somebody else's fetch.

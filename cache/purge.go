@@ -83,7 +83,19 @@ func (s *Store) end(m mark, before int64) int {
 // method asks for.
 func (s *Store) PurgeRequest(q *Request, soft bool) int {
 	q.prepare(s.hash)
-	return s.endAndTell(mark{At: q.now, Soft: soft, Key: string(q.key)})
+	return s.endAndTell(mark{At: q.now, Soft: soft, Key: string(urlOf(q.key)), Wide: true})
+}
+
+// urlOf is the part of a key that names the URL.
+func urlOf(key []byte) []byte {
+	url, _, _ := bytes.Cut(key, []byte{'\n'})
+	return url
+}
+
+// changed is the mark that ends what is stored for the URL of a key, whatever
+// else that holds.
+func (q *Request) changed(key []byte) mark {
+	return mark{At: q.now, Key: string(urlOf(key)), Wide: q.Policy.narrows()}
 }
 
 // normalURL is the key that a URL has if its route adds nothing to it. A URL
@@ -245,7 +257,7 @@ func (s *Store) Unsafe(q *Request, r *Response) (f *Fill, invalidated int) {
 	if q.method != methodUnsafe && q.method != methodPost || r.Status < 200 || r.Status >= 400 {
 		return nil, 0
 	}
-	invalidated = s.endAndTell(mark{At: q.now, Key: string(q.key)})
+	invalidated = s.endAndTell(q.changed(q.key))
 	same := false
 	for _, name := range []string{"Location", "Content-Location"} {
 		target, ok := sameOrigin(q, r.Fields.get(name))
@@ -257,7 +269,7 @@ func (s *Store) Unsafe(q *Request, r *Response) (f *Fill, invalidated int) {
 			continue
 		}
 		key := q.Policy.appendKey(nil, q.Scheme, q.Host, target, q.Header)
-		invalidated += s.endAndTell(mark{At: q.now, Key: string(key)})
+		invalidated += s.endAndTell(q.changed(key))
 	}
 	for _, g := range parseGroups(r.Fields.joined("Cache-Group-Invalidation")) {
 		invalidated += s.endAndTell(mark{At: q.now, Group: g, Origin: keyOrigin(string(q.key))})

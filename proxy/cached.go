@@ -3,6 +3,8 @@ package proxy
 import (
 	"errors"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -11,6 +13,8 @@ import (
 
 	"weir/cache"
 	"weir/config"
+	"weir/internal/header"
+	"weir/internal/wire"
 )
 
 // CacheResult is what the cache did for an exchange, for logs and hooks.
@@ -77,6 +81,11 @@ const patience = 3
 // fromCache serves an exchange of a route with a cache.
 func (p *Proxy) fromCache(x *Exchange) {
 	c := &x.cached
+	if x.Head.Fields&wire.FieldConnection != 0 {
+		// What Connection names the target does not see: nothing may be
+		// selected by it.
+		header.CleanRequest(&x.Request, x.Head.Fields)
+	}
 	q := &c.request
 	q.Policy = x.Route.cache
 	q.Header = &x.Request
@@ -352,5 +361,26 @@ func newCachePolicy(r *config.Route, f config.Forwarding) (*cache.Policy, error)
 			}
 		}
 	}
-	return cache.NewPolicy(r.Cache, own...)
+	policy, err := cache.NewPolicy(r.Cache, own...)
+	if err != nil {
+		return nil, err
+	}
+	return policy.Under(conditions(r)), nil
+}
+
+// conditions are those of a route which a key does not hold by itself: another
+// route may serve the same URL to those who do not meet them.
+func conditions(r *config.Route) string {
+	var b []byte
+	add := func(kind byte, m map[string]string) {
+		for _, name := range slices.Sorted(maps.Keys(m)) {
+			b = strconv.AppendQuote(append(b, kind), name)
+			b = strconv.AppendQuote(append(b, '='), m[name])
+		}
+	}
+	add(':', r.Header)
+	if len(r.Cache.Key.IgnoreQuery)+len(r.Cache.Key.KeepQuery) > 0 {
+		add('?', r.Query)
+	}
+	return string(b)
 }

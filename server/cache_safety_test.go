@@ -1,0 +1,122 @@
+package server_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// TestCacheKeyHoldsWhatOriginsSee: what one client writes never changes what
+// another gets for a request that an origin takes for a different one.
+func TestCacheKeyHoldsWhatOriginsSee(t *testing.T) {
+	origin := cachedOrigin(t, func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set("Cache-Control", "max-age=60")
+		if name, ok := strings.CutPrefix(r.URL.Path, "/vary/"); ok {
+			rw.Header().Set("Vary", name)
+		}
+		io.WriteString(rw, r.RequestURI)
+	})
+	with := func(rules string) func(name, first, second string, same bool) {
+		w := cached(t, origin, rules)
+		ask := func(request string) string {
+			c := w.dial()
+			line, fields, _ := strings.Cut(request, "\n")
+			c.Send("GET " + line + " HTTP/1.1\r\nHost: a.example\r\n" + strings.ReplaceAll(fields, "\n", "\r\n") + "\r\n")
+			return c.Response("GET").Get("Cache-Status")
+		}
+		return func(name, first, second string, same bool) {
+			t.Helper()
+			ask(first)
+			status := ask(second)
+			equal(t, name+": "+status, strings.HasPrefix(status, "weir; hit"), same)
+		}
+	}
+
+	check := with("")
+	check("what weir replaces", "/a\nX-Forwarded-Host: evil\nForwarded: host=evil\n", "/a", true)
+	check("absolute form of another host", "http://b.example/b", "/b", false)
+	check("absolute form of the same host", "http://A.example/c", "/c", true)
+	check("odd case of a field that selects", "/vary/x-ODD\nX-ODD: a\n", "/vary/x-ODD\nx-odd: b\n", false)
+	check("absent and empty", "/vary/x-empty", "/vary/x-empty\nX-Empty:\n", false)
+	check("one line and two", "/vary/x-two\nX-Two: a\nX-Two: b\n", "/vary/x-two\nX-Two: a\n", false)
+	// The target does not get what Connection names.
+	check("a field that ends here", "/vary/x-c\nX-C: a\nConnection: x-c\n", "/vary/x-c\nX-C: a\n", false)
+	check("a language that ends here", "/vary/accept-language\nAccept-Language: de\nConnection: accept-language\n",
+		"/vary/accept-language\nAccept-Language: de\n", false)
+
+	check = with("[routes.cache.key]\nkeep_query = [\"id\"]")
+	check("what does not count", "/a?id=1&x=2", "/a?x=3&id=1", true)
+	check("another spelling of a name", "/b?%69d=6", "/b", false)
+	check("a separator of some origins", "/c?x=1;id=6", "/c", false)
+
+	check = with("[routes.cache.key]\nignore_query = [\"utm_*\"]\nsort_query = true")
+	check("what does not count", "/a?utm_a=1&id=1", "/a?id=1", true)
+	check("a separator of some origins", "/b?utm_a=1;id=6", "/b?utm_a=1", false)
+	check("order of names", "/c?b=1&a=2", "/c?a=2&b=1", true)
+	check("order of values", "/d?a=1&a=2", "/d?a=2&a=1", false)
+
+	check = with("[routes.cache.key]\ncookies = [\"lang\"]\nheaders = [\"X-C\"]")
+	check("a cookie", "/a\nCookie: lang=de; x=1\n", "/a\nCookie: x=2;lang=de\n", true)
+	check("a cookie twice", "/b\nCookie: lang=de; lang=en\n", "/b\nCookie: lang=de\n", false)
+	check("an empty cookie", "/c\nCookie: lang=\n", "/c", false)
+	check("an empty field", "/d\nX-C:\n", "/d", false)
+}
+
+// TestCacheKeepsRoutesApart: routes that share a URL and differ in what else they
+// ask for do not answer each other's requests; a purge and an unsafe request find
+// the entries of both.
+func TestCacheKeepsRoutesApart(t *testing.T) {
+	origin := func(text string) string {
+		return cachedOrigin(t, func(rw http.ResponseWriter, r *http.Request) {
+			rw.Header().Set("Cache-Control", "max-age=60")
+			io.WriteString(rw, text)
+		})
+	}
+	w := run(t, `
+[cache]
+purge_from = ["127.0.0.1"]
+[[routes]]
+header = { X-Beta = "1" }
+upstream = "beta"
+cache = true
+[[routes]]
+query = { draft = "*" }
+upstream = "draft"
+[routes.cache]
+key = { ignore_query = ["*"] }
+[[routes]]
+upstream = "public"
+[routes.cache]
+key = { ignore_query = ["*"], cookies = ["lang"] }
+[upstreams.beta]
+targets = [%q]
+[upstreams.draft]
+targets = [%q]
+[upstreams.public]
+targets = [%q]
+`, origin("beta"), origin("draft"), origin("public"))
+	check := func(want, path, status string, fields ...string) {
+		t.Helper()
+		_, h, body := w.get("GET", path, fields...)
+		equal(t, path, body, want)
+		if got := h.Get("Cache-Status"); !strings.HasPrefix(got, "weir; "+status) {
+			t.Errorf("%s: %s", path, got)
+		}
+	}
+	all := func(status string) {
+		t.Helper()
+		check("beta", "/x", status, "X-Beta: 1")
+		check("draft", "/x?draft=1", status)
+		check("public", "/x", status)
+		check("public", "/x", status, "Cookie: lang=de")
+	}
+	all("fwd=uri-miss")
+	all("hit")
+	_, _, body := w.get("PURGE", "/x")
+	equal(t, "purge", body, fmt.Sprintln(`{"purged":4}`))
+	all("fwd=uri-miss")
+	w.get("POST", "/x")
+	all("fwd=uri-miss")
+}
