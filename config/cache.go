@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"strconv"
+	"strings"
+	"time"
+)
 
 // Cache is about the tiers where entries live. Nothing is cached until a route
 // says so.
@@ -35,6 +39,9 @@ type CacheFar struct {
 	// separated by commas for a cluster; empty means off. A user and password
 	// may stand in it.
 	URL string `toml:"url"`
+	// CA is a PEM file of the authorities to trust, with TLS; empty means the
+	// system's.
+	CA string `toml:"ca"`
 	// Prefix starts every key.
 	Prefix string `toml:"prefix"`
 	// Timeout bounds one look-up; a slower tier counts as a miss.
@@ -159,6 +166,17 @@ func (c *CacheFar) setDefaults() {
 		Failures: 5,
 		Cooldown: Duration(5 * time.Second),
 	}
+}
+
+func (c *CacheFar) validate(at place) {
+	if c.CA == "" {
+		return
+	}
+	if scheme, _, _ := strings.Cut(c.URL, "://"); c.URL != "" && scheme != "rediss" && scheme != "valkeys" {
+		at.wrong("ca", strconv.Quote(c.CA), `nothing, or a url that starts with "rediss://"`)
+		return
+	}
+	at.file("ca", c.CA)
 }
 
 // DefaultRouteCache returns what "cache = true" means. The caller owns it.

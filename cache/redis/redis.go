@@ -7,9 +7,11 @@ package redis
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"fmt"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -84,6 +86,13 @@ func New(c *config.CacheFar) (*Tier, error) {
 		}
 		option.InitAddress = append(option.InitAddress, host)
 	}
+	if option.TLSConfig != nil {
+		// Each node of a cluster is to prove its own name, not the first one's.
+		option.TLSConfig.ServerName = ""
+		if option.TLSConfig.RootCAs, err = authorities(c.CA); err != nil {
+			return nil, err
+		}
+	}
 	option.DisableCache = true
 	option.DisableRetry = true
 	option.ForceSingleClient = len(list) == 1
@@ -94,6 +103,22 @@ func New(c *config.CacheFar) (*Tier, error) {
 		option: option, prefix: c.Prefix, timeout: c.Timeout.D(),
 		failures: int32(max(c.Failures, 1)), cooldown: c.Cooldown.D(),
 	}, nil
+}
+
+// authorities reads those to trust; nil, the system's, if path is empty.
+func authorities(path string) (*x509.CertPool, error) {
+	if path == "" {
+		return nil, nil
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the far cache's authorities: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(data) {
+		return nil, fmt.Errorf("cannot use the far cache's authorities %q: found no certificate, want PEM", path)
+	}
+	return pool, nil
 }
 
 // Name implements cache.Tier.

@@ -31,10 +31,12 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// process is a real redis-server.
+// process is a real redis-server. In its arguments PORT stands for the port, and
+// BUS for another.
 type process struct {
 	t    *testing.T
 	port int
+	bus  int
 	cmd  *exec.Cmd
 	args []string
 }
@@ -47,12 +49,19 @@ func newProcess(t *testing.T, args ...string) *process {
 		}
 		t.Skip("redis-server is missing; apt-get install redis-server")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	p := &process{t: t, args: args}
+	for _, port := range []*int{&p.port, &p.bus} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		*port = l.Addr().(*net.TCPAddr).Port
+		l.Close()
 	}
-	p := &process{t: t, port: l.Addr().(*net.TCPAddr).Port, args: args}
-	l.Close()
+	ports := strings.NewReplacer("PORT", fmt.Sprint(p.port), "BUS", fmt.Sprint(p.bus))
+	for i := range p.args {
+		p.args[i] = ports.Replace(p.args[i])
+	}
 	p.start()
 	t.Cleanup(p.stop)
 	return p
@@ -81,6 +90,17 @@ func (p *process) stop() {
 	}
 }
 
+// cli sends a command and returns the answer; that of a server which does not
+// have the key of the command is an error, as text.
+func (p *process) cli(args ...string) string {
+	p.t.Helper()
+	out, err := exec.Command("redis-cli", append([]string{"-p", fmt.Sprint(p.port)}, args...)...).CombinedOutput()
+	if err != nil {
+		p.t.Fatalf("redis-cli %q: %v: %s", args, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
 func (p *process) addr() string { return fmt.Sprintf("127.0.0.1:%d", p.port) }
 
 // weir is a node: a store with the tier attached.
@@ -90,13 +110,16 @@ type weir struct {
 	policy *cache.Policy
 }
 
-func newWeir(t *testing.T, url string) *weir {
+func newWeir(t *testing.T, url string, more ...func(*config.CacheFar)) *weir {
 	t.Helper()
 	c := config.Default().Cache
 	c.Size, c.MaxObject = 64<<20, 1<<20
 	c.Far.URL = url
 	c.Far.Timeout = config.Duration(time.Second)
 	c.Far.Cooldown = config.Duration(100 * time.Millisecond)
+	for _, f := range more {
+		f(&c.Far)
+	}
 	store, err := cache.NewStore(&c)
 	if err != nil {
 		t.Fatal(err)
