@@ -1,5 +1,7 @@
 package lb
 
+import "slices"
+
 // Acquire picks a usable target that p did not try before and counts an
 // exchange on it. Each Acquire that returns a target needs one Release with
 // that target. The errors are ErrNoTarget, ErrBusy, ErrBreakerOpen and
@@ -25,6 +27,24 @@ func (u *Upstream) Acquire(p *Pick) (*Target, error) {
 		u.core.breaker.report(&u.cfg.Breaker, unjudged, 0, now)
 	}
 	return t, err
+}
+
+// Spare reports whether another attempt of p would find a target, busy or not.
+func (u *Upstream) Spare(p *Pick) bool {
+	now := u.now()
+	if now >= u.wake.Load() {
+		u.settle(now)
+	}
+	if u.cfg.Breaker.Failures > 0 && u.core.breaker.state(now) == BreakerOpen {
+		return false
+	}
+	mask := u.mask.Load()
+	for _, t := range u.set.Load().targets {
+		if t.usable(mask) && (p.Again || !slices.Contains(p.tried[:p.n], t.live)) {
+			return true
+		}
+	}
+	return false
 }
 
 // acquire is Acquire without waiting.

@@ -48,6 +48,8 @@ const (
 	RetryBudget
 	// RetryTooLate: the exchange's time would be over.
 	RetryTooLate
+	// RetryNoTarget: no usable target is left that was not tried.
+	RetryNoTarget
 
 	// RetryRefusals is the number of reasons, RetryAllowed included.
 	RetryRefusals
@@ -74,6 +76,8 @@ func (r Refusal) String() string {
 		return "budget"
 	case RetryTooLate:
 		return "too_late"
+	case RetryNoTarget:
+		return "no_target"
 	}
 	panic("BUG: a refusal has no name")
 }

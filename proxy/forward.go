@@ -78,7 +78,16 @@ func (x *Exchange) mayRetry(e *attemptError) bool {
 	}
 	retry := x.Upstream.Set.Retry()
 	e.grantedAt = lb.Monotonic()
-	wait, refusal := retry.Next(x.try(e), e.grantedAt, now, rand.Uint64())
+	try := x.try(e)
+	refusal, wait := retry.Judge(try), time.Duration(0)
+	switch {
+	case refusal != lb.RetryAllowed:
+	case !x.Upstream.Set.Spare(&x.pick):
+		// Neither a wait nor giving up a response would be worth it.
+		refusal = lb.RetryNoTarget
+	default:
+		wait, refusal = retry.Next(try, e.grantedAt, now, rand.Uint64())
+	}
 	if refusal == lb.RetryAllowed && x.late(now.Add(wait)) {
 		retry.Budget.Refund(e.grantedAt)
 		refusal = lb.RetryTooLate

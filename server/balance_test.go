@@ -286,6 +286,36 @@ health.passive.failures = 0
 	equal(t, "refused", w.metric(`weir_upstream_retries_refused_total{upstream="origin",reason="unsafe"}`), "1")
 }
 
+// Where no other target is left the last response counts, and nobody waits to
+// find that out.
+func TestLastResponse(t *testing.T) {
+	busy := func(name string) func(*testkit.Conn) {
+		return testkit.Answer("HTTP/1.1 503 Busy\r\nRetry-After: 1\r\nContent-Length: 4\r\n\r\n" + name)
+	}
+	check := func(name string, targets string, attempts int) {
+		t.Run(name, func(t *testing.T) {
+			w := run(t, `
+[[routes]]
+upstream = "origin"
+[upstreams.origin]
+targets = [%s]
+retry = { attempts = 8, on = ["503", "reset"], backoff = "1ms", retry_after = "1h" }
+health.passive.failures = 0
+timeouts.total = "1h"
+`, targets)
+			m := w.dial().Get("/")
+			equal(t, "answer", fmt.Sprint(m.Status(), " ", m.Body, " ", m.Get("Retry-After")), "503 busy 1")
+			equal(t, "attempts", w.logged(1)[0].Attempts, attempts)
+			equal(t, "refused", w.metric(`weir_upstream_retries_refused_total{upstream="origin",reason="no_target"}`), "1")
+			equal(t, "budget used", w.metric(`weir_upstream_retry_budget_used{upstream="origin"}`), fmt.Sprint(attempts-1))
+		})
+	}
+	target := func(script func(*testkit.Conn)) string { return fmt.Sprintf("%q", testkit.Listen(t, script).URL) }
+	check("one target", target(busy("busy")), 1)
+	check("one that is left", target(func(c *testkit.Conn) { c.Request(); c.Reset() })+fmt.Sprintf(", { url = %s, priority = 1 }", target(busy("busy"))), 2)
+	check("the others drain", target(busy("busy"))+fmt.Sprintf(", { url = %s, drain = true }", target(busy("not me"))), 1)
+}
+
 // An upload that has streamed through is sent again if it was kept whole.
 func TestUploadIsRepeated(t *testing.T) {
 	check := func(name, head string, pieces []string, fits bool) {
