@@ -96,9 +96,6 @@ func (q *Request) decide(e *Entry, uncacheable bool, missed Reason) Found {
 	f := Found{Outcome: Miss, Reason: missed, Entry: e, uncacheable: uncacheable}
 	if e != nil {
 		f.Outcome, f.Reason = judge(e, q)
-		if e.partial && f.Outcome != Fresh {
-			f.Outcome, f.Entry = Miss, nil // the origin gets the client's own request
-		}
 		switch f.Outcome {
 		case Fresh, Stale:
 			f.Refresh = f.Reason == ReasonStaleWhileRevalidate

@@ -56,13 +56,20 @@ func (sh *shard) findLocked(q *Request) (e *Entry, uncacheable bool, missed Reas
 			continue
 		}
 		if n.entry.partial {
-			if q.selects(n.entry) {
-				if q.within(n.entry) {
-					sh.ranking.touch(n)
-					return n.entry, uncacheable, ReasonNone
-				}
-				missed = ReasonRangeUnavailable
+			if !q.selects(n.entry) {
+				continue
 			}
+			if !q.within(n.entry) {
+				missed = ReasonRangeUnavailable
+				continue
+			}
+			// Parts are not validated: one that is not fresh is none.
+			outcome, why := judge(n.entry, q)
+			if outcome == Fresh {
+				sh.ranking.touch(n)
+				return n.entry, uncacheable, ReasonNone
+			}
+			missed = why
 			continue
 		}
 		if q.selects(n.entry) {

@@ -267,6 +267,15 @@ func (k kept) covers(a ask) bool {
 	if a.method != "GET" || !ranged || inm || !ok {
 		return false
 	}
+	// It must be as fresh as the client wants, for it cannot be validated.
+	d := a.fields.directives()
+	_, noCache := d["no-cache"]
+	_, maxStale := d["max-stale"]
+	limit, maxAge := d["max-age"]
+	if noCache || k.over(a.now) >= 0 || -k.over(a.now) < number(d["min-fresh"]) ||
+		maxAge && !maxStale && k.age(a.now) > number(limit) {
+		return false
+	}
 	for i := first; i < end; i++ {
 		_, there := k.bytes[i]
 		ok = ok && there
@@ -444,7 +453,7 @@ func (m *model) do(a ask, origin func(tags, part string) reply) expected {
 		case has("min-fresh") && -over < number(d["min-fresh"]):
 		case over < 0:
 			usable = true
-		case k.neverStale(), k.bytes != nil:
+		case k.neverStale():
 		default:
 			swr, _ := k.seconds("stale-while-revalidate")
 			limit := int64(1) << 40
@@ -467,9 +476,6 @@ func (m *model) do(a ask, origin func(tags, part string) reply) expected {
 				m.fetch(b, k, i, origin, &e.tags, true)
 			}
 			return e
-		}
-		if k.bytes != nil {
-			i = -1 // a part is not validated
 		}
 	}
 	if has("only-if-cached") {

@@ -332,8 +332,8 @@ func parseAge(f Fields) int64 {
 	return n
 }
 
-// cacheableByDefault is RFC 9110 section 15.1, without 206, which is never
-// stored by itself.
+// cacheableByDefault is RFC 9110 section 15.1, without 206: parts are judged as
+// the 200 that they are of.
 func cacheableByDefault(status int) bool {
 	switch status {
 	case 200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501:
