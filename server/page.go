@@ -90,9 +90,8 @@ func (s *Server) openPages(cfg *config.Config) (pageMoves, error) {
 			continue
 		}
 		if m.at != "" {
-			network, at := m.at.Split()
 			var err error
-			if m.socket, err = net.Listen(network, at); err != nil {
+			if m.socket, err = listener.Listen(m.at); err != nil {
 				moves.close()
 				return nil, fmt.Errorf("cannot listen for %s on %q: %w", m.page.name, m.at, err)
 			}

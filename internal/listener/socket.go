@@ -50,6 +50,19 @@ func openSockets(address config.Address, inherited *Inherited) ([]net.Listener, 
 	return nil, errors.New(`it is empty, allowed are "host:port", ":port", "unix:/path" and "systemd:NAME"`)
 }
 
+// Listen opens the socket of an address of the forms "host:port" and
+// "unix:/path", for what is no listener: the pages of operators.
+func Listen(address config.Address) (net.Listener, error) {
+	if network, _ := address.Split(); network == "systemd" {
+		return nil, fmt.Errorf("cannot listen on %q: want \"host:port\", \":port\" or \"unix:/path\"", address)
+	}
+	sockets, err := openSockets(address, nil)
+	if err != nil {
+		return nil, err
+	}
+	return sockets[0], nil
+}
+
 // listenUnix listens on a socket file, in place of one that a process left
 // behind when it was killed.
 func listenUnix(path string) (net.Listener, error) {
