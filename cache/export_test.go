@@ -44,3 +44,30 @@ func EncodedForTest(s *Store, url string, compress int) []byte {
 func SealForTest(b []byte) []byte {
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
+
+// ContentRangeForTest is parseContentRange.
+func ContentRangeForTest(b []byte) (first, last, length int64, ok bool) {
+	s, length, ok := parseContentRange(b)
+	return s.first, s.last, length, ok
+}
+
+// JoinForTest joins pieces of body, each from one position to before another,
+// and reports what is there: '.' where nothing is. ok is false if the pieces
+// are not in order or touch.
+func JoinForTest(body []byte, spans [][2]int) (there []byte, ok bool) {
+	var all []piece
+	for _, s := range spans {
+		all = join(all, piece{int64(s[0]), body[s[0]:s[1]]})
+	}
+	there, ok = []byte(nil), true
+	for range body {
+		there = append(there, '.')
+	}
+	end := int64(-1)
+	for _, p := range all {
+		ok = ok && p.first > end
+		end = p.end()
+		copy(there[p.first:], p.data)
+	}
+	return there, ok
+}
