@@ -170,6 +170,20 @@ func (w *weir) get(path, fields string, request ...string) (body string, asked b
 	return string(a.Body), false
 }
 
+// post is an exchange that changes something.
+func (w *weir) post(path string) {
+	w.t.Helper()
+	h := new(fasthttp.RequestHeader)
+	if err := h.Read(bufio.NewReader(strings.NewReader("POST " + path + " HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n"))); err != nil {
+		w.t.Fatal(err)
+	}
+	now := time.Now()
+	q := &cache.Request{Policy: w.policy, Header: h, Scheme: []byte("http"), Host: []byte("h"), Target: []byte(path), Now: now}
+	if _, n := w.store.Unsafe(q, &cache.Response{Status: 204, Requested: now, Received: now}); n != 1 {
+		w.t.Errorf("POST %s invalidates %d", path, n)
+	}
+}
+
 func (w *weir) tier() cache.TierStats { return w.store.TierStats()[0] }
 
 // usable waits until entries of the tier are believed.

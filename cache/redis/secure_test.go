@@ -83,6 +83,39 @@ func TestTrust(t *testing.T) {
 	}
 }
 
+// TestNarrow: the purge of a URL ends what a route's key rules made narrower,
+// in the tier too.
+func TestNarrow(t *testing.T) {
+	p := newProcess(t)
+	rules := config.DefaultRouteCache()
+	rules.Key.Headers = []string{"Tenant"}
+	policy, err := cache.NewPolicy(rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := func() *weir {
+		w := newWeir(t, "redis://"+p.addr())
+		w.policy = policy
+		w.usable()
+		return w
+	}
+	a := start()
+	a.get("/x", cacheable, "Tenant: one\r\n")
+	a.get("/x", cacheable, "Tenant: two\r\n")
+	a.get("/xx", cacheable, "Tenant: two\r\n")
+	a.written(3)
+	if n := a.store.Purge(cache.Purge{URL: "http://h/x"}, time.Now().UnixNano()); n != 2 {
+		t.Errorf("purged %d", n)
+	}
+	// A node that starts afterwards has but the tier.
+	b := start()
+	for path, want := range map[string]bool{"/x": true, "/xx": false} {
+		if _, asked := b.get(path, cacheable, "Tenant: two\r\n"); asked != want {
+			t.Errorf("%s: asked %v, want %v", path, asked, want)
+		}
+	}
+}
+
 // newCluster starts three servers that share the slots.
 func newCluster(t *testing.T) []*process {
 	t.Helper()
@@ -161,6 +194,12 @@ func TestCluster(t *testing.T) {
 		a.store.Purge(cache.Purge{URL: fmt.Sprintf("http://h/url/%d", i)}, time.Now().UnixNano())
 	}
 	gone("url")
+	// What an unsafe request changes is invalid everywhere.
+	share("post")
+	for i := range pages {
+		a.post(fmt.Sprintf("/post/%d", i))
+	}
+	gone("post")
 
 	// The node with the announcements is the one that hurts most.
 	announcing := nodes[0]
