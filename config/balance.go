@@ -272,6 +272,9 @@ func (h *Health) validate(at place) {
 	if !strings.HasPrefix(h.Path, "/") || strings.HasPrefix(h.Path, "//") || strings.ContainsAny(h.Path, " \x7f#") || hasControl(h.Path) {
 		at.wrong("path", strconv.Quote(h.Path), `a path that begins with one "/", without spaces`)
 	}
+	if h.Host != "" && !validAuthority(h.Host) {
+		at.wrong("host", strconv.Quote(h.Host), "a host with an optional port, or nothing for the target's")
+	}
 	at.positive("interval", h.Interval)
 	at.positive("timeout", h.Timeout)
 	at.share("jitter", h.Jitter, 0, 1)

@@ -42,6 +42,8 @@ func TestBalanceRanges(t *testing.T) {
 	check("[upstreams.u.health]\npath = \"//x\"\ninterval = \"0s\"\njitter = 2.0\nrise = 0\npanic_below = -0.1",
 		`health.path: found "//x": want a path that begins with one "/"`, `health.interval: found "0s": want more than 0`,
 		"health.jitter: found 2: want 0 to 1", "health.rise: found 0: want 1 to 1000", "health.panic_below: found -0.1: want 0 to 1")
+	check("[upstreams.u.health]\nhost = \"a b\"", `health.host: found "a b": want a host with an optional port`)
+	check("[upstreams.u.health]\nhost = \"origin.example:81\"")
 	check("[upstreams.u.health.passive]\neject = \"1h\"\nmax_ejected = 7.0",
 		`health.passive.eject_max: found "5m": want at least eject, "1h"`, "health.passive.max_ejected: found 7: want 0 to 1")
 	check("[upstreams.u.limits]\nqueue = 5", "limits.queue: found 5: want 0, because nothing waits without")
