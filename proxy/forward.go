@@ -92,7 +92,7 @@ func (x *Exchange) mayRetry(e *attemptError) bool {
 		retry.Budget.Refund(e.grantedAt)
 		refusal = lb.RetryTooLate
 	}
-	x.proxy.metrics.judged(x, e, refusal)
+	x.proxy.metrics.judged(x, try, refusal)
 	e.wait, e.granted = wait, refusal == lb.RetryAllowed
 	return e.granted
 }
@@ -112,9 +112,15 @@ func (x *Exchange) acquire() (*lb.Target, error) {
 
 // try tells the retry policy about a failed attempt.
 func (x *Exchange) try(e *attemptError) lb.Try {
+	kind := e.kind()
+	if errors.Is(e.err, lb.ErrNoConn) {
+		// No fault of the target, which has no connection to spare, but no
+		// connection either.
+		kind = lb.ConnectFailed
+	}
 	return lb.Try{
 		Attempt:    x.Attempts,
-		Kind:       e.kind(),
+		Kind:       kind,
 		Status:     e.status,
 		Sent:       e.sent,
 		Repeatable: x.repeatable(),

@@ -242,15 +242,15 @@ func (m *Metrics) attempt(u *Upstream, target *lb.Target, cause Cause, firstByte
 
 // judged counts what was decided after a failed attempt: another one, by what
 // had happened, or none, by why not.
-func (m *Metrics) judged(x *Exchange, e *attemptError, refusal lb.Refusal) {
+func (m *Metrics) judged(x *Exchange, t lb.Try, refusal lb.Refusal) {
 	r := x.Upstream.metrics.retries
-	switch kind := e.kind(); {
+	switch {
 	case refusal != lb.RetryAllowed:
 		lazy(r.series, &r.refused[refusal], "weir_upstream_retries_refused_total", "reason", lb.Refusal.String, refusal).Inc()
-	case kind == lb.Success:
-		lazy(r.series, &r.status[e.status], "weir_upstream_retries_total", "reason", strconv.Itoa, e.status).Inc()
+	case t.Kind == lb.Success:
+		lazy(r.series, &r.status[t.Status], "weir_upstream_retries_total", "reason", strconv.Itoa, t.Status).Inc()
 	default:
-		lazy(r.series, &r.kinds[kind], "weir_upstream_retries_total", "reason", lb.Kind.String, kind).Inc()
+		lazy(r.series, &r.kinds[t.Kind], "weir_upstream_retries_total", "reason", lb.Kind.String, t.Kind).Inc()
 	}
 }
 

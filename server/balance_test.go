@@ -286,6 +286,33 @@ health.passive.failures = 0
 	equal(t, "refused", w.metric(`weir_upstream_retries_refused_total{upstream="origin",reason="unsafe"}`), "1")
 }
 
+// Where a target's connections are all lent, another target is asked, and the
+// busy one is not blamed.
+func TestNoFreeConnection(t *testing.T) {
+	release := make(chan struct{})
+	busy := testkit.Listen(t, func(c *testkit.Conn) { c.Request(); c.Wait(release); c.Send(say("busy")) })
+	other := testkit.Listen(t, testkit.Answer(say("other")))
+	w := run(t, `
+[[routes]]
+upstream = "origin"
+[upstreams.origin]
+targets = [%q, %q]
+connections = { max = 1, wait = "1ms" }
+`, busy.URL, other.URL)
+	first := w.dial()
+	first.Send(get)
+	testkit.Eventually(t, "the first one runs", func() bool { return busy.Requests() == 1 })
+	c := w.dial()
+	for range 6 {
+		c.Send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi")
+		equal(t, "answer", c.Response("POST").Body, "other")
+	}
+	equal(t, "state", w.metric(fmt.Sprintf(`weir_upstream_target_state{upstream="origin",target=%q,state="healthy"}`, busy.URL)), "1")
+	equal(t, "budget used", w.metric(`weir_upstream_retry_budget_used{upstream="origin"}`), "0")
+	close(release)
+	equal(t, "the first one", first.Response("GET").Body, "busy")
+}
+
 // Where no other target is left the last response counts, and nobody waits to
 // find that out.
 func TestLastResponse(t *testing.T) {
