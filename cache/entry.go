@@ -228,6 +228,12 @@ func (p *Policy) updated(e *Entry, q asked, r *Response) (*Entry, Reason) {
 	whole.Fields = stored
 	n := p.newEntry(e.key, e.hash, &whole, t, &c)
 	n.variant, n.body = e.variant, e.body
+	if reason == ReasonNone && r.Fields.has("Set-Cookie") && !dropped(&c, "set-cookie") {
+		// Whether others may get it is for the response to say that brings it.
+		if own, targeted := p.control(r.Fields); !p.storesCookies(&own, targeted) {
+			reason = ReasonSetCookie
+		}
+	}
 	if !slices.Equal(n.vary, e.vary) {
 		// The 304 changed Vary; what the entry was selected by is not known
 		// for the new names.

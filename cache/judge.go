@@ -112,7 +112,7 @@ func (q *Request) judgeBypass() Reason {
 func (q *Request) asked() asked {
 	return asked{
 		method:        q.method,
-		authorization: q.Fields&wire.FieldAuthorization != 0,
+		authorization: q.Fields&wire.FieldAuthorization != 0 || q.Policy.authorizes || len(q.Header.Peek(fasthttp.HeaderAuthorization)) > 0,
 		noStore:       q.control.NoStore,
 	}
 }

@@ -553,7 +553,7 @@ func (m *model) fetch(a ask, k kept, i int, origin func(tags, part string) reply
 				b := a
 				b.method = "GET"
 				if i >= 0 && fmt.Sprint(varies(n)) == fmt.Sprint(varies(c)) || i < 0 && fmt.Sprint(varies(n)) == fmt.Sprint(varies(c)) {
-					if storable(b, n) {
+					if storable(b, n) && !oneClients(r) {
 						m.put(a, n)
 						return reply{}, &n, true
 					}
@@ -606,6 +606,15 @@ func varies(k kept) []string {
 	return slices.Compact(names)
 }
 
+// oneClients says that an update brings a cookie that others may not get.
+func oneClients(r reply) bool {
+	d := r.fields.directives()
+	_, cookie := r.fields.get("Set-Cookie")
+	_, public := d["public"]
+	_, shared := d["s-maxage"]
+	return cookie && !public && !shared
+}
+
 // merge is k with the fields of a 304.
 func merge(k kept, r reply, now time.Time) kept {
 	n := kept{reply: reply{status: k.status, body: k.body}, at: now}
@@ -636,7 +645,7 @@ func (m *model) head(a ask, k kept, i int, r reply) {
 	b := a
 	b.method = "GET"
 	n := merge(k, r, a.now)
-	if storable(b, n) && fmt.Sprint(varies(n)) == fmt.Sprint(varies(k)) {
+	if storable(b, n) && !oneClients(r) && fmt.Sprint(varies(n)) == fmt.Sprint(varies(k)) {
 		m.put(a, n)
 		return
 	}

@@ -25,6 +25,7 @@ type Policy struct {
 	bypassQuery            []pattern
 	own                    []string // lower case
 	under                  string
+	authorizes             bool // own has Authorization
 }
 
 // setCookieRule says when a response with Set-Cookie is stored.
@@ -40,7 +41,8 @@ var setCookieRules = []string{setCookieNever: "never", setCookieShared: "shared"
 
 // NewPolicy compiles a route's policy. The route must have its cache on. own
 // are request fields whose values the proxy makes up for each client; what an
-// origin varies by one of them is never stored.
+// origin varies by one of them is never stored. With Authorization among them
+// every request counts as one that has it.
 func NewPolicy(c *config.RouteCache, own ...string) (*Policy, error) {
 	rule := slices.Index(setCookieRules, c.SetCookie)
 	if rule < 0 {
@@ -80,6 +82,7 @@ func NewPolicy(c *config.RouteCache, own ...string) (*Policy, error) {
 	for _, name := range own {
 		p.own = append(p.own, strings.ToLower(name))
 	}
+	p.authorizes = slices.Contains(p.own, "authorization")
 	return p, nil
 }
 

@@ -66,6 +66,8 @@ type cached struct {
 	stop   atomic.Bool
 	fields []byte
 	text   []byte
+	// host and target are what a hook made of the client's.
+	host, target []byte
 }
 
 // reset forgets what belongs to others.
@@ -91,6 +93,12 @@ func (p *Proxy) fromCache(x *Exchange) {
 	q.Header = &x.Request
 	q.Fields = x.Head.Fields
 	q.Scheme, q.Host, q.Target = x.Peer.Scheme, x.Host, x.Target
+	if p.hooks.OnRequest != nil {
+		// A hook may have sent the request elsewhere.
+		c.host = append(c.host[:0], x.Request.Host()...)
+		c.target = append(c.target[:0], x.Request.RequestURI()...)
+		q.Host, q.Target = c.host, c.target
+	}
 	q.Body = !x.Body.Done()
 	q.Now = time.Now()
 	defer p.countCache(x)

@@ -9,7 +9,10 @@ type Hooks struct {
 	// exchange with Answer.
 	OnRequest func(x *Exchange)
 	// OnUpstream is called for each attempt, when the target is chosen and
-	// before anything is sent; it may change Request.
+	// before anything is sent; it may change Request. A cache has looked for an
+	// answer by then: what the hook changes is not in the key, so a response that
+	// depends on it for one client must be made one that is not stored, in
+	// OnResponse. What OnRequest changes counts.
 	OnUpstream func(x *Exchange)
 	// OnResponse is called when a target's response head was read, before it is
 	// stored anywhere; it may change Response.

@@ -6,6 +6,9 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"weir/proxy"
+	"weir/server"
 )
 
 // TestCacheKeyHoldsWhatOriginsSee: what one client writes never changes what
@@ -119,4 +122,63 @@ targets = [%q]
 	all("fwd=uri-miss")
 	w.get("POST", "/x")
 	all("fwd=uri-miss")
+}
+
+// TestCacheKeepsCredentialsApart: what hooks and rules make of a request counts
+// as if the client had sent it, and what a validation brings for one client is
+// not for all.
+func TestCacheKeepsCredentialsApart(t *testing.T) {
+	origin := cachedOrigin(t, func(rw http.ResponseWriter, r *http.Request) {
+		user := r.Header.Get("X-User")
+		if r.Header.Get("If-None-Match") != "" {
+			rw.Header().Set("Set-Cookie", "session="+user)
+			rw.WriteHeader(304)
+			return
+		}
+		rw.Header().Set("Cache-Control", "public, max-age=60")
+		if r.Header.Get("Authorization") != "" {
+			rw.Header().Set("Cache-Control", "max-age=60")
+		}
+		rw.Header().Set("ETag", `"a"`)
+		fmt.Fprintf(rw, "%s%s %s", r.Host, r.URL.Path, r.Header.Get("Authorization"))
+	})
+	rules := "[[routes]]\nupstream = \"o\"\ncache = true\n"
+	upstream := fmt.Sprintf("[upstreams.o]\ntargets = [%q]\n", origin)
+	w := launch(t, rules+upstream, server.WithHooks(proxy.Hooks{OnRequest: func(x *proxy.Exchange) {
+		user := string(x.Request.Peek("X-User"))
+		switch string(x.Target) {
+		case "/authorization":
+			x.Request.Set("Authorization", user)
+		case "/target":
+			x.Request.SetRequestURI("/" + user)
+		case "/host":
+			x.Request.SetHost(user)
+		}
+	}}))
+	check := func(path, want string) {
+		t.Helper()
+		for _, user := range []string{"ann", "bob"} {
+			_, _, body := w.get("GET", path, "X-User: "+user)
+			equal(t, path, body, strings.ReplaceAll(want, "USER", user))
+		}
+	}
+	check("/authorization", "cached.example/authorization USER")
+	check("/target", "cached.example/USER ")
+	check("/host", "USER/host ")
+
+	w = launch(t, rules+"request_headers = { set = { Authorization = \"for {client_addr}\" } }\n"+upstream)
+	for range 2 {
+		_, h, _ := w.get("GET", "/rule")
+		if got := h.Get("Cache-Status"); !strings.HasSuffix(got, "detail=authorization") {
+			t.Errorf("a rule: %s", got)
+		}
+	}
+
+	w = launch(t, rules+upstream)
+	w.get("GET", "/validated", "X-User: ann")
+	_, h, _ := w.get("GET", "/validated", "X-User: bob", "Cache-Control: no-cache")
+	equal(t, "one's own cookie", h.Get("Set-Cookie"), "session=bob")
+	_, h, body := w.get("GET", "/validated", "X-User: ann")
+	equal(t, "another's cookie", h.Get("Set-Cookie"), "")
+	equal(t, "body", body, "cached.example/validated ")
 }
