@@ -108,11 +108,10 @@ func (c *Conn) drained() bool {
 	return n == 0 && err == errDry
 }
 
-// LimitRead bounds the wait of the coming reads: limit from now, 0 for no
-// bound. A deadline that is already set and lies between limit and 1.25 x limit
-// is left alone, because setting one costs more than reading a small message.
+// LimitRead bounds the wait of the coming reads: limit from now, as exactly as
+// wire.Rearm is, 0 for no bound.
 func (c *Conn) LimitRead(now time.Time, limit time.Duration) {
-	if d, set := rearm(c.readArmed, now, limit); set {
+	if d, set := wire.Rearm(c.readArmed, now, limit); set {
 		c.readArmed = d
 		c.Conn.SetReadDeadline(d)
 	}
@@ -126,7 +125,7 @@ func (c *Conn) ReadUntil(t time.Time) {
 
 // LimitWrite does the same for writes.
 func (c *Conn) LimitWrite(now time.Time, limit time.Duration) {
-	if d, set := rearm(c.writeArmed, now, limit); set {
+	if d, set := wire.Rearm(c.writeArmed, now, limit); set {
 		c.writeArmed = d
 		c.Conn.SetWriteDeadline(d)
 	}
@@ -136,17 +135,6 @@ func (c *Conn) LimitWrite(now time.Time, limit time.Duration) {
 func (c *Conn) Unlimit() {
 	c.readArmed, c.writeArmed = time.Time{}, time.Time{}
 	c.Conn.SetDeadline(time.Time{})
-}
-
-func rearm(armed, now time.Time, limit time.Duration) (time.Time, bool) {
-	if limit <= 0 {
-		return time.Time{}, !armed.IsZero()
-	}
-	slack := limit / 4
-	if left := armed.Sub(now); left >= limit && left <= limit+slack {
-		return armed, false
-	}
-	return now.Add(limit + slack), true
 }
 
 // dryConn lets the TLS layer above be read without reading the network.

@@ -52,6 +52,9 @@ func (x *Exchange) send(body []byte) {
 	if x.proxy.hooks.OnReply != nil && !x.panicked { // perhaps it was OnReply
 		x.proxy.hooks.OnReply(x)
 	}
+	if !x.upload.started {
+		x.hold() // what is here already must not be taken for the next request
+	}
 	if !x.Body.Done() {
 		x.Front.CloseAfter()
 	}

@@ -325,16 +325,12 @@ const (
 	modeBody
 )
 
-// armIdle bounds the wait for the next request. Setting a deadline for every
-// request would cost more than parsing it, so one that is at most a quarter too
-// late is left alone.
+// armIdle bounds the wait for the next request.
 func (c *conn) armIdle(limit time.Duration) {
-	now := time.Now()
-	if left := c.readArmed.Sub(now); left >= limit && left <= limit+limit/4 {
-		return
+	if d, set := wire.Rearm(c.readArmed, time.Now(), limit); set {
+		c.readArmed = d
+		c.nc.SetReadDeadline(d)
 	}
-	c.readArmed = now.Add(limit + limit/4)
-	c.nc.SetReadDeadline(c.readArmed)
 }
 
 var errStopped = errors.New("request body is not wanted any more")

@@ -228,12 +228,10 @@ func (c *conn) armWrite(n int) {
 	if c.c.TLS() != nil && c.minRate > 0 {
 		limit += time.Duration(n) * time.Second / time.Duration(c.minRate)
 	}
-	now := time.Now()
-	if left := c.writeArmed.Sub(now); left >= limit && left <= limit+limit/4 {
-		return
+	if d, set := wire.Rearm(c.writeArmed, time.Now(), limit); set {
+		c.writeArmed = d
+		c.nc.SetWriteDeadline(d)
 	}
-	c.writeArmed = now.Add(limit + limit/4)
-	c.nc.SetWriteDeadline(c.writeArmed)
 }
 
 // defaultGrace bounds the writing of answers to requests whose head never came

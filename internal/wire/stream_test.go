@@ -112,3 +112,22 @@ func TestStreamAsks(t *testing.T) {
 		t.Errorf("silent: %d sent, %v", sent, err)
 	}
 }
+
+// A deadline is never earlier than asked for, and hardly ever set.
+func TestRearm(t *testing.T) {
+	now := time.Unix(1000, 0)
+	check := func(name string, armed time.Time, limit, at time.Duration, set bool) {
+		t.Helper()
+		d, got := wire.Rearm(armed, now, limit)
+		if got != set || at != 0 && !d.Equal(now.Add(at)) || at == 0 && !d.IsZero() {
+			t.Errorf("%s: %v, %t", name, d.Sub(now), got)
+		}
+	}
+	check("none is set", time.Time{}, 80*time.Second, 81*time.Second, true)
+	check("small limits have small slack", time.Time{}, 800*time.Millisecond, 900*time.Millisecond, true)
+	check("late by less than the slack", now.Add(80500*time.Millisecond), 80*time.Second, 80500*time.Millisecond, false)
+	check("too early", now.Add(79*time.Second), 80*time.Second, 81*time.Second, true)
+	check("too late", now.Add(90*time.Second), 80*time.Second, 81*time.Second, true)
+	check("no bound, none set", time.Time{}, 0, 0, false)
+	check("no bound, one set", now, 0, 0, true)
+}
