@@ -165,6 +165,10 @@ func judge(e *Entry, q *Request) (Outcome, Reason) {
 	if c.NoCache {
 		return Revalidate, ReasonNoCacheRequest
 	}
+	if e.received-q.now > 2*skew {
+		// The clock was set back: how old the entry is cannot be known.
+		return Revalidate, ReasonStale
+	}
 	const second = int64(time.Second)
 	until := e.until()
 	over := q.now - until // how long it has been stale
