@@ -213,7 +213,7 @@ func (s *Store) ownPlace(q *Request) string {
 }
 
 // Refresh begins the one background fetch that validates a stale entry. It is
-// nil if one is under way. Request is the head to send.
+// nil if one is under way or has just ended. Request is the head to send.
 func (s *Store) Refresh(q *Request, found *Found) *Fill {
 	f := s.newFill(q)
 	sh := s.shard(q.hash)
@@ -222,6 +222,9 @@ func (s *Store) Refresh(q *Request, found *Found) *Fill {
 	place, other := sh.meetLocked(q)
 	if other != nil {
 		return nil
+	}
+	if e, _, _ := sh.findLocked(q); e != nil && e != found.Entry {
+		return nil // replaced since the look-up
 	}
 	f.place = place
 	f.asked.method = methodGet
