@@ -43,6 +43,7 @@ type Sticky struct {
 // never is after the first byte of a response reached the client.
 type Retry struct {
 	// Attempts is how often an exchange is tried at most, the first included: 1 to 8.
+	// Above 1, failed connects do not count, up to 8 in all.
 	Attempts int `toml:"attempts"`
 	// On names what is tried again: "connect", "reset", "timeout", and status
 	// codes such as "503". Only requests that are safe to repeat are, see

@@ -114,7 +114,7 @@ func (r *RetryPolicy) Judge(t Try) Refusal {
 		return RetryAnswered
 	case !r.asked(t.Kind, t.Status):
 		return RetryNotAsked
-	case t.Attempt >= r.Attempts:
+	case t.Attempt >= r.limit(t.Kind):
 		return RetryAttempts
 	case t.Sent && !t.Repeatable:
 		return RetryUnsafe
@@ -122,6 +122,16 @@ func (r *RetryPolicy) Judge(t Try) Refusal {
 		return RetryBodyGone
 	}
 	return RetryAllowed
+}
+
+// limit is how many attempts may be made in all, if the last ended like this. A
+// failed connect sent nothing and cost next to nothing, so it uses up no attempt
+// as long as there may be a target that was not tried; but one attempt is one.
+func (r *RetryPolicy) limit(kind Kind) int {
+	if kind == ConnectFailed && r.Attempts > 1 {
+		return maxTried
+	}
+	return r.Attempts
 }
 
 // Next decides whether t is followed by another attempt, and after which wait.

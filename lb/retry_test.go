@@ -33,7 +33,9 @@ func TestRetryJudge(t *testing.T) {
 	check("the client has a byte", lb.Try{Kind: lb.Reset, Sent: true, Repeatable: true, Answered: true}, lb.RetryAnswered)
 	check("the body is gone", lb.Try{Kind: lb.Reset, Sent: true, Repeatable: true, BodyGone: true}, lb.RetryBodyGone)
 	check("second attempt", lb.Try{Kind: lb.ConnectFailed, Attempt: 2}, lb.RetryAllowed)
-	check("last attempt", lb.Try{Kind: lb.ConnectFailed, Attempt: 3}, lb.RetryAttempts)
+	check("last attempt", lb.Try{Kind: lb.Reset, Attempt: 3, Sent: true, Repeatable: true}, lb.RetryAttempts)
+	check("one more that reached nobody", lb.Try{Kind: lb.ConnectFailed, Attempt: 3}, lb.RetryAllowed)
+	check("many that reached nobody", lb.Try{Kind: lb.ConnectFailed, Attempt: 8}, lb.RetryAttempts)
 	check("the client went away", lb.Try{Kind: lb.Canceled, Repeatable: true}, lb.RetryNotAsked)
 	check("our own failure", lb.Try{Kind: lb.LocalError, Repeatable: true}, lb.RetryNotAsked)
 }
