@@ -1,0 +1,317 @@
+package cache
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// window is about how far the slowest reader of a body that is too large to be
+// stored may lag behind the fetch. The fetch then waits for it, as it would for
+// one client; but a reader that has others behind it and takes nothing at all
+// for stallWait is let go.
+const (
+	window    = 1 << 20
+	stallWait = 5 * time.Second
+)
+
+// Fill is a fetch on its way into the store. The one who leads it calls
+// Condition, Respond, Write, and Commit or Abort in the end, from one
+// goroutine at a time; the others use what Wait and Found.Answer give them.
+type Fill struct {
+	store  *Store
+	policy *Policy
+	key    string
+	hash   uint64
+	place  string // in the shard's fills; empty if it is not there
+	joined atomic.Bool
+	asked  asked
+	head   fasthttp.RequestHeader // as it was when the fetch began
+	scheme string
+	host   string
+	target string
+	// candidates are the entries that a 304 may be about; the first is what
+	// the request selects.
+	candidates []*Entry
+	selected   *Entry
+	narrowed   bool // Condition removed something of the client's
+	part       span // what of the entry the body is, if that is partial
+
+	mu      sync.Mutex
+	state   fillState
+	reason  Reason // why it was released
+	err     error
+	entry   *Entry // being stored, or stored
+	body    []byte // from base on
+	base    int64
+	counted int64 // bytes counted in store.filling
+	readers []*Reader
+	waiting int
+	changed chan struct{} // closed at the next change; nil if nobody waits
+	passing bool          // too large to be stored: only for those who read
+	doomed  bool          // purged meanwhile: do not store
+}
+
+type fillState uint8
+
+const (
+	fillAsking    fillState = iota // no head yet
+	fillStreaming                  // the entry's head is there, its body arrives
+	fillDone                       // entry is stored and whole
+	fillReleased                   // nothing to share: reason says why
+	fillFailed                     // err
+)
+
+// Request is the head that the fetch began with, as the client wrote it. It
+// belongs to the Fill and must not be changed while that is used.
+func (f *Fill) Request() *fasthttp.RequestHeader { return &f.head }
+
+// Narrowed says that the client wanted less than the fetch asks for: Condition
+// took its own condition or range away, so its answer must be made from Found
+// instead of being passed on.
+func (f *Fill) Narrowed() bool { return f.narrowed }
+
+// Found is what the fetch has brought, for the one who leads it: after Respond
+// said Keep.
+func (f *Fill) Found() Found {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	found := Found{Outcome: Fresh, Entry: f.entry}
+	if f.state == fillStreaming || f.entry.body == nil {
+		found.fill = f
+	}
+	return found
+}
+
+// Write takes the next bytes of the body. It keeps none of p. It blocks only
+// if the body is too large to be stored and a reader lags behind. wanted is
+// false once nobody needs the body from here.
+func (f *Fill) Write(p []byte) (wanted bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.state != fillStreaming {
+		return false
+	}
+	size := f.base + int64(len(f.body)) + int64(len(p))
+	if !f.passing && (size > f.store.maxObject || f.store.filling.Load()+int64(len(p)) > f.store.limit) {
+		f.passing = true
+		f.reason = ReasonTooLarge
+		f.leaveLocked()
+	}
+	if f.passing && !f.trimLocked() {
+		return false
+	}
+	f.body = append(f.body, p...)
+	f.countLocked()
+	f.notifyLocked()
+	return true
+}
+
+// countLocked keeps the store's sum of what is being fetched true.
+func (f *Fill) countLocked() {
+	if now := int64(cap(f.body)); now != f.counted {
+		f.store.filling.Add(now - f.counted)
+		f.counted = now
+	}
+}
+
+// trimLocked drops what every reader has read, and waits for the slowest if it
+// lags too far. It reports false if there is no reader.
+func (f *Fill) trimLocked() bool {
+	var timer *time.Timer
+	var stalledAt int64 = -1
+	for {
+		if len(f.readers) == 0 {
+			f.body, f.state = nil, fillReleased
+			f.countLocked()
+			f.notifyLocked()
+			return false
+		}
+		least := f.readers[0].offset
+		for _, r := range f.readers {
+			least = min(least, r.offset)
+		}
+		if cut := least - f.base; cut > 0 && cut*2 >= int64(len(f.body)) {
+			// The rest goes to memory of its own: readers hold the old.
+			f.body = append(make([]byte, 0, 2*window), f.body[cut:]...)
+			f.base = least
+			f.countLocked()
+		}
+		if len(f.body) <= 2*window {
+			return true
+		}
+		if timer == nil {
+			timer = time.NewTimer(stallWait)
+			defer timer.Stop()
+			stalledAt = least
+		}
+		wait := f.waitLocked()
+		f.mu.Unlock()
+		late := false
+		select {
+		case <-wait:
+		case <-timer.C:
+			late = true
+		}
+		f.mu.Lock()
+		if late {
+			if len(f.readers) > 1 {
+				f.cutLocked(stalledAt)
+			}
+			stalledAt = least
+			timer.Reset(stallWait)
+		}
+	}
+}
+
+// cutLocked lets the readers go that are still where they were.
+func (f *Fill) cutLocked(offset int64) {
+	f.readers = slices.DeleteFunc(f.readers, func(r *Reader) bool {
+		if r.offset == offset {
+			r.err = ErrLagged
+		}
+		return r.offset == offset
+	})
+	f.notifyLocked()
+}
+
+// Commit ends the fill: the end of the body was proven. It reports whether the
+// entry is stored, and why not.
+func (f *Fill) Commit() Reason {
+	f.mu.Lock()
+	if f.state != fillStreaming {
+		reason := f.reason
+		f.mu.Unlock()
+		f.leave()
+		return reason
+	}
+	if f.passing {
+		f.state = fillDone
+		f.store.filling.Add(-f.counted)
+		f.counted = 0
+		f.notifyLocked()
+		f.mu.Unlock()
+		return f.reason
+	}
+	length := f.entry.length
+	if f.entry.partial {
+		length = f.part.size()
+	}
+	if length >= 0 && length != int64(len(f.body)) {
+		f.mu.Unlock()
+		f.Abort(ErrAborted)
+		return ReasonTruncated
+	}
+	body := f.body
+	if cap(body)-len(body) > len(body)/8 {
+		body = append([]byte(nil), body...)
+	}
+	e := f.entry
+	if !e.partial {
+		e = e.withBody(body)
+	}
+	f.body = body
+	f.mu.Unlock()
+
+	reason := ReasonNone
+	if e.partial {
+		e, reason = f.commitPart(e, body)
+	}
+	switch {
+	case reason != ReasonNone:
+	case f.isDoomed():
+		reason = ReasonDoomed
+	case e.partial && !f.store.put(e), !e.partial && !f.store.keep(e):
+		reason = ReasonTooLarge
+	}
+	f.reason = reason
+	f.settle(e)
+	return reason
+}
+
+// settle gives e, which is whole, to all who wait.
+func (f *Fill) settle(e *Entry) {
+	f.mu.Lock()
+	f.entry, f.state = e, fillDone
+	f.store.filling.Add(-f.counted)
+	f.counted = 0
+	f.notifyLocked()
+	f.mu.Unlock()
+	f.leave()
+}
+
+// Abort ends the fill without an entry: the fetch failed, panicked, or the end
+// of the body was not proven. After Commit it does nothing.
+func (f *Fill) Abort(err error) {
+	f.mu.Lock()
+	if f.state == fillAsking || f.state == fillStreaming {
+		f.state, f.err, f.reason = fillFailed, err, ReasonFailed
+		f.store.filling.Add(-f.counted)
+		f.counted, f.body = 0, nil
+		f.notifyLocked()
+	}
+	f.mu.Unlock()
+	f.leave()
+}
+
+// release sends everybody who waits to the origin.
+func (f *Fill) release(reason Reason) {
+	f.mu.Lock()
+	if f.state == fillAsking {
+		f.state, f.reason = fillReleased, reason
+		f.notifyLocked()
+	}
+	f.mu.Unlock()
+	f.leave()
+}
+
+// leave makes room for the next fetch of the key.
+func (f *Fill) leave() {
+	if f.place == "" {
+		return
+	}
+	sh := f.store.shard(f.hash)
+	sh.mu.Lock()
+	if sh.fills[f.place] == f {
+		delete(sh.fills, f.place)
+	}
+	sh.mu.Unlock()
+}
+
+// leaveLocked does it with f.mu held: the order of locks is shard, then fill.
+func (f *Fill) leaveLocked() {
+	f.mu.Unlock()
+	f.mark(f.entry.received)
+	f.leave()
+	f.mu.Lock()
+}
+
+func (f *Fill) isDoomed() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.doomed
+}
+
+// Wanted is how many others wait for the fill or read from it.
+func (f *Fill) Wanted() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.waiting + len(f.readers)
+}
+
+func (f *Fill) notifyLocked() {
+	if f.changed != nil {
+		close(f.changed)
+		f.changed = nil
+	}
+}
+
+func (f *Fill) waitLocked() chan struct{} {
+	if f.changed == nil {
+		f.changed = make(chan struct{})
+	}
+	return f.changed
+}
