@@ -35,7 +35,7 @@ help: ## print this help
 
 .PHONY: build
 build: ## build OUT/weir
-	go build -ldflags '-X main.version=$(VERSION)' -o '$(OUT)/weir' .
+	go build -trimpath -ldflags '-X main.version=$(VERSION)' -o '$(OUT)/weir' .
 
 .PHONY: run
 run: build ## build weir and start it with CONFIG

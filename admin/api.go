@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/http/pprof"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,13 +23,14 @@ const (
 	pathPurge     = "/purge"
 	pathDrain     = "/drain"
 	pathUpstreams = "/upstreams"
+	pathProfiles  = "/debug/pprof/"
 )
 
 type api struct{ weir Weir }
 
-// Handler returns the API. Every answer is JSON; that to an error is
-// {"error": "..."} with status 400 (the request is wrong), 403 (a browser sent
-// it), 404 (what it names is not there) or 405.
+// Handler returns the API. Every answer but the profiles of net/http/pprof is
+// JSON; that to an error is {"error": "..."} with status 400 (the request is
+// wrong), 403 (a browser sent it), 404 (what it names is not there) or 405.
 func Handler(w Weir) http.Handler { return api{w} }
 
 func (a api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -40,8 +42,11 @@ func (a api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case pathUpstreams:
 		serve, method = a.upstreams, http.MethodGet
 	default:
+		if serve, method = profiles(r.URL.Path), http.MethodGet; serve != nil {
+			break
+		}
 		fail(w, http.StatusNotFound, fmt.Errorf("found path %q: want %s", r.URL.Path,
-			config.OneOf([]string{pathPurge, pathDrain, pathUpstreams})))
+			config.OneOf([]string{pathPurge, pathDrain, pathUpstreams, pathProfiles})))
 		return
 	}
 	if r.Method != method && (method != http.MethodGet || r.Method != http.MethodHead) {
@@ -56,6 +61,20 @@ func (a api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	serve(w, r)
+}
+
+// profiles returns what serves a profile of the running process; nil if path is
+// not one of theirs.
+func profiles(path string) http.HandlerFunc {
+	switch name, ok := strings.CutPrefix(path, pathProfiles); {
+	case !ok:
+		return nil
+	case name == "profile":
+		return pprof.Profile
+	case name == "trace":
+		return pprof.Trace
+	}
+	return pprof.Index // which serves the others by name
 }
 
 func (a api) purge(w http.ResponseWriter, r *http.Request) {

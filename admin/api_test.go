@@ -116,6 +116,23 @@ func TestNotThere(t *testing.T) {
 	}
 }
 
+func TestProfiles(t *testing.T) {
+	h := admin.Handler(new(fake))
+	check := func(method, path string, status int, want string) {
+		t.Helper()
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(method, path, nil))
+		if w.Code != status || !strings.Contains(w.Body.String(), want) {
+			t.Errorf("%s %s: %d %.80q; want %d, %q", method, path, w.Code, w.Body, status, want)
+		}
+	}
+	check("GET", "/debug/pprof/", 200, "goroutine")
+	check("GET", "/debug/pprof/goroutine?debug=1", 200, "goroutine profile: total ")
+	check("GET", "/debug/pprof/profile?seconds=1", 200, "\x1f\x8b") // compressed
+	check("GET", "/debug/pprof/nothing", 404, "Unknown profile")
+	check("POST", "/debug/pprof/", 405, `want "GET"`)
+}
+
 func TestClient(t *testing.T) {
 	check := func(h http.Handler, network, address string, n int, want string) {
 		t.Helper()

@@ -38,7 +38,7 @@ func main() {
 // flags are what the command line says.
 type flags struct {
 	weir, peers, scenarios, origin, out, compare string
-	dir, scale                                   string
+	dir, scale, profile                          string
 	quick                                        bool
 	limit                                        float64
 	run                                          runSettings
@@ -54,6 +54,7 @@ func parseFlags() (flags, error) {
 	flag.StringVar(&f.compare, "compare", "", "compare the working tree with this git revision instead of with peers")
 	flag.Float64Var(&f.limit, "limit", 1.10, "with -compare: fail if CPU per request grew beyond this ratio")
 	flag.StringVar(&f.scale, "scale", "", "measure weir's curves instead: connections,routes,targets,entries or all")
+	flag.StringVar(&f.profile, "profile", "", "write a CPU profile of weir under the scenarios to this file instead, for the compiler")
 	flag.BoolVar(&f.quick, "quick", false, "one short round of few scenarios, below a minute: to see that it works, not to quote")
 	flag.IntVar(&f.run.Rounds, "rounds", 3, "rounds; medians are taken over them")
 	flag.Float64Var(&f.run.Warmup, "warmup", 1, "seconds of load before each measurement")
@@ -105,6 +106,8 @@ func run() error {
 		return compare(ctx, f, r)
 	case f.scale != "":
 		return scale(ctx, f, r)
+	case f.profile != "":
+		return profile(ctx, f, r)
 	}
 	return comparePeers(ctx, f, r)
 }

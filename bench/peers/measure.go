@@ -107,25 +107,33 @@ func (r *runner) row(ctx context.Context, sc scenario, all []peer) (row, error) 
 
 // sample starts a peer, measures it once, and stops it.
 func (r *runner) sample(ctx context.Context, sc scenario, p peer) (sample, error) {
+	proc, s, err := r.start(ctx, sc, p)
+	if err != nil {
+		return sample{}, err
+	}
+	defer r.stop(proc, s)
+	if sc.idle {
+		return r.idle(ctx, sc, proc, s.Listen)
+	}
+	return r.busy(ctx, sc, proc, s.Listen)
+}
+
+// start starts a peer for a scenario.
+func (r *runner) start(ctx context.Context, sc scenario, p peer) (*process, settings, error) {
 	s := r.base(r.address)
 	s.Cache = sc.cache
 	if sc.tls {
 		s.Cert, s.Key = r.cert, r.key
 	}
-	proc, s, err := p.start(ctx, r.dir, s)
-	if err != nil {
-		return sample{}, err
+	return p.start(ctx, r.dir, s)
+}
+
+// stop ends what start has started.
+func (r *runner) stop(proc *process, s settings) {
+	proc.stop()
+	if err := os.RemoveAll(s.Dir); err != nil {
+		r.log("cannot remove %s: %v", s.Dir, err)
 	}
-	defer func() {
-		proc.stop()
-		if err := os.RemoveAll(s.Dir); err != nil {
-			r.log("cannot remove %s: %v", s.Dir, err)
-		}
-	}()
-	if sc.idle {
-		return r.idle(ctx, sc, proc, s.Listen)
-	}
-	return r.busy(ctx, sc, proc, s.Listen)
 }
 
 func (r *runner) options(sc scenario, address string) load.Options {

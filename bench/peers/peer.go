@@ -23,6 +23,7 @@ type settings struct {
 	Origin                 string // "host:port"
 	OriginHost, OriginPort string
 	Metrics                string // "host:port" for metrics, if Observed
+	Admin                  string // "host:port" for the admin API; empty means none
 	Cert, Key, Name        string // PEM files and their name; empty means plaintext
 	Cache                  bool
 	Observed               bool // metrics and access log on
@@ -51,6 +52,8 @@ type peer struct {
 	tls, cache, pass bool
 	// observed makes it run with metrics and access log.
 	observed bool
+	// profiled makes it run with its admin API, which has profiles.
+	profiled bool
 }
 
 // peers lists all, weir first.
@@ -151,6 +154,11 @@ func (p peer) start(ctx context.Context, parent string, s settings) (*process, s
 	s.Observed = p.observed
 	if s.Metrics, err = freeAddress(); err != nil {
 		return nil, s, err
+	}
+	if p.profiled {
+		if s.Admin, err = freeAddress(); err != nil {
+			return nil, s, err
+		}
 	}
 	if s.ListenHost, s.ListenPort, err = net.SplitHostPort(s.Listen); err != nil {
 		return nil, s, err
