@@ -16,12 +16,12 @@ type Answer struct {
 	Entry *Entry
 	// Status is the entry's, 206, 304 or 416.
 	Status int
-	// Body is what to send after the head; nil for HEAD, 304 and 416, and
-	// while the body is still being fetched, when Reader has it.
+	// Body is what to send after the head; nil for HEAD, 304 and 416, and when
+	// Reader has it.
 	Body []byte
-	// Reader delivers the body as it arrives; the caller closes it. nil if
-	// Body is all there is.
-	Reader *Reader
+	// Reader delivers a body that is still being fetched, or lies on disk; the
+	// caller closes it. nil if Body is all there is.
+	Reader Reader
 	// Length is the number of body bytes that the head announces, -1 if that
 	// is not known yet. A HEAD gets the head of a GET.
 	Length int64
@@ -31,6 +31,7 @@ type Answer struct {
 	Age int64
 
 	head []byte // if it is not the entry's own
+	runs []run  // what to send of a body on disk
 }
 
 // Head is the status line and the fields, a line each, without Age and without
@@ -68,6 +69,9 @@ func (q *Request) Answer(e *Entry) (a Answer, ok bool) {
 		return Answer{Entry: e, Status: 304, Bodyless: true, Age: e.seconds(q.now), head: q.head}, true
 	}
 	a = Answer{Entry: e, Status: e.status, Body: e.body, Length: e.length, Age: e.seconds(q.now)}
+	if e.blob != nil {
+		a.runs = []run{{nil, span{0, e.length - 1}}}
+	}
 	if list, whole := spans(e, q); !whole {
 		q.part(&a, list)
 	}
@@ -103,11 +107,14 @@ func (q *Request) part(a *Answer, list []span) {
 		h = append(h, e.head[e.line:e.fields]...)
 		h = appendContentRange(h, s, e.length)
 		a.Length = s.size()
-		if e.body != nil || e.partial {
+		switch {
+		case e.blob != nil:
+			a.runs[0].span = s
+		case e.body != nil || e.partial:
 			a.Body = e.cut(s)
 		}
 	} else {
-		body, kind := multipart(e, list)
+		runs, length, kind := multipart(e, list)
 		for f := Fields(e.head[e.line:e.fields]); ; {
 			name, value, rest := f.next()
 			if name == nil {
@@ -119,7 +126,15 @@ func (q *Request) part(a *Answer, list []span) {
 			}
 		}
 		h = AppendField(h, []byte("Content-Type"), kind)
-		a.Body, a.Length = body, int64(len(body))
+		a.Length = length
+		if e.blob != nil {
+			a.runs = runs
+		} else {
+			a.Body = make([]byte, 0, length)
+			for _, r := range runs {
+				a.Body = append(append(a.Body, r.text...), e.body[r.first:r.last+1]...)
+			}
+		}
 	}
 	h = append(h, "Content-Length: "...)
 	h = strconv.AppendInt(h, a.Length, 10)

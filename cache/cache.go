@@ -21,6 +21,7 @@ type Store struct {
 	next      atomic.Uint32 // the shard to evict from when one's own is empty
 	evicted   atomic.Uint64
 	tiers     []*attached   // behind the near one
+	shelf     *shelf        // for large bodies; nil if there is none
 	alone     atomic.Uint64 // numbers the fetches that nobody joins
 }
 
@@ -114,21 +115,35 @@ func (q *Request) decide(e *Entry, uncacheable bool, missed Reason) Found {
 	return f
 }
 
-// Answer makes the answer from what was found. ok is false if only the origin
-// can judge the client's own condition; the caller then forwards the request
-// as it is. Once ok, a Reader in it must be closed.
-func (f *Found) Answer(q *Request) (a Answer, ok bool) {
-	a, ok = q.Answer(f.Entry)
-	if ok && f.fill != nil && f.Entry.body == nil && !a.Bodyless && a.Status != 416 {
+// Answer makes the answer from what was found. If ok is false there is none:
+// either only the origin can judge the client's own condition, and the caller
+// forwards the request as it is; or the body of the entry has left the disk,
+// and found is what a look-up would find now. Once ok, a Reader in the answer
+// must be closed.
+func (s *Store) Answer(q *Request, found *Found) (a Answer, ok bool) {
+	e := found.Entry
+	a, ok = q.Answer(e)
+	switch {
+	case !ok, a.Bodyless, a.Status == 416:
+	case e.blob != nil:
+		r, err := s.newBlobReader(e, a.runs)
+		if err != nil {
+			s.lose(e, err)
+			*found = q.decide(nil, false, ReasonEvicted)
+			return Answer{}, false
+		}
+		a.Reader = r
+	case found.fill != nil && e.body == nil:
 		first := int64(0)
 		if a.Status == 206 {
-			list, _ := spans(f.Entry, q)
+			list, _ := spans(e, q)
 			first = list[0].first
 		}
-		a.Reader = f.fill.reader(first, a.Length)
-		if a.Reader == nil {
+		r := found.fill.reader(first, a.Length)
+		if r == nil {
 			return a, false
 		}
+		a.Reader = r
 	}
 	return a, ok
 }

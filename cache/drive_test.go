@@ -270,7 +270,7 @@ func (d *driver) finish(t testing.TB, r *result, f *cache.Fill, m message) {
 
 // reply answers from what was found.
 func (d *driver) reply(t testing.TB, r *result, q *cache.Request, found *cache.Found) {
-	a, ok := found.Answer(q)
+	a, ok := d.store.Answer(q, found)
 	if !ok {
 		t.Fatal("only the origin can judge")
 	}

@@ -72,9 +72,9 @@ func appendStrings(dst []byte, list []string) []byte {
 	return dst
 }
 
-// decodeEntry reads what appendEntry wrote. The entry keeps nothing of b. hash
-// places its key.
-func decodeEntry(b []byte, hash func([]byte) uint64) (*Entry, error) {
+// decodeEntry reads what appendEntry wrote. The entry keeps nothing of b. blob
+// has its body if that is not nil. hash places its key.
+func decodeEntry(b []byte, blob Blob, hash func([]byte) uint64) (*Entry, error) {
 	if len(b) < 5 || b[0] != encodingVersion {
 		return nil, errEncoding
 	}
@@ -114,6 +114,9 @@ func decodeEntry(b []byte, hash func([]byte) uint64) (*Entry, error) {
 	e.line = len(line)
 	e.fields = e.line + len(fields)
 	e.length = int64(len(e.body))
+	if blob != nil {
+		e.body, e.blob, e.length = nil, blob, blob.Length()
+	}
 	head := make([]byte, 0, e.fields+32)
 	e.finish(append(append(head, line...), fields...))
 	e.hash = hash([]byte(e.key))

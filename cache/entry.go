@@ -28,6 +28,7 @@ type Entry struct {
 	// length is that of the body, -1 as long as it is not known.
 	length      int64
 	body        []byte
+	blob        Blob   // has the body instead, if it is too large for memory
 	etag        []byte // in head
 	modified    int64  // Last-Modified in s since the epoch
 	hasModified bool
@@ -170,6 +171,14 @@ func (e *Entry) withBody(body []byte) *Entry {
 	return n
 }
 
+// withBlob is the entry with its whole body on disk.
+func (e *Entry) withBlob(b Blob) *Entry {
+	n := e.bare()
+	n.length, n.blob = b.Length(), b
+	n.finish(append(make([]byte, 0, e.fields+32), e.head[:e.fields]...))
+	return n
+}
+
 // bare is a copy of the entry without body, pieces and atomics.
 func (e *Entry) bare() *Entry {
 	return &Entry{
@@ -227,7 +236,7 @@ func (p *Policy) updated(e *Entry, q asked, r *Response) (*Entry, Reason) {
 	t, c, reason := p.judgeResponse(q, &whole)
 	whole.Fields = stored
 	n := p.newEntry(e.key, e.hash, &whole, t, &c)
-	n.variant, n.body = e.variant, e.body
+	n.variant, n.body, n.blob = e.variant, e.body, e.blob
 	if reason == ReasonNone && r.Fields.has("Set-Cookie") && !dropped(&c, "set-cookie") {
 		// Whether others may get it is for the response to say that brings it.
 		if own, targeted := p.control(r.Fields); !p.storesCookies(&own, targeted) {

@@ -24,7 +24,7 @@ func AppendDateForTest(at int64) []byte { return appendDate(nil, at) }
 // RecodeForTest decodes an entry and encodes it again; ok is false if b is
 // none.
 func RecodeForTest(b []byte) (again []byte, ok bool) {
-	e, err := decodeEntry(b, func([]byte) uint64 { return 0 })
+	e, err := decodeEntry(b, nil, func([]byte) uint64 { return 0 })
 	if err != nil {
 		return nil, false
 	}

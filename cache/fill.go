@@ -48,11 +48,13 @@ type Fill struct {
 	body    []byte // from base on
 	base    int64
 	counted int64 // bytes counted in store.filling
-	readers []*Reader
+	readers []*fillReader
 	waiting int
 	changed chan struct{} // closed at the next change; nil if nobody waits
-	passing bool          // too large to be stored: only for those who read
+	passing bool          // cannot be stored: only for those who read
+	proven  bool          // nothing comes any more, and all came
 	doomed  bool          // purged meanwhile: do not store
+	spill   *spill        // for a large body; nil if memory has all of it
 }
 
 type fillState uint8
@@ -87,8 +89,8 @@ func (f *Fill) Found() Found {
 }
 
 // Write takes the next bytes of the body. It keeps none of p. It blocks only
-// if the body is too large to be stored and a reader lags behind. wanted is
-// false once nobody needs the body from here.
+// if the body is too large to be stored and a reader lags behind, or if the
+// disk does. wanted is false once nobody needs the body from here.
 func (f *Fill) Write(p []byte) (wanted bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -96,10 +98,20 @@ func (f *Fill) Write(p []byte) (wanted bool) {
 		return false
 	}
 	size := f.base + int64(len(f.body)) + int64(len(p))
-	if !f.passing && (size > f.store.maxObject || f.store.filling.Load()+int64(len(p)) > f.store.limit) {
-		f.passing = true
-		f.reason = ReasonTooLarge
-		f.leaveLocked()
+	switch {
+	case f.passing:
+	case size > f.store.largest() || f.entry.partial && size > f.store.maxObject:
+		f.passLocked(ReasonTooLarge)
+	case f.spill != nil:
+		f.shedLocked()
+	case size > f.store.maxObject:
+		if b := f.store.create(); b != nil {
+			f.spillLocked(b)
+		} else {
+			f.passLocked(ReasonDisk)
+		}
+	case f.store.filling.Load()+int64(len(p)) > f.store.limit:
+		f.passLocked(ReasonTooLarge)
 	}
 	if f.passing && !f.trimLocked() {
 		return false
@@ -108,6 +120,13 @@ func (f *Fill) Write(p []byte) (wanted bool) {
 	f.countLocked()
 	f.notifyLocked()
 	return true
+}
+
+// passLocked lets the body pass from here on, without being stored.
+func (f *Fill) passLocked(reason Reason) {
+	f.passing, f.reason = true, reason
+	f.leaveLocked()
+	f.notifyLocked()
 }
 
 // countLocked keeps the store's sum of what is being fetched true.
@@ -169,7 +188,7 @@ func (f *Fill) trimLocked() bool {
 
 // cutLocked lets the readers go that are still where they were.
 func (f *Fill) cutLocked(offset int64) {
-	f.readers = slices.DeleteFunc(f.readers, func(r *Reader) bool {
+	f.readers = slices.DeleteFunc(f.readers, func(r *fillReader) bool {
 		if r.offset == offset {
 			r.err = ErrLagged
 		}
@@ -188,6 +207,20 @@ func (f *Fill) Commit() Reason {
 		f.leave()
 		return reason
 	}
+	length := f.entry.length
+	if f.entry.partial {
+		length = f.part.size()
+	}
+	if length >= 0 && length != f.base+int64(len(f.body)) {
+		f.mu.Unlock()
+		f.Abort(ErrAborted)
+		return ReasonTruncated
+	}
+	if f.spill != nil {
+		f.proven = true
+		f.notifyLocked()
+		f.awaitDiskLocked(func() bool { return f.spill.whole })
+	}
 	if f.passing {
 		f.state = fillDone
 		f.store.filling.Add(-f.counted)
@@ -196,24 +229,19 @@ func (f *Fill) Commit() Reason {
 		f.mu.Unlock()
 		return f.reason
 	}
-	length := f.entry.length
-	if f.entry.partial {
-		length = f.part.size()
-	}
-	if length >= 0 && length != int64(len(f.body)) {
-		f.mu.Unlock()
-		f.Abort(ErrAborted)
-		return ReasonTruncated
+	e := f.entry
+	switch {
+	case f.spill != nil:
+		e = e.withBlob(f.spill.blob)
+	default:
+		if cap(f.body)-len(f.body) > len(f.body)/8 {
+			f.body = append([]byte(nil), f.body...)
+		}
+		if !e.partial {
+			e = e.withBody(f.body)
+		}
 	}
 	body := f.body
-	if cap(body)-len(body) > len(body)/8 {
-		body = append([]byte(nil), body...)
-	}
-	e := f.entry
-	if !e.partial {
-		e = e.withBody(body)
-	}
-	f.body = body
 	f.mu.Unlock()
 
 	reason := ReasonNone
@@ -224,8 +252,18 @@ func (f *Fill) Commit() Reason {
 	case reason != ReasonNone:
 	case f.isDoomed():
 		reason = ReasonDoomed
-	case e.partial && !f.store.put(e), !e.partial && !f.store.keep(e):
+	case !f.store.put(e):
 		reason = ReasonTooLarge
+	}
+	switch {
+	case e.blob != nil && reason != ReasonNone:
+		e.blob.Discard()
+		e.blob.Close()
+	case e.blob != nil:
+		f.store.shelf.report(nil)
+		f.store.shelf.ends.Go(func() { f.store.shelf.keep(e) })
+	case reason == ReasonNone && !e.partial:
+		f.store.toTiers(e)
 	}
 	f.reason = reason
 	f.settle(e)

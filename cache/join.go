@@ -281,13 +281,26 @@ func (f *Fill) Wait(q *Request, found *Found, done <-chan struct{}) (role Role, 
 		return Alone, why, nil
 	}
 	if f.state == fillStreaming && f.passing {
-		return Alone, ReasonTooLarge, nil
+		return Alone, f.reason, nil
+	}
+	if f.state == fillStreaming && f.farLocked(q, found) {
+		return Alone, ReasonRangeUnavailable, nil
 	}
 	*found = Found{Outcome: outcome, Reason: why, Entry: e, Collapsed: true}
 	if f.state == fillStreaming || e.body == nil {
 		found.fill = f
 	}
 	return Ready, ReasonNone, nil
+}
+
+// farLocked says whether the request wants a part that a large body will reach
+// only after a while, and could have it alone.
+func (f *Fill) farLocked(q *Request, found *Found) bool {
+	if f.spill == nil || found.Entry != nil || !q.ranged() {
+		return false
+	}
+	list, whole := spans(f.entry, q)
+	return !whole && len(list) == 1 && list[0].first > f.base+int64(len(f.body))+f.store.maxObject
 }
 
 var errWait = errors.New("waited too long")

@@ -50,6 +50,7 @@ type marks struct {
 	groups   map[string]stamp // origin, NUL, group; and NUL, group
 	prefixes []prefixStamp
 	newest   int64
+	skew     int64 // how far clocks may differ, in ns
 }
 
 // stamp is when something was purged last, softly and not.
@@ -82,7 +83,7 @@ func (s stamp) with(m mark) stamp {
 }
 
 // kind says what s makes of an entry received then.
-func (s stamp) kind(received int64) markKind {
+func (s stamp) kind(received, skew int64) markKind {
 	switch {
 	case received <= s.hard+skew && s.hard > 0:
 		return markHard
@@ -146,21 +147,21 @@ func (k *marks) forgetLocked() {
 func (k *marks) ended(e *Entry) markKind {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
-	kind := max(k.all.kind(e.received), k.keys[e.key].kind(e.received))
+	kind := max(k.all.kind(e.received, k.skew), k.keys[e.key].kind(e.received, k.skew))
 	if url, _, narrow := strings.Cut(e.key, "\n"); narrow {
 		// A mark that is not wide may fit too, of another route for the same
 		// URL: that costs a miss.
-		kind = max(kind, k.keys[url].kind(e.received))
+		kind = max(kind, k.keys[url].kind(e.received, k.skew))
 	}
 	if len(k.hosts) > 0 {
-		kind = max(kind, k.hosts[keyHost(e.key)].kind(e.received))
+		kind = max(kind, k.hosts[keyHost(e.key)].kind(e.received, k.skew))
 	}
 	for _, g := range e.groups {
-		kind = max(kind, k.groups["\x00"+g].kind(e.received), k.groups[keyOrigin(e.key)+"\x00"+g].kind(e.received))
+		kind = max(kind, k.groups["\x00"+g].kind(e.received, k.skew), k.groups[keyOrigin(e.key)+"\x00"+g].kind(e.received, k.skew))
 	}
 	for _, p := range k.prefixes {
 		if strings.HasPrefix(e.key, p.prefix) {
-			kind = max(kind, p.kind(e.received))
+			kind = max(kind, p.kind(e.received, k.skew))
 		}
 	}
 	return kind

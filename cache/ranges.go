@@ -112,7 +112,7 @@ func spans(e *Entry, q *Request) (list []span, whole bool) {
 		return nil, true
 	}
 	list, ok := parseRange(joinLines(q.Header.PeekAll(fasthttp.HeaderRange)), e.length)
-	if len(list) > 1 && e.body == nil && e.length > 0 {
+	if len(list) > 1 && e.body == nil && e.blob == nil && e.length > 0 {
 		return nil, true // several parts of what is still arriving: all of it
 	}
 	return list, !ok
@@ -135,23 +135,21 @@ func boundary(e *Entry) []byte {
 	return strconv.AppendUint([]byte("weir-parts-"), e.hash|1<<63, 36)
 }
 
-// multipart is the body of an answer with several parts.
-func multipart(e *Entry, list []span) (body, contentType []byte) {
+// multipart is the body of an answer with several parts, and its length.
+func multipart(e *Entry, list []span) (runs []run, length int64, contentType []byte) {
 	mark := boundary(e)
 	kind := Fields(e.head[e.line:e.fields]).get("Content-Type")
-	size := 0
 	for _, s := range list {
-		size += int(s.size()) + len(mark) + len(kind) + 128
-	}
-	body = make([]byte, 0, size)
-	for _, s := range list {
-		body = append(append(append(body, "\r\n--"...), mark...), "\r\n"...)
+		text := make([]byte, 0, len(mark)+len(kind)+128)
+		text = append(append(append(text, "\r\n--"...), mark...), "\r\n"...)
 		if len(kind) > 0 {
-			body = AppendField(body, []byte("Content-Type"), kind)
+			text = AppendField(text, []byte("Content-Type"), kind)
 		}
-		body = append(appendContentRange(body, s, e.length), "\r\n"...)
-		body = append(body, e.body[s.first:s.last+1]...)
+		text = append(appendContentRange(text, s, e.length), "\r\n"...)
+		runs = append(runs, run{text, s})
+		length += int64(len(text)) + s.size()
 	}
-	body = append(append(append(body, "\r\n--"...), mark...), "--\r\n"...)
-	return body, append([]byte("multipart/byteranges; boundary="), mark...)
+	end := append(append([]byte("\r\n--"), mark...), "--\r\n"...)
+	runs = append(runs, run{end, span{0, -1}})
+	return runs, length + int64(len(end)), append([]byte("multipart/byteranges; boundary="), mark...)
 }

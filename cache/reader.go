@@ -9,7 +9,8 @@ import (
 
 // Errors of Wait and Reader.
 var (
-	// ErrAborted: the fetch ended before the end of the body was proven.
+	// ErrAborted: the fetch ended before the end of the body was proven, or a
+	// stored body cannot be read to its end.
 	ErrAborted = errors.New("fetch was aborted")
 	// ErrLagged: the reader was too slow for a body that is not stored.
 	ErrLagged = errors.New("reader lags too far behind the fetch")
@@ -17,37 +18,62 @@ var (
 	ErrGone = errors.New("client has gone away")
 )
 
-// Reader reads a body while it is fetched.
-type Reader struct {
+// Reader delivers a body piece by piece.
+type Reader interface {
+	// Next blocks until there are bytes to send and returns some. They must not
+	// be changed and stay valid until the next call. The end is io.EOF if it was
+	// proven, and an error if it was not. limit bounds the wait for the next
+	// bytes; 0 means no bound.
+	Next(done <-chan struct{}, limit time.Duration) ([]byte, error)
+	// Close ends reading.
+	Close()
+}
+
+// fillReader reads a body while it is fetched.
+type fillReader struct {
 	f      *Fill
 	offset int64
 	end    int64 // -1 means to the end of the body
 	err    error
+	blob   Blob             // what memory does not hold any more; nil if it holds all
+	buf    *[ChunkSize]byte // what Next returned last, if there is a blob
 }
 
 // reader begins to read at first; nil if those bytes are gone.
-func (f *Fill) reader(first, length int64) *Reader {
+func (f *Fill) reader(first, length int64) *fillReader {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if first < f.base || f.state != fillStreaming && f.state != fillDone {
+	if f.state != fillStreaming && f.state != fillDone {
 		return nil
 	}
-	r := &Reader{f: f, offset: first, end: -1}
+	r := &fillReader{f: f, offset: first, end: -1}
 	if length >= 0 {
 		r.end = first + length
+	}
+	if f.spilling() {
+		r.openLocked()
+	}
+	if first < f.base && r.blob == nil {
+		return nil
 	}
 	f.readers = append(f.readers, r)
 	return r
 }
 
-// Reader lets the leader read what it fetches itself, from the start.
-func (f *Fill) Reader() *Reader { return f.reader(0, -1) }
+// openLocked lets r read from the fill's blob, if that is still there.
+func (r *fillReader) openLocked() {
+	if r.f.spill.blob.Open() == nil {
+		r.blob = r.f.spill.blob
+		r.buf = chunkBuffers.Get().(*[ChunkSize]byte)
+	}
+}
 
-// Next blocks until there are bytes to send and returns all there are. They
-// stay valid and must not be changed. The end is io.EOF if it was proven, and
-// an error if it was not. limit bounds the wait for the next bytes; 0 means no
-// bound.
-func (r *Reader) Next(done <-chan struct{}, limit time.Duration) ([]byte, error) {
+// Reader lets the leader read what it fetches itself, from the start. It is
+// called before the first Write.
+func (f *Fill) Reader() Reader { return f.reader(0, -1) }
+
+// Next implements Reader.
+func (r *fillReader) Next(done <-chan struct{}, limit time.Duration) ([]byte, error) {
 	f := r.f
 	var timeout <-chan time.Time
 	f.mu.Lock()
@@ -62,8 +88,8 @@ func (r *Reader) Next(done <-chan struct{}, limit time.Duration) ([]byte, error)
 		if f.state == fillFailed {
 			return nil, ErrAborted
 		}
-		if have := f.base + int64(len(f.body)); have > r.offset {
-			p := f.body[r.offset-f.base:]
+		if f.base+int64(len(f.body)) > r.offset {
+			p := r.takeLocked()
 			if r.end >= 0 && int64(len(p)) > r.end-r.offset {
 				p = p[:r.end-r.offset]
 			}
@@ -71,9 +97,12 @@ func (r *Reader) Next(done <-chan struct{}, limit time.Duration) ([]byte, error)
 			if f.passing {
 				f.notifyLocked()
 			}
-			return p[:len(p):len(p)], nil
+			if r.err == nil {
+				return p[:len(p):len(p)], nil
+			}
+			continue
 		}
-		if f.state != fillStreaming {
+		if f.state != fillStreaming || f.proven {
 			return nil, io.EOF
 		}
 		wait := f.waitLocked()
@@ -98,13 +127,112 @@ func (r *Reader) Next(done <-chan struct{}, limit time.Duration) ([]byte, error)
 	}
 }
 
-// Close ends reading.
-func (r *Reader) Close() {
+// takeLocked returns bytes from r.offset on. It sets r.err if they cannot be
+// read any more.
+func (r *fillReader) takeLocked() []byte {
+	f := r.f
+	if r.offset >= f.base {
+		p := f.body[r.offset-f.base:]
+		if r.blob != nil {
+			p = r.buf[:copy(r.buf[:], p)] // the memory will be used again
+		}
+		return p
+	}
+	f.mu.Unlock()
+	p, err := r.blob.Read(r.buf[:], r.offset)
+	f.mu.Lock()
+	if err != nil {
+		r.err = ErrAborted
+		f.unspillLocked(err)
+	}
+	return p
+}
+
+// Close implements Reader.
+func (r *fillReader) Close() {
 	f := r.f
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.readers = slices.DeleteFunc(f.readers, func(o *Reader) bool { return o == r })
+	f.readers = slices.DeleteFunc(f.readers, func(o *fillReader) bool { return o == r })
 	if f.passing {
 		f.notifyLocked()
 	}
+	if r.blob != nil {
+		r.blob.Close()
+		chunkBuffers.Put(r.buf)
+		r.blob, r.buf = nil, nil
+	}
+	r.err = ErrAborted
+}
+
+// run is a part of an answer: text, and behind it some of the body.
+type run struct {
+	text []byte
+	span // last is before first if there is none
+}
+
+// blobReader reads runs of a body on disk.
+type blobReader struct {
+	store *Store
+	entry *Entry
+	runs  []run
+	ahead []byte // of the first span, read already
+	buf   *[ChunkSize]byte
+}
+
+// newBlobReader begins to read. That the first bytes are there and undamaged
+// is known before anything is sent.
+func (s *Store) newBlobReader(e *Entry, runs []run) (*blobReader, error) {
+	if err := e.blob.Open(); err != nil {
+		return nil, err
+	}
+	r := &blobReader{store: s, entry: e, runs: runs, buf: chunkBuffers.Get().(*[ChunkSize]byte)}
+	var err error
+	if r.ahead, err = r.read(); err != nil {
+		r.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// read takes the next bytes of the first run's span.
+func (r *blobReader) read() ([]byte, error) {
+	s := &r.runs[0].span
+	p, err := r.entry.blob.Read(r.buf[:], s.first)
+	if err != nil {
+		return nil, err
+	}
+	p = p[:min(int64(len(p)), s.size())]
+	s.first += int64(len(p))
+	return p, nil
+}
+
+// Next implements Reader. It never waits for anything but the disk.
+func (r *blobReader) Next(<-chan struct{}, time.Duration) ([]byte, error) {
+	for ; len(r.runs) > 0; r.runs = r.runs[1:] {
+		first := &r.runs[0]
+		if p := first.text; len(p) > 0 {
+			first.text = nil
+			return p, nil
+		}
+		if p := r.ahead; len(p) > 0 {
+			r.ahead = nil
+			return p, nil
+		}
+		if first.size() > 0 {
+			p, err := r.read()
+			if err != nil {
+				r.store.lose(r.entry, err)
+				return nil, ErrAborted
+			}
+			return p, nil
+		}
+	}
+	return nil, io.EOF
+}
+
+// Close implements Reader.
+func (r *blobReader) Close() {
+	r.entry.blob.Close()
+	chunkBuffers.Put(r.buf)
 }

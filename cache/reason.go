@@ -57,6 +57,7 @@ const (
 	ReasonFailed    // no response
 	ReasonDoomed    // purged or invalidated while it was fetched
 	ReasonMemory    // no memory left for what is being fetched
+	ReasonDisk      // a large body could not be written to disk
 
 	// Why requests for a key are not collapsed.
 	ReasonUncacheable
@@ -105,6 +106,7 @@ var reasonNames = [...]string{
 	ReasonFailed:               "failed",
 	ReasonDoomed:               "doomed",
 	ReasonMemory:               "memory",
+	ReasonDisk:                 "disk",
 	ReasonUncacheable:          "uncacheable",
 	ReasonWait:                 "wait",
 }

@@ -95,18 +95,28 @@ func (f *Fill) Respond(q *Request, r *Response) Decision {
 			return Decision{Pass, reason, nil}
 		}
 		f.part = part
-		f.stream(e, part.size())
+		f.stream(e, part.size(), nil)
 		return Decision{Keep, ReasonNone, e}
 	}
 	t, control, reason := f.policy.judgeResponse(f.asked, r)
+	large := r.Length > f.store.maxObject
+	held := max(r.Length, 0) // in memory at once
+	if large {
+		held = 2 * window
+	}
+	var blob Blob
 	if reason == ReasonNone {
 		switch {
 		case r.Unprovable:
 			reason = ReasonTruncated
-		case r.Length > f.store.maxObject:
+		case r.Length > f.store.largest():
 			reason = ReasonTooLarge
-		case f.store.filling.Load()+max(r.Length, 0) > f.store.limit/2:
+		case f.store.filling.Load()+held > f.store.limit/2:
 			reason = ReasonMemory
+		case large:
+			if blob = f.store.create(); blob == nil {
+				reason = ReasonDisk
+			}
 		}
 	}
 	if reason != ReasonNone {
@@ -115,18 +125,21 @@ func (f *Fill) Respond(q *Request, r *Response) Decision {
 	}
 	e := f.policy.newEntry(f.key, f.hash, r, t, &control)
 	e.variant = string(f.policy.appendVary(nil, e.vary, &f.head))
-	f.stream(e, r.Length)
+	f.stream(e, held, blob)
 	return Decision{Keep, ReasonNone, e}
 }
 
-// stream begins to take the body of e, which has that many bytes, -1 if it is
-// not known how many.
-func (f *Fill) stream(e *Entry, length int64) {
+// stream begins to take the body of e, of which memory will hold that many
+// bytes; 0 if that is not known. A blob that is not nil takes all of it.
+func (f *Fill) stream(e *Entry, held int64, b Blob) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.entry, f.state = e, fillStreaming
-	if length > 0 {
-		f.body = make([]byte, 0, min(length, 256<<10))
+	if held > 0 {
+		f.body = make([]byte, 0, min(held, 256<<10))
+	}
+	if b != nil {
+		f.spillLocked(b)
 	}
 	f.notifyLocked()
 }
@@ -137,6 +150,9 @@ func (f *Fill) superseded(r *Response, reason Reason) {
 	if f.asked.method == methodGet {
 		if f.selected != nil && r.Status < 500 && r.Status != 304 && r.Status != 206 && reason != ReasonMemory {
 			f.store.drop(f.selected)
+			if f.selected.blob != nil {
+				f.selected.blob.Drop()
+			}
 		}
 		if f.selected == nil && r.Status < 500 && r.Status != 304 && r.Status != 416 && reason != ReasonMemory {
 			f.dropParts(r)

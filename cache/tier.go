@@ -14,6 +14,8 @@ import (
 type Tier interface {
 	// Name labels the tier in metrics and logs.
 	Name() string
+	// Shared says that others use it too, whose clocks may differ by a second.
+	Shared() bool
 	// Start makes the tier work. follow is called for each announcement, those
 	// of the last day included, one after the other until Close returns. It
 	// must not be slow to return itself: what can fail later is tried again in
@@ -22,9 +24,12 @@ type Tier interface {
 	// Get returns what was stored, nil if there is nothing. It takes no longer
 	// than its time-out, and fails with ErrUnavailable while the tier cannot be
 	// reached or might not have seen all announcements.
-	Get(key []byte) ([]byte, error)
-	// Set stores value for about ttl. It is called in the background only.
-	Set(key, value []byte, ttl time.Duration) error
+	Get(key []byte) (value []byte, body Blob, err error)
+	// Set stores value for about ttl, and with it body, a sealed blob of the
+	// tier's own or nil. It is called in the background only.
+	Set(key, value []byte, body Blob, ttl time.Duration) error
+	// Blobs is the tier's place for large bodies, nil if it has none.
+	Blobs() Blobs
 	// Announce tells everybody who shares the tier. It is called in the
 	// background only.
 	Announce(message []byte) error
@@ -71,7 +76,8 @@ type attached struct {
 	kick    chan struct{}
 	stop    chan struct{}
 	mu      sync.Mutex
-	unsent  []mark // announcements that are still to be made
+	unsent  []mark      // announcements that are still to be made
+	unswept atomic.Bool // marks came since the last sweep
 	ends    sync.WaitGroup
 	marks   marks
 	failing bool // work only
@@ -93,16 +99,25 @@ func (s *Store) Attach(t Tier, queue, compress int, log *slog.Logger) error {
 		queue: make(chan *Entry, max(queue, 1)), kick: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 	a.marks.init()
+	if t.Shared() {
+		a.marks.skew = skew
+	}
 	if err := t.Start(a.follow); err != nil {
 		return err
 	}
 	s.tiers = append(s.tiers, a)
+	if b := t.Blobs(); b != nil && s.shelf == nil && b.Largest() > s.maxObject {
+		s.shelf = &shelf{Blobs: b, tier: a}
+	}
 	a.ends.Go(a.work)
 	return nil
 }
 
 // Close ends the tiers after what waits was written, as far as that goes.
 func (s *Store) Close() error {
+	if s.shelf != nil {
+		s.shelf.ends.Wait()
+	}
 	var errs []error
 	for _, a := range s.tiers {
 		close(a.stop)
@@ -148,20 +163,22 @@ func (s *Store) toTiers(e *Entry) {
 	}
 }
 
-// store1 queues an entry.
+// store1 queues an entry. One with a blob belongs to the tier that keeps that.
 func (a *attached) store1(e *Entry) {
-	size := int64(len(e.body))
-	if a.queued.Add(size) > maxTierQueue+size {
-		a.queued.Add(-size)
-		a.dropped.Add(1)
+	if e.blob != nil && a.store.shelf.tier != a {
 		return
 	}
-	select {
-	case a.queue <- e:
-	default:
-		a.queued.Add(-size)
-		a.dropped.Add(1)
+	size := int64(len(e.body))
+	if a.queued.Add(size) <= maxTierQueue+size {
+		select {
+		case a.queue <- e:
+			return
+		default:
+		}
 	}
+	a.queued.Add(-size)
+	a.dropped.Add(1)
+	e.discard()
 }
 
 // announce tells the others of a purge, in the background and for as long as it
@@ -169,6 +186,7 @@ func (a *attached) store1(e *Entry) {
 func (a *attached) announce(m mark) {
 	m.Node = a.node
 	a.marks.add(m)
+	a.unswept.Store(true)
 	a.mu.Lock()
 	if len(a.unsent) >= maxUnsent {
 		a.unsent = []mark{{Node: a.node, At: m.At, All: true}}
@@ -201,6 +219,9 @@ func (a *attached) work() {
 		case <-again.C:
 			if a.failing {
 				a.report(a.tell())
+			}
+			if s := a.store.shelf; s != nil && s.tier == a && a.unswept.Swap(false) {
+				s.sweep()
 			}
 		}
 	}
@@ -258,17 +279,24 @@ func (a *attached) report(err error) {
 func (a *attached) write(buf []byte, e *Entry) ([]byte, error) {
 	ttl := e.keep(time.Now().UnixNano())
 	if ttl < time.Second || a.marks.ended(e) != markNone {
+		e.discard()
 		return buf, nil
+	}
+	if e.blob != nil {
+		if err := seal(e.blob); err != nil {
+			return buf, nil // dropped, or told to whoever wrote it
+		}
 	}
 	place := []byte(e.key)
 	if len(e.vary) > 0 {
-		if err := a.Set(place, appendPointer(nil, e), maxTierTime); err != nil {
+		if err := a.Set(place, appendPointer(nil, e), nil, maxTierTime); err != nil {
 			return buf, err
 		}
 		place = variantPlace(e.key, e.vary, []byte(e.variant))
 	}
 	buf = appendEntry(buf, e, a.compress)
-	if err := a.Set(place, buf, ttl); err != nil {
+	if err := a.Set(place, buf, e.blob, ttl); err != nil {
+		e.discard()
 		return buf, err
 	}
 	a.written.Add(1)
@@ -287,11 +315,11 @@ func (e *Entry) keep(now int64) time.Duration {
 
 // find looks for what q selects.
 func (a *attached) find(q *Request) *Entry {
-	b, err := a.Get(q.key)
+	b, body, err := a.Get(q.key)
 	if err == nil && isPointer(b) {
 		names := readPointer(b)
 		q.variant = q.Policy.appendVary(q.variant[:0], names, q.Header)
-		b, err = a.Get(variantPlace(string(q.key), names, q.variant))
+		b, body, err = a.Get(variantPlace(string(q.key), names, q.variant))
 	}
 	switch {
 	case err != nil:
@@ -301,7 +329,7 @@ func (a *attached) find(q *Request) *Entry {
 		a.misses.Add(1)
 		return nil
 	}
-	e, err := decodeEntry(b, a.store.hash)
+	e, err := decodeEntry(b, body, a.store.hash)
 	if err != nil || e.key != string(q.key) || !q.selects(e) {
 		a.damaged.Add(1)
 		return nil
@@ -325,7 +353,8 @@ func (a *attached) follow(message []byte) {
 		return
 	}
 	a.marks.add(m)
+	a.unswept.Store(true)
 	if m.Node != a.node {
-		a.store.end(m, m.At+skew)
+		a.store.end(m, m.At+a.marks.skew)
 	}
 }

@@ -11,7 +11,8 @@ import (
 type Cache struct {
 	// Size bounds the near tier (memory), overhead included.
 	Size Size `toml:"size"`
-	// MaxObject bounds the body of one entry; larger answers pass through.
+	// MaxObject bounds the body of one entry in memory; larger answers are
+	// stored on disk, or pass through.
 	MaxObject Size `toml:"max_object"`
 	// Policy says which entry leaves a full near tier: one of the names that
 	// cache.Policies lists.
@@ -27,10 +28,14 @@ type Cache struct {
 
 // CachePersist keeps entries on disk, so that they survive a restart.
 type CachePersist struct {
-	// Folder holds the segments; empty means off. One weir uses it at a time.
+	// Folder holds the files; empty means off. One weir uses it at a time.
 	Folder string `toml:"folder"`
-	// Size bounds the segments together.
+	// Size bounds the files together.
 	Size Size `toml:"size"`
+	// MaxObject bounds a body that is too large for memory and is streamed to
+	// and from the folder; a quarter of Size does so too. 0 means that only what
+	// fits into memory is stored.
+	MaxObject Size `toml:"max_object"`
 }
 
 // CacheFar is a tier that many weirs share: Redis or Valkey.
@@ -155,6 +160,7 @@ func (c *Cache) setDefaults() {
 
 func (c *CachePersist) setDefaults() {
 	c.Size = 1 << 30
+	c.MaxObject = 1 << 30
 }
 
 func (c *CacheFar) setDefaults() {

@@ -116,6 +116,10 @@ func (p *Proxy) fromCache(x *Exchange) {
 				}
 				return
 			}
+			if c.found.Outcome != cache.Fresh && c.found.Outcome != cache.Stale {
+				x.Cache.Outcome, x.Cache.Reason = c.found.Outcome, c.found.Reason
+				continue
+			}
 			x.Cache.Outcome, x.Cache.Reason = cache.Bypass, cache.ReasonPrecondition
 			p.forward(x)
 			return
@@ -206,10 +210,11 @@ func (p *Proxy) answerStale(x *Exchange, failure cache.Failure) bool {
 	return p.answer(x)
 }
 
-// answer answers from what was found. It returns false, and has done nothing,
-// if only the origin can judge the client's condition.
+// answer answers from what was found. It returns false, and has sent nothing,
+// if only the origin can judge the client's condition, or if the entry's body
+// is gone: then found says what there is now.
 func (p *Proxy) answer(x *Exchange) bool {
-	a, ok := x.cached.found.Answer(&x.cached.request)
+	a, ok := p.cache.Answer(&x.cached.request, &x.cached.found)
 	if ok {
 		p.sendAnswer(x, &a)
 	}
@@ -273,7 +278,7 @@ func (p *Proxy) replyHead(x *Exchange) {
 }
 
 // read sends the client what r delivers, as it arrives.
-func (p *Proxy) read(x *Exchange, r *cache.Reader) error {
+func (p *Proxy) read(x *Exchange, r cache.Reader) error {
 	for {
 		piece, err := r.Next(nil, 0)
 		if err == io.EOF {

@@ -56,15 +56,16 @@ func (p *Proxy) keep(x *Exchange, bodyless, closes bool) bool {
 		}
 		c.found.Entry = d.Entry
 		if !p.answer(x) {
-			panic("BUG: an entry that was validated cannot answer")
+			// Its body has left the disk. The target is asked for this client
+			// alone, for the fill has ended.
+			c.fill = nil
+			x.Cache = CacheResult{Asked: true, Outcome: cache.Bypass, Reason: cache.ReasonEvicted}
+			p.again(x)
 		}
 		return true
 	case cache.Again:
 		p.release(x, closes, nil)
-		x.Request.Del("If-None-Match")
-		x.Request.Del("If-Modified-Since")
-		x.pick.Forget()
-		p.attempts(x)
+		p.again(x)
 		return true
 	}
 	if c.background {
@@ -73,6 +74,14 @@ func (p *Proxy) keep(x *Exchange, bodyless, closes bool) bool {
 	}
 	p.cacheStatus(x)
 	return false
+}
+
+// again asks once more, without the conditions of the store.
+func (p *Proxy) again(x *Exchange) {
+	x.Request.Del("If-None-Match")
+	x.Request.Del("If-Modified-Since")
+	x.pick.Forget()
+	p.attempts(x)
 }
 
 // cacheResponse is the target's response as the cache sees it.
@@ -104,14 +113,14 @@ func (p *Proxy) pass(x *Exchange, bodyless, closes bool) {
 	gone := x.Watch.end()
 	// Whoever reads must be there before the first byte, because a body that
 	// turns out too large is let go behind the last reader.
-	var reader *cache.Reader
+	var reader cache.Reader
 	var less cache.Answer
 	narrowed := f.Narrowed() && !c.background
 	switch {
 	case narrowed:
 		c.found = f.Found()
 		var ok bool
-		if less, ok = c.found.Answer(&c.request); !ok {
+		if less, ok = p.cache.Answer(&c.request, &c.found); !ok {
 			panic("BUG: an entry that was fetched for a request cannot answer it")
 		}
 	case !c.background && !bodyless:
@@ -136,7 +145,7 @@ func (p *Proxy) pass(x *Exchange, bodyless, closes bool) {
 		defer func() {
 			<-c.poured
 			c.poured = nil
-			p.release(x, closes, x.rbodyErr)
+			p.release(x, closes || c.stop.Load(), x.rbodyErr)
 		}()
 	}
 	switch {
@@ -172,6 +181,8 @@ func (p *Proxy) pass(x *Exchange, bodyless, closes bool) {
 			x.clientFailed(err)
 		}
 	case errors.Is(err, cache.ErrAborted), errors.Is(err, cache.ErrLagged):
+		x.Front.Abort() // the client need not wait for what others read
+		p.leave(x, reader)
 		if c.poured != nil {
 			<-c.poured
 		}
@@ -183,13 +194,20 @@ func (p *Proxy) pass(x *Exchange, bodyless, closes bool) {
 		x.fail(0, cause)
 	default:
 		x.clientFailed(err)
-		reader.Close()
-		if c.poured != nil && f.Wanted() == 0 {
-			// Nobody is left who wants it: do not fetch for the store alone what
-			// may be any size.
-			c.stop.Store(true)
-			x.conn.SetDeadline(longAgo)
-		}
+		p.leave(x, reader)
+	}
+}
+
+// leave ends reading what the exchange fetches. If nobody is left who wants the
+// body the fetch ends too: it may be any size. r may be nil.
+func (p *Proxy) leave(x *Exchange, r cache.Reader) {
+	c := &x.cached
+	if r != nil {
+		r.Close()
+	}
+	if c.poured != nil && c.fill.Wanted() == 0 {
+		c.stop.Store(true)
+		x.conn.SetDeadline(longAgo)
 	}
 }
 

@@ -1,14 +1,18 @@
 // Package disk is a tier on disk: entries survive a restart. It appends them to
-// segment files, keeps an index of them in memory, and forgets the oldest
-// segment when the files together reach their bound. It keeps bytes for package
-// cache and knows nothing of entries. Only main imports it and attaches it to a
-// store.
+// segment files, bodies that are too large for memory to files of their own,
+// keeps an index in memory, and forgets the oldest when the files together
+// reach their bound. It keeps bytes for package cache and knows nothing of
+// entries. Only main imports it and attaches it to a store.
 package disk
 
 import (
+	"cmp"
+	"container/list"
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -35,14 +39,17 @@ type Tier struct {
 	folder  string
 	size    int64
 	segSize int64
+	largest int64
 	seed    maphash.Seed
 	lock    *os.File
 
 	mu       sync.RWMutex
 	segments []*segment // the oldest first; the last one is written to
 	index    map[uint64]place
-	bytes    int64
-	ready    bool // the index is whole
+	blobs    list.List // whole ones, the oldest first
+	freed    []*blob   // dropped; unlock deletes their files
+	bytes    int64     // of segments and blobs
+	ready    bool      // the index is whole
 	closed   bool
 	dirty    bool
 
@@ -55,7 +62,10 @@ type place struct {
 	segment *segment
 	offset  int64
 	expires int64 // s since the epoch
+	blob    *blob // nil if the record is all there is
 }
+
+func (p place) expired() bool { return p.expires <= time.Now().Unix() }
 
 // New makes a tier of what the configuration says. It opens the folder in
 // Start.
@@ -65,7 +75,7 @@ func New(c *config.CachePersist) (*Tier, error) {
 	}
 	return &Tier{
 		folder: c.Folder, size: int64(c.Size), segSize: min(max(int64(c.Size)/16, 64<<10), 256<<20),
-		seed: maphash.MakeSeed(), index: make(map[uint64]place), stop: make(chan struct{}),
+		largest: min(int64(c.MaxObject), int64(c.Size)/4), seed: maphash.MakeSeed(), index: make(map[uint64]place), stop: make(chan struct{}),
 	}, nil
 }
 
@@ -86,31 +96,49 @@ func (t *Tier) Start(follow func([]byte)) error {
 		t.lock.Close()
 		return fmt.Errorf("cannot use folder %q: another process does: %w", t.folder, err)
 	}
-	old, err := t.open()
+	old, blobs, err := t.open()
 	if err != nil {
 		t.lock.Close()
 		return err
 	}
-	t.ends.Go(func() { t.load(old, follow) })
+	t.ends.Go(func() { t.load(old, blobs, follow) })
 	t.ends.Go(t.syncs)
 	return nil
 }
 
-// open opens the old segments and begins a new one, behind them in order.
-func (t *Tier) open() ([]*segment, error) {
-	names, err := filepath.Glob(filepath.Join(t.folder, "*"+suffix))
+// open opens the old segments and begins a new one, behind them in order. It
+// finds the blobs there are, with the sizes of their files, and removes what
+// is left of those that did not become whole.
+func (t *Tier) open() (old []*segment, blobs map[uint64]int64, err error) {
+	files, err := os.ReadDir(t.folder)
 	if err != nil {
-		return nil, fmt.Errorf("cannot list folder %q: %w", t.folder, err)
+		return nil, nil, fmt.Errorf("cannot list folder %q: %w", t.folder, err)
 	}
 	last := 0
-	for _, name := range names {
-		n, err := strconv.Atoi(strings.TrimSuffix(filepath.Base(name), suffix))
-		if err != nil {
+	blobs = make(map[uint64]int64)
+	for _, file := range files {
+		if !file.Type().IsRegular() {
+			continue // not ours
+		}
+		name := filepath.Join(t.folder, file.Name())
+		if id, whole, ok := blobID(file.Name()); ok {
+			info, err := file.Info()
+			if err != nil || !whole {
+				os.Remove(name)
+				continue
+			}
+			blobs[id] = info.Size()
+			t.bytes += info.Size()
+			continue
+		}
+		stem, ok := strings.CutSuffix(file.Name(), suffix)
+		n, err := strconv.Atoi(stem)
+		if !ok || err != nil {
 			continue // not ours
 		}
 		s, err := openSegment(name, n)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		last = max(last, n)
 		if s.size == 0 {
@@ -122,8 +150,8 @@ func (t *Tier) open() ([]*segment, error) {
 		t.bytes += s.size
 	}
 	slices.SortFunc(t.segments, func(a, b *segment) int { return a.number - b.number })
-	old := slices.Clone(t.segments)
-	return old, t.beginLocked(last + 1)
+	old = slices.Clone(t.segments)
+	return old, blobs, t.beginLocked(last + 1)
 }
 
 // beginLocked begins a segment.
@@ -137,17 +165,33 @@ func (t *Tier) beginLocked(number int) error {
 }
 
 // load reads the old segments. Nothing of them is believed before all of their
-// announcements were.
-func (t *Tier) load(old []*segment, follow func([]byte)) {
-	now := time.Now().Unix()
+// announcements were. A blob that no record refers to is removed, and a record
+// whose blob is not there ends those before it.
+func (t *Tier) load(old []*segment, files map[uint64]int64, follow func([]byte)) {
 	index := make(map[uint64]place)
+	blobs := make(map[uint64]*blob)
 	for _, s := range old {
 		s.scan(func(r record, offset int64) bool {
+			p := place{segment: s, offset: offset, expires: r.expires}
+			hash := maphash.Bytes(t.seed, r.key)
 			switch {
 			case r.kind == kindMark:
 				follow(r.value)
-			case r.expires > now:
-				index[maphash.Bytes(t.seed, r.key)] = place{s, offset, r.expires}
+			case p.expired():
+				delete(index, hash)
+			case r.kind == kindBlob:
+				id, length, ok := readReference(r.value)
+				if !ok || files[id] != fileSize(length) {
+					delete(index, hash)
+					break
+				}
+				if blobs[id] == nil {
+					blobs[id] = &blob{tier: t, id: id, size: files[id], length: length, state: blobSealed}
+				}
+				p.blob = blobs[id]
+				index[hash] = p
+			default:
+				index[hash] = p
 			}
 			select {
 			case <-t.stop:
@@ -157,15 +201,31 @@ func (t *Tier) load(old []*segment, follow func([]byte)) {
 			}
 		})
 	}
+	select {
+	case <-t.stop:
+		return // not all was read: nothing is known to be of no use
+	default:
+	}
+	hashes := slices.SortedFunc(maps.Keys(index), func(a, b uint64) int {
+		return cmp.Or(index[a].segment.number-index[b].segment.number, int(index[a].offset-index[b].offset))
+	})
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	for hash, p := range index {
+	defer t.unlock()
+	for _, hash := range hashes {
 		// What was written meanwhile is newer; what was dropped is gone.
-		if _, newer := t.index[hash]; !newer && !p.segment.gone {
-			t.index[hash] = p
+		if _, newer := t.index[hash]; !newer && !index[hash].segment.gone {
+			t.placeLocked(hash, index[hash])
+		}
+	}
+	for id, size := range files {
+		if b := blobs[id]; b == nil {
+			t.dropBlobLocked(&blob{tier: t, id: id, size: size, state: blobSealed})
+		} else if len(b.hashes) == 0 {
+			t.dropBlobLocked(b)
 		}
 	}
 	t.ready = true
+	t.roomLocked(0)
 }
 
 // syncs forces what was written onto the disk.
@@ -207,47 +267,63 @@ func (t *Tier) Close() error {
 }
 
 // Get implements cache.Tier.
-func (t *Tier) Get(key []byte) ([]byte, error) {
+func (t *Tier) Get(key []byte) ([]byte, cache.Blob, error) {
 	hash := maphash.Bytes(t.seed, key)
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	if !t.ready || t.closed {
-		return nil, cache.ErrUnavailable
+		return nil, nil, cache.ErrUnavailable
 	}
 	p, ok := t.index[hash]
-	if !ok || p.expires <= time.Now().Unix() {
-		return nil, nil
+	if !ok || p.expired() {
+		return nil, nil, nil
 	}
 	// With the lock held for reading: a segment is dropped only under the lock.
 	r, err := p.segment.read(p.offset)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if string(r.key) != string(key) {
-		return nil, nil
+		return nil, nil, nil
 	}
-	return r.value, nil
+	if p.blob == nil {
+		return r.value, nil, nil
+	}
+	return r.value[referenceSize:], p.blob, nil
 }
 
 // Set implements cache.Tier.
-func (t *Tier) Set(key, value []byte, ttl time.Duration) error {
-	return t.append(record{kind: kindEntry, expires: time.Now().Add(ttl).Unix(), key: key, value: value})
+func (t *Tier) Set(key, value []byte, body cache.Blob, ttl time.Duration) error {
+	r := record{kind: kindEntry, expires: time.Now().Add(ttl).Unix(), key: key, value: value}
+	if body == nil {
+		return t.append(r, nil)
+	}
+	b := body.(*blob)
+	r.kind, r.value = kindBlob, append(appendReference(nil, b.id, b.Length()), value...)
+	return t.append(r, b)
 }
 
 // Announce implements cache.Tier. Who shares the tier is this process after its
 // next start.
 func (t *Tier) Announce(message []byte) error {
-	return t.append(record{kind: kindMark, value: message})
+	return t.append(record{kind: kindMark, value: message}, nil)
 }
 
-// append writes a record, and drops the oldest segments to make room for it.
-func (t *Tier) append(r record) error {
+// Shared implements cache.Tier.
+func (t *Tier) Shared() bool { return false }
+
+// Blobs implements cache.Tier.
+func (t *Tier) Blobs() cache.Blobs { return t }
+
+// append writes a record, and makes room for it. b is what it refers to; if
+// that was dropped meanwhile there is nothing to write.
+func (t *Tier) append(r record, b *blob) error {
 	n := r.length()
 	if n > t.size/4 {
 		return nil // would push out too much of the rest
 	}
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.unlock()
 	if t.closed {
 		return cache.ErrUnavailable
 	}
@@ -261,8 +337,9 @@ func (t *Tier) append(r record) error {
 		}
 		s = t.segments[len(t.segments)-1]
 	}
-	for t.bytes+n > t.size && len(t.segments) > 1 {
-		t.dropLocked()
+	t.roomLocked(n)
+	if b != nil && b.dropped {
+		return nil
 	}
 	offset, err := s.append(r)
 	if err != nil {
@@ -270,10 +347,26 @@ func (t *Tier) append(r record) error {
 	}
 	t.bytes += n
 	t.dirty = true
-	if r.kind == kindEntry {
-		t.index[maphash.Bytes(t.seed, r.key)] = place{s, offset, r.expires}
+	if r.kind != kindMark {
+		t.placeLocked(maphash.Bytes(t.seed, r.key), place{s, offset, r.expires, b})
 	}
 	return nil
+}
+
+// roomLocked drops the oldest until n more bytes fit, as far as that goes: a
+// segment, but before it the blobs that came while it was written.
+func (t *Tier) roomLocked(n int64) {
+	for t.bytes+n > t.size {
+		oldest := t.blobs.Front()
+		switch {
+		case oldest != nil && (oldest.Value.(*blob).segment <= t.segments[0].number || len(t.segments) == 1):
+			t.dropBlobLocked(oldest.Value.(*blob))
+		case len(t.segments) > 1:
+			t.dropLocked()
+		default:
+			return
+		}
+	}
 }
 
 // dropLocked removes the oldest segment. The marks in it are about entries
@@ -285,14 +378,17 @@ func (t *Tier) dropLocked() {
 	s.gone = true
 	for hash, p := range t.index {
 		if p.segment == s {
-			delete(t.index, hash)
+			t.unplaceLocked(hash)
 		}
 	}
 	s.file.Close()
 	os.Remove(s.file.Name())
 }
 
-// Bytes is how much the segments hold.
+// newID makes the id of a blob.
+func newID() uint64 { return rand.Uint64() }
+
+// Bytes is how much segments and blobs hold.
 func (t *Tier) Bytes() int64 {
 	t.mu.RLock()
 	defer t.mu.RUnlock()

@@ -40,7 +40,7 @@ func open(t testing.TB, dir string, size config.Size) *folder {
 		t.Fatal(err)
 	}
 	for {
-		if _, err := tier.Get([]byte("?")); !errors.Is(err, cache.ErrUnavailable) {
+		if _, _, err := tier.Get([]byte("?")); !errors.Is(err, cache.ErrUnavailable) {
 			return f
 		}
 		time.Sleep(time.Millisecond)
@@ -49,14 +49,14 @@ func open(t testing.TB, dir string, size config.Size) *folder {
 
 func (f *folder) set(t testing.TB, key, value string) {
 	t.Helper()
-	if err := f.Set([]byte(key), []byte(value), time.Hour); err != nil {
+	if err := f.Set([]byte(key), []byte(value), nil, time.Hour); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func (f *folder) check(t testing.TB, key, want string) {
 	t.Helper()
-	got, err := f.Get([]byte(key))
+	got, _, err := f.Get([]byte(key))
 	if string(got) != want || err != nil {
 		t.Errorf("%s: %.40q, %v, want %.40q", key, got, err, want)
 	}
@@ -71,7 +71,7 @@ func TestRestart(t *testing.T) {
 	if err := f.Announce([]byte("purge")); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Set([]byte("gone"), []byte("x"), -time.Second); err != nil {
+	if err := f.Set([]byte("gone"), []byte("x"), nil, -time.Second); err != nil {
 		t.Fatal(err)
 	}
 	f.check(t, "a", "new")
@@ -98,7 +98,7 @@ func TestRestart(t *testing.T) {
 		}
 	}
 	f.Close()
-	if _, err := f.Get([]byte("a")); !errors.Is(err, cache.ErrUnavailable) {
+	if _, _, err := f.Get([]byte("a")); !errors.Is(err, cache.ErrUnavailable) {
 		t.Errorf("after Close: %v", err)
 	}
 }
@@ -126,7 +126,7 @@ func TestTorn(t *testing.T) {
 		f := open(t, other, 1<<20)
 		defer f.Close()
 		for key, want := range map[string]string{"a": "first", "b": "second"} {
-			if got, _ := f.Get([]byte(key)); len(got) > 0 && string(got) != want {
+			if got, _, _ := f.Get([]byte(key)); len(got) > 0 && string(got) != want {
 				t.Errorf("%d bytes: %s is %q", len(content), key, got)
 			}
 		}

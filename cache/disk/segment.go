@@ -35,6 +35,7 @@ type kind uint8
 const (
 	kindEntry kind = 1
 	kindMark  kind = 2
+	kindBlob  kind = 3
 )
 
 type record struct {
@@ -132,7 +133,7 @@ func (s *segment) read(offset int64) (record, error) {
 
 // scan calls f for each record from the start, until one is not whole or f
 // says false. Values of entries are skipped: they are checked when they are
-// read.
+// read. That of a blob is nil if it is damaged.
 func (s *segment) scan(f func(r record, offset int64) bool) {
 	size := s.size
 	br := bufio.NewReaderSize(io.NewSectionReader(s.file, 0, size), 256<<10)
@@ -148,7 +149,7 @@ func (s *segment) scan(f func(r record, offset int64) bool) {
 			return
 		}
 		want := key
-		if r.kind == kindMark {
+		if r.kind != kindEntry {
 			want += value
 		}
 		if cap(data) < want {
@@ -162,10 +163,13 @@ func (s *segment) scan(f func(r record, offset int64) bool) {
 		if crc32.Update(crc32.Checksum(b[:headSize-4], castagnoli), castagnoli, r.key) != head {
 			return
 		}
-		if r.kind == kindMark {
+		if r.kind != kindEntry {
 			r.value = data[key:]
 			if crc32.Checksum(r.value, castagnoli) != sum {
-				return
+				if r.kind != kindBlob {
+					return
+				}
+				r.value = nil
 			}
 		} else if _, err := br.Discard(value); err != nil {
 			return

@@ -210,11 +210,11 @@ func (t *Tier) ready(now int64) rueidis.Client {
 }
 
 // Get implements cache.Tier.
-func (t *Tier) Get(key []byte) ([]byte, error) {
+func (t *Tier) Get(key []byte) ([]byte, cache.Blob, error) {
 	now := time.Now().UnixNano()
 	c := t.ready(now)
 	if c == nil {
-		return nil, cache.ErrUnavailable
+		return nil, nil, cache.ErrUnavailable
 	}
 	ctx, done := context.WithTimeout(context.Background(), t.timeout)
 	defer done()
@@ -223,7 +223,7 @@ func (t *Tier) Get(key []byte) ([]byte, error) {
 		err = nil
 	}
 	t.judge(now, err)
-	return b, err
+	return b, nil, err
 }
 
 // judge opens the circuit after failures in a row.
@@ -238,8 +238,14 @@ func (t *Tier) judge(now int64, err error) {
 	}
 }
 
+// Shared implements cache.Tier.
+func (t *Tier) Shared() bool { return true }
+
+// Blobs implements cache.Tier: there are none.
+func (t *Tier) Blobs() cache.Blobs { return nil }
+
 // Set implements cache.Tier.
-func (t *Tier) Set(key, value []byte, ttl time.Duration) error {
+func (t *Tier) Set(key, value []byte, _ cache.Blob, ttl time.Duration) error {
 	now := time.Now().UnixNano()
 	c := t.ready(now)
 	if c == nil {

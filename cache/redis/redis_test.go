@@ -163,7 +163,7 @@ func (w *weir) get(path, fields string, request ...string) (body string, asked b
 			return body, true
 		}
 	}
-	a, ok := found.Answer(q)
+	a, ok := w.store.Answer(q, &found)
 	if !ok {
 		w.t.Fatalf("%v, %v", found.Outcome, found.Reason)
 	}

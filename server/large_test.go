@@ -1,0 +1,681 @@
+package server_test
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"weir/cache"
+	"weir/cache/disk"
+	"weir/config"
+	"weir/internal/testkit"
+	"weir/server"
+)
+
+// Bodies above max_object, which go to and from the disk.
+
+const mib = 1 << 20
+
+// large is a body in which every 8 bytes say where they are.
+func large(seed uint64, size int) []byte {
+	b := make([]byte, 0, size+8)
+	for i := uint64(0); len(b) < size; i++ {
+		b = binary.BigEndian.AppendUint64(b, i<<8|seed&0xff)
+	}
+	return b[:size]
+}
+
+// library is an origin of large bodies and the weir in front of it, whose disk
+// is in folder.
+type library struct {
+	*weir
+	t      *testing.T
+	folder string
+	origin string
+	asked  atomic.Int64
+	// validated counts answers with 304.
+	validated atomic.Int64
+	// pause is called in the middle of each body.
+	pause func(r *http.Request)
+	// cut ends answers in the middle.
+	cut atomic.Bool
+	// seed is that of the bodies, and their entity tag.
+	seed atomic.Uint64
+}
+
+// wrap changes the disk tier of a test.
+type wrap func(t cache.Tier) cache.Tier
+
+func newLibrary(t *testing.T) *library {
+	l := &library{t: t, folder: t.TempDir(), pause: func(*http.Request) {}}
+	l.origin = cachedOrigin(t, l.serve)
+	l.start(nil)
+	return l
+}
+
+// serve answers with a body of as many bytes as the path says, chunked if it
+// ends in "c", and Cache-Control as in the query.
+func (l *library) serve(w http.ResponseWriter, r *http.Request) {
+	l.asked.Add(1)
+	name := strings.TrimPrefix(r.URL.Path, "/")
+	name, chunked := strings.CutSuffix(name, "c")
+	size, _ := strconv.Atoi(strings.TrimLeft(name, "abdefgh"))
+	tag := fmt.Sprintf(`"%d"`, l.seed.Load())
+	w.Header().Set("ETag", tag)
+	w.Header().Set("Content-Type", "text/x-large")
+	w.Header().Set("Cache-Control", "max-age=600")
+	if cc := r.URL.Query().Get("cc"); cc != "" {
+		w.Header().Set("Cache-Control", cc)
+	}
+	if r.Header.Get("If-None-Match") == tag {
+		l.validated.Add(1)
+		w.WriteHeader(304)
+		return
+	}
+	if !chunked {
+		w.Header().Set("Content-Length", strconv.Itoa(size))
+	}
+	body := large(l.seed.Load(), size)
+	w.Write(body[:size/2])
+	w.(http.Flusher).Flush()
+	l.pause(r)
+	if l.cut.Load() {
+		panic(http.ErrAbortHandler)
+	}
+	w.Write(body[size/2:])
+}
+
+// start starts weir, again after a restart.
+func (l *library) start(with wrap) {
+	l.t.Helper()
+	if l.weir != nil {
+		l.weir.Close()
+	}
+	cfg, err := config.Parse("test.toml", fmt.Appendf(nil, `
+[[listeners]]
+name = "main"
+address = "127.0.0.1:0"
+[cache]
+size = "16MiB"
+max_object = "256KiB"
+purge_from = ["127.0.0.1"]
+[cache.persist]
+folder = %q
+size = "64MiB"
+max_object = "12MiB"
+[[routes]]
+upstream = "origin"
+[routes.cache]
+[upstreams.origin]
+targets = [%q]
+`, l.folder, l.origin))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.weir = &weir{t: l.t, log: &accessLog{}}
+	var tier cache.Tier
+	l.Server, err = server.New(cfg, server.WithAccessLogWriter(l.log), server.WithTiers(func(c *config.Cache) ([]server.Tier, error) {
+		d, err := disk.New(&c.Persist)
+		if tier = d; with != nil {
+			tier = with(d)
+		}
+		return []server.Tier{{Tier: tier, Queue: 100}}, err
+	}))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if err := l.Start(); err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() { l.weir.Close() })
+	l.addr = l.Addr("main")
+	testkit.Eventually(l.t, "the disk is read", func() bool {
+		_, _, err := tier.Get([]byte("?"))
+		return !errors.Is(err, cache.ErrUnavailable)
+	})
+}
+
+// check gets a path and compares what comes with what should.
+func (l *library) check(what, path string, body []byte, status int, cacheStatus string, fields ...string) http.Header {
+	l.t.Helper()
+	s, h, b := l.get("GET", path, fields...)
+	if s != status || b != string(body) || !strings.HasPrefix(h.Get("Cache-Status"), cacheStatus) {
+		l.t.Errorf("%s: status %d, %d bytes %.60q, Cache-Status %q; want %d, %d bytes, %q",
+			what, s, len(b), b, h.Get("Cache-Status"), status, len(body), cacheStatus)
+	}
+	return h
+}
+
+// blobs are the files of large bodies, those that are not whole included.
+func (l *library) blobs() []string {
+	l.t.Helper()
+	names, err := filepath.Glob(filepath.Join(l.folder, "*.blob*"))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return names
+}
+
+// settled waits until there are n whole blobs and nothing else.
+func (l *library) settled(n int) []string {
+	l.t.Helper()
+	var names []string
+	testkit.Eventually(l.t, fmt.Sprintf("there are %d blobs", n), func() bool {
+		names = l.blobs()
+		for _, name := range names {
+			if !strings.HasSuffix(name, ".blob") {
+				return false
+			}
+		}
+		return len(names) == n
+	})
+	return names
+}
+
+const (
+	missed = "weir; fwd=uri-miss; fwd-status=200; stored"
+	hit    = "weir; hit; ttl="
+)
+
+func TestLargeStored(t *testing.T) {
+	l := newLibrary(t)
+	const size = 5*mib + 77
+	body := large(0, size)
+	for _, path := range []string{"/5242957", "/5242957c"} {
+		l.check("cold", path, body, 200, missed)
+		l.settled(1)
+		asked := l.asked.Load()
+		for range 2 {
+			h := l.check("warm", path, body, 200, hit)
+			equal(t, "length", h.Get("Content-Length"), strconv.Itoa(size))
+			part := func(name, ranges string, first, last int) {
+				t.Helper()
+				h := l.check(name, path, body[first:last+1], 206, hit, "Range: bytes="+ranges)
+				equal(t, name, h.Get("Content-Range"), fmt.Sprintf("bytes %d-%d/%d", first, last, size))
+			}
+			part("first byte", "0-0", 0, 0)
+			part("start", "0-999", 0, 999)
+			part("middle", "3000000-3000009", 3000000, 3000009)
+			part("across chunks", "131000-400000", 131000, 400000)
+			part("one chunk", "131072-262143", 131072, 262143)
+			part("suffix", "-100", size-100, size-1)
+			part("to the end", "5000000-", 5000000, size-1)
+			part("last byte", "5242956-", size-1, size-1)
+			l.check("beyond", path, nil, 416, hit, "Range: bytes=5242957-")
+			l.check("If-Range", path, body[:10], 206, hit, "Range: bytes=0-9", `If-Range: "0"`)
+			l.check("another If-Range", path, body, 200, hit, "Range: bytes=0-9", `If-Range: "1"`)
+			l.check("If-None-Match", path, nil, 304, hit, `If-None-Match: "0"`)
+			if s, h, b := l.get("HEAD", path); s != 200 || b != "" || h.Get("Content-Length") != strconv.Itoa(size) {
+				t.Errorf("HEAD: %d, %v, %q", s, h, b)
+			}
+			// Several parts, in another order than they lie.
+			_, h, text := l.get("GET", path, "Range: bytes=4000000-4200000,0-1,-3")
+			_, params, err := mime.ParseMediaType(h.Get("Content-Type"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			parts := multipart.NewReader(strings.NewReader(text), params["boundary"])
+			for _, want := range [][2]int{{4000000, 4200000}, {0, 1}, {size - 3, size - 1}} {
+				p, err := parts.NextPart()
+				if err != nil {
+					t.Fatal(err)
+				}
+				b, err := io.ReadAll(p)
+				if err != nil || !bytes.Equal(b, body[want[0]:want[1]+1]) {
+					t.Errorf("part %v: %d bytes, %v", want, len(b), err)
+				}
+				equal(t, "Content-Range", p.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-%d/%d", want[0], want[1], size))
+			}
+			if _, err := parts.NextPart(); err != io.EOF {
+				t.Errorf("after the parts: %v", err)
+			}
+			equal(t, "requests", l.asked.Load(), asked)
+			l.start(nil) // and all of it again
+		}
+		// Gone at once, and not back after a restart.
+		if _, _, b := l.get("PURGE", path); !strings.Contains(b, "purged") {
+			t.Errorf("PURGE: %q", b)
+		}
+		l.settled(0)
+		l.start(nil)
+		l.check("purged", path, body, 200, missed)
+		l.settled(1)
+		l.get("PURGE", path)
+		l.start(nil) // before anybody had time to remove anything
+		l.check("purged before the restart", path, body, 200, missed)
+		l.get("PURGE", path)
+		l.settled(0)
+	}
+	// Between what memory takes and what the disk takes, and above.
+	l.check("small", "/200000", large(0, 200000), 200, missed)
+	l.check("small again", "/200000", large(0, 200000), 200, hit)
+	l.check("too large", "/13000000", large(0, 13000000), 200, "weir; fwd=uri-miss; fwd-status=200; detail=too-large")
+	l.check("too large, chunked", "/13000000c", large(0, 13000000), 200, missed) // nobody knew
+	l.check("too large, chunked, again", "/13000000c", large(0, 13000000), 200, missed)
+	l.settled(0)
+}
+
+// TestLargeCollapse: one fetch for all, and the one who reads nothing while it
+// runs gets everything all the same, from the disk.
+func TestLargeCollapse(t *testing.T) {
+	l := newLibrary(t)
+	const size = 12 * mib
+	sum := sha256.Sum256(large(0, size))
+	middle, goOn := make(chan struct{}, 2), make(chan struct{})
+	l.pause = func(*http.Request) {
+		middle <- struct{}{}
+		<-goOn
+	}
+	for _, path := range []string{"/12582912", "/a12582912c"} {
+		slow := l.dial()
+		slow.Send("GET " + path + " HTTP/1.1\r\nHost: cached.example\r\nConnection: close\r\n\r\n")
+		receive(t, middle)
+		var all sync.WaitGroup
+		for range 7 {
+			all.Go(func() {
+				_, _, b := l.get("GET", path)
+				if sha256.Sum256([]byte(b)) != sum {
+					t.Errorf("%s: %d bytes of %d", path, len(b), size)
+				}
+			})
+		}
+		if strings.HasPrefix(path, "/1") {
+			// What has come already can be had as a part; what is far away is
+			// asked for from the origin.
+			l.check("part", path, large(0, size)[1000:300000], 206, "weir; fwd=miss; collapsed", "Range: bytes=1000-299999")
+		}
+		goOn <- struct{}{}
+		all.Wait()
+		l.settled(int(l.asked.Load()))
+		m := slow.Response("GET")
+		if sha256.Sum256([]byte(m.Body)) != sum {
+			t.Errorf("%s: the slow one has %d bytes", path, len(m.Body))
+		}
+	}
+	equal(t, "requests", l.asked.Load(), 2)
+}
+
+// TestLargeTruncated: what is cut is not stored, and its file does not stay.
+func TestLargeTruncated(t *testing.T) {
+	l := newLibrary(t)
+	l.cut.Store(true)
+	for _, path := range []string{"/3000000", "/3000000c"} {
+		for range 2 {
+			if _, _, b := l.get("GET", path); !strings.HasPrefix(b, "cut: ") {
+				t.Errorf("%d bytes", len(b))
+			}
+			l.settled(0)
+		}
+	}
+	// A client that goes away ends the fetch if it is alone.
+	l.cut.Store(false)
+	middle, goOn := make(chan struct{}), make(chan struct{})
+	l.pause = func(r *http.Request) {
+		middle <- struct{}{}
+		select {
+		case <-r.Context().Done():
+		case <-goOn:
+		}
+	}
+	c := l.dial()
+	c.Send("GET /12000000 HTTP/1.1\r\nHost: cached.example\r\n\r\n")
+	receive(t, middle)
+	c.Reset()
+	close(goOn)
+	testkit.Eventually(t, "the exchange has ended", func() bool { return l.log.len() == 5 })
+	l.pause = func(*http.Request) {}
+	l.check("after it", "/12000000", large(0, 12000000), 200, "weir; ")
+	equal(t, "requests", l.asked.Load() >= 5, true)
+}
+
+// TestLargeDamaged: what was damaged, cut or removed on the disk never reaches
+// a client as something else than it was.
+func TestLargeDamaged(t *testing.T) {
+	l := newLibrary(t)
+	const size = 1 * mib
+	body := large(0, size)
+	path := "/1048576"
+	change := func(at int64) func(name string) error {
+		return func(name string) error {
+			f, err := os.OpenFile(name, os.O_RDWR, 0)
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			var b [1]byte
+			if _, err := f.ReadAt(b[:], at); err != nil {
+				return err
+			}
+			b[0] ^= 1
+			_, err = f.WriteAt(b[:], at)
+			return err
+		}
+	}
+	check := func(name string, harm func(name string) error, restart bool, want string) {
+		t.Helper()
+		path = "/a" + path[1:]
+		before := l.blobs()
+		l.check(name, path, body, 200, missed)
+		now := l.settled(len(before) + 1)
+		i := slices.IndexFunc(now, func(name string) bool { return !slices.Contains(before, name) })
+		if err := harm(now[i]); err != nil {
+			t.Fatal(err)
+		}
+		if restart {
+			l.start(nil)
+		}
+		asked := l.asked.Load()
+		_, _, b := l.get("GET", path)
+		switch want {
+		case "cut":
+			if !strings.HasPrefix(b, "cut: ") {
+				t.Errorf("%s: %d bytes came", name, len(b))
+			}
+		case "miss":
+			if b != string(body) || l.asked.Load() != asked+1 {
+				t.Errorf("%s: %d bytes came, %d requests", name, len(b), l.asked.Load()-asked)
+			}
+		}
+		// In either case the damaged one is forgotten, and its file is gone.
+		l.check(name+": afterwards", path, body, 200, "weir; ")
+		if after := l.settled(len(now)); slices.Contains(after, now[i]) {
+			t.Errorf("%s: the file is still there", name)
+		}
+	}
+	for _, restart := range []bool{false, true} {
+		check("first chunk", change(5), restart, "miss")
+		check("middle", change(size/2), restart, "cut")
+		check("last byte", change(size-1), restart, "cut")
+		check("checksum of the first chunk", change(size), restart, "miss")
+		check("id", change(size+4*size/cache.ChunkSize), restart, "miss")
+		check("short", func(name string) error { return os.Truncate(name, size/2) }, restart, "miss")
+		check("long", func(name string) error { return os.Truncate(name, 2*size) }, restart, "miss")
+		check("missing", os.Remove, restart, "miss")
+		check("another in its place", func(name string) error { return os.WriteFile(name, body, 0o600) }, restart, "miss")
+	}
+	// A part that is not damaged is as good as ever.
+	l.get("PURGE", path)
+	l.settled(17)
+	for _, name := range l.blobs() {
+		if err := change(size / 2)(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path = path[:1] + path[2:]
+	l.check("part", path, body[:1000], 206, hit, "Range: bytes=0-999")
+	l.check("damaged part", path, body, 200, "weir; fwd=miss; fwd-status=200; stored; ttl=600; detail=evicted", "Range: bytes=600000-600009")
+
+	// Files of others stay; what no record refers to does not.
+	others := []string{"notes.txt", "1.blob", "0123456789abcdeg.blob", "ABCDEF0123456789.blob", "x.blob.part"}
+	for _, name := range append(others, "0123456789abcdef.blob", "0123456789abcdef.blob.part") {
+		if err := os.WriteFile(filepath.Join(l.folder, name), []byte(name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(l.folder, "0000000000000000.blob"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	l.start(nil)
+	equal(t, "files", len(l.blobs()), 17+len(others))
+	for _, name := range others {
+		if b, err := os.ReadFile(filepath.Join(l.folder, name)); err != nil || string(b) != name {
+			t.Errorf("%s: %q, %v", name, b, err)
+		}
+	}
+}
+
+// TestLargeBound: the folder never has more than it may, and what is there is
+// the newest.
+func TestLargeBound(t *testing.T) {
+	l := newLibrary(t)
+	held := func() (n int64) {
+		filepath.WalkDir(l.folder, func(path string, d fs.DirEntry, err error) error {
+			if info, err := d.Info(); err == nil && !d.IsDir() {
+				n += info.Size()
+			}
+			return nil
+		})
+		return n
+	}
+	const size = 8_000_000
+	for i := range 24 {
+		l.seed.Store(uint64(i))
+		l.check("cold", fmt.Sprintf("/%s%d", strings.Repeat("a", i+1), size), large(uint64(i), size), 200, missed)
+		if n := held(); n > 64*mib {
+			t.Fatalf("%d bytes after %d bodies", n, i+1)
+		}
+	}
+	l.settled(8)
+	asked := l.asked.Load()
+	for _, restart := range []bool{false, true} {
+		if restart {
+			l.start(nil)
+		}
+		for i := 16; i < 24; i++ {
+			l.check("newest", fmt.Sprintf("/%s%d", strings.Repeat("a", i+1), size), large(uint64(i), size), 200, hit)
+		}
+		equal(t, "requests", l.asked.Load(), asked)
+	}
+	l.check("oldest", "/a8000000", large(23, size), 200, missed)
+}
+
+// TestLargeValidated: a 304 makes a body on disk good again, over a restart
+// too; a changed one is replaced, and then its file goes.
+func TestLargeValidated(t *testing.T) {
+	l := newLibrary(t)
+	path := "/3000000?cc=no-cache"
+	l.check("cold", path, large(0, 3000000), 200, missed)
+	first := l.settled(1)[0]
+	for i := range 4 {
+		l.check("validated", path, large(0, 3000000), 200, "weir; fwd=stale; fwd-status=304; stored")
+		l.check("part", path, large(0, 3000000)[200000:400000], 206, "weir; fwd=stale; fwd-status=304; stored", "Range: bytes=200000-399999")
+		equal(t, "answers with 304", l.validated.Load(), int64(2*i+2))
+		equal(t, "file", l.settled(1)[0], first)
+		if i >= 1 {
+			l.start(nil)
+		}
+	}
+	l.seed.Store(7)
+	l.check("changed", path, large(7, 3000000), 200, "weir; fwd=")
+	testkit.Eventually(t, "the old file is gone", func() bool {
+		names := l.blobs()
+		return len(names) == 1 && names[0] != first
+	})
+	l.start(nil)
+	l.check("after a restart", path, large(7, 3000000), 200, "weir; fwd=stale; fwd-status=304; stored")
+	// Gone between the question and the answer.
+	l.settled(1)
+	if err := os.Remove(l.blobs()[0]); err != nil {
+		t.Fatal(err)
+	}
+	l.check("lost", path, large(7, 3000000), 200, "weir; fwd=bypass; fwd-status=200; detail=evicted")
+	l.check("and fetched again", path, large(7, 3000000), 200, missed)
+	// A smaller one takes its place.
+	l.settled(1)
+	l.get("POST", path)
+	l.settled(0)
+}
+
+// TestLargePurgedMeanwhile: what is purged while it is fetched reaches those
+// who read it, and nobody else.
+func TestLargePurgedMeanwhile(t *testing.T) {
+	l := newLibrary(t)
+	l.pause = func(*http.Request) { l.get("PURGE", "/3000000") }
+	l.check("purged", "/3000000", large(0, 3000000), 200, missed)
+	l.settled(0)
+	l.pause = func(*http.Request) {}
+	l.check("again", "/3000000", large(0, 3000000), 200, missed)
+	l.settled(1)
+}
+
+// brokenDisk fails in its blobs.
+type brokenDisk struct {
+	cache.Tier
+	// append is called for each chunk, with its number.
+	append func(i int) error
+	// read says that nothing can be read either.
+	read bool
+}
+
+func (b *brokenDisk) Blobs() cache.Blobs { return brokenBlobs{b.Tier.Blobs(), b} }
+
+type brokenBlobs struct {
+	cache.Blobs
+	disk *brokenDisk
+}
+
+func (b brokenBlobs) Create() (cache.Blob, error) {
+	blob, err := b.Blobs.Create()
+	return &brokenBlob{Blob: blob, disk: b.disk}, err
+}
+
+type brokenBlob struct {
+	cache.Blob
+	disk *brokenDisk
+	n    int
+}
+
+func (b *brokenBlob) Append(p []byte) error {
+	b.n++
+	if err := b.disk.append(b.n); err != nil {
+		return err
+	}
+	return b.Blob.Append(p)
+}
+
+func (b *brokenBlob) Read(buf []byte, offset int64) ([]byte, error) {
+	if b.disk.read {
+		return nil, errors.New("cannot read")
+	}
+	return b.Blob.Read(buf, offset)
+}
+
+// TestLargeDiskFails: a disk that is full, broken or hangs costs nobody an
+// answer.
+func TestLargeDiskFails(t *testing.T) {
+	l := newLibrary(t)
+	hangs := make(chan struct{})
+	check := func(name string, failed func(i int) error, path string) {
+		t.Helper()
+		l.start(func(t cache.Tier) cache.Tier { return &brokenDisk{Tier: t, append: failed} })
+		asked := l.asked.Load()
+		slow := l.dial()
+		slow.Send("GET " + path + " HTTP/1.1\r\nHost: cached.example\r\nConnection: close\r\n\r\n")
+		m := slow.Head("GET")
+		equal(t, name, m.Get("Cache-Status")[:len(missed)], missed)
+		b, end := slow.Rest()
+		if n, err := testkitBody(m, b); err != nil || !bytes.Equal(n, large(0, 12000000)) {
+			t.Errorf("%s: %d bytes, %v, %v", name, len(n), err, end)
+		}
+		testkit.Eventually(t, "the log has the reason", func() bool { return l.log.len() == 1 })
+		l.check(name+", again", path, large(0, 12000000), 200, missed)
+		equal(t, name+": requests", l.asked.Load(), asked+2)
+	}
+	for _, path := range []string{"/12000000", "/12000000c"} {
+		check("fails at once", func(int) error { return errors.New("broken") }, path)
+		l.settled(0)
+		check("fails in the middle", func(i int) error {
+			if i > 30 {
+				return errors.New("no space left on device")
+			}
+			return nil
+		}, path)
+		l.settled(0)
+	}
+	check("hangs", func(i int) error {
+		if i > 10 {
+			<-hangs
+		}
+		return nil
+	}, "/12000000")
+	close(hangs)
+	l.settled(0)
+
+	// A reader that has only the disk to read from is cut if that cannot be
+	// read: it never gets anything else.
+	l.start(func(t cache.Tier) cache.Tier {
+		return &brokenDisk{Tier: t, append: func(int) error { return nil }, read: true}
+	})
+	var middle = make(chan struct{})
+	l.pause = func(*http.Request) { <-middle }
+	slow := l.dial()
+	slow.Send("GET /12000000 HTTP/1.1\r\nHost: cached.example\r\n\r\n")
+	close(middle)
+	m := slow.Head("GET")
+	b, _ := slow.Rest()
+	got, err := testkitBody(m, b)
+	if !bytes.HasPrefix(large(0, 12000000), got) {
+		t.Errorf("other bytes than the origin's: %d", len(got))
+	}
+	t.Logf("%d bytes, %v", len(got), err)
+}
+
+// testkitBody reads the body of a message whose rest was read.
+func testkitBody(m *testkit.Message, rest string) ([]byte, error) {
+	if m.Has("Content-Length") {
+		n, err := strconv.Atoi(m.Get("Content-Length"))
+		if err == nil && n != len(rest) {
+			err = io.ErrUnexpectedEOF
+		}
+		return []byte(rest), err
+	}
+	r, err := http.ReadResponse(bufio.NewReader(strings.NewReader("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"+rest)), nil)
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(r.Body)
+}
+
+// TestLargeLeavesNothing: neither descriptors nor goroutines.
+func TestLargeLeavesNothing(t *testing.T) {
+	l := newLibrary(t)
+	open := func() (n int) {
+		names, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Skip(err)
+		}
+		for _, e := range names {
+			if target, _ := os.Readlink("/proc/self/fd/" + e.Name()); strings.Contains(target, ".blob") {
+				n++
+			}
+		}
+		return n
+	}
+	l.check("cold", "/3000000", large(0, 3000000), 200, missed)
+	l.settled(1)
+	before := runtime.NumGoroutine()
+	for i := range 10 {
+		c := l.dial()
+		c.Send("GET /3000000 HTTP/1.1\r\nHost: cached.example\r\n\r\n")
+		c.Head("GET")
+		if i%2 == 0 {
+			c.Reset()
+		} else {
+			c.Take(3000000)
+		}
+		c.Close()
+	}
+	for i := range 5 {
+		l.check("cold", fmt.Sprintf("/%s3000000c", strings.Repeat("b", i+1)), large(0, 3000000), 200, missed)
+	}
+	l.get("PURGE", "/3000000")
+	l.settled(5)
+	testkit.Eventually(t, "all is closed", func() bool { return open() == 0 && runtime.NumGoroutine() <= before+3 })
+}
