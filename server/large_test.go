@@ -52,8 +52,8 @@ type library struct {
 	asked  atomic.Int64
 	// validated counts answers with 304.
 	validated atomic.Int64
-	// pause is called in the middle of each body.
-	pause func(r *http.Request)
+	// pauses is called in the middle of each body.
+	pauses atomic.Pointer[func(r *http.Request)]
 	// cut ends answers in the middle.
 	cut atomic.Bool
 	// seed is that of the bodies, and their entity tag.
@@ -64,11 +64,15 @@ type library struct {
 type wrap func(t cache.Tier) cache.Tier
 
 func newLibrary(t *testing.T) *library {
-	l := &library{t: t, folder: t.TempDir(), pause: func(*http.Request) {}}
+	l := &library{t: t, folder: t.TempDir()}
+	l.pause(func(*http.Request) {})
 	l.origin = cachedOrigin(t, l.serve)
 	l.start(nil)
 	return l
 }
+
+// pause sets what happens in the middle of each body.
+func (l *library) pause(f func(r *http.Request)) { l.pauses.Store(&f) }
 
 // serve answers with a body of as many bytes as the path says, chunked if it
 // ends in "c", and Cache-Control as in the query.
@@ -95,7 +99,7 @@ func (l *library) serve(w http.ResponseWriter, r *http.Request) {
 	body := large(l.seed.Load(), size)
 	w.Write(body[:size/2])
 	w.(http.Flusher).Flush()
-	l.pause(r)
+	(*l.pauses.Load())(r)
 	if l.cut.Load() {
 		panic(http.ErrAbortHandler)
 	}
@@ -118,7 +122,7 @@ max_object = "256KiB"
 purge_from = ["127.0.0.1"]
 [cache.persist]
 folder = %q
-size = "64MiB"
+size = "24MiB"
 max_object = "12MiB"
 [[routes]]
 upstream = "origin"
@@ -266,9 +270,9 @@ func TestLargeStored(t *testing.T) {
 	// Between what memory takes and what the disk takes, and above.
 	l.check("small", "/200000", large(0, 200000), 200, missed)
 	l.check("small again", "/200000", large(0, 200000), 200, hit)
-	l.check("too large", "/13000000", large(0, 13000000), 200, "weir; fwd=uri-miss; fwd-status=200; detail=too-large")
-	l.check("too large, chunked", "/13000000c", large(0, 13000000), 200, missed) // nobody knew
-	l.check("too large, chunked, again", "/13000000c", large(0, 13000000), 200, missed)
+	l.check("too large", "/7000000", large(0, 7000000), 200, "weir; fwd=uri-miss; fwd-status=200; detail=too-large")
+	l.check("too large, chunked", "/7000000c", large(0, 7000000), 200, missed) // nobody knew
+	l.check("too large, chunked, again", "/7000000c", large(0, 7000000), 200, missed)
 	l.settled(0)
 }
 
@@ -276,14 +280,14 @@ func TestLargeStored(t *testing.T) {
 // runs gets everything all the same, from the disk.
 func TestLargeCollapse(t *testing.T) {
 	l := newLibrary(t)
-	const size = 12 * mib
+	const size = 6 * mib
 	sum := sha256.Sum256(large(0, size))
 	middle, goOn := make(chan struct{}, 2), make(chan struct{})
-	l.pause = func(*http.Request) {
+	l.pause(func(*http.Request) {
 		middle <- struct{}{}
 		<-goOn
-	}
-	for _, path := range []string{"/12582912", "/a12582912c"} {
+	})
+	for _, path := range []string{"/6291456", "/a6291456c"} {
 		slow := l.dial()
 		slow.Send("GET " + path + " HTTP/1.1\r\nHost: cached.example\r\nConnection: close\r\n\r\n")
 		receive(t, middle)
@@ -296,7 +300,7 @@ func TestLargeCollapse(t *testing.T) {
 				}
 			})
 		}
-		if strings.HasPrefix(path, "/1") {
+		if strings.HasPrefix(path, "/6") {
 			// What has come already can be had as a part; what is far away is
 			// asked for from the origin.
 			l.check("part", path, large(0, size)[1000:300000], 206, "weir; fwd=miss; collapsed", "Range: bytes=1000-299999")
@@ -327,21 +331,21 @@ func TestLargeTruncated(t *testing.T) {
 	// A client that goes away ends the fetch if it is alone.
 	l.cut.Store(false)
 	middle, goOn := make(chan struct{}), make(chan struct{})
-	l.pause = func(r *http.Request) {
+	l.pause(func(r *http.Request) {
 		middle <- struct{}{}
 		select {
 		case <-r.Context().Done():
 		case <-goOn:
 		}
-	}
+	})
 	c := l.dial()
-	c.Send("GET /12000000 HTTP/1.1\r\nHost: cached.example\r\n\r\n")
+	c.Send("GET /6000000 HTTP/1.1\r\nHost: cached.example\r\n\r\n")
 	receive(t, middle)
 	c.Reset()
 	close(goOn)
 	testkit.Eventually(t, "the exchange has ended", func() bool { return l.log.len() == 5 })
-	l.pause = func(*http.Request) {}
-	l.check("after it", "/12000000", large(0, 12000000), 200, "weir; ")
+	l.pause(func(*http.Request) {})
+	l.check("after it", "/6000000", large(0, 6000000), 200, "weir; ")
 	equal(t, "requests", l.asked.Load() >= 5, true)
 }
 
@@ -389,7 +393,8 @@ func TestLargeDamaged(t *testing.T) {
 				t.Errorf("%s: %d bytes came", name, len(b))
 			}
 		case "miss":
-			if b != string(body) || l.asked.Load() != asked+1 {
+			// Without a restart it may be open, and its checksums be known.
+			if b != string(body) || restart && l.asked.Load() != asked+1 {
 				t.Errorf("%s: %d bytes came, %d requests", name, len(b), l.asked.Load()-asked)
 			}
 		}
@@ -454,11 +459,11 @@ func TestLargeBound(t *testing.T) {
 		})
 		return n
 	}
-	const size = 8_000_000
+	const size = 3_000_000
 	for i := range 24 {
 		l.seed.Store(uint64(i))
 		l.check("cold", fmt.Sprintf("/%s%d", strings.Repeat("a", i+1), size), large(uint64(i), size), 200, missed)
-		if n := held(); n > 64*mib {
+		if n := held(); n > 24*mib {
 			t.Fatalf("%d bytes after %d bodies", n, i+1)
 		}
 	}
@@ -473,7 +478,7 @@ func TestLargeBound(t *testing.T) {
 		}
 		equal(t, "requests", l.asked.Load(), asked)
 	}
-	l.check("oldest", "/a8000000", large(23, size), 200, missed)
+	l.check("oldest", "/a3000000", large(23, size), 200, missed)
 }
 
 // TestLargeValidated: a 304 makes a body on disk good again, over a restart
@@ -517,10 +522,10 @@ func TestLargeValidated(t *testing.T) {
 // who read it, and nobody else.
 func TestLargePurgedMeanwhile(t *testing.T) {
 	l := newLibrary(t)
-	l.pause = func(*http.Request) { l.get("PURGE", "/3000000") }
+	l.pause(func(*http.Request) { l.get("PURGE", "/3000000") })
 	l.check("purged", "/3000000", large(0, 3000000), 200, missed)
 	l.settled(0)
-	l.pause = func(*http.Request) {}
+	l.pause(func(*http.Request) {})
 	l.check("again", "/3000000", large(0, 3000000), 200, missed)
 	l.settled(1)
 }
@@ -581,14 +586,16 @@ func TestLargeDiskFails(t *testing.T) {
 		m := slow.Head("GET")
 		equal(t, name, m.Get("Cache-Status")[:len(missed)], missed)
 		b, end := slow.Rest()
-		if n, err := testkitBody(m, b); err != nil || !bytes.Equal(n, large(0, 12000000)) {
+		if n, err := testkitBody(m, b); err != nil || !bytes.Equal(n, large(0, 6000000)) {
 			t.Errorf("%s: %d bytes, %v, %v", name, len(n), err, end)
 		}
-		testkit.Eventually(t, "the log has the reason", func() bool { return l.log.len() == 1 })
-		l.check(name+", again", path, large(0, 12000000), 200, missed)
+		testkit.Eventually(t, "the reason is counted", func() bool {
+			return strings.Contains(l.metrics(), `weir_cache_unstored_total{route="route-1",reason="disk"} 1`)
+		})
+		l.check(name+", again", path, large(0, 6000000), 200, missed)
 		equal(t, name+": requests", l.asked.Load(), asked+2)
 	}
-	for _, path := range []string{"/12000000", "/12000000c"} {
+	for _, path := range []string{"/6000000", "/6000000c"} {
 		check("fails at once", func(int) error { return errors.New("broken") }, path)
 		l.settled(0)
 		check("fails in the middle", func(i int) error {
@@ -604,7 +611,7 @@ func TestLargeDiskFails(t *testing.T) {
 			<-hangs
 		}
 		return nil
-	}, "/12000000")
+	}, "/6000000")
 	close(hangs)
 	l.settled(0)
 
@@ -614,14 +621,14 @@ func TestLargeDiskFails(t *testing.T) {
 		return &brokenDisk{Tier: t, append: func(int) error { return nil }, read: true}
 	})
 	var middle = make(chan struct{})
-	l.pause = func(*http.Request) { <-middle }
+	l.pause(func(*http.Request) { <-middle })
 	slow := l.dial()
-	slow.Send("GET /12000000 HTTP/1.1\r\nHost: cached.example\r\n\r\n")
+	slow.Send("GET /6000000 HTTP/1.1\r\nHost: cached.example\r\n\r\n")
 	close(middle)
 	m := slow.Head("GET")
 	b, _ := slow.Rest()
 	got, err := testkitBody(m, b)
-	if !bytes.HasPrefix(large(0, 12000000), got) {
+	if !bytes.HasPrefix(large(0, 6000000), got) {
 		t.Errorf("other bytes than the origin's: %d", len(got))
 	}
 	t.Logf("%d bytes, %v", len(got), err)
