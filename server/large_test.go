@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"mime"
 	"mime/multipart"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -21,6 +22,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"weir/cache"
 	"weir/cache/disk"
@@ -48,6 +50,7 @@ type library struct {
 	*weir
 	t      *testing.T
 	folder string
+	size   string // of the disk
 	origin string
 	asked  atomic.Int64
 	// validated counts answers with 304.
@@ -64,7 +67,7 @@ type library struct {
 type wrap func(t cache.Tier) cache.Tier
 
 func newLibrary(t *testing.T) *library {
-	l := &library{t: t, folder: t.TempDir()}
+	l := &library{t: t, folder: t.TempDir(), size: "24MiB"}
 	l.pause(func(*http.Request) {})
 	l.origin = cachedOrigin(t, l.serve)
 	l.start(nil)
@@ -122,14 +125,14 @@ max_object = "256KiB"
 purge_from = ["127.0.0.1"]
 [cache.persist]
 folder = %q
-size = "24MiB"
+size = %q
 max_object = "12MiB"
 [[routes]]
 upstream = "origin"
 [routes.cache]
 [upstreams.origin]
 targets = [%q]
-`, l.folder, l.origin))
+`, l.folder, l.size, l.origin))
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -535,11 +538,18 @@ type brokenDisk struct {
 	cache.Tier
 	// append is called for each chunk, with its number.
 	append func(i int) error
-	// read says that nothing can be read either.
-	read bool
+	// unreadable says that nothing can be read either.
+	unreadable atomic.Bool
 }
 
 func (b *brokenDisk) Blobs() cache.Blobs { return brokenBlobs{b.Tier.Blobs(), b} }
+
+func (b *brokenDisk) Set(key, value []byte, body cache.Blob, ttl time.Duration) error {
+	if broken, ok := body.(*brokenBlob); ok {
+		body = broken.Blob
+	}
+	return b.Tier.Set(key, value, body, ttl)
+}
 
 type brokenBlobs struct {
 	cache.Blobs
@@ -566,7 +576,7 @@ func (b *brokenBlob) Append(p []byte) error {
 }
 
 func (b *brokenBlob) Read(buf []byte, offset int64) ([]byte, error) {
-	if b.disk.read {
+	if b.disk.unreadable.Load() {
 		return nil, errors.New("cannot read")
 	}
 	return b.Blob.Read(buf, offset)
@@ -617,21 +627,22 @@ func TestLargeDiskFails(t *testing.T) {
 
 	// A reader that has only the disk to read from is cut if that cannot be
 	// read: it never gets anything else.
+	l.size = "64MiB"
+	broken := &brokenDisk{append: func(int) error { return nil }}
 	l.start(func(t cache.Tier) cache.Tier {
-		return &brokenDisk{Tier: t, append: func(int) error { return nil }, read: true}
+		broken.Tier = t
+		return broken
 	})
-	var middle = make(chan struct{})
-	l.pause(func(*http.Request) { <-middle })
 	slow := l.dial()
-	slow.Send("GET /6000000 HTTP/1.1\r\nHost: cached.example\r\n\r\n")
-	close(middle)
+	slow.Conn.(*net.TCPConn).SetReadBuffer(64 << 10)
+	slow.Send("GET /12000000 HTTP/1.1\r\nHost: cached.example\r\n\r\n")
 	m := slow.Head("GET")
+	l.settled(1) // all has come but to this client
+	broken.unreadable.Store(true)
 	b, _ := slow.Rest()
-	got, err := testkitBody(m, b)
-	if !bytes.HasPrefix(large(0, 6000000), got) {
-		t.Errorf("other bytes than the origin's: %d", len(got))
+	if got, err := testkitBody(m, b); err == nil || !bytes.HasPrefix(large(0, 12000000), got) {
+		t.Errorf("%d bytes, %v", len(got), err)
 	}
-	t.Logf("%d bytes, %v", len(got), err)
 }
 
 // testkitBody reads the body of a message whose rest was read.
