@@ -27,7 +27,7 @@ type folder struct {
 
 func open(t testing.TB, dir string, size config.Size) *folder {
 	t.Helper()
-	tier, err := disk.New(&config.CachePersist{Folder: dir, Size: size})
+	tier, err := disk.New(&config.CachePersist{Folder: dir, Size: size, MaxObject: size})
 	if err != nil {
 		t.Fatal(err)
 	}
