@@ -299,6 +299,10 @@ type Connections struct {
 	Idle Duration `toml:"idle"`
 	// HeaderBytes bounds a response head.
 	HeaderBytes Size `toml:"header_bytes"`
+	// Pipeline lets so many GET requests share a connection, which are sent
+	// without waiting for the answers before them (RFC 9112 section 9.3.2). 0
+	// or 1 is off, 64 is the most.
+	Pipeline int `toml:"pipeline"`
 }
 
 // UpstreamTLS is how https targets are verified and how weir shows itself to them.

@@ -274,6 +274,9 @@ func (u *Upstream) validate(at place) {
 		at.wrong("targets", "nothing", "at least one URL")
 	}
 	at.needs("balance", u.Balance, "the name of a balancing algorithm")
+	if u.Connections.Pipeline > 1 && u.Retry.Hedge != 0 {
+		at.key("connections").wrong("pipeline", strconv.Itoa(u.Connections.Pipeline), "0, because what is hedged has a connection of its own (retry.hedge)")
+	}
 	urls := map[string]string{}
 	for i, t := range u.Targets {
 		if t.URL != "" {
@@ -363,6 +366,10 @@ func (t *UpstreamTimeouts) validate(at place) {
 func (c *Connections) validate(at place) {
 	at.positive("idle", c.Idle)
 	at.bytes("header_bytes", c.HeaderBytes, 256, 16<<20)
+	at.between("pipeline", c.Pipeline, 0, 64)
+	if c.Pipeline > 1 && c.Max == 1 {
+		at.wrong("pipeline", strconv.Itoa(c.Pipeline), "0, because max = 1 leaves no connection for what cannot share one")
+	}
 }
 
 func (f *Forwarding) validate(at place) {

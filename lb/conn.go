@@ -3,6 +3,7 @@ package lb
 import (
 	"bufio"
 	"net"
+	"syscall"
 	"time"
 
 	"weir/internal/wire"
@@ -28,6 +29,8 @@ type Conn struct {
 	// exchange's request was written.
 	request []byte
 	sent    int
+	// place is set if the connection is shared; then it is Conn, too.
+	place *place
 
 	probe *wire.Probe
 	dry   *dryConn // under TLS, else nil
@@ -52,8 +55,23 @@ func (c *Conn) Reused() bool { return c.reused }
 // MaxHead bounds a response head in bytes.
 func (c *Conn) MaxHead() int { return c.maxHead }
 
-// Stream returns the connection without TLS, or nil if it has TLS.
-func (c *Conn) Stream() *wire.Stream { return c.stream }
+// Stream returns the connection without TLS, or nil if it has TLS or is shared.
+func (c *Conn) Stream() *wire.Stream {
+	if c.place != nil {
+		return c.place.stream()
+	}
+	return c.stream
+}
+
+// Scanned tells what is known about the response head that was read last: the
+// whole response is in Reader. It returns false if nothing is known.
+func (c *Conn) Scanned(h *wire.Head) bool {
+	if c.place == nil || c.place.head.Status == 0 {
+		return false
+	}
+	*h = c.place.head
+	return true
+}
 
 // Send writes a request whole, at the latest together with the next Read, which
 // then reports what went wrong; until then p must not change. A connection that
@@ -61,7 +79,7 @@ func (c *Conn) Stream() *wire.Stream { return c.stream }
 // wire.ErrNotQuiet and nothing was written.
 func (c *Conn) Send(p []byte) error {
 	c.sent = 0
-	if c.stream != nil {
+	if c.stream != nil || c.place != nil {
 		c.request = p
 		return nil
 	}
@@ -82,8 +100,15 @@ func (c *Conn) Read(p []byte) (n int, err error) {
 	if c.request == nil {
 		return c.Conn.Read(p)
 	}
-	c.sent, n, err = c.stream.Ask(c.request, p, !c.reused)
+	request := c.request
 	c.request = nil
+	if c.place == nil {
+		c.sent, n, err = c.stream.Ask(request, p, !c.reused)
+		return n, err
+	}
+	if n, err = c.place.ask(request, p); c.place.sent {
+		c.sent = len(request)
+	}
 	return n, err
 }
 
@@ -94,6 +119,19 @@ func (c *Conn) Sent() bool { return c.sent > 0 }
 // Quiet reports whether an unused connection is still as its last exchange left
 // it: open, and without a byte that nobody asked for.
 func (c *Conn) Quiet() bool { return c.probe.Look() == wire.PendingNothing }
+
+// ackNow makes TCP acknowledge what has come at once. A sender that holds back
+// the rest of a message until then (Nagle's algorithm) would else wait for the
+// delayed acknowledgement, for some 40 ms.
+func (c *Conn) ackNow() {
+	if c.stream != nil {
+		c.stream.Raw().Control(quickAck)
+	}
+}
+
+func quickAck(fd uintptr) {
+	syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_QUICKACK, 1)
+}
 
 // drained reports whether nothing is left inside the TLS layer, where no peek
 // at the socket can see it.

@@ -30,6 +30,8 @@ type Transport struct {
 	hc   *fasthttp.HostClient
 	host string
 	head int
+	// pipeline is nil if exchanges share no connections.
+	pipeline *pipeline
 }
 
 // newTransport makes the pool for one target URL. demo dials "demo:" targets;
@@ -62,12 +64,16 @@ func newTransport(rawURL string, cfg *config.Upstream, demo func(name string) (n
 		hc.MaxConns = unlimited
 		hc.MaxConnWaitTimeout = 0
 	}
-	return &Transport{
+	t := &Transport{
 		pool: newPool(hc.AcquireConn, hc.ReleaseConn, hc.CloseConn),
 		hc:   hc,
 		host: addr.host,
 		head: int(cfg.Connections.HeaderBytes),
-	}, nil
+	}
+	if cfg.Connections.Pipeline > 1 {
+		t.pipeline = newPipeline(t, cfg.Connections.Pipeline, cfg.Connections.Max)
+	}
+	return t, nil
 }
 
 // Host is what a Host field says that names the target itself.
@@ -103,10 +109,14 @@ func (t *Transport) Acquire(within time.Duration) (*Conn, error) {
 	}
 }
 
-// Release takes a lent connection back. reusable says that the exchange ended
+// Release takes back a connection that Acquire or Join lent. reusable says that the exchange ended
 // by its framing on both sides and nobody asked to close; a connection with
 // bytes left over is closed all the same. c must not be used afterwards.
 func (t *Transport) Release(c *Conn, reusable bool) {
+	if c.place != nil {
+		t.part(c, reusable)
+		return
+	}
 	reusable = reusable && c.Reader.Buffered() == 0 && c.drained()
 	if c.Reader.Size() == readBuffer {
 		t.hc.ReleaseReader(c.Reader)

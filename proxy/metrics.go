@@ -300,8 +300,25 @@ func (p *Proxy) WriteMetrics(w io.Writer) {
 			metrics.WriteGaugeUint64(w, "weir_upstream_connections{"+labels+`,state="idle"}`, uint64(idle))
 			metrics.WriteGaugeUint64(w, "weir_upstream_in_flight{"+labels+"}", uint64(t.InFlight()))
 			metrics.WriteGaugeUint64(w, fmt.Sprintf("weir_upstream_target_state{%s,state=%q}", labels, t.State()), 1)
+			writePipelined(w, labels, t.Transport())
 		}
 	}
+}
+
+// writePipelined writes what is read off the shared connections to a target.
+func writePipelined(w io.Writer, labels string, t *lb.Transport) {
+	f, ok := t.Pipelined()
+	if !ok {
+		return
+	}
+	paused := uint64(0)
+	if f.Paused {
+		paused = 1
+	}
+	metrics.WriteCounterUint64(w, "weir_upstream_pipeline_requests_total{"+labels+"}", f.Answered)
+	metrics.WriteCounterUint64(w, "weir_upstream_pipeline_writes_total{"+labels+"}", f.Writes)
+	metrics.WriteCounterUint64(w, "weir_upstream_pipeline_retries_total{"+labels+"}", f.Repeated)
+	metrics.WriteGaugeUint64(w, "weir_upstream_pipeline_paused{"+labels+"}", paused)
 }
 
 // writeUpstream writes what is read off an upstream as a whole.

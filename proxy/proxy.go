@@ -95,6 +95,7 @@ func New(p Parts) (*Proxy, error) {
 			hash:           set.HashSource(),
 			queues:         u.Limits.Queue > 0,
 			hedges:         u.Retry.Hedge > 0,
+			pipelines:      u.Connections.Pipeline > 1,
 			metrics:        p.Metrics.upstream(name),
 		}
 	}

@@ -33,13 +33,20 @@ func (x *Exchange) roundTrip(p *Proxy, t *lb.Target, began time.Time) *attemptEr
 	u := x.Upstream
 	x.address(t)
 	x.tellDeadline(began)
+	shared := x.shares()
 	for stale := 0; ; stale++ {
 		if x.upload.started {
 			x.upload.reset() // of an attempt that is over; what it read is held
 		}
-		c, err := t.Transport().Acquire(x.left(began))
-		if err != nil {
-			return dialFailure(err)
+		var c *lb.Conn
+		if shared {
+			c = t.Transport().Join(x.left(began), u.write)
+		}
+		if c == nil {
+			var err error
+			if c, err = t.Transport().Acquire(x.left(began)); err != nil {
+				return dialFailure(err)
+			}
 		}
 		x.conn = c
 		x.Watch.begin(c, began)
@@ -54,6 +61,14 @@ func (x *Exchange) roundTrip(p *Proxy, t *lb.Target, began time.Time) *attemptEr
 		if f := x.upload.failure(); f != nil {
 			e = f // the attempt failed because of it
 		}
+		if errors.Is(e.err, lb.ErrAlone) {
+			// No attempt of its own: it shared the fate of others.
+			t.Transport().Release(c, false)
+			x.conn, shared = nil, false
+			began = time.Now() // for the limits of what begins now
+			stale--
+			continue
+		}
 		e.stale = e.stale && stale < maxStale && x.conn == c // not a hedge's
 		if !e.stale || !x.replayable() || e.sent && !x.repeatable() {
 			return e
@@ -64,6 +79,14 @@ func (x *Exchange) roundTrip(p *Proxy, t *lb.Target, began time.Time) *attemptEr
 		t.Transport().Close()
 		x.conn = nil
 	}
+}
+
+// shares says whether the exchange may share its connection to the target: it
+// must be safe to repeat, and nobody must be able to mistake the end of what it
+// sends or gets, which rules out HEAD.
+func (x *Exchange) shares() bool {
+	return x.Upstream.pipelines && x.Attempts == 1 && x.Request.IsGet() &&
+		!x.upgrading && x.Body.Framing() == wire.FramingNone && x.Head.Fields&wire.FieldExpect == 0
 }
 
 // address makes the target's own name the request's Host, if the route says so
@@ -121,6 +144,9 @@ func writeFailure(c *lb.Conn, err error) *attemptError {
 // headFailure says why no response head could be read; started says that a part
 // of one came.
 func headFailure(c *lb.Conn, err error, started bool) *attemptError {
+	if de := (*lb.DialError)(nil); err == lb.ErrNoConn || errors.As(err, &de) {
+		return dialFailure(err) // a shared connection is made when it is needed
+	}
 	return &attemptError{
 		cause: headCause(err, started),
 		err:   err,
@@ -188,6 +214,9 @@ func fill(c *lb.Conn, h *wire.Head) (started bool, err error) {
 	for {
 		buf, _ := c.Reader.Peek(c.Reader.Buffered())
 		if len(buf) > 0 {
+			if c.Scanned(h) {
+				return true, nil
+			}
 			err := h.ScanResponse(buf)
 			switch {
 			case err == nil && h.Size > maxHead:

@@ -57,6 +57,7 @@ type Upstream struct {
 	hash           lb.HashSource
 	queues         bool // an exchange may have to wait for a target
 	hedges         bool // a second attempt may start while the first runs
+	pipelines      bool // exchanges may share connections
 	metrics        *upstreamMetrics
 }
 

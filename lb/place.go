@@ -1,0 +1,233 @@
+package lb
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"weir/internal/wire"
+)
+
+// verdict of a place: what became of its request.
+type placeState = uint32
+
+const (
+	// placeWaiting: nothing yet.
+	placeWaiting placeState = iota
+	// placeAnswered: the whole response is in the buffer.
+	placeAnswered
+	// placeTaken: it is the exchange's turn, and the connection is its own.
+	placeTaken
+	// placeAlone: the exchange is to be made on another connection.
+	placeAlone
+	// placeFailed: no connection came about.
+	placeFailed
+	// placeLeft: the exchange does not wait any more.
+	placeLeft
+)
+
+// place is one exchange's share in a shared connection. To the exchange it is
+// the connection: its first read sends the request and waits for the answer.
+type place struct {
+	conn Conn // what the exchange is lent; its Conn is this place
+	q    *pipeline
+
+	within, write time.Duration
+
+	// What a lane does is written before state is, and read behind it.
+	state   atomic.Uint32
+	wake    chan struct{}
+	buf     []byte    // for the answer
+	n       int       // the answer's length
+	head    wire.Head // its head
+	sent    bool
+	spoiled bool  // the connection that was taken is not to be used again
+	fault   error // what its reads return behind what is buffered
+
+	lane   *lane
+	opens  bool // this exchange makes the lane's connection
+	writes bool // it writes what is pending
+
+	mu      sync.Mutex
+	taken   *Conn
+	until   time.Time
+	expired bool
+	timer   *time.Timer
+}
+
+func newPlace(q *pipeline) *place {
+	p := &place{q: q, wake: make(chan struct{}, 1)}
+	p.conn.Conn, p.conn.place = p, p
+	return p
+}
+
+// reset makes p ready for another exchange, if fit is true, and returns the
+// connection that was taken, if any.
+func (p *place) reset() (taken *Conn, fit bool) {
+	p.mu.Lock()
+	taken, p.taken = p.taken, nil
+	fit = !p.expired
+	if !fit && p.timer != nil {
+		p.timer.Stop()
+	}
+	p.mu.Unlock()
+	p.lane, p.buf, p.fault, p.spoiled, p.sent = nil, nil, nil, false, false
+	p.head.Status = 0
+	p.conn.stream, p.conn.sent = nil, 0
+	return taken, fit
+}
+
+// settle says what became of the request. The lane's lock is held.
+func (p *place) settle(s placeState) {
+	p.buf = nil
+	p.state.Store(s)
+	p.rouse()
+}
+
+func (p *place) rouse() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// ask sends request on a shared connection and reads the answer into buf.
+func (p *place) ask(request, buf []byte) (n int, err error) {
+	select {
+	case <-p.wake: // of a deadline
+	default:
+	}
+	p.state.Store(placeWaiting)
+	p.buf = buf
+	if len(request) > maxRequest {
+		return 0, ErrAlone
+	}
+	l := p.q.enter(p, request)
+	if l == nil {
+		return 0, ErrAlone
+	}
+	p.lane = l
+	switch {
+	case p.opens:
+		if err := l.open(p); err != nil {
+			return 0, err
+		}
+	case p.writes:
+		l.write(p.write)
+	}
+	for {
+		<-p.wake
+		if p.state.Load() == placeWaiting {
+			if !p.late() || !l.leave(p) {
+				continue
+			}
+			return 0, os.ErrDeadlineExceeded
+		}
+		break
+	}
+	switch p.state.Load() {
+	case placeAnswered:
+		return p.n, nil
+	case placeTaken:
+		return p.Read(buf)
+	case placeFailed:
+		return 0, p.fault
+	}
+	return 0, ErrAlone
+}
+
+// take makes c the exchange's own. The lane's lock is held.
+func (p *place) take(c *Conn, fault error, spoiled bool) {
+	p.fault, p.spoiled = fault, spoiled
+	p.mu.Lock()
+	p.taken = c
+	c.ReadUntil(p.until)
+	p.mu.Unlock()
+	p.settle(placeTaken)
+}
+
+// late says whether the deadline has passed.
+func (p *place) late() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.expired
+}
+
+// stream returns the socket of a connection that was taken, once nothing of it
+// is buffered.
+func (p *place) stream() *wire.Stream {
+	if p.taken == nil || p.fault != nil || p.taken.Reader.Buffered() > 0 {
+		return nil
+	}
+	return p.taken.stream
+}
+
+// Read reads from a connection that was taken.
+func (p *place) Read(b []byte) (int, error) {
+	if p.taken == nil {
+		return 0, errNoMore
+	}
+	if p.fault != nil && p.taken.Reader.Buffered() == 0 {
+		return 0, p.fault
+	}
+	return p.taken.Reader.Read(b)
+}
+
+var errNoMore = errors.New("nothing follows a response that was whole")
+
+// SetReadDeadline bounds the wait for the answer.
+func (p *place) SetReadDeadline(t time.Time) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.until = t
+	if p.taken != nil {
+		p.taken.ReadUntil(t)
+	}
+	p.expired = false
+	switch {
+	case t.IsZero():
+		if p.timer != nil {
+			p.timer.Stop()
+		}
+		return nil
+	case p.timer == nil:
+		p.timer = time.AfterFunc(time.Until(t), p.expire)
+	default:
+		p.timer.Reset(time.Until(t))
+	}
+	return nil
+}
+
+// expire is called when the deadline may have passed.
+func (p *place) expire() {
+	p.mu.Lock()
+	if !p.until.IsZero() && !time.Now().Before(p.until) {
+		p.expired = true
+	}
+	p.mu.Unlock()
+	p.rouse()
+}
+
+// SetDeadline does the same: writing is the lane's affair.
+func (p *place) SetDeadline(t time.Time) error { return p.SetReadDeadline(t) }
+
+// SetWriteDeadline does nothing.
+func (p *place) SetWriteDeadline(time.Time) error { return nil }
+
+// Write is never called: requests that are pipelined have no body.
+func (p *place) Write([]byte) (int, error) { panic("BUG: write to a shared connection") }
+
+// Close makes the exchange fail.
+func (p *place) Close() error { return p.SetReadDeadline(longAgo) }
+
+// LocalAddr and RemoteAddr are not known before a connection was taken.
+func (p *place) LocalAddr() net.Addr { return nil }
+
+// RemoteAddr is like LocalAddr.
+func (p *place) RemoteAddr() net.Addr { return nil }
+
+// longAgo interrupts whatever has a deadline.
+var longAgo = time.Unix(1, 0)
