@@ -203,6 +203,7 @@ func (a *attached) announce(m mark) {
 // work writes what is queued.
 func (a *attached) work() {
 	var buf []byte
+	ticks := 0
 	again := time.NewTicker(time.Second)
 	defer again.Stop()
 	for {
@@ -220,7 +221,8 @@ func (a *attached) work() {
 			if a.failing {
 				a.report(a.tell())
 			}
-			if s := a.store.shelf; s != nil && s.tier == a && a.unswept.Swap(false) {
+			ticks++
+			if s := a.store.shelf; s != nil && s.tier == a && (a.unswept.Swap(false) || ticks%60 == 0) {
 				s.sweep()
 			}
 		}

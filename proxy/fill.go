@@ -181,7 +181,6 @@ func (p *Proxy) pass(x *Exchange, bodyless, closes bool) {
 			x.clientFailed(err)
 		}
 	case errors.Is(err, cache.ErrAborted), errors.Is(err, cache.ErrLagged):
-		x.Front.Abort() // the client need not wait for what others read
 		p.leave(x, reader)
 		if c.poured != nil {
 			<-c.poured

@@ -57,8 +57,8 @@ type library struct {
 	validated atomic.Int64
 	// pauses is called in the middle of each body.
 	pauses atomic.Pointer[func(r *http.Request)]
-	// cut ends answers in the middle.
-	cut atomic.Bool
+	// cut ends answers in the middle, fails makes them 503.
+	cut, fails atomic.Bool
 	// seed is that of the bodies, and their entity tag.
 	seed atomic.Uint64
 }
@@ -84,6 +84,10 @@ func (l *library) serve(w http.ResponseWriter, r *http.Request) {
 	name := strings.TrimPrefix(r.URL.Path, "/")
 	name, chunked := strings.CutSuffix(name, "c")
 	size, _ := strconv.Atoi(strings.TrimLeft(name, "abdefgh"))
+	if l.fails.Load() {
+		w.WriteHeader(503)
+		return
+	}
 	tag := fmt.Sprintf(`"%d"`, l.seed.Load())
 	w.Header().Set("ETag", tag)
 	w.Header().Set("Content-Type", "text/x-large")
@@ -508,6 +512,16 @@ func TestLargeValidated(t *testing.T) {
 	})
 	l.start(nil)
 	l.check("after a restart", path, large(7, 3000000), 200, "weir; fwd=stale; fwd-status=304; stored")
+	l.check("cold", "/2000000?cc=max-age=0,stale-if-error=600", large(7, 2000000), 200, missed)
+	l.settled(2)
+	l.fails.Store(true)
+	for range 2 {
+		l.check("failed", "/2000000?cc=max-age=0,stale-if-error=600", large(7, 2000000), 200, "weir; fwd=stale; fwd-status=503; detail=stale-if-error")
+		l.start(nil)
+	}
+	l.fails.Store(false)
+	l.check("validated", path, large(7, 3000000), 200, "weir; fwd=stale; fwd-status=304; stored")
+	l.get("PURGE", "/2000000?cc=max-age=0,stale-if-error=600")
 	// Gone between the question and the answer.
 	l.settled(1)
 	if err := os.Remove(l.blobs()[0]); err != nil {
