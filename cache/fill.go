@@ -20,7 +20,7 @@ const (
 
 // Fill is a fetch on its way into the store. The one who leads it calls
 // Condition, Respond, Write, and Commit or Abort in the end, from one
-// goroutine at a time; the others use what Wait and Found.Answer give them.
+// goroutine at a time; the others use what Wait and Store.Answer give them.
 type Fill struct {
 	store  *Store
 	policy *Policy
@@ -229,19 +229,16 @@ func (f *Fill) Commit() Reason {
 		f.mu.Unlock()
 		return f.reason
 	}
-	e := f.entry
+	if f.spill == nil && cap(f.body)-len(f.body) > len(f.body)/8 {
+		f.body = append([]byte(nil), f.body...)
+	}
+	e, body := f.entry, f.body
 	switch {
 	case f.spill != nil:
 		e = e.withBlob(f.spill.blob)
-	default:
-		if cap(f.body)-len(f.body) > len(f.body)/8 {
-			f.body = append([]byte(nil), f.body...)
-		}
-		if !e.partial {
-			e = e.withBody(f.body)
-		}
+	case !e.partial:
+		e = e.withBody(body)
 	}
-	body := f.body
 	f.mu.Unlock()
 
 	reason := ReasonNone

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"mime"
 	"mime/multipart"
 	"net"
@@ -103,7 +104,11 @@ func (l *library) serve(w http.ResponseWriter, r *http.Request) {
 	if !chunked {
 		w.Header().Set("Content-Length", strconv.Itoa(size))
 	}
-	body := large(l.seed.Load(), size)
+	seed, err := strconv.ParseUint(r.URL.Query().Get("seed"), 10, 64)
+	if err != nil {
+		seed = l.seed.Load()
+	}
+	body := large(seed, size)
 	w.Write(body[:size/2])
 	w.(http.Flusher).Flush()
 	(*l.pauses.Load())(r)
@@ -673,6 +678,51 @@ func testkitBody(m *testkit.Message, rest string) ([]byte, error) {
 		return nil, err
 	}
 	return io.ReadAll(r.Body)
+}
+
+// TestLargeMixed: whatever is fetched, read, validated, purged and pushed out
+// at the same time, every answer is what was asked for, and whole.
+func TestLargeMixed(t *testing.T) {
+	l := newLibrary(t)
+	const size = 1_500_000
+	var bodies [24][]byte // half as much again as there is room for
+	for i := range bodies {
+		bodies[i] = large(uint64(i), size)
+	}
+	var all sync.WaitGroup
+	for worker := range 6 {
+		all.Go(func() {
+			r := rand.New(rand.NewPCG(1, uint64(worker)))
+			for range 60 {
+				i := min(r.IntN(24), r.IntN(24))
+				path := fmt.Sprintf("/%d%s?seed=%d&cc=%s", size, []string{"", "c"}[r.IntN(2)], i, []string{"max-age=60", "no-cache"}[r.IntN(2)])
+				switch r.IntN(12) {
+				case 0:
+					l.get("PURGE", path)
+				case 1, 2, 3:
+					first := r.IntN(size)
+					last := first + r.IntN(size-first)
+					s, _, b := l.get("GET", path, fmt.Sprintf("Range: bytes=%d-%d", first, last))
+					// The origin knows no ranges.
+					if !(s == 206 && b == string(bodies[i][first:last+1]) || s == 200 && b == string(bodies[i])) {
+						t.Errorf("%d-%d of %d: status %d, %d bytes %.60q", first, last, i, s, len(b), b)
+					}
+				default:
+					if s, _, b := l.get("GET", path); s != 200 || b != string(bodies[i]) {
+						t.Errorf("%d: status %d, %d bytes %.60q", i, s, len(b), b)
+					}
+				}
+			}
+		})
+	}
+	all.Wait()
+	m := l.metrics()
+	for _, want := range []string{`weir_cache_tier_total{tier="disk",result="error"} 0`, `weir_cache_tier_total{tier="disk",result="damaged"} 0`} {
+		if !strings.Contains(m, want) {
+			t.Errorf("no %s in the metrics", want)
+		}
+	}
+	testkit.Eventually(t, "nothing is being fetched", func() bool { return strings.Contains(l.metrics(), "weir_cache_filling_bytes 0\n") })
 }
 
 // TestLargeLeavesNothing: neither descriptors nor goroutines.
