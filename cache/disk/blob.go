@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -306,7 +307,7 @@ func (t *Tier) Create() (cache.Blob, error) {
 	if !t.ready || t.closed {
 		return nil, cache.ErrUnavailable
 	}
-	return &blob{tier: t, id: newID(), users: 1}, nil
+	return &blob{tier: t, id: rand.Uint64(), users: 1}, nil
 }
 
 // Sweep implements cache.Blobs.

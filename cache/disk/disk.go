@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"maps"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -207,7 +206,7 @@ func (t *Tier) load(old []*segment, files map[uint64]int64, follow func([]byte))
 	default:
 	}
 	hashes := slices.SortedFunc(maps.Keys(index), func(a, b uint64) int {
-		return cmp.Or(index[a].segment.number-index[b].segment.number, int(index[a].offset-index[b].offset))
+		return cmp.Or(index[a].segment.number-index[b].segment.number, cmp.Compare(index[a].offset, index[b].offset))
 	})
 	t.mu.Lock()
 	defer t.unlock()
@@ -384,9 +383,6 @@ func (t *Tier) dropLocked() {
 	s.file.Close()
 	os.Remove(s.file.Name())
 }
-
-// newID makes the id of a blob.
-func newID() uint64 { return rand.Uint64() }
 
 // Bytes is how much segments and blobs hold.
 func (t *Tier) Bytes() int64 {
