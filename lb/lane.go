@@ -54,6 +54,7 @@ type lane struct {
 	claimed      bool // somebody is about to write
 	writing      bool // somebody writes
 	broken       bool // a write failed
+	urged        bool // the rest of a response was late, and may come now
 	// turn is since when the first exchange is the first.
 	turn time.Time
 
@@ -85,7 +86,7 @@ func (l *lane) enter(p *place, request []byte, idle bool) bool {
 			return false
 		}
 		l.state, p.opens = laneOpening, true
-		l.popped, l.asked, l.last, l.before, l.broken = 0, 0, 0, 0, false
+		l.popped, l.asked, l.last, l.before, l.broken, l.urged = 0, 0, 0, 0, false, false
 	case laneOpening:
 		if l.n == l.q.depth {
 			return false
@@ -245,8 +246,9 @@ func (l *lane) leave(p *place) bool {
 		turn = turn && *other == nil
 	}
 	p.settle(placeLeft)
-	if turn && p.sent {
-		l.interrupt() // nobody knows what the target is at
+	if turn && p.sent || l.live == 0 {
+		// Nobody knows what the target is at, or nobody waits for it any more.
+		l.interrupt()
 	}
 	return true
 }
@@ -276,11 +278,12 @@ func (l *lane) deliver(err error) bool {
 	if slow {
 		err = nil
 	}
+	urge := slow && !l.urged
 	given, bad := 0, false
 	for l.state == laneOpen && l.due() && r.Buffered() > 0 {
 		answer, _ := r.Peek(r.Buffered())
 		size, head, form := l.parse(answer)
-		if form == formPart && err == nil && !slow {
+		if form == formPart && err == nil && (!slow || urge && r.Buffered() < r.Size()) {
 			break
 		}
 		if bad = form == formBad; bad {
@@ -309,18 +312,29 @@ func (l *lane) deliver(err error) bool {
 		l.turn = time.Now()
 	}
 	part := r.Buffered() > 0
+	switch {
+	case part && urge:
+		// Perhaps the target waits until what it has sent is acknowledged.
+		l.urged = true
+		l.conn.ackNow()
+	case l.urged && given > 0:
+		l.urged = false
+		l.q.holds()
+	}
 	if err != nil || bad || l.state != laneOpen || part && !l.due() || l.live == 0 && l.due() {
 		l.end()
 		return false
 	}
-	l.flush(l.limit())
+	if l.live > 0 {
+		l.flush(l.limit())
+	}
 	for l.writing && !l.due() {
 		// Nothing is read that nobody has asked for; the writer is about to.
 		l.mu.Unlock()
 		runtime.Gosched()
 		l.mu.Lock()
 	}
-	if l.due() {
+	if l.due() && l.q.held() {
 		l.conn.ackNow()
 	}
 	switch {

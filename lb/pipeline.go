@@ -22,8 +22,11 @@ const (
 	// others queue up behind it.
 	slowTurn = 100 * time.Millisecond
 	// partGrace is how long the rest of a response may take before it gets the
-	// connection to itself.
+	// connection to itself: once, and once more after a hint to the target.
 	partGrace = 10 * time.Millisecond
+	// urgentFor is how long a target that was seen to wait for acknowledgements
+	// gets them at once.
+	urgentFor = 10 * time.Second
 	// repeatCost is how many answers pay for one request that is sent again.
 	repeatCost = 20
 	// firstPause is how long a target that cost too many repeats is not
@@ -53,6 +56,10 @@ type pipeline struct {
 	credit atomic.Int64
 	// until is when a pause ends, 0 for none; pause is how long the next one is.
 	until, pause atomic.Int64
+
+	// urgent is until when the target is taken for one that holds back what it
+	// sends until the last is acknowledged, 0 for not.
+	urgent atomic.Int64
 
 	answered, writes, repeated atomic.Uint64
 }
@@ -100,6 +107,21 @@ func (q *pipeline) owe(n int) {
 	pause := q.pause.Load()
 	q.until.Store(q.now() + pause)
 	q.pause.Store(min(2*pause, int64(lastPause)))
+}
+
+// holds notes that a target went on sending only when what it had sent was
+// acknowledged: it uses Nagle's algorithm, and would stop for 40 ms time and again.
+func (q *pipeline) holds() { q.urgent.Store(q.now() + int64(urgentFor)) }
+
+// held says whether the target is to get acknowledgements at once. They cost a
+// system call for each read, and more wake-ups.
+func (q *pipeline) held() bool {
+	until := q.urgent.Load()
+	if until != 0 && q.now() >= until {
+		q.urgent.Store(0)
+		until = 0
+	}
+	return until != 0
 }
 
 // enter finds a lane for p, or returns nil if there is none.

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bufio"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -64,7 +65,7 @@ func echoes(c *testkit.Conn) {
 // Requests share a connection without waiting for answers, two writes at most
 // are on their way, and what has gathered meanwhile leaves together.
 func TestPipeline(t *testing.T) {
-	for _, kind := range []string{"tcp", "unix"} {
+	for _, kind := range []string{"tcp", "unix", "tls"} {
 		t.Run(kind, func(t *testing.T) {
 			held, more := make(chan string), make(chan struct{})
 			script := func(c *testkit.Conn) {
@@ -79,12 +80,16 @@ func TestPipeline(t *testing.T) {
 				echoes(c)
 			}
 			var origin *testkit.Origin
-			if kind == "unix" {
-				origin = testkit.ListenUnix(t, script)
-			} else {
+			switch kind {
+			case "tcp":
 				origin = testkit.Listen(t, script)
+			case "unix":
+				origin = testkit.ListenUnix(t, script)
+			case "tls":
+				pair := testkit.NewAuthority(t).Issue("127.0.0.1")
+				origin = testkit.ListenTLS(t, &tls.Config{Certificates: []tls.Certificate{pair.Certificate}}, script)
 			}
-			w := pipelined(t, origin, 4, "")
+			w := pipelined(t, origin, 4, "[upstreams.origin.tls]\ninsecure_skip_verify = true")
 			targets := []string{"/a", "/b", "/c", "/d"}
 			var clients []*testkit.Client
 			for i, target := range targets {

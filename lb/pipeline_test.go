@@ -1,0 +1,132 @@
+package lb_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"weir/config"
+	"weir/internal/testkit"
+	"weir/lb"
+)
+
+// shared returns the pool of a target whose connections are shared.
+func shared(t *testing.T, url string, change func(*config.Upstream)) *lb.Transport {
+	return transport(t, url, func(u *config.Upstream) {
+		u.Connections.Pipeline = 8
+		if change != nil {
+			change(u)
+		}
+	})
+}
+
+// ask makes an exchange on a shared connection and returns the answer's bytes.
+func ask(pool *lb.Transport, request []byte, size int) (string, error) {
+	c := pool.Join(time.Minute, time.Minute)
+	if c == nil {
+		return "", errors.New("nothing is shared")
+	}
+	defer pool.Release(c, true)
+	if err := c.Send(request); err != nil {
+		return "", err
+	}
+	b, err := c.Reader.Peek(size)
+	return string(b), err
+}
+
+// Exchanges on shared connections allocate nothing once everything is warm,
+// and leave no connection lent.
+func TestPipelineAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates, and makes pools forget")
+	}
+	answer := "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+	request := []byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	origin := testkit.Listen(t, func(c *testkit.Conn) {
+		b, out := make([]byte, 64<<10), []byte(strings.Repeat(answer, 64))
+		for {
+			n, err := c.Conn.Read(b)
+			if err != nil {
+				return
+			}
+			c.Conn.Write(out[:n/len(request)*len(answer)])
+		}
+	})
+	pool := shared(t, origin.URL, nil)
+	one := func() {
+		c := pool.Join(time.Minute, time.Minute)
+		c.Send(request)
+		if _, err := c.Reader.Peek(len(answer)); err != nil {
+			t.Error(err)
+		}
+		pool.Release(c, true)
+	}
+	for range 100 {
+		one()
+	}
+	if n := testing.AllocsPerRun(2000, one); n > 0 {
+		t.Errorf("%v allocations per exchange", n)
+	}
+	testkit.Eventually(t, "the connection rests", func() bool {
+		open, idle := pool.Conns()
+		return open == 1 && idle == 1
+	})
+}
+
+// At most half of the bounded connections are shared; who finds no place is sent
+// to the ordinary ones, without a mark against the target.
+func TestPipelineLeavesConnections(t *testing.T) {
+	origin := testkit.Listen(t, func(c *testkit.Conn) { c.Rest() })
+	pool := shared(t, origin.URL, func(u *config.Upstream) { u.Connections.Max, u.Connections.Pipeline = 2, 2 })
+	var wait sync.WaitGroup
+	for range 2 {
+		wait.Go(func() {
+			c := pool.Join(time.Minute, time.Minute)
+			c.Send([]byte("?"))
+			c.Reader.Peek(1)
+			pool.Release(c, false)
+		})
+	}
+	testkit.Eventually(t, "both wait", func() bool {
+		conns := origin.Conns()
+		return len(conns) == 1 && conns[0].Seen() == "??"
+	})
+	_, err := ask(pool, []byte("?"), 1)
+	equal(t, "error", fmt.Sprint(err), fmt.Sprint(lb.ErrAlone))
+	p, _ := pool.Pipelined()
+	equal(t, "repeated", p.Repeated, 0)
+	open, _ := pool.Conns()
+	equal(t, "connections", open, 1)
+	origin.Close()
+	wait.Wait()
+}
+
+// All who wait for a connection that does not come about are told why.
+func TestPipelineDialError(t *testing.T) {
+	closed := testkit.Listen(t, func(*testkit.Conn) {})
+	closed.Close()
+	pool := shared(t, closed.URL, nil)
+	var wait sync.WaitGroup
+	for range 8 {
+		wait.Go(func() {
+			var d *lb.DialError
+			if _, err := ask(pool, []byte("?"), 1); !errors.As(err, &d) && err != lb.ErrAlone {
+				t.Errorf("error is %v", err)
+			}
+		})
+	}
+	wait.Wait()
+	open, _ := pool.Conns()
+	equal(t, "connections", open, 0)
+}
+
+// A request that is too large to gather goes alone.
+func TestPipelineLargeRequest(t *testing.T) {
+	origin := testkit.Listen(t, func(c *testkit.Conn) { io.Copy(io.Discard, c.Conn) })
+	_, err := ask(shared(t, origin.URL, nil), make([]byte, 5<<10), 1)
+	equal(t, "error", fmt.Sprint(err), fmt.Sprint(lb.ErrAlone))
+}
