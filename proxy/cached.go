@@ -72,6 +72,9 @@ type cached struct {
 
 // reset forgets what belongs to others.
 func (c *cached) reset() {
+	if c.request.Policy == nil && !c.background {
+		return // not used
+	}
 	c.request.Reset()
 	c.found = cache.Found{}
 	c.fill, c.background = nil, false

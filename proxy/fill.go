@@ -81,7 +81,7 @@ func (p *Proxy) again(x *Exchange) {
 	x.Request.Del("If-None-Match")
 	x.Request.Del("If-Modified-Since")
 	x.pick.Forget()
-	p.attempts(x)
+	p.attempts(x, time.Now())
 }
 
 // cacheResponse is the target's response as the cache sees it.

@@ -16,7 +16,8 @@ import (
 // forward sends the exchange to a target of its upstream, and to another one
 // if that fails before anything was answered and repeating is safe.
 func (p *Proxy) forward(x *Exchange) {
-	x.pick.Now = lb.Monotonic()
+	now := time.Now()
+	x.pick.Now = lb.MonotonicAt(now)
 	x.Upstream.Set.Retry().Budget.Deposit(x.pick.Now)
 	x.bound()
 	x.steer(x.Upstream)
@@ -25,11 +26,12 @@ func (p *Proxy) forward(x *Exchange) {
 		x.cached.fill.Condition(&x.Request)
 	}
 	x.hold()
-	p.attempts(x)
+	p.attempts(x, now)
 }
 
-// attempts makes attempts until one has ended the exchange.
-func (p *Proxy) attempts(x *Exchange) {
+// attempts makes attempts, the first one from now on, until one has ended the
+// exchange.
+func (p *Proxy) attempts(x *Exchange, now time.Time) {
 	budget := x.Upstream.Set.Retry().Budget
 	var last *attemptError
 	for {
@@ -52,7 +54,10 @@ func (p *Proxy) attempts(x *Exchange) {
 		x.pick.Now = 0
 		x.holdsTarget, x.learned = true, false
 		x.Attempts++
-		last = p.attempt(x, t)
+		if x.Attempts > 1 || x.Upstream.queues {
+			now = time.Now()
+		}
+		last = p.attempt(x, t, now)
 		if last == nil {
 			return
 		}
@@ -164,8 +169,7 @@ func (x *Exchange) failAttempt(e *attemptError) {
 // attempt makes one attempt at t, which it gives back. It returns nil if the
 // exchange has ended, well or not; an error means that the client has got
 // nothing yet.
-func (p *Proxy) attempt(x *Exchange, t *lb.Target) *attemptError {
-	began := time.Now()
+func (p *Proxy) attempt(x *Exchange, t *lb.Target, began time.Time) *attemptError {
 	if p.hooks.OnUpstream != nil {
 		p.hooks.OnUpstream(x)
 	}

@@ -33,6 +33,9 @@ type upload struct {
 }
 
 func (u *upload) reset() {
+	if !u.started {
+		return
+	}
 	u.started = false
 	u.done = nil
 	u.ended.Store(false)

@@ -44,6 +44,8 @@ type conn struct {
 	reader
 	writer
 	x *proxy.Exchange
+	// since is when the last exchange ended, or the connection began.
+	since time.Time
 }
 
 func newConn(f *Front, c *listener.Conn, l func() *proxy.Listener) *conn {
@@ -54,6 +56,7 @@ func newConn(f *Front, c *listener.Conn, l func() *proxy.Listener) *conn {
 		listener: l,
 		peer:     peerOf(c),
 		probe:    wire.NewProbe(c.Raw()),
+		since:    time.Now(),
 	}
 	if cn.stream = wire.NewStream(cn.nc); cn.stream != nil {
 		cn.nc = cn.stream
@@ -123,7 +126,7 @@ func (c *conn) next() (again, linger bool) {
 	if again && !x.Body.Done() {
 		again, linger = false, true
 	}
-	c.x = nil
+	c.x, c.since = nil, x.End
 	x.Front, x.Watch, x.Peer, x.Listener = nil, nil, nil, nil
 	x.Reset()
 	exchanges.Put(x)
@@ -148,7 +151,10 @@ func (c *conn) await() bool {
 		return true
 	}
 	c.mode = modePlain
-	c.armIdle(cfg.Timeouts.Idle.D())
+	if d, set := wire.Rearm(c.readArmed, c.since, cfg.Timeouts.Idle.D()); set {
+		c.readArmed = d
+		c.nc.SetReadDeadline(d)
+	}
 	c.state.Store(idle)
 	// Whoever drains sets the flag first and wakes the idle then: either we see
 	// the flag here, or it sees us idle.
@@ -324,14 +330,6 @@ const (
 	// modeBody: each read gets its own.
 	modeBody
 )
-
-// armIdle bounds the wait for the next request.
-func (c *conn) armIdle(limit time.Duration) {
-	if d, set := wire.Rearm(c.readArmed, time.Now(), limit); set {
-		c.readArmed = d
-		c.nc.SetReadDeadline(d)
-	}
-}
 
 var errStopped = errors.New("request body is not wanted any more")
 

@@ -25,8 +25,10 @@ const (
 
 // writer is the writing half of a conn.
 type writer struct {
-	out        []byte
-	pooled     *[]byte
+	out    []byte
+	pooled *[]byte
+	// writeArmed is the deadline of writes; there is none until the client has
+	// made one wait.
 	writeArmed time.Time
 
 	framing  framing
@@ -201,6 +203,14 @@ func (c *conn) send(p, more []byte) error {
 		}
 		return nil
 	}
+	// Most writes are taken at once and need neither a deadline nor the time.
+	if c.writeArmed.IsZero() {
+		n, err := c.stream.WriteNow(p, more)
+		if err != nil || n == len(p)+len(more) {
+			return err
+		}
+		p, more = advance(p, more, n)
+	}
 	for {
 		c.armWrite(len(p) + len(more))
 		n, err := c.stream.WriteBoth(p, more)
@@ -210,10 +220,15 @@ func (c *conn) send(p, more []byte) error {
 		if !isTimeout(err) || int64(n) < c.leastProgress() {
 			return err
 		}
-		k := min(n, len(p))
-		p, more = p[k:], more[n-k:]
+		p, more = advance(p, more, n)
 		c.writeArmed = time.Time{}
 	}
+}
+
+// advance is what is left of p and more after n bytes.
+func advance(p, more []byte, n int) ([]byte, []byte) {
+	k := min(n, len(p))
+	return p[k:], more[n-k:]
 }
 
 // leastProgress is how many bytes a client must take in every grace.

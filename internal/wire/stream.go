@@ -36,6 +36,7 @@ type transfer struct {
 	vec   [2]syscall.Iovec
 	n     int
 	errno syscall.Errno
+	hasty bool // rather stop than wait
 }
 
 // NewStream returns a Stream over c, or nil if c is no socket.
@@ -112,7 +113,7 @@ func (s *Stream) write(fd uintptr) bool {
 		case 0:
 			t.advance(int(n))
 		case syscall.EAGAIN:
-			return false
+			return t.hasty
 		case syscall.EINTR:
 		default:
 			t.errno = errno
@@ -135,6 +136,15 @@ func (t *transfer) advance(n int) {
 
 // Write writes to the connection.
 func (s *Stream) Write(p []byte) (int, error) { return s.WriteBoth(p, nil) }
+
+// WriteNow writes of p and then more what the socket takes at once, in one
+// system call if it takes all.
+func (s *Stream) WriteNow(p, more []byte) (int, error) {
+	s.out.hasty = true
+	n, err := s.WriteBoth(p, more)
+	s.out.hasty = false
+	return n, err
+}
 
 // WriteBoth writes p and then more, in one system call if the socket takes them.
 func (s *Stream) WriteBoth(p, more []byte) (int, error) {
