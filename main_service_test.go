@@ -62,3 +62,14 @@ func TestPassedSocket(t *testing.T) {
 		nc.Close()
 	}
 }
+
+// TestMemoryIsTuned: the environment's limit reaches the running process, and
+// is looked at again on a reload.
+func TestMemoryIsTuned(t *testing.T) {
+	t.Setenv("GOMEMLIMIT", "100MiB")
+	path := file(t, small)
+	c := start(t, "run", "--config", path)
+	write(t, path, strings.Replace(small, `upstream = "demo"`, "upstream = \"demo\"\ncache = true", 1))
+	c.signal(syscall.SIGHUP)
+	c.logged("cache_size=256MiB memory_limit=100MiB")
+}

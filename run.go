@@ -41,6 +41,7 @@ func run(c *cli.Command) error {
 
 	p := &process{load: read, watched: watched, cfg: cfg, signals: signals}
 	p.log = newLog(cfg.Log, &p.level)
+	tuneMemory(cfg, p.log)
 	if p.manager, err = notify.New(os.Getenv("NOTIFY_SOCKET")); err != nil {
 		return err
 	}
@@ -195,6 +196,7 @@ func (p *process) reload(reason string) error {
 	}
 	p.cfg = cfg
 	setLevel(cfg.Log, &p.level)
+	tuneMemory(cfg, p.log)
 	p.log.Info("reloaded", "reason", reason)
 	p.tell(p.manager.Ready("serving"))
 	return nil
