@@ -30,8 +30,9 @@ type Answer struct {
 	// Age is what the Age field must say, in seconds.
 	Age int64
 
-	head []byte // if it is not the entry's own
-	runs []run  // what to send of a body on disk
+	stored bool   // Body is in the entry's body
+	head   []byte // if it is not the entry's own
+	runs   []run  // what to send of a body on disk
 }
 
 // Head is the status line and the fields, a line each, without Age and without
@@ -68,7 +69,7 @@ func (q *Request) Answer(e *Entry) (a Answer, ok bool) {
 		q.head = q.Policy.appendNotModified(q.head[:0], e)
 		return Answer{Entry: e, Status: 304, Bodyless: true, Age: e.seconds(q.now), head: q.head}, true
 	}
-	a = Answer{Entry: e, Status: e.status, Body: e.body, Length: e.length, Age: e.seconds(q.now)}
+	a = Answer{Entry: e, Status: e.status, Body: e.body, stored: e.body != nil, Length: e.length, Age: e.seconds(q.now)}
 	if e.blob != nil {
 		a.runs = []run{{nil, span{0, e.length - 1}}}
 	}
@@ -130,7 +131,7 @@ func (q *Request) part(a *Answer, list []span) {
 		if e.blob != nil {
 			a.runs = runs
 		} else {
-			a.Body = make([]byte, 0, length)
+			a.Body, a.stored = make([]byte, 0, length), false
 			for _, r := range runs {
 				a.Body = append(append(a.Body, r.text...), e.body[r.first:r.last+1]...)
 			}

@@ -22,6 +22,7 @@ type Store struct {
 	evicted   atomic.Uint64
 	tiers     []*attached   // behind the near one
 	shelf     *shelf        // for large bodies; nil if there is none
+	copies    *copies       // for sending without a copy; nil if there are none
 	alone     atomic.Uint64 // numbers the fetches that nobody joins
 }
 
@@ -52,6 +53,7 @@ func NewStore(c *config.Cache) (*Store, error) {
 	for i := range s.shards {
 		s.shards[i].init(ranking())
 	}
+	s.copies = newCopies(s)
 	return s, nil
 }
 
@@ -179,11 +181,23 @@ func (s *Store) put(e *Entry) bool {
 		return false
 	}
 	sh := s.shard(e.hash)
+	if !s.reserve(cost, sh) {
+		return false
+	}
+	sh.mu.Lock()
+	s.insertLocked(sh, e)
+	sh.mu.Unlock()
+	return true
+}
+
+// reserve makes room for n bytes, which it counts as used. Entries of sh go
+// first. It reports false if there is no room.
+func (s *Store) reserve(n int64, sh *shard) bool {
 	for {
 		used := s.used.Load()
-		if used+cost <= s.limit {
-			if s.used.CompareAndSwap(used, used+cost) {
-				break
+		if used+n <= s.limit {
+			if s.used.CompareAndSwap(used, used+n) {
+				return true
 			}
 			continue
 		}
@@ -191,10 +205,6 @@ func (s *Store) put(e *Entry) bool {
 			return false
 		}
 	}
-	sh.mu.Lock()
-	s.insertLocked(sh, e)
-	sh.mu.Unlock()
-	return true
 }
 
 // insertLocked adds an entry whose cost is already counted.

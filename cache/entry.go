@@ -11,7 +11,7 @@ import (
 )
 
 // Entry is a stored response, or one that is being stored. Everything in it is
-// a copy of its own and never changes, but for the two atomics; so any number
+// a copy of its own and never changes, but for the atomics; so any number
 // of exchanges may write its bytes to their clients at once, and the garbage
 // collector takes it when the last of them is done.
 type Entry struct {
@@ -45,6 +45,10 @@ type Entry struct {
 	purged atomic.Int64
 	// prepared is the head as fasthttp has it, made when first asked for.
 	prepared atomic.Pointer[fasthttp.ResponseHeader]
+
+	// copied is a second copy of body, asked how often there might have been one.
+	copied atomic.Pointer[bodyCopy]
+	asked  atomic.Uint32
 }
 
 // entryOverhead is what an entry costs beside its bytes: the struct, its node,

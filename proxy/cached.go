@@ -66,6 +66,8 @@ type cached struct {
 	stop   atomic.Bool
 	fields []byte
 	text   []byte
+	// file is where the body of the answer is, which must stay until it is sent.
+	file cache.File
 	// host and target are what a hook made of the client's.
 	host, target []byte
 }
@@ -76,7 +78,7 @@ func (c *cached) reset() {
 		return // not used
 	}
 	c.request.Reset()
-	c.found = cache.Found{}
+	c.found, c.file = cache.Found{}, cache.File{}
 	c.fill, c.background = nil, false
 }
 
@@ -224,6 +226,10 @@ func (p *Proxy) answer(x *Exchange) bool {
 	return ok
 }
 
+// fileMin is the number of bytes from which sending them straight from a file
+// pays for a second system call.
+const fileMin = 32 << 10
+
 // sendAnswer sends what was made from x.cached.found.
 func (p *Proxy) sendAnswer(x *Exchange, a *cache.Answer) {
 	c := &x.cached
@@ -251,7 +257,7 @@ func (p *Proxy) sendAnswer(x *Exchange, a *cache.Answer) {
 			err = p.read(x, a.Reader)
 		} else if len(a.Body) > 0 {
 			x.BytesOut += int64(len(a.Body))
-			err = x.Front.Write(a.Body)
+			err = p.writeStored(x, a)
 		}
 	}
 	switch {
@@ -265,6 +271,18 @@ func (p *Proxy) sendAnswer(x *Exchange, a *cache.Answer) {
 	if err != nil {
 		x.clientFailed(err)
 	}
+}
+
+// writeStored sends the body of a, straight from a file if it has one.
+func (p *Proxy) writeStored(x *Exchange, a *cache.Answer) error {
+	if len(a.Body) < fileMin || x.TLS {
+		return x.Front.Write(a.Body)
+	}
+	x.cached.file = p.cache.File(a)
+	if fd, offset, ok := x.cached.file.At(); ok {
+		return x.Front.WriteFile(a.Body, fd, offset)
+	}
+	return x.Front.Write(a.Body)
 }
 
 // replyHead applies to Response what every answer to a client gets.

@@ -27,6 +27,9 @@ type Front interface {
 	Start(h *fasthttp.ResponseHeader, length int64, bodyless bool) error
 	// Write takes the next bytes of the body; it keeps none of p.
 	Write(p []byte) error
+	// WriteFile does what Write does with bytes that are in a file as well, where
+	// they do not change before the exchange ends.
+	WriteFile(p []byte, file int, offset int64) error
 	// Splice moves n body bytes straight from src, and flushes before. Each wait
 	// for src is bounded by limit. srcErr is the failure of src, err that of the
 	// client, or errors.ErrUnsupported, with nothing done, if there is no way

@@ -59,6 +59,7 @@ type nobody struct{}
 func (nobody) Inform(*fasthttp.ResponseHeader) error             { return nil }
 func (nobody) Start(*fasthttp.ResponseHeader, int64, bool) error { return nil }
 func (nobody) Write([]byte) error                                { return nil }
+func (nobody) WriteFile([]byte, int, int64) error                { return nil }
 func (nobody) Flush() error                                      { return nil }
 func (nobody) Finish([]byte) error                               { return nil }
 func (nobody) Abort()                                            {}

@@ -148,6 +148,43 @@ func (c *conn) Write(p []byte) error {
 	return c.writeBehind(p)
 }
 
+// WriteFile implements proxy.Front.
+func (c *conn) WriteFile(p []byte, file int, offset int64) error {
+	if c.err != nil || c.stream == nil || c.framing != framingLength || c.bodyless {
+		return c.Write(p)
+	}
+	n := int64(len(p))
+	if c.left -= n; c.left < 0 {
+		panic("BUG: more bytes of a body than its head says")
+	}
+	c.err = c.sendFile(c.out, file, offset, n)
+	c.out = c.out[:0]
+	return c.err
+}
+
+// sendFile is send with bytes of a file behind p.
+func (c *conn) sendFile(p []byte, file int, offset, size int64) error {
+	for {
+		hasty := c.writeArmed.IsZero() // as in send
+		if !hasty {
+			c.armWrite(len(p) + int(size))
+		}
+		n, err := c.stream.SendFile(p, file, offset, size, hasty)
+		k := min(n, int64(len(p)))
+		p, offset, size = p[k:], offset+n-k, size-(n-k)
+		switch {
+		case err == nil && len(p) == 0 && size == 0:
+			return nil
+		case hasty && err == nil:
+			c.armWrite(len(p) + int(size))
+		case !isTimeout(err) || n < c.leastProgress():
+			return err
+		default:
+			c.writeArmed = time.Time{}
+		}
+	}
+}
+
 func (c *conn) writeChunk(p []byte) error {
 	c.out = wire.AppendChunkHead(c.out, len(p))
 	if len(c.out)+len(p) > outBuffer {

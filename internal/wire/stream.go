@@ -22,6 +22,7 @@ type Stream struct {
 	asking  question
 	readFn  func(fd uintptr) bool
 	writeFn func(fd uintptr) bool
+	fileFn  func(fd uintptr) bool
 	askFn   func(fd uintptr) bool
 }
 
@@ -37,6 +38,9 @@ type transfer struct {
 	n     int
 	errno syscall.Errno
 	hasty bool // rather stop than wait
+	// file is where size bytes are read from, at offset, behind p and more.
+	file         int
+	offset, size int64
 }
 
 // NewStream returns a Stream over c, or nil if c is no socket.
@@ -51,7 +55,7 @@ func NewStream(c net.Conn) *Stream {
 		return nil
 	}
 	s := &Stream{Conn: c, raw: raw}
-	s.readFn, s.writeFn, s.askFn = s.read, s.write, s.ask
+	s.readFn, s.writeFn, s.fileFn, s.askFn = s.read, s.write, s.sendFile, s.ask
 	return s
 }
 
@@ -156,6 +160,52 @@ func (s *Stream) WriteBoth(p, more []byte) (int, error) {
 		err = s.fault("write", t.errno)
 	}
 	return t.n, err
+}
+
+// SendFile writes head and then size bytes of the file from offset on, which the
+// kernel takes from there without a copy. If hasty it only writes what the
+// socket takes at once.
+func (s *Stream) SendFile(head []byte, file int, offset, size int64, hasty bool) (int64, error) {
+	t := &s.out
+	t.p, t.more, t.n, t.errno = head, nil, 0, 0
+	t.file, t.offset, t.size, t.hasty = file, offset, size, hasty
+	err := s.raw.Write(s.fileFn)
+	t.p, t.hasty = nil, false
+	if err == nil && t.errno != 0 {
+		err = s.fault("sendfile", t.errno)
+	}
+	return int64(t.n) + size - t.size, err
+}
+
+func (s *Stream) sendFile(fd uintptr) bool {
+	t := &s.out
+	for len(t.p) > 0 || t.size > 0 {
+		var n uintptr
+		var errno syscall.Errno
+		if len(t.p) > 0 {
+			// The head leaves together with the first bytes of the file.
+			n, _, errno = syscall.RawSyscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(t.p))), uintptr(len(t.p)),
+				syscall.MSG_MORE|syscall.MSG_DONTWAIT|syscall.MSG_NOSIGNAL, 0, 0)
+		} else {
+			n, _, errno = syscall.RawSyscall6(syscall.SYS_SENDFILE, fd, uintptr(t.file), uintptr(unsafe.Pointer(&t.offset)), uintptr(min(t.size, maxCall)), 0, 0)
+		}
+		switch {
+		case errno == syscall.EAGAIN:
+			return t.hasty
+		case errno == syscall.EINTR:
+		case errno != 0:
+			t.errno = errno
+			return true
+		case len(t.p) > 0:
+			t.advance(int(n))
+		case n == 0:
+			t.errno = syscall.EIO // the file is shorter than it should be
+			return true
+		default:
+			t.size -= int64(n)
+		}
+	}
+	return true
 }
 
 // ErrNotQuiet says that a connection that should have been silent was closed, or

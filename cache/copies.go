@@ -1,0 +1,183 @@
+package cache
+
+import (
+	"math/bits"
+	"runtime"
+	"slices"
+	"sync"
+	weakly "weak"
+
+	"golang.org/x/sys/unix"
+)
+
+// copies are second copies of large bodies that are much asked for, in the pages
+// of an anonymous file: from there the kernel sends them without copying them
+// once more (sendfile). They are part of what the near tier may hold.
+//
+// A copy lives as long as anybody can reach it, like memory of the heap, so no
+// exchange has to say that it is done with one.
+type copies struct {
+	store *Store
+	fd    int
+	limit int64
+
+	mu   sync.Mutex
+	held int64 // bytes
+	// ending counts the bytes of copies that nobody gets any more, since the
+	// collector last freed one.
+	ending int64
+	end    int64                   // the file was not used behind it
+	free   [copyClasses][]int64    // places, by class
+	order  []weakly.Pointer[Entry] // whose copies there are, the oldest first
+}
+
+const (
+	// copyMin is the body from which sending without a copy pays for the second
+	// system call that it needs.
+	copyMin = 64 << 10
+	// copyAfter is how many times an entry answers before it gets a copy, and
+	// copyAgain after how many more it tries again. Making one costs as much as
+	// about that many answers save.
+	copyAfter, copyAgain = 8, 64
+	// copyShare is the share of the tier that copies may take.
+	copyShare = 8
+	// copyClasses is how many sizes places in the file have, twice as large each
+	// time. What a body does not fill of its place takes no memory.
+	copyClasses = 40
+	pageSize    = 4 << 10
+)
+
+// newCopies makes room for copies; nil if the system has no such files.
+func newCopies(s *Store) *copies {
+	if s.limit/copyShare < copyMin {
+		return nil
+	}
+	fd, err := unix.MemfdCreate("weir-cache", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil
+	}
+	c := &copies{store: s, fd: fd, limit: s.limit / copyShare}
+	runtime.AddCleanup(c, func(fd int) { unix.Close(fd) }, fd)
+	return c
+}
+
+// bodyCopy is a copy of a body.
+type bodyCopy struct {
+	copies *copies
+	place  copyPlace
+}
+
+// copyPlace is where a copy is.
+type copyPlace struct {
+	offset, size int64
+	class        int
+}
+
+// File is a place in a file where a body is. There it does not change as long
+// as the File can be reached. The zero value is none.
+type File struct {
+	copied *bodyCopy
+	offset int64
+}
+
+// At returns the descriptor and the offset of the body's first byte; ok is
+// false if there is no file.
+func (f File) At() (fd int, offset int64, ok bool) {
+	if f.copied == nil {
+		return 0, 0, false
+	}
+	return f.copied.copies.fd, f.offset, true
+}
+
+// File says where the body of a is in a file, if it is. It may make a copy
+// first.
+func (s *Store) File(a *Answer) File {
+	e := a.Entry
+	if s.copies == nil || !a.stored || len(e.body) < copyMin {
+		return File{}
+	}
+	c := e.copied.Load()
+	if c == nil {
+		if e.asked.Add(1)%copyAgain != copyAfter {
+			return File{}
+		}
+		if c = s.copies.add(e); c == nil {
+			return File{}
+		}
+	}
+	return File{c, c.place.offset + int64(cap(e.body)-cap(a.Body))}
+}
+
+// add makes a copy of e's body; nil if there is no room.
+func (c *copies) add(e *Entry) *bodyCopy {
+	p := copyPlace{size: (int64(len(e.body)) + pageSize - 1) &^ (pageSize - 1)}
+	p.class = bits.Len64(uint64(p.size-1) / copyMin)
+	if !c.reserve(&p) {
+		return nil
+	}
+	for at := 0; at < len(e.body); {
+		n, err := unix.Pwrite(c.fd, e.body[at:], p.offset+int64(at))
+		if err != nil && err != unix.EINTR {
+			c.release(p)
+			return nil
+		}
+		at += max(n, 0)
+	}
+	made := &bodyCopy{copies: c, place: p}
+	runtime.AddCleanup(made, c.release, p)
+	if !e.copied.CompareAndSwap(nil, made) {
+		return e.copied.Load() // somebody was faster; the collector takes ours
+	}
+	c.mu.Lock()
+	if int64(len(c.order)) > 2*c.held/copyMin {
+		c.order = slices.DeleteFunc(c.order, func(e weakly.Pointer[Entry]) bool { return e.Value() == nil })
+	}
+	c.order = append(c.order, weakly.Make(e))
+	c.mu.Unlock()
+	return made
+}
+
+// reserve finds room for p. If there is none, the oldest copies are not used any
+// more, so that there is some after the next collection.
+func (c *copies) reserve(p *copyPlace) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.held+p.size > c.limit {
+		for c.ending < p.size && len(c.order) > 0 {
+			if e := c.order[0].Value(); e != nil {
+				if old := e.copied.Swap(nil); old != nil {
+					c.ending += old.place.size
+				}
+			}
+			c.order = c.order[1:]
+		}
+		return false
+	}
+	if !c.store.reserve(p.size, &c.store.shards[0]) {
+		return false
+	}
+	c.held += p.size
+	if free := c.free[p.class]; len(free) > 0 {
+		p.offset = free[len(free)-1]
+		c.free[p.class] = free[:len(free)-1]
+		return true
+	}
+	p.offset = c.end
+	c.end += copyMin << p.class
+	return true
+}
+
+// release gives the memory of a copy back that nobody can reach any more. What a
+// socket still has to send of its pages stays with the socket: the next copy at
+// this place gets new pages.
+func (c *copies) release(p copyPlace) {
+	if err := unix.Fallocate(c.fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, p.offset, p.size); err != nil {
+		return // the place keeps its memory, and is counted for good
+	}
+	c.store.used.Add(-p.size)
+	c.mu.Lock()
+	c.held -= p.size
+	c.ending = 0
+	c.free[p.class] = append(c.free[p.class], p.offset)
+	c.mu.Unlock()
+}
