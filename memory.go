@@ -4,31 +4,46 @@ import (
 	"log/slog"
 	"math"
 	"os"
+	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 
 	"weir/config"
 )
 
-// cachingGC is the collector's GOGC while a route caches. Most of the heap then
-// is bodies, in which the collector has nothing to look at, so collecting often
-// costs little; and what it has not collected yet comes on top of the cache's
-// size.
-const cachingGC = 25
+// While a route caches, the heap may grow by a quarter before it is collected,
+// and by cachingRoom in any case. Most of a large heap then is bodies, in which
+// the collector has nothing to look at, so collecting often costs little; and
+// what it has not collected yet comes on top of the cache's size.
+const (
+	cachingGC   = 25       // of GOGC
+	cachingRoom = 64 << 20 // bytes
+	defaultGC   = 100
+	mostGC      = 400 // where the heap is tiny
+)
 
-// tuneMemory makes the garbage collector fit cfg and the machine: it works harder
-// when the memory of the control group runs out. GOGC and GOMEMLIMIT in the
-// environment have the last word.
-func tuneMemory(cfg *config.Config, log *slog.Logger) {
+// memory makes the garbage collector fit the configuration and the machine. GOGC
+// and GOMEMLIMIT in the environment have the last word.
+type memory struct {
+	caching atomic.Bool
+	begin   sync.Once
+	percent int // of GOGC; only the goroutine of finalizers has it after begin
+}
+
+// tune fits the collector to cfg, and to the memory of the control group: where
+// that runs out, it works harder.
+func (m *memory) tune(cfg *config.Config, log *slog.Logger) {
 	caching := slices.ContainsFunc(cfg.Routes, func(r config.Route) bool { return r.Cache != nil && r.Cache.Enabled })
 	if os.Getenv("GOGC") == "" {
-		percent := 100
+		m.caching.Store(caching)
 		if caching {
-			percent = cachingGC
+			m.begin.Do(func() { m.pace(nil) })
 		}
-		debug.SetGCPercent(percent)
 	}
 	limit, err := memlimit.Set()
 	switch {
@@ -41,4 +56,23 @@ func tuneMemory(cfg *config.Config, log *slog.Logger) {
 	default:
 		log.Info("memory is limited", "limit", config.Size(limit))
 	}
+}
+
+// cycle is garbage from the start: its finalizer runs once per collection.
+type cycle struct{ of *memory }
+
+// pace sets after each collection how much the heap may grow until the next.
+func (m *memory) pace(*cycle) {
+	percent := defaultGC
+	if m.caching.Load() {
+		live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+		metrics.Read(live)
+		percent = int(min(cachingRoom*100/max(live[0].Value.Uint64(), 1), mostGC))
+		percent = max(percent, cachingGC)
+	}
+	if d := percent - m.percent; d*d*100 > percent*percent { // by more than a tenth
+		m.percent = percent
+		debug.SetGCPercent(percent)
+	}
+	runtime.SetFinalizer(&cycle{m}, m.pace)
 }

@@ -3,15 +3,17 @@ package main
 import (
 	"bytes"
 	"log/slog"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"testing"
 
 	"weir/config"
+	"weir/internal/testkit"
 )
 
 func TestTuneMemory(t *testing.T) {
-	gc, limit := debug.SetGCPercent(100), debug.SetMemoryLimit(-1)
+	gc, limit := debug.SetGCPercent(defaultGC), debug.SetMemoryLimit(-1)
 	defer debug.SetGCPercent(gc)
 	defer debug.SetMemoryLimit(limit)
 	const text = `
@@ -28,7 +30,13 @@ size = "256MiB"
 	if err != nil {
 		t.Fatal(err)
 	}
-	check := func(caching bool, memory int64, percent int, logged string) {
+	percent := func() int {
+		p := debug.SetGCPercent(defaultGC)
+		debug.SetGCPercent(p)
+		return p
+	}
+	var m memory
+	check := func(caching bool, memory int64, logged string) {
 		t.Helper()
 		cfg.Routes[0].Cache = nil
 		if caching {
@@ -36,10 +44,7 @@ size = "256MiB"
 		}
 		debug.SetMemoryLimit(memory)
 		var log bytes.Buffer
-		tuneMemory(cfg, slog.New(slog.NewTextHandler(&log, nil)))
-		if got := debug.SetGCPercent(77); got != percent {
-			t.Errorf("caching %t: GOGC is %d, want %d", caching, got, percent)
-		}
+		m.tune(cfg, slog.New(slog.NewTextHandler(&log, nil)))
 		if got := log.String(); !strings.Contains(got, logged) {
 			t.Errorf("no %q in the log: %s", logged, got)
 		}
@@ -47,12 +52,33 @@ size = "256MiB"
 			t.Errorf("the memory limit is %d, want %d", got, memory)
 		}
 	}
+	becomes := func(what string, ok func(percent int) bool) {
+		t.Helper()
+		testkit.Eventually(t, what, func() bool {
+			runtime.GC()
+			return ok(percent())
+		})
+	}
 	// With a limit in the environment that of the control group does not count.
 	t.Setenv("GOMEMLIMIT", "1")
-	check(false, 1<<30, 100, "memory is limited\" limit=1GiB")
-	check(true, 1<<30, cachingGC, "memory is limited")
-	check(true, 300<<20, cachingGC, "cache_size=256MiB memory_limit=300MiB")
-	check(false, 300<<20, 100, "memory is limited")
+	check(false, 1<<30, "memory is limited\" limit=1GiB")
+	if got := percent(); got != defaultGC {
+		t.Errorf("GOGC is %d without a cache", got)
+	}
+	check(true, 1<<30, "memory is limited")
+	becomes("GOGC of a small heap", func(p int) bool { return p == mostGC })
+	ballast := make([]byte, 512<<20) // never touched
+	becomes("GOGC of a large heap", func(p int) bool { return p == cachingGC })
+	runtime.KeepAlive(ballast)
+	check(true, 300<<20, "cache_size=256MiB memory_limit=300MiB")
+	check(false, 300<<20, "memory is limited")
+	becomes("GOGC when nothing is cached any more", func(p int) bool { return p == defaultGC })
+
 	t.Setenv("GOGC", "60")
-	check(true, 1<<30, 77, "memory is limited")
+	check(true, 1<<30, "memory is limited")
+	runtime.GC()
+	runtime.GC()
+	if m.caching.Load() {
+		t.Error("the environment's GOGC was not left alone")
+	}
 }

@@ -41,7 +41,7 @@ func run(c *cli.Command) error {
 
 	p := &process{load: read, watched: watched, cfg: cfg, signals: signals}
 	p.log = newLog(cfg.Log, &p.level)
-	tuneMemory(cfg, p.log)
+	p.memory.tune(cfg, p.log)
 	if p.manager, err = notify.New(os.Getenv("NOTIFY_SOCKET")); err != nil {
 		return err
 	}
@@ -136,6 +136,7 @@ type process struct {
 	manager *notify.Notifier
 	pidFile *pidFile
 	server  *server.Server
+	memory  memory
 	signals <-chan os.Signal
 	alive   <-chan time.Time // when the service manager expects a sign of life; or nil
 }
@@ -196,7 +197,7 @@ func (p *process) reload(reason string) error {
 	}
 	p.cfg = cfg
 	setLevel(cfg.Log, &p.level)
-	tuneMemory(cfg, p.log)
+	p.memory.tune(cfg, p.log)
 	p.log.Info("reloaded", "reason", reason)
 	p.tell(p.manager.Ready("serving"))
 	return nil

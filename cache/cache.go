@@ -234,6 +234,8 @@ func (s *Store) evict(sh *shard) bool {
 type Stats struct {
 	// Entries and Bytes are what the near tier holds, Limit its bound.
 	Entries, Bytes, Limit int64
+	// Copied is the part of Bytes that second copies of bodies have.
+	Copied int64
 	// Filling are the bytes of bodies that are being fetched.
 	Filling int64
 	// Evicted counts entries that left because the tier was full.
@@ -243,6 +245,9 @@ type Stats struct {
 // Stats reports the numbers of now.
 func (s *Store) Stats() Stats {
 	st := Stats{Bytes: s.used.Load(), Limit: s.limit, Filling: s.filling.Load(), Evicted: s.evicted.Load()}
+	if s.copies != nil {
+		st.Copied = s.copies.bytes()
+	}
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.mu.Lock()

@@ -181,3 +181,10 @@ func (c *copies) release(p copyPlace) {
 	c.free[p.class] = append(c.free[p.class], p.offset)
 	c.mu.Unlock()
 }
+
+// bytes returns how many there are.
+func (c *copies) bytes() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.held
+}

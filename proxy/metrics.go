@@ -344,6 +344,7 @@ func (p *Proxy) writeCache(w io.Writer) {
 	s := p.cache.Stats()
 	metrics.WriteGaugeUint64(w, "weir_cache_entries", uint64(s.Entries))
 	metrics.WriteGaugeUint64(w, "weir_cache_bytes", uint64(s.Bytes))
+	metrics.WriteGaugeUint64(w, "weir_cache_copied_bytes", uint64(s.Copied))
 	metrics.WriteGaugeUint64(w, "weir_cache_limit_bytes", uint64(s.Limit))
 	metrics.WriteGaugeUint64(w, "weir_cache_filling_bytes", uint64(max(s.Filling, 0)))
 	metrics.WriteCounterUint64(w, "weir_cache_evictions_total", s.Evicted)
