@@ -55,7 +55,7 @@ func rooms() []room {
 }
 
 // light are the modules of others that any folder may import. Everything else
-// is for main and the leaves alone, so that embedders do not inherit it.
+// is for programs and the leaves alone, so that embedders do not inherit it.
 func light() []string {
 	return []string{
 		"github.com/BurntSushi/toml", "github.com/HdrHistogram/hdrhistogram-go", "github.com/VictoriaMetrics/metrics",
@@ -144,9 +144,9 @@ func judgeImport(r room, folder, imported string) string {
 			return folder + " imports " + imported + "; it may import of weir " + strings.Join(r.may, ", ") + ": " + r.why
 		}
 	case strings.Contains(first, "."):
-		leaf := folder == "." || folder == "cache/redis" || strings.HasPrefix(folder, "discover/")
+		leaf := folder == "." || folder == "bench/peers" || folder == "cache/redis" || strings.HasPrefix(folder, "discover/")
 		if !leaf && !slices.ContainsFunc(light(), func(m string) bool { return imported == m || strings.HasPrefix(imported, m+"/") }) {
-			return folder + " imports " + imported + ": only main and the leaf folders may bring client libraries"
+			return folder + " imports " + imported + ": only programs and the leaf folders may bring client libraries"
 		}
 	}
 	return ""
