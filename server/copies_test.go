@@ -203,3 +203,53 @@ targets = [%q]
 		t.Errorf("%d bytes are copied, of a tier of 8 MiB", n)
 	}
 }
+
+// TestCopiedBodyToSlowClient: a client that takes longer than grace for a body
+// gets all of it, if it takes enough in each. Once it takes nothing it is let go.
+func TestCopiedBodyToSlowClient(t *testing.T) {
+	const size = 16 << 20 // much more than the sockets hold
+	w := run(t, `
+[cache]
+size = "512MiB"
+max_object = "16MiB"
+[[listeners]]
+name = "main"
+address = "127.0.0.1:0"
+timeouts = {grace = "500ms", min_rate = "10KB"}
+[[routes]]
+upstream = "origin"
+cache = true
+[upstreams.origin]
+targets = [%q]
+`, cachedOrigin(t, contents))
+	want := string(large(9, size))
+	path := fmt.Sprintf("/9/%d", size)
+	for range 10 {
+		if status, _, body := w.get("GET", path); status != 200 || body != want {
+			t.Fatalf("status %d, %d bytes", status, len(body))
+		}
+	}
+	if n := w.copied(); n != size {
+		t.Fatalf("%d bytes are copied, want %d", n, size)
+	}
+	w.logged(10)
+	c := testkit.Dial(t, w.addr)
+	if err := c.Conn.(*net.TCPConn).SetReadBuffer(64 << 10); err != nil {
+		t.Fatal(err)
+	}
+	c.Send("GET " + path + " HTTP/1.1\r\nHost: cached.example\r\n\r\n")
+	equal(t, "status", c.Head("GET").Status(), 200)
+	got := make([]byte, size)
+	for n := 0; n < size; n += 128 << 10 {
+		if _, err := io.ReadFull(c.Reader, got[n:n+128<<10]); err != nil {
+			t.Fatalf("after %d bytes: %v", n, err)
+		}
+		receive(t, after(20)) // this is how slow it is
+	}
+	if string(got) != want {
+		t.Error("a slow client got other bytes")
+	}
+	w.logged(11)
+	c.Send("GET " + path + " HTTP/1.1\r\nHost: cached.example\r\n\r\n")
+	equal(t, "the log's line", w.logged(12)[11].String(), "200 client_slow")
+}

@@ -164,8 +164,7 @@ func (c *conn) WriteFile(p []byte, file int, offset int64) error {
 
 // sendFile is send with bytes of a file behind p.
 func (c *conn) sendFile(p []byte, file int, offset, size int64) error {
-	for {
-		hasty := c.writeArmed.IsZero() // as in send
+	for hasty := c.writeArmed.IsZero(); ; hasty = false { // as in send
 		if !hasty {
 			c.armWrite(len(p) + int(size))
 		}
@@ -175,8 +174,7 @@ func (c *conn) sendFile(p []byte, file int, offset, size int64) error {
 		switch {
 		case err == nil && len(p) == 0 && size == 0:
 			return nil
-		case hasty && err == nil:
-			c.armWrite(len(p) + int(size))
+		case err == nil: // was hasty
 		case !isTimeout(err) || n < c.leastProgress():
 			return err
 		default:
