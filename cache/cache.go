@@ -16,7 +16,7 @@ type Store struct {
 	shards    []shard
 	limit     int64
 	maxObject int64
-	used      atomic.Int64
+	used      *atomic.Int64
 	filling   atomic.Int64
 	next      atomic.Uint32 // the shard to evict from when one's own is empty
 	evicted   atomic.Uint64
@@ -49,11 +49,12 @@ func NewStore(c *config.Cache) (*Store, error) {
 		shards:    make([]shard, count),
 		limit:     int64(c.Size),
 		maxObject: int64(c.MaxObject),
+		used:      new(atomic.Int64),
 	}
 	for i := range s.shards {
 		s.shards[i].init(ranking())
 	}
-	s.copies = newCopies(s)
+	s.copies = newCopies(s.limit, s.used)
 	return s, nil
 }
 
@@ -191,7 +192,8 @@ func (s *Store) put(e *Entry) bool {
 }
 
 // reserve makes room for n bytes, which it counts as used. Entries of sh go
-// first. It reports false if there is no room.
+// first; nil means those of all shards in turn. It reports false if there is no
+// room.
 func (s *Store) reserve(n int64, sh *shard) bool {
 	for {
 		used := s.used.Load()
@@ -217,6 +219,9 @@ func (s *Store) insertLocked(sh *shard, e *Entry) {
 // It reports false if nothing is left to drop.
 func (s *Store) evict(sh *shard) bool {
 	for range len(s.shards) + 1 {
+		if sh == nil {
+			sh = &s.shards[s.next.Add(1)&uint32(len(s.shards)-1)]
+		}
 		sh.mu.Lock()
 		if n := sh.ranking.victim(); n != nil {
 			s.used.Add(-sh.removeLocked(n))
@@ -225,7 +230,7 @@ func (s *Store) evict(sh *shard) bool {
 			return true
 		}
 		sh.mu.Unlock()
-		sh = &s.shards[s.next.Add(1)&uint32(len(s.shards)-1)]
+		sh = nil
 	}
 	return false
 }

@@ -1,10 +1,13 @@
 package cache
 
 import (
+	"bytes"
 	"math/bits"
+	"os"
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	weakly "weak"
 
 	"golang.org/x/sys/unix"
@@ -15,11 +18,13 @@ import (
 // once more (sendfile). They are part of what the near tier may hold.
 //
 // A copy lives as long as anybody can reach it, like memory of the heap, so no
-// exchange has to say that it is done with one.
+// exchange has to say that it is done with one. What gives its memory back
+// reaches copies, which therefore must not lead to the store: its entries would
+// never be free.
 type copies struct {
-	store *Store
 	fd    int
 	limit int64
+	used  *atomic.Int64 // the store's
 
 	mu   sync.Mutex
 	held int64 // bytes
@@ -44,21 +49,36 @@ const (
 	// copyClasses is how many sizes places in the file have, twice as large each
 	// time. What a body does not fill of its place takes no memory.
 	copyClasses = 40
-	pageSize    = 4 << 10
 )
 
-// newCopies makes room for copies; nil if the system has no such files.
-func newCopies(s *Store) *copies {
-	if s.limit/copyShare < copyMin {
+// newCopies makes room for copies in a tier of that many bytes, of which used
+// counts what is taken; nil if the system has no files that suit.
+func newCopies(limit int64, used *atomic.Int64) *copies {
+	if limit/copyShare < copyMin || hugePages() {
 		return nil
 	}
 	fd, err := unix.MemfdCreate("weir-cache", unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil
 	}
-	c := &copies{store: s, fd: fd, limit: s.limit / copyShare}
+	c := &copies{fd: fd, limit: limit / copyShare, used: used}
 	runtime.AddCleanup(c, func(fd int) { unix.Close(fd) }, fd)
 	return c
+}
+
+// hugePages says whether the system may put anonymous files into huge pages. Of
+// one that a socket still has to send, release would zero a part.
+func hugePages() bool {
+	b, err := os.ReadFile("/sys/kernel/mm/transparent_hugepage/shmem_enabled")
+	if err != nil {
+		return false // it has none
+	}
+	for _, small := range []string{"[never]", "[advise]", "[deny]"} {
+		if bytes.Contains(b, []byte(small)) {
+			return false
+		}
+	}
+	return true
 }
 
 // bodyCopy is a copy of a body.
@@ -101,18 +121,19 @@ func (s *Store) File(a *Answer) File {
 		if e.asked.Add(1)%copyAgain != copyAfter {
 			return File{}
 		}
-		if c = s.copies.add(e); c == nil {
+		if c = s.copies.add(s, e); c == nil {
 			return File{}
 		}
 	}
 	return File{c, c.place.offset + int64(cap(e.body)-cap(a.Body))}
 }
 
-// add makes a copy of e's body; nil if there is no room.
-func (c *copies) add(e *Entry) *bodyCopy {
-	p := copyPlace{size: (int64(len(e.body)) + pageSize - 1) &^ (pageSize - 1)}
+// add makes a copy of the body of e, an entry of s; nil if there is no room.
+func (c *copies) add(s *Store, e *Entry) *bodyCopy {
+	page := int64(os.Getpagesize()) // which divides copyMin
+	p := copyPlace{size: (int64(len(e.body)) + page - 1) &^ (page - 1)}
 	p.class = bits.Len64(uint64(p.size-1) / copyMin)
-	if !c.reserve(&p) {
+	if p.size > c.limit || !c.reserve(s, &p) {
 		return nil
 	}
 	for at := 0; at < len(e.body); {
@@ -139,7 +160,7 @@ func (c *copies) add(e *Entry) *bodyCopy {
 
 // reserve finds room for p. If there is none, the oldest copies are not used any
 // more, so that there is some after the next collection.
-func (c *copies) reserve(p *copyPlace) bool {
+func (c *copies) reserve(s *Store, p *copyPlace) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.held+p.size > c.limit {
@@ -153,7 +174,7 @@ func (c *copies) reserve(p *copyPlace) bool {
 		}
 		return false
 	}
-	if !c.store.reserve(p.size, &c.store.shards[0]) {
+	if !s.reserve(p.size, nil) {
 		return false
 	}
 	c.held += p.size
@@ -174,7 +195,7 @@ func (c *copies) release(p copyPlace) {
 	if err := unix.Fallocate(c.fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, p.offset, p.size); err != nil {
 		return // the place keeps its memory, and is counted for good
 	}
-	c.store.used.Add(-p.size)
+	c.used.Add(-p.size)
 	c.mu.Lock()
 	c.held -= p.size
 	c.ending = 0

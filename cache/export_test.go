@@ -71,3 +71,17 @@ func JoinForTest(body []byte, spans [][2]int) (there []byte, ok bool) {
 	}
 	return there, ok
 }
+
+// EntriesForTest is how many entries each shard has.
+func EntriesForTest(s *Store) (list []int) {
+	for i := range s.shards {
+		n := 0
+		for _, r := range s.shards[i].resources {
+			for ; r != nil; r = r.next {
+				n += len(r.nodes)
+			}
+		}
+		list = append(list, n)
+	}
+	return list
+}
