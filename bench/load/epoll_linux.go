@@ -157,6 +157,11 @@ func (e *epoll) run(p Phase, out *tally) time.Duration {
 		if now-swept > int64(100*time.Millisecond) {
 			swept = now
 			e.sweep(ph, now)
+			select {
+			case <-ph.Stop:
+				ph.until = now
+			default:
+			}
 			if now-ph.progress > int64(e.opt.Timeout) {
 				e.giveUp(ph, now)
 				break
@@ -353,7 +358,8 @@ func (e *epoll) sweep(ph *epollPhase, now int64) {
 	}
 }
 
-// giveUp ends a phase without progress: all it still owed has failed.
+// giveUp ends a phase without progress: all it still owed has failed; what was
+// due has waited.
 func (e *epoll) giveUp(ph *epollPhase, now int64) {
 	for i := range e.conns {
 		if e.conns[i].busy {
@@ -362,8 +368,10 @@ func (e *epoll) giveUp(ph *epollPhase, now int64) {
 	}
 	if ph.Rate > 0 && ph.Requests > ph.issued {
 		for ; ph.issued < ph.Requests; ph.issued++ {
-			ph.out.record(now - min(ph.due(), now))
 			ph.out.failed(causeTimeout, 1)
+			if waited := now - ph.due(); waited >= 0 {
+				ph.out.record(waited)
+			}
 		}
 	}
 }

@@ -53,7 +53,7 @@ func (g *goroutines) close() {
 // run starts the workers, feeds them, and waits for them.
 func (g *goroutines) run(p Phase, out *tally) time.Duration {
 	start := time.Now()
-	source := &source{start: start, limit: p.Requests}
+	source := &source{limit: p.Requests}
 	if p.Duration > 0 {
 		source.until = start.Add(p.Duration)
 	}
@@ -71,13 +71,23 @@ func (g *goroutines) run(p Phase, out *tally) time.Duration {
 	}
 	done := make(chan struct{})
 	go func() { workers.Wait(); close(done) }()
-	g.watch(out, done, stop)
+	gaveUp := g.watch(out, p.Stop, done, stop)
 	pacer.Wait()
+	if gaveUp && p.Rate > 0 {
+		// All that the phase still owed has failed; what was due has waited.
+		for k := source.issued.Load(); k < p.Requests; k++ {
+			out.failed(causeTimeout, 1)
+			if waited := time.Since(dueAt(start, p, k)); waited >= 0 {
+				out.record(int64(waited))
+			}
+		}
+	}
 	return time.Since(start)
 }
 
-// watch ends a phase that makes no progress for the length of a timeout.
-func (g *goroutines) watch(out *tally, done <-chan struct{}, stop chan<- struct{}) {
+// watch waits for the workers. It ends a phase that makes no progress for the
+// length of a timeout (gaveUp), and one that the caller stops.
+func (g *goroutines) watch(out *tally, callerStop, done <-chan struct{}, stop chan<- struct{}) (gaveUp bool) {
 	tick := time.NewTicker(g.opt.Timeout)
 	defer tick.Stop()
 	last := int64(-1)
@@ -85,25 +95,32 @@ func (g *goroutines) watch(out *tally, done <-chan struct{}, stop chan<- struct{
 		select {
 		case <-done:
 			close(stop)
-			return
+			return false
+		case <-callerStop:
+			close(stop)
+			select {
+			case <-done:
+				return false
+			case <-tick.C:
+			}
 		case <-tick.C:
+			if n := out.requests.Load(); n != last {
+				last = n
+				continue
+			}
+			close(stop)
+			gaveUp = true
 		}
-		if n := out.requests.Load(); n != last {
-			last = n
-			continue
-		}
-		close(stop)
 		for _, w := range g.workers {
 			w.interrupt()
 		}
 		<-done
-		return
+		return gaveUp
 	}
 }
 
 // source hands out requests to the workers of one phase.
 type source struct {
-	start  time.Time
 	until  time.Time // zero: no end
 	limit  int64     // 0: no bound
 	issued atomic.Int64
@@ -112,20 +129,28 @@ type source struct {
 
 // take gives the moment from which the next request counts.
 func (s *source) take(stop <-chan struct{}) (time.Time, bool) {
-	if s.due != nil {
-		at, ok := <-s.due
-		return at, ok
-	}
-	if s.limit > 0 && s.issued.Add(1) > s.limit {
-		return time.Time{}, false
-	}
 	select {
 	case <-stop:
 		return time.Time{}, false
 	default:
 	}
+	if s.due != nil {
+		at, ok := <-s.due
+		if ok {
+			s.issued.Add(1)
+		}
+		return at, ok
+	}
+	if s.limit > 0 && s.issued.Add(1) > s.limit {
+		return time.Time{}, false
+	}
 	now := time.Now()
 	return now, s.until.IsZero() || now.Before(s.until)
+}
+
+// dueAt is when request k of an open phase should start.
+func dueAt(start time.Time, p Phase, k int64) time.Time {
+	return start.Add(time.Duration(float64(k) * 1e9 / p.Rate))
 }
 
 // pace hands out the intended starts of an open phase, on time.
@@ -134,7 +159,7 @@ func pace(start time.Time, p Phase, due chan<- time.Time, stop <-chan struct{}) 
 	sharpen()
 	defer close(due)
 	for k := range p.Requests {
-		at := start.Add(time.Duration(float64(k) * 1e9 / p.Rate))
+		at := dueAt(start, p, k)
 		for wait := time.Until(at); wait > 0; wait = time.Until(at) {
 			nap(wait)
 		}
@@ -155,8 +180,15 @@ func (w *worker) dial() (net.Conn, error) {
 		return conn, nil
 	}
 	secure := tls.Client(conn, w.opt.TLS)
-	if err := secure.Handshake(); err != nil {
-		_ = conn.Close() // the handshake's error is the one that tells
+	err = conn.SetDeadline(time.Now().Add(w.opt.Timeout))
+	if err == nil {
+		err = secure.Handshake()
+	}
+	if err == nil {
+		err = conn.SetDeadline(time.Time{})
+	}
+	if err != nil {
+		_ = conn.Close() // the first error tells
 		return nil, fmt.Errorf("cannot do a TLS handshake with %q: %w", w.opt.Address, err)
 	}
 	return secure, nil

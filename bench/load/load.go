@@ -49,8 +49,9 @@ type Options struct {
 	Status int
 	// Body is the length every answer's body must have; negative means any.
 	Body int64
-	// Timeout bounds a connect, an answer, and the wait for the last answers
-	// of a phase; 0 means 10 seconds.
+	// Timeout bounds a connect, and how long a phase goes on in which nothing
+	// is answered. With the epoll engine it also bounds each answer. 0 means 10
+	// seconds.
 	Timeout time.Duration
 	// Engine drives the connections.
 	Engine Engine
@@ -67,6 +68,9 @@ type Phase struct {
 	Requests int64
 	// Rate is the number of requests to start per second; 0 means closed loop.
 	Rate float64
+	// Stop, when it is closed, keeps the phase from starting more requests; nil
+	// means that nothing does.
+	Stop <-chan struct{}
 }
 
 // Result is what one phase saw.

@@ -2,9 +2,11 @@ package load_test
 
 import (
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -175,12 +177,50 @@ func TestSilentServerEndsThePhase(t *testing.T) {
 				Address: ln.Addr().String(), Connections: 2, Engine: e, Timeout: 200 * time.Millisecond,
 				Requests: [][]byte{load.Get("origin", "/")},
 			}, p)
-			if r.Requests != 0 || r.Errors["timeout"] == 0 {
-				t.Errorf("%d answers, errors %v, want none and timeouts", r.Requests, r.Errors)
+			if r.Requests != 0 || r.Errors["timeout"] != p.Requests {
+				t.Errorf("%d answers, errors %v, want none and %d timeouts", r.Requests, r.Errors, p.Requests)
 			}
 		}
 		check(load.Phase{Requests: 2})
+		// Requests that no connection was free for have failed as well.
 		check(load.Phase{Requests: 5, Rate: 1000})
+	})
+}
+
+func TestSilentServerEndsTheHandshake(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close() // accepts in the backlog, answers nothing
+	_, err = load.New(load.Options{
+		Address: ln.Addr().String(), Connections: 1, Timeout: 50 * time.Millisecond, TLS: &tls.Config{ServerName: "origin"},
+		Requests: [][]byte{load.Get("origin", "/")},
+	})
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("error %v, want a deadline that passed", err)
+	}
+}
+
+func TestStopEndsAPhase(t *testing.T) {
+	addr := startOrigin(t)
+	engines(t, func(t *testing.T, e load.Engine) {
+		check := func(p load.Phase) {
+			t.Helper()
+			stop := make(chan struct{})
+			close(stop)
+			p.Stop = stop
+			r := run(t, load.Options{
+				Address: addr, Connections: 4, Engine: e, Body: 1,
+				Requests: [][]byte{load.Get("origin", "/bytes/1")},
+			}, p)
+			if r.Failed() != 0 || p.Requests > 0 && r.Requests == p.Requests {
+				t.Errorf("%+v: %d answers, errors %v, want fewer and none", p, r.Requests, r.Errors)
+			}
+		}
+		check(load.Phase{Duration: time.Hour})
+		check(load.Phase{Requests: 1 << 40})
+		check(load.Phase{Requests: 1 << 40, Rate: 1000})
 	})
 }
 
