@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A body above max_object goes to a blob while it is fetched: a goroutine of
@@ -29,15 +31,15 @@ type shelf struct {
 	ends    sync.WaitGroup
 }
 
-// report counts a failure to store a body, and logs the first and the end of a
-// row of them.
+// report counts a body that could not be stored or opened, and logs the first
+// and the end of a row of them.
 func (s *shelf) report(err error) {
 	if err != nil {
 		s.tier.errors.Add(1)
 	}
 	if failing := err != nil; s.failing.CompareAndSwap(!failing, failing) {
 		if failing {
-			s.tier.log.Warn("large bodies cannot be stored", "tier", s.tier.Name(), "error", err)
+			s.tier.log.Warn("large bodies cannot be stored or opened", "tier", s.tier.Name(), "error", err)
 		} else {
 			s.tier.log.Info("large bodies are stored again", "tier", s.tier.Name())
 		}
@@ -103,15 +105,18 @@ func (e *Entry) discard() {
 }
 
 // lose ends an entry whose body cannot be read. One that was dropped to make
-// room is nothing unusual.
+// room is nothing unusual, and one that only cannot be opened now stays on disk.
 func (s *Store) lose(e *Entry, err error) {
 	s.drop(e)
-	if errors.Is(err, ErrDropped) {
-		return
+	switch {
+	case errors.Is(err, ErrDropped):
+	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE), errors.Is(err, unix.ENOMEM):
+		s.shelf.report(err)
+	default:
+		s.shelf.tier.damaged.Add(1)
+		s.shelf.tier.log.Warn("a stored body is lost", "tier", s.shelf.tier.Name(), "key", e.key, "error", err)
+		e.blob.Drop()
 	}
-	s.shelf.tier.damaged.Add(1)
-	s.shelf.tier.log.Warn("a stored body is lost", "tier", s.shelf.tier.Name(), "key", e.key, "error", err)
-	e.blob.Drop()
 }
 
 // largest is how many bytes of a body can be stored.

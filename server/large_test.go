@@ -22,6 +22,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -557,8 +558,9 @@ type brokenDisk struct {
 	cache.Tier
 	// append is called for each chunk, with its number.
 	append func(i int) error
-	// unreadable says that nothing can be read either.
-	unreadable atomic.Bool
+	// unreadable says that nothing can be read either, crowded that no file can
+	// be opened.
+	unreadable, crowded atomic.Bool
 }
 
 func (b *brokenDisk) Blobs() cache.Blobs { return brokenBlobs{b.Tier.Blobs(), b} }
@@ -568,6 +570,14 @@ func (b *brokenDisk) Set(key, value []byte, body cache.Blob, ttl time.Duration) 
 		body = broken.Blob
 	}
 	return b.Tier.Set(key, value, body, ttl)
+}
+
+func (b *brokenDisk) Get(key []byte) ([]byte, cache.Blob, error) {
+	value, body, err := b.Tier.Get(key)
+	if body != nil {
+		body = &brokenBlob{Blob: body, disk: b, n: 1}
+	}
+	return value, body, err
 }
 
 type brokenBlobs struct {
@@ -591,8 +601,20 @@ func (b *brokenBlob) Append(p []byte) error {
 	if err := b.disk.append(b.n); err != nil {
 		return err
 	}
+	if b.n == 1 && b.disk.crowded.Load() {
+		return errCrowded
+	}
 	return b.Blob.Append(p)
 }
+
+func (b *brokenBlob) Open() error {
+	if b.n == 0 || !b.disk.crowded.Load() {
+		return b.Blob.Open()
+	}
+	return errCrowded
+}
+
+var errCrowded = &fs.PathError{Op: "open", Path: "blob", Err: syscall.EMFILE}
 
 func (b *brokenBlob) Read(buf []byte, offset int64) ([]byte, error) {
 	if b.disk.unreadable.Load() {
@@ -661,6 +683,34 @@ func TestLargeDiskFails(t *testing.T) {
 	b, _ := slow.Rest()
 	if got, err := testkitBody(m, b); err == nil || !bytes.HasPrefix(large(0, 12000000), got) {
 		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}
+
+// TestLargeCrowded: what cannot be opened for want of descriptors is a miss for
+// now, and not lost.
+func TestLargeCrowded(t *testing.T) {
+	l := newLibrary(t)
+	broken := &brokenDisk{append: func(int) error { return nil }}
+	l.start(func(t cache.Tier) cache.Tier {
+		broken.Tier = t
+		return broken
+	})
+	const path = "/3000000"
+	body := large(0, 3000000)
+	l.check("cold", path, body, 200, missed)
+	names := l.settled(1)
+	l.check("warm", path, body, 200, hit)
+	broken.crowded.Store(true)
+	l.check("crowded", path, body, 200, "weir; fwd=miss; fwd-status=200; stored; ttl=600; detail=evicted")
+	l.check("range", path, body, 200, "weir; fwd=miss; fwd-status=200; stored; ttl=600; detail=evicted", "Range: bytes=5-9")
+	broken.crowded.Store(false)
+	l.check("again", path, body, 200, hit)
+	equal(t, "requests", l.asked.Load(), 3)
+	if now := l.settled(1); now[0] != names[0] {
+		t.Errorf("the file is %s, was %s", now[0], names[0])
+	}
+	if n := l.metric(`weir_cache_tier_total{tier="disk",result="damaged"}`); n != "0" {
+		t.Errorf("%s are damaged", n)
 	}
 }
 
