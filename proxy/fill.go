@@ -123,6 +123,7 @@ func (p *Proxy) pass(x *Exchange, bodyless, closes bool) {
 		if less, ok = p.cache.Answer(&c.request, &c.found); !ok {
 			panic("BUG: an entry that was fetched for a request cannot answer it")
 		}
+		reader = less.Reader
 	case !c.background && !bodyless:
 		reader = f.Reader()
 		defer reader.Close()
@@ -153,12 +154,14 @@ func (p *Proxy) pass(x *Exchange, bodyless, closes bool) {
 		return
 	case gone:
 		x.clientFailed(errClientGone)
+		p.leave(x, reader)
 		return
 	case narrowed:
 		c.found.Outcome, c.found.Reason = x.Cache.Outcome, x.Cache.Reason
-		p.sendAnswer(x, &less)
-		if x.Cause == CauseCached {
-			x.Cause = CauseOK
+		if p.sendAnswer(x, &less); x.Cause == CauseCached {
+			x.Cause = CauseOK // and what the client did not want is stored too
+		} else {
+			p.leave(x, reader)
 		}
 		return
 	}

@@ -362,6 +362,30 @@ func TestLargeTruncated(t *testing.T) {
 	equal(t, "requests", l.asked.Load() >= 5, true)
 }
 
+// TestLargePartLeft: who wants a part of what has changed at the origin, and goes
+// away, ends the fetch of all of it like anybody else.
+func TestLargePartLeft(t *testing.T) {
+	l := newLibrary(t)
+	l.size = "64MiB"
+	l.start(nil)
+	const path = "/12000000?cc=no-cache"
+	l.check("cold", path, large(0, 12000000), 200, missed)
+	l.seed.Store(1)
+	ended := make(chan struct{})
+	l.pause(func(r *http.Request) {
+		<-r.Context().Done()
+		close(ended)
+	})
+	c := l.dial()
+	c.Conn.(*net.TCPConn).SetReadBuffer(64 << 10)
+	c.Send("GET " + path + " HTTP/1.1\r\nHost: cached.example\r\nRange: bytes=1-\r\n\r\n")
+	equal(t, "status", c.Head("GET").Status(), 206)
+	c.Reset()
+	receive(t, ended)
+	l.pause(func(*http.Request) {})
+	l.check("after it", path, large(1, 12000000), 200, "weir; fwd=stale; fwd-status=200; stored")
+}
+
 // TestLargeDamaged: what was damaged, cut or removed on the disk never reaches
 // a client as something else than it was.
 func TestLargeDamaged(t *testing.T) {
