@@ -1,37 +1,105 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
-// buildRevision builds weir of a git revision, in a work tree of its own below dir.
-func buildRevision(ctx context.Context, dir, rev string) (program string, err error) {
-	tree := filepath.Join(dir, "base-tree")
-	if out, err := exec.CommandContext(ctx, "git", "worktree", "add", "--detach", tree, rev).CombinedOutput(); err != nil {
-		return "", fmt.Errorf("cannot check out revision %q: %w: %s", rev, err, out)
+// compare measures two builds of weir in turn and fails if the newer one
+// needs clearly more CPU.
+func compare(ctx context.Context, f flags, r *runner) error {
+	if f.scenarios == "" {
+		f.scenarios = fewScenarios
 	}
-	program = filepath.Join(dir, "weir-base")
-	err = buildWeir(ctx, tree, program)
-	// Not bound to ctx: the work tree must go also after a signal.
-	if out, removeErr := exec.Command("git", "worktree", "remove", "--force", tree).CombinedOutput(); removeErr != nil && err == nil {
-		err = fmt.Errorf("cannot remove work tree %q: %w: %s", tree, removeErr, out)
+	wanted, err := chooseScenarios(f.scenarios)
+	if err != nil {
+		return err
 	}
-	return program, err
+	base, head := filepath.Join(r.dir, "weir-base"), filepath.Join(r.dir, "weir-head")
+	r.log("building %s and the working tree", f.compare)
+	if err := buildRevision(ctx, filepath.Join(r.dir, "base-tree"), f.compare, base); err != nil {
+		return err
+	}
+	if err := buildWeir(ctx, ".", head); err != nil {
+		return err
+	}
+	builds := []peer{peers(base, r.self)[0], peers(head, r.self)[0]}
+	builds[0].name, builds[1].name = "base", "head"
+	if err := r.startOrigin(ctx, f.origin); err != nil {
+		return err
+	}
+	defer r.origin.stop()
+	res := newResult(ctx, r)
+	for _, sc := range wanted {
+		first, err := r.row(ctx, sc, builds)
+		if err != nil {
+			return err
+		}
+		if ratio := pairedRatio(first); ratio > f.limit {
+			// It may be noise: as many rounds again, and all of them decide.
+			r.log("%-12s ratio %.3f is above %g: measured again", sc.id, ratio, f.limit)
+			again, err := r.row(ctx, sc, builds)
+			if err != nil {
+				return err
+			}
+			for i := range first.Cells {
+				first.Cells[i].add(again.Cells[i])
+			}
+		}
+		res.Rows = append(res.Rows, first)
+	}
+	table, errs := regressions(res, f.limit)
+	fmt.Printf("CPU per request of the working tree (%s) against %s, microseconds:\n\n%s", res.Revision, f.compare, table)
+	return errors.Join(errs...)
+}
+
+// buildRevision builds weir of a git revision from a copy of its files in tree.
+// A git work tree would leave its entry in the repository if this were killed.
+func buildRevision(ctx context.Context, tree, rev, program string) error {
+	commit, err := output(ctx, ".", "git", "rev-parse", "--verify", "--quiet", "--end-of-options", rev+"^{commit}")
+	if err != nil {
+		return fmt.Errorf("cannot find revision %q: want a commit, branch or tag of this repository", rev)
+	}
+	if err := os.Mkdir(tree, 0o755); err != nil {
+		return fmt.Errorf("cannot make a folder: %w", err)
+	}
+	archive := tree + ".tar"
+	if _, err := output(ctx, ".", "git", "archive", "--format=tar", "--output="+archive, strings.TrimSpace(commit)); err != nil {
+		return fmt.Errorf("cannot copy revision %q: %w", rev, err)
+	}
+	if _, err := output(ctx, tree, "tar", "-xf", archive); err != nil {
+		return fmt.Errorf("cannot copy revision %q: %w", rev, err)
+	}
+	return buildWeir(ctx, tree, program)
 }
 
 // buildWeir builds the tree as a release is built: with its own default.pgo.
 func buildWeir(ctx context.Context, tree, program string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", program, ".")
-	cmd.Dir = tree
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("cannot build weir in %q: %w: %s", tree, err, out)
+	if _, err := output(ctx, tree, "go", "build", "-trimpath", "-o", program, "."); err != nil {
+		return fmt.Errorf("cannot build weir in %q: %w", tree, err)
 	}
 	return nil
+}
+
+// output runs a command in dir; its error holds what it said.
+func output(ctx context.Context, dir, name string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = dir
+	// Asked, not killed: a build has temporary files to remove.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 10 * time.Second
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("%s: %w: %s", name, err, bytes.TrimSpace(out))
+	}
+	return string(out), err
 }
 
 // regressions compares "head" with "base" in each row: the median of the ratios

@@ -11,9 +11,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
+	"maps"
 	"os"
 	"os/signal"
-	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -31,102 +33,193 @@ func main() {
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "peers:", err)
-		os.Exit(1)
+		os.Exit(1) // nothing is left to be cleaned up: run has
 	}
 }
 
 // flags are what the command line says.
 type flags struct {
 	weir, peers, scenarios, origin, out, compare string
-	dir, scale, profile                          string
+	scale, profile                               string
 	quick                                        bool
 	limit                                        float64
 	run                                          runSettings
 }
 
-func parseFlags() (flags, error) {
+// parseFlags reads the command line and refuses what would be ignored.
+func parseFlags(args []string) (flags, error) {
 	var f flags
-	flag.StringVar(&f.weir, "weir", "bin/weir", "weir's executable")
-	flag.StringVar(&f.peers, "peers", "", "peers to measure, separated by commas; empty means all that are installed")
-	flag.StringVar(&f.scenarios, "scenarios", "", "scenarios to measure, separated by commas; empty means all")
-	flag.StringVar(&f.origin, "origin", "auto", "what answers: nginx, own, or auto for nginx if it is installed")
-	flag.StringVar(&f.out, "out", "bench/results", "folder for the results; empty means print only")
-	flag.StringVar(&f.compare, "compare", "", "compare the working tree with this git revision instead of with peers")
-	flag.Float64Var(&f.limit, "limit", 1.10, "with -compare: fail if CPU per request grew beyond this ratio")
-	flag.StringVar(&f.scale, "scale", "", "measure weir's curves instead: connections,routes,targets,entries or all")
-	flag.StringVar(&f.profile, "profile", "", "write a CPU profile of weir under the scenarios to this file instead, for the compiler")
-	flag.BoolVar(&f.quick, "quick", false, "one short round of few scenarios, below a minute: to see that it works, not to quote")
-	flag.IntVar(&f.run.Rounds, "rounds", 3, "rounds; medians are taken over them")
-	flag.Float64Var(&f.run.Warmup, "warmup", 1, "seconds of load before each measurement")
-	flag.Float64Var(&f.run.Closed, "closed", 3, "seconds of closed-loop load: CPU time and throughput")
-	flag.Float64Var(&f.run.Open, "open", 3, "seconds of load at a fixed rate: latency")
-	flag.Float64Var(&f.run.RateFactor, "rate-factor", 1, "multiplies the scenarios' fixed rates")
-	flag.IntVar(&f.run.Workers, "workers", 2, "workers or threads of each peer")
-	flag.IntVar(&f.run.Idle, "idle", 5000, "idle connections")
-	flag.BoolVar(&f.run.Forwarding, "forwarding", false, "all peers send X-Forwarded-For, -Proto and -Host")
-	flag.Parse()
-	if flag.NArg() > 0 {
-		return f, fmt.Errorf("cannot use argument %q: only flags are allowed", flag.Arg(0))
+	fs := flag.NewFlagSet("peers", flag.ContinueOnError)
+	fs.StringVar(&f.weir, "weir", "bin/weir", "weir's executable")
+	fs.StringVar(&f.peers, "peers", "", "peers to measure, separated by commas; empty means all that are installed")
+	fs.StringVar(&f.scenarios, "scenarios", "", "scenarios to measure, separated by commas; empty means all (-compare, -profile: some)")
+	fs.StringVar(&f.origin, "origin", "auto", "what answers: nginx, own, or auto for nginx if it is installed")
+	fs.StringVar(&f.out, "out", "bench/results", "folder for the results; empty, as with -quick, means print only")
+	fs.StringVar(&f.compare, "compare", "", "compare the working tree with this git revision instead of with peers")
+	fs.Float64Var(&f.limit, "limit", 1.10, "with -compare: fail if CPU per request grew beyond this ratio")
+	fs.StringVar(&f.scale, "scale", "", "measure weir's curves instead: connections,routes,targets,entries or all")
+	fs.StringVar(&f.profile, "profile", "", "write a CPU profile of weir under the scenarios to this file instead, for the compiler")
+	fs.BoolVar(&f.quick, "quick", false, "one short round of few scenarios, below a minute: to see that it works, not to quote")
+	fs.IntVar(&f.run.Rounds, "rounds", 3, "rounds; medians are taken over them (-compare: 7)")
+	fs.Float64Var(&f.run.Warmup, "warmup", 1, "seconds of load before each measurement (-compare: 0.5)")
+	fs.Float64Var(&f.run.Closed, "closed", 3, "seconds of closed-loop load: CPU time and throughput (-compare: 1)")
+	fs.Float64Var(&f.run.Open, "open", 3, "seconds of load at a fixed rate: latency; 0 means none")
+	fs.Float64Var(&f.run.RateFactor, "rate-factor", 1, "multiplies the scenarios' fixed rates")
+	fs.IntVar(&f.run.Workers, "workers", 2, "workers or threads of each peer")
+	fs.IntVar(&f.run.Idle, "idle", 5000, "idle connections")
+	fs.BoolVar(&f.run.Forwarding, "forwarding", false, "all peers send X-Forwarded-For, -Proto and -Host")
+	fs.SetOutput(io.Discard) // the error says it all
+	if err := fs.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			fmt.Println("usage: go run ./bench/peers [flags], in weir's own folder")
+			fs.SetOutput(os.Stdout)
+			fs.PrintDefaults()
+			return f, err
+		}
+		return f, fmt.Errorf("cannot use the command line: %w (-h lists all flags)", err)
+	}
+	if fs.NArg() > 0 {
+		return f, fmt.Errorf("cannot use argument %q: only flags are allowed", fs.Arg(0))
+	}
+	given := make(map[string]bool)
+	fs.Visit(func(v *flag.Flag) { given[v.Name] = true })
+	mode := ""
+	for _, m := range []struct{ name, value string }{{"compare", f.compare}, {"scale", f.scale}, {"profile", f.profile}} {
+		switch {
+		case !given[m.name]:
+		case m.value == "":
+			return f, fmt.Errorf("cannot use an empty -%s", m.name)
+		case mode != "":
+			return f, fmt.Errorf("cannot use -%s together with -%s", m.name, mode)
+		default:
+			mode = m.name
+		}
+	}
+	// What a mode would ignore; "" is the comparison with peers.
+	goesWith := map[string][]string{
+		"peers": {""}, "scenarios": {"", "compare", "profile"}, "out": {"", "scale"}, "limit": {"compare"},
+		"weir": {"", "scale", "profile"}, "open": {""}, "rate-factor": {""}, "idle": {""}, "rounds": {"", "compare", "scale"},
+	}
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		modes, bound := goesWith[name]
+		switch {
+		case !bound || slices.Contains(modes, mode):
+		case mode == "":
+			return f, fmt.Errorf("cannot use -%s without -%s", name, modes[0])
+		default:
+			return f, fmt.Errorf("cannot use -%s together with -%s", name, mode)
+		}
+	}
+	byDefault := func(name string, to *float64, v float64) {
+		if !given[name] {
+			*to = v
+		}
+	}
+	if mode == "compare" {
+		// Many short rounds: what else happens on the machine spoils few of them.
+		byDefault("closed", &f.run.Closed, 1)
+		byDefault("warmup", &f.run.Warmup, 0.5)
+		if !given["rounds"] {
+			f.run.Rounds = 7
+		}
 	}
 	if f.quick {
-		if f.scenarios == "" && f.compare == "" {
-			f.scenarios = "pass-1k-c64,pass-100k,tls-1k,hit-1k"
+		if mode == "" && !given["scenarios"] {
+			f.scenarios = fewScenarios
 		}
-		f.run.Rounds, f.run.Warmup, f.run.Closed, f.run.Open, f.run.Idle = 1, 0.2, 0.4, 0.4, min(f.run.Idle, 1000)
+		if !given["out"] {
+			f.out = ""
+		}
+		if !given["rounds"] {
+			f.run.Rounds = 1
+		}
+		byDefault("warmup", &f.run.Warmup, 0.2)
+		byDefault("closed", &f.run.Closed, 0.4)
+		byDefault("open", &f.run.Open, 0.4)
+		if !given["idle"] {
+			f.run.Idle = 1000
+		}
 	}
-	for name, v := range map[string]float64{"rounds": float64(f.run.Rounds), "closed": f.run.Closed, "workers": float64(f.run.Workers), "idle": float64(f.run.Idle), "rate-factor": f.run.RateFactor} {
-		if v <= 0 {
-			return f, fmt.Errorf("cannot use -%s %g: must be above 0", name, v)
+	if mode != "" {
+		f.run.Open = 0
+	}
+	for _, v := range []struct {
+		name  string
+		value float64
+		zero  bool // is allowed
+	}{
+		{"rounds", float64(f.run.Rounds), false}, {"workers", float64(f.run.Workers), false}, {"idle", float64(f.run.Idle), false},
+		{"closed", f.run.Closed, false}, {"rate-factor", f.run.RateFactor, false}, {"limit", f.limit, false},
+		{"warmup", f.run.Warmup, true}, {"open", f.run.Open, true},
+	} {
+		switch {
+		case v.value > 0 && v.value <= 1e6 || v.zero && v.value == 0:
+		case v.zero:
+			return f, fmt.Errorf("cannot use -%s %g: want 0 to 1e6", v.name, v.value)
+		default:
+			return f, fmt.Errorf("cannot use -%s %g: want above 0 to 1e6", v.name, v.value)
 		}
 	}
 	return f, nil
 }
 
-func run() error {
-	f, err := parseFlags()
+func run() (err error) {
+	f, err := parseFlags(os.Args[1:])
+	if errors.Is(err, flag.ErrHelp) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("cannot find this program: %w", err)
+	}
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer cancel()
-	if f.dir, err = os.MkdirTemp("", "weir-bench-"); err != nil {
+	// Nobody listens to it: it only turns a reader that went away into an error
+	// of the write, instead of an end without cleaning up.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	dir, err := os.MkdirTemp("", "weir-bench-")
+	if err != nil {
 		return fmt.Errorf("cannot make a folder: %w", err)
 	}
 	defer func() {
-		if err := os.RemoveAll(f.dir); err != nil {
-			fmt.Fprintf(os.Stderr, "peers: cannot remove %s: %v\n", f.dir, err)
+		if removeErr := os.RemoveAll(dir); removeErr != nil {
+			err = errors.Join(err, fmt.Errorf("cannot remove %q: %w", dir, removeErr))
 		}
 	}()
-	r, err := newRunner(f.dir, f.run, progress)
+	r, err := newRunner(dir, self, f.run, func(format string, args ...any) {
+		if _, err := fmt.Fprintf(os.Stderr, time.Now().Format("15:04:05 ")+format+"\n", args...); err != nil {
+			cancel() // nobody reads it any more
+		}
+	})
 	if err != nil {
 		return err
 	}
 	switch {
 	case f.compare != "":
-		return compare(ctx, f, r)
+		err = compare(ctx, f, r)
 	case f.scale != "":
-		return scale(ctx, f, r)
+		err = scale(ctx, f, r)
 	case f.profile != "":
-		return profile(ctx, f, r)
+		err = profile(ctx, f, r)
+	default:
+		err = comparePeers(ctx, f, r)
 	}
-	return comparePeers(ctx, f, r)
-}
-
-func progress(format string, args ...any) {
-	fmt.Fprintf(os.Stderr, time.Now().Format("15:04:05 ")+format+"\n", args...)
+	if ctx.Err() != nil {
+		return fmt.Errorf("cannot go on: %w", context.Cause(ctx))
+	}
+	return err
 }
 
 // comparePeers is the comparison with other proxies.
 func comparePeers(ctx context.Context, f flags, r *runner) error {
-	self, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("cannot find this program: %w", err)
-	}
-	chosen, err := choose("peer", f.peers, peers(f.weir, self), func(p peer) string { return p.name })
+	chosen, err := choose("peer", f.peers, peers(f.weir, r.self), func(p peer) string { return p.name })
 	if err != nil {
 		return err
 	}
-	wanted, err := choose("scenario", f.scenarios, scenarios(), func(s scenario) string { return s.id })
+	wanted, err := chooseScenarios(f.scenarios)
 	if err != nil {
 		return err
 	}
@@ -134,8 +227,11 @@ func comparePeers(ctx context.Context, f flags, r *runner) error {
 	var present []peer
 	for _, p := range chosen {
 		if _, err := p.find(); err != nil {
+			if p.program == f.weir {
+				return err // what all others are compared with
+			}
 			res.Missing[p.name] = p.how
-			progress("%v", err)
+			r.log("%v", err)
 			continue
 		}
 		if v := p.tell(ctx); v != "" {
@@ -143,12 +239,14 @@ func comparePeers(ctx context.Context, f flags, r *runner) error {
 		}
 		present = append(present, p)
 	}
-	var name string
-	if r.origin, r.address, name, err = startOrigin(ctx, f.origin, f.dir, self, r.base("")); err != nil {
+	if len(present) == 0 {
+		return fmt.Errorf("cannot measure: none of %s is installed", f.peers)
+	}
+	if err := r.startOrigin(ctx, f.origin); err != nil {
 		return err
 	}
 	defer r.origin.stop()
-	res.Settings.Origin = name
+	res.Settings.Origin = r.settings.Origin
 	for _, sc := range wanted {
 		row, err := r.row(ctx, sc, present)
 		if err != nil {
@@ -173,50 +271,4 @@ func newResult(ctx context.Context, r *runner) *result {
 		Time: time.Now().UTC().Truncate(time.Second), Revision: revision(ctx), Command: "peers " + strings.Join(os.Args[1:], " "),
 		Machine: inspect(), Versions: map[string]string{}, Missing: map[string]string{}, Settings: r.settings,
 	}
-}
-
-// compare measures two builds of weir in turn and fails if the newer one
-// needs clearly more CPU.
-func compare(ctx context.Context, f flags, r *runner) error {
-	if f.scenarios == "" {
-		f.scenarios = "pass-1k-c64,pass-100k,tls-1k,hit-1k"
-	}
-	wanted, err := choose("scenario", f.scenarios, scenarios(), func(s scenario) string { return s.id })
-	if err != nil {
-		return err
-	}
-	r.settings.Open = 0
-	self, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("cannot find this program: %w", err)
-	}
-	var builds []peer
-	base, err := buildRevision(ctx, f.dir, f.compare)
-	if err != nil {
-		return err
-	}
-	head := filepath.Join(f.dir, "weir-head")
-	if err := buildWeir(ctx, ".", head); err != nil {
-		return err
-	}
-	for _, b := range []struct{ name, program string }{{"base", base}, {"head", head}} {
-		p := peers(b.program, self)[0]
-		p.name = b.name
-		builds = append(builds, p)
-	}
-	if r.origin, r.address, _, err = startOrigin(ctx, f.origin, f.dir, self, r.base("")); err != nil {
-		return err
-	}
-	defer r.origin.stop()
-	res := newResult(ctx, r)
-	for _, sc := range wanted {
-		row, err := r.row(ctx, sc, builds)
-		if err != nil {
-			return err
-		}
-		res.Rows = append(res.Rows, row)
-	}
-	table, errs := regressions(res, f.limit)
-	fmt.Printf("CPU per request of the working tree (%s) against %s, microseconds:\n\n%s", res.Revision, f.compare, table)
-	return errors.Join(errs...)
 }

@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -144,7 +146,8 @@ func verdicts(b *strings.Builder, r *result) {
 	for _, v := range r.Targets {
 		measured := ""
 		if v.State != stateUnknown {
-			measured = fmt.Sprintf("%.3g", v.Measured)
+			// Enough digits to see on which side of its bound it is.
+			measured = strconv.FormatFloat(math.Round(v.Measured*1000)/1000, 'f', -1, 64)
 		}
 		must := bound(v.Must)
 		if v.Must == 0 {

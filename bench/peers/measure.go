@@ -17,6 +17,7 @@ import (
 // runner measures. All that it starts lives below dir and ends with it.
 type runner struct {
 	dir       string
+	self      string // this program, which is some of the servers too
 	log       func(format string, args ...any)
 	settings  runSettings
 	cert, key string
@@ -26,14 +27,17 @@ type runner struct {
 	address   string   // its "host:port"
 }
 
-func newRunner(dir string, s runSettings, log func(string, ...any)) (*runner, error) {
-	r := &runner{dir: dir, settings: s, log: log}
+func newRunner(dir, self string, s runSettings, log func(string, ...any)) (*runner, error) {
+	r := &runner{dir: dir, self: self, settings: s, log: log}
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return nil, fmt.Errorf("cannot ask for the descriptor limit: %w", err)
 	}
 	r.files = int(min(limit.Max, 20000))
-	if room := r.files - 1000; r.settings.Idle > room {
+	if r.files < 2500 {
+		return nil, fmt.Errorf("cannot measure with %d file descriptors: raise the limit (ulimit -n) to at least 2500", r.files)
+	}
+	if room := r.connections(); r.settings.Idle > room {
 		log("only %d idle connections: the descriptor limit is %d", room, r.files)
 		r.settings.Idle = room
 	}
@@ -57,15 +61,19 @@ func newRunner(dir string, s runSettings, log func(string, ...any)) (*runner, er
 	return r, nil
 }
 
+// connections is how many clients each peer has descriptors for: HAProxy counts
+// two sockets and half a pipe for each.
+func (r *runner) connections() int { return (r.files - 1000) * 2 / 5 }
+
 func (r *runner) base(origin string) settings {
 	return settings{
 		Origin: origin, Workers: r.settings.Workers, Forwarding: r.settings.Forwarding,
-		Root: os.Geteuid() == 0, Files: r.files, Connections: (r.files - 1000) * 2 / 5, // HAProxy counts two sockets and half a pipe for each
+		Root: os.Geteuid() == 0, Files: r.files, Connections: r.connections(),
 	}
 }
 
-// row measures one scenario: in each round every peer in turn, so that what
-// changes on the machine meanwhile hits all of them.
+// row measures one scenario: in each round every peer in turn, to and fro (A B
+// C, C B A), so that what changes on the machine meanwhile hits all of them.
 func (r *runner) row(ctx context.Context, sc scenario, all []peer) (row, error) {
 	out := row{ID: sc.id, Title: sc.title, Rate: sc.rate * r.settings.RateFactor}
 	var taking []peer
@@ -76,8 +84,11 @@ func (r *runner) row(ctx context.Context, sc scenario, all []peer) (row, error) 
 		}
 	}
 	for round := range r.settings.Rounds {
-		for i, p := range taking {
-			c := &out.Cells[i]
+		for i := range taking {
+			if round%2 == 1 {
+				i = len(taking) - 1 - i
+			}
+			p, c := taking[i], &out.Cells[i]
 			if c.Error != "" {
 				continue // it failed before; once is enough to say so
 			}
@@ -91,12 +102,7 @@ func (r *runner) row(ctx context.Context, sc scenario, all []peer) (row, error) 
 				continue
 			}
 			c.Rounds = append(c.Rounds, s)
-			if sc.idle {
-				r.log("%-12s round %d %-13s %6.1f KiB per connection, %5.1f MiB before", sc.id, round+1, p.name, s.IdleBytes/1024, s.Resident/(1<<20))
-			} else {
-				r.log("%-12s round %d %-13s cpu %6.1f us  %7.0f/s  p50 %5.0f p99 %6.0f p99.9 %6.0f us  %5.1f MiB  failed %d",
-					sc.id, round+1, p.name, s.CPU, s.PerSecond, s.P50, s.P99, s.P999, s.Resident/(1<<20), s.Failed)
-			}
+			r.log("%-12s round %d %-13s %s", sc.id, round+1, p.name, s)
 		}
 	}
 	for i := range out.Cells {
@@ -145,17 +151,28 @@ func (r *runner) options(sc scenario, address string) load.Options {
 		opt.Requests = sc.requests
 	}
 	if sc.tls {
-		opt.TLS = &tls.Config{RootCAs: r.roots, ServerName: bench.CertificateName, MinVersion: tls.VersionTLS13}
+		opt.TLS = &tls.Config{RootCAs: r.roots, ServerName: bench.CertificateName,
+			MinVersion: tls.VersionTLS13, CurvePreferences: []tls.CurveID{tls.X25519}}
 	}
 	return opt
 }
 
-// phase is one phase of load that a signal can prevent.
-func phase(ctx context.Context, g *load.Generator, p load.Phase) (load.Result, error) {
-	if ctx.Err() != nil {
-		return load.Result{}, ctx.Err()
+// warmUp is load that does not count.
+func (r *runner) warmUp(ctx context.Context, g *load.Generator) error {
+	if r.settings.Warmup == 0 {
+		return nil
 	}
+	_, err := phase(ctx, g, load.Phase{Duration: seconds(r.settings.Warmup)})
+	return err
+}
+
+// phase is one phase of load that a signal ends.
+func phase(ctx context.Context, g *load.Generator, p load.Phase) (load.Result, error) {
+	p.Stop = ctx.Done()
 	res, err := g.Run(p)
+	if ctx.Err() != nil {
+		return res, ctx.Err()
+	}
 	if err == nil && res.Requests == 0 {
 		err = fmt.Errorf("cannot measure: no request was answered as expected: %v", res.Errors)
 	}
@@ -176,7 +193,7 @@ func (r *runner) busy(ctx context.Context, sc scenario, proc *process, address s
 			return s, err
 		}
 	}
-	if _, err := phase(ctx, g, load.Phase{Duration: seconds(r.settings.Warmup)}); err != nil {
+	if err := r.warmUp(ctx, g); err != nil {
 		return s, err
 	}
 	before, err := measureTree(proc.pid(), false)
@@ -202,9 +219,10 @@ func (r *runner) busy(ctx context.Context, sc scenario, proc *process, address s
 	each := func(d time.Duration) float64 {
 		return float64(d) / 1000 / float64(closed.Requests)
 	}
-	// An origin that is asked for each request needs several microseconds.
-	if used := each(originAfter.cpu - originBefore.cpu); sc.cache && used > 1 {
-		return s, fmt.Errorf("cannot measure cache hits: the origin used %.1f us per request, so it was asked", used)
+	// An origin needs several microseconds for each request that it is asked.
+	const few = 0.1
+	if used := each(originAfter.cpu - originBefore.cpu); sc.cache && used > few {
+		return s, fmt.Errorf("cannot measure cache hits: the origin used %.2f us per request, more than %g, so it was asked", used, few)
 	}
 	s.CPU = each(after.cpu - before.cpu)
 	s.User, s.System = each(after.user-before.user), each(after.system-before.system)

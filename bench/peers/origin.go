@@ -4,45 +4,43 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 )
 
-// startOrigin starts what all peers stand in front of: nginx if it is there,
-// else our own, as a process. kind is "auto", "nginx" or "own"; name says what it is.
-func startOrigin(ctx context.Context, kind, dir, self string, s settings) (proc *process, address, name string, err error) {
-	program := ""
-	for _, candidate := range []string{"nginx", "/usr/sbin/nginx"} {
-		if path, lookErr := exec.LookPath(candidate); lookErr == nil && program == "" {
-			program = path
-		}
-	}
+// startOrigin starts what all peers stand in front of, as a process; the caller
+// stops r.origin. kind is "nginx", "own", or "auto": nginx if it is there, else our own.
+func (r *runner) startOrigin(ctx context.Context, kind string) error {
+	program, missing := find("nginx")
 	switch {
 	case kind == "auto" || kind == "own":
-	case kind == "nginx" && program == "":
-		return nil, "", "", fmt.Errorf("cannot find nginx for the origin: apt-get install nginx-light, or give -origin own")
+	case kind == "nginx" && missing != nil:
+		return fmt.Errorf("cannot find nginx for the origin: apt-get install nginx-light, or give -origin own")
 	case kind != "nginx":
-		return nil, "", "", fmt.Errorf("cannot use origin %q: allowed are auto, nginx, own", kind)
+		return fmt.Errorf("cannot use origin %q: allowed are auto, nginx, own", kind)
 	}
-	if address, err = freeAddress(); err != nil {
-		return nil, "", "", err
+	var err error
+	if r.address, err = freeAddress(); err != nil {
+		return err
 	}
-	if program == "" || kind == "own" {
-		proc, err = startProcess(ctx, "origin", dir, address, []string{self, "serve-origin", "-listen", address}, nil)
-		return proc, address, "bench/origin", err
+	if missing != nil || kind == "own" {
+		r.settings.Origin = "bench/origin"
+		r.origin, err = startProcess(ctx, "origin", r.dir, r.address, []string{r.self, "serve-origin", "-listen", r.address}, nil)
+		return err
 	}
-	s.Dir, s.Listen = filepath.Join(dir, "origin"), address
+	r.settings.Origin = "nginx"
+	s := r.base("")
+	s.Dir, s.Listen = filepath.Join(r.dir, "origin"), r.address
 	if err := writeFiles(filepath.Join(s.Dir, "files", "bytes")); err != nil {
-		return nil, "", "", err
+		return err
 	}
 	conf := filepath.Join(s.Dir, "nginx.conf")
 	if err := writeConf("origin-nginx.conf", conf, s); err != nil {
-		return nil, "", "", err
+		return err
 	}
 	argv := []string{program, "-p", s.Dir, "-e", filepath.Join(s.Dir, "error.log"), "-c", conf}
-	proc, err = startProcess(ctx, "origin", s.Dir, address, argv, nil)
-	return proc, address, "nginx", err
+	r.origin, err = startProcess(ctx, "origin", s.Dir, r.address, argv, nil)
+	return err
 }
 
 // writeFiles makes the files that scenarios ask for.

@@ -94,13 +94,22 @@ func peers(weir, self string) []peer {
 
 // find is the program's path, or an error that says how to get it.
 func (p peer) find() (string, error) {
-	path, err := exec.LookPath(p.program)
-	if err != nil && !strings.Contains(p.program, "/") {
-		// Debian puts servers where only root's PATH looks.
-		path, err = exec.LookPath("/usr/sbin/" + p.program)
-	}
+	path, err := find(p.program)
 	if err != nil {
 		return "", fmt.Errorf("cannot find %s: %s", p.name, p.how)
+	}
+	return path, nil
+}
+
+// find looks for a program in PATH, and where Debian puts servers, which only
+// root's PATH names.
+func find(program string) (string, error) {
+	path, err := exec.LookPath(program)
+	if err != nil && !strings.Contains(program, "/") {
+		path, err = exec.LookPath("/usr/sbin/" + program)
+	}
+	if err != nil {
+		return "", err
 	}
 	return filepath.Abs(path)
 }

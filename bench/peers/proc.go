@@ -12,7 +12,6 @@ import (
 // stat is what /proc/PID/stat says about a process.
 type stat struct {
 	pid, parent int
-	comm        string
 	// user and system are the process's own time; childUser and childSystem
 	// that of children it has waited for. All in ticks of 1/100 s.
 	user, system, childUser, childSystem int64
@@ -29,7 +28,6 @@ func parseStat(b []byte) (stat, error) {
 	if open < 0 || shut < open {
 		return s, fmt.Errorf("cannot parse process status %q: no name in parentheses", b)
 	}
-	s.comm = string(b[open+1 : shut])
 	var err error
 	if s.pid, err = strconv.Atoi(string(bytes.TrimSpace(b[:open]))); err != nil {
 		return s, fmt.Errorf("cannot parse process status %q: %w", b, err)

@@ -42,11 +42,11 @@ func TestMeasuresAProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx := context.Background()
-	r, err := newRunner(t.TempDir(), runSettings{Rounds: 1, Warmup: 0.02, Closed: 0.05, Open: 0.05, RateFactor: 0.05, Workers: 2, Idle: 50}, t.Logf)
+	r, err := newRunner(t.TempDir(), self, runSettings{Rounds: 1, Warmup: 0.02, Closed: 0.05, Open: 0.05, RateFactor: 0.05, Workers: 2, Idle: 50}, t.Logf)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.origin, r.address, _, err = startOrigin(ctx, "own", r.dir, self, r.base("")); err != nil {
+	if err := r.startOrigin(ctx, "own"); err != nil {
 		t.Fatal(err)
 	}
 	defer r.origin.stop()
@@ -58,7 +58,7 @@ func TestMeasuresAProcess(t *testing.T) {
 	}
 	check := func(id string) {
 		t.Helper()
-		sc, err := choose("scenario", id, scenarios(), func(s scenario) string { return s.id })
+		sc, err := chooseScenarios(id)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -70,7 +70,7 @@ func TestMeasuresAProcess(t *testing.T) {
 		if c.Error != "" || c.Median.Requests == 0 || c.Median.Failed != 0 || c.Median.Resident == 0 {
 			t.Errorf("%s: %+v", id, c)
 		}
-		if id != "idle" && (c.Median.CPU <= 0 || c.Median.P99 <= 0) {
+		if c.Median.CPU <= 0 || c.Median.P99 <= 0 {
 			t.Errorf("%s: no CPU time or latency: %+v", id, c.Median)
 		}
 	}

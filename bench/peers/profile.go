@@ -22,17 +22,13 @@ func profile(ctx context.Context, f flags, r *runner) error {
 	if f.scenarios == "" {
 		f.scenarios = profiledScenarios
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("cannot find this program: %w", err)
-	}
-	wanted, err := choose("scenario", f.scenarios, scenarios(), func(s scenario) string { return s.id })
+	wanted, err := chooseScenarios(f.scenarios)
 	if err != nil {
 		return err
 	}
-	weir := peers(f.weir, self)[0]
+	weir := peers(f.weir, r.self)[0]
 	weir.profiled = true
-	if r.origin, r.address, _, err = startOrigin(ctx, f.origin, f.dir, self, r.base("")); err != nil {
+	if err := r.startOrigin(ctx, f.origin); err != nil {
 		return err
 	}
 	defer r.origin.stop()
@@ -72,7 +68,7 @@ func (r *runner) profile(ctx context.Context, sc scenario, weir peer) (*pprof.Pr
 		return nil, err
 	}
 	defer g.Close()
-	if _, err := phase(ctx, g, load.Phase{Duration: seconds(r.settings.Warmup)}); err != nil {
+	if err := r.warmUp(ctx, g); err != nil {
 		return nil, err
 	}
 	var p *pprof.Profile

@@ -59,7 +59,7 @@ func TestTargets(t *testing.T) {
 	check(r, c, "haproxy", stateAim, 1)
 	check(r, c, "nginx", stateMissed, 1.5)
 	check(r, c, "httputil", stateUnknown, 0)
-	check(r, "failed requests", "", stateMet, 0)
+	check(r, "failed requests and measurements", "", stateMet, 0)
 	// The best peer is the cheapest of the others, never weir itself.
 	r = measured("pass-100k", map[string]float64{"weir": 9, "haproxy": 10, "nginx": 12})
 	check(r, c, "the best peer (haproxy)", stateMet, 0.9)
@@ -69,7 +69,14 @@ func TestTargets(t *testing.T) {
 	check(r, "KiB per idle connection", "", stateAim, 7)
 	// A single failed request is one too many.
 	r.Rows[0].Cells[0].Median.Failed = 1
-	check(r, "failed requests", "", stateMissed, 1)
+	check(r, "failed requests and measurements", "", stateMissed, 1)
+	// So is a scenario that weir could not be measured at.
+	r = measured("idle", map[string]float64{"weir": 7})
+	r.Rows = append(r.Rows, row{ID: "hit-1k", Cells: []cell{{Peer: "weir", Error: "cannot start"}, {Peer: "nginx", Error: "cannot start"}}})
+	check(r, "failed requests and measurements", "", stateMissed, 1)
+	// The latency of each scenario with a fixed rate counts.
+	r = measured("hit-10k", map[string]float64{"weir": 8, "haproxy": 10})
+	check(r, "p99 at the fixed rate", "haproxy", stateMet, 0.8)
 }
 
 func TestEveryTargetNamesAScenario(t *testing.T) {
@@ -217,10 +224,9 @@ func TestSave(t *testing.T) {
 }
 
 func TestChoose(t *testing.T) {
-	name := func(s scenario) string { return s.id }
 	check := func(list string, want int, wantErr string) {
 		t.Helper()
-		got, err := choose("scenario", list, scenarios(), name)
+		got, err := chooseScenarios(list)
 		if wantErr == "" && (err != nil || len(got) != want) || wantErr != "" && (err == nil || !strings.Contains(err.Error(), wantErr)) {
 			t.Errorf("%q: %d chosen, %v, want %d or error %q", list, len(got), err, want, wantErr)
 		}
@@ -228,4 +234,18 @@ func TestChoose(t *testing.T) {
 	check("", len(scenarios()), "")
 	check("idle, hit-1k", 2, "")
 	check("hit-1", 0, "allowed are pass-1k-c64, ")
+}
+
+func TestUnknownRevision(t *testing.T) {
+	check := func(rev string) {
+		t.Helper()
+		dir := t.TempDir()
+		err := buildRevision(t.Context(), filepath.Join(dir, "tree"), rev, filepath.Join(dir, "weir"))
+		if err == nil || !strings.Contains(err.Error(), "cannot find revision") {
+			t.Errorf("%q: error %v, want that there is no such revision", rev, err)
+		}
+	}
+	check("no-such-revision")
+	check("--output=x")
+	check("")
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
@@ -19,14 +20,13 @@ type result struct {
 }
 
 type machine struct {
-	CPU      string `json:"cpu"`
-	Cores    int    `json:"cores"`
-	Memory   int64  `json:"memory_bytes"`
-	Kernel   string `json:"kernel"`
-	System   string `json:"system"`
-	Go       string `json:"go"`
-	LoadAvg  string `json:"load_average_at_start"`
-	Hostname string `json:"-"`
+	CPU     string `json:"cpu"`
+	Cores   int    `json:"cores"`
+	Memory  int64  `json:"memory_bytes"`
+	Kernel  string `json:"kernel"`
+	System  string `json:"system"`
+	Go      string `json:"go"`
+	LoadAvg string `json:"load_average_at_start"`
 }
 
 type runSettings struct {
@@ -57,6 +57,15 @@ type cell struct {
 	Error  string   `json:"error,omitempty"`
 }
 
+// add takes the rounds of another cell in.
+func (c *cell) add(more cell) {
+	c.Rounds = append(c.Rounds, more.Rounds...)
+	c.Median = median(c.Rounds)
+	if c.Error == "" {
+		c.Error = more.Error
+	}
+}
+
 // sample is one measurement. What a scenario does not measure is 0.
 type sample struct {
 	CPU       float64 `json:"cpu_us"`    // microseconds per request, user and system
@@ -71,6 +80,18 @@ type sample struct {
 	IdleBytes float64 `json:"idle_connection_bytes,omitempty"`
 	Requests  int64   `json:"requests"`
 	Failed    int64   `json:"failed"`
+}
+
+// String is a line of the log.
+func (s sample) String() string {
+	if s.IdleBytes > 0 {
+		return fmt.Sprintf("%6.1f KiB per connection  %5.1f MiB before  failed %d", s.IdleBytes/1024, s.Resident/(1<<20), s.Failed)
+	}
+	line := fmt.Sprintf("cpu %6.1f us  %7.0f/s  %7.1f MiB  failed %d", s.CPU, s.PerSecond, s.Resident/(1<<20), s.Failed)
+	if s.P50 > 0 {
+		line += fmt.Sprintf("  p50 %5.0f p99 %6.0f p99.9 %6.0f us", s.P50, s.P99, s.P999)
+	}
+	return line
 }
 
 // median takes the median of each figure on its own; requests and failures add up.

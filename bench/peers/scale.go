@@ -19,6 +19,9 @@ type step struct {
 	n     int
 	sc    scenario
 	write func(path string, s settings, origins []string) error
+	// path makes the n different paths that are asked for in turn; nil means
+	// that of sc alone.
+	path func(i int) string
 	// targets is how many origin addresses it needs; 0 means the common one.
 	targets int
 }
@@ -52,11 +55,9 @@ func steps() []step {
 	}
 	for _, n := range []int{10, 1000, 100_000} {
 		sc := base
-		// A thousand of them, spread over all, take the requests.
-		for i := range min(n, 1000) {
-			sc.requests = append(sc.requests, load.Get(bench.CertificateName, "/r"+strconv.Itoa(i*(n/min(n, 1000)))+"/bytes/1024"))
-		}
-		out = append(out, step{curve: "routes", n: n, sc: sc, write: func(path string, s settings, origins []string) error {
+		sc.warm = int64(n)
+		path := func(i int) string { return fmt.Sprintf("/r%d/bytes/1024", i) }
+		out = append(out, step{curve: "routes", n: n, sc: sc, path: path, write: func(path string, s settings, origins []string) error {
 			return writeRoutes(path, s, n)
 		}})
 	}
@@ -67,11 +68,10 @@ func steps() []step {
 	}
 	for _, n := range []int{1000, 100_000, 1_000_000} {
 		sc := base
-		sc.cache = true
-		sc.path, sc.body = "/bytes/1", 1
+		sc.cache, sc.body = true, 1
 		sc.warm = int64(n) + int64(n)/10
-		sc.entries = n
-		out = append(out, step{curve: "entries", n: n, sc: sc, write: writeEntries})
+		path := func(i int) string { return fmt.Sprintf("/bytes/1?n=%d", i) }
+		out = append(out, step{curve: "entries", n: n, sc: sc, path: path, write: writeEntries})
 	}
 	return out
 }
@@ -124,48 +124,34 @@ func writeEntries(path string, s settings, origins []string) error {
 	})
 }
 
-// entryRequests asks for n different entries.
-func entryRequests(path string, n int) [][]byte {
-	out := make([][]byte, n)
-	for i := range out {
-		out[i] = []byte("GET " + path + "?n=" + strconv.Itoa(i) + " HTTP/1.1\r\nHost: b\r\n\r\n")
-	}
-	return out
-}
-
 // scale measures weir against itself as one thing grows.
 func scale(ctx context.Context, f flags, r *runner) error {
-	self, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("cannot find this program: %w", err)
-	}
 	wanted, err := chooseSteps(f.scale)
 	if err != nil {
 		return err
 	}
-	weir := peers(f.weir, self)[0]
+	weir := peers(f.weir, r.self)[0]
 	if _, err := weir.find(); err != nil {
 		return err
 	}
-	r.settings.Open = 0
 	out := &scaled{result: *newResult(ctx, r)}
 	out.Versions["weir"] = weir.tell(ctx)
-	var name string
-	if r.origin, r.address, name, err = startOrigin(ctx, f.origin, f.dir, self, r.base("")); err != nil {
+	if err := r.startOrigin(ctx, f.origin); err != nil {
 		return err
 	}
 	defer r.origin.stop()
-	out.Settings.Origin = name
-	for _, st := range wanted {
-		point, err := r.step(ctx, st, weir, self)
+	out.Settings.Origin = r.settings.Origin
+	for len(wanted) > 0 {
+		n := 1
+		for n < len(wanted) && wanted[n].curve == wanted[0].curve {
+			n++
+		}
+		c, err := r.curve(ctx, wanted[:n], weir)
 		if err != nil {
 			return err
 		}
-		if len(out.Curves) == 0 || out.Curves[len(out.Curves)-1].What != st.curve {
-			out.Curves = append(out.Curves, scaledCurve{What: st.curve})
-		}
-		c := &out.Curves[len(out.Curves)-1]
-		c.Points = append(c.Points, point)
+		out.Curves = append(out.Curves, c)
+		wanted = wanted[n:]
 	}
 	text := scaleMarkdown(out)
 	fmt.Println(text)
@@ -193,41 +179,59 @@ func chooseSteps(list string) ([]step, error) {
 	return slices.DeleteFunc(all, func(st step) bool { return !slices.Contains(chosen, st.curve) }), nil
 }
 
-// step measures one point.
-func (r *runner) step(ctx context.Context, st step, weir peer, self string) (scaledPoint, error) {
-	point := scaledPoint{N: st.n}
+// curve measures the points of one curve: in each round all of them in turn, so
+// that a slow moment of the machine does not look like growth.
+func (r *runner) curve(ctx context.Context, steps []step, weir peer) (scaledCurve, error) {
+	c := scaledCurve{What: steps[0].curve, Points: make([]scaledPoint, len(steps))}
+	for round := range r.settings.Rounds {
+		for i, st := range steps {
+			point := &c.Points[i]
+			point.N = st.n
+			if point.Error != "" {
+				continue // it failed before; once is enough to say so
+			}
+			s, err := r.step(ctx, st, weir)
+			if ctx.Err() != nil {
+				return c, ctx.Err()
+			}
+			if err != nil {
+				point.Error = err.Error()
+				r.log("%-12s %7d round %d FAILED: %v", st.curve, st.n, round+1, err)
+				continue
+			}
+			point.Rounds = append(point.Rounds, s)
+			r.log("%-12s %7d round %d %s", st.curve, st.n, round+1, s)
+		}
+	}
+	for i := range c.Points {
+		c.Points[i].Median = median(c.Points[i].Rounds)
+	}
+	return c, nil
+}
+
+// step measures one point once.
+func (r *runner) step(ctx context.Context, st step, weir peer) (sample, error) {
 	origins := []string{r.address}
 	if st.targets > 0 {
-		procs, addresses, err := startOrigins(ctx, r.dir, self, st.targets)
+		procs, addresses, err := startOrigins(ctx, r.dir, r.self, st.targets)
 		defer func() {
 			for _, p := range procs {
 				p.stop()
 			}
 		}()
 		if err != nil {
-			return point, err
+			return sample{}, err
 		}
 		origins = addresses
 	}
-	if st.sc.entries > 0 {
-		st.sc.requests = entryRequests(st.sc.path, st.sc.entries)
+	if st.path != nil {
+		st.sc.requests = make([][]byte, st.n)
+		for i := range st.sc.requests {
+			st.sc.requests[i] = load.Get(bench.CertificateName, st.path(i))
+		}
 	}
 	weir.write = func(path string, s settings) error { return st.write(path, s, origins) }
-	for round := range r.settings.Rounds {
-		s, err := r.sample(ctx, st.sc, weir)
-		if ctx.Err() != nil {
-			return point, ctx.Err()
-		}
-		if err != nil {
-			point.Error = err.Error()
-			r.log("%-12s %7d FAILED: %v", st.curve, st.n, err)
-			break
-		}
-		point.Rounds = append(point.Rounds, s)
-		r.log("%-12s %7d round %d cpu %6.1f us  %7.0f/s  %7.1f MiB  failed %d", st.curve, st.n, round+1, s.CPU, s.PerSecond, s.Resident/(1<<20), s.Failed)
-	}
-	point.Median = median(point.Rounds)
-	return point, nil
+	return r.sample(ctx, st.sc, weir)
 }
 
 // startOrigins starts our own origin on n loopback addresses, spread over

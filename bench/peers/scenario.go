@@ -18,9 +18,8 @@ type scenario struct {
 	cache    bool
 	observed bool // weir against itself with metrics and access log
 	idle     bool // memory of idle connections
-	// requests are sent instead of the one for path; nil means that one.
+	// requests are sent in turn instead of the one for path; nil means that one.
 	requests [][]byte
-	entries  int   // of the cache, that requests are made for
 	warm     int64 // requests of the warm-up, besides its time
 }
 
@@ -38,6 +37,13 @@ func scenarios() []scenario {
 		{id: "observed", title: "weir with metrics and access log, 1 KiB, 64 connections", path: "/bytes/1024", body: 1 << 10, conns: 64, rate: 4000, observed: true},
 		{id: "idle", title: "idle keep-alive connections", path: "/bytes/1024", body: 1 << 10, idle: true},
 	}
+}
+
+// fewScenarios are enough to see a regression, or that all works.
+const fewScenarios = "pass-1k-c64,pass-100k,tls-1k,hit-1k"
+
+func chooseScenarios(list string) ([]scenario, error) {
+	return choose("scenario", list, scenarios(), func(sc scenario) string { return sc.id })
 }
 
 // takes says whether a peer is measured at this scenario.
