@@ -1,15 +1,10 @@
 package lb
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
-	"io"
 	"runtime"
 	"sync"
 	"time"
-
-	"weir/internal/wire"
 )
 
 // laneState is how far a lane's connection is.
@@ -53,8 +48,10 @@ type lane struct {
 	spare        []byte
 	claimed      bool // somebody is about to write
 	writing      bool // somebody writes
-	broken       bool // a write failed
-	urged        bool // the rest of a response was late, and may come now
+	// wrote is signaled when somebody has written, or nobody is to any more.
+	wrote  sync.Cond
+	broken bool // a write failed
+	urged  bool // the rest of a response was late, and may come now
 	// turn is since when the first exchange is the first.
 	turn time.Time
 
@@ -64,6 +61,7 @@ type lane struct {
 
 func newLane(q *pipeline) *lane {
 	l := &lane{q: q}
+	l.wrote.L = &l.mu
 	l.readFn = l.read
 	return l
 }
@@ -79,7 +77,7 @@ func (l *lane) due() bool { return l.popped < l.asked }
 func (l *lane) enter(p *place, request []byte, idle bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p.opens, p.writes = false, false
+	p.opens, p.writes, p.leads = false, false, l.n == 0
 	switch l.state {
 	case laneIdle:
 		if !idle {
@@ -88,11 +86,11 @@ func (l *lane) enter(p *place, request []byte, idle bool) bool {
 		l.state, p.opens = laneOpening, true
 		l.popped, l.asked, l.last, l.before, l.broken, l.urged = 0, 0, 0, 0, false, false
 	case laneOpening:
-		if l.n == l.q.depth {
+		if l.full(request) {
 			return false
 		}
 	case laneOpen:
-		if l.n == l.q.depth || l.broken || time.Since(l.turn) > slowTurn {
+		if l.full(request) || l.broken || time.Since(l.turn) > slowTurn {
 			return false
 		}
 		if !l.claimed && l.before <= l.popped {
@@ -108,23 +106,30 @@ func (l *lane) enter(p *place, request []byte, idle bool) bool {
 	return true
 }
 
+// full says whether there is no room for request.
+func (l *lane) full(request []byte) bool {
+	return l.n == l.q.depth || len(l.pending)+len(request) > maxPending
+}
+
 // open makes the connection on behalf of p, and begins.
-func (l *lane) open(p *place) error {
-	c, err := l.q.connect(p.within)
-	l.mu.Lock()
-	if err != nil {
-		l.refuse(p, err)
-		l.mu.Unlock()
-		return err
+func (l *lane) open(p *place) {
+	c, err := (*Conn)(nil), ErrAlone // unless connecting panics
+	defer func() {
+		if c == nil {
+			l.refuse(p, err)
+		}
+	}()
+	if c, err = l.q.connect(p.within); err != nil {
+		return
 	}
+	l.mu.Lock()
 	if !c.readArmed.IsZero() {
 		c.ReadUntil(time.Time{})
 	}
 	l.conn, l.state, l.claimed, l.turn = c, laneOpen, true, time.Now()
 	l.mu.Unlock()
-	l.write(p.write)
 	go l.readFn()
-	return nil
+	l.write(p.write)
 }
 
 // connect lends a connection that is known to be silent.
@@ -134,23 +139,28 @@ func (q *pipeline) connect(within time.Duration) (*Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !c.reused || c.stream == nil || c.Quiet() {
+		if c.stream == nil || c.Quiet() {
 			return c, nil
 		}
 		q.t.Release(c, false)
+		if !c.reused {
+			return nil, ErrAlone // this target speaks first
+		}
 	}
 }
 
 // refuse tells all that no connection came about. What may be p's own lack of
 // time or of luck is no answer for the others.
 func (l *lane) refuse(p *place, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	var de *DialError
 	shared := errors.As(err, &de) && (!de.Timeout || p.within == 0)
 	for i := range l.n {
 		other := *l.at(i)
 		switch {
-		case other == nil || other == p:
-		case shared:
+		case other == nil:
+		case other == p || shared:
 			other.fault = err
 			other.settle(placeFailed)
 		default:
@@ -173,9 +183,9 @@ func (l *lane) reset() {
 func (l *lane) write(limit time.Duration) {
 	runtime.Gosched()
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.claimed = false
 	l.flush(limit)
-	l.mu.Unlock()
 }
 
 // flush writes what is pending, if nobody else does. It gives up the lock while
@@ -185,31 +195,41 @@ func (l *lane) flush(limit time.Duration) {
 		return
 	}
 	l.writing = true
+	defer func() {
+		l.writing = false
+		l.wrote.Broadcast()
+	}()
 	for len(l.pending) > 0 && l.state == laneOpen && !l.broken && l.before <= l.popped {
 		if l.popped > 0 && !l.due() && l.conn.stream != nil && !l.conn.Quiet() {
 			l.broken = true // somebody has spoken out of turn
 			l.interrupt()
-			break
+			return
 		}
 		batch := l.pending
 		l.pending, l.spare = l.spare[:0], batch
 		l.asked = l.popped + uint64(l.n)
 		l.before, l.last = l.last, l.asked
-		c := l.conn
-		l.mu.Unlock()
+		l.wrote.Broadcast()
 		l.q.writes.Add(1)
-		c.LimitWrite(time.Now(), limit)
-		_, err := c.Write(batch)
-		l.mu.Lock()
-		if err != nil {
-			// The target may have answered before it broke: what is there is read.
+		l.conn.LimitWrite(time.Now(), limit)
+		if err := l.send(l.conn, batch); err != nil {
 			l.broken = true
 			if isTimeout(err) {
 				l.interrupt()
+				return
 			}
+			// The target may have answered before it broke: what is there is read.
+			l.conn.ReadUntil(time.Now().Add(partGrace))
 		}
 	}
-	l.writing = false
+}
+
+// send writes to c without the lock.
+func (l *lane) send(c *Conn, batch []byte) error {
+	l.mu.Unlock()
+	defer l.mu.Lock()
+	_, err := c.Write(batch)
+	return err
 }
 
 func isTimeout(err error) bool {
@@ -223,16 +243,17 @@ func (l *lane) interrupt() {
 	if l.state == laneOpen {
 		l.state = laneEnding
 		l.conn.Conn.SetReadDeadline(longAgo)
+		l.wrote.Broadcast()
 	}
 }
 
-// leave takes p, which does not wait any more, out of the queue. It returns
-// false if p was answered meanwhile.
-func (l *lane) leave(p *place) bool {
+// leave takes p, which does not wait any more, out of the queue, if it was not
+// answered meanwhile.
+func (l *lane) leave(p *place) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if p.state.Load() != placeWaiting {
-		return false
+		return
 	}
 	turn := true
 	for i := range l.n {
@@ -249,272 +270,5 @@ func (l *lane) leave(p *place) bool {
 	if turn && p.sent || l.live == 0 {
 		// Nobody knows what the target is at, or nobody waits for it any more.
 		l.interrupt()
-	}
-	return true
-}
-
-// read reads and hands out answers until none is due. It runs on a goroutine of
-// its own, the only one that gives the connection up.
-func (l *lane) read() {
-	r := l.conn.Reader
-	for {
-		_, err := r.Peek(r.Buffered() + 1)
-		l.mu.Lock()
-		more := l.deliver(err)
-		l.mu.Unlock()
-		if !more {
-			return
-		}
-	}
-}
-
-// deliver hands out what was read, and sees that there is something to read
-// next. err is what reading failed with. It returns false if the lane has given
-// the connection up.
-func (l *lane) deliver(err error) bool {
-	r := l.conn.Reader
-	// The rest of a response did not come at once, or is more than fits.
-	slow := err == bufio.ErrBufferFull || err != nil && isTimeout(err)
-	if slow {
-		err = nil
-	}
-	urge := slow && !l.urged
-	given, bad := 0, false
-	for l.state == laneOpen && l.due() && r.Buffered() > 0 {
-		answer, _ := r.Peek(r.Buffered())
-		size, head, form := l.parse(answer)
-		if form == formPart && err == nil && (!slow || urge && r.Buffered() < r.Size()) {
-			break
-		}
-		if bad = form == formBad; bad {
-			break // perhaps it belongs to the answer before
-		}
-		p := *l.at(0)
-		if form != formPlain || p != nil && size > len(p.buf) {
-			l.q.paid(given)
-			l.give(err)
-			return false
-		}
-		if p != nil {
-			p.n, p.head, p.sent = copy(p.buf, answer[:size]), head, true
-			p.settle(placeAnswered)
-			l.live--
-			given++
-		}
-		*l.at(0) = nil
-		l.first = (l.first + 1) % maxDepth
-		l.n--
-		l.popped++
-		r.Discard(size)
-	}
-	if given > 0 {
-		l.q.paid(given)
-		l.turn = time.Now()
-	}
-	part := r.Buffered() > 0
-	switch {
-	case part && urge:
-		// Perhaps the target waits until what it has sent is acknowledged.
-		l.urged = true
-		l.conn.ackNow()
-	case l.urged && given > 0:
-		l.urged = false
-		l.q.holds()
-	}
-	if err != nil || bad || l.state != laneOpen || part && !l.due() || l.live == 0 && l.due() {
-		l.end()
-		return false
-	}
-	if l.live > 0 {
-		l.flush(l.limit())
-	}
-	for l.writing && !l.due() {
-		// Nothing is read that nobody has asked for; the writer is about to.
-		l.mu.Unlock()
-		runtime.Gosched()
-		l.mu.Lock()
-	}
-	if l.due() && l.q.held() {
-		l.conn.ackNow()
-	}
-	switch {
-	case l.state != laneOpen || l.broken && !l.due():
-		l.end()
-		return false
-	case l.live == 0 && !l.due():
-		l.rest()
-		return false
-	case part:
-		l.conn.ReadUntil(time.Now().Add(partGrace))
-	case !l.conn.readArmed.IsZero():
-		l.conn.ReadUntil(time.Time{})
-	}
-	return true
-}
-
-// limit is the limit for writing of one that waits.
-func (l *lane) limit() time.Duration {
-	for i := range l.n {
-		if p := *l.at(i); p != nil {
-			return p.write
-		}
-	}
-	return 0
-}
-
-// rest gives the connection back: all is answered.
-func (l *lane) rest() {
-	c := l.conn
-	l.reset()
-	l.q.t.Release(c, true)
-}
-
-// end closes the connection and sends everybody away.
-func (l *lane) end() {
-	l.halt()
-	l.scatter(0)
-	c := l.conn
-	l.reset()
-	l.q.t.Release(c, false)
-}
-
-// give lets the exchange whose turn it is have the connection, with what was
-// read, and sends those behind it away. err is what reading failed with, if it
-// did.
-func (l *lane) give(err error) {
-	l.halt()
-	p := *l.at(0)
-	if p == nil {
-		l.end()
-		return
-	}
-	l.scatter(1)
-	spoiled := l.broken || l.asked > l.popped+1
-	c := l.conn
-	l.reset()
-	c.Unlimit()
-	p.take(c, err, spoiled)
-}
-
-// halt lets nobody else in and ends a write under way.
-func (l *lane) halt() {
-	l.state = laneEnding
-	for l.writing {
-		l.broken = true
-		l.conn.Conn.SetWriteDeadline(longAgo)
-		l.mu.Unlock()
-		runtime.Gosched()
-		l.mu.Lock()
-	}
-}
-
-// scatter sends all away but the first few.
-func (l *lane) scatter(from int) {
-	repeats := 0
-	for i := from; i < l.n; i++ {
-		p := *l.at(i)
-		if p == nil {
-			continue
-		}
-		if p.sent = l.popped+uint64(i) < l.asked; p.sent {
-			repeats++
-		}
-		p.settle(placeAlone)
-	}
-	l.q.owe(repeats)
-}
-
-// form is what a lane can do with what it read.
-type form uint8
-
-const (
-	// formPart: more may make it plain.
-	formPart form = iota
-	// formPlain: it is whole, and the connection can go on.
-	formPlain
-	// formOther: it is for the exchange to judge.
-	formOther
-	// formBad: it is no response.
-	formBad
-)
-
-// parse looks at the response that answer begins with.
-func (l *lane) parse(answer []byte) (size int, h wire.Head, f form) {
-	limit := l.conn.maxHead
-	switch err := h.ScanResponse(answer); {
-	case err == wire.ErrShort && len(answer) < limit:
-		return 0, h, formPart
-	case err == wire.ErrShort:
-		return 0, h, formOther
-	case err != nil:
-		return 0, h, formBad
-	}
-	const framing = wire.FieldContentLength | wire.FieldTransferEncoding
-	switch {
-	case h.Size > limit, h.Status < 200, h.Minor == 0,
-		h.Fields&framing == framing,
-		h.Fields&wire.FieldConnection != 0 && !keepsAlive(answer[:h.Size], &h):
-		return 0, h, formOther
-	case h.Status == 204 || h.Status == 304:
-		if h.Length > 0 || h.Length == wire.LengthChunked {
-			return 0, h, formOther // some send the body all the same
-		}
-		return h.Size, h, formPlain
-	case h.Length == wire.LengthChunked:
-		if l.chunked == nil {
-			l.chunked = newChunkedEnd()
-		}
-		n, f := l.chunked.find(answer[h.Size:])
-		return h.Size + n, h, f
-	case h.Length < 0 || h.Length > int64(readBuffer-h.Size):
-		return 0, h, formOther
-	}
-	size = h.Size + int(h.Length)
-	if size > len(answer) {
-		return 0, h, formPart
-	}
-	return size, h, formPlain
-}
-
-// keepsAlive says whether the head's only Connection field is a plain
-// "keep-alive".
-func keepsAlive(head []byte, h *wire.Head) bool {
-	at := bytes.Index(head, keepAlive[0])
-	if at < 0 {
-		if at = bytes.Index(head, keepAlive[1]); at < 0 {
-			return false
-		}
-	}
-	next := head[at+len(keepAlive[0])] // of the line behind, or of the empty line
-	return h.Twice()&wire.FieldConnection == 0 && next != ' ' && next != '\t'
-}
-
-var keepAlive = [2][]byte{[]byte("\nConnection: keep-alive\r\n"), []byte("\nconnection: keep-alive\r\n")}
-
-// chunkedEnd finds the end of a chunked body, by the same code that reads it
-// later.
-type chunkedEnd struct {
-	src  bytes.Reader
-	br   *bufio.Reader
-	body wire.Body
-}
-
-func newChunkedEnd() *chunkedEnd { return &chunkedEnd{br: bufio.NewReaderSize(nil, readBuffer)} }
-
-// find returns how long the body is that p begins with, if it is whole.
-func (e *chunkedEnd) find(p []byte) (int, form) {
-	e.src.Reset(p)
-	e.br.Reset(&e.src)
-	e.body.Reset(e.br, wire.FramingChunked, 0)
-	for {
-		switch _, err := e.body.Next(nil); err {
-		case nil:
-		case io.EOF:
-			return len(p) - e.src.Len() - e.br.Buffered(), formPlain
-		case wire.ErrTruncated:
-			return 0, formPart
-		default:
-			return 0, formBad
-		}
 	}
 }

@@ -15,9 +15,11 @@ var ErrAlone = errors.New("shared connection gave the exchange up")
 const (
 	// maxDepth bounds how many exchanges share a connection.
 	maxDepth = 64
-	// maxRequest bounds a request that is pipelined, so that what may be written
-	// before anything is read fits the buffers of any system.
+	// maxRequest bounds a request that is pipelined.
 	maxRequest = 4 << 10
+	// maxPending bounds what gathers for one write. Two writes fit the buffers of
+	// a socket, so that none waits for a target that waits to be read.
+	maxPending = 32 << 10
 	// slowTurn is how long the exchange whose turn it is may wait before no
 	// others queue up behind it.
 	slowTurn = 100 * time.Millisecond
@@ -206,6 +208,9 @@ func (t *Transport) Join(within, write time.Duration) *Conn {
 // part takes back a connection that Join lent.
 func (t *Transport) part(c *Conn, reusable bool) {
 	p := c.place
+	if p.lane != nil && p.state.Load() == placeWaiting {
+		p.lane.leave(p) // a panic ended the wait
+	}
 	if taken := p.taken; taken != nil {
 		reusable = reusable && !p.spoiled && p.fault == nil && c.Reader.Buffered() == 0
 	}

@@ -50,11 +50,13 @@ type place struct {
 	lane   *lane
 	opens  bool // this exchange makes the lane's connection
 	writes bool // it writes what is pending
+	leads  bool // nobody was in front of it
 
 	mu      sync.Mutex
 	taken   *Conn
 	until   time.Time
 	expired bool
+	gone    bool // the deadline was never a time to come
 	timer   *time.Timer
 }
 
@@ -96,10 +98,6 @@ func (p *place) rouse() {
 
 // ask sends request on a shared connection and reads the answer into buf.
 func (p *place) ask(request, buf []byte) (n int, err error) {
-	select {
-	case <-p.wake: // of a deadline
-	default:
-	}
 	p.state.Store(placeWaiting)
 	p.buf = buf
 	if len(request) > maxRequest {
@@ -112,21 +110,15 @@ func (p *place) ask(request, buf []byte) (n int, err error) {
 	p.lane = l
 	switch {
 	case p.opens:
-		if err := l.open(p); err != nil {
-			return 0, err
-		}
+		l.open(p)
 	case p.writes:
 		l.write(p.write)
 	}
-	for {
-		<-p.wake
-		if p.state.Load() == placeWaiting {
-			if !p.late() || !l.leave(p) {
-				continue
-			}
-			return 0, os.ErrDeadlineExceeded
+	for p.state.Load() == placeWaiting {
+		<-p.wake // perhaps only of an earlier exchange's deadline
+		if p.state.Load() == placeWaiting && p.late() {
+			l.leave(p)
 		}
-		break
 	}
 	switch p.state.Load() {
 	case placeAnswered:
@@ -135,6 +127,14 @@ func (p *place) ask(request, buf []byte) (n int, err error) {
 		return p.Read(buf)
 	case placeFailed:
 		return 0, p.fault
+	case placeLeft:
+		if p.leads || p.interrupted() {
+			return 0, os.ErrDeadlineExceeded
+		}
+		// Others took the time: this exchange never had it to itself.
+		if p.sent {
+			p.q.owe(1)
+		}
 	}
 	return 0, ErrAlone
 }
@@ -154,6 +154,13 @@ func (p *place) late() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.expired
+}
+
+// interrupted says whether somebody ended the wait.
+func (p *place) interrupted() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.gone
 }
 
 // stream returns the socket of a connection that was taken, once nothing of it
@@ -182,21 +189,26 @@ var errNoMore = errors.New("nothing follows a response that was whole")
 func (p *place) SetReadDeadline(t time.Time) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.until = t
+	p.until, p.expired, p.gone = t, false, false
 	if p.taken != nil {
 		p.taken.ReadUntil(t)
 	}
-	p.expired = false
-	switch {
-	case t.IsZero():
+	if t.IsZero() {
 		if p.timer != nil {
 			p.timer.Stop()
 		}
 		return nil
+	}
+	left := time.Until(t)
+	switch {
+	case left <= 0:
+		// Not left to the timer: p must not be used again.
+		p.expired, p.gone = true, true
+		p.rouse()
 	case p.timer == nil:
-		p.timer = time.AfterFunc(time.Until(t), p.expire)
+		p.timer = time.AfterFunc(left, p.expire)
 	default:
-		p.timer.Reset(time.Until(t))
+		p.timer.Reset(left)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package lb
 import (
 	"errors"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -32,6 +33,11 @@ type Transport struct {
 	head int
 	// pipeline is nil if exchanges share no connections.
 	pipeline *pipeline
+	// retired says that no upstream and no exchange has the target any more.
+	retired atomic.Bool
+	// onPanic hears of a bug in a goroutine that serves several exchanges; it may
+	// be nil.
+	onPanic func(v any)
 }
 
 // newTransport makes the pool for one target URL. demo dials "demo:" targets;
@@ -135,6 +141,12 @@ func (t *Transport) Release(c *Conn, reusable bool) {
 // only if their exchanges say so; a Transport that is not used any more drains
 // by itself.
 func (t *Transport) Close() { t.hc.CloseIdleConnections() }
+
+// retire is Close for good.
+func (t *Transport) retire() {
+	t.retired.Store(true)
+	t.Close()
+}
 
 // lease is what HostClient calls a client connection; its type has no exported
 // name.

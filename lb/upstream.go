@@ -46,6 +46,10 @@ type Options struct {
 	// OnChange is called after a target's state changed, on the goroutine that
 	// changed it, perhaps one of an exchange; nil means that nobody is told.
 	OnChange func(u *Upstream, t *Target, from, to State, reason string)
+	// OnPanic hears of a bug that cost a connection which exchanges shared; they
+	// have others. The stack is still there when it is called. nil means that
+	// nobody is told.
+	OnPanic func(v any)
 }
 
 // Endpoint is an address as a source reports it.
@@ -284,6 +288,7 @@ func (u *Upstream) newSnapshot(endpoints []Endpoint, known []*Target) (_ *snapsh
 			if err != nil {
 				return nil, fmt.Errorf("cannot add target %q: %w", e.URL, err)
 			}
+			transport.onPanic = u.o.OnPanic
 			l = &live{identity: identity, transport: transport}
 			l.refs.Store(1)
 			if len(known) > 0 {
@@ -386,6 +391,6 @@ func (l *live) hold() bool {
 // release counts one less that has l, and closes it behind the last.
 func (l *live) release() {
 	if l.refs.Add(-1) == 0 && l.transport != nil {
-		l.transport.Close()
+		l.transport.retire()
 	}
 }

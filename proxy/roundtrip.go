@@ -63,9 +63,13 @@ func (x *Exchange) roundTrip(p *Proxy, t *lb.Target, began time.Time) *attemptEr
 		}
 		if errors.Is(e.err, lb.ErrAlone) {
 			// No attempt of its own: it shared the fate of others.
+			began = time.Now() // for the limits of what begins now
+			if x.late(began) {
+				e.cause = CauseTotal
+				return e
+			}
 			t.Transport().Release(c, false)
 			x.conn, shared = nil, false
-			began = time.Now() // for the limits of what begins now
 			stale--
 			continue
 		}

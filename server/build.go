@@ -39,6 +39,7 @@ func (s *Server) build(cfg *config.Config, old *generation) (_ *generation, err 
 			DialDemo:   s.demo.Dial,
 			Algorithms: s.options.algorithms,
 			Log:        s.log,
+			OnPanic:    func(v any) { s.metrics.Panicked(s.log, v) },
 		}, before)
 		if err != nil {
 			delete(g.upstreams, name)

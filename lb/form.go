@@ -1,0 +1,104 @@
+package lb
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+
+	"weir/internal/wire"
+)
+
+// form is what a lane can do with what it read.
+type form uint8
+
+const (
+	// formPart: more may make it plain.
+	formPart form = iota
+	// formPlain: it is whole, and the connection can go on.
+	formPlain
+	// formOther: it is for the exchange to judge.
+	formOther
+	// formBad: it is no response.
+	formBad
+)
+
+// parse looks at the response that answer begins with.
+func (l *lane) parse(answer []byte) (size int, h wire.Head, f form) {
+	limit := l.conn.maxHead
+	switch err := h.ScanResponse(answer); {
+	case err == wire.ErrShort && len(answer) < limit:
+		return 0, h, formPart
+	case err == wire.ErrShort:
+		return 0, h, formOther
+	case err != nil:
+		return 0, h, formBad
+	}
+	const framing = wire.FieldContentLength | wire.FieldTransferEncoding
+	switch {
+	case h.Size > limit, h.Status < 200, h.Minor == 0,
+		h.Fields&framing == framing,
+		h.Fields&wire.FieldConnection != 0 && !keepsAlive(answer[:h.Size], &h):
+		return 0, h, formOther
+	case h.Status == 204 || h.Status == 304:
+		if h.Length > 0 || h.Length == wire.LengthChunked {
+			return 0, h, formOther // some send the body all the same
+		}
+		return h.Size, h, formPlain
+	case h.Length == wire.LengthChunked:
+		if l.chunked == nil {
+			l.chunked = newChunkedEnd()
+		}
+		n, f := l.chunked.find(answer[h.Size:])
+		return h.Size + n, h, f
+	case h.Length < 0 || h.Length > int64(readBuffer-h.Size):
+		return 0, h, formOther
+	}
+	size = h.Size + int(h.Length)
+	if size > len(answer) {
+		return 0, h, formPart
+	}
+	return size, h, formPlain
+}
+
+// keepsAlive says whether the head's only Connection field is a plain
+// "keep-alive".
+func keepsAlive(head []byte, h *wire.Head) bool {
+	at := bytes.Index(head, keepAlive[0])
+	if at < 0 {
+		if at = bytes.Index(head, keepAlive[1]); at < 0 {
+			return false
+		}
+	}
+	next := head[at+len(keepAlive[0])] // of the line behind, or of the empty line
+	return h.Twice()&wire.FieldConnection == 0 && next != ' ' && next != '\t'
+}
+
+var keepAlive = [2][]byte{[]byte("\nConnection: keep-alive\r\n"), []byte("\nconnection: keep-alive\r\n")}
+
+// chunkedEnd finds the end of a chunked body, by the same code that reads it
+// later.
+type chunkedEnd struct {
+	src  bytes.Reader
+	br   *bufio.Reader
+	body wire.Body
+}
+
+func newChunkedEnd() *chunkedEnd { return &chunkedEnd{br: bufio.NewReaderSize(nil, readBuffer)} }
+
+// find returns how long the body is that p begins with, if it is whole.
+func (e *chunkedEnd) find(p []byte) (int, form) {
+	e.src.Reset(p)
+	e.br.Reset(&e.src)
+	e.body.Reset(e.br, wire.FramingChunked, 0)
+	for {
+		switch _, err := e.body.Next(nil); err {
+		case nil:
+		case io.EOF:
+			return len(p) - e.src.Len() - e.br.Buffered(), formPlain
+		case wire.ErrTruncated:
+			return 0, formPart
+		default:
+			return 0, formBad
+		}
+	}
+}

@@ -1,0 +1,307 @@
+package lb_test
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"weir/config"
+	"weir/internal/testkit"
+	"weir/lb"
+)
+
+// fused is a connection that panics.
+type fused struct {
+	net.Conn
+	onRead, onWrite *atomic.Bool
+}
+
+func (c *fused) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.onRead.Swap(false) {
+		panic("as the test wants")
+	}
+	return n, err
+}
+
+func (c *fused) Write(p []byte) (int, error) {
+	if c.onWrite.Swap(false) {
+		panic("as the test wants")
+	}
+	return c.Conn.Write(p)
+}
+
+// A panic while a shared connection is read, written or made costs nobody an
+// answer but the exchange on whose goroutine it was, and leaves nothing lent.
+func TestPipelinePanic(t *testing.T) {
+	const answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+	check := func(name string, arm func(read, write, dial *atomic.Bool), told int32, thrown int32) {
+		t.Run(name, func(t *testing.T) {
+			held := make(chan struct{})
+			var odd atomic.Bool
+			odd.Store(true)
+			origin := testkit.Listen(t, func(c *testkit.Conn) {
+				for {
+					if _, err := c.Reader.ReadByte(); err != nil {
+						return
+					}
+					if odd.Load() {
+						c.Wait(held)
+					}
+					if c.TrySend(answer) != nil {
+						return
+					}
+				}
+			})
+			var read, write, dial atomic.Bool
+			var panics, failed atomic.Int32
+			cfg := config.DefaultUpstream()
+			cfg.Targets = []config.Target{config.DefaultTarget("demo:a")}
+			cfg.Connections.Pipeline = 8
+			dialing, dialed := make(chan struct{}), make(chan struct{})
+			u, err := lb.NewUpstream("u", &cfg, lb.Options{
+				OnPanic: func(v any) {
+					if v != "as the test wants" {
+						t.Errorf("panic is %v", v)
+					}
+					panics.Add(1)
+				},
+				DialDemo: func(string) (net.Conn, error) {
+					if odd.Load() {
+						close(dialing)
+						<-dialed
+					}
+					if dial.Swap(false) {
+						panic("as the test wants")
+					}
+					c, err := net.Dial("tcp", strings.TrimPrefix(origin.URL, "http://"))
+					return &fused{c, &read, &write}, err
+				},
+			}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(u.Close)
+			pool := u.Targets()[0].Transport()
+			exchange := func() {
+				defer func() {
+					if recover() != nil {
+						failed.Add(1)
+					}
+				}()
+				c := pool.Join(0, 0)
+				defer pool.Release(c, true)
+				c.Send([]byte("?"))
+				b, err := c.Reader.Peek(len(answer))
+				if err != lb.ErrAlone && string(b) != answer {
+					t.Errorf("answer is %q, %v", b, err)
+				}
+			}
+			arm(&read, &write, &dial)
+			var all sync.WaitGroup
+			all.Go(exchange)
+			<-dialing
+			for range 3 {
+				all.Go(exchange)
+			}
+			close(dialed)
+			close(held)
+			all.Wait()
+			equal(t, "panics that were told", panics.Load(), told)
+			equal(t, "exchanges that panicked", failed.Load(), thrown)
+			odd.Store(false)
+			testkit.Eventually(t, "no connection is lent", func() bool {
+				open, idle := pool.Conns()
+				return open == idle
+			})
+			for range 20 {
+				all.Go(exchange)
+			}
+			all.Wait()
+			equal(t, "panics in all", panics.Load()+failed.Load(), told+thrown)
+		})
+	}
+	check("none", func(_, _, _ *atomic.Bool) {}, 0, 0)
+	check("read", func(read, _, _ *atomic.Bool) { read.Store(true) }, 1, 0)
+	check("write", func(_, write, _ *atomic.Bool) { write.Store(true) }, 0, 1)
+}
+
+// What gathers does not fill the buffers of a socket: a target that does not read
+// while it writes would wait for ever.
+func TestPipelineLargeRequests(t *testing.T) {
+	request := bytes.Repeat([]byte("?"), 4<<10)
+	small := "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+	large := "HTTP/1.1 200 OK\r\nContent-Length: 4000000\r\n\r\n" + strings.Repeat("x", 4_000_000)
+	origin := testkit.ListenUnix(t, func(c *testkit.Conn) {
+		take := func() bool {
+			for n := 0; n < len(request); {
+				k, err := c.Conn.Read(make([]byte, len(request)-n))
+				if n += k; err != nil {
+					return false
+				}
+			}
+			return true
+		}
+		if c.Index == 0 {
+			take()
+			c.Send(small)
+			if take() {
+				c.TrySend(large)
+			}
+			return
+		}
+		for take() {
+			if c.TrySend(small) != nil {
+				return
+			}
+		}
+	})
+	cfg := config.DefaultUpstream()
+	cfg.Targets = []config.Target{config.DefaultTarget("demo:a")}
+	cfg.Connections.Pipeline = 64
+	dialed := make(chan struct{})
+	u, err := lb.NewUpstream("u", &cfg, lb.Options{DialDemo: func(string) (net.Conn, error) {
+		<-dialed
+		return net.Dial("unix", strings.TrimPrefix(origin.URL, "unix:"))
+	}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(u.Close)
+	pool := u.Targets()[0].Transport()
+	var all sync.WaitGroup
+	for range 64 {
+		all.Go(func() {
+			c := pool.Join(0, 0)
+			defer pool.Release(c, false)
+			c.Send(request)
+			if b, err := c.Reader.Peek(1); err != nil && err != lb.ErrAlone {
+				t.Errorf("error is %v for %q", err, b)
+			}
+		})
+	}
+	for range 1000 {
+		runtime.Gosched() // so that they gather while the connection is made
+	}
+	close(dialed)
+	all.Wait()
+}
+
+// A wait that was ended in the moment of the answer says nothing about the next
+// exchange.
+func TestPipelineEndedLate(t *testing.T) {
+	const answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+	slow := make(chan struct{}, 1)
+	origin := testkit.Listen(t, func(c *testkit.Conn) {
+		for {
+			b, err := c.Reader.ReadByte()
+			if err != nil {
+				return
+			}
+			if b == '!' {
+				<-slow
+			}
+			if c.TrySend(answer) != nil {
+				return
+			}
+		}
+	})
+	pool := shared(t, origin.URL, nil)
+	for range 200 {
+		one := func(request string) *lb.Conn {
+			c := pool.Join(0, 0)
+			c.Send([]byte(request))
+			c.LimitRead(time.Now(), time.Hour)
+			return c
+		}
+		c := one("?")
+		if _, err := c.Reader.Peek(len(answer)); err != nil {
+			t.Fatal(err)
+		}
+		c.SetDeadline(time.Unix(1, 0)) // the client has gone, or so it seems
+		pool.Release(c, true)
+		c = one("!")
+		time.AfterFunc(200*time.Microsecond, func() { slow <- struct{}{} })
+		if _, err := c.Reader.Peek(len(answer)); err != nil {
+			t.Fatalf("the next one fails: %v", err)
+		}
+		pool.Release(c, true)
+	}
+}
+
+// Who waited behind others until its time was up goes alone; only the first
+// has had its time.
+func TestPipelineTimeIsUp(t *testing.T) {
+	held := make(chan struct{})
+	origin := testkit.Listen(t, func(c *testkit.Conn) {
+		for range 2 {
+			c.Reader.ReadByte()
+			held <- struct{}{}
+		}
+		c.Hold()
+	})
+	pool := shared(t, origin.URL, nil)
+	var all sync.WaitGroup
+	wait := func(limit time.Duration, want error) {
+		c := pool.Join(0, 0)
+		all.Go(func() {
+			defer pool.Release(c, false)
+			c.Send([]byte("?"))
+			c.LimitRead(time.Now(), limit)
+			if _, err := c.Reader.Peek(1); !errors.Is(err, want) {
+				t.Errorf("error is %v, want %v", err, want)
+			}
+		})
+		<-held
+	}
+	wait(time.Second, os.ErrDeadlineExceeded)
+	wait(20*time.Millisecond, lb.ErrAlone)
+	all.Wait()
+	p, _ := pool.Pipelined()
+	equal(t, "repeated", p.Repeated, 1)
+}
+
+// The connections of a target that nobody has any more are closed, also the one
+// that was shared to the end.
+func TestPipelineRetired(t *testing.T) {
+	const answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+	for range 200 { // it is a race
+		answers := make(chan struct{})
+		origin := testkit.Listen(t, func(c *testkit.Conn) {
+			c.Reader.ReadByte()
+			c.Wait(answers)
+			c.Send(answer)
+			c.Rest()
+		})
+		cfg := config.DefaultUpstream()
+		cfg.Targets = []config.Target{config.DefaultTarget(origin.URL)}
+		cfg.Connections.Pipeline = 8
+		u, err := lb.NewUpstream("u", &cfg, lb.Options{}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		target, err := u.Acquire(&lb.Pick{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		pool := target.Transport()
+		c := pool.Join(0, 0)
+		c.Send([]byte("?"))
+		u.Close()
+		close(answers)
+		if _, err := c.Reader.Peek(len(answer)); err != nil {
+			t.Fatal(err)
+		}
+		pool.Release(c, true)
+		u.Release(target, lb.Outcome{Kind: lb.Success})
+		testkit.Eventually(t, "no connection is open", func() bool { open, _ := pool.Conns(); return open == 0 })
+		origin.Close()
+	}
+}
