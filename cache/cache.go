@@ -120,8 +120,8 @@ func (q *Request) decide(e *Entry, uncacheable bool, missed Reason) Found {
 
 // Answer makes the answer from what was found. If ok is false there is none:
 // either only the origin can judge the client's own condition, and the caller
-// forwards the request as it is; or the body of the entry has left the disk,
-// and found is what a look-up would find now. Once ok, a Reader in the answer
+// forwards the request as it is; or the body of the entry cannot be had any
+// more, and found is what a look-up would find now. Once ok, a Reader in the answer
 // must be closed.
 func (s *Store) Answer(q *Request, found *Found) (a Answer, ok bool) {
 	e := found.Entry
@@ -142,9 +142,10 @@ func (s *Store) Answer(q *Request, found *Found) (a Answer, ok bool) {
 			list, _ := spans(e, q)
 			first = list[0].first
 		}
-		r := found.fill.reader(first, a.Length)
+		r, reason := found.fill.reader(first, a.Length)
 		if r == nil {
-			return a, false
+			*found = q.decide(nil, false, reason)
+			return Answer{}, false
 		}
 		a.Reader = r
 	}

@@ -312,3 +312,26 @@ func TestPurgeWhileFetching(t *testing.T) {
 	check("another group", cache.Purge{Group: "c"}, "Surrogate-Key: b a\r\n", false)
 	check("all", cache.Purge{All: true}, "", true)
 }
+
+// TestAnswerIsGone: a body that turns out too large before a reader has begun is
+// a miss for that one.
+func TestAnswerIsGone(t *testing.T) {
+	c := newCrowd(t, nil)
+	f := newFill(t, c, "http://h/a")
+	f.Respond(nil, head(200, "Cache-Control: max-age=60\r\n"))
+	d := &driver{store: c.d.store, policy: c.d.policy, now: time.Now()}
+	q := d.request(t, "GET http://h/a", nil, "")
+	found := c.d.store.Lookup(q)
+	other, role := c.d.store.Join(q, &found, false)
+	if role != cache.Follow {
+		t.Fatalf("role %v", role)
+	}
+	if role, reason, err := other.Wait(q, &found, nil); role != cache.Ready || err != nil {
+		t.Fatalf("role %v, %v, %v", role, reason, err)
+	}
+	for piece := make([]byte, 1<<20); f.Write(piece); {
+	}
+	if _, ok := c.d.store.Answer(q, &found); ok || found.Outcome != cache.Miss || found.Reason != cache.ReasonTooLarge {
+		t.Errorf("answered %v, %v, %v", ok, found.Outcome, found.Reason)
+	}
+}

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"slices"
@@ -39,14 +40,15 @@ type fillReader struct {
 	buf    *[ChunkSize]byte // what Next returned last, if there is a blob
 }
 
-// reader begins to read at first; nil if those bytes are gone.
-func (f *Fill) reader(first, length int64) *fillReader {
+// reader begins to read at first. It is nil if those bytes are gone, and reason
+// says why.
+func (f *Fill) reader(first, length int64) (r *fillReader, reason Reason) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.state != fillStreaming && f.state != fillDone {
-		return nil
+		return nil, f.reason
 	}
-	r := &fillReader{f: f, offset: first, end: -1}
+	r = &fillReader{f: f, offset: first, end: -1}
 	if length >= 0 {
 		r.end = first + length
 	}
@@ -54,10 +56,10 @@ func (f *Fill) reader(first, length int64) *fillReader {
 		r.openLocked()
 	}
 	if first < f.base && r.blob == nil {
-		return nil
+		return nil, cmp.Or(f.reason, ReasonEvicted)
 	}
 	f.readers = append(f.readers, r)
-	return r
+	return r, ReasonNone
 }
 
 // openLocked lets r read from the fill's blob, if that is still there.
@@ -70,7 +72,10 @@ func (r *fillReader) openLocked() {
 
 // Reader lets the leader read what it fetches itself, from the start. It is
 // called before the first Write.
-func (f *Fill) Reader() Reader { return f.reader(0, -1) }
+func (f *Fill) Reader() Reader {
+	r, _ := f.reader(0, -1)
+	return r
+}
 
 // Next implements Reader.
 func (r *fillReader) Next(done <-chan struct{}, limit time.Duration) ([]byte, error) {
