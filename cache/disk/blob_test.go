@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"weir/cache"
+	"weir/cache/disk"
+	"weir/config"
 )
 
 // body is a body whose bytes say where they are.
@@ -271,4 +273,45 @@ func FuzzBlob(f *testing.F) {
 			t.Errorf("byte %d changed by %#x, %d bytes: read whole is %v", at, flip, size, got)
 		}
 	})
+}
+
+// TestBlobsWhileLoading: what is written before it is known which blobs there
+// are does not push out the records that say so.
+func TestBlobsWhileLoading(t *testing.T) {
+	dir := t.TempDir()
+	f := open(t, dir, 4<<20)
+	for i := range 4 {
+		f.write(t, fmt.Sprint(i), 900_000)
+	}
+	if err := f.Announce([]byte("purge")); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	tier, err := disk.New(&config.CachePersist{Folder: dir, Size: 4 << 20, MaxObject: 4 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f = &folder{Tier: tier}
+	loading, goOn := make(chan struct{}), make(chan struct{})
+	if err := f.Start(func([]byte) {
+		close(loading)
+		<-goOn
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	<-loading
+	for i := range 20 {
+		f.set(t, fmt.Sprint("small", i), strings.Repeat("x", 60_000))
+		if n := f.Bytes(); n > 4<<20 {
+			t.Fatalf("%d bytes", n)
+		}
+	}
+	close(goOn)
+	f.ready()
+	for i := range 4 {
+		if !f.read(t, fmt.Sprint(i), 900_000) {
+			t.Errorf("%d is not there any more", i)
+		}
+	}
 }

@@ -49,6 +49,7 @@ type Tier struct {
 	freed    []*blob   // dropped; unlock deletes their files
 	bytes    int64     // of segments and blobs
 	ready    bool      // the index is whole
+	unread   bool      // there are blobs, and it is not known whose
 	closed   bool
 	dirty    bool
 
@@ -150,6 +151,7 @@ func (t *Tier) open() (old []*segment, blobs map[uint64]int64, err error) {
 	}
 	slices.SortFunc(t.segments, func(a, b *segment) int { return a.number - b.number })
 	old = slices.Clone(t.segments)
+	t.unread = len(blobs) > 0
 	return old, blobs, t.beginLocked(last + 1)
 }
 
@@ -223,7 +225,7 @@ func (t *Tier) load(old []*segment, files map[uint64]int64, follow func([]byte))
 			t.dropBlobLocked(b)
 		}
 	}
-	t.ready = true
+	t.ready, t.unread = true, false
 	t.roomLocked(0)
 }
 
@@ -315,7 +317,8 @@ func (t *Tier) Shared() bool { return false }
 func (t *Tier) Blobs() cache.Blobs { return t }
 
 // append writes a record, and makes room for it. b is what it refers to; if
-// that was dropped meanwhile there is nothing to write.
+// that was dropped meanwhile there is nothing to write, and neither is there if
+// room cannot be made yet.
 func (t *Tier) append(r record, b *blob) error {
 	n := r.length()
 	if n > t.size/4 {
@@ -337,7 +340,7 @@ func (t *Tier) append(r record, b *blob) error {
 		s = t.segments[len(t.segments)-1]
 	}
 	t.roomLocked(n)
-	if b != nil && b.dropped {
+	if b != nil && b.dropped || t.unread && r.kind != kindMark && t.bytes+n > t.size {
 		return nil
 	}
 	offset, err := s.append(r)
@@ -353,9 +356,11 @@ func (t *Tier) append(r record, b *blob) error {
 }
 
 // roomLocked drops the oldest until n more bytes fit, as far as that goes: a
-// segment, but before it the blobs that came while it was written.
+// segment, but before it the blobs that came while it was written. A few bytes
+// of segments may say what many bytes of blobs are, so nothing is dropped before
+// that is read.
 func (t *Tier) roomLocked(n int64) {
-	for t.bytes+n > t.size {
+	for t.bytes+n > t.size && !t.unread {
 		oldest := t.blobs.Front()
 		switch {
 		case oldest != nil && (oldest.Value.(*blob).segment <= t.segments[0].number || len(t.segments) == 1):

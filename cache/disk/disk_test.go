@@ -39,9 +39,15 @@ func open(t testing.TB, dir string, size config.Size) *folder {
 	}); err != nil {
 		t.Fatal(err)
 	}
+	f.ready()
+	return f
+}
+
+// ready waits until the folder was read.
+func (f *folder) ready() {
 	for {
-		if _, _, err := tier.Get([]byte("?")); !errors.Is(err, cache.ErrUnavailable) {
-			return f
+		if _, _, err := f.Get([]byte("?")); !errors.Is(err, cache.ErrUnavailable) {
+			return
 		}
 		time.Sleep(time.Millisecond)
 	}
