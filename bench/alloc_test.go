@@ -29,7 +29,7 @@ func TestAllocations(t *testing.T) {
 	check := func(name string, sc scenario) {
 		t.Helper()
 		sc.conns = 4
-		if got := allocations(t, sc, weir); got > 0.1 {
+		if got := allocations(t, sc, weir); got > 0.05 {
 			t.Errorf("%s: %.2f allocations per request, want none", name, got)
 		}
 	}
