@@ -33,7 +33,7 @@ func main() {
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "peers:", err)
-		os.Exit(1) // nothing is left to be cleaned up: run has
+		os.Exit(1)
 	}
 }
 
