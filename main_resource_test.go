@@ -186,7 +186,7 @@ func TestIdleConnections(t *testing.T) {
 	open(n)
 	each := float64(c.status("VmRSS")-before) / float64(n)
 	t.Logf("%d idle connections, each %.1f KiB of RSS", n, each)
-	if each > 16 {
+	if each > 9 {
 		t.Errorf("an idle connection takes %.1f KiB", each)
 	}
 }

@@ -19,9 +19,11 @@ import (
 )
 
 // readBuffer is what a connection starts with; a head that does not fit gets a
-// larger one, up to the listener's limit. It is most of what an idle
-// connection costs.
+// larger one, up to the listener's limit.
 const readBuffer = 4 << 10
+
+// inputs pools the buffers that requests are read into.
+var inputs = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, readBuffer) }}
 
 // conn is one client's connection. Its goroutine owns it, but for what says
 // otherwise.
@@ -32,9 +34,12 @@ type conn struct {
 	stream   *wire.Stream // the same; nil under TLS
 	listener func() *proxy.Listener
 	peer     header.Peer
-	br       *bufio.Reader
-	watch    proxy.Watch
-	probe    *wire.Probe // used by Front.Look only
+	// br is nil while the connection waits for a request, unless it is under TLS.
+	// That is less memory, and requests of many connections go through few
+	// buffers, which stay in the processor's cache.
+	br    *bufio.Reader
+	watch proxy.Watch
+	probe *wire.Probe // used by Front.Look only
 
 	// state says whether Front may interrupt the wait for a request.
 	state atomic.Uint32
@@ -59,9 +64,10 @@ func newConn(f *Front, c *listener.Conn, l func() *proxy.Listener) *conn {
 		since:    time.Now(),
 	}
 	if cn.stream = wire.NewStream(cn.nc); cn.stream != nil {
-		cn.nc = cn.stream
+		cn.nc, cn.firstFn = cn.stream, cn.first
+	} else {
+		cn.br = bufio.NewReaderSize(cn, readBuffer)
 	}
-	cn.br = bufio.NewReaderSize(cn, readBuffer)
 	return cn
 }
 
@@ -147,7 +153,7 @@ func (c *conn) begin(x *proxy.Exchange) {
 // await waits for the first byte of a request.
 func (c *conn) await() bool {
 	cfg := c.c.Config()
-	if c.br.Buffered() > 0 {
+	if c.br != nil && c.br.Buffered() > 0 {
 		return true
 	}
 	c.mode = modePlain
@@ -161,7 +167,7 @@ func (c *conn) await() bool {
 	draining := c.draining()
 	var err error
 	if !draining {
-		_, err = c.br.Peek(1)
+		err = c.arrive()
 	}
 	if c.state.CompareAndSwap(idle, busy) && !draining {
 		return err == nil
@@ -171,13 +177,44 @@ func (c *conn) await() bool {
 		runtime.Gosched()
 	}
 	c.state.Store(busy)
-	if c.br.Buffered() == 0 && c.probe.Look() != wire.PendingBytes {
+	if (c.br == nil || c.br.Buffered() == 0) && c.probe.Look() != wire.PendingBytes {
 		return false
 	}
 	c.readArmed = time.Time{}
 	c.nc.SetReadDeadline(time.Now().Add(cfg.Timeouts.Header.D()))
-	_, err = c.br.Peek(1)
-	return err == nil
+	return c.arrive() == nil
+}
+
+// arrive returns when the first bytes of a request are in c.br.
+func (c *conn) arrive() error {
+	if c.stream == nil {
+		_, err := c.br.Peek(1)
+		return err
+	}
+	err := c.stream.Raw().Read(c.firstFn)
+	c.mode = modePlain
+	if err != nil {
+		return err
+	}
+	return c.firstErr
+}
+
+// first reads the first bytes of a request if they are there, and else lets go
+// of the buffer.
+func (c *conn) first(fd uintptr) bool {
+	if c.br == nil {
+		c.br = inputs.Get().(*bufio.Reader)
+		c.br.Reset(c)
+	}
+	c.mode, c.fd = modeFirst, fd
+	if _, c.firstErr = c.br.Peek(1); c.firstErr != wire.ErrAgain {
+		return true
+	}
+	if c.br.Size() == readBuffer {
+		inputs.Put(c.br)
+	}
+	c.br = nil
+	return false
 }
 
 // readHead reads a request's head into x. On an error it says what to tell the
@@ -313,6 +350,10 @@ func isTimeout(err error) bool {
 type reader struct {
 	mode      mode
 	readArmed time.Time
+	// What first is called by, is called with, and leaves.
+	firstFn  func(fd uintptr) bool
+	fd       uintptr
+	firstErr error
 	// grace and minRate bound a body: it may be behind minRate by grace, however
 	// much came before. Only waiting for the client counts, not what the target
 	// takes.
@@ -329,14 +370,19 @@ const (
 	modePlain mode = iota
 	// modeBody: each read gets its own.
 	modeBody
+	// modeFirst: a read does not wait.
+	modeFirst
 )
 
 var errStopped = errors.New("request body is not wanted any more")
 
 // Read is what the buffered reader reads from.
 func (c *conn) Read(p []byte) (int, error) {
-	if c.mode == modePlain {
+	switch c.mode {
+	case modePlain:
 		return c.nc.Read(p)
+	case modeFirst:
+		return c.stream.ReadNow(c.fd, p)
 	}
 	began := time.Now()
 	c.readArmed = time.Time{}

@@ -89,9 +89,32 @@ func (s *Stream) Read(p []byte) (int, error) {
 	t.p, t.n, t.errno = p, 0, 0
 	err := s.raw.Read(s.readFn)
 	t.p = nil
-	switch {
-	case err != nil:
+	if err != nil {
 		return 0, err
+	}
+	return s.came()
+}
+
+// ErrAgain says that nothing is there to be read yet.
+var ErrAgain = errors.New("nothing to read yet")
+
+// ReadNow reads what is there, or returns ErrAgain. It is for functions that
+// Raw's Read calls, with the descriptor that they are called with.
+func (s *Stream) ReadNow(fd uintptr, p []byte) (int, error) {
+	t := &s.in
+	t.p, t.n, t.errno = p, 0, 0
+	done := s.read(fd)
+	t.p = nil
+	if !done {
+		return 0, ErrAgain
+	}
+	return s.came()
+}
+
+// came is what the last read brought.
+func (s *Stream) came() (int, error) {
+	t := &s.in
+	switch {
 	case t.errno != 0:
 		return 0, s.fault("read", t.errno)
 	case t.n == 0:
