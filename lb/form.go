@@ -26,6 +26,8 @@ const (
 func (l *lane) parse(answer []byte) (size int, h wire.Head, f form) {
 	limit := l.conn.maxHead
 	switch err := h.ScanResponse(answer); {
+	case err == wire.ErrShort && !bytes.HasPrefix(answer, version[:min(len(answer), len(version))]):
+		return 0, h, formBad // it may never end its line
 	case err == wire.ErrShort && len(answer) < limit:
 		return 0, h, formPart
 	case err == wire.ErrShort:
@@ -59,6 +61,9 @@ func (l *lane) parse(answer []byte) (size int, h wire.Head, f form) {
 	}
 	return size, h, formPlain
 }
+
+// version is what every response that a lane hands on begins with.
+var version = []byte("HTTP/1.")
 
 // keepsAlive says whether the head's only Connection field is a plain
 // "keep-alive".

@@ -376,3 +376,57 @@ func TestCacheServesStale(t *testing.T) {
 	})
 	equal(t, "asked", asked.Load(), before+2)
 }
+
+// TestCloseEndsFetches: what is fetched for the cache does not hold up the end,
+// whoever waits for it and however slow the target is.
+func TestCloseEndsFetches(t *testing.T) {
+	check := func(name, path string, before func(w *weir), asked int64, cause string) {
+		t.Helper()
+		var n atomic.Int64
+		ended := make(chan struct{})
+		origin := cachedOrigin(t, func(rw http.ResponseWriter, r *http.Request) {
+			rw.Header().Set("Cache-Control", "max-age=1, stale-while-revalidate=1000")
+			if n.Add(1) < asked {
+				rw.Header().Set("Age", "10")
+				return
+			}
+			defer close(ended)
+			if path == "/body" {
+				rw.Header().Set("Content-Length", "1000000")
+				rw.Write(make([]byte, 1000))
+				rw.(http.Flusher).Flush()
+			}
+			<-r.Context().Done()
+		})
+		w := run(t, `
+[[routes]]
+upstream = "origin"
+cache = true
+[upstreams.origin]
+targets = [%q]
+timeouts = {first_byte = "1h", idle = "1h"}
+`, origin)
+		before(w)
+		testkit.Eventually(t, name+": the origin is asked", func() bool { return n.Load() == asked })
+		closed := make(chan error)
+		go func() { closed <- w.Close() }()
+		if err := receive(t, closed); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		receive(t, ended)
+		if cause != "" {
+			equal(t, name, w.logged(1)[0].String(), cause)
+		}
+	}
+	for _, path := range []string{"/head", "/body"} {
+		check("background "+path, path, func(w *weir) {
+			w.get("GET", path)
+			w.get("GET", path)
+		}, 2, "")
+	}
+	check("stalled", "/body", func(w *weir) {
+		c := w.dial()
+		c.Send("GET /body HTTP/1.1\r\nHost: cached.example\r\n\r\n")
+		equal(t, "status", c.Head("GET").Status(), 200)
+	}, 1, "200 shutdown")
+}

@@ -1,18 +1,11 @@
 package server_test
 
 import (
-	"bufio"
 	"crypto/tls"
 	"fmt"
-	"io"
-	"math/rand/v2"
-	"net"
-	"net/http"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"weir/internal/testkit"
 )
@@ -62,6 +55,63 @@ func echoes(c *testkit.Conn) {
 	}
 }
 
+// name is the target of the i-th of them.
+func name(i int) string { return "/" + string(rune('a'+i)) }
+
+// gathered has n clients ask for "/a", "/b" and so on, which end up on one
+// connection: the origin has the first two requests, and the others wait for an
+// answer. start makes what is needed, with holding, and does so again if the
+// clients took so long that the first had a slow turn.
+func gathered(t *testing.T, n int, start func(seen *atomic.Int32) (*weir, *testkit.Origin)) (*weir, []*testkit.Client) {
+	t.Helper()
+	for range 10 {
+		var seen atomic.Int32
+		w, origin := start(&seen)
+		var clients []*testkit.Client
+		for i := range n {
+			clients = append(clients, asks(w, name(i)))
+			testkit.Eventually(t, "the exchange runs", func() bool {
+				return w.log.len() > 0 || w.running() == i+1 && int(seen.Load()) == min(i+1, 2)
+			})
+		}
+		if w.log.len() == 0 && len(origin.Conns()) == 1 {
+			return w, clients
+		}
+		w.Close()
+		origin.Close()
+	}
+	t.Fatal("requests do not gather")
+	return nil, nil
+}
+
+// running returns the number of running attempts.
+func (w *weir) running() (sum int) {
+	for line := range strings.Lines(w.metrics()) {
+		if strings.HasPrefix(line, "weir_upstream_in_flight{") {
+			var n int
+			fmt.Sscan(line[strings.LastIndexByte(line, ' ')+1:], &n)
+			sum += n
+		}
+	}
+	return sum
+}
+
+// holding is a script that does with the first connection what act says, once it
+// has read two requests and may go on. It echoes on all others.
+func holding(seen *atomic.Int32, on <-chan struct{}, act func(c *testkit.Conn)) func(*testkit.Conn) {
+	return func(c *testkit.Conn) {
+		if c.Index > 0 {
+			echoes(c)
+		}
+		for range 2 {
+			c.Request()
+			seen.Add(1)
+		}
+		c.Wait(on)
+		act(c)
+	}
+}
+
 // Requests share a connection without waiting for answers, two writes at most
 // are on their way, and what has gathered meanwhile leaves together.
 func TestPipeline(t *testing.T) {
@@ -107,6 +157,8 @@ func TestPipeline(t *testing.T) {
 			own := w.dial()
 			own.Send("POST /f HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 0\r\n\r\n")
 			equal(t, "POST", own.Response("POST").Body, "/f")
+			own.Send("HEAD /g HTTP/1.1\r\nHost: weir.test\r\n\r\n")
+			equal(t, "HEAD", own.Head("HEAD").Get("Content-Length"), "2")
 			close(more)
 			for i, c := range clients {
 				equal(t, "answer", c.Response("GET").Body, targets[i])
@@ -123,30 +175,17 @@ func TestPipeline(t *testing.T) {
 func TestPipelineSurprises(t *testing.T) {
 	check := func(name string, act func(c *testkit.Conn), first string, conns int, repeated string) {
 		t.Run(name, func(t *testing.T) {
-			held, queued := make(chan struct{}), make(chan struct{})
-			origin := testkit.Listen(t, func(c *testkit.Conn) {
-				if c.Index > 0 {
-					echoes(c)
-				}
-				for range 2 {
-					c.Request()
-					held <- struct{}{}
-				}
-				c.Wait(queued)
-				act(c)
+			on := make(chan struct{})
+			var origin *testkit.Origin
+			w, clients := gathered(t, 3, func(seen *atomic.Int32) (*weir, *testkit.Origin) {
+				origin = testkit.Listen(t, holding(seen, on, act))
+				return pipelined(t, origin, 8, ""), origin
 			})
-			w := pipelined(t, origin, 8, "")
-			a := asks(w, "/a")
-			receive(t, held)
-			b := asks(w, "/b")
-			receive(t, held)
-			c := asks(w, "/c")
-			testkit.Eventually(t, "all wait", func() bool { return w.figure("weir_upstream_in_flight") == "3" })
-			close(queued)
-			m := a.Response("GET")
+			close(on)
+			m := clients[0].Response("GET")
 			equal(t, "first answer", fmt.Sprintf("%d %.20s %d", m.Status(), m.Body, len(m.Interim)), first)
-			equal(t, "second answer", b.Response("GET").Body, "/b")
-			equal(t, "third answer", c.Response("GET").Body, "/c")
+			equal(t, "second answer", clients[1].Response("GET").Body, "/b")
+			equal(t, "third answer", clients[2].Response("GET").Body, "/c")
 			equal(t, "repeated requests", w.figure("weir_upstream_pipeline_retries_total"), repeated)
 			equal(t, "connections beyond", len(origin.Conns()) >= conns, true)
 			for _, e := range w.logged(3) {
@@ -169,6 +208,10 @@ func TestPipelineSurprises(t *testing.T) {
 	check("chunked", send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n/a\r\n0\r\n\r\n", goesOn), "200 /a 0", 1, "0")
 	check("keep-alive", send("HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\n/a", goesOn), "200 /a 0", 1, "0")
 	check("304", send("HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\n\r\n", goesOn), "304  0", 1, "0")
+	check("chunked, with trailer", send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n2\r\n/a\r\n0\r\nX-T: 1\r\n\r\n", goesOn), "200 /a 0", 1, "0")
+	check("204", send("HTTP/1.1 204 No Content\r\n\r\n", goesOn), "204  0", 1, "0")
+	check("no content", send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", goesOn), "200  0", 1, "0")
+	check("404", send("HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n/a", goesOn), "404 /a 0", 1, "0")
 	check("in pieces", func(c *testkit.Conn) {
 		c.Send("HTTP/1.1 200 OK\r\nContent-Le", "ngth: 2\r\n\r", "\n/", "a")
 		goesOn(c)
@@ -180,36 +223,39 @@ func TestPipelineSurprises(t *testing.T) {
 	check("Connection: close", send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n/a", rest), "200 /a 0", 2, "1")
 	check("HTTP/1.0", send("HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n/a", rest), "200 /a 0", 2, "1")
 	check("until close", send("HTTP/1.1 200 OK\r\n\r\n/a", stops), "200 /a 0", 2, "1")
+	check("204 that is chunked", send("HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", rest), "204  0", 2, "1")
+	check("400, closed", send("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", stops), "400  0", 2, "1")
+	check("400, closed without a word", send("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", stops), "400  0", 2, "2")
+	check("100 Continue", send("HTTP/1.1 100 Continue\r\n\r\n"+answerTo("/a"), rest), "200 /a 1", 2, "1")
+	check("two interim responses", send("HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n"+answerTo("/a"), rest), "200 /a 2", 2, "1")
 	check("interim response", send("HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"+answerTo("/a"), rest), "200 /a 1", 2, "1")
 	check("large body", send("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"+strings.Repeat("a", 100_000), rest), "200 "+strings.Repeat("a", 20)+" 0", 2, "1")
 	check("length and chunked", send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n/a\r\n0\r\n\r\n", rest), "200 /a 0", 2, "1")
 	check("304 with a length", send("HTTP/1.1 304 Not Modified\r\nContent-Length: 2\r\n\r\n", rest), "304  0", 2, "1")
 	check("not HTTP", send("SSH-2.0-OpenSSH\r\n\r\n", rest), "200 /a 0", 2, "2")
 	check("more than was announced", send(answerTo("/a")+"!\r\n", rest), "200 /a 0", 2, "1")
+	check("a body behind a 204", send("HTTP/1.1 204 No Content\r\n\r\n/a", rest), "204  0", 2, "1")
+	check("a body behind a 304", send("HTTP/1.1 304 Not Modified\r\n\r\n/a\r\n", rest), "304  0", 2, "1")
+	check("zeros", send(strings.Repeat("\x00", 100)+"\r\n", rest), "200 /a 0", 2, "2")
+	check("no line ends", send(strings.Repeat("x", 100_000), rest), "200 /a 0", 2, "2")
 	check("bad chunk", send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n", rest), "200 /a 0", 2, "2")
 }
 
 // A response that is on its way slowly reaches its client as it comes, and those
 // behind it do not wait for it.
 func TestPipelineSlowBody(t *testing.T) {
-	held, more := make(chan struct{}), make(chan struct{})
-	origin := testkit.Listen(t, func(c *testkit.Conn) {
-		if c.Index > 0 {
-			echoes(c)
-		}
-		c.Request()
-		c.Request()
-		held <- struct{}{}
-		c.Send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n")
-		c.Wait(more)
-		c.Send("3\r\ntwo\r\n0\r\n\r\n")
-		c.Rest()
+	on, more := make(chan struct{}), make(chan struct{})
+	_, clients := gathered(t, 2, func(seen *atomic.Int32) (*weir, *testkit.Origin) {
+		origin := testkit.Listen(t, holding(seen, on, func(c *testkit.Conn) {
+			c.Send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n")
+			c.Wait(more)
+			c.Send("3\r\ntwo\r\n0\r\n\r\n")
+			c.Rest()
+		}))
+		return pipelined(t, origin, 8, ""), origin
 	})
-	w := pipelined(t, origin, 8, "")
-	a := asks(w, "/a")
-	testkit.Eventually(t, "the first waits", func() bool { return w.figure("weir_upstream_in_flight") == "1" })
-	b := asks(w, "/b")
-	receive(t, held)
+	close(on)
+	a, b := clients[0], clients[1]
 	m := a.Head("GET")
 	equal(t, "first piece", a.Chunk(m), "one")
 	equal(t, "second answer", b.Response("GET").Body, "/b")
@@ -217,63 +263,27 @@ func TestPipelineSlowBody(t *testing.T) {
 	equal(t, "second piece", a.Chunk(m), "two")
 }
 
-// A time-out of the first is its own alone.
-func TestPipelineTimeout(t *testing.T) {
-	held := make(chan struct{}, 2)
-	origin := testkit.Listen(t, func(c *testkit.Conn) {
-		if c.Index > 0 {
-			echoes(c)
-		}
-		c.Request()
-		held <- struct{}{}
-		c.Request()
-		held <- struct{}{}
-		c.Rest()
-	})
-	w := pipelined(t, origin, 8, "[[routes]]\npath = \"/a\"\nupstream = \"origin\"\n[routes.timeouts]\nfirst_byte = \"300ms\"")
-	a := asks(w, "/a")
-	receive(t, held)
-	b := asks(w, "/b")
-	receive(t, held)
-	equal(t, "first answer", a.Response("GET").Status(), 504)
-	equal(t, "second answer", b.Response("GET").Body, "/b")
-	equal(t, "repeated requests", w.figure("weir_upstream_pipeline_retries_total"), "1")
-}
-
 // A client that goes away leaves its answer to nobody.
 func TestPipelineClientGone(t *testing.T) {
-	check := func(name string, gone int) {
-		t.Run(name, func(t *testing.T) {
-			held, left := make(chan struct{}), make(chan struct{})
-			origin := testkit.Listen(t, func(c *testkit.Conn) {
-				if c.Index > 0 {
-					echoes(c)
-				}
-				for range 2 {
-					c.Request()
-					held <- struct{}{}
-				}
-				c.Wait(left)
-				for _, target := range []string{"/0", "/1"} {
-					if c.TrySend(answerTo(target)) != nil {
-						return
+	check := func(what string, gone int) {
+		t.Run(what, func(t *testing.T) {
+			left := make(chan struct{})
+			w, clients := gathered(t, 2, func(seen *atomic.Int32) (*weir, *testkit.Origin) {
+				origin := testkit.Listen(t, holding(seen, left, func(c *testkit.Conn) {
+					if c.TrySend(answerTo("/a")+answerTo("/b")) == nil {
+						c.Rest()
 					}
-				}
-				c.Rest()
+				}))
+				return pipelined(t, origin, 8, ""), origin
 			})
-			w := pipelined(t, origin, 8, "")
-			clients := []*testkit.Client{asks(w, "/0")}
-			receive(t, held)
-			clients = append(clients, asks(w, "/1"))
-			receive(t, held)
 			clients[gone].Reset()
 			testkit.Eventually(t, "it is noticed", func() bool { return w.log.len() > 0 })
 			close(left)
 			stays := 1 - gone
-			equal(t, "answer", clients[stays].Response("GET").Body, fmt.Sprint("/", stays))
+			equal(t, "answer", clients[stays].Response("GET").Body, name(stays))
 			for _, e := range w.logged(2) {
 				want := "ok"
-				if e.Target == fmt.Sprint("/", gone) {
+				if e.Target == name(gone) {
 					want = "client_gone"
 				}
 				equal(t, "cause of "+e.Target, e.Cause, want)
@@ -339,103 +349,4 @@ func TestPipelinePauses(t *testing.T) {
 	odd.Store(false)
 	equal(t, "answer meanwhile", asks(w, "/c").Response("GET").Status(), 200)
 	equal(t, "writes", w.figure("weir_upstream_pipeline_writes_total"), before)
-}
-
-// Nobody ever gets the answer of another, whatever clients and origin do.
-func TestPipelineOwnAnswers(t *testing.T) {
-	const clients, requests = 24, 120
-	origin := testkit.Listen(t, func(c *testkit.Conn) {
-		r := rand.New(rand.NewPCG(1, uint64(c.Index)))
-		for {
-			m, err := c.TryHead()
-			if err != nil {
-				return
-			}
-			id := m.Get("X-Id")
-			answer := fmt.Sprintf("HTTP/1.1 200 OK\r\nX-Id: %s\r\nContent-Length: %d\r\n\r\n%s", id, len(id), id)
-			switch r.IntN(60) {
-			case 0:
-				c.TrySend(answer[:r.IntN(len(answer))])
-				return
-			case 1:
-				<-after(r.IntN(20))
-			case 2:
-				long := strings.Repeat(id, 4000)
-				answer = fmt.Sprintf("HTTP/1.1 200 OK\r\nX-Id: %s\r\nContent-Length: %d\r\n\r\n%s", id, len(long), long)
-			case 3:
-				answer = fmt.Sprintf("HTTP/1.1 200 OK\r\nX-Id: %s\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", id, len(id), id)
-			case 4:
-				c.TrySend(answer[:40])
-				<-after(r.IntN(20))
-				answer = answer[40:]
-			case 5:
-				answer += "HTTP/1.1 200 OK\r\nX-Id: nobody\r\n" // no whole one: it breaks off
-				c.TrySend(answer)
-				return
-			case 6:
-				c.Reset()
-				return
-			case 7:
-				answer = strings.Replace(answer, "200 OK\r\n", "200 OK\r\nConnection: close\r\n", 1)
-				c.TrySend(answer)
-				return
-			}
-			if c.TrySend(answer) != nil {
-				return
-			}
-		}
-	})
-	w := pipelined(t, origin, 6, "")
-	var wrong, right atomic.Int64
-	var all sync.WaitGroup
-	for i := range clients {
-		all.Go(func() {
-			r := rand.New(rand.NewPCG(2, uint64(i)))
-			var nc net.Conn
-			var br *bufio.Reader
-			for n := range requests {
-				if nc == nil {
-					var err error
-					if nc, err = net.Dial("tcp", w.addr.String()); err != nil {
-						t.Error(err)
-						return
-					}
-					nc.SetDeadline(time.Now().Add(testkit.Limit))
-					br = bufio.NewReader(nc)
-				}
-				id := fmt.Sprintf("%d-%d.", i, n)
-				fmt.Fprintf(nc, "GET / HTTP/1.1\r\nHost: weir.test\r\nX-Id: %s\r\n\r\n", id)
-				if r.IntN(20) == 0 { // goes away
-					nc.Close()
-					nc = nil
-					continue
-				}
-				m, err := http.ReadResponse(br, nil)
-				if err != nil {
-					nc.Close()
-					nc = nil
-					continue
-				}
-				body, err := io.ReadAll(m.Body)
-				if got := m.Header.Get("X-Id"); m.StatusCode == 200 && (got != id || strings.ReplaceAll(string(body), id, "") != "" && err == nil) {
-					wrong.Add(1)
-					t.Errorf("client %s got the answer of %q: %.60q", id, got, body)
-				} else if m.StatusCode == 200 && err == nil {
-					right.Add(1)
-				}
-				if err != nil || m.Close {
-					nc.Close()
-					nc = nil
-				}
-			}
-			if nc != nil {
-				nc.Close()
-			}
-		})
-	}
-	all.Wait()
-	if right.Load() < clients*requests/2 {
-		t.Errorf("only %d of %d exchanges were answered", right.Load(), clients*requests)
-	}
-	testkit.Eventually(t, "nothing runs", func() bool { return w.figure("weir_upstream_in_flight") == "0" })
 }
