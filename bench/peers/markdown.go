@@ -18,7 +18,7 @@ func markdown(r *result) string {
 	m := r.Machine
 	fmt.Fprintf(&b, "Measured %s at revision `%s` on %d cores of %s, %.0f GiB, Linux %s, %s, %s.\n", r.Time.Format("2006-01-02 15:04 MST"),
 		r.Revision, m.Cores, m.CPU, float64(m.Memory)/(1<<30), m.Kernel, m.System, m.Go)
-	fmt.Fprintf(&b, "Origin: %s. Medians of %d rounds, %g s closed loop and %g s at a fixed rate each, %d workers for each peer, forwarding fields %s.\n",
+	fmt.Fprintf(&b, "Origin: %s. Medians of %d rounds, each with %g s closed loop and %g s at a fixed rate, %d workers for each peer, forwarding fields %s.\n",
 		r.Settings.Origin, r.Settings.Rounds, r.Settings.Closed, r.Settings.Open, r.Settings.Workers, onOff(r.Settings.Forwarding))
 	fmt.Fprintf(&b, "Load average at the start: %s. Command: `%s`.\n\n", m.LoadAvg, r.Command)
 	for _, name := range slices.Sorted(maps.Keys(r.Versions)) {

@@ -15,8 +15,8 @@ type result struct {
 	Versions map[string]string `json:"versions"`
 	Missing  map[string]string `json:"missing,omitempty"` // peer to how to get it
 	Settings runSettings       `json:"settings"`
-	Rows     []row             `json:"scenarios"`
-	Targets  []verdict         `json:"targets"`
+	Rows     []row             `json:"scenarios,omitempty"`
+	Targets  []verdict         `json:"targets,omitempty"`
 }
 
 type machine struct {
