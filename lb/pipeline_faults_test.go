@@ -305,3 +305,26 @@ func TestPipelineRetired(t *testing.T) {
 		origin.Close()
 	}
 }
+
+// Nobody waits on a connection that takes no more requests.
+func TestPipelineWriteFails(t *testing.T) {
+	closed := make(chan struct{})
+	origin := testkit.ListenUnix(t, func(c *testkit.Conn) {
+		c.Reader.ReadByte()
+		if err := c.Conn.(*net.UnixConn).CloseRead(); err != nil {
+			t.Error(err)
+		}
+		close(closed)
+		c.Hold()
+	})
+	pool := shared(t, origin.URL, nil)
+	var all sync.WaitGroup
+	for range 2 {
+		all.Go(func() {
+			_, err := ask(pool, []byte("?"), 1)
+			equal(t, "error", err, lb.ErrAlone)
+		})
+		<-closed
+	}
+	all.Wait()
+}
