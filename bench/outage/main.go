@@ -8,11 +8,14 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -36,7 +39,16 @@ func run() error {
 	out := flag.String("out", "", "the Markdown file to write; empty means standard output")
 	verbose := flag.Bool("v", false, "show weir's own log")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		return fmt.Errorf("cannot use argument %q: only flags are allowed", flag.Arg(0))
+	}
+	if *rate < 10 || *rate > 20_000 {
+		return fmt.Errorf("cannot use -rate %d: want 10 to 20000", *rate)
+	}
 
+	// A signal from here on ends the program only when nothing is left behind.
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer cancel()
 	dir, err := os.MkdirTemp("", "outage")
 	if err != nil {
 		return err
@@ -48,11 +60,18 @@ func run() error {
 			return fmt.Errorf("cannot build weir: %w: %s", err, text)
 		}
 	}
-	s, err := newStage(dir, *weir, *verbose)
-	if err != nil {
+	s := newStage(dir, *weir, *verbose)
+	done := context.AfterFunc(ctx, func() {
+		s.abort()
+		_ = os.RemoveAll(dir) // what is left of it is no reason to stay
+		fmt.Fprintln(os.Stderr, "outage: cannot go on:", context.Cause(ctx))
+		os.Exit(1)
+	})
+	defer done()
+	defer s.close()
+	if err := s.open(); err != nil {
 		return err
 	}
-	defer s.close()
 
 	r := &report{rate: *rate, began: time.Now()}
 	if err := s.play(r); err != nil {

@@ -29,6 +29,8 @@ type stage struct {
 	log              io.Writer
 
 	mu sync.Mutex
+	// processes are all that were started, ended ones too.
+	processes []*os.Process
 	// acted counts how often a target acted upon each request, by its line.
 	acted map[string]int
 }
@@ -42,43 +44,63 @@ type target struct {
 	read    chan struct{} // closed when all it said was read
 }
 
-func newStage(dir, weir string, verbose bool) (_ *stage, err error) {
+func newStage(dir, weir string, verbose bool) *stage {
 	s := &stage{weir: weir, file: filepath.Join(dir, "weir.toml"), acted: make(map[string]int), log: io.Discard}
 	if verbose {
 		s.log = os.Stderr
 	}
-	defer func() {
-		if err != nil {
-			s.close()
-		}
-	}()
+	return s
+}
+
+// open starts all; close ends them, also after an error.
+func (s *stage) open() (err error) {
 	if s.self, err = os.Executable(); err != nil {
-		return nil, err
+		return err
 	}
 	addresses, err := freeAddresses(5)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	s.listen, s.metrics = addresses[0], addresses[1]
 	for i := range s.targets {
 		s.targets[i] = &target{stage: s, address: addresses[2+i]}
 		if err := s.targets[i].start(); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if err := os.WriteFile(s.file, []byte(configuration), 0o600); err != nil {
-		return nil, err
+		return err
 	}
-	s.proxy = exec.Command(weir, "run", "--config", s.file)
+	s.proxy = exec.Command(s.weir, "run", "--config", s.file)
 	s.proxy.Stderr, s.proxy.Stdout = s.log, s.log
 	s.proxy.Env = append(os.Environ(), "LISTEN="+s.listen, "METRICS="+s.metrics)
 	for i, t := range s.targets {
 		s.proxy.Env = append(s.proxy.Env, fmt.Sprintf("TARGET_%d=http://%s", i+1, t.address))
 	}
-	if err := s.proxy.Start(); err != nil {
-		return nil, err
+	if err := s.start(s.proxy); err != nil {
+		return err
 	}
-	return s, answers(s.listen)
+	return answers(s.listen)
+}
+
+// start starts a command whose process ends with the stage.
+func (s *stage) start(cmd *exec.Cmd) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	s.processes = append(s.processes, cmd.Process)
+	return nil
+}
+
+// abort ends all processes at once, whatever is being played, and lets no
+// further one start.
+func (s *stage) abort() {
+	s.mu.Lock() // for good
+	for _, p := range s.processes {
+		_ = p.Kill() // most have ended already
+	}
 }
 
 // freeAddresses returns addresses that nobody listens at.
@@ -107,7 +129,7 @@ func answers(address string) error {
 
 func (s *stage) close() {
 	for _, t := range s.targets {
-		if t != nil {
+		if t != nil && t.read != nil {
 			t.kill()
 		}
 	}
@@ -165,7 +187,7 @@ func (t *target) start() error {
 	if t.stdin, err = t.cmd.StdinPipe(); err != nil {
 		return err
 	}
-	if err := t.cmd.Start(); err != nil {
+	if err := t.stage.start(t.cmd); err != nil {
 		return err
 	}
 	t.read = make(chan struct{})
