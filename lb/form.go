@@ -12,13 +12,13 @@ import (
 type form uint8
 
 const (
-	// formPart: more may make it plain.
-	formPart form = iota
 	// formPlain: it is whole, and the connection can go on.
-	formPlain
+	formPlain form = iota
+	// formPart: more may make it plain.
+	formPart
 	// formOther: it is for the exchange to judge.
 	formOther
-	// formBad: it is no response.
+	// formBad: it is no response; perhaps it belongs to the one before.
 	formBad
 )
 

@@ -11,7 +11,7 @@ import (
 	"weir/internal/wire"
 )
 
-// verdict of a place: what became of its request.
+// placeState is what became of a place's request.
 type placeState = uint32
 
 const (
@@ -43,20 +43,22 @@ type place struct {
 	buf     []byte    // for the answer
 	n       int       // the answer's length
 	head    wire.Head // its head
-	sent    bool
-	spoiled bool  // the connection that was taken is not to be used again
-	fault   error // what its reads return behind what is buffered
+	sent    bool      // the request, or it is being sent
+	spoiled bool      // the connection that was taken is not to be used again
+	fault   error     // what its reads return behind what is buffered
 
+	// The lane that the exchange entered, and its part there.
 	lane   *lane
 	opens  bool // this exchange makes the lane's connection
 	writes bool // it writes what is pending
 	leads  bool // nobody was in front of it
 
+	// mu guards what others may change who end the wait.
 	mu      sync.Mutex
-	taken   *Conn
-	until   time.Time
-	expired bool
-	gone    bool // the deadline was never a time to come
+	taken   *Conn     // the connection, once it is the exchange's own
+	until   time.Time // the deadline
+	expired bool      // it has passed
+	ended   bool      // it was in the past: somebody ends the wait
 	timer   *time.Timer
 }
 
@@ -96,11 +98,12 @@ func (p *place) rouse() {
 	}
 }
 
-// ask sends request on a shared connection and reads the answer into buf.
+// ask sends request on a shared connection and reads the answer into buf, which
+// any answer must fit that a lane hands on.
 func (p *place) ask(request, buf []byte) (n int, err error) {
 	p.state.Store(placeWaiting)
 	p.buf = buf
-	if len(request) > maxRequest {
+	if len(request) > maxRequest || len(buf) < readBuffer {
 		return 0, ErrAlone
 	}
 	l := p.q.enter(p, request)
@@ -160,7 +163,7 @@ func (p *place) late() bool {
 func (p *place) interrupted() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.gone
+	return p.ended
 }
 
 // stream returns the socket of a connection that was taken, once nothing of it
@@ -189,7 +192,7 @@ var errNoMore = errors.New("nothing follows a response that was whole")
 func (p *place) SetReadDeadline(t time.Time) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.until, p.expired, p.gone = t, false, false
+	p.until, p.expired, p.ended = t, false, false
 	if p.taken != nil {
 		p.taken.ReadUntil(t)
 	}
@@ -203,7 +206,7 @@ func (p *place) SetReadDeadline(t time.Time) error {
 	switch {
 	case left <= 0:
 		// Not left to the timer: p must not be used again.
-		p.expired, p.gone = true, true
+		p.expired, p.ended = true, true
 		p.rouse()
 	case p.timer == nil:
 		p.timer = time.AfterFunc(left, p.expire)

@@ -47,39 +47,11 @@ func (l *lane) deliver(err error) bool {
 		err = nil
 	}
 	urge := slow && !l.urged
-	given, bad, popped := 0, false, l.popped
-	for l.state == laneOpen && l.due() && r.Buffered() > 0 {
-		answer, _ := r.Peek(r.Buffered())
-		size, head, form := l.parse(answer)
-		if form == formPart && err == nil && (!slow || urge && r.Buffered() < r.Size()) {
-			break
-		}
-		if bad = form == formBad; bad {
-			break // perhaps it belongs to the answer before
-		}
-		p := *l.at(0)
-		if form != formPlain || p != nil && size > len(p.buf) {
-			l.q.paid(given)
-			l.give(err)
-			return false
-		}
-		if p != nil {
-			p.n, p.head, p.sent = copy(p.buf, answer[:size]), head, true
-			p.settle(placeAnswered)
-			l.live--
-			given++
-		}
-		*l.at(0) = nil
-		l.first = (l.first + 1) % maxDepth
-		l.n--
-		l.popped++
-		r.Discard(size)
-	}
-	if given > 0 {
-		l.q.paid(given)
-	}
-	if l.popped > popped {
-		l.turn = time.Now()
+	given, stop := l.hand()
+	waits := err == nil && (!slow || urge && r.Buffered() < r.Size())
+	if stop == formOther || stop == formPart && !waits {
+		l.give(err)
+		return false
 	}
 	part := r.Buffered() > 0
 	switch {
@@ -91,7 +63,7 @@ func (l *lane) deliver(err error) bool {
 		l.urged = false
 		l.q.holds()
 	}
-	if err != nil || bad || slow && l.broken || l.state != laneOpen || part && !l.due() || l.live == 0 && l.due() {
+	if err != nil || stop == formBad || slow && l.broken || l.state != laneOpen || part && !l.due() || l.live == 0 && l.due() {
 		l.end()
 		return false
 	}
@@ -117,6 +89,39 @@ func (l *lane) deliver(err error) bool {
 		l.conn.ReadUntil(time.Time{})
 	}
 	return true
+}
+
+// hand hands out the answers that were read whole. given is how many exchanges
+// got theirs, stop the form of what is next, formPlain if nothing is that is due.
+func (l *lane) hand() (given int, stop form) {
+	r, popped := l.conn.Reader, l.popped
+	for l.state == laneOpen && l.due() && r.Buffered() > 0 {
+		answer, _ := r.Peek(r.Buffered())
+		size, head, f := l.parse(answer)
+		p := *l.at(0)
+		if f != formPlain {
+			stop = f
+			break
+		}
+		if p != nil {
+			p.n, p.head, p.sent = copy(p.buf, answer[:size]), head, true
+			p.settle(placeAnswered)
+			l.live--
+			given++
+		}
+		*l.at(0) = nil
+		l.first = (l.first + 1) % maxDepth
+		l.n--
+		l.popped++
+		r.Discard(size)
+	}
+	if given > 0 {
+		l.q.paid(given)
+	}
+	if l.popped > popped {
+		l.turn = time.Now()
+	}
+	return given, stop
 }
 
 // limit is the limit for writing of one that waits.
