@@ -62,8 +62,7 @@ type cached struct {
 	background bool
 	// poured is closed when the goroutine that moves the body into fill ends.
 	poured chan struct{}
-	// stop makes it end early.
-	stop   atomic.Bool
+	fetch  fetch
 	fields []byte
 	text   []byte
 	// file is where the body of the answer is, which must stay until it is sent.

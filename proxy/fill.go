@@ -111,6 +111,7 @@ func (p *Proxy) pass(x *Exchange, bodyless, closes bool) {
 	// From here on the client's going away must not end the fetch: others may
 	// want it.
 	gone := x.Watch.end()
+	c.fetch.begin(x.conn, x.Start)
 	// Whoever reads must be there before the first byte, because a body that
 	// turns out too large is let go behind the last reader.
 	var reader cache.Reader
@@ -137,7 +138,8 @@ func (p *Proxy) pass(x *Exchange, bodyless, closes bool) {
 		p.pour(x)
 		p.release(x, closes, x.rbodyErr)
 	} else {
-		c.stop.Store(false)
+		c.fetch.stop.Store(false)
+		p.fetches.add(&c.fetch)
 		c.poured = make(chan struct{})
 		go func() {
 			defer close(c.poured)
@@ -146,7 +148,8 @@ func (p *Proxy) pass(x *Exchange, bodyless, closes bool) {
 		defer func() {
 			<-c.poured
 			c.poured = nil
-			p.release(x, closes || c.stop.Load(), x.rbodyErr)
+			p.fetches.remove(&c.fetch)
+			p.release(x, closes || c.fetch.stop.Load(), x.rbodyErr)
 		}()
 	}
 	switch {
@@ -208,7 +211,7 @@ func (p *Proxy) leave(x *Exchange, r cache.Reader) {
 		r.Close()
 	}
 	if c.poured != nil && c.fill.Wanted() == 0 {
-		c.stop.Store(true)
+		c.fetch.stop.Store(true)
 		x.conn.SetDeadline(longAgo)
 	}
 }
@@ -234,7 +237,7 @@ func (p *Proxy) pour(x *Exchange) {
 				buf = b[:]
 			}
 			x.limitRead(x.conn, time.Now(), x.limits.idle)
-			if c.stop.Load() {
+			if c.fetch.stop.Load() {
 				x.rbodyErr = errNotWanted
 				break
 			}
@@ -244,6 +247,9 @@ func (p *Proxy) pour(x *Exchange) {
 			break
 		}
 		if err != nil {
+			if c.fetch.stop.Load() {
+				err = errNotWanted // the target did nothing wrong
+			}
 			x.rbodyErr = err
 			break
 		}
@@ -273,6 +279,7 @@ var errNotWanted = errors.New("nobody wants the rest of the body")
 func (p *Proxy) release(x *Exchange, closes bool, err error) {
 	uploaded := x.stopUpload()
 	x.Watch.end()
+	x.cached.fetch.end()
 	x.Chosen.Transport().Release(x.conn, err == nil && uploaded && !closes && x.rbody.Proven())
 	x.conn = nil
 	kind, cause := lb.Success, CauseOK

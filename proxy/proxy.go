@@ -6,6 +6,7 @@ package proxy
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"log/slog"
 	"time"
@@ -29,6 +30,7 @@ type Proxy struct {
 	metrics   *Metrics
 
 	cache      *cache.Store
+	fetches    *Fetches
 	purgeFrom  []config.Prefix
 	background func(func())
 	closing    func() bool
@@ -49,6 +51,8 @@ type Parts struct {
 	// Cache keeps the responses of routes with a cache; it may be nil if there
 	// is none.
 	Cache *cache.Store
+	// Fetches gets those for Cache; nil means that nobody ends them early.
+	Fetches *Fetches
 	// Background runs work that no client waits for, on a goroutine of its own,
 	// and is waited for before the generation ends; nil means a bare goroutine.
 	Background func(func())
@@ -77,6 +81,7 @@ func New(p Parts) (*Proxy, error) {
 		metrics:   p.Metrics,
 
 		cache:      p.Cache,
+		fetches:    cmp.Or(p.Fetches, new(Fetches)),
 		purgeFrom:  p.Config.Cache.PurgeFrom,
 		background: p.Background,
 		closing:    p.Closing,
@@ -264,7 +269,7 @@ func (p *Proxy) admit(x *Exchange) bool {
 func (p *Proxy) settle(x *Exchange) {
 	x.End = time.Now()
 	x.BytesIn += x.Body.Seen()
-	if x.Cause == CauseClientGone && p.closing != nil && p.closing() {
+	if (x.Cause == CauseClientGone || x.Cause == CauseTruncated) && p.closing != nil && p.closing() {
 		x.Cause = CauseShutdown
 	}
 	p.metrics.settle(x)

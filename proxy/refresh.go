@@ -20,7 +20,7 @@ func (p *Proxy) refresh(x *Exchange) {
 	}
 	b := NewExchange()
 	peer := *x.Peer
-	b.Front, b.Watch, b.Listener, b.Peer = nobody{}, new(Watch), x.Listener, &peer
+	b.Front, b.Watch, b.Listener, b.Peer = nobody{}, &b.cached.fetch.Watch, x.Listener, &peer
 	b.Remote, b.Client, b.TLS = x.Remote, x.Client, x.TLS
 	f.Request().CopyTo(&b.Request)
 	b.Head.Fields, b.Head.Length, b.Head.Minor = x.Head.Fields, wire.LengthNone, 1
@@ -38,8 +38,10 @@ func (p *Proxy) refresh(x *Exchange) {
 	b.Cache = CacheResult{Asked: true, Outcome: cache.Revalidate, Reason: cache.ReasonStale}
 	b.cached.background = true
 	b.cached.fill = f
+	p.fetches.add(&b.cached.fetch)
 	p.background(func() {
 		defer func() {
+			p.fetches.remove(&b.cached.fetch)
 			if v := recover(); v != nil {
 				p.attend(b.abandon)
 				p.metrics.Panicked(p.log, v)

@@ -69,6 +69,7 @@ func (s *Server) build(cfg *config.Config, old *generation) (_ *generation, err 
 		Log:       s.log,
 		Metrics:   s.metrics,
 		Cache:     g.store.near(),
+		Fetches:   &s.fetches,
 		Closing:   func() bool { return s.state.Load() == stateClosed },
 		Background: func(f func()) {
 			g.running.Add(1)

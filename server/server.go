@@ -59,6 +59,7 @@ type Server struct {
 	lookDone chan struct{} // nil before the start
 	// background are what Close waits for.
 	background sync.WaitGroup
+	fetches    proxy.Fetches
 }
 
 // The states of a server.
@@ -403,6 +404,7 @@ func (s *Server) Close() error {
 	}
 	for len(list) > 0 {
 		s.front.Look(time.Now().Add(time.Hour))
+		s.fetches.Cut()
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
 		list = slices.DeleteFunc(list, func(r *running) bool { return r.Wait(ctx) == nil })
 		cancel()
@@ -410,6 +412,9 @@ func (s *Server) Close() error {
 	s.mu.Lock()
 	errs = append(errs, s.closePages())
 	s.mu.Unlock()
+	for s.fetches.Cut() > 0 {
+		time.Sleep(10 * time.Millisecond)
+	}
 	s.background.Wait()
 	s.current.Load().close()
 	errs = append(errs, s.accessLog.Load().Close(), s.demo.Close())
