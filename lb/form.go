@@ -69,16 +69,20 @@ var version = []byte("HTTP/1.")
 // "keep-alive".
 func keepsAlive(head []byte, h *wire.Head) bool {
 	at := bytes.Index(head, keepAlive[0])
-	if at < 0 {
-		if at = bytes.Index(head, keepAlive[1]); at < 0 {
+	for i := 1; at < 0; i++ {
+		if i == len(keepAlive) {
 			return false
 		}
+		at = bytes.Index(head, keepAlive[i])
 	}
 	next := head[at+len(keepAlive[0])] // of the line behind, or of the empty line
 	return h.Twice()&wire.FieldConnection == 0 && next != ' ' && next != '\t'
 }
 
-var keepAlive = [2][]byte{[]byte("\nConnection: keep-alive\r\n"), []byte("\nconnection: keep-alive\r\n")}
+// keepAlive are the usual spellings, all of one length.
+var keepAlive = [...][]byte{
+	[]byte("\nConnection: keep-alive\r\n"), []byte("\nconnection: keep-alive\r\n"), []byte("\nConnection: Keep-Alive\r\n"),
+}
 
 // chunkedEnd finds the end of a chunked body, by the same code that reads it
 // later.
@@ -86,6 +90,7 @@ type chunkedEnd struct {
 	src  bytes.Reader
 	br   *bufio.Reader
 	body wire.Body
+	next [1]byte // to find out that nothing follows
 }
 
 func newChunkedEnd() *chunkedEnd { return &chunkedEnd{br: bufio.NewReaderSize(nil, readBuffer)} }
@@ -96,7 +101,7 @@ func (e *chunkedEnd) find(p []byte) (int, form) {
 	e.br.Reset(&e.src)
 	e.body.Reset(e.br, wire.FramingChunked, 0)
 	for {
-		switch _, err := e.body.Next(nil); err {
+		switch _, err := e.body.Next(e.next[:]); err {
 		case nil:
 		case io.EOF:
 			return len(p) - e.src.Len() - e.br.Buffered(), formPlain
