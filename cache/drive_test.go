@@ -287,7 +287,7 @@ func (d *driver) reply(t testing.TB, r *result, q *cache.Request, found *cache.F
 		defer a.Reader.Close()
 		var body []byte
 		for {
-			p, err := a.Reader.Next(nil, 0)
+			p, err := a.Reader.Next(nil)
 			if err == io.EOF {
 				break
 			}

@@ -113,8 +113,8 @@ func (f *Fill) Write(p []byte) (wanted bool) {
 	case f.store.filling.Load()+int64(len(p)) > f.store.limit:
 		f.passLocked(ReasonTooLarge)
 	}
-	if f.passing && !f.trimLocked() {
-		return false
+	if f.passing && !f.trimLocked() || f.state != fillStreaming {
+		return false // nobody wants it any more, since we waited perhaps
 	}
 	f.body = append(f.body, p...)
 	f.countLocked()
@@ -216,8 +216,8 @@ func (f *Fill) Commit() Reason {
 		f.Abort(ErrAborted)
 		return ReasonTruncated
 	}
+	f.proven = true
 	if f.spill != nil {
-		f.proven = true
 		f.notifyLocked()
 		f.awaitDiskLocked(func() bool { return f.spill.whole })
 	}
@@ -282,14 +282,18 @@ func (f *Fill) settle(e *Entry) {
 // of the body was not proven. After Commit it does nothing.
 func (f *Fill) Abort(err error) {
 	f.mu.Lock()
+	f.failLocked(err)
+	f.mu.Unlock()
+	f.leave()
+}
+
+func (f *Fill) failLocked(err error) {
 	if f.state == fillAsking || f.state == fillStreaming {
 		f.state, f.err, f.reason = fillFailed, err, ReasonFailed
 		f.store.filling.Add(-f.counted)
 		f.counted, f.body = 0, nil
 		f.notifyLocked()
 	}
-	f.mu.Unlock()
-	f.leave()
 }
 
 // release sends everybody who waits to the origin.
@@ -330,11 +334,18 @@ func (f *Fill) isDoomed() bool {
 	return f.doomed
 }
 
-// Wanted is how many others wait for the fill or read from it.
-func (f *Fill) Wanted() int {
+// Unwanted ends the fill if nobody waits for it or reads from it, and its body
+// has not come to its end. If somebody does, changed is closed when to ask again.
+func (f *Fill) Unwanted() (ended bool, changed <-chan struct{}) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.waiting + len(f.readers)
+	if f.state != fillStreaming || f.proven || f.waiting+len(f.readers) > 0 {
+		defer f.mu.Unlock()
+		return false, f.waitLocked()
+	}
+	f.failLocked(ErrGone)
+	f.mu.Unlock()
+	f.leave()
+	return true, nil
 }
 
 func (f *Fill) notifyLocked() {

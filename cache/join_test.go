@@ -243,7 +243,7 @@ func TestCollapse(t *testing.T) {
 				r := f.Reader()
 				defer r.Close()
 				for {
-					p, err := r.Next(nil, 0)
+					p, err := r.Next(nil)
 					got.Add(int64(len(p)))
 					if err == io.EOF {
 						return

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"slices"
-	"time"
 )
 
 // Errors of Wait and Reader.
@@ -23,9 +22,8 @@ var (
 type Reader interface {
 	// Next blocks until there are bytes to send and returns some. They must not
 	// be changed and stay valid until the next call. The end is io.EOF if it was
-	// proven, and an error if it was not. limit bounds the wait for the next
-	// bytes; 0 means no bound.
-	Next(done <-chan struct{}, limit time.Duration) ([]byte, error)
+	// proven, and an error if it was not: ErrGone once done is closed.
+	Next(done <-chan struct{}) ([]byte, error)
 	// Close ends reading.
 	Close()
 }
@@ -78,9 +76,8 @@ func (f *Fill) Reader() Reader {
 }
 
 // Next implements Reader.
-func (r *fillReader) Next(done <-chan struct{}, limit time.Duration) ([]byte, error) {
+func (r *fillReader) Next(done <-chan struct{}) ([]byte, error) {
 	f := r.f
-	var timeout <-chan time.Time
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for {
@@ -112,22 +109,15 @@ func (r *fillReader) Next(done <-chan struct{}, limit time.Duration) ([]byte, er
 		}
 		wait := f.waitLocked()
 		f.mu.Unlock()
-		if limit > 0 && timeout == nil {
-			timer := time.NewTimer(limit)
-			defer timer.Stop()
-			timeout = timer.C
-		}
-		var err error
+		gone := false
 		select {
 		case <-wait:
 		case <-done:
-			err = ErrGone
-		case <-timeout:
-			err = errWait
+			gone = true
 		}
 		f.mu.Lock()
-		if err != nil {
-			r.err = err
+		if gone {
+			r.err = ErrGone
 		}
 	}
 }
@@ -159,7 +149,7 @@ func (r *fillReader) Close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.readers = slices.DeleteFunc(f.readers, func(o *fillReader) bool { return o == r })
-	if f.passing {
+	if f.passing || len(f.readers) == 0 {
 		f.notifyLocked()
 	}
 	if r.blob != nil {
@@ -213,7 +203,7 @@ func (r *blobReader) read() ([]byte, error) {
 }
 
 // Next implements Reader. It never waits for anything but the disk.
-func (r *blobReader) Next(<-chan struct{}, time.Duration) ([]byte, error) {
+func (r *blobReader) Next(<-chan struct{}) ([]byte, error) {
 	for ; len(r.runs) > 0; r.runs = r.runs[1:] {
 		first := &r.runs[0]
 		if p := first.text; len(p) > 0 {

@@ -299,12 +299,17 @@ func (p *Proxy) replyHead(x *Exchange) {
 
 // read sends the client what r delivers, as it arrives.
 func (p *Proxy) read(x *Exchange, r cache.Reader) error {
+	gone := x.Watch.wait(x.Start)
+	defer x.Watch.end()
 	for {
-		piece, err := r.Next(nil, 0)
-		if err == io.EOF {
+		piece, err := r.Next(gone)
+		switch err {
+		case nil:
+		case io.EOF:
 			return nil
-		}
-		if err != nil {
+		case cache.ErrGone:
+			return errClientGone
+		default:
 			return err
 		}
 		x.BytesOut += int64(len(piece))

@@ -203,16 +203,28 @@ func (p *Proxy) pass(x *Exchange, bodyless, closes bool) {
 	}
 }
 
-// leave ends reading what the exchange fetches. If nobody is left who wants the
-// body the fetch ends too: it may be any size. r may be nil.
+// leave ends reading what the exchange fetches. Once nobody else wants the body
+// either the fetch ends too: it may be any size. r may be nil.
 func (p *Proxy) leave(x *Exchange, r cache.Reader) {
 	c := &x.cached
 	if r != nil {
 		r.Close()
 	}
-	if c.poured != nil && c.fill.Wanted() == 0 {
-		c.fetch.stop.Store(true)
-		x.conn.SetDeadline(longAgo)
+	if c.poured == nil {
+		return
+	}
+	for {
+		ended, changed := c.fill.Unwanted()
+		if ended {
+			c.fetch.stop.Store(true)
+			x.conn.SetDeadline(longAgo)
+			return
+		}
+		select {
+		case <-changed:
+		case <-c.poured:
+			return
+		}
 	}
 }
 

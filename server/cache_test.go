@@ -430,3 +430,47 @@ timeouts = {first_byte = "1h", idle = "1h"}
 		equal(t, "status", c.Head("GET").Status(), 200)
 	}, 1, "200 shutdown")
 }
+
+// TestCacheNoticesLostClients: where the target says nothing for a while, a
+// client that goes away is noticed, and the fetch ends with the last of them.
+func TestCacheNoticesLostClients(t *testing.T) {
+	ended := make(chan struct{})
+	w := run(t, `
+[[routes]]
+upstream = "origin"
+cache = true
+[upstreams.origin]
+targets = [%q]
+timeouts = {idle = "1h"}
+`, cachedOrigin(t, func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set("Cache-Control", "max-age=60")
+		rw.Header().Set("Content-Length", "1000000")
+		rw.Write(make([]byte, 1000))
+		rw.(http.Flusher).Flush()
+		<-r.Context().Done()
+		close(ended)
+	}))
+	var clients []*testkit.Client
+	for range 3 {
+		c := w.dial()
+		c.Send("GET /x HTTP/1.1\r\nHost: cached.example\r\n\r\n")
+		equal(t, "status", c.Head("GET").Status(), 200)
+		clients = append(clients, c)
+	}
+	clients[1].Reset()
+	equal(t, "a follower", w.logged(1)[0].String(), "200 client_gone")
+	select {
+	case <-ended:
+		t.Fatal("the fetch has ended, although others wait for it")
+	default:
+	}
+	clients[0].Reset()
+	clients[2].Reset()
+	receive(t, ended)
+	for _, e := range w.logged(3) {
+		equal(t, "log", e.String(), "200 client_gone")
+	}
+	if m := w.metrics(); strings.Contains(m, `cause="stalled"`) || strings.Contains(m, `cause="truncated"`) {
+		t.Error("the target is blamed")
+	}
+}

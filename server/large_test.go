@@ -710,6 +710,44 @@ func TestLargeDiskFails(t *testing.T) {
 	}
 }
 
+// TestLargeLeftWhileDiskHangs: what waits for the disk ends with its last reader,
+// and nothing of it stays in memory.
+func TestLargeLeftWhileDiskHangs(t *testing.T) {
+	l := newLibrary(t)
+	l.size = "64MiB"
+	hangs := make(chan struct{})
+	l.start(func(t cache.Tier) cache.Tier {
+		return &brokenDisk{Tier: t, append: func(i int) error {
+			if i > 3 {
+				<-hangs
+			}
+			return nil
+		}}
+	})
+	c := l.dial()
+	c.Conn.(*net.TCPConn).SetReadBuffer(64 << 10)
+	c.Send("GET /12000000 HTTP/1.1\r\nHost: cached.example\r\n\r\n")
+	equal(t, "status", c.Head("GET").Status(), 200)
+	filling := func() int {
+		n, err := strconv.Atoi(l.metric("weir_cache_filling_bytes"))
+		if err != nil {
+			t.Error(err)
+		}
+		return n
+	}
+	last := 0
+	testkit.Eventually(t, "the disk is waited for", func() bool {
+		before := last
+		last = filling()
+		return last > 2*mib && last == before
+	})
+	c.Reset()
+	equal(t, "log", l.ended(), "200 client_gone")
+	testkit.Eventually(t, "nothing is being fetched", func() bool { return filling() == 0 })
+	close(hangs)
+	l.settled(0)
+}
+
 // TestLargeCrowded: what cannot be opened for want of descriptors is a miss for
 // now, and not lost.
 func TestLargeCrowded(t *testing.T) {
