@@ -234,7 +234,7 @@ func comparePeers(ctx context.Context, f flags, r *runner) error {
 			r.log("%v", err)
 			continue
 		}
-		if v := p.tell(ctx); v != "" {
+		if v := p.tell(ctx); v != "" && p.option == nil {
 			res.Versions[p.name] = v
 		}
 		present = append(present, p)
@@ -248,6 +248,9 @@ func comparePeers(ctx context.Context, f flags, r *runner) error {
 	defer r.origin.stop()
 	res.Settings.Origin = r.settings.Origin
 	for _, sc := range wanted {
+		if sc.options != nil && !slices.ContainsFunc(present, func(p peer) bool { return p.option != nil && sc.takes(p) }) {
+			continue // nothing to compare weir with
+		}
 		row, err := r.row(ctx, sc, present)
 		if err != nil {
 			return err
@@ -255,11 +258,12 @@ func comparePeers(ctx context.Context, f flags, r *runner) error {
 		res.Rows = append(res.Rows, row)
 	}
 	res.Targets = judge(res)
-	fmt.Println(markdown(res))
+	text := markdown(res)
+	fmt.Println(text)
 	if f.out == "" {
 		return nil
 	}
-	return save(f.out, "peers", res, markdown(res), map[string]string{
+	return save(f.out, "peers", res, text, map[string]string{
 		"cpu":     barChart("CPU time per request, microseconds (less is better)", bars(res, cpu)),
 		"latency": barChart("p99 at a fixed rate, microseconds (less is better)", bars(res, p99)),
 		"idle":    barChart("KiB per idle connection (less is better)", bars(res, idle)),

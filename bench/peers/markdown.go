@@ -27,12 +27,22 @@ func markdown(r *result) string {
 	for _, name := range slices.Sorted(maps.Keys(r.Missing)) {
 		fmt.Fprintf(&b, "- %s is missing: %s\n", name, r.Missing[name])
 	}
-	columns := columnsOf(r)
-	section(&b, r, columns, "CPU microseconds per request (in brackets: weir's as a multiple of it)", cpu, 1, true)
-	section(&b, r, columns, "Requests per second, closed loop", func(s sample) float64 { return s.PerSecond }, 0, false)
-	latency(&b, r, columns)
-	section(&b, r, columns, "Resident MiB after the load", func(s sample) float64 { return s.Resident / (1 << 20) }, 1, false)
-	section(&b, r, columns, "KiB per idle connection", idle, 2, false)
+	own, others := *r, *r
+	own.Rows, others.Rows = nil, nil
+	for _, row := range r.Rows {
+		if slices.ContainsFunc(row.Cells, func(c cell) bool { return c.Peer != "weir" && isWeir(c.Peer) }) {
+			own.Rows = append(own.Rows, row)
+		} else {
+			others.Rows = append(others.Rows, row)
+		}
+	}
+	columns := columnsOf(&others)
+	section(&b, &others, columns, "CPU microseconds per request (in brackets: weir's as a multiple of it)", cpu, 1, true)
+	section(&b, &others, columns, "Requests per second, closed loop", func(s sample) float64 { return s.PerSecond }, 0, false)
+	latency(&b, &others, columns)
+	section(&b, &others, columns, "Resident MiB after the load", func(s sample) float64 { return s.Resident / (1 << 20) }, 1, false)
+	section(&b, &others, columns, "KiB per idle connection", idle, 2, false)
+	section(&b, &own, columnsOf(&own), "weir's own options: CPU microseconds per request (in brackets: weir's as a multiple of it)", cpu, 1, true)
 	failures(&b, r)
 	verdicts(&b, r)
 	return b.String()

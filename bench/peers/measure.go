@@ -65,9 +65,12 @@ func newRunner(dir, self string, s runSettings, log func(string, ...any)) (*runn
 // two sockets and half a pipe for each.
 func (r *runner) connections() int { return (r.files - 1000) * 2 / 5 }
 
+// socket is where the origin listens besides its address.
+func (r *runner) socket() string { return filepath.Join(r.dir, "origin.sock") }
+
 func (r *runner) base(origin string) settings {
 	return settings{
-		Origin: origin, Workers: r.settings.Workers, Forwarding: r.settings.Forwarding,
+		Origin: origin, Socket: r.socket(), Workers: r.settings.Workers, Forwarding: r.settings.Forwarding,
 		Root: os.Geteuid() == 0, Files: r.files, Connections: r.connections(),
 	}
 }

@@ -25,7 +25,7 @@ func (r *runner) startOrigin(ctx context.Context, kind string) error {
 	}
 	if missing != nil || kind == "own" {
 		r.settings.Origin = "bench/origin"
-		r.origin, err = startProcess(ctx, "origin", r.dir, r.address, []string{r.self, "serve-origin", "-listen", r.address}, nil)
+		r.origin, err = startProcess(ctx, "origin", r.dir, r.address, []string{r.self, "serve-origin", "-listen", r.address, "-unix", r.socket()}, nil)
 		return err
 	}
 	r.settings.Origin = "nginx"

@@ -26,9 +26,12 @@ type settings struct {
 	Admin                  string // "host:port" for the admin API; empty means none
 	Cert, Key, Name        string // PEM files and their name; empty means plaintext
 	Cache                  bool
-	Observed               bool // metrics and access log on
-	Forwarding             bool // X-Forwarded-* fields
-	Root                   bool // this runs as root
+	Observed               bool   // metrics and access log on
+	Socket                 string // the origin's unix socket
+	Unix                   bool   // the origin is reached by it
+	Pipeline               int    // requests that share a connection to the origin
+	Forwarding             bool   // X-Forwarded-* fields
+	Root                   bool   // this runs as root
 	Workers                int
 	Files, Connections     int // descriptors, client connections at most
 }
@@ -50,23 +53,28 @@ type peer struct {
 	argv func(program, file string, s settings) []string
 	// tls, cache and pass say what it can do and is measured at.
 	tls, cache, pass bool
-	// observed makes it run with metrics and access log.
-	observed bool
+	// option, if not nil, changes a setting: this is weir once more, and only
+	// compared with weir.
+	option func(*settings)
 	// profiled makes it run with its admin API, which has profiles.
 	profiled bool
 }
 
 // peers lists all, weir first.
 func peers(weir, self string) []peer {
-	runWeir := func(program, file string, _ settings) []string {
-		return []string{program, "run", "--config", file}
+	ours := func(name string, option func(*settings)) peer {
+		return peer{
+			name: name, program: weir, how: "run `make build`, or give -weir", version: []string{"version"}, conf: "weir.toml", file: "weir.toml",
+			argv: func(program, file string, _ settings) []string { return []string{program, "run", "--config", file} },
+			tls:  true, cache: true, pass: true, option: option,
+		}
 	}
-	build := "run `make build`, or give -weir"
 	return []peer{
-		{name: "weir", program: weir, how: build, version: []string{"version"}, conf: "weir.toml", file: "weir.toml",
-			argv: runWeir, tls: true, cache: true, pass: true},
-		{name: "weir-observed", program: weir, how: build, version: []string{"version"}, conf: "weir.toml", file: "weir.toml",
-			argv: runWeir, observed: true},
+		ours("weir", nil),
+		ours("weir-observed", func(s *settings) { s.Observed = true }),
+		ours("weir-unix", func(s *settings) { s.Unix = true }),
+		ours("weir-pipeline", func(s *settings) { s.Pipeline = 16 }),
+		ours("weir-both", func(s *settings) { s.Unix, s.Pipeline = true, 16 }),
 		{name: "nginx", program: "nginx", how: "apt-get install nginx-light", version: []string{"-v"}, conf: "nginx.conf", file: "nginx.conf",
 			argv: func(program, file string, s settings) []string {
 				return []string{program, "-p", s.Dir, "-e", filepath.Join(s.Dir, "error.log"), "-c", file}
@@ -91,6 +99,9 @@ func peers(weir, self string) []peer {
 			}, tls: true, pass: true},
 	}
 }
+
+// isWeir says whether a peer of this name is weir, with whatever settings.
+func isWeir(name string) bool { return name == "weir" || strings.HasPrefix(name, "weir-") }
 
 // find is the program's path, or an error that says how to get it.
 func (p peer) find() (string, error) {
@@ -160,7 +171,9 @@ func (p peer) start(ctx context.Context, parent string, s settings) (*process, s
 	if s.Listen, err = freeAddress(); err != nil {
 		return nil, s, err
 	}
-	s.Observed = p.observed
+	if p.option != nil {
+		p.option(&s)
+	}
 	if s.Metrics, err = freeAddress(); err != nil {
 		return nil, s, err
 	}

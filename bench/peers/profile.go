@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	pprof "github.com/google/pprof/profile"
@@ -26,14 +27,21 @@ func profile(ctx context.Context, f flags, r *runner) error {
 	if err != nil {
 		return err
 	}
-	weir := peers(f.weir, r.self)[0]
-	weir.profiled = true
+	weirs := peers(f.weir, r.self)
 	if err := r.startOrigin(ctx, f.origin); err != nil {
 		return err
 	}
 	defer r.origin.stop()
 	var all []*pprof.Profile
 	for _, sc := range wanted {
+		weir := weirs[0]
+		for _, p := range weirs {
+			if slices.Contains(sc.options, p.name) {
+				weir = p
+				break
+			}
+		}
+		weir.profiled = true
 		p, err := r.profile(ctx, sc, weir)
 		if err != nil {
 			return fmt.Errorf("%s: %w", sc.id, err)
@@ -57,7 +65,6 @@ func profile(ctx context.Context, f flags, r *runner) error {
 
 // profile profiles weir under one scenario.
 func (r *runner) profile(ctx context.Context, sc scenario, weir peer) (*pprof.Profile, error) {
-	weir.observed = sc.observed
 	proc, s, err := r.start(ctx, sc, weir)
 	if err != nil {
 		return nil, err

@@ -104,6 +104,12 @@ func TestMarkdown(t *testing.T) {
 		}
 	}
 	check("| scenario | weir | nginx |")
+	r.Rows = append(r.Rows, measured("observed", map[string]float64{"weir": 10, "weir-observed": 12.5}).Rows...)
+	got = markdown(r)
+	// Weir with other settings has a table of its own.
+	check("| scenario | weir | nginx |")
+	check("| scenario | weir | weir-observed |")
+	check("| title of observed | 10.0 | 12.5 (0.80) |")
 	// The ratio is weir's cost as a multiple of the peer's.
 	check("| title of pass-1k-c64 | 12.0 | 8.0 (1.50) |")
 	check("- varnish is missing: apt-get install varnish")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -13,11 +14,13 @@ type scenario struct {
 	conns     int
 	// rate is the fixed rate of the latency measurement, per second; it must
 	// be one that every peer can hold.
-	rate     float64
-	tls      bool
-	cache    bool
-	observed bool // weir against itself with metrics and access log
-	idle     bool // memory of idle connections
+	rate  float64
+	tls   bool
+	cache bool
+	// options are weirs with other settings that weir is compared with, instead of
+	// with other peers.
+	options []string
+	idle    bool // memory of idle connections
 	// requests are sent in turn instead of the one for path; nil means that one.
 	requests [][]byte
 	warm     int64 // requests of the warm-up, besides its time
@@ -34,7 +37,11 @@ func scenarios() []scenario {
 		{id: "hit-1k", title: "cache hit 1 KiB, 64 connections", path: "/bytes/1024", body: 1 << 10, conns: 64, rate: 8000, cache: true},
 		{id: "hit-10k", title: "cache hit 10 KiB, 64 connections", path: "/bytes/10240", body: 10 << 10, conns: 64, rate: 8000, cache: true},
 		{id: "hit-100k", title: "cache hit 100 KiB, 64 connections", path: "/bytes/102400", body: 100 << 10, conns: 64, rate: 4000, cache: true},
-		{id: "observed", title: "weir with metrics and access log, 1 KiB, 64 connections", path: "/bytes/1024", body: 1 << 10, conns: 64, rate: 4000, observed: true},
+		{id: "observed", title: "weir with metrics and access log, 1 KiB, 64 connections", path: "/bytes/1024", body: 1 << 10, conns: 64, rate: 4000, options: []string{"weir-observed"}},
+		{id: "options-c64", title: "weir with a unix socket, pipelining, both; 1 KiB, 64 connections", path: "/bytes/1024", body: 1 << 10, conns: 64, rate: 4000,
+			options: []string{"weir-unix", "weir-pipeline", "weir-both"}},
+		{id: "options-c512", title: "the same, 512 connections", path: "/bytes/1024", body: 1 << 10, conns: 512, rate: 4000,
+			options: []string{"weir-unix", "weir-pipeline", "weir-both"}},
 		{id: "idle", title: "idle keep-alive connections", path: "/bytes/1024", body: 1 << 10, idle: true},
 	}
 }
@@ -49,9 +56,9 @@ func chooseScenarios(list string) ([]scenario, error) {
 // takes says whether a peer is measured at this scenario.
 func (sc scenario) takes(p peer) bool {
 	switch {
-	case sc.observed:
-		return p.observed || p.name == "weir"
-	case p.observed:
+	case sc.options != nil:
+		return p.name == "weir" || slices.Contains(sc.options, p.name)
+	case p.option != nil:
 		return false
 	case sc.cache:
 		return p.cache

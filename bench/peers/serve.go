@@ -61,6 +61,7 @@ func serveOrigin(args []string) error {
 	fs := flag.NewFlagSet("serve-origin", flag.ExitOnError)
 	listen := fs.String("listen", "", "address for clients, or the first of -count")
 	count := fs.Int("count", 1, "number of addresses")
+	unix := fs.String("unix", "", "unix socket to listen on too; empty means none")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
@@ -74,12 +75,23 @@ func serveOrigin(args []string) error {
 		}
 		addresses = originAddresses(group-20, *count)
 	}
-	for _, address := range addresses {
-		ln, err := net.Listen("tcp", address)
+	listenOn := func(network, address string) error {
+		ln, err := net.Listen(network, address)
 		if err != nil {
 			return fmt.Errorf("cannot listen on %q: %w", address, err)
 		}
 		s.Serve(ln)
+		return nil
+	}
+	if *unix != "" {
+		if err := listenOn("unix", *unix); err != nil {
+			return err
+		}
+	}
+	for _, address := range addresses {
+		if err := listenOn("tcp", address); err != nil {
+			return err
+		}
 	}
 	<-terminated()
 	return nil

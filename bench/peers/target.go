@@ -66,7 +66,7 @@ func targets() []target {
 		{scenario: "idle", what: "KiB per idle connection", figure: idle, must: 16, aim: 8},
 	}
 	for _, sc := range scenarios() {
-		if sc.rate > 0 && !sc.observed {
+		if sc.rate > 0 && sc.options == nil {
 			all = append(all, target{scenario: sc.id, against: "haproxy", what: "p99 at the fixed rate", figure: p99, must: 1.0})
 		}
 	}
@@ -102,7 +102,7 @@ func judgeFailures(r *result) verdict {
 	v := verdict{Scenario: "all", What: "failed requests and measurements", State: stateUnknown}
 	for _, row := range r.Rows {
 		for _, c := range row.Cells {
-			if c.Peer != "weir" && c.Peer != "weir-observed" {
+			if !isWeir(c.Peer) {
 				continue
 			}
 			v.State = stateMet
