@@ -3,6 +3,7 @@ package lb
 import (
 	"bufio"
 	"net"
+	"sync"
 	"syscall"
 	"time"
 
@@ -16,8 +17,9 @@ import (
 // called from anywhere to end both.
 type Conn struct {
 	net.Conn
-	// Reader reads the connection while it is lent. Whoever replaces it by a
-	// larger one (wire.Grow) leaves the new one here.
+	// Reader reads the connection from the beginning of the response on (Await);
+	// before that it may be nil. Whoever replaces it by a larger one (wire.Grow)
+	// leaves the new one here.
 	Reader *bufio.Reader
 
 	reused  bool
@@ -29,6 +31,11 @@ type Conn struct {
 	// exchange's request was written.
 	request []byte
 	sent    int
+	// What begin is called by, is called with, and leaves.
+	beginFn   func(fd uintptr) bool
+	beginning bool
+	fd        uintptr
+	beginErr  error
 	// place is set if the connection is shared; then it is Conn, too.
 	place *place
 
@@ -42,7 +49,7 @@ func newConn(c, raw net.Conn, dry *dryConn) *Conn {
 	s := &Conn{Conn: c, probe: wire.NewProbe(raw), dry: dry}
 	if dry == nil {
 		if s.stream = wire.NewStream(c); s.stream != nil {
-			s.Conn = s.stream
+			s.Conn, s.beginFn = s.stream, s.begin
 		}
 	}
 	return s
@@ -73,8 +80,8 @@ func (c *Conn) Scanned(h *wire.Head) bool {
 	return true
 }
 
-// Send writes a request whole, at the latest together with the next Read, which
-// then reports what went wrong; until then p must not change. A connection that
+// Send writes a request whole, at the latest with Await, which then reports what
+// went wrong; until then p must not change. A connection that
 // was used before is looked at first: if it is not quiet, the error is
 // wire.ErrNotQuiet and nothing was written.
 func (c *Conn) Send(p []byte) error {
@@ -97,20 +104,75 @@ func (c *Conn) SendNow(p []byte) (n int, err error) {
 
 // Read reads from the target.
 func (c *Conn) Read(p []byte) (n int, err error) {
-	if c.request == nil {
+	switch {
+	case c.beginning:
+		return c.stream.ReadNow(c.fd, p)
+	case c.request == nil:
 		return c.Conn.Read(p)
+	case c.place == nil:
+		panic("BUG: read without Await after Send")
 	}
 	request := c.request
 	c.request = nil
-	if c.place == nil {
-		c.sent, n, err = c.stream.Ask(request, p, !c.reused)
-		return n, err
-	}
 	if n, err = c.place.ask(request, p); c.place.sent {
 		c.sent = len(request)
 	}
 	return n, err
 }
+
+// Await writes what Send was given, and returns when the response begins, which
+// is then in Reader, or when the target has closed the connection. After a
+// time-out it may be called again.
+func (c *Conn) Await() (err error) {
+	request := c.request
+	switch {
+	case c.beginFn == nil:
+		_, err = c.Reader.Peek(1)
+		return err
+	case request == nil:
+		err = c.stream.Raw().Read(c.beginFn)
+	default:
+		c.request = nil
+		c.sent, err = c.stream.Ask(request, !c.reused, c.beginFn)
+	}
+	if err != nil {
+		return err
+	}
+	return c.beginErr
+}
+
+// begin reads the first bytes of a response, if they are there, and else lets
+// go of the buffer: an exchange holds none while it waits for its target.
+func (c *Conn) begin(fd uintptr) bool {
+	c.hold()
+	c.beginning, c.fd = true, fd
+	_, c.beginErr = c.Reader.Peek(1)
+	c.beginning = false
+	if c.beginErr != wire.ErrAgain {
+		return true
+	}
+	c.letGo()
+	return false
+}
+
+// hold sees that there is a Reader.
+func (c *Conn) hold() {
+	if c.Reader == nil {
+		c.Reader = readers.Get().(*bufio.Reader)
+		c.Reader.Reset(c)
+	}
+}
+
+// letGo gives Reader back.
+func (c *Conn) letGo() {
+	if c.Reader != nil && c.Reader.Size() == readBuffer {
+		readers.Put(c.Reader)
+	}
+	c.Reader = nil
+}
+
+// readers pools the buffers of responses, for all targets.
+var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, readBuffer) }}
 
 // Sent reports whether any byte of what Send was given may have reached the
 // target.

@@ -56,6 +56,9 @@ func TestReleaseLeavesNothingBehind(t *testing.T) {
 				if _, err := c.Write([]byte("?")); err != nil {
 					t.Fatal(err)
 				}
+				if err := c.Await(); err != nil {
+					t.Fatal(err)
+				}
 				for left := take; left > 0; {
 					n, err := c.Reader.Discard(min(left, 1000))
 					if err != nil {

@@ -140,6 +140,7 @@ func (q *pipeline) connect(within time.Duration) (*Conn, error) {
 			return nil, err
 		}
 		if c.stream == nil || c.Quiet() {
+			c.hold()
 			return c, nil
 		}
 		q.t.Release(c, false)

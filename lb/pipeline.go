@@ -201,7 +201,7 @@ func (t *Transport) Join(within, write time.Duration) *Conn {
 	p.within, p.write = within, write
 	c := &p.conn
 	c.maxHead = t.head
-	c.Reader = t.hc.AcquireReader(c)
+	c.hold()
 	return c
 }
 
@@ -214,10 +214,8 @@ func (t *Transport) part(c *Conn, reusable bool) {
 	if taken := p.taken; taken != nil {
 		reusable = reusable && !p.spoiled && p.fault == nil && c.Reader.Buffered() == 0
 	}
-	if c.Reader.Size() == readBuffer {
-		t.hc.ReleaseReader(c.Reader)
-	}
-	c.Reader, c.request = nil, nil
+	c.letGo()
+	c.request = nil
 	taken, fit := p.reset()
 	if taken != nil {
 		t.Release(taken, reusable)

@@ -16,7 +16,7 @@ import (
 var ErrNoConn = errors.New("no free connection to the target")
 
 // readBuffer holds a response head and a body of some KiB, so that both arrive
-// in one read. Readers are pooled and only held while a connection is lent.
+// in one read.
 const readBuffer = 16 << 10
 
 // unlimited stands for no bound on connections, which HostClient does not know.
@@ -57,7 +57,6 @@ func newTransport(rawURL string, cfg *config.Upstream, demo func(name string) (n
 		MaxConns:            cfg.Connections.Max,
 		MaxConnWaitTimeout:  time.Duration(cfg.Connections.Wait),
 		MaxIdleConnDuration: time.Duration(cfg.Connections.Idle),
-		ReadBufferSize:      readBuffer,
 		DialTimeout: func(_ string, within time.Duration) (net.Conn, error) {
 			c, err := d.dial(within)
 			if err != nil {
@@ -110,7 +109,9 @@ func (t *Transport) Acquire(within time.Duration) (*Conn, error) {
 			t.pool.close(l)
 			continue
 		}
-		c.Reader = t.hc.AcquireReader(c)
+		if c.stream == nil {
+			c.hold()
+		}
 		return c, nil
 	}
 }
@@ -123,11 +124,8 @@ func (t *Transport) Release(c *Conn, reusable bool) {
 		t.part(c, reusable)
 		return
 	}
-	reusable = reusable && c.Reader.Buffered() == 0 && c.drained()
-	if c.Reader.Size() == readBuffer {
-		t.hc.ReleaseReader(c.Reader)
-	}
-	c.Reader = nil
+	reusable = reusable && (c.Reader == nil || c.Reader.Buffered() == 0) && c.drained()
+	c.letGo()
 	l := c.lease
 	c.lease, c.request = nil, nil
 	if reusable {

@@ -64,7 +64,7 @@ type racer struct {
 // is sent, and what comes first is used.
 func (x *Exchange) waitHead(p *Proxy, c *lb.Conn, began time.Time, delay time.Duration) *attemptError {
 	c.ReadUntil(began.Add(delay))
-	_, err := c.Reader.Peek(1)
+	err := c.Await()
 	if err != nil && !timedOut(err) {
 		return headFailure(c, err, false)
 	}

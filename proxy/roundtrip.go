@@ -215,6 +215,11 @@ var (
 // least one byte came.
 func fill(c *lb.Conn, h *wire.Head) (started bool, err error) {
 	maxHead := c.MaxHead()
+	if c.Reader == nil {
+		if err := c.Await(); err != nil {
+			return false, err
+		}
+	}
 	for {
 		buf, _ := c.Reader.Peek(c.Reader.Buffered())
 		if len(buf) > 0 {

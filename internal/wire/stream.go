@@ -20,6 +20,7 @@ type Stream struct {
 
 	in, out transfer
 	asking  question
+	answer  func(fd uintptr) bool
 	readFn  func(fd uintptr) bool
 	writeFn func(fd uintptr) bool
 	fileFn  func(fd uintptr) bool
@@ -241,47 +242,41 @@ type question uint8
 const (
 	questionLook question = iota
 	questionWrite
-	questionRead
+	questionAnswer
 )
 
-// Ask writes out and reads the first bytes of what comes back into p. It spares
+// Ask writes out, and then calls answer, with the descriptor for ReadNow,
+// whenever something may have come back, until answer returns true. It spares
 // the read in vain with which a read after a write begins, because it prepares
 // to wait before it writes. If fresh is false, the connection is looked at first
 // and must be open and silent, else the error is ErrNotQuiet. sent is how much
-// was written.
-func (s *Stream) Ask(out, p []byte, fresh bool) (sent, n int, err error) {
-	r, w := &s.in, &s.out
-	r.p, r.n, r.errno = p, 0, 0
-	w.p, w.more, w.n, w.errno = out, nil, 0, 0
-	s.asking = questionLook
+// was written; who refuses a request may answer before all of it is.
+func (s *Stream) Ask(out []byte, fresh bool, answer func(fd uintptr) bool) (sent int, err error) {
+	t := &s.out
+	t.p, t.more, t.n, t.errno = out, nil, 0, 0
+	s.answer, s.asking = answer, questionLook
 	if fresh {
 		s.asking = questionWrite
 	}
 	err = s.raw.Read(s.askFn)
-	sent, rest := w.n, w.p
-	r.p, w.p = nil, nil
+	sent, rest := t.n, t.p
+	t.p, s.answer = nil, nil
 	switch {
 	case err != nil:
-		return sent, 0, err
+		return sent, err
 	case s.asking == questionLook:
-		return 0, 0, ErrNotQuiet
-	case w.errno != 0 && sent == 0:
-		return 0, 0, s.fault("write", w.errno)
-	case w.errno == 0 && len(rest) > 0:
-		// More than the socket takes at once.
-		k, err := s.Write(rest)
-		if sent += k; err != nil && sent == 0 {
-			return 0, 0, err
-		}
-		// Who refuses a request may answer and close before it has read all.
-		n, err = s.Read(p)
-		return sent, n, err
-	case r.errno != 0:
-		return sent, 0, s.fault("read", r.errno)
-	case r.n == 0:
-		return sent, 0, io.EOF
+		return 0, ErrNotQuiet
+	case s.asking == questionAnswer:
+		return sent, nil
+	case t.errno != 0:
+		return 0, s.fault("write", t.errno)
 	}
-	return sent, r.n, nil
+	// More than the socket takes at once.
+	k, err := s.Write(rest)
+	if sent += k; err != nil && sent == 0 {
+		return 0, err
+	}
+	return sent, s.raw.Read(answer)
 }
 
 func (s *Stream) ask(fd uintptr) bool {
@@ -298,15 +293,15 @@ func (s *Stream) ask(fd uintptr) bool {
 		if !s.write(fd) {
 			return true
 		}
-		s.asking = questionRead
+		if s.out.errno != 0 && s.out.n == 0 {
+			return true
+		}
+		s.asking = questionAnswer
 		if s.out.errno == 0 {
 			return false // whatever comes from now on wakes us
 		}
-		if s.out.n == 0 {
-			return true
-		}
 	}
-	return s.read(fd)
+	return s.answer(fd)
 }
 
 // CloseWrite ends the sending side.
