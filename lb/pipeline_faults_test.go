@@ -65,6 +65,7 @@ func TestPipelinePanic(t *testing.T) {
 			cfg := config.DefaultUpstream()
 			cfg.Targets = []config.Target{config.DefaultTarget("demo:a")}
 			cfg.Connections.Pipeline = 8
+			var once sync.Once
 			dialing, dialed := make(chan struct{}), make(chan struct{})
 			u, err := lb.NewUpstream("u", &cfg, lb.Options{
 				OnPanic: func(v any) {
@@ -74,10 +75,8 @@ func TestPipelinePanic(t *testing.T) {
 					panics.Add(1)
 				},
 				DialDemo: func(string) (net.Conn, error) {
-					if odd.Load() {
-						close(dialing)
-						<-dialed
-					}
+					once.Do(func() { close(dialing) })
+					<-dialed
 					if dial.Swap(false) {
 						panic("as the test wants")
 					}
