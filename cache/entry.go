@@ -54,11 +54,19 @@ type Entry struct {
 // entryOverhead is what an entry costs beside its bytes: the struct, its node,
 // its place in the maps, and what the allocator rounds up. TestMemoryCost
 // compares it with the heap.
-const entryOverhead = 768
+const entryOverhead = 640
+
+// preparedOverhead, and preparedLine for each line, are what the prepared head
+// costs beside its bytes. It is counted from the beginning, because an entry
+// that is worth its place is asked for.
+const preparedOverhead, preparedLine = 384, 64
 
 // cost is the memory that the entry holds.
 func (e *Entry) cost() int64 {
 	n := entryOverhead + cap(e.head) + cap(e.body) + len(e.key) + len(e.variant)
+	if len(e.head) > 0 {
+		n += preparedOverhead + preparedLine*bytes.Count(e.head, []byte{'\n'}) + len(e.head)
+	}
 	for _, s := range e.vary {
 		n += 16 + len(s)
 	}
@@ -107,6 +115,9 @@ func (e *Entry) Copy(h, empty *fasthttp.ResponseHeader) {
 			empty.CopyTo(p)
 			p.SetStatusCode(e.status)
 		}
+		parsed := p
+		p = new(fasthttp.ResponseHeader)
+		parsed.CopyTo(p) // which takes no more room than it needs
 		e.prepared.Store(p)
 	}
 	p.CopyTo(h)

@@ -116,7 +116,8 @@ func TestBound(t *testing.T) {
 	}
 }
 
-// TestMemoryCost: what an entry is counted for is about what it holds.
+// TestMemoryCost: what an entry is counted for is about what it holds once it
+// was asked for.
 func TestMemoryCost(t *testing.T) {
 	check := func(n, size int, fields ...string) {
 		t.Helper()
@@ -124,8 +125,8 @@ func TestMemoryCost(t *testing.T) {
 		var before, after runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&before)
-		for i := range n {
-			d.fillWith(t, fmt.Sprintf("http://www.example.org/some/path/%d", i), size, fields...)
+		for i := range 2 * n {
+			d.fillWith(t, fmt.Sprintf("http://www.example.org/some/path/%d", i%n), size, fields...)
 		}
 		runtime.GC()
 		runtime.ReadMemStats(&after)
@@ -133,11 +134,17 @@ func TestMemoryCost(t *testing.T) {
 		if held > 1.05*counted || held < 0.6*counted {
 			t.Errorf("%d entries of %d bytes hold %.0f bytes each, counted %.0f", n, size, held/float64(n), counted/float64(n))
 		}
+		t.Logf("%d entries of %d bytes and %d fields: held %.2f of what is counted", n, size, len(fields), held/counted)
 		runtime.KeepAlive(d)
 	}
 	check(5_000, 0)
 	check(5_000, 1000)
 	check(5_000, 1000, "Vary: Accept-Encoding, Accept-Language", "Surrogate-Key: a b c")
+	var many []string
+	for i := range 20 {
+		many = append(many, fmt.Sprintf("X-Field-%d: a value like any other", i))
+	}
+	check(5_000, 10, many...)
 	check(2000, 20_000)
 	check(200, 1_000_001)
 }
