@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -27,7 +26,7 @@ type Conn struct {
 	remoteText          string
 	client              netip.Addr // what admitClient counted; not valid if nothing
 
-	established atomic.Bool // the handler has it, or is about to
+	established bool // the handler has it, or is about to; guarded by the listener's mu
 }
 
 // newConn takes over an accepted connection.
@@ -126,8 +125,10 @@ func (c *Conn) establish(s *settings) (Reason, error) {
 		state := conn.ConnectionState()
 		c.state, c.conn = &state, conn
 	}
-	c.established.Store(true)
-	if bounded {
+	c.listener.mu.Lock()
+	defer c.listener.mu.Unlock()
+	c.established = true
+	if bounded || c.listener.Closed() {
 		c.raw.SetDeadline(time.Time{})
 	}
 	return "", nil

@@ -305,7 +305,7 @@ func (l *Listener) Close() error {
 	}
 	l.mu.Lock()
 	for c := range l.conns {
-		if !c.established.Load() {
+		if !c.established {
 			c.hurry()
 		}
 	}

@@ -92,6 +92,7 @@ type Head struct {
 	bodyVerb bool // POST, PUT or PATCH
 	authTgt  bool // absolute-form: Host may be checked against it
 	twice    Fields
+	last     Fields // the field of interest that the last line began; 0 for others
 }
 
 // LineWithin reports whether a request's first line, with the empty lines before
@@ -135,9 +136,9 @@ func (h *Head) ScanRequest(buf []byte) error {
 	}
 }
 
-// ScanResponse does the same for a response head. Folded lines and space
-// before the colon are left to the parser, which repairs them as RFC 9112
-// section 5 allows a proxy to.
+// ScanResponse does the same for a response head. Space before the colon, and
+// folded lines where they do not say where the message ends, are left to the
+// parser, which repairs them as RFC 9112 section 5 allows a proxy to.
 func (h *Head) ScanResponse(buf []byte) error {
 	if h.off == 0 {
 		h.Length = LengthNone
@@ -248,9 +249,12 @@ func (h *Head) statusLine(line []byte) error {
 	return nil
 }
 
+// framing are the fields that say where a message ends.
+const framing = FieldContentLength | FieldTransferEncoding
+
 func (h *Head) fieldLine(line []byte, strict bool) error {
 	if line[0] == ' ' || line[0] == '\t' {
-		if strict || h.line == 1 {
+		if strict || h.line == 1 || h.last&framing != 0 {
 			return DefectFold
 		}
 		return nil
@@ -272,13 +276,12 @@ func (h *Head) fieldLine(line []byte, strict bool) error {
 		}
 	}
 	f := Lookup(name)
-	if f == 0 {
+	if h.last = f; f == 0 {
 		return nil
 	}
 	h.twice |= h.Fields & f
 	h.Fields |= f
-	const framing = FieldContentLength | FieldTransferEncoding | FieldHost
-	if f&framing == 0 {
+	if f&(framing|FieldHost) == 0 {
 		return nil
 	}
 	value := trimOWS(line[colon+1:])
@@ -317,9 +320,8 @@ func (h *Head) fieldLine(line []byte, strict bool) error {
 }
 
 func (h *Head) finishRequest() error {
-	const both = FieldContentLength | FieldTransferEncoding
 	switch {
-	case h.Fields&both == both:
+	case h.Fields&framing == framing:
 		return DefectLengthAndCoding
 	case h.Minor == 1 && h.Fields&FieldHost == 0:
 		return DefectNoHost
