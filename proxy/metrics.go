@@ -137,7 +137,7 @@ type routeMetrics struct {
 	series   *series
 	duration histogram
 	in, out  *metrics.Counter
-	status   [1000]atomic.Pointer[metrics.Counter]
+	status   statuses
 	cause    [causes]atomic.Pointer[metrics.Counter]
 }
 
@@ -154,11 +154,25 @@ type upstreamMetrics struct {
 	retries *retryMetrics
 }
 
+// statuses are counters by status code. There may be very many routes, and each
+// sees codes of few classes.
+type statuses [10]atomic.Pointer[[100]atomic.Pointer[metrics.Counter]]
+
+func (s *statuses) at(status int) *atomic.Pointer[metrics.Counter] {
+	class := &s[status/100]
+	codes := class.Load()
+	if codes == nil {
+		class.CompareAndSwap(nil, new([100]atomic.Pointer[metrics.Counter]))
+		codes = class.Load()
+	}
+	return &codes[status%100]
+}
+
 // retryMetrics count the second attempts of an upstream.
 type retryMetrics struct {
 	series  *series
 	kinds   [lb.Told]atomic.Pointer[metrics.Counter]
-	status  [1000]atomic.Pointer[metrics.Counter]
+	status  statuses
 	refused [lb.RetryRefusals]atomic.Pointer[metrics.Counter]
 	hedges  [hedgeResults]atomic.Pointer[metrics.Counter]
 }
@@ -227,7 +241,7 @@ func (m *Metrics) settle(x *Exchange) {
 	if x.BytesOut > 0 {
 		r.out.AddInt64(x.BytesOut)
 	}
-	lazy(r.series, &r.status[x.Status], "weir_requests_total", "status", strconv.Itoa, x.Status).Inc()
+	lazy(r.series, r.status.at(x.Status), "weir_requests_total", "status", strconv.Itoa, x.Status).Inc()
 	lazy(r.series, &r.cause[x.Cause], "weir_causes_total", "cause", Cause.String, x.Cause).Inc()
 }
 
@@ -248,7 +262,7 @@ func (m *Metrics) judged(x *Exchange, t lb.Try, refusal lb.Refusal) {
 	case refusal != lb.RetryAllowed:
 		lazy(r.series, &r.refused[refusal], "weir_upstream_retries_refused_total", "reason", lb.Refusal.String, refusal).Inc()
 	case t.Kind == lb.Success:
-		lazy(r.series, &r.status[t.Status], "weir_upstream_retries_total", "reason", strconv.Itoa, t.Status).Inc()
+		lazy(r.series, r.status.at(t.Status), "weir_upstream_retries_total", "reason", strconv.Itoa, t.Status).Inc()
 	default:
 		lazy(r.series, &r.kinds[t.Kind], "weir_upstream_retries_total", "reason", lb.Kind.String, t.Kind).Inc()
 	}
