@@ -35,10 +35,9 @@ func (l *lane) parse(answer []byte) (size int, h wire.Head, f form) {
 	case err != nil:
 		return 0, h, formBad
 	}
-	const framing = wire.FieldContentLength | wire.FieldTransferEncoding
 	switch {
 	case h.Size > limit, h.Status < 200, h.Minor == 0,
-		h.Fields&framing == framing,
+		h.Fields&wire.FieldFraming == wire.FieldFraming,
 		h.Fields&wire.FieldConnection != 0 && !keepsAlive(answer[:h.Size], &h):
 		return 0, h, formOther
 	case h.Status == 204 || h.Status == 304:

@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"sync"
 	"time"
+
+	"weir/internal/wire"
 )
 
 // laneState is how far a lane's connection is.
@@ -215,7 +217,7 @@ func (l *lane) flush(limit time.Duration) {
 		l.conn.LimitWrite(time.Now(), limit)
 		if err := l.send(l.conn, batch); err != nil {
 			l.broken = true
-			if isTimeout(err) {
+			if wire.TimedOut(err) {
 				l.interrupt()
 				return
 			}
@@ -233,17 +235,12 @@ func (l *lane) send(c *Conn, batch []byte) error {
 	return err
 }
 
-func isTimeout(err error) bool {
-	var ne interface{ Timeout() bool }
-	return errors.As(err, &ne) && ne.Timeout()
-}
-
 // interrupt ends the use of the connection. The reader, which is woken, does
 // the rest.
 func (l *lane) interrupt() {
 	if l.state == laneOpen {
 		l.state = laneEnding
-		l.conn.Conn.SetReadDeadline(longAgo)
+		l.conn.Conn.SetReadDeadline(wire.LongAgo)
 		l.wrote.Broadcast()
 	}
 }

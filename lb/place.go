@@ -236,13 +236,10 @@ func (p *place) SetWriteDeadline(time.Time) error { return nil }
 func (p *place) Write([]byte) (int, error) { panic("BUG: write to a shared connection") }
 
 // Close makes the exchange fail.
-func (p *place) Close() error { return p.SetReadDeadline(longAgo) }
+func (p *place) Close() error { return p.SetReadDeadline(wire.LongAgo) }
 
 // LocalAddr and RemoteAddr are not known before a connection was taken.
 func (p *place) LocalAddr() net.Addr { return nil }
 
 // RemoteAddr is like LocalAddr.
 func (p *place) RemoteAddr() net.Addr { return nil }
-
-// longAgo interrupts whatever has a deadline.
-var longAgo = time.Unix(1, 0)

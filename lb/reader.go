@@ -3,6 +3,8 @@ package lb
 import (
 	"bufio"
 	"time"
+
+	"weir/internal/wire"
 )
 
 // read reads and hands out answers until none is due. It runs on a goroutine of
@@ -42,7 +44,7 @@ func (l *lane) deliver(err error) bool {
 	defer l.mu.Unlock()
 	r := l.conn.Reader
 	// The rest of a response did not come at once, or is more than fits.
-	slow := err == bufio.ErrBufferFull || err != nil && isTimeout(err)
+	slow := err == bufio.ErrBufferFull || err != nil && wire.TimedOut(err)
 	if slow {
 		err = nil
 	}
@@ -176,7 +178,7 @@ func (l *lane) halt() {
 	l.state = laneEnding
 	if l.writing {
 		l.broken = true
-		l.conn.Conn.SetWriteDeadline(longAgo)
+		l.conn.Conn.SetWriteDeadline(wire.LongAgo)
 	}
 	for l.writing {
 		l.wrote.Wait()

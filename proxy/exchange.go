@@ -242,13 +242,10 @@ func (w *Watch) Check(old time.Time, gone func() bool) {
 	}
 	w.gone = true
 	if w.conn != nil {
-		w.conn.SetDeadline(longAgo)
+		w.conn.SetDeadline(wire.LongAgo)
 	}
 	if w.done != nil {
 		close(w.done)
 		w.done = nil
 	}
 }
-
-// longAgo interrupts whatever has a deadline.
-var longAgo = time.Unix(1, 0)

@@ -217,7 +217,7 @@ func (p *Proxy) leave(x *Exchange, r cache.Reader) {
 		ended, changed := c.fill.Unwanted()
 		if ended {
 			c.fetch.stop.Store(true)
-			x.conn.SetDeadline(longAgo)
+			x.conn.SetDeadline(wire.LongAgo)
 			return
 		}
 		select {

@@ -65,7 +65,7 @@ type racer struct {
 func (x *Exchange) waitHead(p *Proxy, c *lb.Conn, began time.Time, delay time.Duration) *attemptError {
 	c.ReadUntil(began.Add(delay))
 	err := c.Await()
-	if err != nil && !timedOut(err) {
+	if err != nil && !wire.TimedOut(err) {
 		return headFailure(c, err, false)
 	}
 	until := x.deadline
@@ -147,7 +147,7 @@ func (x *Exchange) race(p *Proxy, c *lb.Conn, t *lb.Target, until time.Time) *at
 		p.metrics.hedged(x.Upstream, second.lose())
 	}
 	if winner != first {
-		c.SetDeadline(longAgo)
+		c.SetDeadline(wire.LongAgo)
 		<-over
 	}
 	switch {
@@ -171,7 +171,7 @@ func (x *Exchange) endFirst(c *lb.Conn, first *racer) {
 	switch {
 	case first.err == nil:
 		kind, cause = lb.Success, CauseOK
-	case !timedOut(first.err): // a deadline has passed because we wanted it to
+	case !wire.TimedOut(first.err): // a deadline has passed because we wanted it to
 		e := headFailure(c, first.err, false)
 		kind, cause = e.outcome(), e.cause
 	}
@@ -247,7 +247,7 @@ func (r *racer) lose() hedgeResult {
 	case r.ended:
 		r.clearLocked()
 	case r.conn != nil:
-		r.conn.SetDeadline(longAgo)
+		r.conn.SetDeadline(wire.LongAgo)
 	}
 	return result
 }

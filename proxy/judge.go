@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
 	"syscall"
 	"time"
 
@@ -70,7 +69,7 @@ func exhausted(err error) bool {
 // clientCause names why reading from or writing to a client failed.
 func clientCause(err error) Cause {
 	switch {
-	case timedOut(err):
+	case wire.TimedOut(err):
 		return CauseClientSlow
 	case errors.Is(err, net.ErrClosed): // by us
 		return CauseShutdown
@@ -98,22 +97,13 @@ func (c Cause) status() int {
 	return 502
 }
 
-// timedOut says whether err is a deadline that passed.
-func timedOut(err error) bool {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return true
-	}
-	var ne net.Error
-	return errors.As(err, &ne) && ne.Timeout()
-}
-
 // headCause names why no response head could be read.
 func headCause(err error, started bool) Cause {
 	var d *wire.Defect
 	switch {
 	case errors.As(err, &d):
 		return CauseBadResponse
-	case timedOut(err):
+	case wire.TimedOut(err):
 		return CauseFirstByte
 	case started && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)):
 		return CauseBadResponse
@@ -127,9 +117,9 @@ func (x *Exchange) bodyCause(err error) Cause {
 	switch {
 	case errors.As(err, &d):
 		return CauseBadResponse
-	case timedOut(err) && x.late(time.Now()):
+	case wire.TimedOut(err) && x.late(time.Now()):
 		return CauseTotal
-	case timedOut(err):
+	case wire.TimedOut(err):
 		return CauseStalled
 	}
 	return CauseTruncated

@@ -122,7 +122,7 @@ func (x *Exchange) exchangeHeads(u *Upstream, c *lb.Conn, now time.Time) *attemp
 	}
 	n, err := c.SendNow(x.out)
 	switch {
-	case err != nil && (n == 0 || timedOut(err)):
+	case err != nil && (n == 0 || wire.TimedOut(err)):
 		return writeFailure(c, err)
 	case err != nil:
 		// A target that refuses a request may answer and close before it has
@@ -139,7 +139,7 @@ func (x *Exchange) exchangeHeads(u *Upstream, c *lb.Conn, now time.Time) *attemp
 
 // writeFailure says why a request could not be written.
 func writeFailure(c *lb.Conn, err error) *attemptError {
-	if timedOut(err) {
+	if wire.TimedOut(err) {
 		return &attemptError{cause: CauseWriteTimeout, err: err, sent: true}
 	}
 	return &attemptError{cause: CauseReset, err: err, stale: c.Reused()}
@@ -155,7 +155,7 @@ func headFailure(c *lb.Conn, err error, started bool) *attemptError {
 		cause: headCause(err, started),
 		err:   err,
 		sent:  c.Sent(),
-		stale: c.Reused() && !started && !timedOut(err),
+		stale: c.Reused() && !started && !wire.TimedOut(err),
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"weir/internal/header"
+	"weir/internal/wire"
 	"weir/lb"
 )
 
@@ -131,8 +132,8 @@ func (t *tunnel) run(client net.Conn, early []byte, target *lb.Conn) (Cause, err
 // fail wakes the other direction, which has nobody to talk to any more.
 func (t *tunnel) fail(client net.Conn, target *lb.Conn) {
 	t.broken.Store(true)
-	client.SetDeadline(longAgo)
-	target.SetDeadline(longAgo)
+	client.SetDeadline(wire.LongAgo)
+	target.SetDeadline(wire.LongAgo)
 }
 
 var errTunnelIdle = errors.New("silent in both directions")
@@ -177,7 +178,7 @@ func (t *tunnel) read(src net.Conn, buf []byte) (int, error) {
 			return 0, errTunnelBroken
 		}
 		n, err := src.Read(buf)
-		if n > 0 || !timedOut(err) || t.idle == 0 {
+		if n > 0 || !wire.TimedOut(err) || t.idle == 0 {
 			return n, err
 		}
 	}

@@ -78,7 +78,7 @@ func (x *Exchange) stopUpload() bool {
 		if !u.ended.Load() {
 			x.Front.StopReading()
 		}
-		x.conn.SetWriteDeadline(longAgo)
+		x.conn.SetWriteDeadline(wire.LongAgo)
 		<-u.done
 		x.conn.Unlimit()
 	}
@@ -173,7 +173,7 @@ func (u *upload) stuck(x *Exchange, c *lb.Conn, firstByte time.Duration, err err
 	if u.stopping.Load() {
 		return
 	}
-	if !timedOut(err) {
+	if !wire.TimedOut(err) {
 		u.armFirstByte(x, c, firstByte)
 		return
 	}
@@ -181,7 +181,7 @@ func (u *upload) stuck(x *Exchange, c *lb.Conn, firstByte time.Duration, err err
 	defer u.mu.Unlock()
 	if !u.answered {
 		u.err = &attemptError{cause: CauseWriteTimeout, err: err, sent: true}
-		c.SetReadDeadline(longAgo)
+		c.SetReadDeadline(wire.LongAgo)
 	}
 }
 

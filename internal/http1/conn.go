@@ -99,15 +99,13 @@ const (
 // after what makes draining true.
 func (c *conn) wakeIdle() {
 	if c.state.CompareAndSwap(idle, waking) {
-		c.nc.SetReadDeadline(longAgo)
+		c.nc.SetReadDeadline(wire.LongAgo)
 		c.state.Store(woken)
 	}
 }
 
 // draining says that the connection is to end after the running exchange.
 func (c *conn) draining() bool { return c.front.draining.Load() || c.c.Listener().Closed() }
-
-var longAgo = time.Unix(1, 0)
 
 // next waits for a request and serves it. again says that another one may
 // follow on this connection, linger that the client may still be sending.
@@ -249,7 +247,7 @@ func (c *conn) readHead(x *proxy.Exchange, cfg *config.Listener) (status int, ca
 		}
 		if _, err := c.br.Peek(len(buf) + 1); err != nil {
 			c.unread(x, buf)
-			if isTimeout(err) {
+			if wire.TimedOut(err) {
 				return 408, proxy.CauseHeadTimeout, err
 			}
 			if errors.Is(err, net.ErrClosed) {
@@ -341,11 +339,6 @@ func causeOf(d *wire.Defect) proxy.Cause {
 	return proxy.CauseBadRequest
 }
 
-func isTimeout(err error) bool {
-	var ne net.Error
-	return errors.As(err, &ne) && ne.Timeout()
-}
-
 // reader is the reading half of a conn.
 type reader struct {
 	mode      mode
@@ -401,7 +394,7 @@ func (c *conn) Read(p []byte) (int, error) {
 // StopReading implements proxy.Front.
 func (c *conn) StopReading() {
 	c.stopped.Store(true)
-	c.nc.SetReadDeadline(longAgo)
+	c.nc.SetReadDeadline(wire.LongAgo)
 }
 
 var _ io.Reader = (*conn)(nil)

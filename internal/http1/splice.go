@@ -139,7 +139,7 @@ func (c *conn) splice(src *wire.Stream, n int64, idle time.Duration) (moved int6
 			if err == nil {
 				continue
 			}
-			if !isTimeout(err) || int64(before-s.held) < c.leastProgress() {
+			if !wire.TimedOut(err) || int64(before-s.held) < c.leastProgress() {
 				c.err = err
 				return moved, nil, err
 			}

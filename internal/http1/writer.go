@@ -175,7 +175,7 @@ func (c *conn) sendFile(p []byte, file int, offset, size int64) error {
 		case err == nil && len(p) == 0 && size == 0:
 			return nil
 		case err == nil: // was hasty
-		case !isTimeout(err) || n < c.leastProgress():
+		case !wire.TimedOut(err) || n < c.leastProgress():
 			return err
 		default:
 			c.writeArmed = time.Time{}
@@ -252,7 +252,7 @@ func (c *conn) send(p, more []byte) error {
 		if err == nil {
 			return nil
 		}
-		if !isTimeout(err) || int64(n) < c.leastProgress() {
+		if !wire.TimedOut(err) || int64(n) < c.leastProgress() {
 			return err
 		}
 		p, more = advance(p, more, n)

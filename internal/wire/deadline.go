@@ -1,6 +1,19 @@
 package wire
 
-import "time"
+import (
+	"errors"
+	"net"
+	"time"
+)
+
+// LongAgo is a deadline that interrupts whatever waits.
+var LongAgo = time.Unix(1, 0)
+
+// TimedOut says whether err is a deadline that passed.
+func TimedOut(err error) bool {
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
+}
 
 // maxSlack is how much later than asked for a deadline may be.
 const maxSlack = time.Second

@@ -249,12 +249,12 @@ func (h *Head) statusLine(line []byte) error {
 	return nil
 }
 
-// framing are the fields that say where a message ends.
-const framing = FieldContentLength | FieldTransferEncoding
+// FieldFraming are the fields that say where a message ends.
+const FieldFraming = FieldContentLength | FieldTransferEncoding
 
 func (h *Head) fieldLine(line []byte, strict bool) error {
 	if line[0] == ' ' || line[0] == '\t' {
-		if strict || h.line == 1 || h.last&framing != 0 {
+		if strict || h.line == 1 || h.last&FieldFraming != 0 {
 			return DefectFold
 		}
 		return nil
@@ -281,7 +281,7 @@ func (h *Head) fieldLine(line []byte, strict bool) error {
 	}
 	h.twice |= h.Fields & f
 	h.Fields |= f
-	if f&(framing|FieldHost) == 0 {
+	if f&(FieldFraming|FieldHost) == 0 {
 		return nil
 	}
 	value := trimOWS(line[colon+1:])
@@ -321,7 +321,7 @@ func (h *Head) fieldLine(line []byte, strict bool) error {
 
 func (h *Head) finishRequest() error {
 	switch {
-	case h.Fields&framing == framing:
+	case h.Fields&FieldFraming == FieldFraming:
 		return DefectLengthAndCoding
 	case h.Minor == 1 && h.Fields&FieldHost == 0:
 		return DefectNoHost
