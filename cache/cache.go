@@ -187,7 +187,7 @@ func (s *Store) put(e *Entry) bool {
 		return false
 	}
 	sh.mu.Lock()
-	s.insertLocked(sh, e)
+	s.used.Add(-sh.insertLocked(e, cost))
 	sh.mu.Unlock()
 	return true
 }
@@ -208,12 +208,6 @@ func (s *Store) reserve(n int64, sh *shard) bool {
 			return false
 		}
 	}
-}
-
-// insertLocked adds an entry whose cost is already counted.
-func (s *Store) insertLocked(sh *shard, e *Entry) {
-	freed := sh.insertLocked(e)
-	s.used.Add(-freed)
 }
 
 // evict drops one entry, of sh if it has any, else of the next shard that has.

@@ -137,6 +137,20 @@ func (f *Fill) countLocked() {
 	}
 }
 
+// changeLocked waits for the next change with the lock released. It reports true
+// if late came instead.
+func (f *Fill) changeLocked(late <-chan time.Time) bool {
+	wait := f.waitLocked()
+	f.mu.Unlock()
+	defer f.mu.Lock()
+	select {
+	case <-wait:
+		return false
+	case <-late:
+		return true
+	}
+}
+
 // trimLocked drops what every reader has read, and waits for the slowest if it
 // lags too far. It reports false if there is no reader.
 func (f *Fill) trimLocked() bool {
@@ -167,16 +181,7 @@ func (f *Fill) trimLocked() bool {
 			defer timer.Stop()
 			stalledAt = least
 		}
-		wait := f.waitLocked()
-		f.mu.Unlock()
-		late := false
-		select {
-		case <-wait:
-		case <-timer.C:
-			late = true
-		}
-		f.mu.Lock()
-		if late {
+		if f.changeLocked(timer.C) {
 			if len(f.readers) > 1 {
 				f.cutLocked(stalledAt)
 			}

@@ -81,9 +81,9 @@ func (sh *shard) findLocked(q *Request) (e *Entry, uncacheable bool, missed Reas
 	return nil, uncacheable, missed
 }
 
-// insertLocked adds e in place of the variant it replaces. It returns the bytes
-// that became free.
-func (sh *shard) insertLocked(e *Entry) (freed int64) {
+// insertLocked adds e, whose cost is counted already, in place of the variant it
+// replaces. It returns the bytes that became free.
+func (sh *shard) insertLocked(e *Entry, cost int64) (freed int64) {
 	r := sh.resources[e.hash]
 	for r != nil && r.key != e.key {
 		r = r.next
@@ -104,7 +104,7 @@ func (sh *shard) insertLocked(e *Entry) (freed int64) {
 	for len(r.nodes) >= maxVariants {
 		freed += sh.dropNodeLocked(r, len(r.nodes)-1)
 	}
-	n := &node{entry: e, resource: r, cost: e.cost()}
+	n := &node{entry: e, resource: r, cost: cost}
 	r.nodes = append(r.nodes, nil)
 	copy(r.nodes[1:], r.nodes)
 	r.nodes[0] = n

@@ -165,10 +165,7 @@ func (f *Fill) drain() {
 	for f.state == fillStreaming && f.spilling() && !s.whole {
 		n := copy(buf[:], f.body[s.written-f.base:])
 		if n < ChunkSize && !f.proven {
-			wait := f.waitLocked()
-			f.mu.Unlock()
-			<-wait
-			f.mu.Lock()
+			f.changeLocked(nil)
 			continue
 		}
 		f.mu.Unlock()
@@ -235,16 +232,7 @@ func (f *Fill) awaitDiskLocked(done func() bool) {
 			timer = time.NewTimer(diskWait)
 			defer timer.Stop()
 		}
-		wait := f.waitLocked()
-		f.mu.Unlock()
-		late := false
-		select {
-		case <-wait:
-		case <-timer.C:
-			late = true
-		}
-		f.mu.Lock()
-		if late {
+		if f.changeLocked(timer.C) {
 			if f.spill.written == before {
 				f.unspillLocked(errSlow)
 			}
