@@ -1,0 +1,43 @@
+package head
+
+// Fill adds a field that did not come in a scanned head, by the checks that a scan
+// makes: the front ends of HTTP/2 and later fill a head with it, after StartRequest or
+// StartResponse, and call FinishRequest at the end. It returns nil or a *Defect.
+func (h *Head) Fill(name, value []byte) error {
+	if len(name) == 0 || tokenEnd(name) != len(name) {
+		return DefectName
+	}
+	if !sound(value) {
+		return DefectValue
+	}
+	f := line(h, name, value)
+	f.id = lookup(name)
+	h.fields = append(h.fields, f)
+	bit := f.id.bit()
+	h.repeated |= h.present & bit
+	h.present |= bit
+	if bit&(Framing|1<<host) == 0 {
+		return nil
+	}
+	return h.special(f.id, value, h.Status == 0)
+}
+
+// FinishRequest checks what can be judged only of a whole request: the form of its
+// target, and the fields that contradict each other or are missing. It takes a target in
+// absolute-form apart, as ScanRequest does.
+func (h *Head) FinishRequest() error {
+	if tokenEnd(h.Method()) != len(h.Method()) || h.method.empty() {
+		return DefectMethod
+	}
+	if h.target.empty() || !sound(h.Target()) {
+		return DefectTarget
+	}
+	if err := h.checkTarget(h.Method(), h.Target()); err != nil {
+		return err
+	}
+	if err := h.finishRequest(); err != nil {
+		return err
+	}
+	h.originForm()
+	return nil
+}

@@ -1,0 +1,266 @@
+package head
+
+import "strings"
+
+// Name is the name of a header field. Names that weir looks at by itself are
+// the variables of this package; NewName makes the others, from a
+// configuration or a hook. Two Names are the same field if Is says so.
+type Name struct {
+	text string
+	id   id
+}
+
+// id numbers the names that have a bit in a Set; other stands for all names
+// without one.
+type id uint8
+
+const (
+	other id = iota
+	connection
+	keepAlive
+	proxyConnection
+	te
+	trailer
+	transferEncoding
+	upgrade
+	http2Settings
+	expect
+	contentLength
+	host
+	forwarded
+	xForwardedFor
+	xForwardedProto
+	xForwardedHost
+	xForwarded // any other X-Forwarded-*
+	xRealIP
+	via
+	proxyAuthenticate
+	proxyAuthorization
+	proxyAuthenticationInfo
+	date
+	cookie
+	setCookie
+	authorization
+	cacheControl
+	pragma
+	age
+	expires
+	vary
+	etag
+	lastModified
+	ifMatch
+	ifNoneMatch
+	ifModifiedSince
+	ifUnmodifiedSince
+	ifRange
+	rangeField
+	contentType
+	contentEncoding
+	contentRange
+	contentLocation
+	location
+	retryAfter
+	userAgent
+	referer
+	origin
+	acceptEncoding
+	idempotencyKey
+	requestID
+	cacheStatus
+	ids
+)
+
+// names holds the usual spelling of each name with an id.
+var names = [ids]string{
+	connection: "Connection", keepAlive: "Keep-Alive", proxyConnection: "Proxy-Connection", te: "TE", trailer: "Trailer",
+	transferEncoding: "Transfer-Encoding", upgrade: "Upgrade", http2Settings: "HTTP2-Settings", expect: "Expect",
+	contentLength: "Content-Length", host: "Host", forwarded: "Forwarded",
+	xForwardedFor: "X-Forwarded-For", xForwardedProto: "X-Forwarded-Proto", xForwardedHost: "X-Forwarded-Host", xRealIP: "X-Real-IP",
+	via: "Via", proxyAuthenticate: "Proxy-Authenticate", proxyAuthorization: "Proxy-Authorization",
+	proxyAuthenticationInfo: "Proxy-Authentication-Info", date: "Date", cookie: "Cookie", setCookie: "Set-Cookie",
+	authorization: "Authorization", cacheControl: "Cache-Control", pragma: "Pragma", age: "Age", expires: "Expires", vary: "Vary",
+	etag: "ETag", lastModified: "Last-Modified", ifMatch: "If-Match", ifNoneMatch: "If-None-Match",
+	ifModifiedSince: "If-Modified-Since", ifUnmodifiedSince: "If-Unmodified-Since", ifRange: "If-Range", rangeField: "Range",
+	contentType: "Content-Type", contentEncoding: "Content-Encoding", contentRange: "Content-Range",
+	contentLocation: "Content-Location", location: "Location", retryAfter: "Retry-After", userAgent: "User-Agent",
+	referer: "Referer", origin: "Origin", acceptEncoding: "Accept-Encoding", idempotencyKey: "Idempotency-Key",
+	requestID: "X-Request-Id", cacheStatus: "Cache-Status",
+}
+
+// The names that weir looks at by itself.
+var (
+	Connection              = named(connection)
+	KeepAlive               = named(keepAlive)
+	ProxyConnection         = named(proxyConnection)
+	TE                      = named(te)
+	Trailer                 = named(trailer)
+	TransferEncoding        = named(transferEncoding)
+	Upgrade                 = named(upgrade)
+	HTTP2Settings           = named(http2Settings)
+	Expect                  = named(expect)
+	ContentLength           = named(contentLength)
+	Host                    = named(host)
+	Forwarded               = named(forwarded)
+	XForwardedFor           = named(xForwardedFor)
+	XForwardedProto         = named(xForwardedProto)
+	XForwardedHost          = named(xForwardedHost)
+	XRealIP                 = named(xRealIP)
+	Via                     = named(via)
+	ProxyAuthenticate       = named(proxyAuthenticate)
+	ProxyAuthorization      = named(proxyAuthorization)
+	ProxyAuthenticationInfo = named(proxyAuthenticationInfo)
+	Date                    = named(date)
+	Cookie                  = named(cookie)
+	SetCookie               = named(setCookie)
+	Authorization           = named(authorization)
+	CacheControl            = named(cacheControl)
+	Pragma                  = named(pragma)
+	Age                     = named(age)
+	Expires                 = named(expires)
+	Vary                    = named(vary)
+	ETag                    = named(etag)
+	LastModified            = named(lastModified)
+	IfMatch                 = named(ifMatch)
+	IfNoneMatch             = named(ifNoneMatch)
+	IfModifiedSince         = named(ifModifiedSince)
+	IfUnmodifiedSince       = named(ifUnmodifiedSince)
+	IfRange                 = named(ifRange)
+	Range                   = named(rangeField)
+	ContentType             = named(contentType)
+	ContentEncoding         = named(contentEncoding)
+	ContentRange            = named(contentRange)
+	ContentLocation         = named(contentLocation)
+	Location                = named(location)
+	RetryAfter              = named(retryAfter)
+	UserAgent               = named(userAgent)
+	Referer                 = named(referer)
+	Origin                  = named(origin)
+	AcceptEncoding          = named(acceptEncoding)
+	IdempotencyKey          = named(idempotencyKey)
+	RequestID               = named(requestID)
+	CacheStatus             = named(cacheStatus)
+)
+
+func named(i id) Name { return Name{text: names[i], id: i} }
+
+// NewName returns the Name with this text, whose letters may be in any case. A
+// field that is added under it is written as text says.
+func NewName(text string) Name { return Name{text: text, id: lookup([]byte(text))} }
+
+// String is the name as it is written.
+func (n Name) String() string { return n.text }
+
+// Is says whether both are names of the same field: names have no case (RFC
+// 9110 section 5.1).
+func (n Name) Is(o Name) bool {
+	return n.id == o.id && (n.id != other && n.id != xForwarded || strings.EqualFold(n.text, o.text))
+}
+
+// In says whether the name is one of the set.
+func (n Name) In(s Set) bool { return s&n.id.bit() != 0 }
+
+// Set is a set of names, as far as they are variables of this package. The zero
+// value is the empty set. Names without a variable are in no set, but all
+// names that begin with "X-Forwarded-" are in AllXForwarded.
+type Set uint64
+
+func (i id) bit() Set {
+	if i == other {
+		return 0
+	}
+	return 1 << i
+}
+
+// SetOf returns the set of these names.
+func SetOf(list ...Name) (s Set) {
+	for _, n := range list {
+		s |= n.id.bit()
+	}
+	return s
+}
+
+// Sets that several rooms use.
+const (
+	// Framing are the fields that say where a message ends.
+	Framing Set = 1<<contentLength | 1<<transferEncoding
+	// AllXForwarded are X-Real-IP and every name that begins with "X-Forwarded-".
+	AllXForwarded Set = 1<<xForwardedFor | 1<<xForwardedProto | 1<<xForwardedHost | 1<<xForwarded | 1<<xRealIP
+	// Conditional are the fields of RFC 9110 section 13.1.
+	Conditional Set = 1<<ifMatch | 1<<ifNoneMatch | 1<<ifModifiedSince | 1<<ifUnmodifiedSince | 1<<ifRange
+)
+
+// Lookup returns the set that a name is in: at most one bit.
+func Lookup(name []byte) Set { return lookup(name).bit() }
+
+// lookup finds the id of a name, in any case of its letters, with one probe of a
+// table and one comparison.
+func lookup(name []byte) id {
+	n := len(name)
+	if n < 2 || n > 255 {
+		return other
+	}
+	if name[0]|0x20 == 'x' && n > len("x-forwarded-") && name[1] == '-' && name[2]|0x20 == 'f' && fold(name[:12], "x-forwarded-") {
+		switch i := slots[slot(name)]; {
+		case i != other && fold(name, lowerNames[i]):
+			return i
+		}
+		return xForwarded
+	}
+	i := slots[slot(name)]
+	if i != other && fold(name, lowerNames[i]) {
+		return i
+	}
+	return other
+}
+
+// slot is a hash of a name that is the same for all cases of its letters and
+// differs for all names with an id; the test of this file sees to that.
+func slot(name []byte) uint8 {
+	n := len(name)
+	h := uint(n)*slotLength + uint(name[0]|0x20)*slotFirst + uint(name[n-1]|0x20)*slotLast + uint(name[n/2]|0x20)*slotMiddle
+	return uint8(h ^ h>>8)
+}
+
+// The factors were found by trying; slots panics where two names meet.
+const (
+	slotLength = 113
+	slotFirst  = 85
+	slotLast   = 206
+	slotMiddle = 169
+)
+
+var lowerNames = func() (l [ids]string) {
+	for i, n := range names {
+		l[i] = strings.ToLower(n)
+	}
+	return l
+}()
+
+var slots = func() (t [256]id) {
+	for i := connection; i < ids; i++ {
+		if names[i] == "" {
+			continue // xForwarded is a prefix
+		}
+		s := slot([]byte(names[i]))
+		if t[s] != other {
+			panic("BUG: " + names[i] + " and " + names[t[s]] + " have one slot")
+		}
+		t[s] = i
+	}
+	return t
+}()
+
+// fold says whether name is want but for the case of its letters. want is
+// lower-case letters, digits and dashes; a dash or digit matches nothing but
+// itself, because the bytes that would fold onto it are in no token.
+func fold(name []byte, want string) bool {
+	if len(name) != len(want) {
+		return false
+	}
+	for i := range len(want) {
+		if name[i]|0x20 != want[i] {
+			return false
+		}
+	}
+	return true
+}
