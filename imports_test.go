@@ -27,20 +27,22 @@ func rooms() []room {
 	return []room{
 		{"config", nil, "what users may write can be read, and used by tools, without the rest"},
 		{"internal/wire", nil, "message framing is right or wrong whoever uses it"},
+		{"internal/sock", nil, "what a socket can do has nothing to do with HTTP"},
 		{"internal/notify", nil, "telling the service manager has nothing to do with HTTP"},
 		{"internal/demo", nil, "the built-in origin stands for somebody else's server"},
 		{"internal/match", []string{"config"}, "a match is a function of rules and request"},
 		{"internal/header", []string{"config", "internal/wire"}, "header rules know neither routes nor targets"},
 		{"internal/listener", []string{"config"}, "accepting clients knows nothing of HTTP"},
-		{"lb", []string{"config", "internal/wire"}, "health and discovery push into lb, so that a pick is a walk over a snapshot"},
+		{"internal/transport", []string{"config", "internal/sock", "internal/wire"}, "connections to one target do not know why that target was chosen"},
+		{"lb", []string{"config"}, "it only chooses: health and discovery push into it, and connections are made by others, so that a pick is a walk over a snapshot"},
 		{"cache", []string{"config", "internal/header", "internal/wire"}, "policy is pure and tiers are told what to do, so neither needs a proxy to be tested"},
 		{"cache/redis", []string{"config", "cache"}, "a client library stays in its leaf"},
 		{"cache/disk", []string{"config", "cache"}, "a tier keeps bytes and is chosen by main"},
-		{"health", []string{"config", "lb"}, "probes judge targets and nothing else"},
+		{"health", []string{"config", "lb", "internal/transport"}, "probes judge targets and nothing else"},
 		{"discover", []string{"config", "lb"}, "sources report endpoints and nothing else"},
 		{"discover/", []string{"config", "lb", "discover"}, "a client library stays in its leaf"},
-		{"proxy", []string{"config", "lb", "cache", "internal/match", "internal/header", "internal/wire"}, "log, inspector and admin are hooks; front ends come to the core, not the core to them"},
-		{"internal/http1", []string{"config", "proxy", "internal/wire", "internal/header", "internal/listener"}, "a front end translates between clients and the core"},
+		{"proxy", []string{"config", "lb", "cache", "internal/match", "internal/header", "internal/sock", "internal/transport", "internal/wire"}, "log, inspector and admin are hooks; front ends come to the core, not the core to them"},
+		{"internal/http1", []string{"config", "proxy", "internal/sock", "internal/wire", "internal/header", "internal/listener"}, "a front end translates between clients and the core"},
 		{"internal/accesslog", []string{"config", "proxy"}, "the access log is a hook"},
 		{"internal/inspect", []string{"config", "proxy"}, "the inspector is a hook"},
 		{"admin", []string{"config"}, "the operators' side commands what the server lends it by an interface, and so does weir purge from another process"},
@@ -165,6 +167,8 @@ func TestImportRules(t *testing.T) {
 	check("config", "github.com/BurntSushi/toml", true)
 	check("config", "weir/lb", false)
 	check("lb", "weir/health", false)
+	check("lb", "weir/internal/transport", false)
+	check("internal/transport", "weir/lb", false)
 	check("proxy", "weir/internal/accesslog", false)
 	check("proxy", "weir/cache/redis", false)
 	check("server", "weir/internal/http1", true)

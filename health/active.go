@@ -2,6 +2,7 @@ package health
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -114,9 +115,9 @@ func (m *Monitor) newProbe(t *lb.Target) (Probe, error) {
 	if m.o.NewProbe != nil {
 		return m.o.NewProbe(m.u, t)
 	}
-	d, err := m.u.Dialer(t)
-	if err != nil {
-		return nil, err
+	d := dialerOf(t)
+	if d == nil {
+		return nil, errors.New("its connections cannot be dialled for probes")
 	}
 	return newProbe(m.cfg, d), nil
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"weir/config"
+	"weir/internal/transport"
 	"weir/lb"
 )
 
@@ -158,6 +159,15 @@ func (m *Monitor) look() {
 			before = m.judgeRates(before)
 		}
 	}
+}
+
+// dialerOf returns what dials t outside its pool, or nil if its transport has no
+// such thing.
+func dialerOf(t *lb.Target) *transport.Dialer {
+	if d, ok := t.Transport().(interface{ Dialer() *transport.Dialer }); ok {
+		return d.Dialer()
+	}
+	return nil
 }
 
 // sleep waits and returns true, or false if the Monitor stops first.

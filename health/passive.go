@@ -74,9 +74,9 @@ func (m *Monitor) dial(t *lb.Target) error {
 	if m.o.Dial != nil {
 		return m.o.Dial(ctx, t)
 	}
-	d, err := m.u.Dialer(t)
-	if err != nil {
-		return nil // its connections are not ours, so that only exchanges can tell
+	d := dialerOf(t)
+	if d == nil {
+		return nil // only exchanges can tell
 	}
 	c, err := d.Dial(ctx)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"strings"
 
 	"weir/config"
-	"weir/lb"
+	"weir/internal/transport"
 )
 
 // Probe asks one target once whether it works; nil is yes. It obeys ctx.
@@ -74,7 +74,7 @@ func parseStatus(s string) (statusRange, bool) {
 }
 
 // newProbe makes the probe of a target as cfg wants it.
-func newProbe(cfg *config.Health, d *lb.Dialer) Probe {
+func newProbe(cfg *config.Health, d *transport.Dialer) Probe {
 	switch cfg.Probe {
 	case probeTCP:
 		return tcpProbe(d)
@@ -87,7 +87,7 @@ func newProbe(cfg *config.Health, d *lb.Dialer) Probe {
 }
 
 // tcpProbe succeeds if a connection comes about, TLS included.
-func tcpProbe(d *lb.Dialer) Probe {
+func tcpProbe(d *transport.Dialer) Probe {
 	return func(ctx context.Context) error {
 		c, err := d.Dial(ctx)
 		if err != nil {
@@ -102,7 +102,7 @@ const maxProbeBody = 64 << 10
 
 // httpProbe succeeds if the answer to a GET has one of the expected statuses
 // and, if asked for, the text in its body.
-func httpProbe(cfg *config.Health, d *lb.Dialer) Probe {
+func httpProbe(cfg *config.Health, d *transport.Dialer) Probe {
 	var ranges []statusRange
 	for _, s := range cfg.Status {
 		r, ok := parseStatus(s)
@@ -153,7 +153,7 @@ func httpProbe(cfg *config.Health, d *lb.Dialer) Probe {
 // grpcProbe calls grpc.health.v1.Health/Check and succeeds if the answer is
 // SERVING. The two messages have one field each, so that no protobuf or gRPC
 // package is needed: the request is a string, the answer an enumeration.
-func grpcProbe(cfg *config.Health, d *lb.Dialer) Probe {
+func grpcProbe(cfg *config.Health, d *transport.Dialer) Probe {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true) // over whatever Dial made, TLS too
 	client := probeClient(d, protocols)
@@ -242,7 +242,7 @@ func servingStatus(body []byte) error {
 
 // probeClient is an HTTP client whose connections all go to the target of d. It
 // follows no redirect, and nothing from the environment changes where it goes.
-func probeClient(d *lb.Dialer, protocols *http.Protocols) *http.Client {
+func probeClient(d *transport.Dialer, protocols *http.Protocols) *http.Client {
 	var alpn []string
 	if protocols != nil {
 		alpn = []string{"h2"}

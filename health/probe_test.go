@@ -16,8 +16,13 @@ import (
 
 	"weir/config"
 	"weir/health"
+	"weir/internal/transport"
 	"weir/lb"
 )
+
+func newTransport(url string, cfg *config.Upstream) (lb.Transport, error) {
+	return transport.NewHTTP1(url, cfg, transport.Options{})
+}
 
 // verdict returns what the first probe of url says: "up", or why not.
 func verdict(t *testing.T, url string, settings func(*config.Upstream)) string {
@@ -26,7 +31,7 @@ func verdict(t *testing.T, url string, settings func(*config.Upstream)) string {
 	cfg.Targets = []config.Target{config.DefaultTarget(url)}
 	cfg.Health.Wait = config.Duration(time.Minute)
 	settings(&cfg)
-	u, err := lb.NewUpstream("test", &cfg, lb.Options{}, nil)
+	u, err := lb.NewUpstream("test", &cfg, lb.Options{NewTransport: newTransport}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

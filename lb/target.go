@@ -86,7 +86,7 @@ type Target struct {
 // an exchange runs on it.
 type live struct {
 	identity  string
-	transport *Transport
+	transport Transport
 	// refs counts the upstreams (sets of targets, to be exact) that have it, plus the exchanges on it.
 	refs atomic.Int64
 
@@ -133,9 +133,9 @@ func (t *Target) Priority() int { return t.priority }
 // InFlight returns the number of running exchanges, of all generations.
 func (t *Target) InFlight() int { return int(t.live.inFlight.Load()) }
 
-// Transport returns the connections to the target. They are the target's; they
-// may be used between Acquire and Release.
-func (t *Target) Transport() *Transport { return t.live.transport }
+// Transport returns the connections to the target, as Options.NewTransport made
+// them. They may be used between Acquire and Release.
+func (t *Target) Transport() Transport { return t.live.transport }
 
 // Latency returns the moving average of the time to a response's head, 0 if
 // there was none yet.

@@ -2,9 +2,10 @@
 // balancing algorithm: Acquire picks a usable target for an attempt and counts
 // it, Release gives it back and says how it went. The package also holds what
 // is decided from these outcomes: the retry budget, the hedge delay, in-flight
-// limits, the circuit breaker, and the connections to each target (Transport).
+// limits and the circuit breaker.
 //
-// It neither probes nor discovers: packages health and discover push into it
+// It chooses and does nothing else: a target's connections are a Transport that
+// the caller makes. It neither probes nor discovers: packages health and discover push into it
 // with SetUp, SetDown, Eject, SetReachable and SetEndpoints. Package proxy
 // calls Acquire and Release.
 //
@@ -19,7 +20,6 @@ import (
 	"log/slog"
 	"math"
 	"math/rand/v2"
-	"net"
 	"net/url"
 	"os"
 	"slices"
@@ -31,10 +31,9 @@ import (
 
 // Options are what an Upstream needs besides its configuration.
 type Options struct {
-	// NewTransport makes the connections to a target; nil means weir's own.
-	NewTransport func(url string, cfg *config.Upstream) (*Transport, error)
-	// DialDemo connects to a built-in target; nil makes demo: URLs an error.
-	DialDemo func(name string) (net.Conn, error)
+	// NewTransport makes the connections to a target; nil means that targets
+	// have none, for callers that only choose.
+	NewTransport func(url string, cfg *config.Upstream) (Transport, error)
 	// Now is the clock; nil means Monotonic. It must never return 0.
 	Now func() int64
 	// Rand is the source of chance, for many goroutines at once; nil means math/rand/v2's.
@@ -44,12 +43,16 @@ type Options struct {
 	// Log gets changes of state; nil means none.
 	Log *slog.Logger
 	// OnChange is called after a target's state changed, on the goroutine that
-	// changed it, perhaps one of an exchange; nil means that nobody is told.
+	// changed it, perhaps one of an exchange; nil means that changes are only
+	// logged.
 	OnChange func(u *Upstream, t *Target, from, to State, reason string)
-	// OnPanic hears of a bug that cost a connection which exchanges shared; they
-	// have others. The stack is still there when it is called. nil means that
-	// nobody is told.
-	OnPanic func(v any)
+}
+
+// Transport is the connections to one target. Package lb only ends them; who
+// made the Transport knows what else it can do.
+type Transport interface {
+	// Retire is called once no upstream and no exchange has the target any more.
+	Retire()
 }
 
 // Endpoint is an address as a source reports it.
@@ -131,9 +134,7 @@ type group struct {
 // targets back.
 func NewUpstream(name string, cfg *config.Upstream, o Options, old *Upstream) (*Upstream, error) {
 	if o.NewTransport == nil {
-		o.NewTransport = func(url string, cfg *config.Upstream) (*Transport, error) {
-			return newTransport(url, cfg, o.DialDemo)
-		}
+		o.NewTransport = func(string, *config.Upstream) (Transport, error) { return nil, nil }
 	}
 	if o.Now == nil {
 		o.Now = Monotonic
@@ -288,7 +289,6 @@ func (u *Upstream) newSnapshot(endpoints []Endpoint, known []*Target) (_ *snapsh
 			if err != nil {
 				return nil, fmt.Errorf("cannot add target %q: %w", e.URL, err)
 			}
-			transport.onPanic = u.o.OnPanic
 			l = &live{identity: identity, transport: transport}
 			l.refs.Store(1)
 			if len(known) > 0 {
@@ -388,9 +388,9 @@ func (l *live) hold() bool {
 	}
 }
 
-// release counts one less that has l, and closes it behind the last.
+// release counts one less that has l, and retires its connections after the last.
 func (l *live) release() {
 	if l.refs.Add(-1) == 0 && l.transport != nil {
-		l.transport.retire()
+		l.transport.Retire()
 	}
 }

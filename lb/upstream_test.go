@@ -31,7 +31,7 @@ func newStand(t testing.TB, targets string, settings func(*config.Upstream)) *st
 	s.clock.Store(int64(time.Hour))
 	chance := rand.New(rand.NewPCG(1, 2))
 	var mu sync.Mutex
-	s.o = lb.Options{Now: s.clock.Load, Rand: func() uint64 {
+	s.o = lb.Options{NewTransport: newConns, Now: s.clock.Load, Rand: func() uint64 {
 		mu.Lock()
 		defer mu.Unlock()
 		return chance.Uint64()
@@ -39,6 +39,19 @@ func newStand(t testing.TB, targets string, settings func(*config.Upstream)) *st
 	s.Upstream = s.build(targets, settings, nil)
 	return s
 }
+
+// conns stands for the connections to a target.
+type conns struct{ retired atomic.Bool }
+
+func newConns(url string, _ *config.Upstream) (lb.Transport, error) {
+	if !strings.HasPrefix(url, "http://") {
+		return nil, fmt.Errorf("unknown scheme in %q", url)
+	}
+	return new(conns), nil
+}
+
+// Retire implements lb.Transport.
+func (c *conns) Retire() { c.retired.Store(true) }
 
 func (s *stand) build(targets string, settings func(*config.Upstream), old *lb.Upstream) *lb.Upstream {
 	s.Helper()

@@ -10,6 +10,8 @@ import (
 
 	"weir/internal/header"
 	"weir/internal/match"
+	"weir/internal/sock"
+	"weir/internal/transport"
 	"weir/internal/wire"
 	"weir/lb"
 )
@@ -34,7 +36,7 @@ type Front interface {
 	// for src is bounded by limit. srcErr is the failure of src, err that of the
 	// client, or errors.ErrUnsupported, with nothing done, if there is no way
 	// between the two.
-	Splice(src *wire.Stream, n int64, limit time.Duration) (moved int64, srcErr, err error)
+	Splice(src *sock.Stream, n int64, limit time.Duration) (moved int64, srcErr, err error)
 	// Flush sends what Start and Write have taken.
 	Flush() error
 	// Finish ends the body, with trailers where the framing has room for them,
@@ -142,10 +144,10 @@ type Exchange struct {
 	protocol  []byte
 	lookup    func(name string) []byte // variables of this exchange, made once
 
-	conn        *lb.Conn // lent for the running attempt
-	holdsTarget bool     // Chosen is to be given back
-	learned     bool     // the balancer knows how the attempt goes
-	rbodyErr    error    // the target's fault in its body
+	conn        *transport.Conn // lent for the running attempt
+	holdsTarget bool            // Chosen is to be given back
+	learned     bool            // the balancer knows how the attempt goes
+	rbodyErr    error           // the target's fault in its body
 
 	cached cached
 }
@@ -195,14 +197,14 @@ func (x *Exchange) Answer(status int, contentType, body string) {
 // away while its exchange waits for a target. The zero value is ready.
 type Watch struct {
 	mu    sync.Mutex
-	conn  *lb.Conn
+	conn  *transport.Conn
 	done  chan struct{} // closed when the client goes away; nil if nobody waits for it
 	since time.Time
 	gone  bool
 }
 
 // begin says that the exchange now waits for c.
-func (w *Watch) begin(c *lb.Conn, now time.Time) {
+func (w *Watch) begin(c *transport.Conn, now time.Time) {
 	w.mu.Lock()
 	w.conn, w.since, w.gone = c, now, false
 	w.mu.Unlock()
@@ -242,7 +244,7 @@ func (w *Watch) Check(old time.Time, gone func() bool) {
 	}
 	w.gone = true
 	if w.conn != nil {
-		w.conn.SetDeadline(wire.LongAgo)
+		w.conn.SetDeadline(sock.LongAgo)
 	}
 	if w.done != nil {
 		close(w.done)

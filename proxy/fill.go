@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"weir/cache"
+	"weir/internal/sock"
 	"weir/internal/wire"
 	"weir/lb"
 )
@@ -217,7 +218,7 @@ func (p *Proxy) leave(x *Exchange, r cache.Reader) {
 		ended, changed := c.fill.Unwanted()
 		if ended {
 			c.fetch.stop.Store(true)
-			x.conn.SetDeadline(wire.LongAgo)
+			x.conn.SetDeadline(sock.LongAgo)
 			return
 		}
 		select {
@@ -292,7 +293,7 @@ func (p *Proxy) release(x *Exchange, closes bool, err error) {
 	uploaded := x.stopUpload()
 	x.Watch.end()
 	x.cached.fetch.end()
-	x.Chosen.Transport().Release(x.conn, err == nil && uploaded && !closes && x.rbody.Proven())
+	transportOf(x.Chosen).Release(x.conn, err == nil && uploaded && !closes && x.rbody.Proven())
 	x.conn = nil
 	kind, cause := lb.Success, CauseOK
 	switch {

@@ -9,6 +9,7 @@ import (
 	"weir/cache"
 	"weir/internal/header"
 	"weir/internal/match"
+	"weir/internal/transport"
 	"weir/internal/wire"
 	"weir/lb"
 )
@@ -118,7 +119,7 @@ func (x *Exchange) acquire() (*lb.Target, error) {
 // try tells the retry policy about a failed attempt.
 func (x *Exchange) try(e *attemptError) lb.Try {
 	kind := e.kind()
-	if errors.Is(e.err, lb.ErrNoConn) {
+	if errors.Is(e.err, transport.ErrNoConn) {
 		// No fault of the target, which has no connection to spare, but no
 		// connection either.
 		kind = lb.ConnectFailed
@@ -195,7 +196,7 @@ func (x *Exchange) giveBack(kind lb.Kind, status int, latency time.Duration, cau
 	if x.conn != nil {
 		x.Watch.end()
 		x.stopUpload()
-		x.Chosen.Transport().Release(x.conn, false)
+		transportOf(x.Chosen).Release(x.conn, false)
 		x.conn = nil
 	}
 	if x.holdsTarget {
@@ -411,7 +412,7 @@ func (p *Proxy) relay(x *Exchange) {
 	uploaded := x.stopUpload()
 	gone := x.Watch.end()
 	reusable := err == nil && uploaded && !closes && !gone && x.rbody.Proven()
-	x.Chosen.Transport().Release(x.conn, reusable)
+	transportOf(x.Chosen).Release(x.conn, reusable)
 	x.conn = nil
 	if err == nil {
 		err = x.Front.Finish(x.rbody.Trailer())

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"weir/internal/sock"
+	"weir/internal/transport"
 	"weir/internal/wire"
 	"weir/lb"
 )
@@ -52,7 +54,7 @@ type racer struct {
 	until    time.Time // for the response's head; zero: no bound
 
 	mu   sync.Mutex
-	conn *lb.Conn
+	conn *transport.Conn
 	lost bool // nobody waits for it any more
 	// The rest is set when it has ended.
 	ended bool
@@ -62,10 +64,10 @@ type racer struct {
 
 // waitHead reads the response's head. If it does not come within delay, a hedge
 // is sent, and what comes first is used.
-func (x *Exchange) waitHead(p *Proxy, c *lb.Conn, began time.Time, delay time.Duration) *attemptError {
+func (x *Exchange) waitHead(p *Proxy, c *transport.Conn, began time.Time, delay time.Duration) *attemptError {
 	c.ReadUntil(began.Add(delay))
 	err := c.Await()
-	if err != nil && !wire.TimedOut(err) {
+	if err != nil && !sock.TimedOut(err) {
 		return headFailure(c, err, false)
 	}
 	until := x.deadline
@@ -109,7 +111,7 @@ func (x *Exchange) hedgeTarget() *lb.Target {
 // race sends the request to t while the first attempt waits on c, and makes the
 // one that answers first the exchange's attempt. If both fail, the first one's
 // failure counts.
-func (x *Exchange) race(p *Proxy, c *lb.Conn, t *lb.Target, until time.Time) *attemptError {
+func (x *Exchange) race(p *Proxy, c *transport.Conn, t *lb.Target, until time.Time) *attemptError {
 	x.Attempts++
 	first := &racer{conn: c}
 	second := &racer{proxy: p, upstream: x.Upstream, target: t, out: x.hedgeRequest(p, t), began: time.Now(), until: until}
@@ -147,7 +149,7 @@ func (x *Exchange) race(p *Proxy, c *lb.Conn, t *lb.Target, until time.Time) *at
 		p.metrics.hedged(x.Upstream, second.lose())
 	}
 	if winner != first {
-		c.SetDeadline(wire.LongAgo)
+		c.SetDeadline(sock.LongAgo)
 		<-over
 	}
 	switch {
@@ -166,12 +168,12 @@ func (x *Exchange) race(p *Proxy, c *lb.Conn, t *lb.Target, until time.Time) *at
 
 // endFirst gives back what the first attempt had. What it found out about its
 // target before the hedge won is told.
-func (x *Exchange) endFirst(c *lb.Conn, first *racer) {
+func (x *Exchange) endFirst(c *transport.Conn, first *racer) {
 	kind, cause := lb.Canceled, CauseHedge
 	switch {
 	case first.err == nil:
 		kind, cause = lb.Success, CauseOK
-	case !wire.TimedOut(first.err): // a deadline has passed because we wanted it to
+	case !sock.TimedOut(first.err): // a deadline has passed because we wanted it to
 		e := headFailure(c, first.err, false)
 		kind, cause = e.outcome(), e.cause
 	}
@@ -211,7 +213,7 @@ func (r *racer) exchange() error {
 	if !r.until.IsZero() {
 		within = max(time.Until(r.until), time.Millisecond)
 	}
-	c, err := r.target.Transport().Acquire(within)
+	c, err := transportOf(r.target).Acquire(within)
 	if err != nil {
 		return err
 	}
@@ -247,7 +249,7 @@ func (r *racer) lose() hedgeResult {
 	case r.ended:
 		r.clearLocked()
 	case r.conn != nil:
-		r.conn.SetDeadline(wire.LongAgo)
+		r.conn.SetDeadline(sock.LongAgo)
 	}
 	return result
 }
@@ -265,7 +267,7 @@ func (r *racer) clearLocked() {
 		o.Kind, o.Status, cause = lb.Success, r.head.Status, CauseOK
 	}
 	if r.conn != nil {
-		r.target.Transport().Release(r.conn, false)
+		transportOf(r.target).Release(r.conn, false)
 	}
 	r.upstream.Set.Release(r.target, o)
 	r.proxy.metrics.attempt(r.upstream, r.target, cause, o.Latency)

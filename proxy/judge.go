@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"time"
 
+	"weir/internal/sock"
+	"weir/internal/transport"
 	"weir/internal/wire"
 	"weir/lb"
 )
@@ -41,9 +43,9 @@ func (e *attemptError) Unwrap() error { return e.err }
 // dialFailure turns what Transport.Acquire returned into an attemptError.
 func dialFailure(err error) *attemptError {
 	e := &attemptError{cause: CauseConnect, err: err}
-	var de *lb.DialError
+	var de *transport.DialError
 	switch {
-	case errors.Is(err, lb.ErrNoConn):
+	case errors.Is(err, transport.ErrNoConn):
 		e.cause = CauseBusy
 	case exhausted(err):
 		e.cause, e.local = CauseBusy, true
@@ -69,7 +71,7 @@ func exhausted(err error) bool {
 // clientCause names why reading from or writing to a client failed.
 func clientCause(err error) Cause {
 	switch {
-	case wire.TimedOut(err):
+	case sock.TimedOut(err):
 		return CauseClientSlow
 	case errors.Is(err, net.ErrClosed): // by us
 		return CauseShutdown
@@ -103,7 +105,7 @@ func headCause(err error, started bool) Cause {
 	switch {
 	case errors.As(err, &d):
 		return CauseBadResponse
-	case wire.TimedOut(err):
+	case sock.TimedOut(err):
 		return CauseFirstByte
 	case started && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)):
 		return CauseBadResponse
@@ -117,9 +119,9 @@ func (x *Exchange) bodyCause(err error) Cause {
 	switch {
 	case errors.As(err, &d):
 		return CauseBadResponse
-	case wire.TimedOut(err) && x.late(time.Now()):
+	case sock.TimedOut(err) && x.late(time.Now()):
 		return CauseTotal
-	case wire.TimedOut(err):
+	case sock.TimedOut(err):
 		return CauseStalled
 	}
 	return CauseTruncated

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 
+	"weir/internal/transport"
 	"weir/internal/wire"
 	"weir/lb"
 )
@@ -27,13 +28,13 @@ func TestJudge(t *testing.T) {
 		}
 	}
 	dial := func(err error) Cause { return dialFailure(err).cause }
-	refused := &lb.DialError{Phase: "connect", Refused: true, Err: syscall.ECONNREFUSED}
+	refused := &transport.DialError{Phase: "connect", Refused: true, Err: syscall.ECONNREFUSED}
 	check(dial(refused), CauseConnect, 502, lb.ConnectFailed)
 	check(dial(fmt.Errorf("more: %w", refused)), CauseConnect, 502, lb.ConnectFailed)
-	check(dial(&lb.DialError{Phase: "connect", Timeout: true, Err: os.ErrDeadlineExceeded}), CauseConnectTimeout, 504, lb.ConnectFailed)
-	check(dial(&lb.DialError{Phase: "resolve", Err: errors.New("no such host")}), CauseConnect, 502, lb.ConnectFailed)
-	check(dial(&lb.DialError{Phase: "tls", Timeout: true, Err: os.ErrDeadlineExceeded}), CauseTLS, 502, lb.ConnectFailed)
-	check(dial(lb.ErrNoConn), CauseBusy, 503, lb.Canceled)
+	check(dial(&transport.DialError{Phase: "connect", Timeout: true, Err: os.ErrDeadlineExceeded}), CauseConnectTimeout, 504, lb.ConnectFailed)
+	check(dial(&transport.DialError{Phase: "resolve", Err: errors.New("no such host")}), CauseConnect, 502, lb.ConnectFailed)
+	check(dial(&transport.DialError{Phase: "tls", Timeout: true, Err: os.ErrDeadlineExceeded}), CauseTLS, 502, lb.ConnectFailed)
+	check(dial(transport.ErrNoConn), CauseBusy, 503, lb.Canceled)
 
 	check(headCause(io.EOF, false), CauseReset, 502, lb.Reset)
 	check(headCause(syscall.ECONNRESET, false), CauseReset, 502, lb.Reset)

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"weir/config"
-	"weir/lb"
+	"weir/internal/transport"
 )
 
 // limits bound the time of an exchange with an upstream. 0 means no bound.
@@ -68,7 +68,7 @@ func (x *Exchange) left(now time.Time) time.Duration {
 
 // limitRead bounds the coming reads of c by limit, and by what is left of the
 // exchange's time.
-func (x *Exchange) limitRead(c *lb.Conn, now time.Time, limit time.Duration) {
+func (x *Exchange) limitRead(c *transport.Conn, now time.Time, limit time.Duration) {
 	// A limit may be a quarter late; the deadline is exact.
 	if left := x.left(now); left > 0 && (limit <= 0 || left < limit+limit/4) {
 		c.ReadUntil(x.deadline)

@@ -8,6 +8,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"weir/cache"
+	"weir/internal/sock"
 	"weir/internal/wire"
 )
 
@@ -68,7 +69,7 @@ func (nobody) Abort()                                            {}
 func (nobody) CloseAfter()                                       {}
 func (nobody) StopReading()                                      {}
 
-func (nobody) Splice(*wire.Stream, int64, time.Duration) (int64, error, error) {
+func (nobody) Splice(*sock.Stream, int64, time.Duration) (int64, error, error) {
 	return 0, nil, errors.ErrUnsupported
 }
 

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"weir/internal/header"
+	"weir/internal/sock"
+	"weir/internal/transport"
 	"weir/internal/wire"
 	"weir/lb"
 )
@@ -38,13 +40,13 @@ func (x *Exchange) roundTrip(p *Proxy, t *lb.Target, began time.Time) *attemptEr
 		if x.upload.started {
 			x.upload.reset() // of an attempt that is over; what it read is held
 		}
-		var c *lb.Conn
+		var c *transport.Conn
 		if shared {
-			c = t.Transport().Join(x.left(began), u.write)
+			c = transportOf(t).Join(x.left(began), u.write)
 		}
 		if c == nil {
 			var err error
-			if c, err = t.Transport().Acquire(x.left(began)); err != nil {
+			if c, err = transportOf(t).Acquire(x.left(began)); err != nil {
 				return dialFailure(err)
 			}
 		}
@@ -61,14 +63,14 @@ func (x *Exchange) roundTrip(p *Proxy, t *lb.Target, began time.Time) *attemptEr
 		if f := x.upload.failure(); f != nil {
 			e = f // the attempt failed because of it
 		}
-		if errors.Is(e.err, lb.ErrAlone) {
+		if errors.Is(e.err, transport.ErrAlone) {
 			// No attempt of its own: it shared the fate of others.
 			began = time.Now() // for the limits of what begins now
 			if x.late(began) {
 				e.cause = CauseTotal
 				return e
 			}
-			t.Transport().Release(c, false)
+			transportOf(t).Release(c, false)
 			x.conn, shared = nil, false
 			stale--
 			continue
@@ -79,8 +81,8 @@ func (x *Exchange) roundTrip(p *Proxy, t *lb.Target, began time.Time) *attemptEr
 		}
 		// Where one unused connection is dead the others most likely are too.
 		x.Watch.end()
-		t.Transport().Release(c, false)
-		t.Transport().Close()
+		transportOf(t).Release(c, false)
+		transportOf(t).Close()
 		x.conn = nil
 	}
 }
@@ -97,12 +99,12 @@ func (x *Exchange) shares() bool {
 // or if the client has sent none: HTTP/1.0 allows that, HTTP/1.1 does not.
 func (x *Exchange) address(t *lb.Target) {
 	if mode := x.Route.hostHeader; mode == hostTarget || mode == hostPass && len(x.Host) == 0 {
-		x.Request.SetHost(t.Transport().Host())
+		x.Request.SetHost(transportOf(t).Host())
 	}
 }
 
 // exchangeHeads writes the request and reads the response's head.
-func (x *Exchange) exchangeHeads(u *Upstream, c *lb.Conn, now time.Time) *attemptError {
+func (x *Exchange) exchangeHeads(u *Upstream, c *transport.Conn, now time.Time) *attemptError {
 	x.out = x.Request.AppendBytes(x.out[:0])
 	x.out = x.appendHeld(x.out)
 	c.LimitWrite(now, u.write)
@@ -118,11 +120,11 @@ func (x *Exchange) exchangeHeads(u *Upstream, c *lb.Conn, now time.Time) *attemp
 		return x.readHead(c)
 	}
 	if c.Reused() && !c.Quiet() {
-		return &attemptError{cause: CauseReset, err: wire.ErrNotQuiet, stale: true}
+		return &attemptError{cause: CauseReset, err: sock.ErrNotQuiet, stale: true}
 	}
 	n, err := c.SendNow(x.out)
 	switch {
-	case err != nil && (n == 0 || wire.TimedOut(err)):
+	case err != nil && (n == 0 || sock.TimedOut(err)):
 		return writeFailure(c, err)
 	case err != nil:
 		// A target that refuses a request may answer and close before it has
@@ -138,8 +140,8 @@ func (x *Exchange) exchangeHeads(u *Upstream, c *lb.Conn, now time.Time) *attemp
 }
 
 // writeFailure says why a request could not be written.
-func writeFailure(c *lb.Conn, err error) *attemptError {
-	if wire.TimedOut(err) {
+func writeFailure(c *transport.Conn, err error) *attemptError {
+	if sock.TimedOut(err) {
 		return &attemptError{cause: CauseWriteTimeout, err: err, sent: true}
 	}
 	return &attemptError{cause: CauseReset, err: err, stale: c.Reused()}
@@ -147,20 +149,20 @@ func writeFailure(c *lb.Conn, err error) *attemptError {
 
 // headFailure says why no response head could be read; started says that a part
 // of one came.
-func headFailure(c *lb.Conn, err error, started bool) *attemptError {
-	if de := (*lb.DialError)(nil); err == lb.ErrNoConn || errors.As(err, &de) {
+func headFailure(c *transport.Conn, err error, started bool) *attemptError {
+	if de := (*transport.DialError)(nil); err == transport.ErrNoConn || errors.As(err, &de) {
 		return dialFailure(err) // a shared connection is made when it is needed
 	}
 	return &attemptError{
 		cause: headCause(err, started),
 		err:   err,
 		sent:  c.Sent(),
-		stale: c.Reused() && !started && !wire.TimedOut(err),
+		stale: c.Reused() && !started && !sock.TimedOut(err),
 	}
 }
 
 // readHead reads response heads until the final one and passes interim ones on.
-func (x *Exchange) readHead(c *lb.Conn) *attemptError {
+func (x *Exchange) readHead(c *transport.Conn) *attemptError {
 	for range maxInterim {
 		x.rhead = wire.Head{}
 		started, err := fill(c, &x.rhead)
@@ -213,7 +215,7 @@ var (
 
 // fill reads until a whole response head is in c.Reader. started says that at
 // least one byte came.
-func fill(c *lb.Conn, h *wire.Head) (started bool, err error) {
+func fill(c *transport.Conn, h *wire.Head) (started bool, err error) {
 	maxHead := c.MaxHead()
 	if c.Reader == nil {
 		if err := c.Await(); err != nil {
@@ -249,3 +251,6 @@ func fill(c *lb.Conn, h *wire.Head) (started bool, err error) {
 		}
 	}
 }
+
+// transportOf returns the connections to t. Proxy speaks HTTP/1.1 to all targets.
+func transportOf(t *lb.Target) *transport.HTTP1 { return t.Transport().(*transport.HTTP1) }

@@ -10,7 +10,8 @@ import (
 	"time"
 
 	"weir/internal/header"
-	"weir/internal/wire"
+	"weir/internal/sock"
+	"weir/internal/transport"
 	"weir/lb"
 )
 
@@ -106,7 +107,7 @@ type tunnel struct {
 }
 
 // run moves bytes until the end. It leaves both connections open.
-func (t *tunnel) run(client net.Conn, early []byte, target *lb.Conn) (Cause, error) {
+func (t *tunnel) run(client net.Conn, early []byte, target *transport.Conn) (Cause, error) {
 	t.last.Store(lb.Monotonic())
 	var wg sync.WaitGroup
 	var upErr, downErr error
@@ -130,10 +131,10 @@ func (t *tunnel) run(client net.Conn, early []byte, target *lb.Conn) (Cause, err
 }
 
 // fail wakes the other direction, which has nobody to talk to any more.
-func (t *tunnel) fail(client net.Conn, target *lb.Conn) {
+func (t *tunnel) fail(client net.Conn, target *transport.Conn) {
 	t.broken.Store(true)
-	client.SetDeadline(wire.LongAgo)
-	target.SetDeadline(wire.LongAgo)
+	client.SetDeadline(sock.LongAgo)
+	target.SetDeadline(sock.LongAgo)
 }
 
 var errTunnelIdle = errors.New("silent in both directions")
@@ -178,7 +179,7 @@ func (t *tunnel) read(src net.Conn, buf []byte) (int, error) {
 			return 0, errTunnelBroken
 		}
 		n, err := src.Read(buf)
-		if n > 0 || !wire.TimedOut(err) || t.idle == 0 {
+		if n > 0 || !sock.TimedOut(err) || t.idle == 0 {
 			return n, err
 		}
 	}

@@ -7,8 +7,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"weir/internal/sock"
+	"weir/internal/transport"
 	"weir/internal/wire"
-	"weir/lb"
 )
 
 // upload moves a request body to the target on a goroutine of its own, so that
@@ -43,7 +44,7 @@ func (u *upload) reset() {
 	u.answered, u.keep, u.err, u.whole = false, 0, nil, false
 }
 
-func (u *upload) start(x *Exchange, c *lb.Conn, writeLimit, firstByte time.Duration) {
+func (u *upload) start(x *Exchange, c *transport.Conn, writeLimit, firstByte time.Duration) {
 	u.reset()
 	u.started = true
 	u.done = make(chan struct{})
@@ -78,7 +79,7 @@ func (x *Exchange) stopUpload() bool {
 		if !u.ended.Load() {
 			x.Front.StopReading()
 		}
-		x.conn.SetWriteDeadline(wire.LongAgo)
+		x.conn.SetWriteDeadline(sock.LongAgo)
 		<-u.done
 		x.conn.Unlimit()
 	}
@@ -87,7 +88,7 @@ func (x *Exchange) stopUpload() bool {
 
 // run is the goroutine. It must not touch anything of x that the exchange's own
 // goroutine uses meanwhile: only Body and held, which are its own until it ends.
-func (u *upload) run(x *Exchange, c *lb.Conn, writeLimit, firstByte time.Duration) {
+func (u *upload) run(x *Exchange, c *transport.Conn, writeLimit, firstByte time.Duration) {
 	defer close(u.done)
 	defer func() {
 		if v := recover(); v != nil {
@@ -148,7 +149,7 @@ var errBodyTooLarge = errors.New("request body exceeds the route's limit")
 
 // fail notes what the client did wrong and ends the attempt for good: the
 // target must not take what it got for the whole request.
-func (u *upload) fail(c *lb.Conn, err error) {
+func (u *upload) fail(c *transport.Conn, err error) {
 	if u.stopping.Load() {
 		return
 	}
@@ -169,11 +170,11 @@ func (u *upload) fail(c *lb.Conn, err error) {
 // connection may have answered it before: that is for the reader to find out.
 // One that has just not read for too long ends the attempt, unless it answers
 // already.
-func (u *upload) stuck(x *Exchange, c *lb.Conn, firstByte time.Duration, err error) {
+func (u *upload) stuck(x *Exchange, c *transport.Conn, firstByte time.Duration, err error) {
 	if u.stopping.Load() {
 		return
 	}
-	if !wire.TimedOut(err) {
+	if !sock.TimedOut(err) {
 		u.armFirstByte(x, c, firstByte)
 		return
 	}
@@ -181,11 +182,11 @@ func (u *upload) stuck(x *Exchange, c *lb.Conn, firstByte time.Duration, err err
 	defer u.mu.Unlock()
 	if !u.answered {
 		u.err = &attemptError{cause: CauseWriteTimeout, err: err, sent: true}
-		c.SetReadDeadline(wire.LongAgo)
+		c.SetReadDeadline(sock.LongAgo)
 	}
 }
 
-func (u *upload) armFirstByte(x *Exchange, c *lb.Conn, limit time.Duration) {
+func (u *upload) armFirstByte(x *Exchange, c *transport.Conn, limit time.Duration) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.answered || limit <= 0 {
@@ -200,7 +201,7 @@ func (u *upload) armFirstByte(x *Exchange, c *lb.Conn, limit time.Duration) {
 
 // headSeen is called when the response's head is there: from now on the limits
 // of its body hold.
-func (u *upload) headSeen(c *lb.Conn) {
+func (u *upload) headSeen(c *transport.Conn) {
 	if !u.started {
 		return
 	}
@@ -212,7 +213,7 @@ func (u *upload) headSeen(c *lb.Conn) {
 
 // bodyWriter writes a request body to a target, small pieces together.
 type bodyWriter struct {
-	c       *lb.Conn
+	c       *transport.Conn
 	limit   time.Duration
 	chunked bool
 	buf     []byte

@@ -10,7 +10,8 @@ import (
 	"weir/health"
 	"weir/internal/accesslog"
 	"weir/internal/listener"
-	"weir/internal/wire"
+	"weir/internal/sock"
+	"weir/internal/transport"
 	"weir/lb"
 	"weir/proxy"
 )
@@ -36,10 +37,9 @@ func (s *Server) build(cfg *config.Config, old *generation) (_ *generation, err 
 			before = old.upstreams[name]
 		}
 		g.upstreams[name], err = lb.NewUpstream(name, &u, lb.Options{
-			DialDemo:   s.demo.Dial,
-			Algorithms: s.options.algorithms,
-			Log:        s.log,
-			OnPanic:    func(v any) { s.metrics.Panicked(s.log, v) },
+			NewTransport: s.newTransport,
+			Algorithms:   s.options.algorithms,
+			Log:          s.log,
 		}, before)
 		if err != nil {
 			delete(g.upstreams, name)
@@ -85,6 +85,14 @@ func (s *Server) build(cfg *config.Config, old *generation) (_ *generation, err 
 	return g, nil
 }
 
+// newTransport makes the connections to a target.
+func (s *Server) newTransport(url string, cfg *config.Upstream) (lb.Transport, error) {
+	return transport.NewHTTP1(url, cfg, transport.Options{
+		DialDemo: s.demo.Dial,
+		OnPanic:  func(v any) { s.metrics.Panicked(s.log, v) },
+	})
+}
+
 // open opens the listeners of cfg; on an error none stays open.
 func (s *Server) open(cfg *config.Config) ([]*running, error) {
 	var opened []*running
@@ -114,7 +122,7 @@ func (s *Server) listenerOptions(socket net.Listener) listener.Options {
 		Inherited: s.sockets,
 		Socket:    socket,
 		UnderTLS: func(c net.Conn) net.Conn {
-			if stream := wire.NewStream(c); stream != nil {
+			if stream := sock.NewStream(c); stream != nil {
 				return stream
 			}
 			return c

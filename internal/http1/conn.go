@@ -14,6 +14,7 @@ import (
 	"weir/config"
 	"weir/internal/header"
 	"weir/internal/listener"
+	"weir/internal/sock"
 	"weir/internal/wire"
 	"weir/proxy"
 )
@@ -31,7 +32,7 @@ type conn struct {
 	front    *Front
 	c        *listener.Conn
 	nc       net.Conn
-	stream   *wire.Stream // the same; nil under TLS
+	stream   *sock.Stream // the same; nil under TLS
 	listener func() *proxy.Listener
 	peer     header.Peer
 	// br is nil while the connection waits for a request, unless it is under TLS.
@@ -39,7 +40,7 @@ type conn struct {
 	// buffers, which stay in the processor's cache.
 	br    *bufio.Reader
 	watch proxy.Watch
-	probe *wire.Probe // used by Front.Look only
+	probe *sock.Probe // used by Front.Look only
 
 	// state says whether Front may interrupt the wait for a request.
 	state atomic.Uint32
@@ -60,10 +61,10 @@ func newConn(f *Front, c *listener.Conn, l func() *proxy.Listener) *conn {
 		nc:       c.NetConn(),
 		listener: l,
 		peer:     peerOf(c),
-		probe:    wire.NewProbe(c.Raw()),
+		probe:    sock.NewProbe(c.Raw()),
 		since:    time.Now(),
 	}
-	if cn.stream = wire.NewStream(cn.nc); cn.stream != nil {
+	if cn.stream = sock.NewStream(cn.nc); cn.stream != nil {
 		cn.nc, cn.firstFn = cn.stream, cn.first
 	} else {
 		cn.br = bufio.NewReaderSize(cn, readBuffer)
@@ -99,7 +100,7 @@ const (
 // after what makes draining true.
 func (c *conn) wakeIdle() {
 	if c.state.CompareAndSwap(idle, waking) {
-		c.nc.SetReadDeadline(wire.LongAgo)
+		c.nc.SetReadDeadline(sock.LongAgo)
 		c.state.Store(woken)
 	}
 }
@@ -155,7 +156,7 @@ func (c *conn) await() bool {
 		return true
 	}
 	c.mode = modePlain
-	if d, set := wire.Rearm(c.readArmed, c.since, cfg.Timeouts.Idle.D()); set {
+	if d, set := sock.Rearm(c.readArmed, c.since, cfg.Timeouts.Idle.D()); set {
 		c.readArmed = d
 		c.nc.SetReadDeadline(d)
 	}
@@ -175,7 +176,7 @@ func (c *conn) await() bool {
 		runtime.Gosched()
 	}
 	c.state.Store(busy)
-	if (c.br == nil || c.br.Buffered() == 0) && c.probe.Look() != wire.PendingBytes {
+	if (c.br == nil || c.br.Buffered() == 0) && c.probe.Look() != sock.PendingBytes {
 		return false
 	}
 	c.readArmed = time.Time{}
@@ -205,7 +206,7 @@ func (c *conn) first(fd uintptr) bool {
 		c.br.Reset(c)
 	}
 	c.mode, c.fd = modeFirst, fd
-	if _, c.firstErr = c.br.Peek(1); c.firstErr != wire.ErrAgain {
+	if _, c.firstErr = c.br.Peek(1); c.firstErr != sock.ErrAgain {
 		return true
 	}
 	if c.br.Size() == readBuffer {
@@ -247,7 +248,7 @@ func (c *conn) readHead(x *proxy.Exchange, cfg *config.Listener) (status int, ca
 		}
 		if _, err := c.br.Peek(len(buf) + 1); err != nil {
 			c.unread(x, buf)
-			if wire.TimedOut(err) {
+			if sock.TimedOut(err) {
 				return 408, proxy.CauseHeadTimeout, err
 			}
 			if errors.Is(err, net.ErrClosed) {
@@ -394,7 +395,7 @@ func (c *conn) Read(p []byte) (int, error) {
 // StopReading implements proxy.Front.
 func (c *conn) StopReading() {
 	c.stopped.Store(true)
-	c.nc.SetReadDeadline(wire.LongAgo)
+	c.nc.SetReadDeadline(sock.LongAgo)
 }
 
 var _ io.Reader = (*conn)(nil)

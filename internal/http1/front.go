@@ -20,7 +20,7 @@ import (
 
 	"weir/internal/header"
 	"weir/internal/listener"
-	"weir/internal/wire"
+	"weir/internal/sock"
 	"weir/proxy"
 )
 
@@ -114,9 +114,9 @@ func (f *Front) Look(now time.Time) {
 	for c := range f.conns {
 		c.watch.Check(old, func() bool {
 			switch c.probe.Look() {
-			case wire.PendingBroken:
+			case sock.PendingBroken:
 				return true
-			case wire.PendingEnd:
+			case sock.PendingEnd:
 				return half
 			}
 			return false

@@ -7,6 +7,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"weir/internal/sock"
 	"weir/internal/wire"
 )
 
@@ -175,7 +176,7 @@ func (c *conn) sendFile(p []byte, file int, offset, size int64) error {
 		case err == nil && len(p) == 0 && size == 0:
 			return nil
 		case err == nil: // was hasty
-		case !wire.TimedOut(err) || n < c.leastProgress():
+		case !sock.TimedOut(err) || n < c.leastProgress():
 			return err
 		default:
 			c.writeArmed = time.Time{}
@@ -252,7 +253,7 @@ func (c *conn) send(p, more []byte) error {
 		if err == nil {
 			return nil
 		}
-		if !wire.TimedOut(err) || int64(n) < c.leastProgress() {
+		if !sock.TimedOut(err) || int64(n) < c.leastProgress() {
 			return err
 		}
 		p, more = advance(p, more, n)
@@ -278,7 +279,7 @@ func (c *conn) armWrite(n int) {
 	if c.c.TLS() != nil && c.minRate > 0 {
 		limit += time.Duration(n) * time.Second / time.Duration(c.minRate)
 	}
-	if d, set := wire.Rearm(c.writeArmed, time.Now(), limit); set {
+	if d, set := sock.Rearm(c.writeArmed, time.Now(), limit); set {
 		c.writeArmed = d
 		c.nc.SetWriteDeadline(d)
 	}
@@ -288,12 +289,47 @@ func (c *conn) armWrite(n int) {
 // as far as naming the limits.
 const defaultGrace = 10 * time.Second
 
-// Splice implements proxy.Front.
-func (c *conn) Splice(src *wire.Stream, n int64, limit time.Duration) (moved int64, srcErr, err error) {
+// Splice implements proxy.Front. Every wait for the client is bounded as any
+// write is.
+func (c *conn) Splice(src *sock.Stream, n int64, limit time.Duration) (moved int64, srcErr, err error) {
 	if c.stream == nil || c.framing != framingLength || c.bodyless {
 		return 0, nil, errors.ErrUnsupported
 	}
-	return c.splice(src, n, limit)
+	p, err := sock.AcquirePipe()
+	if err != nil {
+		return 0, nil, errors.ErrUnsupported
+	}
+	defer p.Release()
+	for moved < n {
+		if limit > 0 {
+			src.SetReadDeadline(time.Now().Add(limit))
+		}
+		if err := p.Fill(src, n-moved); err != nil {
+			return moved, err, nil
+		}
+		piece := int64(p.Held())
+		if c.err = c.drain(p); c.err != nil {
+			return moved, nil, c.err
+		}
+		moved += piece
+		c.left -= piece
+	}
+	return moved, nil, nil
+}
+
+// drain sends what p holds to the client.
+func (c *conn) drain(p *sock.Pipe) error {
+	for p.Held() > 0 {
+		before := p.Held()
+		c.armWrite(before)
+		if err := p.Drain(c.stream); err != nil {
+			if !sock.TimedOut(err) || int64(before-p.Held()) < c.leastProgress() {
+				return err
+			}
+			c.writeArmed = time.Time{}
+		}
+	}
+	return nil
 }
 
 // Finish implements proxy.Front.

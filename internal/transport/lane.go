@@ -1,4 +1,4 @@
-package lb
+package transport
 
 import (
 	"errors"
@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"weir/internal/wire"
+	"weir/internal/sock"
 )
 
 // laneState is how far a lane's connection is.
@@ -217,7 +217,7 @@ func (l *lane) flush(limit time.Duration) {
 		l.conn.LimitWrite(time.Now(), limit)
 		if err := l.send(l.conn, batch); err != nil {
 			l.broken = true
-			if wire.TimedOut(err) {
+			if sock.TimedOut(err) {
 				l.interrupt()
 				return
 			}
@@ -240,7 +240,7 @@ func (l *lane) send(c *Conn, batch []byte) error {
 func (l *lane) interrupt() {
 	if l.state == laneOpen {
 		l.state = laneEnding
-		l.conn.Conn.SetReadDeadline(wire.LongAgo)
+		l.conn.Conn.SetReadDeadline(sock.LongAgo)
 		l.wrote.Broadcast()
 	}
 }

@@ -1,4 +1,4 @@
-package lb
+package transport
 
 import (
 	"errors"
@@ -39,13 +39,14 @@ const (
 
 // pipeline is the set of connections to one target that exchanges share. It has
 // connections only while exchanges wait on them; then they rest in the pool of
-// the Transport as any other.
+// the HTTP1 as any other.
 type pipeline struct {
-	t     *Transport
+	t     *HTTP1
 	depth int
 	// most bounds the lanes: half of the connections stay for other exchanges.
 	most int
-	now  func() int64
+	// made is when the pipeline was made.
+	made time.Time
 
 	// lanes is replaced by a longer one when all are full. mu guards that, and
 	// is taken before a lane's own lock.
@@ -66,8 +67,8 @@ type pipeline struct {
 	answered, writes, repeated atomic.Uint64
 }
 
-func newPipeline(t *Transport, depth, conns int) *pipeline {
-	q := &pipeline{t: t, depth: min(depth, maxDepth), most: 1 << 20, now: Monotonic}
+func newPipeline(t *HTTP1, depth, conns int) *pipeline {
+	q := &pipeline{t: t, depth: min(depth, maxDepth), most: 1 << 20, made: time.Now()}
 	if conns > 0 {
 		q.most = conns / 2
 	}
@@ -77,6 +78,9 @@ func newPipeline(t *Transport, depth, conns int) *pipeline {
 	q.places.New = func() any { return newPlace(q) }
 	return q
 }
+
+// now returns nanoseconds on a clock that only goes forward and is never 0.
+func (q *pipeline) now() int64 { return int64(time.Since(q.made)) + 1 }
 
 // allowance is what three full connections that break cost.
 func (q *pipeline) allowance() int64 { return int64(3 * repeatCost * (q.depth - 1)) }
@@ -176,7 +180,7 @@ type Pipelined struct {
 
 // Pipelined returns the figures of the shared connections. ok is false if the
 // target has none by configuration.
-func (t *Transport) Pipelined() (p Pipelined, ok bool) {
+func (t *HTTP1) Pipelined() (p Pipelined, ok bool) {
 	q := t.pipeline
 	if q == nil {
 		return Pipelined{}, false
@@ -192,7 +196,7 @@ func (t *Transport) Pipelined() (p Pipelined, ok bool) {
 // following Read, whose errors are then those of Acquire too; within and write
 // bound that and the writing, 0 for no bound. After ErrAlone the exchange is to
 // be made once more, on a connection from Acquire.
-func (t *Transport) Join(within, write time.Duration) *Conn {
+func (t *HTTP1) Join(within, write time.Duration) *Conn {
 	q := t.pipeline
 	if q == nil || !q.open() {
 		return nil
@@ -206,7 +210,7 @@ func (t *Transport) Join(within, write time.Duration) *Conn {
 }
 
 // part takes back a connection that Join lent.
-func (t *Transport) part(c *Conn, reusable bool) {
+func (t *HTTP1) part(c *Conn, reusable bool) {
 	p := c.place
 	if p.lane != nil && p.state.Load() == placeWaiting {
 		p.lane.leave(p) // a panic ended the wait

@@ -1,4 +1,4 @@
-package lb
+package transport
 
 import (
 	"context"
@@ -7,24 +7,14 @@ import (
 	"time"
 )
 
-// Dialer opens connections to one target outside its pool, for probes.
+// Dialer opens connections to one target outside its pool, for probes: to the
+// same addresses and with the same verification as exchanges.
 type Dialer struct {
-	d dialer
+	d *dialer
 }
 
-// Dialer returns a dialer for t, which connects as exchanges do: same
-// addresses, same verification.
-func (u *Upstream) Dialer(t *Target) (*Dialer, error) {
-	a, err := parseTargetURL(t.url)
-	if err != nil {
-		return nil, err
-	}
-	d, err := newDialer(a, u.cfg, u.o.DialDemo)
-	if err != nil {
-		return nil, err
-	}
-	return &Dialer{*d}, nil
-}
+// Dialer returns a dialer for the target of t.
+func (t *HTTP1) Dialer() *Dialer { return &Dialer{t.dialer} }
 
 // Host is what a Host field says that names the target itself.
 func (d *Dialer) Host() string { return d.d.host }

@@ -1,4 +1,4 @@
-package lb_test
+package transport_test
 
 import (
 	"errors"
@@ -11,12 +11,12 @@ import (
 
 	"weir/config"
 	"weir/internal/testkit"
-	"weir/lb"
+	"weir/internal/transport"
 )
 
 // shared returns the pool of a target whose connections are shared.
-func shared(t *testing.T, url string, change func(*config.Upstream)) *lb.Transport {
-	return transport(t, url, func(u *config.Upstream) {
+func shared(t *testing.T, url string, change func(*config.Upstream)) *transport.HTTP1 {
+	return connect(t, url, transport.Options{}, func(u *config.Upstream) {
 		u.Connections.Pipeline = 8
 		if change != nil {
 			change(u)
@@ -25,7 +25,7 @@ func shared(t *testing.T, url string, change func(*config.Upstream)) *lb.Transpo
 }
 
 // ask makes an exchange on a shared connection and returns the answer's bytes.
-func ask(pool *lb.Transport, request []byte, size int) (string, error) {
+func ask(pool *transport.HTTP1, request []byte, size int) (string, error) {
 	c := pool.Join(time.Minute, time.Minute)
 	if c == nil {
 		return "", errors.New("nothing is shared")
@@ -96,7 +96,7 @@ func TestPipelineLeavesConnections(t *testing.T) {
 		return len(conns) == 1 && conns[0].Seen() == "??"
 	})
 	_, err := ask(pool, []byte("?"), 1)
-	equal(t, "error", fmt.Sprint(err), fmt.Sprint(lb.ErrAlone))
+	equal(t, "error", fmt.Sprint(err), fmt.Sprint(transport.ErrAlone))
 	p, _ := pool.Pipelined()
 	equal(t, "repeated", p.Repeated, 0)
 	open, _ := pool.Conns()
@@ -113,8 +113,8 @@ func TestPipelineDialError(t *testing.T) {
 	var wait sync.WaitGroup
 	for range 8 {
 		wait.Go(func() {
-			var d *lb.DialError
-			if _, err := ask(pool, []byte("?"), 1); !errors.As(err, &d) && err != lb.ErrAlone {
+			var d *transport.DialError
+			if _, err := ask(pool, []byte("?"), 1); !errors.As(err, &d) && err != transport.ErrAlone {
 				t.Errorf("error is %v", err)
 			}
 		})
@@ -128,5 +128,5 @@ func TestPipelineDialError(t *testing.T) {
 func TestPipelineLargeRequest(t *testing.T) {
 	origin := testkit.Listen(t, func(c *testkit.Conn) { io.Copy(io.Discard, c.Conn) })
 	_, err := ask(shared(t, origin.URL, nil), make([]byte, 5<<10), 1)
-	equal(t, "error", fmt.Sprint(err), fmt.Sprint(lb.ErrAlone))
+	equal(t, "error", fmt.Sprint(err), fmt.Sprint(transport.ErrAlone))
 }

@@ -1,4 +1,4 @@
-package lb
+package transport
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"weir/config"
-	"weir/internal/wire"
+	"weir/internal/sock"
 )
 
 // DialError says why no connection to a target came about. Nothing was sent
@@ -147,7 +147,7 @@ func (d *dialer) dial(within time.Duration) (*Conn, error) {
 		return newConn(nc, nc, nil), nil
 	}
 	raw := &dryConn{Conn: nc}
-	if stream := wire.NewStream(nc); stream != nil {
+	if stream := sock.NewStream(nc); stream != nil {
 		raw.Conn = stream
 	}
 	tc := tls.Client(raw, d.tls)

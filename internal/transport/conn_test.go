@@ -1,4 +1,4 @@
-package lb_test
+package transport_test
 
 import (
 	"crypto/tls"
@@ -8,23 +8,29 @@ import (
 
 	"weir/config"
 	"weir/internal/testkit"
-	"weir/lb"
+	"weir/internal/transport"
 )
 
-// transport returns the pool of the only target of an upstream.
-func transport(t *testing.T, url string, change func(*config.Upstream)) *lb.Transport {
+func equal[T comparable](t testing.TB, what string, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}
+
+// connect returns the connections to a target.
+func connect(t *testing.T, url string, o transport.Options, change func(*config.Upstream)) *transport.HTTP1 {
 	t.Helper()
 	cfg := config.DefaultUpstream()
-	cfg.Targets = []config.Target{config.DefaultTarget(url)}
 	if change != nil {
 		change(&cfg)
 	}
-	u, err := lb.NewUpstream("u", &cfg, lb.Options{}, nil)
+	pool, err := transport.NewHTTP1(url, &cfg, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(u.Close)
-	return u.Targets()[0].Transport()
+	t.Cleanup(pool.Retire)
+	return pool
 }
 
 // A connection goes back to the pool only with nothing left to read from it, be
@@ -47,7 +53,7 @@ func TestReleaseLeavesNothingBehind(t *testing.T) {
 			} else {
 				origin = testkit.Listen(t, script)
 			}
-			pool := transport(t, origin.URL, func(u *config.Upstream) { u.TLS.CA = authority.File })
+			pool := connect(t, origin.URL, transport.Options{}, func(u *config.Upstream) { u.TLS.CA = authority.File })
 			for range 2 {
 				c, err := pool.Acquire(time.Minute)
 				if err != nil {
@@ -89,7 +95,7 @@ func TestReleaseLeavesNothingBehind(t *testing.T) {
 // Who wants no connection back gets none.
 func TestReleaseCloses(t *testing.T) {
 	origin := testkit.Listen(t, func(c *testkit.Conn) { c.Rest() })
-	pool := transport(t, origin.URL, nil)
+	pool := connect(t, origin.URL, transport.Options{}, nil)
 	for range 3 {
 		c, err := pool.Acquire(time.Minute)
 		if err != nil {
@@ -111,9 +117,9 @@ func TestDialErrors(t *testing.T) {
 	silent := testkit.Listen(t, func(c *testkit.Conn) { c.Rest() })
 	check := func(name, url, phase string, timeout, refused bool) {
 		t.Run(name, func(t *testing.T) {
-			pool := transport(t, url, func(u *config.Upstream) { u.Timeouts.TLS = config.Duration(100 * time.Millisecond) })
+			pool := connect(t, url, transport.Options{}, func(u *config.Upstream) { u.Timeouts.TLS = config.Duration(100 * time.Millisecond) })
 			_, err := pool.Acquire(time.Minute)
-			var d *lb.DialError
+			var d *transport.DialError
 			if !errors.As(err, &d) {
 				t.Fatalf("error is %v", err)
 			}
@@ -132,14 +138,14 @@ func TestDialErrors(t *testing.T) {
 // A target's connections are bounded, and whoever waits too long is told so.
 func TestMaxConnections(t *testing.T) {
 	origin := testkit.Listen(t, func(c *testkit.Conn) { c.Rest() })
-	pool := transport(t, origin.URL, func(u *config.Upstream) {
+	pool := connect(t, origin.URL, transport.Options{}, func(u *config.Upstream) {
 		u.Connections.Max, u.Connections.Wait = 1, config.Duration(50*time.Millisecond)
 	})
 	c, err := pool.Acquire(time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := pool.Acquire(time.Minute); !errors.Is(err, lb.ErrNoConn) {
+	if _, err := pool.Acquire(time.Minute); !errors.Is(err, transport.ErrNoConn) {
 		t.Errorf("error is %v", err)
 	}
 	pool.Release(c, true)

@@ -1,5 +1,5 @@
 //go:build !race
 
-package lb_test
+package transport_test
 
 const raceEnabled = false

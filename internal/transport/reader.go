@@ -1,10 +1,10 @@
-package lb
+package transport
 
 import (
 	"bufio"
 	"time"
 
-	"weir/internal/wire"
+	"weir/internal/sock"
 )
 
 // read reads and hands out answers until none is due. It runs on a goroutine of
@@ -44,7 +44,7 @@ func (l *lane) deliver(err error) bool {
 	defer l.mu.Unlock()
 	r := l.conn.Reader
 	// The rest of a response did not come at once, or is more than fits.
-	slow := err == bufio.ErrBufferFull || err != nil && wire.TimedOut(err)
+	slow := err == bufio.ErrBufferFull || err != nil && sock.TimedOut(err)
 	if slow {
 		err = nil
 	}
@@ -178,7 +178,7 @@ func (l *lane) halt() {
 	l.state = laneEnding
 	if l.writing {
 		l.broken = true
-		l.conn.Conn.SetWriteDeadline(wire.LongAgo)
+		l.conn.Conn.SetWriteDeadline(sock.LongAgo)
 	}
 	for l.writing {
 		l.wrote.Wait()

@@ -1,4 +1,4 @@
-package lb
+package transport
 
 import (
 	"errors"
@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"weir/internal/sock"
 	"weir/internal/wire"
 )
 
@@ -168,7 +169,7 @@ func (p *place) interrupted() bool {
 
 // stream returns the socket of a connection that was taken, once nothing of it
 // is buffered.
-func (p *place) stream() *wire.Stream {
+func (p *place) stream() *sock.Stream {
 	if p.taken == nil || p.fault != nil || p.taken.Reader.Buffered() > 0 {
 		return nil
 	}
@@ -236,7 +237,7 @@ func (p *place) SetWriteDeadline(time.Time) error { return nil }
 func (p *place) Write([]byte) (int, error) { panic("BUG: write to a shared connection") }
 
 // Close makes the exchange fail.
-func (p *place) Close() error { return p.SetReadDeadline(wire.LongAgo) }
+func (p *place) Close() error { return p.SetReadDeadline(sock.LongAgo) }
 
 // LocalAddr and RemoteAddr are not known before a connection was taken.
 func (p *place) LocalAddr() net.Addr { return nil }

@@ -1,4 +1,13 @@
-package lb
+// Package transport is the connections to one target: it dials, with TLS or
+// without, keeps unused connections, lends one to each exchange, and lets small
+// exchanges share connections (HTTP/1.1 pipelining). It does not choose targets,
+// and does not judge what a target answers, but for the plain responses that it
+// hands out from a shared connection.
+//
+// Package server gives the constructor to package lb, which makes one transport
+// for each target and retires it with the target; package proxy borrows the
+// connections, and package health dials by a Dialer.
+package transport
 
 import (
 	"errors"
@@ -22,32 +31,39 @@ const readBuffer = 16 << 10
 // unlimited stands for no bound on connections, which HostClient does not know.
 const unlimited = 1 << 30
 
-// Transport is the pool of connections to one target. fasthttp.HostClient
+// HTTP1 is the pool of HTTP/1.1 connections to one target. fasthttp.HostClient
 // keeps it; its Do is never used, because a proxy needs the exact request
 // target, interim responses, its own framing and its own idea of what may be
-// repeated. A Transport is safe for concurrent use.
-type Transport struct {
-	pool pool
-	hc   *fasthttp.HostClient
-	host string
-	head int
+// repeated. An HTTP1 is safe for concurrent use.
+type HTTP1 struct {
+	pool   pool
+	hc     *fasthttp.HostClient
+	dialer *dialer
+	head   int
 	// pipeline is nil if exchanges share no connections.
 	pipeline *pipeline
 	// retired says that no upstream and no exchange has the target any more.
 	retired atomic.Bool
-	// onPanic hears of a bug in a goroutine that serves several exchanges; it may
-	// be nil.
-	onPanic func(v any)
+	onPanic func(v any) // may be nil
 }
 
-// newTransport makes the pool for one target URL. demo dials "demo:" targets;
-// nil means there are none.
-func newTransport(rawURL string, cfg *config.Upstream, demo func(name string) (net.Conn, error)) (*Transport, error) {
+// Options are what a transport needs besides its upstream's configuration.
+type Options struct {
+	// DialDemo connects to a built-in target; nil makes demo: URLs an error.
+	DialDemo func(name string) (net.Conn, error)
+	// OnPanic hears of a bug that cost a connection which exchanges shared; they
+	// have others. The stack is still there when it is called. nil means that
+	// such a bug is not reported.
+	OnPanic func(v any)
+}
+
+// NewHTTP1 makes the pool for one target URL, with the settings of its upstream.
+func NewHTTP1(rawURL string, cfg *config.Upstream, o Options) (*HTTP1, error) {
 	addr, err := parseTargetURL(rawURL)
 	if err != nil {
 		return nil, err
 	}
-	d, err := newDialer(addr, cfg, demo)
+	d, err := newDialer(addr, cfg, o.DialDemo)
 	if err != nil {
 		return nil, err
 	}
@@ -69,11 +85,12 @@ func newTransport(rawURL string, cfg *config.Upstream, demo func(name string) (n
 		hc.MaxConns = unlimited
 		hc.MaxConnWaitTimeout = 0
 	}
-	t := &Transport{
-		pool: newPool(hc.AcquireConn, hc.ReleaseConn, hc.CloseConn),
-		hc:   hc,
-		host: addr.host,
-		head: int(cfg.Connections.HeaderBytes),
+	t := &HTTP1{
+		pool:    newPool(hc.AcquireConn, hc.ReleaseConn, hc.CloseConn),
+		hc:      hc,
+		dialer:  d,
+		head:    int(cfg.Connections.HeaderBytes),
+		onPanic: o.OnPanic,
 	}
 	if cfg.Connections.Pipeline > 1 {
 		t.pipeline = newPipeline(t, cfg.Connections.Pipeline, cfg.Connections.Max)
@@ -82,17 +99,17 @@ func newTransport(rawURL string, cfg *config.Upstream, demo func(name string) (n
 }
 
 // Host is what a Host field says that names the target itself.
-func (t *Transport) Host() string { return t.host }
+func (t *HTTP1) Host() string { return t.dialer.host }
 
 // Conns returns the number of open connections and how many of them are unused.
-func (t *Transport) Conns() (open, idle int) { return t.hc.ConnsCount(), t.hc.IdleConnsCount() }
+func (t *HTTP1) Conns() (open, idle int) { return t.hc.ConnsCount(), t.hc.IdleConnsCount() }
 
 // Acquire lends a connection. A pooled one is looked at first: one that was
 // closed meanwhile, or that holds bytes which no request asked for, is dropped
 // and the next one taken. within bounds the wait for a free connection and for a
 // new one, besides the target's own limits; 0 means that these alone do. It
 // returns a *DialError or ErrNoConn.
-func (t *Transport) Acquire(within time.Duration) (*Conn, error) {
+func (t *HTTP1) Acquire(within time.Duration) (*Conn, error) {
 	for {
 		l, err := t.pool.acquire(within)
 		if err != nil {
@@ -119,7 +136,7 @@ func (t *Transport) Acquire(within time.Duration) (*Conn, error) {
 // Release takes back a connection that Acquire or Join lent. reusable says that the exchange ended
 // by its framing on both sides and nobody asked to close; a connection with
 // bytes left over is closed all the same. c must not be used afterwards.
-func (t *Transport) Release(c *Conn, reusable bool) {
+func (t *HTTP1) Release(c *Conn, reusable bool) {
 	if c.place != nil {
 		t.part(c, reusable)
 		return
@@ -136,12 +153,12 @@ func (t *Transport) Release(c *Conn, reusable bool) {
 }
 
 // Close closes the unused connections. Lent ones are closed as they come back
-// only if their exchanges say so; a Transport that is not used any more drains
-// by itself.
-func (t *Transport) Close() { t.hc.CloseIdleConnections() }
+// only if their exchanges say so; an HTTP1 that is not used any more drains by
+// itself.
+func (t *HTTP1) Close() { t.hc.CloseIdleConnections() }
 
-// retire is Close for good.
-func (t *Transport) retire() {
+// Retire is Close for good: no upstream and no exchange has the target any more.
+func (t *HTTP1) Retire() {
 	t.retired.Store(true)
 	t.Close()
 }

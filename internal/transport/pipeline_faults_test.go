@@ -1,4 +1,4 @@
-package lb_test
+package transport_test
 
 import (
 	"bytes"
@@ -14,6 +14,7 @@ import (
 
 	"weir/config"
 	"weir/internal/testkit"
+	"weir/internal/transport"
 	"weir/lb"
 )
 
@@ -62,12 +63,9 @@ func TestPipelinePanic(t *testing.T) {
 			})
 			var read, write, dial atomic.Bool
 			var panics, failed atomic.Int32
-			cfg := config.DefaultUpstream()
-			cfg.Targets = []config.Target{config.DefaultTarget("demo:a")}
-			cfg.Connections.Pipeline = 8
 			var once sync.Once
 			dialing, dialed := make(chan struct{}), make(chan struct{})
-			u, err := lb.NewUpstream("u", &cfg, lb.Options{
+			pool := connect(t, "demo:a", transport.Options{
 				OnPanic: func(v any) {
 					if v != "as the test wants" {
 						t.Errorf("panic is %v", v)
@@ -83,12 +81,7 @@ func TestPipelinePanic(t *testing.T) {
 					c, err := net.Dial("tcp", strings.TrimPrefix(origin.URL, "http://"))
 					return &fused{c, &read, &write}, err
 				},
-			}, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(u.Close)
-			pool := u.Targets()[0].Transport()
+			}, func(u *config.Upstream) { u.Connections.Pipeline = 8 })
 			exchange := func() {
 				defer func() {
 					if recover() != nil {
@@ -99,7 +92,7 @@ func TestPipelinePanic(t *testing.T) {
 				defer pool.Release(c, true)
 				c.Send([]byte("?"))
 				b, err := c.Reader.Peek(len(answer))
-				if err != lb.ErrAlone && string(b) != answer {
+				if err != transport.ErrAlone && string(b) != answer {
 					t.Errorf("answer is %q, %v", b, err)
 				}
 			}
@@ -162,26 +155,18 @@ func TestPipelineLargeRequests(t *testing.T) {
 			}
 		}
 	})
-	cfg := config.DefaultUpstream()
-	cfg.Targets = []config.Target{config.DefaultTarget("demo:a")}
-	cfg.Connections.Pipeline = 64
 	dialed := make(chan struct{})
-	u, err := lb.NewUpstream("u", &cfg, lb.Options{DialDemo: func(string) (net.Conn, error) {
+	pool := connect(t, "demo:a", transport.Options{DialDemo: func(string) (net.Conn, error) {
 		<-dialed
 		return net.Dial("unix", strings.TrimPrefix(origin.URL, "unix:"))
-	}}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(u.Close)
-	pool := u.Targets()[0].Transport()
+	}}, func(u *config.Upstream) { u.Connections.Pipeline = 64 })
 	var all sync.WaitGroup
 	for range 64 {
 		all.Go(func() {
 			c := pool.Join(0, 0)
 			defer pool.Release(c, false)
 			c.Send(request)
-			if b, err := c.Reader.Peek(1); err != nil && err != lb.ErrAlone {
+			if b, err := c.Reader.Peek(1); err != nil && err != transport.ErrAlone {
 				t.Errorf("error is %v for %q", err, b)
 			}
 		})
@@ -214,7 +199,7 @@ func TestPipelineEndedLate(t *testing.T) {
 	})
 	pool := shared(t, origin.URL, nil)
 	for range 200 {
-		one := func(request string) *lb.Conn {
+		one := func(request string) *transport.Conn {
 			c := pool.Join(0, 0)
 			c.Send([]byte(request))
 			c.LimitRead(time.Now(), time.Hour)
@@ -261,7 +246,7 @@ func TestPipelineTimeIsUp(t *testing.T) {
 		<-held
 	}
 	wait(time.Second, os.ErrDeadlineExceeded)
-	wait(20*time.Millisecond, lb.ErrAlone)
+	wait(20*time.Millisecond, transport.ErrAlone)
 	all.Wait()
 	p, _ := pool.Pipelined()
 	equal(t, "repeated", p.Repeated, 1)
@@ -282,7 +267,9 @@ func TestPipelineRetired(t *testing.T) {
 		cfg := config.DefaultUpstream()
 		cfg.Targets = []config.Target{config.DefaultTarget(origin.URL)}
 		cfg.Connections.Pipeline = 8
-		u, err := lb.NewUpstream("u", &cfg, lb.Options{}, nil)
+		u, err := lb.NewUpstream("u", &cfg, lb.Options{NewTransport: func(url string, cfg *config.Upstream) (lb.Transport, error) {
+			return transport.NewHTTP1(url, cfg, transport.Options{})
+		}}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -290,7 +277,7 @@ func TestPipelineRetired(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		pool := target.Transport()
+		pool := target.Transport().(*transport.HTTP1)
 		c := pool.Join(0, 0)
 		c.Send([]byte("?"))
 		u.Close()
@@ -321,7 +308,7 @@ func TestPipelineWriteFails(t *testing.T) {
 	for range 2 {
 		all.Go(func() {
 			_, err := ask(pool, []byte("?"), 1)
-			equal(t, "error", err, lb.ErrAlone)
+			equal(t, "error", err, transport.ErrAlone)
 		})
 		<-closed
 	}

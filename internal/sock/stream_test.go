@@ -1,4 +1,4 @@
-package wire_test
+package sock_test
 
 import (
 	"bytes"
@@ -9,11 +9,11 @@ import (
 	"testing"
 	"time"
 
-	"weir/internal/wire"
+	"weir/internal/sock"
 )
 
 // pair returns the two ends of a TCP connection, the first as a Stream.
-func pair(t *testing.T) (*wire.Stream, *net.TCPConn) {
+func pair(t *testing.T) (*sock.Stream, *net.TCPConn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -29,7 +29,7 @@ func pair(t *testing.T) (*wire.Stream, *net.TCPConn) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { near.Close(); far.Close() })
-	return wire.NewStream(near), far.(*net.TCPConn)
+	return sock.NewStream(near), far.(*net.TCPConn)
 }
 
 // More than one call and more than the socket's buffers take, in two pieces.
@@ -88,7 +88,7 @@ func TestStreamAsks(t *testing.T) {
 	ask := func(question []byte, fresh bool) (sent int, err error) {
 		sent, err = s.Ask(question, fresh, func(fd uintptr) bool {
 			n, fault = s.ReadNow(fd, p[:])
-			return fault != wire.ErrAgain
+			return fault != sock.ErrAgain
 		})
 		return sent, errors.Join(err, fault)
 	}
@@ -99,20 +99,20 @@ func TestStreamAsks(t *testing.T) {
 
 	// Used again: what nobody asked for makes it useless.
 	far.Write([]byte("surplus"))
-	waiting := wire.NewProbe(s.Conn)
-	for waiting.Look() != wire.PendingBytes {
+	waiting := sock.NewProbe(s.Conn)
+	for waiting.Look() != sock.PendingBytes {
 		time.Sleep(time.Millisecond) // the bytes are on their way
 	}
-	if sent, err := ask([]byte("q"), false); sent != 0 || !errors.Is(err, wire.ErrNotQuiet) {
+	if sent, err := ask([]byte("q"), false); sent != 0 || !errors.Is(err, sock.ErrNotQuiet) {
 		t.Errorf("with surplus bytes: %d sent, %v", sent, err)
 	}
 
 	s, far = pair(t)
 	far.Close()
-	for waiting = wire.NewProbe(s.Conn); waiting.Look() == wire.PendingNothing; {
+	for waiting = sock.NewProbe(s.Conn); waiting.Look() == sock.PendingNothing; {
 		time.Sleep(time.Millisecond)
 	}
-	if sent, err := ask([]byte("q"), false); sent != 0 || !errors.Is(err, wire.ErrNotQuiet) {
+	if sent, err := ask([]byte("q"), false); sent != 0 || !errors.Is(err, sock.ErrNotQuiet) {
 		t.Errorf("closed: %d sent, %v", sent, err)
 	}
 	s, far = pair(t)
@@ -127,7 +127,7 @@ func TestRearm(t *testing.T) {
 	now := time.Unix(1000, 0)
 	check := func(name string, armed time.Time, limit, at time.Duration, set bool) {
 		t.Helper()
-		d, got := wire.Rearm(armed, now, limit)
+		d, got := sock.Rearm(armed, now, limit)
 		if got != set || at != 0 && !d.Equal(now.Add(at)) || at == 0 && !d.IsZero() {
 			t.Errorf("%s: %v, %t", name, d.Sub(now), got)
 		}

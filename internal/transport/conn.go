@@ -1,4 +1,4 @@
-package lb
+package transport
 
 import (
 	"bufio"
@@ -7,10 +7,11 @@ import (
 	"syscall"
 	"time"
 
+	"weir/internal/sock"
 	"weir/internal/wire"
 )
 
-// Conn is a connection to a target. Transport.Acquire lends it to one exchange,
+// Conn is a connection to a target. HTTP1.Acquire lends it to one exchange,
 // which gives it back with Release; between exchanges it rests in the pool of
 // fasthttp.HostClient. The lender's methods are not safe for concurrent use,
 // but one goroutine may write while another reads, and SetDeadline may be
@@ -26,7 +27,7 @@ type Conn struct {
 	maxHead int
 	lease   lease
 	// stream is the same connection without TLS.
-	stream *wire.Stream
+	stream *sock.Stream
 	// request is what Send left for the next Read, sent how much of the
 	// exchange's request was written.
 	request []byte
@@ -39,16 +40,16 @@ type Conn struct {
 	// place is set if the connection is shared; then it is Conn, too.
 	place *place
 
-	probe *wire.Probe
+	probe *sock.Probe
 	dry   *dryConn // under TLS, else nil
 	// readArmed and writeArmed are the deadlines that are set on Conn.
 	readArmed, writeArmed time.Time
 }
 
 func newConn(c, raw net.Conn, dry *dryConn) *Conn {
-	s := &Conn{Conn: c, probe: wire.NewProbe(raw), dry: dry}
+	s := &Conn{Conn: c, probe: sock.NewProbe(raw), dry: dry}
 	if dry == nil {
-		if s.stream = wire.NewStream(c); s.stream != nil {
+		if s.stream = sock.NewStream(c); s.stream != nil {
 			s.Conn, s.beginFn = s.stream, s.begin
 		}
 	}
@@ -63,7 +64,7 @@ func (c *Conn) Reused() bool { return c.reused }
 func (c *Conn) MaxHead() int { return c.maxHead }
 
 // Stream returns the connection without TLS, or nil if it has TLS or is shared.
-func (c *Conn) Stream() *wire.Stream {
+func (c *Conn) Stream() *sock.Stream {
 	if c.place != nil {
 		return c.place.stream()
 	}
@@ -83,7 +84,7 @@ func (c *Conn) Scanned(h *wire.Head) bool {
 // Send writes a request whole, at the latest with Await, which then reports what
 // went wrong; until then p must not change. A connection that
 // was used before is looked at first: if it is not quiet, the error is
-// wire.ErrNotQuiet and nothing was written.
+// sock.ErrNotQuiet and nothing was written.
 func (c *Conn) Send(p []byte) error {
 	c.sent = 0
 	if c.stream != nil || c.place != nil {
@@ -148,7 +149,7 @@ func (c *Conn) begin(fd uintptr) bool {
 	c.beginning, c.fd = true, fd
 	_, c.beginErr = c.Reader.Peek(1)
 	c.beginning = false
-	if c.beginErr != wire.ErrAgain {
+	if c.beginErr != sock.ErrAgain {
 		return true
 	}
 	c.letGo()
@@ -180,7 +181,7 @@ func (c *Conn) Sent() bool { return c.sent > 0 }
 
 // Quiet reports whether an unused connection is still as its last exchange left
 // it: open, and without a byte that nobody asked for.
-func (c *Conn) Quiet() bool { return c.probe.Look() == wire.PendingNothing }
+func (c *Conn) Quiet() bool { return c.probe.Look() == sock.PendingNothing }
 
 // ackNow makes TCP acknowledge what has come at once. A sender that holds back
 // the rest of a message until then (Nagle's algorithm) would else wait for the
@@ -209,9 +210,9 @@ func (c *Conn) drained() bool {
 }
 
 // LimitRead bounds the wait of the coming reads: limit from now, as exactly as
-// wire.Rearm is, 0 for no bound.
+// sock.Rearm is, 0 for no bound.
 func (c *Conn) LimitRead(now time.Time, limit time.Duration) {
-	if d, set := wire.Rearm(c.readArmed, now, limit); set {
+	if d, set := sock.Rearm(c.readArmed, now, limit); set {
 		c.readArmed = d
 		c.Conn.SetReadDeadline(d)
 	}
@@ -225,7 +226,7 @@ func (c *Conn) ReadUntil(t time.Time) {
 
 // LimitWrite does the same for writes.
 func (c *Conn) LimitWrite(now time.Time, limit time.Duration) {
-	if d, set := wire.Rearm(c.writeArmed, now, limit); set {
+	if d, set := sock.Rearm(c.writeArmed, now, limit); set {
 		c.writeArmed = d
 		c.Conn.SetWriteDeadline(d)
 	}
