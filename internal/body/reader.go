@@ -1,0 +1,337 @@
+package body
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+
+	"weir/internal/head"
+	"weir/internal/sock"
+)
+
+// ErrTruncated says that a body ended before its framing said so. A message
+// that ends like this must not look complete to the one that it is sent on to.
+var ErrTruncated = errors.New("body ended before its framing did")
+
+// MaxChunkLine bounds a chunk-size line with its extensions.
+const MaxChunkLine = 4096
+
+// maxChunkOverhead bounds the framing bytes that a chunked body may have
+// beyond 16 bytes and its own length again for each chunk, so that a sender
+// cannot make us read much to forward little.
+const maxChunkOverhead = 16 << 10
+
+// DefaultMaxTrailer bounds a trailer section in bytes.
+const DefaultMaxTrailer = 16 << 10
+
+// Framing is how a body's end is known (RFC 9112 section 6.3).
+type Framing uint8
+
+// The framings of a body.
+const (
+	// FramingNone is no body at all.
+	FramingNone Framing = iota
+	// FramingLength is a Content-Length.
+	FramingLength
+	// FramingChunked is chunked transfer coding.
+	FramingChunked
+	// FramingClose is read until the connection closes (responses only); its
+	// end is never proven.
+	FramingClose
+)
+
+// Reader is the Source of a body of HTTP/1.1. It reads from a buffered reader that
+// it shares with what comes after the message, and never consumes a byte after the
+// end of the body. A Reader is reused with Reset.
+type Reader struct {
+	br       *bufio.Reader
+	socket   *sock.Stream
+	left     int64 // bytes left of the body or of the current chunk
+	seen     int64 // payload bytes handed out
+	overhead int64
+	trailer  head.Head
+	// trailerSize is the number of bytes of the trailer section so far.
+	trailerSize int
+	err         error // sticky, io.EOF after the end
+	framing     Framing
+	inChunks    bool // a chunk was begun: its CRLF is due
+}
+
+// Reset makes b read a body of the given framing from br. length counts for
+// FramingLength only.
+func (b *Reader) Reset(br *bufio.Reader, framing Framing, length int64) {
+	b.br, b.socket, b.left, b.seen, b.overhead, b.err = br, nil, 0, 0, 0, nil
+	b.framing, b.inChunks = framing, false
+	if b.trailerSize > 0 {
+		b.trailer.Reset()
+		b.trailerSize = 0
+	}
+	switch framing {
+	case FramingNone:
+		b.err = io.EOF
+	case FramingLength:
+		b.left = length
+		if length == 0 {
+			b.err = io.EOF
+		}
+	}
+}
+
+// OnSocket tells that br reads from s without anything in between, so that the rest of a
+// body by length can be moved inside the kernel once br holds nothing of it.
+func (b *Reader) OnSocket(s *sock.Stream) { b.socket = s }
+
+// Framing tells how the body's end is known.
+func (b *Reader) Framing() Framing { return b.framing }
+
+// Done reports whether the end of the body was reached; for FramingClose that
+// is the end of the connection.
+func (b *Reader) Done() bool { return b.err == io.EOF }
+
+// Proven reports whether the end was reached and the framing vouches for it.
+func (b *Reader) Proven() bool { return b.err == io.EOF && b.framing != FramingClose }
+
+// Seen is the number of payload bytes that Next has returned.
+func (b *Reader) Seen() int64 { return b.seen }
+
+// Left is the number of bytes that a FramingLength body still has; -1 for
+// bodies whose length is not known.
+func (b *Reader) Left() int64 {
+	switch b.framing {
+	case FramingNone:
+		return 0
+	case FramingLength:
+		return b.left
+	}
+	return -1
+}
+
+// Ready reports whether Next would return without reading from the connection.
+// Whoever forwards must flush when it is false.
+func (b *Reader) Ready() bool {
+	n := 0
+	switch {
+	case b.err != nil:
+		return true
+	case b.framing != FramingChunked || b.left > 0:
+		return b.br.Buffered() > 0
+	case b.inChunks:
+		n = len("\r\n")
+	}
+	// The next chunk line must be there, with a byte of data behind it or the
+	// whole trailer section.
+	p, _ := b.br.Peek(b.br.Buffered())
+	if len(p) <= n {
+		return false
+	}
+	p = p[n:]
+	end := bytes.IndexByte(p, '\n')
+	if end < 1 {
+		return end == 0 // malformed: Next will say so
+	}
+	if p[0] == '0' {
+		return bytes.Contains(p[end-1:], []byte("\r\n\r\n"))
+	}
+	return len(p) > end+1
+}
+
+// Whole reports whether all of the body is already in the reader.
+func (b *Reader) Whole() bool {
+	return b.err == io.EOF || b.framing == FramingLength && b.left <= int64(b.br.Buffered())
+}
+
+// Trailer implements Source.
+func (b *Reader) Trailer() *head.Head {
+	if b.trailerSize == 0 || !b.Done() {
+		return nil
+	}
+	return &b.trailer
+}
+
+// Kernel implements Source.
+func (b *Reader) Kernel() Kernel {
+	if b.socket == nil || b.framing != FramingLength || b.br.Buffered() > 0 {
+		return Kernel{}
+	}
+	return Kernel{Socket: b.socket}
+}
+
+// Next returns the next bytes of the payload: a borrowed piece of the reader's
+// buffer if something is there, else freshly read into buf. The bytes are valid
+// until the next call. It returns io.EOF, without bytes, at the end; ErrTruncated
+// if the connection ended first; a *head.Defect for broken chunked coding; else the
+// read error. Every error is final.
+func (b *Reader) Next(buf []byte) ([]byte, error) {
+	if b.err != nil {
+		return nil, b.err
+	}
+	if b.framing == FramingChunked && b.left == 0 {
+		if b.err = b.nextChunk(); b.err != nil {
+			return nil, b.err
+		}
+	}
+	p, err := b.piece(buf)
+	if err != nil {
+		if err == io.EOF && b.framing != FramingClose {
+			err = ErrTruncated
+		}
+		b.err = err
+		return nil, err
+	}
+	b.seen += int64(len(p))
+	if b.framing != FramingClose {
+		b.left -= int64(len(p))
+		if b.left == 0 && b.framing == FramingLength {
+			b.err = io.EOF
+		}
+	}
+	return p, nil
+}
+
+// piece returns at least one and at most b.left bytes.
+func (b *Reader) piece(buf []byte) ([]byte, error) {
+	if n := b.br.Buffered(); n > 0 {
+		if b.framing != FramingClose && int64(n) > b.left {
+			n = int(b.left)
+		}
+		p, _ := b.br.Peek(n)
+		b.br.Discard(n)
+		return p, nil
+	}
+	if b.framing != FramingClose && int64(len(buf)) > b.left {
+		buf = buf[:b.left]
+	}
+	for range 100 {
+		n, err := b.br.Read(buf)
+		if n > 0 {
+			return buf[:n], nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return nil, io.ErrNoProgress
+}
+
+// nextChunk reads the next chunk-size line; after the last chunk it reads the
+// trailer section and returns io.EOF.
+func (b *Reader) nextChunk() error {
+	if b.inChunks {
+		if err := b.chunkEnd(); err != nil {
+			return err
+		}
+	}
+	line, err := b.readLine(MaxChunkLine, DefectChunk)
+	if err != nil {
+		return err
+	}
+	size, err := parseChunkLine(line)
+	if err != nil {
+		return err
+	}
+	b.overhead += int64(len(line)) + 4 - 16 - 2*min(size, 1<<20)
+	b.overhead = max(b.overhead, 0)
+	if b.overhead > maxChunkOverhead {
+		return DefectChunkOverhead
+	}
+	if size > 0 {
+		b.left = size
+		b.inChunks = true
+		return nil
+	}
+	for {
+		line, err := b.readLine(DefaultMaxTrailer, DefectTrailerSize)
+		if err != nil {
+			return err
+		}
+		if len(line) == 0 {
+			return io.EOF
+		}
+		if b.trailerSize += len(line) + 2; b.trailerSize > DefaultMaxTrailer {
+			return DefectTrailerSize
+		}
+		if err := b.trailer.ScanTrailer(line); err != nil {
+			return err
+		}
+	}
+}
+
+func (b *Reader) chunkEnd() error {
+	p, err := b.br.Peek(2)
+	if err != nil {
+		if err == io.EOF {
+			err = ErrTruncated
+		}
+		return err
+	}
+	if p[0] != '\r' || p[1] != '\n' {
+		return DefectChunk
+	}
+	b.br.Discard(2)
+	return nil
+}
+
+// readLine reads a line that ends in CRLF and returns it without.
+func (b *Reader) readLine(limit int, tooLong *head.Defect) ([]byte, error) {
+	line, err := b.br.ReadSlice('\n')
+	switch {
+	case err == io.EOF:
+		return nil, ErrTruncated
+	case err == bufio.ErrBufferFull, err == nil && len(line) > limit:
+		return nil, tooLong
+	case err != nil:
+		return nil, err
+	case len(line) < 2 || line[len(line)-2] != '\r':
+		return nil, DefectChunk
+	}
+	return line[:len(line)-2], nil
+}
+
+// parseChunkLine parses "HEX [BWS ;ext]" (RFC 9112 section 7.1). Extensions are
+// ignored, but must not hold control bytes.
+func parseChunkLine(line []byte) (int64, error) {
+	var n int64
+	i := 0
+	for ; i < len(line) && hexDigit(line[i]); i++ {
+		if i == 15 {
+			return 0, DefectChunk
+		}
+		c := line[i]
+		switch {
+		case c <= '9':
+			c -= '0'
+		default:
+			c = c&^0x20 - 'A' + 10
+		}
+		n = n<<4 | int64(c)
+	}
+	if i == 0 {
+		return 0, DefectChunk
+	}
+	rest := line[i:]
+	if len(rest) == 0 {
+		return n, nil
+	}
+	if rest = bytes.TrimLeft(rest, " \t"); len(rest) > 0 && rest[0] != ';' {
+		return 0, DefectChunk
+	}
+	for _, c := range rest {
+		if c < ' ' && c != '\t' || c == 0x7f {
+			return 0, DefectChunk
+		}
+	}
+	return n, nil
+}
+
+
+func hexDigit(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'f'
+}
+
+// The defects of chunked bodies.
+var (
+	DefectChunk         = &head.Defect{Status: 400, Name: "malformed chunk"}
+	DefectChunkOverhead = &head.Defect{Status: 400, Name: "too much chunk overhead"}
+	DefectTrailerSize   = &head.Defect{Status: 431, Name: "trailer section is too large"}
+)
