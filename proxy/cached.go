@@ -3,18 +3,14 @@ package proxy
 import (
 	"errors"
 	"io"
-	"maps"
-	"slices"
 	"strconv"
-	"sync/atomic"
 	"time"
 
-	"github.com/VictoriaMetrics/metrics"
-
 	"weir/cache"
-	"weir/config"
-	"weir/internal/header"
-	"weir/internal/wire"
+	"weir/cache/rule"
+	"weir/internal/body"
+	"weir/internal/forward"
+	"weir/internal/head"
 )
 
 // CacheResult is what the cache did for an exchange, for logs and hooks.
@@ -23,15 +19,15 @@ type CacheResult struct {
 	Asked bool
 	// Outcome and Reason are those of the look-up, or of the entry that
 	// answered in the end.
-	Outcome cache.Outcome
-	Reason  cache.Reason
+	Outcome rule.Outcome
+	Reason  rule.Reason
 	// Status is what the target said; 0 if it was not asked or did not answer.
 	Status int
 	// Stored says that the target's response went into the cache, Unstored why
 	// it did not.
 	Stored   bool
-	Unstored cache.Reason
-	// Collapsed says that somebody else's fetch answered.
+	Unstored rule.Reason
+	// Collapsed says that the fetch of another exchange answered.
 	Collapsed bool
 	// Answered says that an entry answered.
 	Answered bool
@@ -44,9 +40,9 @@ func (r CacheResult) String() string {
 	switch {
 	case !r.Asked:
 		return ""
-	case r.Unstored != cache.ReasonNone:
+	case r.Unstored != rule.ReasonNone:
 		return r.Unstored.String()
-	case r.Reason != cache.ReasonNone:
+	case r.Reason != rule.ReasonNone:
 		return r.Reason.String()
 	}
 	return r.Outcome.String()
@@ -56,19 +52,17 @@ func (r CacheResult) String() string {
 type cached struct {
 	request cache.Request
 	found   cache.Found
-	// fill is what the exchange leads, nil if nothing.
-	fill *cache.Fill
+	// fetch is what the exchange leads; nil if it leads none.
+	fetch *cache.Fetch
 	// background says that there is no client: the fetch validates an entry.
 	background bool
-	// poured is closed when the goroutine that moves the body into fill ends.
-	poured chan struct{}
-	fetch  fetch
-	fields []byte
-	text   []byte
-	// file is where the body of the answer is, which must stay until it is sent.
-	file cache.File
-	// host and target are what a hook made of the client's.
-	host, target []byte
+	store      storing
+	text       []byte
+	// copied is the second copy of the body of the answer, which must stay until it is
+	// sent.
+	copied cache.File
+	// cleaned is the request without what Connection names, where that is needed.
+	cleaned head.Head
 }
 
 // reset forgets what belongs to others.
@@ -77,258 +71,305 @@ func (c *cached) reset() {
 		return // not used
 	}
 	c.request.Reset()
-	c.found, c.file = cache.Found{}, cache.File{}
-	c.fill, c.background = nil, false
+	c.found, c.copied = cache.Found{}, cache.File{}
+	c.fetch, c.background = nil, false
 }
 
-// patience is how often an exchange joins others before it goes alone.
-const patience = 3
+// maxJoins is how often an exchange joins others before it goes alone.
+const maxJoins = 3
 
-// fromCache serves an exchange of a route with a cache.
-func (p *Proxy) fromCache(x *Exchange) {
-	c := &x.cached
-	if x.Head.Fields&wire.FieldConnection != 0 {
-		// What Connection names the target does not see: nothing may be
-		// selected by it.
-		header.CleanRequest(&x.Request, x.Head.Fields)
+// lookUp asks the cache, and answers if an entry in memory can. It never waits.
+func (x *Exchange) lookUp() verdict {
+	if x.Request.Has(upgrades) {
+		return goOn
 	}
-	q := &c.request
+	x.askCache()
+	if x.purging() {
+		return goOn
+	}
+	c := &x.cached
+	c.found = x.proxy.cache.Lookup(&c.request)
+	x.Result.Cache = CacheResult{Asked: true, Outcome: c.found.Outcome, Reason: c.found.Reason}
+	switch c.found.Outcome {
+	case rule.Fresh, rule.Stale:
+		if c.found.InMemory() && x.answerFromCache() {
+			x.refreshIfDue()
+			return ended
+		}
+	}
+	return goOn
+}
+
+var upgrades = head.SetOf(head.Upgrade)
+
+// askCache makes the request as the cache sees it.
+func (x *Exchange) askCache() {
+	q := &x.cached.request
 	q.Policy = x.Route.cache
-	q.Header = &x.Request
-	q.Fields = x.Head.Fields
-	q.Scheme, q.Host, q.Target = x.Peer.Scheme, x.Host, x.Target
-	if p.hooks.OnRequest != nil {
+	q.Head = &x.Request
+	if forward.NamesFields(&x.Request) {
+		// The target does not see these fields: nothing may be selected by them.
+		x.Request.CopyTo(&x.cached.cleaned)
+		forward.Clean(&x.cached.cleaned)
+		q.Head = &x.cached.cleaned
+	}
+	q.Scheme, q.Host, q.Target = x.Client.Peer.Scheme, x.Host, x.RequestTarget
+	if len(x.proxy.hooks.onRequest) > 0 {
 		// A hook may have sent the request elsewhere.
-		c.host = append(c.host[:0], x.Request.Host()...)
-		c.target = append(c.target[:0], x.Request.RequestURI()...)
-		q.Host, q.Target = c.host, c.target
+		q.Host, q.Target = x.Request.Get(head.Host), x.Request.Target()
 	}
 	q.Body = !x.Body.Done()
 	q.Now = time.Now()
-	defer p.countCache(x)
-	if p.purges(x) {
+}
+
+// fromCache serves what lookUp could not: purges, answers that do not lie in memory,
+// and requests that must be forwarded.
+func (x *Exchange) fromCache() {
+	c := &x.cached
+	if x.purging() {
+		x.purge()
 		return
 	}
-	c.found = p.cache.Lookup(q)
-	x.Cache = CacheResult{Asked: true, Outcome: c.found.Outcome, Reason: c.found.Reason}
+	if c.request.Policy == nil {
+		// An upgrade that weir does not pass on: an ordinary request, which is not
+		// answered from the cache.
+		x.askCache()
+		c.found = x.proxy.cache.Lookup(&c.request)
+		x.Result.Cache = CacheResult{Asked: true, Outcome: c.found.Outcome, Reason: c.found.Reason}
+	}
 	for round := 0; ; round++ {
 		switch c.found.Outcome {
-		case cache.Fresh, cache.Stale:
-			if p.answer(x) {
-				if c.found.Refresh {
-					p.refresh(x)
-				}
+		case rule.Fresh, rule.Stale:
+			if x.answerFromCache() {
+				x.refreshIfDue()
 				return
 			}
-			if c.found.Outcome != cache.Fresh && c.found.Outcome != cache.Stale {
-				x.Cache.Outcome, x.Cache.Reason = c.found.Outcome, c.found.Reason
+			if c.found.Outcome != rule.Fresh && c.found.Outcome != rule.Stale {
+				x.Result.Cache.Outcome, x.Result.Cache.Reason = c.found.Outcome, c.found.Reason
 				continue
 			}
-			x.Cache.Outcome, x.Cache.Reason = cache.Bypass, cache.ReasonPrecondition
-			p.forward(x)
+			x.Result.Cache.Outcome, x.Result.Cache.Reason = rule.Bypass, rule.ReasonPrecondition
+			x.forward()
 			return
-		case cache.Bypass:
-			p.lead(x, nil)
+		case rule.Bypass:
+			x.lead(nil)
 			return
-		case cache.Unavailable:
-			x.Cause = CauseNotCached
+		case rule.Unavailable:
+			x.Result.Cause = CauseNotCached
 			x.ownHead(504)
-			p.cacheStatus(x)
+			x.addCacheStatus()
 			x.send(nil)
 			return
 		}
-		f, role := p.cache.Join(q, &c.found, round >= patience)
+		f, role := x.proxy.cache.Join(&c.request, &c.found, round >= maxJoins)
 		if role == cache.Follow {
-			role = p.follow(x, f)
-			if role == cache.Alone && x.Cause == CauseClientGone {
-				return
-			}
-			if role == cache.Alone {
-				round = patience
+			if role = x.follow(f); role == cache.Alone {
+				if x.Result.Cause == CauseClientGone {
+					return
+				}
+				round = maxJoins
 			}
 			continue
 		}
 		if role != cache.Ready {
-			p.lead(x, f)
+			x.lead(f)
 			return
 		}
 	}
 }
 
-// follow waits for somebody else's fetch.
-func (p *Proxy) follow(x *Exchange, f *cache.Fill) cache.Role {
+// follow waits for the fetch of another exchange.
+func (x *Exchange) follow(f *cache.Fetch) cache.Role {
 	c := &x.cached
-	gone := x.Watch.wait(x.Start)
+	gone := x.Client.Cancel.channel(x.Start)
 	role, reason, err := f.Wait(&c.request, &c.found, gone)
-	if x.Watch.end() || errors.Is(err, cache.ErrGone) {
-		x.Cause, x.Err = CauseClientGone, errClientGone
-		x.Front.Abort()
+	if x.Client.Cancel.disarm() || errors.Is(err, cache.ErrGone) {
+		x.clientFailed(errClientGone)
+		x.Result.Cause = CauseClientGone
 		return cache.Alone
 	}
 	c.request.Advance(time.Now())
-	if role == cache.Alone && reason == cache.ReasonFailed && p.answerStale(x, cache.FailedConnection) {
+	if role == cache.Alone && reason == rule.ReasonFailed && x.answerStale(rule.FailedConnection) {
 		return cache.Ready
 	}
 	return role
 }
 
 // lead asks the origin. f, which may be nil, gets what it answers.
-func (p *Proxy) lead(x *Exchange, f *cache.Fill) {
-	c := &x.cached
-	c.fill = f
-	if f != nil {
-		// The fetch asks for what the store needs; the answer is made for what
-		// the client asked for.
-		c.request.Header = f.Request()
-	}
-	defer p.endFill(x)
-	p.forward(x)
+func (x *Exchange) lead(f *cache.Fetch) {
+	x.cached.fetch = f
+	defer x.endFetch()
+	x.forward()
 }
 
-// endFill gives up what was not committed.
-func (p *Proxy) endFill(x *Exchange) {
+// endFetch gives up what was not committed.
+func (x *Exchange) endFetch() {
 	c := &x.cached
-	if c.fill == nil {
+	if c.fetch == nil {
 		return
 	}
 	err := cache.ErrAborted
-	if x.Cause == CauseClientGone {
+	if x.Result.Cause == CauseClientGone {
 		err = cache.ErrGone
 	}
-	c.fill.Abort(err)
-	c.fill = nil
+	c.fetch.Abort(err)
+	c.fetch = nil
 }
 
 // answerStale answers from a stale entry because the origin failed, if that is
 // allowed.
-func (p *Proxy) answerStale(x *Exchange, failure cache.Failure) bool {
+func (x *Exchange) answerStale(failure rule.Failure) bool {
 	c := &x.cached
-	if !x.Cache.Asked || c.background || x.began {
+	if !x.Result.Cache.Asked || c.background || x.phase >= phaseReplying {
 		return false
 	}
 	reason, ok := c.found.StaleFor(&c.request, failure)
 	if !ok {
 		return false
 	}
-	c.found.Outcome, c.found.Reason = cache.Stale, reason
-	return p.answer(x)
+	c.found.Outcome, c.found.Reason = rule.Stale, reason
+	return x.answerFromCache()
 }
 
-// answer answers from what was found. It returns false, and has sent nothing,
+// answerFromCache answers from what was found. It returns false, and has sent nothing,
 // if only the origin can judge the client's condition, or if the entry's body
 // is gone: then found says what there is now.
-func (p *Proxy) answer(x *Exchange) bool {
-	a, ok := p.cache.Answer(&x.cached.request, &x.cached.found)
+func (x *Exchange) answerFromCache() bool {
+	a, ok := x.proxy.cache.Answer(&x.cached.request, &x.cached.found)
 	if ok {
-		p.sendAnswer(x, &a)
+		x.sendAnswer(&a)
 	}
 	return ok
 }
 
-// fileMin is the number of bytes from which sending them straight from a file
+// copiedMin is the number of bytes from which sending them straight from a file
 // pays for a second system call.
-const fileMin = 32 << 10
+const copiedMin = 32 << 10
 
 // sendAnswer sends what was made from x.cached.found.
-func (p *Proxy) sendAnswer(x *Exchange, a *cache.Answer) {
+func (x *Exchange) sendAnswer(a *cache.Answer) {
 	c := &x.cached
-	if a.Reader != nil {
-		defer a.Reader.Close()
-	}
-	h := &x.Response
-	if err := a.Copy(h, &p.metrics.relayed); err != nil {
-		panic("BUG: cannot read the head of an entry: " + err.Error())
-	}
-	h.SetNoDefaultContentType(true)
+	x.Response = &x.room.reply
+	a.Lend(x.Response)
 	c.text = strconv.AppendInt(c.text[:0], a.Age, 10)
-	h.SetBytesV("Age", c.text)
-	x.Cause = CauseCached
-	x.Cache.Outcome, x.Cache.Reason = c.found.Outcome, c.found.Reason
-	x.Cache.Collapsed, x.Cache.Answered = c.found.Collapsed, true
-	p.cacheStatus(x)
-	p.replyHead(x)
-
-	x.began = true
-	x.Status = h.StatusCode()
-	err := x.Front.Start(h, a.Length, a.Bodyless)
-	if err == nil && !a.Bodyless {
-		if a.Reader != nil {
-			err = p.read(x, a.Reader)
-		} else if len(a.Body) > 0 {
-			x.BytesOut += int64(len(a.Body))
-			err = p.writeStored(x, a)
-		}
-	}
-	switch {
-	case err == nil:
-		err = x.Front.Finish(nil)
-	case errors.Is(err, cache.ErrAborted), errors.Is(err, cache.ErrLagged):
-		x.Err = err
-		x.fail(0, CauseTruncated)
+	x.Response.Add(head.Age, c.text)
+	r := &x.Result
+	r.Cause = CauseCached
+	r.Cache.Outcome, r.Cache.Reason = c.found.Outcome, c.found.Reason
+	r.Cache.Collapsed, r.Cache.Answered = c.found.Collapsed, true
+	x.addCacheStatus()
+	if a.Reader != nil {
+		src := x.newPipe(a.Reader, a.Length)
+		defer src.close()
+		x.replyStored(src, a)
 		return
 	}
-	if err != nil {
+	m := &x.room.memory
+	m.Reset(a.Body)
+	if len(a.Body) >= copiedMin && !x.Client.TLS {
+		c.copied = x.proxy.cache.File(a)
+		if fd, offset, ok := c.copied.At(); ok {
+			m.InFile(body.File{Descriptor: fd, Offset: offset})
+		}
+	}
+	x.replyStored(m, a)
+}
+
+// replyStored replies with the stored body that src delivers.
+func (x *Exchange) replyStored(src body.Source, a *cache.Answer) {
+	end, err := x.reply(src, a.Length, a.Bodyless, nil)
+	switch {
+	case end != replyBroken:
+	case err == errClientGone:
 		x.clientFailed(err)
+	default:
+		x.Result.Err = err
+		x.fail(0, CauseTruncated)
 	}
 }
 
-// writeStored sends the body of a, straight from a file if it has one.
-func (p *Proxy) writeStored(x *Exchange, a *cache.Answer) error {
-	if len(a.Body) < fileMin || x.TLS {
-		return x.Front.Write(a.Body)
-	}
-	x.cached.file = p.cache.File(a)
-	if fd, offset, ok := x.cached.file.At(); ok {
-		return x.Front.WriteFile(a.Body, fd, offset)
-	}
-	return x.Front.Write(a.Body)
+// pipe is the Source of a body that a cache.Reader delivers: one that is still being
+// fetched, or lies on disk. A client that goes away ends the wait for its next piece.
+type pipe struct {
+	x      *Exchange
+	reader cache.Reader
+	gone   <-chan struct{}
+	left   int64
+	seen   int64
+	done   bool
+	// trailer, if it is not nil, waits for the trailer section.
+	trailer func() *head.Head
 }
 
-// replyHead applies to Response what every answer to a client gets.
-func (p *Proxy) replyHead(x *Exchange) {
-	if x.Route.responseRules != nil {
-		x.Route.responseRules.Apply(&x.Response, x.lookup)
+// newPipe begins to read from r; length is -1 if it is not known. close ends it.
+func (x *Exchange) newPipe(r cache.Reader, length int64) *pipe {
+	return &pipe{x: x, reader: r, gone: x.Client.Cancel.channel(x.Start), left: length}
+}
+
+func (p *pipe) close() {
+	p.x.Client.Cancel.disarm()
+	p.reader.Close()
+}
+
+// Next implements body.Source.
+func (p *pipe) Next([]byte) ([]byte, error) {
+	piece, err := p.reader.Next(p.gone)
+	switch err {
+	case nil:
+		p.Moved(int64(len(piece)))
+		return piece, nil
+	case io.EOF:
+		p.done = true
+	case cache.ErrGone:
+		err = errClientGone
 	}
-	if p.hooks.OnReply != nil {
-		p.hooks.OnReply(x)
+	return nil, err
+}
+
+// Ready implements body.Source: what was written before must not wait for more.
+func (p *pipe) Ready() bool { return false }
+
+// Left implements body.Source.
+func (p *pipe) Left() int64 { return p.left }
+
+// Seen implements body.Source.
+func (p *pipe) Seen() int64 { return p.seen }
+
+// Whole implements body.Source.
+func (p *pipe) Whole() bool { return p.done }
+
+// Done implements body.Source.
+func (p *pipe) Done() bool { return p.done }
+
+// Proven implements body.Source.
+func (p *pipe) Proven() bool { return p.done }
+
+// Trailer implements body.Source.
+func (p *pipe) Trailer() *head.Head {
+	if p.trailer == nil {
+		return nil
 	}
-	if !x.Body.Done() {
-		x.Front.CloseAfter()
+	return p.trailer()
+}
+
+// Kernel implements body.Source.
+func (p *pipe) Kernel() body.Kernel { return body.Kernel{} }
+
+// Moved implements body.Source.
+func (p *pipe) Moved(n int64) {
+	p.seen += n
+	if p.left > 0 {
+		p.left -= n
 	}
 }
 
-// read sends the client what r delivers, as it arrives.
-func (p *Proxy) read(x *Exchange, r cache.Reader) error {
-	gone := x.Watch.wait(x.Start)
-	defer x.Watch.end()
-	for {
-		piece, err := r.Next(gone)
-		switch err {
-		case nil:
-		case io.EOF:
-			return nil
-		case cache.ErrGone:
-			return errClientGone
-		default:
-			return err
-		}
-		x.BytesOut += int64(len(piece))
-		if err := x.Front.Write(piece); err != nil {
-			return err
-		}
-		if err := x.Front.Flush(); err != nil {
-			return err
-		}
-	}
-}
-
-// cacheStatus puts Cache-Status into Response, behind those of other caches.
-func (p *Proxy) cacheStatus(x *Exchange) {
+// addCacheStatus puts Cache-Status into Response, after those of other caches.
+func (x *Exchange) addCacheStatus() {
 	if !x.Route.cacheStatus {
 		return
 	}
-	r := &x.Cache
-	s := cache.Status{
+	r := &x.Result.Cache
+	s := rule.Status{
 		Outcome: r.Outcome, Reason: r.Reason, Forwarded: !r.Answered || r.Status > 0, FwdStatus: r.Status,
 		Stored: r.Stored, Unstored: r.Unstored, Collapsed: r.Collapsed,
 	}
@@ -336,89 +377,31 @@ func (p *Proxy) cacheStatus(x *Exchange) {
 		s.TTL = x.cached.request.TTL(e)
 	}
 	x.cached.text = s.Append(x.cached.text[:0], "weir")
-	x.Response.AddBytesV("Cache-Status", x.cached.text)
+	x.Response.Add(head.CacheStatus, x.cached.text)
 }
 
-// purges answers a PURGE from an address that may purge.
-func (p *Proxy) purges(x *Exchange) bool {
-	if len(p.purgeFrom) == 0 || string(x.Request.Method()) != "PURGE" {
-		return false
-	}
-	allowed := false
-	for _, prefix := range p.purgeFrom {
-		allowed = allowed || x.Client.IsValid() && prefix.Contains(x.Client.Unmap())
-	}
-	if !allowed {
+// purging says that the request is a PURGE, on a server that knows them.
+func (x *Exchange) purging() bool {
+	return len(x.proxy.purgeFrom) > 0 && string(x.Request.Method()) == "PURGE"
+}
+
+var purgeMode = head.NewName("Purge-Mode")
+
+// purge answers a PURGE, if its client may purge.
+func (x *Exchange) purge() {
+	if !contains(x.proxy.purgeFrom, x.ClientAddr) {
 		x.fail(403, CausePurge)
-		return true
-	}
-	soft := string(x.Request.Peek("Purge-Mode")) == "soft"
-	n := p.cache.PurgeRequest(&x.cached.request, soft)
-	x.Cause = CausePurge
-	x.ownHead(200)
-	x.Response.SetContentType("application/json")
-	x.scratch = append(strconv.AppendInt(append(x.scratch[:0], `{"purged":`...), int64(n), 10), "}\n"...)
-	x.send(x.scratch)
-	return true
-}
-
-// cacheMetrics are a route's counters.
-type cacheMetrics struct {
-	outcome  [8]atomic.Pointer[metrics.Counter]
-	reason   [64]atomic.Pointer[metrics.Counter]
-	unstored [64]atomic.Pointer[metrics.Counter]
-}
-
-// countCache counts what the cache did.
-func (p *Proxy) countCache(x *Exchange) {
-	r := &x.Cache
-	if !r.Asked {
 		return
 	}
-	m, s := x.Route.cacheMetrics, x.Route.metrics.series
-	lazy(s, &m.outcome[r.Outcome], "weir_cache_requests_total", "outcome", cache.Outcome.String, r.Outcome).Inc()
-	if r.Reason != cache.ReasonNone {
-		lazy(s, &m.reason[r.Reason], "weir_cache_reasons_total", "reason", cache.Reason.String, r.Reason).Inc()
+	if x.cached.request.Policy == nil {
+		x.askCache()
 	}
-	if r.Unstored != cache.ReasonNone {
-		lazy(s, &m.unstored[r.Unstored], "weir_cache_unstored_total", "reason", cache.Reason.String, r.Unstored).Inc()
-	}
+	soft := string(x.Request.Get(purgeMode)) == "soft"
+	n := x.proxy.cache.PurgeRequest(&x.cached.request, soft)
+	x.Result.Cause = CausePurge
+	x.ownHead(200)
+	x.Response.Add(head.ContentType, []byte("application/json"))
+	x.room.scratch = append(strconv.AppendInt(append(x.room.scratch[:0], `{"purged":`...), int64(n), 10), "}\n"...)
+	x.send(x.room.scratch)
 }
 
-// newCachePolicy compiles a route's cache policy, nil if it has no cache.
-func newCachePolicy(r *config.Route, f config.Forwarding) (*cache.Policy, error) {
-	if r.Cache == nil || !r.Cache.Enabled {
-		return nil, nil
-	}
-	// What these say is about one client or one exchange.
-	own := []string{"X-Forwarded-For", "X-Real-IP", "Forwarded", f.RequestID}
-	for _, rules := range []map[string]config.Template{r.RequestHeaders.Set, r.RequestHeaders.Add} {
-		for name, value := range rules {
-			if len(value.Names()) > 0 {
-				own = append(own, name)
-			}
-		}
-	}
-	policy, err := cache.NewPolicy(r.Cache, own...)
-	if err != nil {
-		return nil, err
-	}
-	return policy.Under(conditions(r)), nil
-}
-
-// conditions are those of a route which a key does not hold by itself: another
-// route may serve the same URL to those who do not meet them.
-func conditions(r *config.Route) string {
-	var b []byte
-	add := func(kind byte, m map[string]string) {
-		for _, name := range slices.Sorted(maps.Keys(m)) {
-			b = strconv.AppendQuote(append(b, kind), name)
-			b = strconv.AppendQuote(append(b, '='), m[name])
-		}
-	}
-	add(':', r.Header)
-	if len(r.Cache.Key.IgnoreQuery)+len(r.Cache.Key.KeepQuery) > 0 {
-		add('?', r.Query)
-	}
-	return string(b)
-}

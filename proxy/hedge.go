@@ -1,13 +1,14 @@
 package proxy
 
 import (
+	"bytes"
 	"errors"
 	"sync"
 	"time"
 
+	"weir/internal/head"
 	"weir/internal/sock"
 	"weir/internal/transport"
-	"weir/internal/wire"
 	"weir/lb"
 )
 
@@ -35,70 +36,67 @@ func (r hedgeResult) String() string {
 // hedgeDelay says whether, and after which time, a second attempt may be sent:
 // only during the first, of a request that is safe to repeat and held whole.
 func (x *Exchange) hedgeDelay() (time.Duration, bool) {
-	if x.Upstream.hedges && x.Attempts == 1 && !x.upgrading && x.repeatable() && x.replayable() {
+	if x.Upstream.hedges && x.Result.Attempts == 1 && len(x.upgrade) == 0 && x.repeatable() && x.replayable() {
 		return x.Upstream.Set.HedgeDelay(lb.Monotonic())
 	}
 	return 0, false
 }
 
-var errHedgeLost = errors.New("the first attempt answered first")
-
-// racer is one of two attempts at the same exchange. Nothing of it belongs to
-// the exchange, which may be over before a racer that lost has noticed.
-type racer struct {
-	proxy    *Proxy
-	upstream *Upstream
-	target   *lb.Target
-	out      []byte // the request
-	began    time.Time
-	until    time.Time // for the response's head; zero: no bound
-
-	mu   sync.Mutex
-	conn *transport.Conn
-	lost bool // nobody waits for it any more
-	// The rest is set when it has ended.
-	ended bool
-	head  wire.Head
-	err   error
+// waitHead reads the response's head, or returns errSlow if it does not begin to come
+// within delay.
+func (a *attempt) waitHead(delay time.Duration) *attemptError {
+	s := a.stream
+	s.ReadUntil(a.began.Add(delay))
+	err := s.Await()
+	if err != nil && !sock.TimedOut(err) {
+		return headFailure(s, err, false)
+	}
+	until := a.x.headUntil(a.began)
+	s.ReadUntil(until)
+	if err == nil {
+		return a.readHead()
+	}
+	if a.x.Client.Cancel.Canceled() || !until.IsZero() && !time.Now().Before(until) {
+		return headFailure(s, err, false)
+	}
+	return errSlow
 }
 
-// waitHead reads the response's head. If it does not come within delay, a hedge
-// is sent, and what comes first is used.
-func (x *Exchange) waitHead(p *Proxy, c *transport.Conn, began time.Time, delay time.Duration) *attemptError {
-	c.ReadUntil(began.Add(delay))
-	err := c.Await()
-	if err != nil && !sock.TimedOut(err) {
-		return headFailure(c, err, false)
+// headUntil is when the head of a response to an attempt that began then must be
+// there; zero for no bound.
+func (x *Exchange) headUntil(began time.Time) time.Time {
+	if limit := x.time.limits.head(); limit > 0 && !x.time.late(began.Add(limit)) {
+		return began.Add(limit)
 	}
-	until := x.deadline
-	if limit := x.limits.head(); limit > 0 && !x.late(began.Add(limit)) {
-		until = began.Add(limit)
+	return x.time.deadline
+}
+
+// hedge sends a second attempt, if it may, and makes the one that answers first the
+// attempt of the exchange. If both fail, the first one's failure counts.
+func (x *Exchange) hedge(first *attempt) *attemptError {
+	e := errSlow
+	if t := x.hedgeTarget(first); t != nil {
+		e = x.race(first, t)
+	} else {
+		x.proxy.metrics.hedged(x.Upstream, hedgeRefused)
+		e = first.readHead()
 	}
-	c.ReadUntil(until)
-	if err == nil {
-		return x.readHead(c)
+	if e != nil {
+		return x.attempt.blame(e)
 	}
-	if !until.IsZero() && !time.Now().Before(until) {
-		return headFailure(c, err, false)
-	}
-	t := x.hedgeTarget()
-	if t == nil {
-		p.metrics.hedged(x.Upstream, hedgeRefused)
-		return x.readHead(c)
-	}
-	return x.race(p, c, t, until)
+	return nil
 }
 
 // hedgeTarget takes another target, out of the budget; nil if there is to be
 // no hedge.
-func (x *Exchange) hedgeTarget() *lb.Target {
+func (x *Exchange) hedgeTarget(first *attempt) *lb.Target {
 	budget := x.Upstream.Set.Retry().Budget
 	now := lb.Monotonic()
 	if !budget.Withdraw(now) {
 		return nil
 	}
-	t, err := x.Upstream.Set.Acquire(&x.pick)
-	if err == nil && !t.Same(x.Chosen) {
+	t, err := x.Upstream.Set.Acquire(&x.choice.pick)
+	if err == nil && !t.Same(first.target) {
 		return t
 	}
 	if err == nil {
@@ -108,132 +106,162 @@ func (x *Exchange) hedgeTarget() *lb.Target {
 	return nil
 }
 
-// race sends the request to t while the first attempt waits on c, and makes the
-// one that answers first the exchange's attempt. If both fail, the first one's
-// failure counts.
-func (x *Exchange) race(p *Proxy, c *transport.Conn, t *lb.Target, until time.Time) *attemptError {
-	x.Attempts++
-	first := &racer{conn: c}
-	second := &racer{proxy: p, upstream: x.Upstream, target: t, out: x.hedgeRequest(p, t), began: time.Now(), until: until}
+// racer is one of two attempts at the same exchange. The exchange may be over before a
+// hedge that lost has noticed, so a hedge uses nothing of the exchange.
+type racer struct {
+	*attempt
+	until time.Time // for the response's head; zero: no bound
+
+	mu   sync.Mutex
+	lost bool // the exchange does not wait for it any more
+	// The rest is set when it has ended.
+	ended   bool
+	started bool // a part of a head came
+	err     error
+}
+
+// race sends the request to t while the first attempt waits.
+func (x *Exchange) race(a *attempt, t *lb.Target) *attemptError {
+	p := x.proxy
+	first, second := &racer{attempt: a}, x.newHedge(t)
 	results := make(chan *racer, 2)
-	gone := x.Watch.wait(x.Start)
+	gone := x.Client.Cancel.channel(x.Start)
 	over := make(chan struct{})
-	go p.attend(func() {
+	go p.recovered(func() {
 		defer func() { close(over); results <- first }()
-		_, err := fill(c, &first.head)
-		first.end(err)
+		first.finish(first.stream.ReadHead(&first.response))
 	})
 	p.background(func() {
 		defer func() { results <- second }()
-		p.attend(second.run)
+		p.recovered(second.run)
 	})
 
-	good := func(r *racer) bool {
-		return r.err == nil && r.head.Status != 0 && !x.Upstream.Set.Retry().OnStatus(r.head.Status)
-	}
 	var winner *racer
 	running, left := 2, false
 	for winner == nil && running > 0 && !left {
 		select {
 		case r := <-results:
 			running--
-			if good(r) {
+			if r.good() {
 				winner = r
 			}
 		case <-gone:
 			left = true
 		}
 	}
-	left = x.Watch.end() || left
+	left = x.Client.Cancel.disarm() || left
 	if winner != second || left {
 		p.metrics.hedged(x.Upstream, second.lose())
 	}
 	if winner != first {
-		c.SetDeadline(sock.LongAgo)
+		a.stream.Interrupt()
 		<-over
 	}
 	switch {
 	case left:
 		return clientGone(true)
 	case winner != second:
-		x.Watch.begin(c, x.Start)
-		return x.readHead(c) // it is there, or fails as it did
+		x.Client.Cancel.arm(a.stream, x.Start)
+		return a.acceptHead(first.started, first.err) // it is there, or failed as it did
 	}
 	p.metrics.hedged(x.Upstream, hedgeWon)
-	x.endFirst(c, first)
-	x.conn, x.Chosen, x.holdsTarget = second.conn, t, true
-	x.Watch.begin(second.conn, x.Start)
-	return x.readHead(second.conn)
+	first.endBeaten()
+	second.x = x
+	x.attempt, x.Result.Target = second.attempt, t
+	x.Client.Cancel.arm(second.stream, x.Start)
+	return second.acceptHead(true, nil)
 }
 
-// endFirst gives back what the first attempt had. What it found out about its
+// good says that the racer has a head that may be the client's.
+func (r *racer) good() bool {
+	return r.err == nil && r.response.Status != 0 && !r.upstream.Set.Retry().OnStatus(r.response.Status)
+}
+
+// endBeaten gives back what the first attempt had. What it found out about its
 // target before the hedge won is told.
-func (x *Exchange) endFirst(c *transport.Conn, first *racer) {
-	kind, cause := lb.Canceled, CauseHedge
+func (r *racer) endBeaten() {
+	e := ending{kind: lb.Canceled, cause: CauseHedge, status: r.response.Status}
 	switch {
-	case first.err == nil:
-		kind, cause = lb.Success, CauseOK
-	case !sock.TimedOut(first.err): // a deadline has passed because we wanted it to
-		e := headFailure(c, first.err, false)
-		kind, cause = e.outcome(), e.cause
+	case r.err == nil:
+		e.kind, e.cause = lb.Success, CauseOK
+	case !sock.TimedOut(r.err): // a deadline has passed because the hedge won
+		f := headFailure(r.stream, r.err, false)
+		e.kind, e.cause = f.outcome(), f.cause
 	}
-	x.giveBack(kind, first.head.Status, time.Since(x.Start), cause)
+	r.giveUp(e)
 }
 
-// hedgeRequest is the request as t gets it.
-func (x *Exchange) hedgeRequest(p *Proxy, t *lb.Target) []byte {
-	first := x.Chosen
-	x.Chosen = t
-	x.address(t)
-	x.tellDeadline(time.Now())
-	if p.hooks.OnUpstream != nil {
-		p.hooks.OnUpstream(x)
+// newHedge makes a second attempt, at t, with a request of its own.
+func (x *Exchange) newHedge(t *lb.Target) *racer {
+	a := new(attempt)
+	first := x.attempt
+	x.attempt = a // for hooks
+	a.begin(x, t, time.Now())
+	a.address()
+	x.attempt, x.Result.Target = first, first.target
+	request := new(head.Head)
+	a.request.Clone(request)
+	a.request = request
+	a.out = transport.Request{
+		Head: request, Held: bytes.Clone(x.held), Chunked: x.chunked(), Trailer: cloneHead(x.Body.Trailer()),
 	}
-	x.Chosen = first
-	return x.appendHeld(x.Request.AppendBytes(nil))
+	a.x = nil
+	return &racer{attempt: a, until: x.headUntil(first.began)}
 }
 
-// run makes the attempt. If nobody waits for it any more, it also clears up.
-func (r *racer) run() {
-	r.end(r.exchange())
+func cloneHead(h *head.Head) *head.Head {
+	if h == nil {
+		return nil
+	}
+	c := new(head.Head)
+	h.Clone(c)
+	return c
 }
 
-func (r *racer) end(err error) {
+var errHedgeLost = errors.New("the first attempt answered first")
+
+// run makes the attempt. If it has lost meanwhile, it also gives back what it holds.
+func (r *racer) run() { r.finish(r.exchange()) }
+
+// finish notes how the racer ended.
+func (r *racer) finish(started bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.err, r.ended = err, true
+	r.started, r.err, r.ended = started, err, true
 	if r.lost {
-		r.clearLocked()
+		r.endLost()
 	}
 }
 
 // exchange sends the request and reads the response's head.
-func (r *racer) exchange() error {
+func (r *racer) exchange() (started bool, err error) {
 	within := time.Duration(0)
 	if !r.until.IsZero() {
 		within = max(time.Until(r.until), time.Millisecond)
 	}
-	c, err := transportOf(r.target).Acquire(within)
+	s, err := r.transport().Open(within)
 	if err != nil {
-		return err
+		return false, err
 	}
 	r.mu.Lock()
 	lost := r.lost
-	r.conn = c
+	r.stream = s
 	r.mu.Unlock()
 	if lost {
-		return errHedgeLost
+		return false, errHedgeLost
 	}
-	c.LimitWrite(time.Now(), r.upstream.write)
-	c.ReadUntil(r.until)
-	if err := c.Send(r.out); err != nil {
-		return err
+	s.LimitWrite(time.Now(), r.upstream.write)
+	s.ReadUntil(r.until)
+	if _, err := s.Send(&r.out); err != nil {
+		return false, err
 	}
-	_, err = fill(c, &r.head)
-	return err
+	if started, err = s.ReadHead(&r.response); err == nil {
+		r.firstByte = max(time.Since(r.began), 1)
+	}
+	return started, err
 }
 
-// lose says that nobody waits for r, and reports what became of it.
+// lose says that the exchange does not wait for r any more, and reports what became of r.
 func (r *racer) lose() hedgeResult {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -247,28 +275,23 @@ func (r *racer) lose() hedgeResult {
 	r.lost = true
 	switch {
 	case r.ended:
-		r.clearLocked()
-	case r.conn != nil:
-		r.conn.SetDeadline(sock.LongAgo)
+		r.endLost()
+	case r.stream != nil:
+		r.stream.Interrupt()
 	}
 	return result
 }
 
-// clearLocked gives connection and target back. What r had found out about its
-// target before it lost is told.
-func (r *racer) clearLocked() {
-	o := lb.Outcome{Kind: lb.Canceled, Latency: time.Since(r.began)}
-	cause := CauseHedge
+// endLost gives stream and target back. What r had found out about its target
+// before it lost is told. r.mu is held.
+func (r *racer) endLost() {
+	e := ending{kind: lb.Canceled, cause: CauseHedge}
 	switch {
-	case r.conn == nil && r.err != nil:
-		e := dialFailure(r.err)
-		o.Kind, cause = e.outcome(), e.cause
-	case r.err == nil && r.head.Status != 0:
-		o.Kind, o.Status, cause = lb.Success, r.head.Status, CauseOK
+	case r.stream == nil && r.err != nil:
+		f := dialFailure(r.err)
+		e.kind, e.cause = f.outcome(), f.cause
+	case r.err == nil && r.response.Status != 0:
+		e.kind, e.status, e.cause = lb.Success, r.response.Status, CauseOK
 	}
-	if r.conn != nil {
-		transportOf(r.target).Release(r.conn, false)
-	}
-	r.upstream.Set.Release(r.target, o)
-	r.proxy.metrics.attempt(r.upstream, r.target, cause, o.Latency)
+	r.end(e)
 }

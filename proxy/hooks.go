@@ -1,21 +1,24 @@
 package proxy
 
-// Hooks are functions of an embedder, called at fixed points of each exchange
-// after untrusted input was cleaned. Each may be nil. They run on the
-// exchange's goroutine and should be quick; a panic in one ends the exchange
+import "weir/internal/head"
+
+// Hooks are functions that are called at fixed points of each exchange after
+// untrusted input was cleaned. Each may be nil. They run on the exchange's
+// goroutine and should be quick; OnRequest and OnReply must not wait for anything, because
+// they may run where a front end reads requests. A panic in one ends the exchange
 // with a 500 and is counted.
 type Hooks struct {
-	// OnRequest is called before routing. It may change Request, or end the
-	// exchange with Answer.
+	// OnRequest is called before routing. It may change Request, end the
+	// exchange with Answer, and Tap.
 	OnRequest func(x *Exchange)
 	// OnUpstream is called for each attempt, when the target is chosen and
-	// before anything is sent; it may change Request. A cache has looked for an
-	// answer by then: what the hook changes is not in the key, so a response that
-	// depends on it for one client must be made one that is not stored, in
-	// OnResponse. What OnRequest changes counts.
+	// before anything is sent; it may change Outgoing, for this attempt alone. A cache has
+	// looked for an answer by then: what the hook changes is not in the key, so a
+	// response that depends on it for one client must be made one that is not
+	// stored, in OnResponse. What OnRequest changes counts.
 	OnUpstream func(x *Exchange)
 	// OnResponse is called when a target's response head was read, before it is
-	// stored anywhere; it may change Response.
+	// stored anywhere; it may change Response, and Tap.
 	OnResponse func(x *Exchange)
 	// OnReply is called before the client is answered, whatever the response
 	// comes from; it may change Response.
@@ -23,4 +26,42 @@ type Hooks struct {
 	// OnDone is called once, last, when the last byte was written or the
 	// exchange has failed.
 	OnDone func(x *Exchange)
+}
+
+// hookLists are the hooks of a proxy by point, each in the order in which they were
+// given.
+type hookLists struct {
+	onRequest, onUpstream, onResponse, onReply, onDone []func(x *Exchange)
+}
+
+func newHookLists(list []Hooks) (l hookLists) {
+	add := func(to *[]func(x *Exchange), f func(x *Exchange)) {
+		if f != nil {
+			*to = append(*to, f)
+		}
+	}
+	for _, h := range list {
+		add(&l.onRequest, h.OnRequest)
+		add(&l.onUpstream, h.OnUpstream)
+		add(&l.onResponse, h.OnResponse)
+		add(&l.onReply, h.OnReply)
+		add(&l.onDone, h.OnDone)
+	}
+	return l
+}
+
+// runHooks calls hooks in their order.
+func (x *Exchange) runHooks(list []func(x *Exchange)) {
+	for _, hook := range list {
+		hook(x)
+	}
+}
+
+// Outgoing is the head that the running attempt sends to its target. It is
+// nil before the first attempt.
+func (x *Exchange) Outgoing() *head.Head {
+	if x.attempt == nil {
+		return nil
+	}
+	return x.attempt.request
 }

@@ -9,32 +9,50 @@ import (
 
 	"weir/internal/sock"
 	"weir/internal/transport"
-	"weir/internal/wire"
+	"weir/internal/head"
 	"weir/lb"
+)
+
+// fault says who is to blame for a failed attempt.
+type fault uint8
+
+const (
+	// faultTarget: the target failed, or the way to it.
+	faultTarget fault = iota
+	// faultClient: the client sent something wrong or went away; no other attempt helps.
+	faultClient
+	// faultOurs: a bug in weir or in a hook; no other attempt helps.
+	faultOurs
+	// faultLocal: weir lacks what an attempt takes, such as descriptors.
+	faultLocal
 )
 
 // attemptError says how an attempt failed, and how far it had come.
 type attemptError struct {
 	cause Cause
 	err   error
-	// status is that of a response that is to be tried again, else 0.
-	status     int
-	retryAfter []byte
-	// granted says that another attempt was allowed, after the wait, and taken
-	// from the budget at grantedAt.
-	granted   bool
-	grantedAt int64
-	wait      time.Duration
+	fault fault
 	// sent says that bytes of the request may have reached the target.
 	sent bool
 	// stale says that a pooled connection ended before it answered a byte: the
-	// target may have closed it for no fault of this exchange.
+	// target may have closed it without any fault of this exchange.
 	stale bool
-	// final says that no other attempt could help: the client is at fault.
-	final bool
-	// local says that weir itself lacks what an attempt takes.
-	local bool
+	// status is that of a response that is to be tried again, else 0; retryAfter is
+	// what it says.
+	status     int
+	retryAfter []byte
+	retry      retry
 }
+
+// retry is another attempt that was allowed and taken from the budget.
+type retry struct {
+	granted bool
+	at      int64 // when, in Monotonic time
+	wait    time.Duration
+}
+
+// final says that no other attempt could help.
+func (e *attemptError) final() bool { return e.fault == faultClient || e.fault == faultOurs }
 
 func (e *attemptError) Error() string { return e.cause.String() + ": " + e.err.Error() }
 
@@ -48,7 +66,7 @@ func dialFailure(err error) *attemptError {
 	case errors.Is(err, transport.ErrNoConn):
 		e.cause = CauseBusy
 	case exhausted(err):
-		e.cause, e.local = CauseBusy, true
+		e.cause, e.fault = CauseBusy, faultLocal
 	case errors.As(err, &de) && de.Phase == "tls":
 		e.cause = CauseTLS
 	case errors.As(err, &de) && de.Timeout:
@@ -101,7 +119,7 @@ func (c Cause) status() int {
 
 // headCause names why no response head could be read.
 func headCause(err error, started bool) Cause {
-	var d *wire.Defect
+	var d *head.Defect
 	switch {
 	case errors.As(err, &d):
 		return CauseBadResponse
@@ -115,11 +133,11 @@ func headCause(err error, started bool) Cause {
 
 // bodyCause names why the response's body broke off.
 func (x *Exchange) bodyCause(err error) Cause {
-	var d *wire.Defect
+	var d *head.Defect
 	switch {
 	case errors.As(err, &d):
 		return CauseBadResponse
-	case sock.TimedOut(err) && x.late(time.Now()):
+	case sock.TimedOut(err) && x.time.late(time.Now()):
 		return CauseTotal
 	case sock.TimedOut(err):
 		return CauseStalled
@@ -128,7 +146,7 @@ func (x *Exchange) bodyCause(err error) Cause {
 }
 
 // outcome tells the balancer how an attempt went. A pooled connection that was
-// closed while nobody used it says nothing about its target.
+// closed while no exchange used it says nothing about its target.
 func (e *attemptError) outcome() lb.Kind {
 	if e.stale {
 		return lb.Canceled
@@ -139,9 +157,9 @@ func (e *attemptError) outcome() lb.Kind {
 // kind is what happened, for the retry policy.
 func (e *attemptError) kind() lb.Kind {
 	switch {
-	case e.final:
+	case e.final():
 		return lb.Canceled
-	case e.local:
+	case e.fault == faultLocal:
 		return lb.LocalError
 	case e.status != 0:
 		return lb.Success

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"weir/config"
+	"weir/internal/head"
 	"weir/internal/transport"
 )
 
@@ -45,60 +46,61 @@ func (l limits) head() time.Duration {
 	return l.firstByte
 }
 
-// bound sets the limits of x for its route and upstream.
+// clock is the time that an exchange may take.
+type clock struct {
+	limits   limits
+	deadline time.Time // zero: none
+}
+
+// bound sets the clock of x for its route and upstream.
 func (x *Exchange) bound() {
-	x.limits = x.Route.limits.over(x.Upstream.limits)
-	x.deadline = time.Time{}
-	if x.limits.total > 0 {
-		x.deadline = x.Start.Add(x.limits.total)
+	x.time.limits = x.Route.limits.over(x.Upstream.limits)
+	x.time.deadline = time.Time{}
+	if total := x.time.limits.total; total > 0 {
+		x.time.deadline = x.Start.Add(total)
 	}
 }
 
-// late says whether all of the exchange's time has passed by now.
-func (x *Exchange) late(now time.Time) bool { return !x.deadline.IsZero() && !now.Before(x.deadline) }
+// late says whether all of the time has passed by now.
+func (c *clock) late(now time.Time) bool { return !c.deadline.IsZero() && !now.Before(c.deadline) }
 
-// left is how much of its time there is at now, at least a millisecond; 0 means
-// that nothing bounds it.
-func (x *Exchange) left(now time.Time) time.Duration {
-	if x.deadline.IsZero() {
+// left is how much time there is at now, at least a millisecond; 0 means that
+// nothing bounds it.
+func (c *clock) left(now time.Time) time.Duration {
+	if c.deadline.IsZero() {
 		return 0
 	}
-	return max(x.deadline.Sub(now), time.Millisecond)
+	return max(c.deadline.Sub(now), time.Millisecond)
 }
 
-// limitRead bounds the coming reads of c by limit, and by what is left of the
-// exchange's time.
-func (x *Exchange) limitRead(c *transport.Conn, now time.Time, limit time.Duration) {
+// limitRead bounds the coming reads of s by limit, and by what is left of the time.
+func (c *clock) limitRead(s transport.Stream, now time.Time, limit time.Duration) {
 	// A limit may be a quarter late; the deadline is exact.
-	if left := x.left(now); left > 0 && (limit <= 0 || left < limit+limit/4) {
-		c.ReadUntil(x.deadline)
+	if left := c.left(now); left > 0 && (limit <= 0 || left < limit+limit/4) {
+		s.ReadUntil(c.deadline)
 		return
 	}
-	c.LimitRead(now, limit)
+	s.LimitRead(now, limit)
 }
 
-// tellDeadline puts what is left of the exchange's time into the request.
-func (x *Exchange) tellDeadline(now time.Time) {
-	name := x.Upstream.deadlineHeader
-	if name == "" {
-		return
-	}
-	x.Request.Del(name) // a client's own says nothing
-	if left := x.left(now); left > 0 {
-		x.scratch = strconv.AppendInt(x.scratch[:0], left.Milliseconds(), 10)
-		x.Request.SetBytesV(name, x.scratch)
+// tellDeadline puts what is left of the exchange's time into a request for u.
+func (x *Exchange) tellDeadline(h *head.Head, u *Upstream, now time.Time) {
+	h.Del(u.deadlineHeader) // a client's own says nothing
+	if left := x.time.left(now); left > 0 {
+		var text [20]byte
+		h.Set(u.deadlineHeader, strconv.AppendInt(text[:0], left.Milliseconds(), 10))
 	}
 }
 
 // pause waits before another attempt. It returns false if the client went away
 // meanwhile.
 func (x *Exchange) pause(wait time.Duration) bool {
-	gone := x.Watch.wait(x.Start)
+	gone := x.Client.Cancel.channel(x.Start)
 	t := time.NewTimer(wait)
 	defer t.Stop()
 	select {
 	case <-t.C:
 	case <-gone:
 	}
-	return !x.Watch.end()
+	return !x.Client.Cancel.disarm()
 }

@@ -5,7 +5,6 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"net"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -14,7 +13,6 @@ import (
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
-	"github.com/valyala/fasthttp"
 
 	"weir/internal/transport"
 	"weir/lb"
@@ -26,8 +24,6 @@ import (
 type Metrics struct {
 	set    *metrics.Set
 	panics *metrics.Counter
-	// relayed is an empty head that keeps the Date of what is read into it.
-	relayed fasthttp.ResponseHeader
 	// unrouted is for exchanges that no route took.
 	unrouted *routeMetrics
 
@@ -64,7 +60,6 @@ func NewMetrics(set *metrics.Set) *Metrics {
 		panics: set.NewCounter("weir_panics_total"),
 		series: make(map[string]*series),
 	}
-	dateKeepingHead(&m.relayed)
 	m.unrouted = m.route("")
 	return m
 }
@@ -228,22 +223,23 @@ func (u *upstreamMetrics) target(t *lb.Target) *targetMetrics {
 
 // settle counts an exchange that has ended.
 func (m *Metrics) settle(x *Exchange) {
-	x.Listener.metrics.requests.Inc()
-	r := m.unrouted
+	x.Client.Listener.metrics.requests.Inc()
+	r, result := m.unrouted, &x.Result
 	if x.Route != nil {
 		r = x.Route.metrics
 	}
-	if x.Cause != CauseUpgraded && x.Cause != CauseTunnelIdle {
-		r.duration.observe(x.End.Sub(x.Start))
+	if result.Cause != CauseUpgraded && result.Cause != CauseTunnelIdle {
+		r.duration.observe(result.End.Sub(x.Start))
 	}
-	if x.BytesIn > 0 {
-		r.in.AddInt64(x.BytesIn)
+	if result.BytesIn > 0 {
+		r.in.AddInt64(result.BytesIn)
 	}
-	if x.BytesOut > 0 {
-		r.out.AddInt64(x.BytesOut)
+	if result.BytesOut > 0 {
+		r.out.AddInt64(result.BytesOut)
 	}
-	lazy(r.series, r.status.at(x.Status), "weir_requests_total", "status", strconv.Itoa, x.Status).Inc()
-	lazy(r.series, &r.cause[x.Cause], "weir_causes_total", "cause", Cause.String, x.Cause).Inc()
+	lazy(r.series, r.status.at(result.Status), "weir_requests_total", "status", strconv.Itoa, result.Status).Inc()
+	lazy(r.series, &r.cause[result.Cause], "weir_causes_total", "cause", Cause.String, result.Cause).Inc()
+	x.countCache()
 }
 
 // attempt counts an attempt that has ended.
@@ -383,25 +379,4 @@ func (l *Listener) WriteMetrics(w io.Writer) {
 	labels := listenerLabels(l.Name)
 	metrics.WriteGaugeUint64(w, "weir_listener_requests_in_flight{"+labels+"}", uint64(l.metrics.inFlight.Load()))
 	metrics.WriteGaugeUint64(w, "weir_listener_tunnels{"+labels+"}", uint64(l.metrics.tunnels.Load()))
-}
-
-// dateKeepingHead makes h an empty head whose Date is that of the message read
-// into it or copied to it. fasthttp has no setter for this; it is a setting of
-// its server, which heads inherit by CopyTo. So a server serves one request
-// over a pipe, off the request path.
-func dateKeepingHead(h *fasthttp.ResponseHeader) {
-	client, server := net.Pipe()
-	go func() {
-		io.WriteString(client, "GET / HTTP/1.1\r\nHost: weir\r\nConnection: close\r\n\r\n")
-		io.Copy(io.Discard, client)
-		client.Close()
-	}()
-	s := fasthttp.Server{
-		NoDefaultDate: true, NoDefaultServerHeader: true, NoDefaultContentType: true,
-		Handler: func(ctx *fasthttp.RequestCtx) { ctx.Response.Header.CopyTo(h) },
-	}
-	if err := s.ServeConn(server); err != nil {
-		panic("BUG: cannot serve over a pipe: " + err.Error())
-	}
-	server.Close()
 }

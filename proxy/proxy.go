@@ -2,6 +2,8 @@
 // checks, routing, a target's answer and back, and settles it once. It knows
 // neither listeners, admin pages nor logs; those are front ends and hooks.
 // Package server builds a Proxy for each generation.
+//
+// Serve in this file is the page to read first.
 package proxy
 
 import (
@@ -9,13 +11,14 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"weir/cache"
 	"weir/config"
-	"weir/internal/header"
+	"weir/internal/forward"
+	"weir/internal/head"
 	"weir/internal/match"
-	"weir/internal/wire"
 	"weir/lb"
 )
 
@@ -24,8 +27,9 @@ type Proxy struct {
 	table     *match.Table
 	routes    []*Route
 	upstreams map[string]*Upstream
-	forwarder *header.Forwarder
-	hooks     Hooks
+	forwarder *forward.Forwarder
+	dates     forward.Dates
+	hooks     hookLists
 	log       *slog.Logger
 	metrics   *Metrics
 
@@ -42,8 +46,8 @@ type Parts struct {
 	Config *config.Config
 	// Upstreams are the balancers by name.
 	Upstreams map[string]*lb.Upstream
-	// Hooks are the embedder's and the server's own.
-	Hooks Hooks
+	// Hooks are the embedder's and the server's own, in the order of their calls.
+	Hooks []Hooks
 	// Log gets panics.
 	Log *slog.Logger
 	// Metrics are shared by all generations of a server.
@@ -62,9 +66,9 @@ type Parts struct {
 }
 
 // New compiles a Proxy. Its errors are of type match.Problems or
-// header.Problems where a key is at fault.
+// forward.Problems where a key is at fault.
 func New(p Parts) (*Proxy, error) {
-	forwarder, err := header.NewForwarder(p.Config.Forwarding)
+	forwarder, err := forward.NewForwarder(p.Config.Forwarding)
 	if err != nil {
 		return nil, fmt.Errorf("forwarding: %w", err)
 	}
@@ -76,7 +80,7 @@ func New(p Parts) (*Proxy, error) {
 		table:     table,
 		upstreams: make(map[string]*Upstream, len(p.Upstreams)),
 		forwarder: forwarder,
-		hooks:     p.Hooks,
+		hooks:     newHookLists(p.Hooks),
 		log:       p.Log,
 		metrics:   p.Metrics,
 
@@ -96,8 +100,9 @@ func New(p Parts) (*Proxy, error) {
 			name:           name,
 			limits:         upstreamLimits(&u),
 			write:          u.Timeouts.Write.D(),
-			deadlineHeader: u.Timeouts.DeadlineHeader,
+			deadlineHeader: nameOf(u.Timeouts.DeadlineHeader),
 			hash:           set.HashSource(),
+			hashHeader:     nameOf(set.HashSource().Name),
 			queues:         u.Limits.Queue > 0,
 			hedges:         u.Retry.Hedge > 0,
 			pipelines:      u.Connections.Pipeline > 1,
@@ -106,18 +111,12 @@ func New(p Parts) (*Proxy, error) {
 	}
 	for i := range p.Config.Routes {
 		r := &p.Config.Routes[i]
-		route, err := newRoute(r, RouteName(r, i), table.Captures(i), proxy.upstreams, p.Metrics)
+		route, err := newRoute(r, RouteName(r, i), table.Captures(i), proxy.upstreams, p.Config.Forwarding, p.Metrics)
 		if err != nil {
 			return nil, fmt.Errorf("routes[%d]: %w", i, err)
 		}
-		if route.cache, err = newCachePolicy(r, p.Config.Forwarding); err != nil {
-			return nil, fmt.Errorf("routes[%d].cache: %w", i, err)
-		}
 		if route.cache != nil && p.Cache == nil {
 			return nil, fmt.Errorf("routes[%d].cache: there is no store", i)
-		}
-		if route.cache != nil {
-			route.cacheStatus = r.Cache.Status
 		}
 		proxy.routes = append(proxy.routes, route)
 	}
@@ -135,86 +134,107 @@ func RouteName(r *config.Route, index int) string {
 
 // Serve takes one exchange through its life. The front end has filled the
 // client's part of x; when Serve returns, everything was written or given up.
+//
+// It is ServeNow and then, if that has not ended the exchange, ServeRest, for front ends
+// whose reader may wait.
 func (p *Proxy) Serve(x *Exchange) {
-	x.proxy = p
-	p.enter(x)
-	defer p.recover(x)
-	switch {
-	case !p.begin(x):
-	case !p.match(x):
-	case !p.admit(x):
-	case x.Head.Fields&wire.FieldUpgrade != 0 && p.upgrade(x):
-	case x.Route.cache != nil:
-		p.fromCache(x)
-	default:
-		p.forward(x)
+	if !p.ServeNow(x) {
+		p.ServeRest(x)
 	}
-	p.settle(x)
+}
+
+// ServeNow takes x as far as that needs no waiting: checks, routing, limits, refusals,
+// redirects, fixed responses, and what the cache has in memory. It reports whether x has
+// ended; else ServeRest must follow, on any goroutine. It may be called where requests are
+// read.
+func (p *Proxy) ServeNow(x *Exchange) (done bool) {
+	x.proxy = p
+	x.Client.Listener.metrics.inFlight.Add(1)
+	defer p.recover(x, &done)
+	if x.begin() == ended || x.match() == ended || x.takeSteps(false) == ended {
+		x.settle()
+		return true
+	}
+	return false
+}
+
+// ServeRest takes x to its end.
+func (p *Proxy) ServeRest(x *Exchange) {
+	var done bool
+	defer p.recover(x, &done)
+	if x.takeSteps(true) == goOn {
+		panic("BUG: no step of the route has ended the exchange")
+	}
+	x.settle()
 }
 
 // Refuse answers a request that the front end could not accept: status and
 // cause say why. If status is 0 nothing is sent.
 func (p *Proxy) Refuse(x *Exchange, status int, cause Cause, err error) {
+	var done bool
 	x.proxy = p
-	p.enter(x)
-	defer p.recover(x)
-	x.Err = err
-	x.Client = x.Remote.Addr()
+	x.Client.Listener.metrics.inFlight.Add(1)
+	defer p.recover(x, &done)
+	x.Result.Err = err
+	x.ClientAddr = x.Client.Remote.Addr()
 	if status == 0 {
-		x.Cause = cause
+		x.Result.Cause = cause
 	} else {
-		x.Front.CloseAfter()
+		x.Client.Front.CloseAfter()
 		x.fail(status, cause)
 	}
-	p.settle(x)
+	x.settle()
 }
 
-// begin finds out who asks for what. It returns false if the exchange has
-// ended.
-func (p *Proxy) begin(x *Exchange) bool {
-	// Copies, because rules change the request before it is logged.
-	x.Target = append(x.Target[:0], x.Request.RequestURI()...)
-	x.Host = append(x.Host[:0], x.Request.Host()...)
-	target := x.Target
-	x.Path, x.Query = target, nil
-	if i := bytes.IndexByte(target, '#'); i >= 0 {
-		target = target[:i] // no part of a request (RFC 9110 section 4.2.5)
-		x.Path = target
-	}
-	if i := bytes.IndexByte(target, '?'); i >= 0 {
-		x.Path, x.Query = target[:i], target[i+1:]
-	}
-	x.Client = p.forwarder.Client(&x.Request, x.Head.Fields, x.Peer)
-	x.RequestID = p.forwarder.RequestID(x.RequestID[:0], &x.Request, x.Peer)
-	path, refusal := match.Canonical(x.canonical[:0], x.Path)
+// begin finds out who asks for what.
+func (x *Exchange) begin() verdict {
+	p := x.proxy
+	x.setTarget(x.Request.Target())
+	x.Host = append(x.Host[:0], x.Request.Get(head.Host)...)
+	x.ClientAddr = p.forwarder.Client(&x.Request, x.Client.Peer)
+	x.RequestID = p.forwarder.RequestID(x.RequestID[:0], &x.Request, x.Client.Peer)
+	path, refusal := match.Canonical(x.room.canonical[:0], x.Path)
 	// A target that takes a fragment for a part of the path must not find other
 	// segments in it than the ones that were matched.
-	if fragment := x.Target[len(x.Path):]; len(fragment) > 0 && fragment[0] == '#' && bytes.ContainsAny(fragment, `/\%`) {
+	if fragment := x.RequestTarget[len(x.Path):]; len(fragment) > 0 && fragment[0] == '#' && bytes.ContainsAny(fragment, `/\%`) {
 		refusal = match.Fragment
 	}
 	if refusal != match.Accepted && string(x.Path) != "*" {
-		x.Front.CloseAfter()
-		x.Err = fmt.Errorf("path %q: %s", x.Path, refusal)
+		x.Client.Front.CloseAfter()
+		x.Result.Err = fmt.Errorf("path %q: %s", x.Path, refusal)
 		x.fail(400, CauseBadPath)
-		return false
+		return ended
 	}
 	x.Canonical = path
 	if len(path) > 0 && &path[0] != &x.Path[0] {
-		x.canonical = path // keep the room
+		x.room.canonical = path
 	}
-	if p.hooks.OnRequest != nil {
-		if p.hooks.OnRequest(x); x.answered {
-			x.Cause = CauseHook
-			x.send(x.scratch)
-			return false
-		}
+	x.runHooks(p.hooks.onRequest)
+	if x.phase == phaseAnswered {
+		x.Result.Cause = CauseHook
+		x.send(x.room.scratch)
+		return ended
 	}
-	return true
+	return goOn
+}
+
+// setTarget takes a request target apart. It copies the target, because a hook may change
+// that of the request.
+func (x *Exchange) setTarget(target []byte) {
+	x.RequestTarget = append(x.RequestTarget[:0], target...)
+	target = x.RequestTarget
+	if i := bytes.IndexByte(target, '#'); i >= 0 {
+		target = target[:i] // no part of a request (RFC 9110 section 4.2.5)
+	}
+	x.Path, x.Query = target, nil
+	if i := bytes.IndexByte(target, '?'); i >= 0 {
+		x.Path, x.Query = target[:i], target[i+1:]
+	}
 }
 
 // match finds the route.
-func (p *Proxy) match(x *Exchange) bool {
-	i, _, ok := p.table.Match(&match.Request{
+func (x *Exchange) match() verdict {
+	i, _, ok := x.proxy.table.Match(&match.Request{
 		Host:   x.Host,
 		Path:   x.Canonical,
 		Query:  x.Query,
@@ -223,89 +243,74 @@ func (p *Proxy) match(x *Exchange) bool {
 	}, &x.Captures)
 	if !ok {
 		x.fail(404, CauseNoRoute)
-		return false
+		return ended
 	}
-	x.Route = p.routes[i]
-	return true
+	x.Route = x.proxy.routes[i]
+	return goOn
 }
 
-// admit applies what the route says before any target is asked.
-func (p *Proxy) admit(x *Exchange) bool {
-	r := x.Route
-	if r.maxBody > 0 && x.Head.Length > r.maxBody {
-		x.Front.CloseAfter()
-		x.fail(413, CauseBodyTooLarge)
-		return false
-	}
-	switch {
-	case r.redirect != nil:
-		x.ownHead(r.redirect.Status)
-		x.Response.SetBytesV("Location", match.Encode(r.redirect.To.Append(x.scratch[:0], x.lookup)))
-		x.Cause = CauseRedirect
-		x.send(nil)
-		return false
-	case r.respond != nil:
-		x.ownHead(r.respond.Status)
-		x.Response.SetContentType("text/plain; charset=utf-8")
-		for k, v := range r.respond.Headers {
-			x.Response.Set(k, v)
+// takeSteps takes the steps of the route that were not taken yet: all of them, or those
+// before the first that may wait.
+func (x *Exchange) takeSteps(mayWait bool) verdict {
+	for _, s := range x.Route.steps[x.step:] {
+		if s.waits && !mayWait {
+			return goOn
 		}
-		x.Cause = CauseFixed
-		x.send([]byte(r.respond.Body))
-		return false
-	case r.upstream != nil:
-		x.Upstream = r.upstream
-		return true
+		x.step++
+		if s.take(x) == ended {
+			return ended
+		}
 	}
-	x.scratch = r.upstreamName.Append(x.scratch[:0], x.lookup)
-	if x.Upstream = p.upstreams[string(x.scratch)]; x.Upstream == nil {
-		x.fail(404, CauseNoUpstream)
-		return false
-	}
-	return true
+	return goOn
 }
 
 // settle accounts for the exchange, once.
-func (p *Proxy) settle(x *Exchange) {
-	x.End = time.Now()
-	x.BytesIn += x.Body.Seen()
-	if (x.Cause == CauseClientGone || x.Cause == CauseTruncated) && p.closing != nil && p.closing() {
-		x.Cause = CauseShutdown
+func (x *Exchange) settle() {
+	p, r := x.proxy, &x.Result
+	x.phase = phaseSettled
+	r.End = time.Now()
+	r.BytesIn += x.Body.Seen()
+	x.taps.end(ToTarget)
+	if (r.Cause == CauseClientGone || r.Cause == CauseTruncated) && p.closing != nil && p.closing() {
+		r.Cause = CauseShutdown
 	}
 	p.metrics.settle(x)
-	if p.hooks.OnDone != nil {
-		p.hooks.OnDone(x)
-	}
+	x.Client.Listener.metrics.inFlight.Add(-1)
+	x.runHooks(p.hooks.onDone)
 }
 
-func (p *Proxy) enter(x *Exchange) { x.Listener.metrics.inFlight.Add(1) }
-
 // recover ends an exchange that panicked: the client is told if that is still
-// possible, and everybody else goes on.
-func (p *Proxy) recover(x *Exchange) {
-	x.Listener.metrics.inFlight.Add(-1)
+// possible, and all other exchanges go on.
+func (p *Proxy) recover(x *Exchange, done *bool) {
 	v := recover()
 	if v == nil {
 		return
 	}
+	*done = true
 	p.metrics.Panicked(p.log, v)
-	if settled := !x.End.IsZero(); settled {
-		return // OnDone: the client has its answer
+	if x.phase == phaseSettled {
+		return // in OnDone: the client has its answer
 	}
 	// What comes now may panic again, for the same reason; it must not end the
 	// process, and none of it may keep the rest from being done.
-	x.panicked = true
-	p.attend(x.abandon)
-	p.attend(func() {
-		x.Err = fmt.Errorf("panic: %v", v)
-		x.Front.CloseAfter()
+	p.recovered(x.abandon)
+	p.recovered(func() {
+		x.Result.Cause, x.Result.Err = CausePanic, fmt.Errorf("panic: %v", v)
+		x.Client.Front.CloseAfter()
 		x.fail(500, CausePanic)
 	})
-	p.attend(func() { p.settle(x) })
+	p.recovered(x.settle)
 }
 
-// attend calls f, whose panic is counted and goes no further.
-func (p *Proxy) attend(f func()) {
+// abandon gives back what a panic left in the attempt.
+func (x *Exchange) abandon() {
+	if a := x.attempt; a != nil && a.state != attemptEnded {
+		a.giveUp(ending{kind: lb.Canceled, cause: CausePanic})
+	}
+}
+
+// recovered calls f, whose panic is counted and goes no further.
+func (p *Proxy) recovered(f func()) {
 	defer func() {
 		if v := recover(); v != nil {
 			p.metrics.Panicked(p.log, v)
@@ -313,6 +318,12 @@ func (p *Proxy) attend(f func()) {
 	}()
 	f()
 }
+
+// copyBuffer is the size of the buffers that bodies pass through.
+const copyBuffer = 64 << 10
+
+// copyBuffers is shared by all servers of a process; it holds no state.
+var copyBuffers = sync.Pool{New: func() any { return new([copyBuffer]byte) }}
 
 func (x *Exchange) routeName() string {
 	if x.Route == nil {
@@ -324,35 +335,35 @@ func (x *Exchange) routeName() string {
 // variable looks up what templates may use.
 func (x *Exchange) variable(name string) []byte {
 	switch name {
-	case header.ClientAddr:
-		if !x.Client.IsValid() {
-			return x.Peer.Text
+	case forward.ClientAddr:
+		if !x.ClientAddr.IsValid() {
+			return x.Client.Peer.Text
 		}
-		return []byte(x.Client.String())
-	case header.ClientPort:
-		return x.Peer.Port
-	case header.Host:
+		return []byte(x.ClientAddr.String())
+	case forward.ClientPort:
+		return x.Client.Peer.Port
+	case forward.Host:
 		return x.Host
-	case header.Path:
+	case forward.Path:
 		return x.Path
-	case header.Query:
+	case forward.Query:
 		return x.Query
-	case header.Method:
+	case forward.Method:
 		return x.Request.Method()
-	case header.Scheme:
-		return x.Peer.Scheme
-	case header.RequestID:
+	case forward.Scheme:
+		return x.Client.Peer.Scheme
+	case forward.RequestID:
 		return x.RequestID
-	case header.Route:
+	case forward.Route:
 		return []byte(x.routeName())
-	case header.Upstream:
+	case forward.Upstream:
 		if x.Upstream != nil {
 			return []byte(x.Upstream.name)
 		}
 		return nil
-	case header.Target:
-		if x.Chosen != nil {
-			return []byte(x.Chosen.Name())
+	case forward.Target:
+		if x.Result.Target != nil {
+			return []byte(x.Result.Target.Name())
 		}
 		return nil
 	}

@@ -1,82 +1,217 @@
 package proxy
 
 import (
+	"errors"
+	"io"
+	"net/http"
 	"strconv"
+	"time"
 
-	"github.com/valyala/fasthttp"
+	"weir/internal/body"
+	"weir/internal/head"
+	"weir/lb"
 )
 
 // ownHead makes Response the head of an answer of weir's own.
 func (x *Exchange) ownHead(status int) {
-	x.Response.Reset() // brings the Date of now
-	x.Response.SetNoDefaultContentType(true)
-	x.Response.SetStatusCode(status)
+	x.Response = &x.room.reply
+	x.Response.StartResponse(status)
+	x.proxy.dates.Complete(x.Response, time.Now())
 }
 
 // fail answers with an error, or cuts the connection if an answer has begun.
 func (x *Exchange) fail(status int, cause Cause) {
-	x.Cause = cause
-	if x.began {
-		x.Front.Abort()
+	x.Result.Cause = cause
+	if x.phase >= phaseReplying {
+		x.taps.end(ToClient)
+		x.Client.Front.Abort()
 		return
 	}
 	x.ownHead(status)
+	h := x.Response
 	switch status {
 	case 405:
-		x.Response.Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+		h.Add(head.Allow, []byte("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"))
 	case 503:
 		seconds := 1
 		if x.Upstream != nil {
 			seconds = x.Upstream.Set.RetryAfter()
 		}
-		x.scratch = strconv.AppendInt(x.scratch[:0], int64(seconds), 10)
-		x.Response.SetBytesV("Retry-After", x.scratch)
+		h.SetInt(head.RetryAfter, int64(seconds))
 	}
-	x.Response.SetContentType("text/plain; charset=utf-8")
+	h.Add(head.ContentType, []byte("text/plain; charset=utf-8"))
 	// What went wrong inside is for the log; the client gets the name.
-	b := strconv.AppendInt(x.scratch[:0], int64(status), 10)
-	b = append(b, ' ')
-	b = append(b, fasthttp.StatusMessage(status)...)
-	b = append(b, ": "...)
-	b = append(b, cause.String()...)
-	x.scratch = append(b, '\n')
-	x.send(x.scratch)
+	b := strconv.AppendInt(x.room.scratch[:0], int64(status), 10)
+	b = append(append(b, ' '), http.StatusText(status)...)
+	b = append(append(b, ": "...), cause.String()...)
+	x.room.scratch = append(b, '\n')
+	x.send(x.room.scratch)
 }
 
-// send sends Response with this body. A client that does not take it is the
-// client's affair, but it is the cause of the end all the same.
-func (x *Exchange) send(body []byte) {
-	if x.Route != nil && x.Route.responseRules != nil {
-		x.Route.responseRules.Apply(&x.Response, x.lookup)
+// send replies with Response and this body.
+func (x *Exchange) send(text []byte) {
+	x.room.memory.Reset(text)
+	x.reply(&x.room.memory, int64(len(text)), x.bodyless(x.Response.Status), nil)
+}
+
+// bodyless says that the client reads no body after a response with this status (RFC
+// 9112 section 6.3).
+func (x *Exchange) bodyless(status int) bool {
+	return status == 204 || status == 304 || string(x.Request.Method()) == "HEAD"
+}
+
+// replyEnd says how a reply ended.
+type replyEnd uint8
+
+const (
+	// replyWhole: the client has got all of it.
+	replyWhole replyEnd = iota
+	// replyUntaken: the client did not take it; the exchange has noted why.
+	replyUntaken
+	// replyBroken: the source of the body failed, which is still to be noted.
+	replyBroken
+)
+
+// reply sends the client Response and the body that src delivers. Every response goes
+// through it, but for interim ones and 101. length is what the head announces, -1 if it is not
+// known. delivered, which may be nil, is called when src has delivered everything,
+// before the client gets the end. err is the fault of src.
+func (x *Exchange) reply(src body.Source, length int64, bodyless bool, delivered func()) (end replyEnd, err error) {
+	if x.Route != nil {
+		x.Route.responseRules.Apply(x.Response, x.room.lookup)
 	}
-	if x.proxy.hooks.OnReply != nil && !x.panicked { // perhaps it was OnReply
-		x.proxy.hooks.OnReply(x)
+	if x.Result.Cause != CausePanic { // perhaps it was such a hook
+		x.runHooks(x.proxy.hooks.onReply)
 	}
-	if !x.upload.started {
-		x.hold() // what is here already must not be taken for the next request
+	if !x.requestRead() {
+		// What is left of the request cannot be told from a next one.
+		x.Client.Front.CloseAfter()
+	}
+	x.phase = phaseReplying
+	x.Result.Status = x.Response.Status
+	clientErr := x.Client.Front.Start(x.Response, length, bodyless)
+	if clientErr == nil && !bodyless {
+		err, clientErr = x.copy(src)
+	}
+	x.taps.end(ToClient)
+	switch {
+	case err != nil:
+		return replyBroken, err
+	case clientErr == nil:
+		if delivered != nil {
+			delivered()
+		}
+		clientErr = x.Client.Front.Finish(src.Trailer())
+	}
+	if clientErr != nil {
+		x.clientFailed(clientErr)
+		return replyUntaken, nil
+	}
+	return replyWhole, nil
+}
+
+// requestRead says whether the request was read to its end, which it does if the
+// rest is there already.
+func (x *Exchange) requestRead() bool {
+	if a := x.attempt; a != nil && a.upload.started() {
+		return !a.upload.running()
 	}
 	if !x.Body.Done() {
-		x.Front.CloseAfter()
+		x.hold()
 	}
-	x.began = true
-	x.Status = x.Response.StatusCode()
-	bodyless := x.Request.IsHead() || x.Status == 204 || x.Status == 304
-	err := x.Front.Start(&x.Response, int64(len(body)), bodyless)
-	if err == nil && !bodyless && len(body) > 0 {
-		err = x.Front.Write(body)
-		x.BytesOut += int64(len(body))
+	return x.Body.Done()
+}
+
+// moveMin is the number of bytes from which moving a body inside the kernel
+// pays for its set-up.
+const moveMin = 32 << 10
+
+// copy moves a response body to the client. srcErr is the fault of src, err that of the
+// client.
+func (x *Exchange) copy(src body.Source) (srcErr, err error) {
+	front := x.Client.Front
+	var buf []byte
+	for !src.Done() {
+		ready := src.Ready()
+		if k := src.Kernel(); k != (body.Kernel{}) && src.Left() >= moveMin && !x.taps.watched(ToClient) {
+			moved, srcErr, err := front.Move(k, src.Left())
+			if err != errors.ErrUnsupported {
+				x.Result.BytesOut += moved
+				src.Moved(moved)
+				return srcErr, err
+			}
+		}
+		if !ready {
+			if err := front.Flush(); err != nil {
+				return nil, err
+			}
+			if buf == nil {
+				b := copyBuffers.Get().(*[copyBuffer]byte)
+				defer copyBuffers.Put(b)
+				buf = b[:]
+			}
+		}
+		piece, err := src.Next(buf)
+		if err != nil {
+			if err == io.EOF && src.Done() {
+				return nil, nil
+			}
+			return err, nil
+		}
+		x.Result.BytesOut += int64(len(piece))
+		x.taps.see(ToClient, piece)
+		if err := front.Write(piece); err != nil {
+			return nil, err
+		}
 	}
-	if err == nil {
-		err = x.Front.Finish(nil)
-	}
-	if err != nil {
-		x.clientFailed(err)
+	return nil, nil
+}
+
+// replyFrom replies with the response of an attempt, and ends the attempt.
+func (x *Exchange) replyFrom(a *attempt, bodyless, closes bool) {
+	end, err := x.reply(&a.body, a.body.Left(), bodyless, func() { a.succeed(!closes) })
+	gone := x.Client.Cancel.disarm()
+	switch {
+	case a.state == attemptEnded:
+	case gone && end != replyWhole:
+		x.clientFailed(errClientGone)
+		a.giveUp(ending{kind: lb.Canceled, cause: CauseOK, status: a.response.Status})
+	case end == replyUntaken:
+		a.giveUp(ending{kind: lb.Canceled, cause: CauseOK, status: a.response.Status})
+	default:
+		x.breakOff(a, err)
 	}
 }
 
-// clientFailed notes that the client could not be written to.
+// succeed ends an attempt whose response was delivered whole.
+func (a *attempt) succeed(reusable bool) {
+	uploaded := a.stopUpload()
+	gone := a.x.Client.Cancel.disarm()
+	a.end(ending{
+		kind: lb.Success, cause: CauseOK, status: a.response.Status,
+		reusable: reusable && uploaded && !gone && a.body.Proven(),
+	})
+}
+
+// breakOff ends a reply whose body broke off, and the attempt that it came from.
+func (x *Exchange) breakOff(a *attempt, err error) {
+	status := a.response.Status
+	a.stopUpload()
+	if e := a.uploadError(); e != nil {
+		x.Result.Cause, x.Result.Err = e.cause, e.err
+		x.Client.Front.Abort()
+		a.giveUp(ending{kind: lb.Canceled, cause: CauseOK, status: status})
+		return
+	}
+	cause := x.bodyCause(err)
+	x.Result.Err = err
+	x.fail(0, cause)
+	a.giveUp(ending{kind: (&attemptError{cause: cause}).outcome(), cause: cause, status: status})
+}
+
+// clientFailed notes that the client could not be written to, or went away.
 func (x *Exchange) clientFailed(err error) {
-	x.Cause = clientCause(err)
-	x.Err = err
-	x.Front.Abort()
+	x.Result.Cause = clientCause(err)
+	x.Result.Err = err
+	x.Client.Front.Abort()
 }

@@ -1,11 +1,13 @@
 package proxy
 
 import (
+	"fmt"
 	"time"
 
-	"weir/cache"
+	"weir/cache/rule"
 	"weir/config"
-	"weir/internal/header"
+	"weir/internal/forward"
+	"weir/internal/head"
 	"weir/lb"
 )
 
@@ -24,15 +26,16 @@ type Route struct {
 	addPrefix   string
 	rewrite     config.Template
 	hostHeader  hostMode
-	hostValue   string
+	hostValue   []byte
 	maxBody     int64
 	limits      limits
 
-	requestRules  *header.RequestRules
-	responseRules *header.ResponseRules
+	requestRules  *forward.Rules
+	responseRules *forward.Rules
 	metrics       *routeMetrics
+	steps         []step
 
-	cache        *cache.Policy // nil: no cache
+	cache        *rule.Policy // nil: no cache
 	cacheStatus  bool
 	cacheMetrics *cacheMetrics
 }
@@ -53,8 +56,9 @@ type Upstream struct {
 	name           string
 	limits         limits
 	write          time.Duration
-	deadlineHeader string
+	deadlineHeader head.Name // zero: none
 	hash           lb.HashSource
+	hashHeader     head.Name
 	queues         bool // an exchange may have to wait for a target
 	hedges         bool // a second attempt may start while the first runs
 	pipelines      bool // exchanges may share connections
@@ -76,12 +80,12 @@ func (m *Metrics) NewListener(name string, tunnelIdle time.Duration) *Listener {
 	return &Listener{Name: name, tunnelIdle: tunnelIdle, metrics: m.listener(name)}
 }
 
-func newRoute(r *config.Route, name string, captures []string, upstreams map[string]*Upstream, m *Metrics) (*Route, error) {
-	request, err := header.CompileRequest(r.RequestHeaders, captures)
+func newRoute(r *config.Route, name string, captures []string, upstreams map[string]*Upstream, f config.Forwarding, m *Metrics) (*Route, error) {
+	request, err := forward.CompileRequest(r.RequestHeaders, captures)
 	if err != nil {
 		return nil, err
 	}
-	response, err := header.CompileResponse(r.ResponseHeaders, captures)
+	response, err := forward.CompileResponse(r.ResponseHeaders, captures)
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +115,22 @@ func newRoute(r *config.Route, name string, captures []string, upstreams map[str
 	case "target":
 		route.hostHeader = hostTarget
 	default:
-		route.hostHeader, route.hostValue = hostFixed, r.HostHeader
+		route.hostHeader, route.hostValue = hostFixed, []byte(r.HostHeader)
 	}
+	if route.cache, err = newCachePolicy(r, f); err != nil {
+		return nil, fmt.Errorf("cache: %w", err)
+	}
+	if route.cache != nil {
+		route.cacheStatus = r.Cache.Status
+	}
+	route.steps = steps(r, route.cache)
 	return route, nil
+}
+
+// nameOf is the name of a field, zero if there is none.
+func nameOf(text string) head.Name {
+	if text == "" {
+		return head.Name{}
+	}
+	return head.NewName(text)
 }

@@ -9,71 +9,67 @@ import (
 	"sync/atomic"
 	"time"
 
-	"weir/internal/header"
+	"weir/internal/forward"
+	"weir/internal/head"
 	"weir/internal/sock"
 	"weir/internal/transport"
 	"weir/lb"
 )
 
-// upgrade serves a request that asks to leave HTTP/1.1 (RFC 9110 section 7.8).
-// It returns false if the request is none weir would pass on, which then is
-// forwarded as an ordinary one. If the target agrees, the two connections are
-// joined until both ends have closed; any other answer is relayed.
-func (p *Proxy) upgrade(x *Exchange) bool {
-	protocol := x.Request.Peek("Upgrade")
-	if x.Head.Minor == 0 || len(protocol) == 0 || !x.Request.ConnectionUpgrade() || !x.Body.Done() {
-		return false
+// upgradeIfAsked serves a request that asks to leave HTTP/1.1 (RFC 9110 section 7.8).
+// A request that weir does not pass on as such is forwarded as an ordinary one. If the
+// target agrees, the two connections are joined until both ends have closed; any other
+// answer is relayed.
+func (x *Exchange) upgradeIfAsked() verdict {
+	h := &x.Request
+	if !h.Has(upgrades) {
+		return goOn
 	}
-	x.protocol = append(x.protocol[:0], protocol...)
-	x.upgrading = true
-	p.forward(x)
-	return true
+	protocol := h.Get(head.Upgrade)
+	if h.Version != head.HTTP11 || len(protocol) == 0 || !h.Upgrades() || !x.Body.Done() {
+		return goOn
+	}
+	x.upgrade = append(x.upgrade[:0], protocol...)
+	x.forward()
+	return ended
 }
 
 // join makes a tunnel of the exchange: the target has answered 101.
-func (p *Proxy) join(x *Exchange) {
-	c := x.conn
-	agreed := x.Response.Peek("Upgrade")
-	if !asked(x.protocol, agreed) {
-		x.Err = errOtherProtocol
-		x.giveBack(lb.BadResponse, 101, x.FirstByte, CauseBadResponse)
+func (x *Exchange) join(a *attempt) {
+	h := &a.response
+	agreed := h.Get(head.Upgrade)
+	if !asked(x.upgrade, agreed) {
+		x.Result.Err = errOtherProtocol
+		a.giveUp(ending{kind: lb.BadResponse, cause: CauseBadResponse, status: 101})
 		x.fail(502, CauseBadResponse)
 		return
 	}
-	h := &x.Response
-	h.ResetConnectionClose()
-	x.protocol = append(x.protocol[:0], agreed...)
-	header.CleanResponse(h, x.rhead.Fields)
-	h.SetProtocol(nil)
-	header.UpgradeResponse(h, x.protocol)
-	p.forwarder.ApplyResponse(h, x.rhead.Fields)
-	if p.hooks.OnResponse != nil {
-		p.hooks.OnResponse(x)
-	}
-	x.learn()
-	x.stick()
-	if x.Route.responseRules != nil {
-		x.Route.responseRules.Apply(h, x.lookup)
-	}
-	if p.hooks.OnReply != nil {
-		p.hooks.OnReply(x)
-	}
-	x.began = true
-	x.Status = 101
-	x.Watch.end()
-	c.Unlimit()
-	client, early, err := x.Front.Tunnel(h)
+	x.Response = h
+	forward.Clean(h)
+	forward.Upgrade(h, agreed)
+	x.proxy.forwarder.Via(h)
+	x.runHooks(x.proxy.hooks.onResponse)
+	a.report()
+	x.addStickyCookie()
+	x.Route.responseRules.Apply(h, x.room.lookup)
+	x.runHooks(x.proxy.hooks.onReply)
+	x.phase = phaseReplying
+	x.Result.Status = 101
+	x.Client.Cancel.disarm()
+	a.stream.Unlimit()
+	client, early, err := x.Client.Front.Tunnel(h)
 	if err != nil {
 		x.clientFailed(err)
 	} else {
-		t := tunnel{idle: x.Listener.tunnelIdle}
-		x.Listener.metrics.tunnels.Add(1)
-		x.Cause, x.Err = t.run(client, early, c)
-		x.Listener.metrics.tunnels.Add(-1)
-		x.BytesIn, x.BytesOut = t.in.Load(), t.out.Load()
+		t := tunnel{idle: x.Client.Listener.tunnelIdle}
+		tunnels := &x.Client.Listener.metrics.tunnels
+		tunnels.Add(1)
+		x.Result.Cause, x.Result.Err = t.run(client, early, a.stream)
+		tunnels.Add(-1)
+		x.Result.BytesIn, x.Result.BytesOut = t.in.Load(), t.out.Load()
 	}
-	x.Front.CloseAfter()
-	x.giveBack(lb.Success, 101, x.FirstByte, CauseOK)
+	x.Client.Front.CloseAfter()
+	a.giveUp(ending{kind: lb.Success, cause: CauseOK, status: 101})
 }
 
 var errOtherProtocol = errors.New("101 for a protocol that was not asked for")
@@ -107,21 +103,20 @@ type tunnel struct {
 }
 
 // run moves bytes until the end. It leaves both connections open.
-func (t *tunnel) run(client net.Conn, early []byte, target *transport.Conn) (Cause, error) {
+func (t *tunnel) run(client net.Conn, early []byte, stream transport.Stream) (Cause, error) {
 	t.last.Store(lb.Monotonic())
+	target, held := stream.Tunnel()
 	var wg sync.WaitGroup
 	var upErr, downErr error
 	wg.Go(func() {
-		if upErr = t.copy(target.Conn, client, early, &t.in); upErr != nil {
+		if upErr = t.copy(target, client, early, &t.in); upErr != nil {
 			t.fail(client, target)
 		}
 	})
-	held, _ := target.Reader.Peek(target.Reader.Buffered())
-	if downErr = t.copy(client, target.Conn, held, &t.out); downErr != nil {
+	if downErr = t.copy(client, target, held, &t.out); downErr != nil {
 		t.fail(client, target)
 	}
 	wg.Wait()
-	target.Reader.Discard(len(held))
 	for _, err := range []error{downErr, upErr} {
 		if err == errTunnelIdle {
 			return CauseTunnelIdle, err
@@ -131,7 +126,7 @@ func (t *tunnel) run(client net.Conn, early []byte, target *transport.Conn) (Cau
 }
 
 // fail wakes the other direction, which has nobody to talk to any more.
-func (t *tunnel) fail(client net.Conn, target *transport.Conn) {
+func (t *tunnel) fail(client, target net.Conn) {
 	t.broken.Store(true)
 	client.SetDeadline(sock.LongAgo)
 	target.SetDeadline(sock.LongAgo)

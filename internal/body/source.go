@@ -1,6 +1,8 @@
 package body
 
 import (
+	"time"
+
 	"weir/internal/head"
 	"weir/internal/sock"
 )
@@ -38,10 +40,12 @@ type Source interface {
 }
 
 // Kernel is where the bytes of a body are that need not pass through the process.
-// At most one field is set.
+// At most one of Socket and File is set.
 type Kernel struct {
-	// Socket is a connection whose next bytes are those of the body.
+	// Socket is a connection whose next bytes are those of the body, and Wait bounds each
+	// wait for them; 0 is no bound.
 	Socket *sock.Stream
+	Wait   time.Duration
 	// File holds the bytes of the body.
 	File *File
 }

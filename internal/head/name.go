@@ -147,6 +147,9 @@ func named(i id) Name { return Name{text: names[i], id: i} }
 // field that is added under it is written as text says.
 func NewName(text string) Name { return Name{text: text, id: lookup([]byte(text))} }
 
+// IsZero says whether n is the zero Name, which is the name of no field.
+func (n Name) IsZero() bool { return n == Name{} }
+
 // String is the name as it is written.
 func (n Name) String() string { return n.text }
 

@@ -12,10 +12,11 @@ import (
 	"time"
 
 	"weir/config"
-	"weir/internal/header"
+	"weir/internal/body"
+	"weir/internal/forward"
+	"weir/internal/head"
 	"weir/internal/listener"
 	"weir/internal/sock"
-	"weir/internal/wire"
 	"weir/proxy"
 )
 
@@ -34,13 +35,13 @@ type conn struct {
 	nc       net.Conn
 	stream   *sock.Stream // the same; nil under TLS
 	listener func() *proxy.Listener
-	peer     header.Peer
+	peer     forward.Peer
 	// br is nil while the connection waits for a request, unless it is under TLS.
 	// That is less memory, and requests of many connections go through few
 	// buffers, which stay in the processor's cache.
-	br    *bufio.Reader
-	watch proxy.Watch
-	probe *sock.Probe // used by Front.Look only
+	br     *bufio.Reader
+	cancel proxy.Cancel
+	probe  *sock.Probe // used by Front.Look only
 
 	// state says whether Front may interrupt the wait for a request.
 	state atomic.Uint32
@@ -49,7 +50,6 @@ type conn struct {
 
 	reader
 	writer
-	x *proxy.Exchange
 	// since is when the last exchange ended, or the connection began.
 	since time.Time
 }
@@ -115,38 +115,38 @@ func (c *conn) next() (again, linger bool) {
 		return false, false
 	}
 	cfg := c.c.Config() // now: the wait may have been long
-	x := exchanges.Get().(*proxy.Exchange)
-	x.Start = time.Now()
-	c.begin(x)
-	status, cause, err := c.readHead(x, cfg)
+	e := exchanges.Get().(*exchange)
+	e.Start = time.Now()
+	c.begin(e)
+	status, cause, err := c.readHead(e, cfg)
 	switch {
 	case err == nil:
-		c.front.Handler.Serve(x)
+		c.front.Handler.Serve(e.Exchange)
 	default:
-		c.front.Handler.Refuse(x, status, cause, err)
+		c.front.Handler.Refuse(e.Exchange, status, cause, err)
 	}
 	again = c.finished && !c.closing && !c.aborted && !c.stopped.Load()
 	linger = !again && !c.aborted && c.finished && !c.tunnel
-	// A body that nobody wanted must not be taken for the next request.
-	if again && !x.Body.Done() {
+	// A body that was not read must not be taken for the next request.
+	if again && !e.body.Done() {
 		again, linger = false, true
 	}
-	c.x, c.since = nil, x.End
-	x.Front, x.Watch, x.Peer, x.Listener = nil, nil, nil, nil
-	x.Reset()
-	exchanges.Put(x)
+	c.since = e.Result.End
+	e.Reset()
+	exchanges.Put(e)
 	c.releaseOut()
 	return again, linger
 }
 
-func (c *conn) begin(x *proxy.Exchange) {
-	c.x = x
+func (c *conn) begin(e *exchange) {
 	c.writer.reset()
 	c.reader.behind = 0
-	x.Front, x.Watch, x.Peer, x.Listener = c, &c.watch, &c.peer, c.listener()
-	x.Remote = c.c.RemoteAddr()
-	x.TLS = c.c.TLS() != nil
-	x.Body.Reset(c.br, wire.FramingNone, 0)
+	c.cancel.Reset()
+	e.Client = proxy.Client{
+		Front: c, Cancel: &c.cancel, Listener: c.listener(), Peer: &c.peer, Remote: c.c.RemoteAddr(), TLS: c.c.TLS() != nil,
+	}
+	e.body.Reset(c.br, body.FramingNone, 0)
+	e.Body = &e.body
 }
 
 // await waits for the first byte of a request.
@@ -216,38 +216,39 @@ func (c *conn) first(fd uintptr) bool {
 	return false
 }
 
-// readHead reads a request's head into x. On an error it says what to tell the
+// readHead reads a request's head into e. On an error it says what to tell the
 // client; status 0 means nothing.
-func (c *conn) readHead(x *proxy.Exchange, cfg *config.Listener) (status int, cause proxy.Cause, err error) {
+func (c *conn) readHead(e *exchange, cfg *config.Listener) (status int, cause proxy.Cause, err error) {
+	h := &e.Request
 	limit := int(cfg.Limits.HeaderBytes)
 	timed := false
 	for {
 		buf, _ := c.br.Peek(c.br.Buffered())
-		err := x.Head.ScanRequest(buf)
-		if err == nil && x.Head.Size > limit || err == wire.ErrShort && len(buf) >= limit {
-			err = wire.DefectHeadSize
-			if !x.Head.LineWithin(limit) {
-				err = wire.DefectLineSize
+		err := h.ScanRequest(buf)
+		if err == nil && h.Size > limit || err == head.ErrShort && len(buf) >= limit {
+			err = head.DefectHeadSize
+			if !h.LineWithin(limit) {
+				err = head.DefectLineSize
 			}
 		}
 		if err == nil {
 			break
 		}
-		var d *wire.Defect
+		var d *head.Defect
 		if errors.As(err, &d) {
-			c.unread(x, buf)
+			c.noteRefused(e, buf)
 			return d.Status, causeOf(d), err
 		}
 		if !timed {
 			timed = true
-			c.nc.SetReadDeadline(x.Start.Add(cfg.Timeouts.Header.D()))
+			c.nc.SetReadDeadline(e.Start.Add(cfg.Timeouts.Header.D()))
 			c.readArmed = time.Time{}
 		}
 		if len(buf) == c.br.Size() {
-			c.br = wire.Grow(c.br, c, limit+readBuffer)
+			c.br = sock.Grow(c.br, c, limit+readBuffer)
 		}
 		if _, err := c.br.Peek(len(buf) + 1); err != nil {
-			c.unread(x, buf)
+			c.noteRefused(e, buf)
 			if sock.TimedOut(err) {
 				return 408, proxy.CauseHeadTimeout, err
 			}
@@ -257,72 +258,38 @@ func (c *conn) readHead(x *proxy.Exchange, cfg *config.Listener) (status int, ca
 			return 0, proxy.CauseClientGone, err
 		}
 	}
-	if err := x.Request.Read(c.br); err != nil {
-		return 400, proxy.CauseBadRequest, err
-	}
-	if err := absolute(x); err != nil {
-		return 400, proxy.CauseBadRequest, err
-	}
+	c.br.Discard(h.Size)
 	switch {
-	case x.Head.Length == wire.LengthChunked:
-		x.Body.Reset(c.br, wire.FramingChunked, 0)
-	case x.Head.Length >= 0:
-		x.Body.Reset(c.br, wire.FramingLength, x.Head.Length)
-	default:
-		x.Body.Reset(c.br, wire.FramingNone, 0)
+	case h.Length == head.LengthChunked:
+		e.body.Reset(c.br, body.FramingChunked, 0)
+	case h.Length >= 0:
+		e.body.Reset(c.br, body.FramingLength, h.Length)
 	}
 	c.mode = modeBody
 	c.grace, c.minRate = cfg.Timeouts.Grace.D(), int64(cfg.Timeouts.MinRate)
-	c.minor = x.Head.Minor
-	c.head = x.Request.IsHead()
-	c.closing = x.Request.ConnectionClose()
+	c.version = h.Version
+	c.head = string(h.Method()) == "HEAD"
+	c.closing = !h.Persistent()
 	return 0, proxy.CauseOK, nil
 }
 
-// unread is called when a head is not read to its end. It makes x hold of the
-// request what the log may say of it, method and target, and nothing of the one
-// before.
-func (c *conn) unread(x *proxy.Exchange, head []byte) {
-	x.Request.Reset()
-	x.Request.SetNoDefaultContentType(true)
-	x.Request.SetMethod("-")
-	line, _, whole := bytes.Cut(bytes.TrimLeft(head, "\r\n"), []byte("\r\n"))
+// noteRefused is called when a head is not read to its end. It records method and
+// target for the access log, if the first line is there, and clears what the scan left.
+func (c *conn) noteRefused(e *exchange, raw []byte) {
+	version := e.Request.Version
+	line, _, whole := bytes.Cut(bytes.TrimLeft(raw, "\r\n"), []byte("\r\n"))
 	method, rest, _ := bytes.Cut(line, []byte(" "))
 	target, _, three := bytes.Cut(rest, []byte(" "))
 	if !whole || !three {
-		return
+		method, target = nil, nil
 	}
-	x.Request.SetMethodBytes(method)
-	x.Target = append(x.Target[:0], target...)
-	c.head = x.Request.IsHead()
-}
-
-// absolute turns a target in absolute-form into origin-form; its authority
-// replaces Host (RFC 9112 section 3.2.2).
-func absolute(x *proxy.Exchange) error {
-	target := x.Request.RequestURI()
-	if target[0] == '/' || target[0] == '*' {
-		return nil
-	}
-	authority, origin, ok := wire.SplitAbsolute(target)
-	if !ok {
-		return wire.DefectTarget
-	}
-	x.Request.SetHostBytes(authority)
-	switch {
-	case len(origin) > 0 && origin[0] == '/':
-		// The parts of a target overlap with where it goes.
-		x.Request.SetRequestURIBytes(append([]byte(nil), origin...))
-	case len(origin) == 0 && string(x.Request.Method()) == "OPTIONS":
-		x.Request.SetRequestURI("*")
-	default:
-		x.Request.SetRequestURIBytes(append([]byte{'/'}, origin...))
-	}
-	return nil
+	e.Request.StartRequest(version, method, nil)
+	e.RequestTarget = append(e.RequestTarget[:0], target...)
+	c.head = string(method) == "HEAD"
 }
 
 // causeOf names the cause for a defect of a request head.
-func causeOf(d *wire.Defect) proxy.Cause {
+func causeOf(d *head.Defect) proxy.Cause {
 	switch d.Status {
 	case 405:
 		return proxy.CauseMethod

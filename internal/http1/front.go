@@ -18,7 +18,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"weir/internal/header"
+	"weir/internal/body"
+	"weir/internal/forward"
 	"weir/internal/listener"
 	"weir/internal/sock"
 	"weir/proxy"
@@ -112,7 +113,7 @@ func (f *Front) Look(now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for c := range f.conns {
-		c.watch.Check(old, func() bool {
+		c.cancel.Check(old, func() bool {
 			switch c.probe.Look() {
 			case sock.PendingBroken:
 				return true
@@ -124,7 +125,13 @@ func (f *Front) Look(now time.Time) {
 	}
 }
 
-// exchanges pools proxy.Exchange for all servers of a process.
-var exchanges = sync.Pool{New: func() any { return proxy.NewExchange() }}
+// exchange is a proxy.Exchange with what HTTP/1.1 needs for one.
+type exchange struct {
+	*proxy.Exchange
+	body body.Reader
+}
 
-func peerOf(c *listener.Conn) header.Peer { return header.NewPeer(c.RemoteAddr(), c.TLS() != nil) }
+// exchanges pools them for all servers of a process.
+var exchanges = sync.Pool{New: func() any { return &exchange{Exchange: proxy.NewExchange()} }}
+
+func peerOf(c *listener.Conn) forward.Peer { return forward.NewPeer(c.RemoteAddr(), c.TLS() != nil) }

@@ -5,10 +5,9 @@ import (
 	"net"
 	"time"
 
-	"github.com/valyala/fasthttp"
-
+	"weir/internal/body"
+	"weir/internal/head"
 	"weir/internal/sock"
-	"weir/internal/wire"
 )
 
 // outBuffer is how much of a response is gathered before it is written: a head
@@ -35,10 +34,9 @@ type writer struct {
 	framing  framing
 	left     int64 // bytes of a framingLength body to come
 	bodyless bool
-	minor    uint8
-	head     bool // the request's method is HEAD
-	closing  bool // the connection ends after this exchange
-	begun    bool
+	version  head.Version // of the request
+	head     bool         // the request's method is HEAD
+	closing  bool         // the connection ends after this exchange
 	finished bool
 	aborted  bool
 	tunnel   bool
@@ -46,8 +44,8 @@ type writer struct {
 }
 
 func (w *writer) reset() {
-	w.framing, w.left, w.bodyless, w.minor, w.head = framingLength, 0, false, 1, false
-	w.closing, w.begun, w.finished, w.aborted, w.tunnel, w.err = false, false, false, false, false, nil
+	w.framing, w.left, w.bodyless, w.version, w.head = framingLength, 0, false, head.HTTP11, false
+	w.closing, w.finished, w.aborted, w.tunnel, w.err = false, false, false, false, nil
 	if w.pooled == nil {
 		w.pooled = outBuffers.Get().(*[]byte)
 		w.out = (*w.pooled)[:0]
@@ -68,64 +66,71 @@ func (w *writer) releaseOut() {
 func (c *conn) CloseAfter() { c.closing = true }
 
 // Inform implements proxy.Front.
-func (c *conn) Inform(h *fasthttp.ResponseHeader) error {
-	if c.minor == 0 {
+func (c *conn) Inform(h *head.Head) error {
+	if c.version == head.HTTP10 {
 		return nil
 	}
-	c.appendHead(h)
+	c.out = h.AppendTo(c.out)
 	return c.Flush()
 }
 
 // Start implements proxy.Front.
-func (c *conn) Start(h *fasthttp.ResponseHeader, length int64, bodyless bool) error {
-	c.begun = true
+func (c *conn) Start(h *head.Head, length int64, bodyless bool) error {
 	c.closing = c.closing || c.draining()
-	if status := h.StatusCode(); !c.head && bodyless != (status == 204 || status == 304) {
+	if !c.head && bodyless != (h.Status == 204 || h.Status == 304) {
 		// A hook has changed the status, which decides what the client reads.
 		if bodyless = !bodyless; !bodyless {
 			length = 0
 		}
 	}
-	c.bodyless = bodyless
-	c.left = length
-	switch {
-	case bodyless:
-		// What the head says of a body that does not follow stays.
-		if !c.head || h.StatusCode() == 204 || c.minor == 0 {
-			h.Del(fasthttp.HeaderTransferEncoding)
-		}
-		if c.head && length > 0 {
-			h.SetContentLength(int(length))
-		}
-	case length >= 0:
-		h.SetContentLength(int(length))
-		c.framing = framingLength
-	case c.minor == 0:
-		c.framing, c.closing = framingClose, true
-		h.Del(fasthttp.HeaderTransferEncoding)
-		h.SetTrailer("")
-	default:
-		h.SetContentLength(-1)
-		c.framing = framingChunked
-	}
+	c.bodyless, c.left = bodyless, length
+	c.frame(h)
 	switch {
 	case c.closing:
-		h.SetConnectionClose()
-	case c.minor == 0:
-		h.Set(fasthttp.HeaderConnection, "keep-alive")
+		h.Set(head.Connection, []byte("close"))
+	case c.version == head.HTTP10:
+		h.Set(head.Connection, []byte("keep-alive"))
 	}
-	c.appendHead(h)
+	c.out = h.AppendTo(c.out)
 	return nil
 }
 
-// appendHead serialises h behind what is gathered already.
-func (c *conn) appendHead(h *fasthttp.ResponseHeader) {
-	n := len(c.out)
-	b := h.AppendBytes(c.out[n:])
-	if cap(b) == cap(c.out)-n {
-		c.out = c.out[:n+len(b)]
-	} else {
-		c.out = append(c.out, b...)
+// frame chooses how the client sees the end of the body, and writes that into h.
+func (c *conn) frame(h *head.Head) {
+	switch {
+	case c.bodyless:
+		// What the head says of a body that does not follow stays.
+		if !c.head || h.Status == 204 || c.version == head.HTTP10 {
+			h.Del(head.TransferEncoding)
+		}
+		if h.Status == 204 {
+			h.Del(head.ContentLength) // RFC 9110 section 8.6
+		} else if c.head && c.left > 0 {
+			c.setLength(h)
+		}
+	case c.left >= 0:
+		c.framing = framingLength
+		h.Del(head.TransferEncoding)
+		c.setLength(h)
+	case c.version == head.HTTP10:
+		c.framing, c.closing = framingClose, true
+		h.DelSet(head.Framing | trailers)
+	default:
+		c.framing = framingChunked
+		h.Del(head.ContentLength)
+		if !h.Has(head.Framing) {
+			h.Add(head.TransferEncoding, []byte("chunked"))
+		}
+	}
+}
+
+var trailers = head.SetOf(head.Trailer)
+
+// setLength makes h say the length of the body, in the target's own line if that says it
+// already.
+func (c *conn) setLength(h *head.Head) {
+	if h.Length != c.left || !h.Has(head.Framing) {
+		h.SetInt(head.ContentLength, c.left)
 	}
 }
 
@@ -146,21 +151,7 @@ func (c *conn) Write(p []byte) error {
 		c.out = append(c.out, p...)
 		return nil
 	}
-	return c.writeBehind(p)
-}
-
-// WriteFile implements proxy.Front.
-func (c *conn) WriteFile(p []byte, file int, offset int64) error {
-	if c.err != nil || c.stream == nil || c.framing != framingLength || c.bodyless {
-		return c.Write(p)
-	}
-	n := int64(len(p))
-	if c.left -= n; c.left < 0 {
-		panic("BUG: more bytes of a body than its head says")
-	}
-	c.err = c.sendFile(c.out, file, offset, n)
-	c.out = c.out[:0]
-	return c.err
+	return c.writeWith(p)
 }
 
 // sendFile is send with bytes of a file behind p.
@@ -185,9 +176,9 @@ func (c *conn) sendFile(p []byte, file int, offset, size int64) error {
 }
 
 func (c *conn) writeChunk(p []byte) error {
-	c.out = wire.AppendChunkHead(c.out, len(p))
+	c.out = body.AppendChunkHead(c.out, len(p))
 	if len(c.out)+len(p) > outBuffer {
-		if err := c.writeBehind(p); err != nil {
+		if err := c.writeWith(p); err != nil {
 			return err
 		}
 	} else {
@@ -197,8 +188,8 @@ func (c *conn) writeChunk(p []byte) error {
 	return nil
 }
 
-// writeBehind writes what is gathered and p, without copying p.
-func (c *conn) writeBehind(p []byte) error {
+// writeWith writes what is gathered and p, without copying p.
+func (c *conn) writeWith(p []byte) error {
 	if len(c.out) > 0 && c.stream == nil {
 		// A record of TLS each: gather as far as one goes.
 		n := min(len(p), max(0, outBuffer-len(c.out)))
@@ -289,22 +280,46 @@ func (c *conn) armWrite(n int) {
 // as far as naming the limits.
 const defaultGrace = 10 * time.Second
 
-// Splice implements proxy.Front. Every wait for the client is bounded as any
-// write is.
-func (c *conn) Splice(src *sock.Stream, n int64, limit time.Duration) (moved int64, srcErr, err error) {
-	if c.stream == nil || c.framing != framingLength || c.bodyless {
+// Move implements proxy.Front. Every wait for the client is bounded as any write is.
+func (c *conn) Move(k body.Kernel, n int64) (moved int64, srcErr, err error) {
+	switch {
+	case c.err != nil:
+		return 0, nil, c.err
+	case c.stream == nil || c.framing != framingLength || c.bodyless:
 		return 0, nil, errors.ErrUnsupported
+	case k.File != nil:
+		moved, err = c.moveFile(k.File, n)
+	default:
+		moved, srcErr, err = c.moveSocket(k, n)
 	}
+	return moved, srcErr, err
+}
+
+// moveFile sends n bytes of a file.
+func (c *conn) moveFile(f *body.File, n int64) (int64, error) {
+	if c.left -= n; c.left < 0 {
+		panic("BUG: more bytes of a body than its head says")
+	}
+	c.err = c.sendFile(c.out, f.Descriptor, f.Offset, n)
+	c.out = c.out[:0]
+	return n, c.err
+}
+
+// moveSocket sends n bytes that come from another socket.
+func (c *conn) moveSocket(k body.Kernel, n int64) (moved int64, srcErr, err error) {
 	p, err := sock.AcquirePipe()
 	if err != nil {
 		return 0, nil, errors.ErrUnsupported
 	}
 	defer p.Release()
+	if err := c.Flush(); err != nil {
+		return 0, nil, err
+	}
 	for moved < n {
-		if limit > 0 {
-			src.SetReadDeadline(time.Now().Add(limit))
+		if k.Wait > 0 {
+			k.Socket.SetReadDeadline(time.Now().Add(k.Wait))
 		}
-		if err := p.Fill(src, n-moved); err != nil {
+		if err := p.Fill(k.Socket, n-moved); err != nil {
 			return moved, err, nil
 		}
 		piece := int64(p.Held())
@@ -333,12 +348,12 @@ func (c *conn) drain(p *sock.Pipe) error {
 }
 
 // Finish implements proxy.Front.
-func (c *conn) Finish(trailer []byte) error {
+func (c *conn) Finish(trailer *head.Head) error {
 	if c.err != nil {
 		return c.err
 	}
 	if c.framing == framingChunked && !c.bodyless {
-		c.out = wire.AppendLastChunk(c.out, trailer)
+		c.out = body.AppendLastChunk(c.out, trailer)
 	}
 	if c.framing == framingLength && c.left > 0 && !c.bodyless {
 		panic("BUG: fewer bytes of a body than its head says")
@@ -359,9 +374,9 @@ func (c *conn) Abort() {
 }
 
 // Tunnel implements proxy.Front.
-func (c *conn) Tunnel(h *fasthttp.ResponseHeader) (net.Conn, []byte, error) {
-	c.begun, c.closing, c.tunnel = true, true, true
-	c.appendHead(h)
+func (c *conn) Tunnel(h *head.Head) (net.Conn, []byte, error) {
+	c.closing, c.tunnel = true, true
+	c.out = h.AppendTo(c.out)
 	if err := c.Flush(); err != nil {
 		return nil, nil, err
 	}

@@ -1,0 +1,195 @@
+package transport
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"time"
+
+	"weir/internal/body"
+	"weir/internal/head"
+	"weir/internal/sock"
+)
+
+// Open implements Transport.
+func (t *HTTP1) Open(within time.Duration) (Stream, error) {
+	c, err := t.Acquire(within)
+	if err != nil {
+		return nil, err
+	}
+	c.home = t
+	return c, nil
+}
+
+// Share implements Transport.
+func (t *HTTP1) Share(within, write time.Duration) Stream {
+	c := t.Join(within, write)
+	if c == nil {
+		return nil
+	}
+	c.home = t
+	return c
+}
+
+// CloseIdle implements Transport.
+func (t *HTTP1) CloseIdle() { t.Close() }
+
+// Send implements Stream.
+func (c *Conn) Send(r *Request) (n int, err error) {
+	out := r.Head.AppendTo(r.Room[:0])
+	switch {
+	case !r.Chunked:
+		out = append(out, r.Held...)
+	case !r.More:
+		if len(r.Held) > 0 {
+			out = append(body.AppendChunkHead(out, len(r.Held)), r.Held...)
+			out = append(out, '\r', '\n')
+		}
+		out = body.AppendLastChunk(out, r.Trailer)
+	}
+	r.Room = out
+	if !r.More {
+		return 0, c.sendLater(out)
+	}
+	if c.reused && !c.Quiet() {
+		return 0, sock.ErrNotQuiet
+	}
+	return c.SendNow(out)
+}
+
+// ReadHead implements Stream.
+func (c *Conn) ReadHead(h *head.Head) (started bool, err error) {
+	if c.Reader == nil || c.request != nil {
+		if err := c.Await(); err != nil {
+			return false, err
+		}
+	}
+	h.Reset()
+	for {
+		buf, _ := c.Reader.Peek(c.Reader.Buffered())
+		if len(buf) > 0 {
+			err := h.ScanResponse(buf)
+			switch {
+			case err == nil && h.Size > c.maxHead:
+				return true, head.DefectHeadSize
+			case err == nil:
+				c.Reader.Discard(h.Size)
+				return true, nil
+			case err != head.ErrShort:
+				return true, err
+			case len(buf) >= c.maxHead:
+				return true, head.DefectHeadSize
+			case len(buf) == c.Reader.Size():
+				c.Reader = sock.Grow(c.Reader, c.Conn, c.maxHead)
+			}
+		}
+		if _, err := c.Reader.Peek(len(buf) + 1); err != nil {
+			if err == bufio.ErrBufferFull {
+				return true, head.DefectHeadSize
+			}
+			if err == io.EOF && len(buf) > 0 {
+				err = io.ErrUnexpectedEOF
+			}
+			return len(buf) > 0, err
+		}
+	}
+}
+
+// Response implements Stream, by RFC 9112 section 6.3.
+func (c *Conn) Response(h *head.Head, bodyless bool, r *body.Reader) body.Source {
+	switch {
+	case bodyless:
+		r.Reset(c.Reader, body.FramingNone, 0)
+	case h.Length == head.LengthChunked:
+		r.Reset(c.Reader, body.FramingChunked, 0)
+	case h.Length >= 0:
+		r.Reset(c.Reader, body.FramingLength, h.Length)
+		r.OnSocket(c.Stream())
+	default:
+		r.Reset(c.Reader, body.FramingClose, 0)
+	}
+	return r
+}
+
+// Tunnel implements Stream.
+func (c *Conn) Tunnel() (net.Conn, []byte) {
+	early, _ := c.Reader.Peek(c.Reader.Buffered())
+	c.Reader.Discard(len(early))
+	return c.Conn, early
+}
+
+// Interrupt implements Stream.
+func (c *Conn) Interrupt() { c.Conn.SetDeadline(sock.LongAgo) }
+
+// InterruptRead implements Stream.
+func (c *Conn) InterruptRead() { c.Conn.SetReadDeadline(sock.LongAgo) }
+
+// InterruptWrite implements Stream.
+func (c *Conn) InterruptWrite() { c.Conn.SetWriteDeadline(sock.LongAgo) }
+
+// InterruptFrom implements Stream.
+func (c *Conn) InterruptFrom(t time.Time) { c.Conn.SetReadDeadline(t) }
+
+// Cut implements Stream.
+func (c *Conn) Cut() { c.Conn.Close() }
+
+// Release implements Stream.
+func (c *Conn) Release(reusable bool) { c.home.Release(c, reusable) }
+
+// BodyWriter implements Stream.
+func (c *Conn) BodyWriter(chunked bool, limit time.Duration) BodyWriter {
+	return &bodyWriter{c: c, limit: limit, chunked: chunked}
+}
+
+// bodyWriter writes a request body to a connection.
+type bodyWriter struct {
+	c       *Conn
+	limit   time.Duration
+	chunked bool
+	buf     []byte
+}
+
+// gather is how many bytes are gathered before they are written.
+const gather = 16 << 10
+
+// Write implements BodyWriter.
+func (w *bodyWriter) Write(p []byte) error {
+	if !w.chunked && len(w.buf) == 0 && len(p) >= gather {
+		return w.send(p)
+	}
+	if w.chunked {
+		w.buf = body.AppendChunkHead(w.buf, len(p))
+	}
+	w.buf = append(w.buf, p...)
+	if w.chunked {
+		w.buf = append(w.buf, '\r', '\n')
+	}
+	if len(w.buf) >= gather {
+		return w.Flush()
+	}
+	return nil
+}
+
+// Flush implements BodyWriter.
+func (w *bodyWriter) Flush() error {
+	if len(w.buf) == 0 {
+		return nil
+	}
+	err := w.send(w.buf)
+	w.buf = w.buf[:0]
+	return err
+}
+
+// Finish implements BodyWriter.
+func (w *bodyWriter) Finish(trailer *head.Head) error {
+	if w.chunked {
+		w.buf = body.AppendLastChunk(w.buf, trailer)
+	}
+	return w.Flush()
+}
+
+func (w *bodyWriter) send(p []byte) error {
+	w.c.LimitWrite(time.Now(), w.limit)
+	_, err := w.c.Write(p)
+	return err
+}

@@ -1,0 +1,113 @@
+package transport
+
+import (
+	"net"
+	"time"
+
+	"weir/internal/body"
+	"weir/internal/head"
+)
+
+// Transport is the connections to one target, whichever version of HTTP they speak.
+// It is safe for concurrent use.
+type Transport interface {
+	// Host is what a Host field says that names the target itself.
+	Host() string
+	// Open lends a stream for one exchange. within bounds the wait for a free connection
+	// and for a new one, besides the target's own limits; 0 means that these alone
+	// do. It returns a *DialError or ErrNoConn.
+	Open(within time.Duration) (Stream, error)
+	// Share lends a stream on a connection that other exchanges use at the same time, nil if
+	// there is none. The connection is made when the request is sent. write bounds each
+	// write.
+	Share(within, write time.Duration) Stream
+	// CloseIdle closes the unused connections.
+	CloseIdle()
+	// Conns returns the number of open connections and how many of them are unused.
+	Conns() (open, idle int)
+	// Retire is CloseIdle for good: no upstream and no exchange has the target any more.
+	Retire()
+}
+
+// Request is what a stream sends before, or instead of, what is written later.
+type Request struct {
+	// Head is the request's head. It is not changed.
+	Head *head.Head
+	// Held is the part of the body that is at hand, and Trailer the trailer section if
+	// that part is the end; nil for none.
+	Held    []byte
+	Trailer *head.Head
+	// Chunked says that the length of the body is not known.
+	Chunked bool
+	// More says that the body goes on: BodyWriter's Finish will end it.
+	More bool
+	// Room is a buffer for the stream to use until the response begins. Send
+	// leaves there what became of it.
+	Room []byte
+}
+
+// Stream is one exchange's way to its target: a connection of HTTP/1.1 for the time
+// of the exchange. One goroutine may read while another writes the body; the
+// methods whose names begin with Interrupt may be called from anywhere, at any time
+// before Release.
+type Stream interface {
+	// Reused says whether an earlier exchange used the connection, so that the target
+	// may have closed it meanwhile.
+	Reused() bool
+	// Send sends a request, a whole one at the latest with ReadHead or Await, which
+	// then report what went wrong; until then the request's buffers must not change.
+	// n is the number of bytes that are known to have left.
+	Send(r *Request) (n int, err error)
+	// Sent says whether any byte of what Send was given may have reached the target.
+	Sent() bool
+	// Await returns when the response begins, or when the target has closed the
+	// connection. After a time-out it may be called again.
+	Await() error
+	// ReadHead reads the next head of the response into h, interim ones included.
+	// started says that at least one byte of it came.
+	ReadHead(h *head.Head) (started bool, err error)
+	// Response is the body of the response whose head was read last. Who calls it lends
+	// reader, which a stream of HTTP/1.1 uses.
+	Response(h *head.Head, bodyless bool, reader *body.Reader) body.Source
+	// BodyWriter writes what follows a Request with More. Each write is bounded by
+	// limit.
+	BodyWriter(chunked bool, limit time.Duration) BodyWriter
+	// Tunnel is the bare connection after a 101, and what the target has sent since.
+	Tunnel() (c net.Conn, early []byte)
+
+	// LimitRead bounds the wait of the coming reads: limit from now, as exactly as
+	// sock.Rearm is, 0 for no bound.
+	LimitRead(now time.Time, limit time.Duration)
+	// ReadUntil bounds the coming reads to end at t, exactly.
+	ReadUntil(t time.Time)
+	// LimitWrite bounds the coming writes as LimitRead bounds reads.
+	LimitWrite(now time.Time, limit time.Duration)
+	// Unlimit takes all bounds away, those of interruptions too.
+	Unlimit()
+
+	// Interrupt ends every wait with a time-out.
+	Interrupt()
+	// InterruptRead and InterruptWrite end the waits of one direction.
+	InterruptRead()
+	InterruptWrite()
+	// InterruptFrom bounds the reads to end at t, like ReadUntil.
+	InterruptFrom(t time.Time)
+	// Cut closes the connection, so that the target cannot take what it got for a whole
+	// request.
+	Cut()
+
+	// Release gives the stream back. reusable says that the exchange ended by its framing
+	// on both sides and neither side asked to close. The stream must not be used
+	// afterwards.
+	Release(reusable bool)
+}
+
+// BodyWriter writes a request body, small pieces together. The first error is final.
+type BodyWriter interface {
+	// Write takes the next bytes of the body; it keeps none of p.
+	Write(p []byte) error
+	// Flush sends what was gathered.
+	Flush() error
+	// Finish ends a body whose length is not known, and flushes.
+	Finish(trailer *head.Head) error
+}

@@ -1,0 +1,451 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"weir/internal/body"
+	"weir/internal/forward"
+	"weir/internal/head"
+	"weir/internal/sock"
+	"weir/internal/transport"
+	"weir/lb"
+)
+
+// attemptState is how far an attempt has come.
+type attemptState uint8
+
+const (
+	// attemptUnused: it holds nothing.
+	attemptUnused attemptState = iota
+	// attemptChosen: it holds a target, and perhaps a stream.
+	attemptChosen
+	// attemptReported: the balancer was told before the end that it goes well.
+	attemptReported
+	// attemptEnded: it has given everything back.
+	attemptEnded
+)
+
+// attempt is one try to have a target answer an exchange. It holds the target and a
+// stream to it until end.
+type attempt struct {
+	x        *Exchange
+	proxy    *Proxy
+	upstream *Upstream
+	target   *lb.Target
+	stream   transport.Stream // nil unless one is lent
+	state    attemptState
+	// began is when the attempt began, and firstByte how long it took from there to the
+	// response's head.
+	began     time.Time
+	firstByte time.Duration
+
+	// request is the head that is sent: the exchange's outgoing one, or own, which only this
+	// attempt has changed.
+	request *head.Head
+	own     head.Head
+	out     transport.Request
+	upload  upload
+
+	// response is the head of the response, body its body.
+	response head.Head
+	body     responseBody
+}
+
+// reset makes a ready for another attempt. It keeps buffers.
+func (a *attempt) reset() {
+	if a.state == attemptUnused {
+		return
+	}
+	a.x, a.proxy, a.upstream, a.target, a.stream, a.state = nil, nil, nil, nil, nil, attemptUnused
+	a.request, a.out = nil, transport.Request{Room: a.out.Room[:0]}
+	a.upload.reset()
+	a.body.reset()
+}
+
+// reset forgets an upload that is over.
+func (u *upload) reset() {
+	if !u.started() {
+		return
+	}
+	u.state.Store(uploadNone)
+	u.stopping.Store(false)
+	u.done, u.answered, u.keep, u.err, u.whole = nil, false, 0, nil, false
+}
+
+// begin makes a an attempt of x at t, which was acquired for it.
+func (a *attempt) begin(x *Exchange, t *lb.Target, now time.Time) {
+	a.reset()
+	a.x, a.proxy, a.upstream, a.target = x, x.proxy, x.Upstream, t
+	a.state, a.began, a.firstByte = attemptChosen, now, 0
+	x.Result.Target = t
+	x.Result.Attempts++
+}
+
+// ending says how an attempt ended.
+type ending struct {
+	kind   lb.Kind
+	cause  Cause
+	status int
+	// reusable says that the stream ended by its framing on both sides.
+	reusable bool
+}
+
+// end gives back stream and target, once, and says how the attempt went. An upload
+// must have been stopped.
+func (a *attempt) end(e ending) {
+	if a.state == attemptEnded || a.state == attemptUnused {
+		return
+	}
+	if a.stream != nil {
+		a.stream.Release(e.reusable)
+		a.stream = nil
+	}
+	if a.state == attemptReported && (e.kind == lb.Success || e.kind == lb.Canceled) {
+		e.kind = lb.AlreadyReported
+	}
+	a.state = attemptEnded
+	latency := a.firstByte
+	if latency == 0 {
+		latency = time.Since(a.began)
+	}
+	a.upstream.Set.Release(a.target, lb.Outcome{Kind: e.kind, Status: e.status, Latency: latency})
+	a.proxy.metrics.attempt(a.upstream, a.target, e.cause, latency)
+}
+
+// giveUp ends an attempt whose response the client does not get.
+func (a *attempt) giveUp(e ending) {
+	if a.stream != nil {
+		a.x.Client.Cancel.disarm()
+		a.stopUpload()
+	}
+	e.reusable = false
+	a.end(e)
+}
+
+// fail ends an attempt that failed.
+func (a *attempt) fail(e *attemptError) {
+	a.giveUp(ending{kind: e.outcome(), cause: e.cause, status: e.status})
+}
+
+// reportAfter is how long a response may take before the balancer is told that
+// it goes well, without waiting for its end.
+const reportAfter = time.Second
+
+// report tells the balancer about a response whose end may be far away.
+func (a *attempt) report() {
+	if a.state == attemptChosen {
+		a.state = attemptReported
+		a.upstream.Set.Report(a.target, lb.Outcome{Kind: lb.Success, Status: a.response.Status, Latency: a.firstByte})
+	}
+}
+
+// address makes the head that this attempt sends: with a copy of its own where the attempt
+// changes anything.
+func (a *attempt) address() {
+	x := a.x
+	h := &x.outgoing
+	mode := x.Route.hostHeader
+	own := mode == hostTarget || mode == hostPass && len(x.Host) == 0 // HTTP/1.0 allows that, HTTP/1.1 does not
+	tells := !a.upstream.deadlineHeader.IsZero()
+	if own || tells || len(a.proxy.hooks.onUpstream) > 0 {
+		x.outgoing.CopyTo(&a.own)
+		h = &a.own
+	}
+	a.request = h
+	if own {
+		h.Set(head.Host, []byte(a.transport().Host()))
+	}
+	if tells {
+		x.tellDeadline(h, a.upstream, a.began)
+	}
+	x.runHooks(a.proxy.hooks.onUpstream)
+}
+
+func (a *attempt) transport() transport.Transport { return a.target.Transport().(transport.Transport) }
+
+// maxInterim bounds the interim responses to one request.
+const maxInterim = 64
+
+// maxStale is how many pooled connections of a target may turn out dead in a
+// row before that counts as a failure of the target.
+const maxStale = 2
+
+// errSlow says that the head of the response has not begun to come in the time after
+// which a hedge is sent. The attempt goes on.
+var errSlow = &attemptError{}
+
+// roundTrip sends the request and reads the head of the response. On success the
+// body of the response comes next.
+func (a *attempt) roundTrip() *attemptError {
+	shared := a.mayShare()
+	for stale := 0; ; {
+		a.upload.reset() // of a stream that was dropped; what the upload read is held
+		if e := a.open(shared); e != nil {
+			return e
+		}
+		e := a.exchangeHeads()
+		if e == nil || e == errSlow {
+			return e
+		}
+		e = a.blame(e)
+		switch {
+		case errors.Is(e.err, transport.ErrAlone):
+			// The shared connection was given up before the answer came. That says nothing
+			// about this request, so it does not count as an attempt.
+			a.began = time.Now() // for the limits of what begins now
+			if a.x.time.late(a.began) {
+				e.cause = CauseTotal
+				return e
+			}
+			shared = false
+			a.drop()
+		case !e.stale || e.sent && !a.x.repeatable() || !a.x.replayable():
+			return e
+		case stale == maxStale:
+			e.stale = false
+			return e
+		default:
+			stale++
+			a.drop()
+			// Where one unused connection is dead the others most likely are too.
+			a.transport().CloseIdle()
+		}
+	}
+}
+
+// blame finds out whether the client or the upload is the reason why the heads were
+// not exchanged.
+func (a *attempt) blame(e *attemptError) *attemptError {
+	if a.x.Client.Cancel.disarm() {
+		e = clientGone(true)
+	}
+	a.stopUpload()
+	if f := a.uploadError(); f != nil {
+		e = f // the attempt failed because of it
+	}
+	return e
+}
+
+// drop gives the stream back, to take another one.
+func (a *attempt) drop() {
+	a.x.Client.Cancel.disarm()
+	a.stream.Release(false)
+	a.stream = nil
+}
+
+// open takes a stream.
+func (a *attempt) open(shared bool) *attemptError {
+	x := a.x
+	left := x.time.left(a.began)
+	if shared {
+		a.stream = a.transport().Share(left, a.upstream.write)
+	}
+	if a.stream == nil {
+		s, err := a.transport().Open(left)
+		if err != nil {
+			return dialFailure(err)
+		}
+		a.stream = s
+	}
+	x.Client.Cancel.arm(a.stream, a.began)
+	return nil
+}
+
+// mayShare says whether the exchange may share its connection to the target: it
+// must be safe to repeat, and nothing it sends or gets may have an end that can be
+// mistaken, which rules out HEAD.
+func (a *attempt) mayShare() bool {
+	x := a.x
+	return a.upstream.pipelines && x.Result.Attempts == 1 && string(x.Request.Method()) == "GET" &&
+		len(x.upgrade) == 0 && x.Request.Length < 0 && !x.chunked() && !x.Request.Has(expects)
+}
+
+var expects = head.SetOf(head.Expect)
+
+// exchangeHeads writes the request and reads the response's head.
+func (a *attempt) exchangeHeads() *attemptError {
+	x, u, s := a.x, a.upstream, a.stream
+	a.out = transport.Request{
+		Head: a.request, Held: x.held, Trailer: x.Body.Trailer(),
+		Chunked: x.chunked(), More: !x.Body.Done(), Room: a.out.Room,
+	}
+	s.LimitWrite(a.began, u.write)
+	n, err := s.Send(&a.out)
+	limit := x.time.limits.head()
+	if !a.out.More {
+		if err != nil && !s.Sent() {
+			return writeFailure(s, err)
+		}
+		if delay, ok := x.hedgeDelay(); ok {
+			return a.waitHead(delay)
+		}
+		x.time.limitRead(s, a.began, limit)
+		return a.readHead()
+	}
+	switch {
+	case err != nil && (n == 0 || sock.TimedOut(err)):
+		return writeFailure(s, err)
+	case err != nil:
+		// A target that refuses a request may answer and close before it has
+		// read all of it: the answer counts.
+		x.time.limitRead(s, a.began, limit)
+	default:
+		// While the body moves, its own limits hold; the upload arms the limit
+		// for the first byte at its end.
+		x.time.limitRead(s, a.began, 0)
+		a.startUpload(u.write, limit)
+	}
+	return a.readHead()
+}
+
+// writeFailure says why a request could not be written.
+func writeFailure(s transport.Stream, err error) *attemptError {
+	if sock.TimedOut(err) {
+		return &attemptError{cause: CauseWriteTimeout, err: err, sent: true}
+	}
+	return &attemptError{cause: CauseReset, err: err, stale: s.Reused()}
+}
+
+// headFailure says why no response head could be read; started says that a part
+// of one came.
+func headFailure(s transport.Stream, err error, started bool) *attemptError {
+	if de := (*transport.DialError)(nil); err == transport.ErrNoConn || errors.As(err, &de) {
+		return dialFailure(err) // a shared connection is made when it is needed
+	}
+	return &attemptError{
+		cause: headCause(err, started),
+		err:   err,
+		sent:  s.Sent(),
+		stale: s.Reused() && !started && !sock.TimedOut(err),
+	}
+}
+
+// readHead reads response heads until the final one and passes interim ones on.
+func (a *attempt) readHead() *attemptError {
+	started, err := a.stream.ReadHead(&a.response)
+	return a.acceptHead(started, err)
+}
+
+// acceptHead takes the head that was read into response, or could not be, and goes on
+// reading as long as it is an interim one.
+func (a *attempt) acceptHead(started bool, err error) *attemptError {
+	x := a.x
+	for range maxInterim {
+		if err != nil {
+			return headFailure(a.stream, err, started)
+		}
+		h := &a.response
+		switch {
+		case h.Status >= 200:
+			a.headSeen()
+			a.firstByte = max(time.Since(a.began), 1)
+			return nil
+		case h.Status == 101 && len(x.upgrade) > 0:
+			a.firstByte = max(time.Since(a.began), 1)
+			return nil
+		case h.Status == 101:
+			return &attemptError{cause: CauseBadResponse, err: errUnasked, sent: true}
+		}
+		forward.Clean(h)
+		if err := x.Client.Front.Inform(h); err != nil {
+			return &attemptError{cause: CauseClientGone, err: err, sent: true, fault: faultClient}
+		}
+		started, err = a.stream.ReadHead(h)
+	}
+	return &attemptError{cause: CauseBadResponse, err: errInterim, sent: true}
+}
+
+var (
+	errUnasked = errors.New("101 without a request for an upgrade")
+	errInterim = fmt.Errorf("more than %d interim responses", maxInterim)
+)
+
+// responseBody is the body of an attempt's response: it bounds each wait for the
+// target.
+type responseBody struct {
+	body.Source
+	a      *attempt
+	reader body.Reader
+	// reading is when the first wait began.
+	reading time.Time
+	// stopped is set by who wants the body to end early. It is nil for a body that only the
+	// client waits for, who ends it by going away.
+	stopped *atomic.Bool
+	// err is the target's fault in the body.
+	err error
+}
+
+func (b *responseBody) reset() {
+	b.Source, b.a, b.reading, b.stopped, b.err = nil, nil, time.Time{}, nil, nil
+}
+
+// openBody makes body the body that comes after the response's head.
+func (a *attempt) openBody(bodyless bool) {
+	a.body.reset()
+	a.body.a = a
+	a.body.Source = a.stream.Response(&a.response, bodyless, &a.body.reader)
+}
+
+// Next implements body.Source. An error that is not io.EOF stays in err.
+func (b *responseBody) Next(buf []byte) ([]byte, error) {
+	if !b.Ready() {
+		if err := b.wait(); err != nil {
+			b.err = err
+			return nil, err
+		}
+	}
+	p, err := b.Source.Next(buf)
+	if err != nil && !b.Done() {
+		if b.stopped != nil && b.stopped.Load() {
+			err = errNotWanted // the target did nothing wrong
+		}
+		b.err = err
+	}
+	return p, err
+}
+
+// wait bounds the wait for the next bytes.
+func (b *responseBody) wait() error {
+	a := b.a
+	now := time.Now()
+	switch {
+	case b.reading.IsZero():
+		b.reading = now
+	case now.Sub(b.reading) > reportAfter:
+		a.report()
+	}
+	a.x.time.limitRead(a.stream, now, a.x.time.limits.idle)
+	switch {
+	case b.stopped != nil:
+		if b.stopped.Load() {
+			return errNotWanted
+		}
+	case a.x.Client.Cancel.Canceled():
+		return errClientGone // noticed since the last wait
+	}
+	return nil
+}
+
+// Kernel implements body.Source.
+func (b *responseBody) Kernel() body.Kernel {
+	k := b.Source.Kernel()
+	if k.Socket != nil && !b.a.x.time.deadline.IsZero() {
+		return body.Kernel{} // nothing bounds the whole of such a move
+	}
+	k.Wait = b.a.x.time.limits.idle
+	return k
+}
+
+// Moved implements body.Source.
+func (b *responseBody) Moved(n int64) {
+	b.Source.Moved(n)
+	b.a.stream.Unlimit()
+}
+
+// endless says that the response is one that has no end by intention.
+func (a *attempt) endless() bool {
+	return a.body.Left() < 0 && hasPrefixFold(a.response.Get(head.ContentType), "text/event-stream")
+}

@@ -1,0 +1,344 @@
+package proxy
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"weir/cache/rule"
+	"weir/internal/forward"
+	"weir/internal/head"
+	"weir/internal/match"
+	"weir/internal/transport"
+	"weir/lb"
+)
+
+// forward sends the exchange to a target of its upstream, and to another one
+// if that fails before anything was answered and repeating is safe.
+func (x *Exchange) forward() {
+	now := time.Now()
+	pick := &x.choice.pick
+	pick.Now = lb.MonotonicAt(now)
+	x.Upstream.Set.Retry().Budget.Deposit(pick.Now)
+	x.bound()
+	x.setAffinity()
+	x.prepare()
+	if f := x.cached.fetch; f != nil {
+		f.Condition(&x.outgoing)
+	}
+	x.hold()
+	x.attempts(now)
+}
+
+// attempts makes attempts, the first one from now on, until one has ended the
+// exchange.
+func (x *Exchange) attempts(now time.Time) {
+	budget := x.Upstream.Set.Retry().Budget
+	var last *attemptError
+	for {
+		t, err := x.acquire()
+		if err != nil {
+			none := noTarget(err)
+			switch {
+			case last == nil:
+				last = none
+			case last.status != 0:
+				last.cause = none.cause // its response is gone
+				fallthrough
+			default:
+				budget.Refund(last.retry.at)
+			}
+			x.failAttempt(last)
+			return
+		}
+		x.choice.pick.Now = 0
+		if x.Result.Attempts > 0 || x.Upstream.queues {
+			now = time.Now()
+		}
+		last = x.try(t, now)
+		if last == nil {
+			return
+		}
+		if !last.retry.granted && !x.mayRetry(last) {
+			x.failAttempt(last)
+			return
+		}
+		if last.retry.wait > 0 && !x.pause(last.retry.wait) {
+			budget.Refund(last.retry.at)
+			x.failAttempt(clientGone(false))
+			return
+		}
+	}
+}
+
+// try makes one attempt at t, which it gives back. It returns nil if the exchange has
+// ended, well or not; an error means that the client has got nothing yet.
+func (x *Exchange) try(t *lb.Target, now time.Time) *attemptError {
+	a := &x.room.attempt
+	x.attempt = a
+	a.begin(x, t, now)
+	a.address()
+	e := a.roundTrip()
+	if e == errSlow {
+		e = x.hedge(a)
+		a = x.attempt
+	}
+	if e == nil {
+		e = x.retryStatus(a)
+	}
+	if e != nil {
+		a.fail(e)
+		return e
+	}
+	x.Result.FirstByte = a.firstByte
+	if a.response.Status == 101 {
+		x.join(a)
+	} else {
+		x.relay(a)
+	}
+	return nil
+}
+
+// mayRetry decides whether e is followed by another attempt, which it takes from
+// the budget.
+func (x *Exchange) mayRetry(e *attemptError) bool {
+	now := time.Now()
+	if x.time.late(now) && !e.final() {
+		e.cause = CauseTotal
+		return false
+	}
+	policy := x.Upstream.Set.Retry()
+	e.retry.at = lb.Monotonic()
+	try := x.describe(e)
+	refusal, wait := policy.Judge(try), time.Duration(0)
+	switch {
+	case refusal != lb.RetryAllowed:
+	case !x.Upstream.Set.Spare(&x.choice.pick):
+		// Neither a wait nor giving up a response would be worth it.
+		refusal = lb.RetryNoTarget
+	default:
+		wait, refusal = policy.Next(try, e.retry.at, now, rand.Uint64())
+	}
+	if refusal == lb.RetryAllowed && x.time.late(now.Add(wait)) {
+		policy.Budget.Refund(e.retry.at)
+		refusal = lb.RetryTooLate
+	}
+	x.proxy.metrics.judged(x, try, refusal)
+	e.retry.wait, e.retry.granted = wait, refusal == lb.RetryAllowed
+	return e.retry.granted
+}
+
+// acquire takes a target. A client that leaves gives up its place in the queue.
+func (x *Exchange) acquire() (*lb.Target, error) {
+	set, pick := x.Upstream.Set, &x.choice.pick
+	if !x.Upstream.queues || x.Result.Attempts > 0 {
+		return set.Acquire(pick)
+	}
+	pick.Cancel = x.Client.Cancel.channel(x.Start)
+	t, err := set.Acquire(pick)
+	pick.Cancel = nil
+	x.Client.Cancel.disarm()
+	return t, err
+}
+
+// describe tells the retry policy about a failed attempt.
+func (x *Exchange) describe(e *attemptError) lb.Try {
+	kind := e.kind()
+	if errors.Is(e.err, transport.ErrNoConn) {
+		// No fault of the target, which has no connection to spare, but no
+		// connection either.
+		kind = lb.ConnectFailed
+	}
+	return lb.Try{
+		Attempt:    x.Result.Attempts,
+		Kind:       kind,
+		Status:     e.status,
+		Sent:       e.sent,
+		Repeatable: x.repeatable(),
+		Answered:   x.phase >= phaseReplying || e.final(),
+		BodyGone:   !x.replayable(),
+		RetryAfter: e.retryAfter,
+	}
+}
+
+// repeatable says that sending the request twice does no harm (RFC 9110 section 9.2.2).
+func (x *Exchange) repeatable() bool {
+	return lb.Idempotent(x.Request.Method()) || len(x.Request.Get(head.IdempotencyKey)) > 0
+}
+
+// noTarget says why no target was chosen.
+func noTarget(err error) *attemptError {
+	switch {
+	case errors.Is(err, lb.ErrNoTarget):
+		return &attemptError{cause: CauseNoTarget, err: err}
+	case errors.Is(err, lb.ErrBreakerOpen):
+		return &attemptError{cause: CauseBreaker, err: err}
+	case errors.Is(err, lb.ErrCanceled):
+		return clientGone(false)
+	}
+	return &attemptError{cause: CauseBusy, err: err}
+}
+
+var errClientGone = errors.New("client went away")
+
+// clientGone is the end of an exchange whose client did not wait for it.
+func clientGone(sent bool) *attemptError {
+	return &attemptError{cause: CauseClientGone, err: errClientGone, sent: sent, fault: faultClient}
+}
+
+// failAttempt tells the client how the last attempt failed, unless the cache
+// has an answer that is better than an error.
+func (x *Exchange) failAttempt(e *attemptError) {
+	if e.cause != CauseClientGone && x.answerStale(rule.FailedConnection) {
+		return
+	}
+	x.Result.Err = e.err
+	status := e.cause.status()
+	if e.status != 0 {
+		status = e.status
+	}
+	x.fail(status, e.cause)
+}
+
+// retryStatus decides whether a response is one that the retry policy would
+// rather have from another target.
+func (x *Exchange) retryStatus(a *attempt) *attemptError {
+	status := a.response.Status
+	if !x.Upstream.Set.Retry().OnStatus(status) {
+		return nil
+	}
+	e := &attemptError{
+		cause: CauseOK, status: status, sent: true,
+		retryAfter: bytes.Clone(a.response.Get(head.RetryAfter)),
+		err:        errRetryStatus,
+	}
+	// Decided while the response is there, which is the better answer if there
+	// is no other attempt.
+	if !x.mayRetry(e) {
+		return nil
+	}
+	return e
+}
+
+var errRetryStatus = errors.New("status that is to be tried again")
+
+// prepare makes outgoing what targets get.
+func (x *Exchange) prepare() {
+	h, r := &x.outgoing, x.Route
+	x.Request.CopyTo(h)
+	if h.Version == head.HTTP10 {
+		h.Del(head.Expect)
+	}
+	forward.Clean(h)
+	if len(x.upgrade) > 0 {
+		forward.Upgrade(h, x.upgrade)
+	}
+	// A head that came in frames need not say how long its body is.
+	switch {
+	case x.chunked():
+		if !h.Has(head.Framing) {
+			h.Set(head.TransferEncoding, []byte("chunked"))
+		}
+	case x.Request.Length > 0 && !h.Has(head.Framing):
+		h.SetInt(head.ContentLength, x.Request.Length)
+	}
+	x.proxy.forwarder.Apply(h, x.Client.Peer, x.RequestID)
+	x.rewriteTarget(h)
+	r.requestRules.Apply(h, x.room.lookup)
+	if r.hostHeader == hostFixed {
+		h.Set(head.Host, r.hostValue)
+	}
+}
+
+// chunked says that the request has a body whose length is not known.
+func (x *Exchange) chunked() bool { return x.Request.Length == head.LengthChunked }
+
+// rewriteTarget changes the request target as the route says; without a rule it
+// stays as it came, byte for byte.
+func (x *Exchange) rewriteTarget(h *head.Head) {
+	r := x.Route
+	if !r.stripPrefix && r.addPrefix == "" && r.rewrite.IsZero() {
+		return
+	}
+	path := match.RemoveDots(x.Path) // a prefix is what matching saw
+	if r.stripPrefix {
+		path = match.StripPrefix(path, x.Captures.Slashes())
+		if len(path) == 0 {
+			path = []byte("/")
+		}
+	}
+	b := append(x.room.scratch[:0], r.addPrefix...)
+	b = append(b, path...)
+	query := true
+	if !r.rewrite.IsZero() {
+		b = match.Encode(r.rewrite.Append(b[:0], x.room.lookup))
+		query = bytes.IndexByte(b, '?') < 0
+	}
+	if query && x.Query != nil {
+		b = append(append(b, '?'), x.Query...)
+	}
+	x.room.scratch = b
+	h.SetTarget(b)
+}
+
+// hold keeps a body that has arrived whole, so that it leaves with the head in
+// one write and can be sent again.
+func (x *Exchange) hold() {
+	x.held = x.held[:0]
+	if x.Body.Done() || x.chunked() || !x.Body.Whole() {
+		return
+	}
+	for !x.Body.Done() {
+		piece, err := x.Body.Next(nil)
+		if err != nil {
+			panic("BUG: a whole body cannot be read: " + err.Error())
+		}
+		x.taps.see(ToTarget, piece)
+		x.held = append(x.held, piece...)
+	}
+	x.taps.end(ToTarget)
+}
+
+// replayable says that nothing of the body is lost if the request is sent again:
+// what was read of it is held, and all of it was read if an upload has begun.
+func (x *Exchange) replayable() bool {
+	if a := x.attempt; a != nil && a.upload.started() {
+		if !a.upload.ended() {
+			return false // it reads at this moment
+		}
+		if a.upload.running() || !x.Body.Done() {
+			return false
+		}
+	}
+	return x.Body.Seen() == int64(len(x.held))
+}
+
+// relay gives the target's response to the client.
+func (x *Exchange) relay(a *attempt) {
+	h := &a.response
+	status := h.Status
+	bodyless := string(x.Request.Method()) == "HEAD" || status == 204 || status == 304
+	closes := closesAfter(h)
+	a.openBody(bodyless)
+	x.proxy.dates.Complete(h, time.Now())
+	forward.Clean(h)
+	x.proxy.forwarder.Via(h)
+	x.Response = h
+	x.runHooks(x.proxy.hooks.onResponse)
+	if x.Result.Cache.Asked && x.offerToCache(a, bodyless, closes) {
+		return
+	}
+	x.addStickyCookie()
+	if a.endless() {
+		a.report()
+	}
+	x.replyFrom(a, bodyless, closes)
+}
+
+// closesAfter says that the connection cannot be used after the response.
+func closesAfter(h *head.Head) bool {
+	// With both framing fields the target may think that its response ends elsewhere
+	// (RFC 9112 section 6.3).
+	return h.Present()&head.Framing == head.Framing || !h.Persistent()
+}

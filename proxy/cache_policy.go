@@ -1,0 +1,75 @@
+package proxy
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"sync/atomic"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"weir/cache/rule"
+	"weir/config"
+)
+
+// cacheMetrics are a route's counters.
+type cacheMetrics struct {
+	outcome  [8]atomic.Pointer[metrics.Counter]
+	reason   [64]atomic.Pointer[metrics.Counter]
+	unstored [64]atomic.Pointer[metrics.Counter]
+}
+
+// countCache counts what the cache did.
+func (x *Exchange) countCache() {
+	r := &x.Result.Cache
+	if !r.Asked {
+		return
+	}
+	m, s := x.Route.cacheMetrics, x.Route.metrics.series
+	lazy(s, &m.outcome[r.Outcome], "weir_cache_requests_total", "outcome", rule.Outcome.String, r.Outcome).Inc()
+	if r.Reason != rule.ReasonNone {
+		lazy(s, &m.reason[r.Reason], "weir_cache_reasons_total", "reason", rule.Reason.String, r.Reason).Inc()
+	}
+	if r.Unstored != rule.ReasonNone {
+		lazy(s, &m.unstored[r.Unstored], "weir_cache_unstored_total", "reason", rule.Reason.String, r.Unstored).Inc()
+	}
+}
+
+// newCachePolicy compiles a route's cache policy, nil if it has no cache.
+func newCachePolicy(r *config.Route, f config.Forwarding) (*rule.Policy, error) {
+	if r.Cache == nil || !r.Cache.Enabled {
+		return nil, nil
+	}
+	// What these say is about one client or one exchange.
+	own := []string{"X-Forwarded-For", "X-Real-IP", "Forwarded", f.RequestID}
+	for _, rules := range []map[string]config.Template{r.RequestHeaders.Set, r.RequestHeaders.Add} {
+		for name, value := range rules {
+			if len(value.Names()) > 0 {
+				own = append(own, name)
+			}
+		}
+	}
+	policy, err := rule.NewPolicy(r.Cache, own...)
+	if err != nil {
+		return nil, err
+	}
+	return policy.Under(conditions(r)), nil
+}
+
+// conditions are those of a route which a key does not hold by itself: another
+// route may serve the same URL to those who do not meet them.
+func conditions(r *config.Route) string {
+	var b []byte
+	add := func(kind byte, m map[string]string) {
+		for _, name := range slices.Sorted(maps.Keys(m)) {
+			b = strconv.AppendQuote(append(b, kind), name)
+			b = strconv.AppendQuote(append(b, '='), m[name])
+		}
+	}
+	add(':', r.Header)
+	if len(r.Cache.Key.IgnoreQuery)+len(r.Cache.Key.KeepQuery) > 0 {
+		add('?', r.Query)
+	}
+	return string(b)
+}

@@ -1,0 +1,104 @@
+package proxy
+
+import (
+	"weir/cache/rule"
+	"weir/config"
+	"weir/internal/head"
+	"weir/internal/match"
+)
+
+// verdict is what a step says about an exchange.
+type verdict uint8
+
+const (
+	// goOn: the next step is to be taken.
+	goOn verdict = iota
+	// ended: the exchange has its answer, or was given up.
+	ended
+)
+
+// step is one thing that a route does with its exchanges, in the order in which the
+// route's list has them. The last step always ends the exchange.
+type step struct {
+	// take does it.
+	take func(x *Exchange) verdict
+	// waits says that take may wait for something: a target, a file, another
+	// exchange. Steps that do not are taken where the request is read.
+	waits bool
+}
+
+// steps are those of a route, from its configuration.
+func steps(r *config.Route, policy *rule.Policy) []step {
+	var list []step
+	add := func(take func(x *Exchange) verdict) { list = append(list, step{take: take}) }
+	addWaiting := func(take func(x *Exchange) verdict) { list = append(list, step{take: take, waits: true}) }
+	if r.MaxBody > 0 {
+		add((*Exchange).limitBody)
+	}
+	switch {
+	case r.Redirect != nil:
+		add((*Exchange).redirect)
+	case r.Respond != nil:
+		add((*Exchange).respond)
+	default:
+		add((*Exchange).pickUpstream)
+		if policy == nil {
+			addWaiting((*Exchange).upgradeIfAsked)
+			addWaiting(func(x *Exchange) verdict { x.forward(); return ended })
+			break
+		}
+		add((*Exchange).lookUp)
+		addWaiting((*Exchange).upgradeIfAsked)
+		addWaiting(func(x *Exchange) verdict { x.fromCache(); return ended })
+	}
+	return list
+}
+
+// limitBody refuses a request whose body is known to be too large. Bodies without
+// a length are counted while they move.
+func (x *Exchange) limitBody() verdict {
+	if x.Request.Length <= x.Route.maxBody {
+		return goOn
+	}
+	x.Client.Front.CloseAfter()
+	x.fail(413, CauseBodyTooLarge)
+	return ended
+}
+
+// redirect answers with the route's redirect.
+func (x *Exchange) redirect() verdict {
+	r := x.Route.redirect
+	x.ownHead(r.Status)
+	x.room.scratch = match.Encode(r.To.Append(x.room.scratch[:0], x.room.lookup))
+	x.Response.Add(head.Location, x.room.scratch)
+	x.Result.Cause = CauseRedirect
+	x.send(nil)
+	return ended
+}
+
+// respond answers with the route's fixed response.
+func (x *Exchange) respond() verdict {
+	r := x.Route.respond
+	x.ownHead(r.Status)
+	x.Response.Add(head.ContentType, []byte("text/plain; charset=utf-8"))
+	for name, value := range r.Headers {
+		x.Response.Set(head.NewName(name), []byte(value))
+	}
+	x.Result.Cause = CauseFixed
+	x.send([]byte(r.Body))
+	return ended
+}
+
+// pickUpstream finds the upstream that the route names, or that its template
+// expands to.
+func (x *Exchange) pickUpstream() verdict {
+	if x.Upstream = x.Route.upstream; x.Upstream != nil {
+		return goOn
+	}
+	x.room.scratch = x.Route.upstreamName.Append(x.room.scratch[:0], x.room.lookup)
+	if x.Upstream = x.proxy.upstreams[string(x.room.scratch)]; x.Upstream == nil {
+		x.fail(404, CauseNoUpstream)
+		return ended
+	}
+	return goOn
+}

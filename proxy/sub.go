@@ -1,0 +1,50 @@
+package proxy
+
+import (
+	"errors"
+	"net"
+	"time"
+
+	"weir/internal/body"
+	"weir/internal/head"
+)
+
+// newSub returns an exchange that weir makes itself on behalf of x: it has x's client
+// address, host and request id, the request h, no body, and no client that gets the answer.
+// It may outlive x.
+func (x *Exchange) newSub(h *head.Head) *Exchange {
+	s := NewExchange()
+	peer := *x.Client.Peer
+	s.Client = Client{
+		Front: noClient{}, Cancel: &s.cached.store.cancel, Listener: x.Client.Listener, Peer: &peer,
+		Remote: x.Client.Remote, TLS: x.Client.TLS,
+	}
+	h.Clone(&s.Request)
+	s.Request.Length = head.LengthNone
+	s.Start = time.Now()
+	s.proxy = x.proxy
+	s.setTarget(x.RequestTarget)
+	s.Canonical = append(s.room.canonical[:0], x.Canonical...)
+	s.Host = append(s.Host, x.Host...)
+	s.ClientAddr = x.ClientAddr
+	s.RequestID = append(s.RequestID, x.RequestID...)
+	return s
+}
+
+// noClient is the Front of an exchange without a client.
+type noClient struct{}
+
+func (noClient) Inform(*head.Head) error             { return nil }
+func (noClient) Start(*head.Head, int64, bool) error { return nil }
+func (noClient) Write([]byte) error                  { return nil }
+func (noClient) Flush() error                        { return nil }
+func (noClient) Finish(*head.Head) error             { return nil }
+func (noClient) Abort()                              {}
+func (noClient) CloseAfter()                         {}
+func (noClient) StopReading()                        {}
+
+func (noClient) Move(body.Kernel, int64) (int64, error, error) { return 0, nil, errors.ErrUnsupported }
+
+func (noClient) Tunnel(*head.Head) (net.Conn, []byte, error) {
+	return nil, nil, errors.ErrUnsupported
+}

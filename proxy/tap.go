@@ -1,0 +1,75 @@
+package proxy
+
+// Direction is the way of a body through weir.
+type Direction uint8
+
+// The directions.
+const (
+	// ToTarget is the request's body.
+	ToTarget Direction = iota
+	// ToClient is the response's body.
+	ToClient
+
+	directions
+)
+
+// Tap watches the bytes of a body as they pass. piece is borrowed for the call; end
+// says that it is called for the last time, because the body has ended, the limit was
+// reached or the exchange has failed. piece may then be empty.
+type Tap func(piece []byte, end bool)
+
+// tap is a Tap and how many bytes it may still get.
+type tap struct {
+	watch Tap
+	left  int64
+}
+
+// taps are those of one exchange by direction.
+type taps [directions][]tap
+
+func (t *taps) reset() {
+	for d := range t {
+		clear(t[d])
+		t[d] = t[d][:0]
+	}
+}
+
+// Tap makes watch see the first limit bytes of one body, and its end. It must be called
+// before that body moves: from OnRequest for either, from OnResponse or OnReply for
+// the response's. A body that is watched does not move inside the kernel until all
+// limits are reached. With several attempts the request's body is seen once.
+func (x *Exchange) Tap(d Direction, limit int64, watch Tap) {
+	x.taps[d] = append(x.taps[d], tap{watch, limit})
+}
+
+// watched says whether any tap still wants bytes.
+func (t *taps) watched(d Direction) bool { return len(t[d]) > 0 }
+
+// see shows p to the taps.
+func (t *taps) see(d Direction, p []byte) {
+	list := t[d]
+	if len(list) == 0 {
+		return
+	}
+	kept := list[:0]
+	for _, w := range list {
+		piece := p[:min(int64(len(p)), w.left)]
+		w.left -= int64(len(piece))
+		w.watch(piece, w.left == 0)
+		if w.left > 0 {
+			kept = append(kept, w)
+		}
+	}
+	clear(list[len(kept):])
+	t[d] = kept
+}
+
+// end tells the taps that nothing more comes.
+func (t *taps) end(d Direction) {
+	list := t[d]
+	t[d] = list[:0]
+	for i, w := range list {
+		list[i] = tap{}
+		w.watch(nil, true)
+	}
+}
