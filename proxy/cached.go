@@ -404,4 +404,3 @@ func (x *Exchange) purge() {
 	x.room.scratch = append(strconv.AppendInt(append(x.room.scratch[:0], `{"purged":`...), int64(n), 10), "}\n"...)
 	x.send(x.room.scratch)
 }
-

@@ -7,9 +7,9 @@ import (
 	"syscall"
 	"time"
 
+	"weir/internal/head"
 	"weir/internal/sock"
 	"weir/internal/transport"
-	"weir/internal/head"
 	"weir/lb"
 )
 

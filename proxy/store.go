@@ -313,4 +313,3 @@ func (a *attempt) endStoring(closes bool, err error) {
 	}
 	a.end(e)
 }
-

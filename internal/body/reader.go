@@ -324,7 +324,6 @@ func parseChunkLine(line []byte) (int64, error) {
 	return n, nil
 }
 
-
 func hexDigit(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'f'
 }
