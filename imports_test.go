@@ -35,6 +35,8 @@ func rooms() []room {
 		{"internal/listener", []string{"config"}, "accepting clients knows nothing of HTTP"},
 		{"internal/transport", []string{"config", "internal/sock", "internal/wire"}, "connections to one target do not know why that target was chosen"},
 		{"lb", []string{"config"}, "it only chooses: health and discovery push into it, and connections are made by others, so that a pick is a walk over a snapshot"},
+		{"lb/balance", []string{"config", "lb"}, "weir's own algorithms have no other means than those of programs that embed weir"},
+		{"lb/lbtest", []string{"config", "lb", "lb/balance"}, "what tests of choosing share needs nothing that dials"},
 		{"cache", []string{"config", "internal/header", "internal/wire"}, "policy is pure and tiers are told what to do, so neither needs a proxy to be tested"},
 		{"cache/redis", []string{"config", "cache"}, "a client library stays in its leaf"},
 		{"cache/disk", []string{"config", "cache"}, "a tier keeps bytes and is chosen by main"},
@@ -48,7 +50,7 @@ func rooms() []room {
 		{"admin", []string{"config"}, "the operators' side commands what the server lends it by an interface, and so does weir purge from another process"},
 		{"internal/testkit", []string{"config", "internal/wire"}, "what tests share must not decide what they test"},
 		{"server", []string{
-			"config", "lb", "cache", "health", "discover", "proxy", "admin", "internal/",
+			"config", "lb", "lb/balance", "cache", "health", "discover", "proxy", "admin", "internal/",
 		}, "it puts everything together but the leaves with client libraries, which embedders may not want"},
 		{"bench/", []string{"config", "server", "bench", "bench/"}, "it measures weir as embedders and users see it"},
 		{"bench", []string{"config", "server", "bench/"}, "it measures weir as embedders and users see it"},

@@ -203,6 +203,9 @@ func TestCheck(t *testing.T) {
 		"config.toml has 2 problems:", "config.toml:6: ", `"path"?`, "config.toml:15: log.level", `"debug"`)
 	// What only the packages behind the configuration know.
 	check(small+"[access_log]\nformat = \"{stats}\"\n", 1, "config.toml:15: access_log.format: found {stats}", `"status"?`)
+	// What only a balancing algorithm knows.
+	check(small+"balance = \"p2c\"\nbalance_options = { choises = 3 }\n", 1,
+		`config.toml:15: upstreams.demo.balance_options.choises: found an unknown key: want one of choices; did you mean "choices"?`)
 	// Both at once, and no route is said to be in vain because of a misspelt one.
 	check(strings.Replace(small, "path =", "pathh =", 1)+"balance = \"round-robin\"\n", 1,
 		"config.toml has 2 problems:", `"path"?`, `config.toml:14: upstreams.demo.balance: found "round-robin"`, `"round_robin"?`)

@@ -217,6 +217,9 @@ type Upstream struct {
 	Targets []Target `toml:"targets"`
 	// Balance is the name of the balancing algorithm.
 	Balance string `toml:"balance"`
+	// BalanceOptions are the options that only this algorithm has, see
+	// docs/balancing.md.
+	BalanceOptions Table `toml:"balance_options"`
 	// Hash is what balance = "hash" makes its key from.
 	Hash HashBalance `toml:"hash"`
 	// Sticky sends clients back to the target that answered them before.

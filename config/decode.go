@@ -75,6 +75,13 @@ func (d *decoder) decode(path string, dst reflect.Value, src any) {
 	case textual:
 		d.text(path, to, src)
 		return
+	case *Table:
+		table, ok := src.(map[string]any)
+		if !ok {
+			d.report(path, describe(src), wantOf(dst.Type()), "")
+		}
+		*to = table
+		return
 	case shorthand:
 		if structured(src) {
 			break
@@ -100,6 +107,18 @@ func (d *decoder) decode(path string, dst reflect.Value, src any) {
 	default:
 		d.scalar(path, dst, src)
 	}
+}
+
+// Table is a table whose keys another package knows, as the TOML library read it.
+type Table map[string]any
+
+// Decode sets the struct that dst points to, which has its defaults and a tag such
+// as `toml:"name"` for each key, to what t says. The problems are of the same kind
+// as those of Load; their keys are below t's own.
+func (t Table) Decode(dst any) []Problem {
+	d := decoder{source: new(source)}
+	d.table("", reflect.ValueOf(dst).Elem(), map[string]any(t))
+	return d.problems
 }
 
 // initialise gives a new element its defaults.

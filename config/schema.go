@@ -151,6 +151,8 @@ func (s schema) structure(v reflect.Value) map[string]any {
 		return map[string]any{"type": "array", "items": inner(v.Type().Elem())}
 	case reflect.Pointer:
 		return inner(v.Type().Elem())
+	case reflect.Interface: // anything
+		return map[string]any{}
 	case reflect.String:
 		return map[string]any{"type": "string"}
 	case reflect.Bool:

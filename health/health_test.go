@@ -13,6 +13,7 @@ import (
 	"weir/config"
 	"weir/health"
 	"weir/lb"
+	"weir/lb/balance"
 )
 
 // world is an upstream with a Monitor, and what its targets do.
@@ -51,7 +52,7 @@ func (w *world) build(targets string, settings func(*config.Upstream), old *lb.U
 	if settings != nil {
 		settings(&cfg)
 	}
-	u, err := lb.NewUpstream("test", &cfg, lb.Options{}, old)
+	u, err := lb.NewUpstream("test", &cfg, lb.Options{Algorithms: balance.Algorithms()}, old)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -177,7 +178,7 @@ func TestWaitIsBounded(t *testing.T) {
 		cfg.Targets = []config.Target{config.DefaultTarget("http://a")}
 		cfg.Health.Wait = config.Duration(5 * time.Second)
 		cfg.Health.Timeout = config.Duration(time.Minute)
-		u, err := lb.NewUpstream("test", &cfg, lb.Options{}, nil)
+		u, err := lb.NewUpstream("test", &cfg, lb.Options{Algorithms: balance.Algorithms()}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,6 +18,7 @@ import (
 	"weir/health"
 	"weir/internal/transport"
 	"weir/lb"
+	"weir/lb/balance"
 )
 
 func newTransport(url string, cfg *config.Upstream) (lb.Transport, error) {
@@ -31,7 +32,7 @@ func verdict(t *testing.T, url string, settings func(*config.Upstream)) string {
 	cfg.Targets = []config.Target{config.DefaultTarget(url)}
 	cfg.Health.Wait = config.Duration(time.Minute)
 	settings(&cfg)
-	u, err := lb.NewUpstream("test", &cfg, lb.Options{NewTransport: newTransport}, nil)
+	u, err := lb.NewUpstream("test", &cfg, lb.Options{Algorithms: balance.Algorithms(), NewTransport: newTransport}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

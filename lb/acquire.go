@@ -40,7 +40,7 @@ func (u *Upstream) Spare(p *Pick) bool {
 	}
 	mask := u.mask.Load()
 	for _, t := range u.set.Load().targets {
-		if t.usable(mask) && (p.Again || !slices.Contains(p.tried[:p.n], t.live)) {
+		if t.usable(mask) && !slices.Contains(p.tried[:p.n], t.live) {
 			return true
 		}
 	}
@@ -55,15 +55,9 @@ func (u *Upstream) acquire(p *Pick) (*Target, error) {
 	}
 	p.mask = u.mask.Load()
 	p.full = false
-	p.plain = p.n == 0 && u.ceiling == 0
-	p.patience = 4
-	t := u.pick(p)
-	if t == nil && p.Again && p.n > 0 {
-		p.again = true
-		t = u.pick(p)
-		p.again = false
-	}
-	if t != nil {
+	p.maskOnly = p.n == 0 && u.ceiling == 0
+	p.warmupSkips = maxWarmupSkips
+	if t := u.pick(p); t != nil {
 		return t, nil
 	}
 	u.core.inFlight.Add(-1)

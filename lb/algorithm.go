@@ -1,24 +1,40 @@
 package lb
 
 import (
-	"maps"
 	"slices"
+	"strconv"
 	"sync/atomic"
 
 	"weir/config"
 )
 
-// Picker chooses among the targets of one priority group. It is called by many
-// goroutines at once, must not lock, allocate or wait, and must keep nothing of
-// p. It returns nil if p admits none of the targets. The caller counts.
+// Picker chooses among the targets of one priority group. Many goroutines call
+// it at once; it must not lock, allocate or wait, and must keep nothing of p. It
+// returns nil if p admits none of the targets. The caller counts.
 type Picker interface {
 	Pick(p *Pick) *Target
 }
 
-// Algorithm makes a Picker for a set of targets. It is called off the request
-// path, whenever the set changes, and not when a target's health does: Admits
-// tells that for each pick.
-type Algorithm func(in Input) (Picker, error)
+// Algorithm is a balancing algorithm. Package lb/balance has weir's own; programs
+// that embed weir may have others, with the same means.
+type Algorithm struct {
+	// Name is what the key balance says.
+	Name string
+	// New makes a Picker for a set of targets. It is called off the request path,
+	// whenever the set changes, and not when a target's health does: Pick.Admits
+	// tells that for each pick.
+	New func(in Input) (Picker, error)
+	// Options returns a pointer to a new struct that holds the defaults of the
+	// algorithm's own options, with tags such as `toml:"choices"`; nil means that
+	// the algorithm has none. What the table balance_options says is written to
+	// the struct, and New gets it as Input.Options. If the pointer has a method
+	// Check() []config.Problem, the method is called before and says what is
+	// wrong, with keys of the table.
+	Options func() any
+	// NeedsKey says that the pickers use Pick.Key, which is made from what
+	// hash.by names.
+	NeedsKey bool
+}
 
 // Input is what an Algorithm makes a Picker from. All of it may be kept.
 type Input struct {
@@ -27,6 +43,9 @@ type Input struct {
 	Targets []*Target
 	// Config is the upstream's configuration.
 	Config *config.Upstream
+	// Options is what Algorithm.Options returned, with the values of the file;
+	// nil if the algorithm has no options.
+	Options any
 	// Position counts picks. It is the same for all sets of targets and all
 	// generations of an upstream.
 	Position *atomic.Uint64
@@ -34,48 +53,101 @@ type Input struct {
 	Rand func() uint64
 	// Running returns the number of running exchanges of the whole upstream.
 	Running func() int64
-	// Latency returns the average latency of the whole upstream in nanoseconds;
-	// 0 if nothing is known yet.
-	Latency func() float64
 }
 
-// builtin is one of weir's own algorithms.
-type builtin struct {
-	name  string
-	build Algorithm
+// terms is what a configuration says by names that package config does not know.
+type terms struct {
+	algorithm Algorithm
+	options   any
+	hash      HashSource
+	retry     *RetryPolicy
+	adaptive  bool
 }
 
-// builtins returns weir's own algorithms: the only list of their names.
-func builtins() []builtin {
-	return []builtin{
-		{"round_robin", newRoundRobin},
-		{"random", newRandom},
-		{"least_connections", newLeastConnections},
-		{"p2c", newPowerOfTwo},
-		{"ewma", newPeakEWMA},
-		{"hash", newHash},
-	}
+// Check returns what is wrong with c that only this package and the algorithms
+// know: names of algorithms and their options, of what a hash is made from, of
+// conditions for a retry. The keys are below the upstream's own.
+func Check(c *config.Upstream, algorithms []Algorithm) []config.Problem {
+	_, problems := readTerms(c, algorithms)
+	return problems
 }
 
-// Algorithms returns the names of weir's own algorithms, the default first.
-func Algorithms() []string {
-	var names []string
-	for _, b := range builtins() {
-		names = append(names, b.name)
-	}
-	return names
-}
-
-// algorithm finds an algorithm by its name, the embedder's own first.
-func algorithm(name string, own map[string]Algorithm) (Algorithm, error) {
-	if a := own[name]; a != nil {
-		return a, nil
-	}
-	for _, b := range builtins() {
-		if b.name == name {
-			return b.build, nil
+func readTerms(c *config.Upstream, algorithms []Algorithm) (t terms, problems []config.Problem) {
+	report := func(p *config.Problem) {
+		if p != nil {
+			problems = append(problems, *p)
 		}
 	}
-	names := append(Algorithms(), slices.Sorted(maps.Keys(own))...)
-	return nil, unknownAlgorithm(name, names)
+	// The embedder's own come last, and win.
+	for _, a := range slices.Backward(algorithms) {
+		if a.Name == c.Balance {
+			t.algorithm = a
+			break
+		}
+	}
+	if t.algorithm.New == nil {
+		report(unknownAlgorithm(c.Balance, algorithms))
+	} else {
+		var wrong []config.Problem
+		t.options, wrong = t.algorithm.read(c.BalanceOptions)
+		problems = append(problems, wrong...)
+	}
+	if t.algorithm.NeedsKey {
+		var p *config.Problem
+		t.hash, p = parseHashSource(c.Hash.By)
+		report(p)
+	}
+	retry, wrong := newRetryPolicy(&c.Retry)
+	t.retry, problems = retry, append(problems, wrong...)
+	t.adaptive = c.Limits.Adaptive == adaptiveGradient
+	report(checkAdaptive(c.Limits.Adaptive))
+	return t, problems
+}
+
+// read returns the options that table sets.
+func (a *Algorithm) read(table config.Table) (options any, problems []config.Problem) {
+	if a.Options == nil {
+		for _, p := range table.Decode(&struct{}{}) {
+			p.Want = "no options, because " + strconv.Quote(a.Name) + " has none"
+			problems = append(problems, p)
+		}
+	} else {
+		options = a.Options()
+		problems = table.Decode(options)
+		if c, ok := options.(interface{ Check() []config.Problem }); ok && len(problems) == 0 {
+			problems = c.Check()
+		}
+	}
+	for i := range problems {
+		problems[i].Key = "balance_options." + problems[i].Key
+	}
+	return options, problems
+}
+
+func unknownAlgorithm(name string, algorithms []Algorithm) *config.Problem {
+	var names []string
+	for _, a := range algorithms {
+		if !slices.Contains(names, a.Name) {
+			names = append(names, a.Name)
+		}
+	}
+	return &config.Problem{
+		Key:   "balance",
+		Found: strconv.Quote(name),
+		Want:  config.OneOf(names),
+		Hint:  config.Nearest(name, names),
+	}
+}
+
+func checkAdaptive(value string) *config.Problem {
+	names := []string{adaptiveOff, adaptiveGradient}
+	if slices.Contains(names, value) {
+		return nil
+	}
+	return &config.Problem{
+		Key:   config.Key("limits", "adaptive"),
+		Found: strconv.Quote(value),
+		Want:  config.OneOf(names),
+		Hint:  config.Nearest(value, names),
+	}
 }

@@ -72,8 +72,7 @@ func (u *Upstream) learnLatency(l *live, o Outcome, v verdict, now int64) {
 
 // average moves the upstream's average latency. Two at once may lose one sample.
 func (c *core) average(sample float64) {
-	old := math.Float64frombits(c.latency.Load())
-	if old != 0 {
+	if old := c.averageLatency(); old != 0 {
 		sample = old + (sample-old)/32
 	}
 	c.latency.Store(math.Float64bits(math.Max(sample, 1)))
@@ -81,9 +80,9 @@ func (c *core) average(sample float64) {
 
 // Latency returns the average time to a response's head, of all targets; 0 if
 // there was none yet.
-func (u *Upstream) Latency() time.Duration {
-	return time.Duration(math.Float64frombits(u.core.latency.Load()))
-}
+func (u *Upstream) Latency() time.Duration { return time.Duration(u.core.averageLatency()) }
+
+func (c *core) averageLatency() float64 { return math.Float64frombits(c.latency.Load()) }
 
 // learnFailure counts a failure and takes the target out if it is unreachable.
 func (u *Upstream) learnFailure(t *Target, o Outcome) {

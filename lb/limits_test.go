@@ -21,16 +21,16 @@ func TestLimits(t *testing.T) {
 		}
 		open = append(open, target)
 	}
-	equal(t, "beyond the targets' limits", s.picks(1, ok), "(too many running exchanges)")
+	equal(t, "beyond the targets' limits", s.Picks(1, ok), "(too many running exchanges)")
 	s.Release(open[1], ok)
-	equal(t, "a place on b", s.picks(3, ok), "b b b")
+	equal(t, "a place on b", s.Picks(3, ok), "b b b")
 	equal(t, "in flight", s.InFlight(), 3)
 	// Spare targets are for when the others are out, not busy.
 	s = newStand(t, "a spare@1", func(c *config.Upstream) { c.Limits.TargetInFlight = 1 })
 	if _, err := s.Acquire(new(lb.Pick)); err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "a busy", s.picks(1, ok), "(too many running exchanges)")
+	equal(t, "a busy", s.Picks(1, ok), "(too many running exchanges)")
 
 	s = newStand(t, "a b", func(c *config.Upstream) { c.Limits.InFlight = 3 })
 	for range 3 {
@@ -38,7 +38,7 @@ func TestLimits(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	equal(t, "beyond the upstream's limit", s.picks(1, ok), "(too many running exchanges)")
+	equal(t, "beyond the upstream's limit", s.Picks(1, ok), "(too many running exchanges)")
 	equal(t, "Retry-After", s.RetryAfter(), 1)
 }
 
@@ -135,25 +135,25 @@ func TestBreaker(t *testing.T) {
 		equal(t, what, got, want)
 		equal(t, what, s.Breaker(), state)
 	}
-	check("too few to say", s.picks(4, internal), "a b a b", lb.BreakerClosed)
-	s.picks(4, ok)
-	s.pass(11 * time.Second) // forgotten
-	check("not half", s.picks(10, ok)+" "+s.picks(9, internal), strings.TrimSpace(strings.Repeat("a b ", 9)+"a"), lb.BreakerClosed)
-	s.picks(1, internal)
-	check("half", s.picks(3, ok), open+" "+open+" "+open, lb.BreakerOpen)
-	s.pass(4 * time.Second)
-	check("still open", s.picks(1, ok), open, lb.BreakerOpen)
+	check("too few to say", s.Picks(4, internal), "a b a b", lb.BreakerClosed)
+	s.Picks(4, ok)
+	s.Pass(11 * time.Second) // forgotten
+	check("not half", s.Picks(10, ok)+" "+s.Picks(9, internal), strings.TrimSpace(strings.Repeat("a b ", 9)+"a"), lb.BreakerClosed)
+	s.Picks(1, internal)
+	check("half", s.Picks(3, ok), open+" "+open+" "+open, lb.BreakerOpen)
+	s.Pass(4 * time.Second)
+	check("still open", s.Picks(1, ok), open, lb.BreakerOpen)
 
 	// Half open, as many may try as configured.
-	s.pass(time.Second)
+	s.Pass(time.Second)
 	equal(t, "half open", s.Breaker(), lb.BreakerHalfOpen)
 	first, err1 := s.Acquire(new(lb.Pick))
 	second, err2 := s.Acquire(new(lb.Pick))
 	if err1 != nil || err2 != nil {
 		t.Fatal(err1, err2)
 	}
-	s.pass(10 * time.Millisecond)
-	check("half open, more", s.picks(1, ok), open, lb.BreakerHalfOpen)
+	s.Pass(10 * time.Millisecond)
+	check("half open, more", s.Picks(1, ok), open, lb.BreakerHalfOpen)
 	// One that was canceled says nothing: another may try.
 	s.Release(first, cancelled)
 	first, err1 = s.Acquire(new(lb.Pick))
@@ -162,37 +162,37 @@ func TestBreaker(t *testing.T) {
 	}
 	// A failure opens it again, for twice as long.
 	s.Release(first, internal)
-	check("open again", s.picks(1, ok), open, lb.BreakerOpen)
+	check("open again", s.Picks(1, ok), open, lb.BreakerOpen)
 	s.Release(second, ok) // too late
-	s.pass(9980 * time.Millisecond)
-	check("open again, for longer", s.picks(1, ok), open, lb.BreakerOpen)
-	s.pass(time.Second)
+	s.Pass(9980 * time.Millisecond)
+	check("open again, for longer", s.Picks(1, ok), open, lb.BreakerOpen)
+	s.Pass(time.Second)
 	// All succeed: closed, with a clean slate.
-	s.pass(10 * time.Millisecond)
-	if got := s.picks(2, ok); strings.Contains(got, open) {
+	s.Pass(10 * time.Millisecond)
+	if got := s.Picks(2, ok); strings.Contains(got, open) {
 		t.Errorf("half open: got %s", got)
 	}
-	if got := s.picks(9, internal); strings.Contains(got, open) {
+	if got := s.Picks(9, internal); strings.Contains(got, open) {
 		t.Errorf("closed: got %s", got)
 	}
 	equal(t, "closed", s.Breaker(), lb.BreakerClosed)
-	s.picks(1, internal)
+	s.Picks(1, internal)
 	equal(t, "open once more", s.Breaker(), lb.BreakerOpen)
 
 	// Exchanges from before it opened do not decide.
-	s.pass(6 * time.Second)
+	s.Pass(6 * time.Second)
 	s.on("a", lb.Outcome{Kind: lb.Timeout, Latency: time.Minute})
 	equal(t, "an old exchange failed", s.Breaker(), lb.BreakerHalfOpen)
 
 	// Permits that are never given back come anew.
-	s.picks(1, cancelled)
+	s.Picks(1, cancelled)
 	for range 2 {
 		s.Acquire(new(lb.Pick))
 	}
-	s.pass(10 * time.Second)
+	s.Pass(10 * time.Second)
 	s.on("a", cancelled) // the first to ask gets them made
-	s.pass(10 * time.Millisecond)
-	if got := s.picks(2, ok); strings.Contains(got, open) {
+	s.Pass(10 * time.Millisecond)
+	if got := s.Picks(2, ok); strings.Contains(got, open) {
 		t.Errorf("after lost permits: got %s", got)
 	}
 	equal(t, "closed at last", s.Breaker(), lb.BreakerClosed)
@@ -204,18 +204,18 @@ func TestBreakerOfRareExchanges(t *testing.T) {
 		c.Breaker = config.Breaker{Failures: 0.5, Requests: 2, HalfOpen: 3,
 			Window: config.Duration(10 * time.Second), Open: config.Duration(5 * time.Second)}
 	})
-	s.picks(2, internal)
+	s.Picks(2, internal)
 	equal(t, "after failures", s.Breaker(), lb.BreakerOpen)
-	s.pass(5 * time.Second)
+	s.Pass(5 * time.Second)
 	for range 3 {
 		equal(t, "before", s.Breaker(), lb.BreakerHalfOpen)
 		target, err := s.Acquire(new(lb.Pick))
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.pass(time.Second)
+		s.Pass(time.Second)
 		s.Release(target, ok)
-		s.pass(5 * time.Second)
+		s.Pass(5 * time.Second)
 	}
 	equal(t, "after three successes", s.Breaker(), lb.BreakerClosed)
 }
@@ -225,7 +225,7 @@ func TestAdaptiveLimit(t *testing.T) {
 		c.Limits.TargetInFlight = 200
 		c.Limits.Adaptive = "gradient"
 	})
-	a := s.target("a")
+	a := s.Target("a")
 	// A target that works on 40 exchanges at once, 10 ms each; more than that wait in it.
 	const capacity = 40
 	run := func(rounds int, latency func(running int) time.Duration) {
@@ -239,7 +239,7 @@ func TestAdaptiveLimit(t *testing.T) {
 				open = append(open, target)
 			}
 			took := latency(len(open))
-			s.pass(took)
+			s.Pass(took)
 			for _, target := range open {
 				s.Release(target, lb.Outcome{Kind: lb.Success, Status: 200, Latency: took})
 			}

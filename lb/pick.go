@@ -1,7 +1,15 @@
 package lb
 
+import (
+	"slices"
+	"time"
+)
+
 // maxTried bounds the attempts of one exchange.
 const maxTried = 8
+
+// maxWarmupSkips is how often one pick passes over targets that warm up.
+const maxWarmupSkips = 4
 
 // Pick is what one exchange asks of Acquire, over all its attempts. The zero
 // value is ready; Reset makes it so again. It belongs to one goroutine at a time.
@@ -14,8 +22,6 @@ type Pick struct {
 	Sticky []byte
 	// Cancel ends a wait in the queue when it is closed; nil never does.
 	Cancel <-chan struct{}
-	// Again allows targets that were tried before if no other is usable.
-	Again bool
 
 	key    uint64
 	hasKey bool
@@ -28,15 +34,14 @@ type Pick struct {
 	u *Upstream
 	// mask is what blocks a target: less in panic mode.
 	mask uint32
-	// plain says that nothing but mask can rule a target out.
-	plain bool
-	// again is Again once nothing else was usable.
-	again bool
+	// maskOnly says that the state bits decide alone: it is the first attempt, and
+	// targets have no limits.
+	maskOnly bool
 	// full says that a target was ruled out only by its limit of running exchanges.
 	full bool
-	// patience is how often a target that warms up may still be passed over.
-	patience int
-	now      int64
+	// warmupSkips is how often a target that warms up may still be passed over.
+	warmupSkips int
+	now         int64
 }
 
 // Reset makes p as good as new.
@@ -47,7 +52,7 @@ func (p *Pick) Reset() { *p = Pick{} }
 func (p *Pick) Forget() { p.tried, p.n = [maxTried]*live{}, 0 }
 
 // SetKey gives the bytes that balance = "hash" makes its choice by.
-func (p *Pick) SetKey(value []byte) { p.key, p.hasKey = hashBytes(value), true }
+func (p *Pick) SetKey(value []byte) { p.key, p.hasKey = Hash(value), true }
 
 // Key returns the hash of what SetKey was given, and whether it was.
 func (p *Pick) Key() (key uint64, ok bool) { return p.key, p.hasKey }
@@ -61,15 +66,11 @@ func (p *Pick) Admits(t *Target) bool {
 	if !t.usable(p.mask) {
 		return false
 	}
-	if p.plain {
+	if p.maskOnly {
 		return true
 	}
-	if !p.again {
-		for _, l := range p.tried[:p.n] {
-			if l == t.live {
-				return false
-			}
-		}
+	if slices.Contains(p.tried[:p.n], t.live) {
+		return false
 	}
 	if p.u.ceiling > 0 && t.live.inFlight.Load() >= p.u.targetLimit(t) {
 		p.full = true
@@ -83,54 +84,33 @@ func (p *Pick) Admits(t *Target) bool {
 // divide by it.
 func (p *Pick) Warmth(t *Target) float64 { return t.warmth(p.now, p.u.slowStart) }
 
-// takes is Admits for algorithms that offer targets in turn or by chance: a
-// target that warms up is passed over now and then, by the chance that draw
+// Load returns the running exchanges of t relative to the share that t shall get
+// now.
+func (p *Pick) Load(t *Target) float64 {
+	return float64(t.live.inFlight.Load()) / (float64(t.weight) * p.Warmth(t))
+}
+
+// Latency returns the moving average of the time to a response's head as it
+// counts now: while nothing new is known of t it fades into the average of the
+// whole upstream, so that a target that once was slow gets another chance. It is
+// 0 if nothing is known of any target.
+func (p *Pick) Latency(t *Target) time.Duration {
+	return time.Duration(t.live.latency.at(p.now, p.u.core.averageLatency()))
+}
+
+// Takes is Admits for algorithms that offer targets in turn or by chance: Takes
+// passes over a target that warms up now and then, by the chance that draw
 // stands for.
-func (p *Pick) takes(t *Target, draw uint64) bool {
+func (p *Pick) Takes(t *Target, draw uint64) bool {
 	if !p.Admits(t) {
 		return false
 	}
-	if t.live.bits.Load()&bitSlow == 0 || p.patience <= 0 {
+	if t.live.bits.Load()&bitSlow == 0 || p.warmupSkips <= 0 {
 		return true
 	}
-	if chance := float64(mix(draw)>>11) / (1 << 53); chance < p.Warmth(t) {
+	if chance := float64(Mix(draw)>>11) / (1 << 53); chance < p.Warmth(t) {
 		return true
 	}
-	p.patience--
+	p.warmupSkips--
 	return false
-}
-
-// first returns the first target from start on, round the end, that p admits,
-// or nil.
-func (p *Pick) first(targets []*Target, start int) *Target {
-	for _, t := range targets[start:] {
-		if p.Admits(t) {
-			return t
-		}
-	}
-	for _, t := range targets[:start] {
-		if p.Admits(t) {
-			return t
-		}
-	}
-	return nil
-}
-
-// mix spreads the bits of x over all of the result (the finalizer of MurmurHash3).
-func mix(x uint64) uint64 {
-	x ^= x >> 33
-	x *= 0xff51afd7ed558ccd
-	x ^= x >> 33
-	x *= 0xc4ceb9fe1a85ec53
-	x ^= x >> 33
-	return x
-}
-
-// hashBytes hashes b the same way in every process (FNV-1a, then mix).
-func hashBytes[T string | []byte](b T) uint64 {
-	h := uint64(14695981039346656037)
-	for i := range len(b) {
-		h = (h ^ uint64(b[i])) * 1099511628211
-	}
-	return mix(h)
 }

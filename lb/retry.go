@@ -202,24 +202,24 @@ func RetryConditions() []string {
 	return []string{ConnectFailed.String(), Reset.String(), Timeout.String()}
 }
 
-// newRetryPolicy makes the policy of cfg, counting in counts.
-func newRetryPolicy(cfg *config.Retry, counts *budgetCounts) (*RetryPolicy, error) {
-	r := &RetryPolicy{
+// newRetryPolicy makes the policy of cfg. Its budget has no counts yet.
+func newRetryPolicy(cfg *config.Retry) (r *RetryPolicy, problems []config.Problem) {
+	r = &RetryPolicy{
 		Attempts:   max(1, min(cfg.Attempts, maxTried)),
 		TryTimeout: cfg.TryTimeout.D(),
 		Body:       int(cfg.Body),
-		Budget:     &Budget{share: cfg.Budget, floor: cfg.BudgetFloor, counts: counts},
+		Budget:     &Budget{share: cfg.Budget, floor: cfg.BudgetFloor},
 		backoff:    cfg.Backoff.D(),
 		backoffMax: max(cfg.Backoff, cfg.BackoffMax).D(),
 		retryAfter: cfg.RetryAfter.D(),
 	}
 	for i, name := range cfg.On {
-		if err := r.add(name); err != nil {
-			err.Key = config.Key("retry", "on", i)
-			return nil, *err
+		if p := r.add(name); p != nil {
+			p.Key = config.Key("retry", "on", i)
+			problems = append(problems, *p)
 		}
 	}
-	return r, nil
+	return r, problems
 }
 
 // add makes r retry on name.

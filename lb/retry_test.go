@@ -7,6 +7,7 @@ import (
 
 	"weir/config"
 	"weir/lb"
+	"weir/lb/balance"
 )
 
 func TestRetryJudge(t *testing.T) {
@@ -94,52 +95,52 @@ func TestBudget(t *testing.T) {
 	b := s.Retry().Budget
 	withdraw := func(n int) (allowed int) {
 		for range n {
-			if b.Withdraw(s.clock.Load()) {
+			if b.Withdraw(s.Clock.Load()) {
 				allowed++
 			}
 		}
 		return allowed
 	}
 	equal(t, "without exchanges, the floor", withdraw(100), 10)
-	s.pass(10 * time.Second)
+	s.Pass(10 * time.Second)
 	for range 1000 {
-		b.Deposit(s.clock.Load())
-		s.pass(time.Millisecond)
+		b.Deposit(s.Clock.Load())
+		s.Pass(time.Millisecond)
 	}
 	equal(t, "a fifth and the floor", withdraw(1000), 210)
-	used, allowed := b.Used(s.clock.Load())
+	used, allowed := b.Used(s.Clock.Load())
 	equal(t, "used", used, 210)
 	equal(t, "allowed", allowed, 210)
-	b.Refund(s.clock.Load())
+	b.Refund(s.Clock.Load())
 	equal(t, "after a refund", withdraw(10), 1)
 
 	// A reload does not fill the purse.
-	s.Upstream = s.build("a", nil, s.Upstream)
+	s.Upstream = s.Build("a", nil, s.Upstream)
 	b = s.Retry().Budget
 	equal(t, "after a reload", withdraw(10), 0)
 
 	// What is more than ten seconds ago does not count.
-	s.pass(11 * time.Second)
+	s.Pass(11 * time.Second)
 	equal(t, "later", withdraw(100), 10)
 
 	// A dead upstream at a steady rate gets its load and a fifth.
-	s.pass(time.Minute)
+	s.Pass(time.Minute)
 	attempts := 0
 	const exchanges = 60_000
 	for range exchanges {
-		now := s.clock.Load()
+		now := s.Clock.Load()
 		b.Deposit(now)
 		for attempts++; b.Withdraw(now); attempts++ {
 		}
-		s.pass(time.Millisecond)
+		s.Pass(time.Millisecond)
 	}
 	if perRequest := float64(attempts) / exchanges; perRequest > 1.21 || perRequest < 1.15 {
 		t.Errorf("%.3f attempts per request, want 1.2", perRequest)
 	}
 
 	none := newStand(t, "a", func(c *config.Upstream) { c.Retry.Budget, c.Retry.BudgetFloor = 0, 0 })
-	none.Retry().Budget.Deposit(none.clock.Load())
-	equal(t, "no budget", none.Retry().Budget.Withdraw(none.clock.Load()), false)
+	none.Retry().Budget.Deposit(none.Clock.Load())
+	equal(t, "no budget", none.Retry().Budget.Withdraw(none.Clock.Load()), false)
 }
 
 func TestHedgeDelay(t *testing.T) {
@@ -148,12 +149,12 @@ func TestHedgeDelay(t *testing.T) {
 		c.Retry.HedgeMin = config.Duration(5 * time.Millisecond)
 	})
 	send := func(n int, latency time.Duration) {
-		s.picks(n, lb.Outcome{Kind: lb.Success, Status: 200, Latency: latency})
+		s.Picks(n, lb.Outcome{Kind: lb.Success, Status: 200, Latency: latency})
 	}
 	check := func(what string, least, most time.Duration, want bool) {
 		t.Helper()
-		s.pass(time.Second)
-		got, on := s.HedgeDelay(s.clock.Load())
+		s.Pass(time.Second)
+		got, on := s.HedgeDelay(s.Clock.Load())
 		equal(t, what, on, want)
 		if got < least || got > most {
 			t.Errorf("%s: got %v, want %v to %v", what, got, least, most)
@@ -167,19 +168,19 @@ func TestHedgeDelay(t *testing.T) {
 	send(500, time.Second)
 	check("too many are slow", time.Second, 1130*time.Millisecond, true)
 	// Old ones are forgotten.
-	s.pass(30 * time.Second)
+	s.Pass(30 * time.Second)
 	send(200, time.Millisecond)
 	check("all are very fast", 5*time.Millisecond, 5*time.Millisecond, true)
 
 	off := newStand(t, "a", nil)
-	_, on := off.HedgeDelay(off.clock.Load())
+	_, on := off.HedgeDelay(off.Clock.Load())
 	equal(t, "by default", on, false)
 }
 
 func ExampleRetryPolicy_Judge() {
 	cfg := config.DefaultUpstream()
 	cfg.Targets = []config.Target{{URL: "http://127.0.0.1:9001"}}
-	u, err := lb.NewUpstream("origin", &cfg, lb.Options{}, nil)
+	u, err := lb.NewUpstream("origin", &cfg, lb.Options{Algorithms: balance.Algorithms()}, nil)
 	if err != nil {
 		panic(err)
 	}

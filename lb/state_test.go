@@ -9,6 +9,8 @@ import (
 
 	"weir/config"
 	"weir/lb"
+	"weir/lb/balance"
+	"weir/lb/lbtest"
 )
 
 // watch makes the stand eject after three failures in a row, as package health does.
@@ -34,7 +36,7 @@ func (s *stand) on(name string, o lb.Outcome) {
 		if err != nil {
 			s.Fatal(err)
 		}
-		if t.Same(s.target(name)) {
+		if t.Same(s.Target(name)) {
 			s.Release(t, o)
 			return
 		}
@@ -49,7 +51,7 @@ func TestEjection(t *testing.T) {
 		c.Health.Passive.EjectMax = config.Duration(time.Minute)
 	})
 	s.watch()
-	b := s.target("b")
+	b := s.Target("b")
 	fail := func() {
 		t.Helper()
 		for range 3 {
@@ -67,22 +69,22 @@ func TestEjection(t *testing.T) {
 
 	fail()
 	equal(t, "reason", b.Reason(), "three failures")
-	if got := s.picks(4, ok); strings.Contains(got, "b") {
+	if got := s.Picks(4, ok); strings.Contains(got, "b") {
 		t.Errorf("b is ejected: got %s", got)
 	}
-	s.pass(9999 * time.Millisecond)
-	if got := s.picks(4, ok); strings.Contains(got, "b") {
+	s.Pass(9999 * time.Millisecond)
+	if got := s.Picks(4, ok); strings.Contains(got, "b") {
 		t.Errorf("b is still ejected: got %s", got)
 	}
 	// Then one exchange is a trial, and no other goes there until it ends.
-	s.pass(time.Millisecond)
+	s.Pass(time.Millisecond)
 	var trial *lb.Target
 	for range 6 {
 		target, err := s.Acquire(new(lb.Pick))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if name(target) != "b" {
+		if lbtest.Name(target) != "b" {
 			s.Release(target, ok)
 			continue
 		}
@@ -97,61 +99,61 @@ func TestEjection(t *testing.T) {
 	// It fails: out for twice as long.
 	s.Release(trial, timedOut)
 	equal(t, "b after a failed trial", b.State(), lb.Ejected)
-	s.pass(19 * time.Second)
-	if got := s.picks(4, ok); strings.Contains(got, "b") {
+	s.Pass(19 * time.Second)
+	if got := s.Picks(4, ok); strings.Contains(got, "b") {
 		t.Errorf("b came back too early: got %s", got)
 	}
-	s.pass(time.Second)
+	s.Pass(time.Second)
 	s.on("b", ok)
 	equal(t, "b after a good trial", b.State(), lb.Healthy)
 
 	// The time grows up to its bound, ...
 	for range 5 {
 		fail()
-		s.pass(time.Minute)
+		s.Pass(time.Minute)
 		s.on("b", ok)
 	}
 	fail()
-	s.pass(59 * time.Second)
-	if got := s.picks(4, ok); strings.Contains(got, "b") {
+	s.Pass(59 * time.Second)
+	if got := s.Picks(4, ok); strings.Contains(got, "b") {
 		t.Errorf("b came back too early: got %s", got)
 	}
-	s.pass(time.Second)
+	s.Pass(time.Second)
 	s.on("b", ok)
 	// ... and shrinks while all goes well.
-	s.pass(time.Hour)
+	s.Pass(time.Hour)
 	fail()
-	s.pass(10 * time.Second)
+	s.Pass(10 * time.Second)
 	s.on("b", ok)
 	equal(t, "b after a short ejection", b.State(), lb.Healthy)
 }
 
 func TestCanceledTrialIsRepeated(t *testing.T) {
 	s := newStand(t, "a b", nil)
-	s.Eject(s.target("b"), "test")
-	s.pass(10 * time.Second)
+	s.Eject(s.Target("b"), "test")
+	s.Pass(10 * time.Second)
 	s.on("b", cancelled) // says nothing about b
-	equal(t, "b", s.target("b").State(), lb.Ejected)
+	equal(t, "b", s.Target("b").State(), lb.Ejected)
 	s.on("b", ok)
-	equal(t, "b", s.target("b").State(), lb.Healthy)
+	equal(t, "b", s.Target("b").State(), lb.Healthy)
 
 	// A trial that never ends is not the last one.
-	s.Eject(s.target("b"), "test")
-	s.pass(time.Hour)
+	s.Eject(s.Target("b"), "test")
+	s.Pass(time.Hour)
 	for range 2 {
 		if _, err := s.Acquire(new(lb.Pick)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	s.pass(time.Minute)
+	s.Pass(time.Minute)
 	s.on("b", ok)
-	equal(t, "b", s.target("b").State(), lb.Healthy)
+	equal(t, "b", s.Target("b").State(), lb.Healthy)
 }
 
 func TestEndlessResponseIsLearntAtItsHead(t *testing.T) {
 	s := newStand(t, "a b", nil)
-	s.Eject(s.target("b"), "test")
-	s.pass(10 * time.Second)
+	s.Eject(s.Target("b"), "test")
+	s.Pass(10 * time.Second)
 	for range 2 {
 		target, err := s.Acquire(new(lb.Pick))
 		if err != nil {
@@ -160,8 +162,8 @@ func TestEndlessResponseIsLearntAtItsHead(t *testing.T) {
 		s.Learn(target, ok)
 		defer s.Release(target, lb.Outcome{Kind: lb.Told})
 	}
-	equal(t, "b while its response goes on", s.target("b").State(), lb.Healthy)
-	good, _, _ := s.target("b").Counts()
+	equal(t, "b while its response goes on", s.Target("b").State(), lb.Healthy)
+	good, _, _ := s.Target("b").Counts()
 	equal(t, "successes", good, 1)
 }
 
@@ -169,7 +171,7 @@ func TestNeverTheLastUsableOne(t *testing.T) {
 	s := newStand(t, "a b c d e f", func(c *config.Upstream) { c.Health.Passive.MaxEjected = 0.5 })
 	eject := func(name string, want bool) {
 		t.Helper()
-		equal(t, "eject "+name, s.Eject(s.target(name), "test"), want)
+		equal(t, "eject "+name, s.Eject(s.Target(name), "test"), want)
 	}
 	// At most the share.
 	eject("a", true)
@@ -181,13 +183,13 @@ func TestNeverTheLastUsableOne(t *testing.T) {
 		c.Health.Passive.MaxEjected = 1
 		c.Health.PanicBelow = 0
 	})
-	s.SetDown(s.target("a"), "test")
-	s.SetDrain(s.target("b"), true)
+	s.SetDown(s.Target("a"), "test")
+	s.SetDrain(s.Target("b"), true)
 	s.on("c", refused)
 	eject("d", true)
 	eject("e", true)
 	eject("f", false)
-	equal(t, "picks", s.picks(2, internal), "f f")
+	equal(t, "picks", s.Picks(2, internal), "f f")
 	// One may be, however small the share.
 	s = newStand(t, "a b", func(c *config.Upstream) { c.Health.Passive.MaxEjected = 0.1 })
 	eject("a", true)
@@ -195,34 +197,34 @@ func TestNeverTheLastUsableOne(t *testing.T) {
 	// A single target stays.
 	s = newStand(t, "a", nil)
 	s.watch()
-	s.picks(10, internal)
-	equal(t, "a single target", s.target("a").State(), lb.Healthy)
+	s.Picks(10, internal)
+	equal(t, "a single target", s.Target("a").State(), lb.Healthy)
 }
 
 func TestPanicMode(t *testing.T) {
 	s := newStand(t, "a b c d", func(c *config.Upstream) { c.Health.PanicBelow = 0.5 })
-	s.SetDown(s.target("a"), "test")
-	s.SetDown(s.target("b"), "test")
+	s.SetDown(s.Target("a"), "test")
+	s.SetDown(s.Target("b"), "test")
 	equal(t, "half is down", s.Panicking(), false)
-	equal(t, "half is down", s.picks(4, ok), "c d c d")
-	s.SetDown(s.target("c"), "test")
+	equal(t, "half is down", s.Picks(4, ok), "c d c d")
+	s.SetDown(s.Target("c"), "test")
 	equal(t, "three of four", s.Panicking(), true)
-	equal(t, "three of four", len(s.shares(40, 1)), 4)
+	equal(t, "three of four", len(s.Shares(40, 1)), 4)
 	// Those that refuse connections are not used even so, nor are drained ones.
 	s.on("a", refused)
-	s.SetDrain(s.target("b"), true)
-	got := s.shares(40, 1)
+	s.SetDrain(s.Target("b"), true)
+	got := s.Shares(40, 1)
 	equal(t, "a refuses", got["a"], 0)
 	equal(t, "b drains", got["b"], 0)
-	s.SetUp(s.target("c"))
+	s.SetUp(s.Target("c"))
 	equal(t, "c is up", s.Panicking(), false)
-	equal(t, "c is up", s.picks(2, ok) != "", true)
+	equal(t, "c is up", s.Picks(2, ok) != "", true)
 
 	// Off.
 	s = newStand(t, "a b", func(c *config.Upstream) { c.Health.PanicBelow = 0 })
-	s.SetDown(s.target("a"), "test")
-	s.SetDown(s.target("b"), "test")
-	equal(t, "all down", s.picks(1, ok), "(no usable target)")
+	s.SetDown(s.Target("a"), "test")
+	s.SetDown(s.Target("b"), "test")
+	equal(t, "all down", s.Picks(1, ok), "(no usable target)")
 }
 
 func TestUnreachableIsKnownToAll(t *testing.T) {
@@ -237,14 +239,14 @@ func TestUnreachableIsKnownToAll(t *testing.T) {
 		open = append(open, target)
 	}
 	for _, target := range open {
-		if name(target) == "a" {
+		if lbtest.Name(target) == "a" {
 			s.Release(target, refused)
 		} else {
 			s.Release(target, ok)
 		}
 	}
-	equal(t, "a", s.target("a").State(), lb.Unreachable)
-	equal(t, "picks", s.picks(5, ok), "b b b b b")
+	equal(t, "a", s.Target("a").State(), lb.Unreachable)
+	equal(t, "picks", s.Picks(5, ok), "b b b b b")
 
 	// However long a is dead, dials are few: 100, 200, 400, 800 ms and then 1 s apart.
 	dials := 0
@@ -253,22 +255,22 @@ func TestUnreachableIsKnownToAll(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if name(target) == "a" {
+		if lbtest.Name(target) == "a" {
 			dials++
 			s.Release(target, refused)
 		} else {
 			s.Release(target, ok)
 		}
-		s.pass(time.Millisecond)
+		s.Pass(time.Millisecond)
 	}
 	if dials < 10 || dials > 13 {
 		t.Errorf("%d exchanges were sent to the dead target within 10 s, want 10 to 13", dials)
 	}
-	s.pass(time.Second)
-	if got := s.picks(3, ok); !strings.Contains(got, "a") {
+	s.Pass(time.Second)
+	if got := s.Picks(3, ok); !strings.Contains(got, "a") {
 		t.Errorf("a is back: got %s", got)
 	}
-	equal(t, "a", s.target("a").State(), lb.Healthy)
+	equal(t, "a", s.Target("a").State(), lb.Healthy)
 }
 
 func TestAllUnreachable(t *testing.T) {
@@ -285,13 +287,13 @@ func TestAllUnreachable(t *testing.T) {
 			attempts++
 			s.Release(target, refused)
 		}
-		s.pass(time.Millisecond)
+		s.Pass(time.Millisecond)
 	}
 	if attempts > 45 {
 		t.Errorf("%d attempts for 10,000 exchanges in 10 s, want at most 45", attempts)
 	}
-	s.pass(time.Second)
-	s.picks(6, ok)
+	s.Pass(time.Second)
+	s.Picks(6, ok)
 	for _, target := range s.Targets() {
 		equal(t, target.Name(), target.State(), lb.Healthy)
 	}
@@ -300,34 +302,34 @@ func TestAllUnreachable(t *testing.T) {
 func TestWatcherDials(t *testing.T) {
 	s := newStand(t, "a b", nil)
 	var told []string
-	w := &lb.Watcher{Unreachable: func(t *lb.Target) { told = append(told, name(t)) }}
+	w := &lb.Watcher{Unreachable: func(t *lb.Target) { told = append(told, lbtest.Name(t)) }}
 	s.Watch(w)
 	s.on("a", refused)
-	s.pass(time.Hour)
-	equal(t, "no exchange is a trial", s.picks(4, ok), "b b b b")
+	s.Pass(time.Hour)
+	equal(t, "no exchange is a trial", s.Picks(4, ok), "b b b b")
 	equal(t, "told", strings.Join(told, " "), "a")
 	// An ejection that ran out meanwhile is kept in mind.
-	s.SetReachable(s.target("a"))
-	equal(t, "a", s.target("a").State(), lb.Healthy)
+	s.SetReachable(s.Target("a"))
+	equal(t, "a", s.Target("a").State(), lb.Healthy)
 
-	s.Eject(s.target("a"), "test")
-	s.pass(10 * time.Second)
+	s.Eject(s.Target("a"), "test")
+	s.Pass(10 * time.Second)
 	s.on("a", refused) // the trial cannot connect
 	equal(t, "told again", strings.Join(told, " "), "a a")
-	s.pass(time.Hour)
-	equal(t, "no trial while unreachable", s.picks(4, ok), "b b b b")
-	s.SetReachable(s.target("a"))
-	equal(t, "still ejected", s.target("a").State(), lb.Ejected)
+	s.Pass(time.Hour)
+	equal(t, "no trial while unreachable", s.Picks(4, ok), "b b b b")
+	s.SetReachable(s.Target("a"))
+	equal(t, "still ejected", s.Target("a").State(), lb.Ejected)
 	s.on("a", ok)
-	equal(t, "after the trial", s.target("a").State(), lb.Healthy)
+	equal(t, "after the trial", s.Target("a").State(), lb.Healthy)
 	s.Unwatch(w)
 }
 
 func TestLocalErrorsBlameNoTarget(t *testing.T) {
 	s := newStand(t, "a b", nil)
 	s.watch()
-	s.picks(20, lb.Outcome{Kind: lb.LocalError})
-	s.picks(20, cancelled)
+	s.Picks(20, lb.Outcome{Kind: lb.LocalError})
+	s.Picks(20, cancelled)
 	for _, target := range s.Targets() {
 		equal(t, target.Name(), target.State(), lb.Healthy)
 		good, bad, _ := target.Counts()
@@ -341,7 +343,8 @@ func TestChangesAreLoggedAndTold(t *testing.T) {
 	cfg.Targets = []config.Target{{URL: "http://a"}, {URL: "http://b"}}
 	var told []string
 	u, err := lb.NewUpstream("test", &cfg, lb.Options{
-		Log: slog.New(slog.NewTextHandler(&log, nil)),
+		Algorithms: balance.Algorithms(),
+		Log:        slog.New(slog.NewTextHandler(&log, nil)),
 		OnChange: func(_ *lb.Upstream, t *lb.Target, from, to lb.State, reason string) {
 			told = append(told, t.Name()+" "+from.String()+"-"+to.String()+" ("+reason+")")
 		},

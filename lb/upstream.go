@@ -18,7 +18,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
-	"math"
 	"math/rand/v2"
 	"net/url"
 	"os"
@@ -38,8 +37,9 @@ type Options struct {
 	Now func() int64
 	// Rand is the source of chance, for many goroutines at once; nil means math/rand/v2's.
 	Rand func() uint64
-	// Algorithms are the embedder's own, by name. They win over weir's.
-	Algorithms map[string]Algorithm
+	// Algorithms are the balancing algorithms that the configuration may name; of
+	// several with one name the last wins. Package lb/balance has weir's own.
+	Algorithms []Algorithm
 	// Log gets changes of state; nil means none.
 	Log *slog.Logger
 	// OnChange is called after a target's state changed, on the goroutine that
@@ -70,21 +70,18 @@ type Endpoint struct {
 // Upstream is a named set of targets with one balancing algorithm, in one
 // generation. All methods may be called by many goroutines at once.
 type Upstream struct {
-	name       string
-	cfg        *config.Upstream
-	o          Options
-	algorithm  Algorithm
-	retry      *RetryPolicy
-	sticky     *StickyCookie
-	hashSource HashSource
-	slowStart  int64
+	name string
+	cfg  *config.Upstream
+	o    Options
+	terms
+	sticky    *StickyCookie
+	slowStart int64
 	// settings is what makes connections different from those of other generations.
 	settings string
-	// ceiling bounds the running exchanges of each target, 0 for no bound;
-	// adaptive says that the bound moves below it.
-	ceiling  int64
-	adaptive bool
-	now      func() int64
+	// ceiling bounds the running exchanges of each target, 0 for no bound; if
+	// adaptive, the bound moves below it.
+	ceiling int64
+	now     func() int64
 
 	set atomic.Pointer[snapshot]
 	// mask is what blocks a target now: less in panic mode.
@@ -133,6 +130,48 @@ type group struct {
 // changed afterwards. An error leaves nothing behind; else Close gives the
 // targets back.
 func NewUpstream(name string, cfg *config.Upstream, o Options, old *Upstream) (*Upstream, error) {
+	terms, problems := readTerms(cfg, o.Algorithms)
+	if len(problems) > 0 {
+		return nil, config.Errors(problems)
+	}
+	o.setDefaults()
+	u := &Upstream{
+		name:      name,
+		cfg:       cfg,
+		o:         o,
+		terms:     terms,
+		sticky:    newStickyCookie(&cfg.Sticky),
+		slowStart: int64(cfg.SlowStart),
+		settings:  transportSettings(cfg),
+		ceiling:   int64(cfg.Limits.TargetInFlight),
+		now:       o.Now,
+		core:      &core{},
+	}
+	if u.adaptive && u.ceiling == 0 {
+		u.ceiling = adaptiveCeiling
+	}
+	u.mask.Store(blocking)
+	var known []*Target
+	if old != nil {
+		u.core = old.core
+		known = old.Targets()
+	}
+	u.retry.Budget.counts = &u.core.budget
+	endpoints := make([]Endpoint, 0, len(cfg.Targets))
+	for _, t := range cfg.Targets {
+		endpoints = append(endpoints, Endpoint{URL: t.Origin(), Weight: t.Weight, Priority: t.Priority, Drain: t.Drain})
+	}
+	if err := u.setEndpoints(endpoints, known); err != nil {
+		return nil, err
+	}
+	u.core.mu.Lock()
+	u.core.open = append(u.core.open, u)
+	u.core.mu.Unlock()
+	return u, nil
+}
+
+// setDefaults replaces what is nil.
+func (o *Options) setDefaults() {
 	if o.NewTransport == nil {
 		o.NewTransport = func(string, *config.Upstream) (Transport, error) { return nil, nil }
 	}
@@ -145,56 +184,6 @@ func NewUpstream(name string, cfg *config.Upstream, o Options, old *Upstream) (*
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	a, err := algorithm(cfg.Balance, o.Algorithms)
-	if err != nil {
-		return nil, err
-	}
-	u := &Upstream{
-		name:      name,
-		cfg:       cfg,
-		o:         o,
-		algorithm: a,
-		sticky:    newStickyCookie(&cfg.Sticky),
-		slowStart: int64(cfg.SlowStart),
-		settings:  transportSettings(cfg),
-		ceiling:   int64(cfg.Limits.TargetInFlight),
-		adaptive:  cfg.Limits.Adaptive == adaptiveGradient,
-		now:       o.Now,
-		core:      &core{},
-	}
-	if p := checkAdaptive(cfg.Limits.Adaptive); p != nil {
-		return nil, *p
-	}
-	if cfg.Balance == "hash" || o.Algorithms[cfg.Balance] != nil && cfg.Hash.By != "" {
-		source, p := parseHashSource(cfg.Hash.By)
-		if p != nil {
-			return nil, *p
-		}
-		u.hashSource = source
-	}
-	if u.adaptive && u.ceiling == 0 {
-		u.ceiling = adaptiveCeiling
-	}
-	u.mask.Store(blocking)
-	var known []*Target
-	if old != nil {
-		u.core = old.core
-		known = old.Targets()
-	}
-	if u.retry, err = newRetryPolicy(&cfg.Retry, &u.core.budget); err != nil {
-		return nil, err
-	}
-	endpoints := make([]Endpoint, 0, len(cfg.Targets))
-	for _, t := range cfg.Targets {
-		endpoints = append(endpoints, Endpoint{URL: t.Origin(), Weight: t.Weight, Priority: t.Priority, Drain: t.Drain})
-	}
-	if err := u.setEndpoints(endpoints, known); err != nil {
-		return nil, err
-	}
-	u.core.mu.Lock()
-	u.core.open = append(u.core.open, u)
-	u.core.mu.Unlock()
-	return u, nil
 }
 
 // Name returns the upstream's name.
@@ -333,13 +322,13 @@ func (u *Upstream) group(s *snapshot) error {
 		if len(members) == 0 {
 			continue
 		}
-		picker, err := u.algorithm(Input{
+		picker, err := u.algorithm.New(Input{
 			Targets:  members,
 			Config:   u.cfg,
+			Options:  u.options,
 			Position: &u.core.position,
 			Rand:     u.o.Rand,
 			Running:  u.core.inFlight.Load,
-			Latency:  func() float64 { return math.Float64frombits(u.core.latency.Load()) },
 		})
 		if err != nil {
 			return fmt.Errorf("cannot balance by %q: %w", u.cfg.Balance, err)

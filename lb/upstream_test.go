@@ -8,140 +8,31 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/BurntSushi/toml"
+
 	"weir/config"
 	"weir/lb"
+	"weir/lb/balance"
+	"weir/lb/lbtest"
 )
 
-// stand is one upstream with a clock and a source of chance of its own.
-type stand struct {
-	testing.TB
-	*lb.Upstream
-	clock *atomic.Int64
-	o     lb.Options
-}
+// stand is an upstream with a clock and a source of chance of its own.
+type stand struct{ *lbtest.Stand }
 
-// newStand builds an upstream. Targets are "name" or "name*weight" or "name@priority".
 func newStand(t testing.TB, targets string, settings func(*config.Upstream)) *stand {
 	t.Helper()
-	s := &stand{TB: t, clock: new(atomic.Int64)}
-	s.clock.Store(int64(time.Hour))
-	chance := rand.New(rand.NewPCG(1, 2))
-	var mu sync.Mutex
-	s.o = lb.Options{NewTransport: newConns, Now: s.clock.Load, Rand: func() uint64 {
-		mu.Lock()
-		defer mu.Unlock()
-		return chance.Uint64()
-	}}
-	s.Upstream = s.build(targets, settings, nil)
-	return s
+	return &stand{lbtest.New(t, targets, settings)}
 }
 
-// conns stands for the connections to a target.
-type conns struct{ retired atomic.Bool }
-
-func newConns(url string, _ *config.Upstream) (lb.Transport, error) {
-	if !strings.HasPrefix(url, "http://") {
-		return nil, fmt.Errorf("unknown scheme in %q", url)
-	}
-	return new(conns), nil
-}
-
-// Retire implements lb.Transport.
-func (c *conns) Retire() { c.retired.Store(true) }
-
-func (s *stand) build(targets string, settings func(*config.Upstream), old *lb.Upstream) *lb.Upstream {
-	s.Helper()
-	cfg := config.DefaultUpstream()
-	cfg.Targets = parse(targets)
-	if settings != nil {
-		settings(&cfg)
-	}
-	u, err := lb.NewUpstream("test", &cfg, s.o, old)
-	if err != nil {
-		s.Fatal(err)
-	}
-	s.Cleanup(u.Close)
-	return u
-}
-
-func parse(targets string) (list []config.Target) {
-	for word := range strings.FieldsSeq(targets) {
-		t := config.Target{Weight: 1}
-		if name, weight, ok := strings.Cut(word, "*"); ok {
-			word = name
-			fmt.Sscan(weight, &t.Weight)
-		}
-		if name, priority, ok := strings.Cut(word, "@"); ok {
-			word = name
-			fmt.Sscan(priority, &t.Priority)
-		}
-		word, t.Drain = strings.CutSuffix(word, "!drain")
-		t.URL = "http://" + word
-		list = append(list, t)
+// names returns the names of weir's own algorithms.
+func names() (list []string) {
+	for _, a := range balance.Algorithms() {
+		list = append(list, a.Name)
 	}
 	return list
-}
-
-// pass moves the clock.
-func (s *stand) pass(d time.Duration) { s.clock.Add(int64(d)) }
-
-// target returns the target of that name.
-func (s *stand) target(name string) *lb.Target {
-	s.Helper()
-	for _, t := range s.Targets() {
-		if t.URL() == "http://"+name {
-			return t
-		}
-	}
-	s.Fatalf("no target %q", name)
-	return nil
-}
-
-func name(t *lb.Target) string { return strings.TrimPrefix(t.URL(), "http://") }
-
-// picks returns the names of n exchanges one after the other that end with o.
-func (s *stand) picks(n int, o lb.Outcome) string {
-	s.Helper()
-	var names []string
-	for range n {
-		var p lb.Pick
-		t, err := s.Acquire(&p)
-		if err != nil {
-			names = append(names, "("+err.Error()+")")
-			continue
-		}
-		names = append(names, name(t))
-		s.Release(t, o)
-	}
-	return strings.Join(names, " ")
-}
-
-// shares counts how often each target is picked by n exchanges of which
-// `running` are always running.
-func (s *stand) shares(n, running int) map[string]int {
-	s.Helper()
-	got := make(map[string]int)
-	var open []*lb.Target
-	for range n {
-		var p lb.Pick
-		t, err := s.Acquire(&p)
-		if err != nil {
-			s.Fatal(err)
-		}
-		got[name(t)]++
-		if open = append(open, t); len(open) >= running {
-			s.Release(open[0], ok)
-			open = open[1:]
-		}
-	}
-	for _, t := range open {
-		s.Release(t, ok)
-	}
-	return got
 }
 
 var (
@@ -169,9 +60,9 @@ func about(t testing.TB, what string, got int, want, share float64) {
 
 func TestUnknownAlgorithm(t *testing.T) {
 	cfg := config.DefaultUpstream()
-	cfg.Targets = parse("a")
+	cfg.Targets = lbtest.Parse("a")
 	cfg.Balance = "round_rubin"
-	_, err := lb.NewUpstream("test", &cfg, lb.Options{Algorithms: map[string]lb.Algorithm{"mine": nil}}, nil)
+	_, err := lb.NewUpstream("test", &cfg, lb.Options{Algorithms: append(balance.Algorithms(), lb.Algorithm{Name: "mine"})}, nil)
 	var p config.Problem
 	if !errors.As(err, &p) {
 		t.Fatalf("got %v, want a config.Problem", err)
@@ -187,7 +78,7 @@ func TestCheck(t *testing.T) {
 		cfg := config.DefaultUpstream()
 		set(&cfg)
 		var got []string
-		for _, p := range lb.Check(&cfg) {
+		for _, p := range lb.Check(&cfg, balance.Algorithms()) {
 			got = append(got, p.Error())
 		}
 		equal(t, "problems", strings.Join(got, "\n"), want)
@@ -212,30 +103,30 @@ limits.adaptive: found "gradiant": want one of "off", "gradient"; did you mean "
 
 func TestReloadKeepsPositionCountsAndHealth(t *testing.T) {
 	s := newStand(t, "a b c", nil)
-	equal(t, "before", s.picks(2, ok), "a b")
+	equal(t, "before", s.Picks(2, ok), "a b")
 	var p lb.Pick
 	running, err := s.Acquire(&p) // c
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Eject(s.target("a"), "test")
+	s.Eject(s.Target("a"), "test")
 	old := s.Upstream
 
-	s.Upstream = s.build("a b c d", nil, old)
-	equal(t, "health of a", s.target("a").State(), lb.Ejected)
-	equal(t, "in flight on c", s.target("c").InFlight(), 1)
-	equal(t, "transport of b", s.target("b").Transport(), old.Targets()[1].Transport())
+	s.Upstream = s.Build("a b c d", nil, old)
+	equal(t, "health of a", s.Target("a").State(), lb.Ejected)
+	equal(t, "in flight on c", s.Target("c").InFlight(), 1)
+	equal(t, "transport of b", s.Target("b").Transport(), old.Targets()[1].Transport())
 	// Position 3 is d's.
-	equal(t, "after", s.picks(3, ok), "d b c")
+	equal(t, "after", s.Picks(3, ok), "d b c")
 
 	// The old generation's exchange ends after the reload.
 	old.Release(running, ok)
 	old.Close()
-	equal(t, "in flight on c", s.target("c").InFlight(), 0)
+	equal(t, "in flight on c", s.Target("c").InFlight(), 0)
 	equal(t, "in flight", s.InFlight(), 0)
 
 	// Other settings of connections make another target.
-	other := s.build("a b c d", func(c *config.Upstream) { c.Timeouts.Connect = 1 }, s.Upstream)
+	other := s.Build("a b c d", func(c *config.Upstream) { c.Timeouts.Connect = 1 }, s.Upstream)
 	equal(t, "health of a with other settings", other.Targets()[0].State(), lb.Healthy)
 }
 
@@ -249,26 +140,26 @@ func TestOldGenerationStillLearns(t *testing.T) {
 		t.Fatal(err)
 	}
 	old := s.Upstream
-	s.Upstream = s.build("a b", nil, old)
+	s.Upstream = s.Build("a b", nil, old)
 	old.Release(a, refused)
 	old.Close()
-	equal(t, "a", s.target("a").State(), lb.Unreachable)
-	equal(t, "meanwhile", s.picks(3, ok), "b b b")
-	s.pass(time.Second)
-	if got := s.picks(2, ok); !strings.Contains(got, "a") {
+	equal(t, "a", s.Target("a").State(), lb.Unreachable)
+	equal(t, "meanwhile", s.Picks(3, ok), "b b b")
+	s.Pass(time.Second)
+	if got := s.Picks(2, ok); !strings.Contains(got, "a") {
 		t.Errorf("after a while: got %s, want a among them", got)
 	}
-	equal(t, "a", s.target("a").State(), lb.Healthy)
+	equal(t, "a", s.Target("a").State(), lb.Healthy)
 }
 
 func TestFailedBuildLeavesOldAlone(t *testing.T) {
 	s := newStand(t, "a b", nil)
 	cfg := config.DefaultUpstream()
-	cfg.Targets = append(parse("a b"), config.Target{URL: "ftp://c"})
-	if _, err := lb.NewUpstream("test", &cfg, s.o, s.Upstream); err == nil {
+	cfg.Targets = append(lbtest.Parse("a b"), config.Target{URL: "ftp://c"})
+	if _, err := lb.NewUpstream("test", &cfg, s.Options, s.Upstream); err == nil {
 		t.Fatal("a target of an unknown scheme was accepted")
 	}
-	equal(t, "picks", s.picks(4, ok), "a b a b")
+	equal(t, "picks", s.Picks(4, ok), "a b a b")
 }
 
 func TestSetEndpoints(t *testing.T) {
@@ -281,7 +172,7 @@ func TestSetEndpoints(t *testing.T) {
 	if err := s.SetEndpoints([]lb.Endpoint{{URL: "http://b"}, {URL: "http://c", Weight: 2}, {URL: "http://d", Drain: true}}); err != nil {
 		t.Fatal(err)
 	}
-	got := s.shares(30, 1)
+	got := s.Shares(30, 1)
 	if want := (map[string]int{"b": 10, "c": 20}); !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
@@ -294,7 +185,7 @@ func TestSetEndpoints(t *testing.T) {
 	if err := s.SetEndpoints(nil); err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "no targets", s.picks(1, ok), "(no usable target)")
+	equal(t, "no targets", s.Picks(1, ok), "(no usable target)")
 }
 
 func TestDrain(t *testing.T) {
@@ -304,22 +195,22 @@ func TestDrain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.SetDrain(s.target("a"), true)
-	equal(t, "state", s.target("a").State(), lb.Draining)
-	equal(t, "by config", s.target("c").State(), lb.Draining)
-	equal(t, "running exchange", s.target("a").InFlight(), 1)
-	equal(t, "new ones", s.picks(3, ok), "b b b")
+	s.SetDrain(s.Target("a"), true)
+	equal(t, "state", s.Target("a").State(), lb.Draining)
+	equal(t, "by config", s.Target("c").State(), lb.Draining)
+	equal(t, "running exchange", s.Target("a").InFlight(), 1)
+	equal(t, "new ones", s.Picks(3, ok), "b b b")
 	s.Release(a, ok)
 	// Draining the last one is the operator's wish.
-	s.SetDrain(s.target("b"), true)
-	equal(t, "all drained", s.picks(1, ok), "(no usable target)")
-	s.SetDrain(s.target("a"), false)
-	equal(t, "back", s.picks(2, ok), "a a")
+	s.SetDrain(s.Target("b"), true)
+	equal(t, "all drained", s.Picks(1, ok), "(no usable target)")
+	s.SetDrain(s.Target("a"), false)
+	equal(t, "back", s.Picks(2, ok), "a a")
 }
 
 func TestTriedTargetsAreNotPickedAgain(t *testing.T) {
-	for _, balance := range lb.Algorithms() {
-		s := newStand(t, "a b c", func(c *config.Upstream) { c.Balance = balance })
+	for _, algorithm := range names() {
+		s := newStand(t, "a b c", func(c *config.Upstream) { c.Balance = algorithm })
 		for range 50 {
 			var p lb.Pick
 			p.SetKey([]byte("x"))
@@ -330,46 +221,46 @@ func TestTriedTargetsAreNotPickedAgain(t *testing.T) {
 					equal(t, "error", err, lb.ErrNoTarget)
 					break
 				}
-				got = append(got, name(target))
+				got = append(got, lbtest.Name(target))
 				s.Release(target, ok)
 			}
 			slices.Sort(got)
-			equal(t, balance, strings.Join(got, " "), "a b c")
+			equal(t, algorithm, strings.Join(got, " "), "a b c")
 			equal(t, "attempts", p.Attempt(), 3)
-			p.Again = true
+			p.Forget()
 			if _, err := s.Acquire(&p); err != nil {
-				t.Errorf("%s: again: %v", balance, err)
+				t.Errorf("%s: after Forget: %v", algorithm, err)
 			}
 		}
 	}
 }
 
 func TestPriorityGroups(t *testing.T) {
-	for _, balance := range lb.Algorithms() {
+	for _, algorithm := range names() {
 		s := newStand(t, "a b spare@1 last@2", func(c *config.Upstream) {
-			c.Balance = balance
+			c.Balance = algorithm
 			c.Health.PanicBelow = 0.3
 		})
-		got := slices.Collect(maps.Keys(s.shares(100, 1)))
+		got := slices.Collect(maps.Keys(s.Shares(100, 1)))
 		slices.Sort(got)
-		equal(t, balance+", all up", strings.Join(got, " "), "a b")
-		s.SetDown(s.target("a"), "test")
-		equal(t, balance+", a down", s.picks(3, ok), "b b b")
-		s.SetDown(s.target("b"), "test")
-		equal(t, balance+", a and b down", s.picks(2, ok), "spare spare")
-		s.SetDrain(s.target("spare"), true)
-		equal(t, balance+", spare drains", s.picks(1, ok), "last")
-		s.SetUp(s.target("b"))
-		equal(t, balance+", b up", s.picks(2, ok), "b b")
+		equal(t, algorithm+", all up", strings.Join(got, " "), "a b")
+		s.SetDown(s.Target("a"), "test")
+		equal(t, algorithm+", a down", s.Picks(3, ok), "b b b")
+		s.SetDown(s.Target("b"), "test")
+		equal(t, algorithm+", a and b down", s.Picks(2, ok), "spare spare")
+		s.SetDrain(s.Target("spare"), true)
+		equal(t, algorithm+", spare drains", s.Picks(1, ok), "last")
+		s.SetUp(s.Target("b"))
+		equal(t, algorithm+", b up", s.Picks(2, ok), "b b")
 	}
 }
 
 func TestOwnAlgorithm(t *testing.T) {
 	cfg := config.DefaultUpstream()
-	cfg.Targets = parse("a b c")
+	cfg.Targets = lbtest.Parse("a b c")
 	cfg.Balance = "last"
-	u, err := lb.NewUpstream("test", &cfg, lb.Options{Algorithms: map[string]lb.Algorithm{
-		"last": func(in lb.Input) (lb.Picker, error) { return last(in.Targets), nil },
+	u, err := lb.NewUpstream("test", &cfg, lb.Options{Algorithms: []lb.Algorithm{
+		{Name: "last", New: func(in lb.Input) (lb.Picker, error) { return last(in.Targets), nil }},
 	}}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -378,8 +269,8 @@ func TestOwnAlgorithm(t *testing.T) {
 	var p lb.Pick
 	first, _ := u.Acquire(&p)
 	second, _ := u.Acquire(&p)
-	equal(t, "first", name(first), "c")
-	equal(t, "second", name(second), "b")
+	equal(t, "first", lbtest.Name(first), "c")
+	equal(t, "second", lbtest.Name(second), "b")
 }
 
 // last is an algorithm as an embedder may write it.
@@ -394,10 +285,63 @@ func (l last) Pick(p *lb.Pick) *lb.Target {
 	return nil
 }
 
+// Options of an algorithm's own are read strictly, and the algorithm gets them.
+func TestAlgorithmOptions(t *testing.T) {
+	var got *ownOptions
+	algorithms := append(balance.Algorithms(), lb.Algorithm{
+		Name:    "last",
+		Options: func() any { return &ownOptions{Wait: config.Duration(time.Second), Share: 0.5} },
+		New: func(in lb.Input) (lb.Picker, error) {
+			got = in.Options.(*ownOptions)
+			return last(in.Targets), nil
+		},
+	})
+	check := func(algorithm, table, want string) {
+		t.Helper()
+		cfg := config.DefaultUpstream()
+		cfg.Targets = lbtest.Parse("a b")
+		cfg.Balance = algorithm
+		if err := toml.Unmarshal([]byte(table), &cfg.BalanceOptions); err != nil {
+			t.Fatal(err)
+		}
+		u, err := lb.NewUpstream("test", &cfg, lb.Options{Algorithms: algorithms}, nil)
+		if err == nil {
+			u.Close()
+			err = errors.New("")
+		}
+		equal(t, algorithm+", "+table, err.Error(), want)
+	}
+	check("last", "", "")
+	equal(t, "the defaults", *got, ownOptions{Wait: config.Duration(time.Second), Share: 0.5})
+	check("last", "wait = '3s'\nshare = 1", "")
+	equal(t, "as the file says", *got, ownOptions{Wait: config.Duration(3 * time.Second), Share: 1})
+	check("last", "weight = 1", `balance_options.weight: found an unknown key: want one of wait, share`)
+	check("last", "wait = 3\nshare = 'x'", `balance_options.wait: found integer 3: want a time span such as "250ms", "5s" or "1h30m"
+balance_options.share: found "x": want a number`)
+	check("last", "share = 2", "balance_options.share: found 2: want 0 to 1")
+	check("random", "share = 1", `balance_options.share: found an unknown key: want no options, because "random" has none`)
+	check("p2c", "choices = 2", "")
+	check("p2c", "choices = 1", "balance_options.choices: found integer 1: want 2 to 10")
+	check("p2c", "choice = 2", `balance_options.choice: found an unknown key: want one of choices; did you mean "choices"?`)
+}
+
+// ownOptions are options as an embedder's algorithm may have them.
+type ownOptions struct {
+	Wait  config.Duration `toml:"wait"`
+	Share float64         `toml:"share"`
+}
+
+func (o *ownOptions) Check() []config.Problem {
+	if o.Share > 1 {
+		return []config.Problem{{Key: "share", Found: fmt.Sprint(o.Share), Want: "0 to 1"}}
+	}
+	return nil
+}
+
 func TestConcurrentUse(t *testing.T) {
-	for _, balance := range lb.Algorithms() {
+	for _, algorithm := range names() {
 		s := newStand(t, "a b*2 c d@1", func(c *config.Upstream) {
-			c.Balance = balance
+			c.Balance = algorithm
 			c.SlowStart = config.Duration(time.Second)
 			c.Limits = config.UpstreamLimits{InFlight: 7, TargetInFlight: 3, Queue: 4,
 				QueueTimeout: config.Duration(time.Second), Adaptive: "gradient"}
@@ -415,9 +359,9 @@ func TestConcurrentUse(t *testing.T) {
 						o := []lb.Outcome{ok, ok, ok, ok, ok, refused, timedOut, internal, cancelled}[chance.IntN(9)]
 						s.Release(target, o)
 					}
-					s.Retry().Budget.Deposit(s.clock.Load())
-					s.Retry().Budget.Withdraw(s.clock.Load())
-					s.HedgeDelay(s.clock.Load())
+					s.Retry().Budget.Deposit(s.Clock.Load())
+					s.Retry().Budget.Withdraw(s.Clock.Load())
+					s.HedgeDelay(s.Clock.Load())
 				}
 			})
 		}
@@ -428,17 +372,17 @@ func TestConcurrentUse(t *testing.T) {
 				s.Eject(target, "test")
 				s.SetUp(target)
 				s.SetDrain(target, i%2 == 0)
-				s.pass(50 * time.Millisecond)
+				s.Pass(50 * time.Millisecond)
 			}
 			for _, target := range s.Targets() {
 				s.SetDrain(target, false)
 			}
 		})
 		running.Wait()
-		equal(t, balance+": in flight", s.InFlight(), 0)
-		equal(t, balance+": queued", s.Queued(), 0)
+		equal(t, algorithm+": in flight", s.InFlight(), 0)
+		equal(t, algorithm+": queued", s.Queued(), 0)
 		for _, target := range s.Targets() {
-			equal(t, balance+": in flight on "+name(target), target.InFlight(), 0)
+			equal(t, algorithm+": in flight on "+lbtest.Name(target), target.InFlight(), 0)
 		}
 	}
 }

@@ -38,7 +38,7 @@ func (s *Server) build(cfg *config.Config, old *generation) (_ *generation, err 
 		}
 		g.upstreams[name], err = lb.NewUpstream(name, &u, lb.Options{
 			NewTransport: s.newTransport,
-			Algorithms:   s.options.algorithms,
+			Algorithms:   s.options.balancing(),
 			Log:          s.log,
 		}, before)
 		if err != nil {

@@ -2,8 +2,6 @@ package server
 
 import (
 	"errors"
-	"maps"
-	"slices"
 	"strconv"
 
 	"weir/config"
@@ -54,10 +52,10 @@ func checkParts(cfg *config.Config, o *options) (problems config.Errors) {
 			seen[a] = true
 		}
 	}
-	own := slices.Sorted(maps.Keys(o.algorithms))
+	algorithms := o.balancing()
 	for name := range cfg.Upstreams {
 		u := cfg.Upstreams[name]
-		for _, p := range append(lb.Check(&u, own...), health.Check(&u)...) {
+		for _, p := range append(lb.Check(&u, algorithms), health.Check(&u)...) {
 			add(p, "upstreams", name)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"weir/config"
 	"weir/lb"
+	"weir/lb/balance"
 	"weir/proxy"
 )
 
@@ -17,7 +18,7 @@ type options struct {
 	log        *slog.Logger
 	hooks      proxy.Hooks
 	accessLog  io.Writer
-	algorithms map[string]lb.Algorithm
+	algorithms []lb.Algorithm
 	systemd    bool
 	tiers      func(c *config.Cache) ([]Tier, error)
 }
@@ -32,9 +33,14 @@ func WithHooks(h proxy.Hooks) Option { return func(o *options) { o.hooks = h } }
 // instead.
 func WithAccessLogWriter(w io.Writer) Option { return func(o *options) { o.accessLog = w } }
 
-// WithAlgorithms adds balancing algorithms under names of their own, for
-// upstreams whose balance names them.
-func WithAlgorithms(a map[string]lb.Algorithm) Option { return func(o *options) { o.algorithms = a } }
+// WithAlgorithms adds balancing algorithms for upstreams whose balance names
+// them. One with the name of a weir's own replaces that.
+func WithAlgorithms(a ...lb.Algorithm) Option {
+	return func(o *options) { o.algorithms = append(o.algorithms, a...) }
+}
+
+// balancing returns weir's own algorithms and those that were added.
+func (o *options) balancing() []lb.Algorithm { return append(balance.Algorithms(), o.algorithms...) }
 
 // WithSystemdSockets lets "systemd:NAME" addresses choose from the sockets that
 // the service manager passed to this process; without it they are errors. Only

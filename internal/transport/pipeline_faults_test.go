@@ -16,6 +16,7 @@ import (
 	"weir/internal/testkit"
 	"weir/internal/transport"
 	"weir/lb"
+	"weir/lb/balance"
 )
 
 // fused is a connection that panics.
@@ -267,7 +268,7 @@ func TestPipelineRetired(t *testing.T) {
 		cfg := config.DefaultUpstream()
 		cfg.Targets = []config.Target{config.DefaultTarget(origin.URL)}
 		cfg.Connections.Pipeline = 8
-		u, err := lb.NewUpstream("u", &cfg, lb.Options{NewTransport: func(url string, cfg *config.Upstream) (lb.Transport, error) {
+		u, err := lb.NewUpstream("u", &cfg, lb.Options{Algorithms: balance.Algorithms(), NewTransport: func(url string, cfg *config.Upstream) (lb.Transport, error) {
 			return transport.NewHTTP1(url, cfg, transport.Options{})
 		}}, nil)
 		if err != nil {

@@ -1,8 +1,10 @@
-package lb
+package balance
 
 import (
 	"container/heap"
 	"sync/atomic"
+
+	"weir/lb"
 )
 
 // roundRobin walks an endless schedule in which each target stands as often as
@@ -11,7 +13,7 @@ import (
 // the next target, so that its share goes to all others and not to its
 // neighbour.
 type roundRobin struct {
-	targets  []*Target
+	targets  []*lb.Target
 	schedule []uint32 // indexes of targets; nil if all weights are equal
 	position *atomic.Uint64
 }
@@ -20,29 +22,29 @@ type roundRobin struct {
 // beyond it they are rounded.
 const maxSchedule = 1 << 16
 
-func newRoundRobin(in Input) (Picker, error) {
+func newRoundRobin(in lb.Input) (lb.Picker, error) {
 	return &roundRobin{targets: in.Targets, schedule: schedule(in.Targets), position: in.Position}, nil
 }
 
-// Pick implements Picker.
-func (r *roundRobin) Pick(p *Pick) *Target {
+// Pick implements lb.Picker.
+func (r *roundRobin) Pick(p *lb.Pick) *lb.Target {
 	n := len(r.targets)
 	if r.schedule != nil {
 		n = len(r.schedule)
 	}
 	for range n {
 		at := r.position.Add(1) - 1
-		if t := r.at(at); p.takes(t, at) {
+		if t := r.at(at); p.Takes(t, at) {
 			return t
 		}
 	}
 	// Other goroutines moved the position while this one walked, so that it
 	// may have passed over some.
-	return p.first(r.targets, 0)
+	return first(p, r.targets, 0)
 }
 
 // at returns the target at a position.
-func (r *roundRobin) at(position uint64) *Target {
+func (r *roundRobin) at(position uint64) *lb.Target {
 	if r.schedule == nil {
 		return r.targets[position%uint64(len(r.targets))]
 	}
@@ -53,14 +55,14 @@ func (r *roundRobin) at(position uint64) *Target {
 // turns, as indexes, or nil if all weights are equal. Whoever's next turn is
 // due first has it: the k-th turn of a target with weight w is due at
 // (k-1/2)/w. That keeps every target within one turn of its share at any time.
-func schedule(targets []*Target) []uint32 {
+func schedule(targets []*lb.Target) []uint32 {
 	weights := make([]int, len(targets))
 	divisor, total, equal := 0, 0, true
 	for i, t := range targets {
-		weights[i] = t.weight
-		divisor = gcd(divisor, t.weight)
-		total += t.weight
-		equal = equal && t.weight == targets[0].weight
+		weights[i] = t.Weight()
+		divisor = gcd(divisor, t.Weight())
+		total += t.Weight()
+		equal = equal && t.Weight() == targets[0].Weight()
 	}
 	if equal {
 		return nil

@@ -1,4 +1,4 @@
-package lb_test
+package balance_test
 
 import (
 	"fmt"
@@ -6,6 +6,7 @@ import (
 
 	"weir/config"
 	"weir/lb"
+	"weir/lb/balance"
 )
 
 // large builds an upstream of n targets, every third of double weight.
@@ -15,7 +16,7 @@ func large(t testing.TB, algorithm string, n int) *lb.Upstream {
 	for i := range n {
 		cfg.Targets = append(cfg.Targets, config.Target{URL: fmt.Sprintf("http://10.%d.%d.%d", i>>16, i>>8&255, i&255), Weight: 1 + i%3/2})
 	}
-	u, err := lb.NewUpstream("test", &cfg, lb.Options{}, nil)
+	u, err := lb.NewUpstream("test", &cfg, lb.Options{Algorithms: balance.Algorithms()}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,10 +27,10 @@ func large(t testing.TB, algorithm string, n int) *lb.Upstream {
 // BenchmarkPick is one Acquire and Release per turn, while as many exchanges
 // run as there are targets, so that no algorithm finds an idle one at once.
 func BenchmarkPick(b *testing.B) {
-	for _, algorithm := range lb.Algorithms() {
+	for _, a := range balance.Algorithms() {
 		for _, n := range []int{3, 100, 10_000} {
-			b.Run(fmt.Sprintf("%s/%d", algorithm, n), func(b *testing.B) {
-				u := large(b, algorithm, n)
+			b.Run(fmt.Sprintf("%s/%d", a.Name, n), func(b *testing.B) {
+				u := large(b, a.Name, n)
 				open := make([]*lb.Target, n)
 				for i := range open {
 					open[i], _ = u.Acquire(new(lb.Pick))
@@ -56,9 +57,9 @@ func BenchmarkPick(b *testing.B) {
 }
 
 func TestPickAllocatesNothing(t *testing.T) {
-	for _, algorithm := range lb.Algorithms() {
+	for _, a := range balance.Algorithms() {
 		for _, n := range []int{3, 100, 10_000} {
-			u := large(t, algorithm, n)
+			u := large(t, a.Name, n)
 			var p lb.Pick
 			key := []byte("192.0.2.1")
 			if got := testing.AllocsPerRun(100, func() {
@@ -70,7 +71,7 @@ func TestPickAllocatesNothing(t *testing.T) {
 				}
 				u.Release(target, ok)
 			}); got != 0 {
-				t.Errorf("%s with %d targets: %v allocations per pick", algorithm, n, got)
+				t.Errorf("%s with %d targets: %v allocations per pick", a.Name, n, got)
 			}
 		}
 	}

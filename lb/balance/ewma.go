@@ -1,32 +1,32 @@
-package lb
+package balance
+
+import "weir/lb"
 
 // peakEWMA draws two targets by weight and picks the one that is expected to
 // answer earlier: by its latency's moving average, which jumps up at once and
 // comes down slowly, times what runs on it. A target without any latency yet
 // counts as an average one, so that it is not flooded for looking fast.
 type peakEWMA struct {
-	lot     lot
-	average func() float64
+	lot lot
 }
 
-func newPeakEWMA(in Input) (Picker, error) {
-	return &peakEWMA{newLot(in), in.Latency}, nil
+func newPeakEWMA(in lb.Input) (lb.Picker, error) {
+	return &peakEWMA{newLot(in)}, nil
 }
 
-// Pick implements Picker.
-func (e *peakEWMA) Pick(p *Pick) *Target {
+// Pick implements lb.Picker.
+func (e *peakEWMA) Pick(p *lb.Pick) *lb.Target {
 	a, b := e.lot.two(p)
 	if b == nil {
 		return a
 	}
-	average := e.average()
-	if e.cost(b, p, average) < e.cost(a, p, average) {
+	if cost(b, p) < cost(a, p) {
 		return b
 	}
 	return a
 }
 
 // cost returns what t is expected to take.
-func (e *peakEWMA) cost(t *Target, p *Pick, average float64) float64 {
-	return max(t.live.latency.at(p.now, average), 1) * (p.load(t) + 1)
+func cost(t *lb.Target, p *lb.Pick) float64 {
+	return max(float64(p.Latency(t)), 1) * (p.Load(t) + 1)
 }
