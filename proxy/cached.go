@@ -12,6 +12,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"weir/cache"
+	"weir/cache/rule"
 	"weir/config"
 	"weir/internal/header"
 	"weir/internal/wire"
@@ -23,14 +24,14 @@ type CacheResult struct {
 	Asked bool
 	// Outcome and Reason are those of the look-up, or of the entry that
 	// answered in the end.
-	Outcome cache.Outcome
-	Reason  cache.Reason
+	Outcome rule.Outcome
+	Reason  rule.Reason
 	// Status is what the target said; 0 if it was not asked or did not answer.
 	Status int
 	// Stored says that the target's response went into the cache, Unstored why
 	// it did not.
 	Stored   bool
-	Unstored cache.Reason
+	Unstored rule.Reason
 	// Collapsed says that somebody else's fetch answered.
 	Collapsed bool
 	// Answered says that an entry answered.
@@ -44,9 +45,9 @@ func (r CacheResult) String() string {
 	switch {
 	case !r.Asked:
 		return ""
-	case r.Unstored != cache.ReasonNone:
+	case r.Unstored != rule.ReasonNone:
 		return r.Unstored.String()
-	case r.Reason != cache.ReasonNone:
+	case r.Reason != rule.ReasonNone:
 		return r.Reason.String()
 	}
 	return r.Outcome.String()
@@ -113,24 +114,24 @@ func (p *Proxy) fromCache(x *Exchange) {
 	x.Cache = CacheResult{Asked: true, Outcome: c.found.Outcome, Reason: c.found.Reason}
 	for round := 0; ; round++ {
 		switch c.found.Outcome {
-		case cache.Fresh, cache.Stale:
+		case rule.Fresh, rule.Stale:
 			if p.answer(x) {
 				if c.found.Refresh {
 					p.refresh(x)
 				}
 				return
 			}
-			if c.found.Outcome != cache.Fresh && c.found.Outcome != cache.Stale {
+			if c.found.Outcome != rule.Fresh && c.found.Outcome != rule.Stale {
 				x.Cache.Outcome, x.Cache.Reason = c.found.Outcome, c.found.Reason
 				continue
 			}
-			x.Cache.Outcome, x.Cache.Reason = cache.Bypass, cache.ReasonPrecondition
+			x.Cache.Outcome, x.Cache.Reason = rule.Bypass, rule.ReasonPrecondition
 			p.forward(x)
 			return
-		case cache.Bypass:
+		case rule.Bypass:
 			p.lead(x, nil)
 			return
-		case cache.Unavailable:
+		case rule.Unavailable:
 			x.Cause = CauseNotCached
 			x.ownHead(504)
 			p.cacheStatus(x)
@@ -166,7 +167,7 @@ func (p *Proxy) follow(x *Exchange, f *cache.Fill) cache.Role {
 		return cache.Alone
 	}
 	c.request.Advance(time.Now())
-	if role == cache.Alone && reason == cache.ReasonFailed && p.answerStale(x, cache.FailedConnection) {
+	if role == cache.Alone && reason == rule.ReasonFailed && p.answerStale(x, rule.FailedConnection) {
 		return cache.Ready
 	}
 	return role
@@ -201,7 +202,7 @@ func (p *Proxy) endFill(x *Exchange) {
 
 // answerStale answers from a stale entry because the origin failed, if that is
 // allowed.
-func (p *Proxy) answerStale(x *Exchange, failure cache.Failure) bool {
+func (p *Proxy) answerStale(x *Exchange, failure rule.Failure) bool {
 	c := &x.cached
 	if !x.Cache.Asked || c.background || x.began {
 		return false
@@ -210,7 +211,7 @@ func (p *Proxy) answerStale(x *Exchange, failure cache.Failure) bool {
 	if !ok {
 		return false
 	}
-	c.found.Outcome, c.found.Reason = cache.Stale, reason
+	c.found.Outcome, c.found.Reason = rule.Stale, reason
 	return p.answer(x)
 }
 
@@ -328,7 +329,7 @@ func (p *Proxy) cacheStatus(x *Exchange) {
 		return
 	}
 	r := &x.Cache
-	s := cache.Status{
+	s := rule.Status{
 		Outcome: r.Outcome, Reason: r.Reason, Forwarded: !r.Answered || r.Status > 0, FwdStatus: r.Status,
 		Stored: r.Stored, Unstored: r.Unstored, Collapsed: r.Collapsed,
 	}
@@ -376,17 +377,17 @@ func (p *Proxy) countCache(x *Exchange) {
 		return
 	}
 	m, s := x.Route.cacheMetrics, x.Route.metrics.series
-	lazy(s, &m.outcome[r.Outcome], "weir_cache_requests_total", "outcome", cache.Outcome.String, r.Outcome).Inc()
-	if r.Reason != cache.ReasonNone {
-		lazy(s, &m.reason[r.Reason], "weir_cache_reasons_total", "reason", cache.Reason.String, r.Reason).Inc()
+	lazy(s, &m.outcome[r.Outcome], "weir_cache_requests_total", "outcome", rule.Outcome.String, r.Outcome).Inc()
+	if r.Reason != rule.ReasonNone {
+		lazy(s, &m.reason[r.Reason], "weir_cache_reasons_total", "reason", rule.Reason.String, r.Reason).Inc()
 	}
-	if r.Unstored != cache.ReasonNone {
-		lazy(s, &m.unstored[r.Unstored], "weir_cache_unstored_total", "reason", cache.Reason.String, r.Unstored).Inc()
+	if r.Unstored != rule.ReasonNone {
+		lazy(s, &m.unstored[r.Unstored], "weir_cache_unstored_total", "reason", rule.Reason.String, r.Unstored).Inc()
 	}
 }
 
 // newCachePolicy compiles a route's cache policy, nil if it has no cache.
-func newCachePolicy(r *config.Route, f config.Forwarding) (*cache.Policy, error) {
+func newCachePolicy(r *config.Route, f config.Forwarding) (*rule.Policy, error) {
 	if r.Cache == nil || !r.Cache.Enabled {
 		return nil, nil
 	}
@@ -399,7 +400,7 @@ func newCachePolicy(r *config.Route, f config.Forwarding) (*cache.Policy, error)
 			}
 		}
 	}
-	policy, err := cache.NewPolicy(r.Cache, own...)
+	policy, err := rule.NewPolicy(r.Cache, own...)
 	if err != nil {
 		return nil, err
 	}

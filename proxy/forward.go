@@ -6,7 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"weir/cache"
+	"weir/cache/rule"
 	"weir/internal/header"
 	"weir/internal/match"
 	"weir/internal/transport"
@@ -156,7 +156,7 @@ func noTarget(err error) *attemptError {
 // failAttempt tells the client how the last attempt failed, unless the cache
 // has an answer that is better than none.
 func (x *Exchange) failAttempt(e *attemptError) {
-	if e.cause != CauseClientGone && x.proxy.answerStale(x, cache.FailedConnection) {
+	if e.cause != CauseClientGone && x.proxy.answerStale(x, rule.FailedConnection) {
 		return
 	}
 	x.Err = e.err

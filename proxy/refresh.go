@@ -8,6 +8,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"weir/cache"
+	"weir/cache/rule"
 	"weir/internal/sock"
 	"weir/internal/wire"
 )
@@ -36,7 +37,7 @@ func (p *Proxy) refresh(x *Exchange) {
 	b.Canonical = append(b.Canonical, x.Canonical...)
 	b.RequestID = append(b.RequestID, x.RequestID...)
 	b.proxy = p
-	b.Cache = CacheResult{Asked: true, Outcome: cache.Revalidate, Reason: cache.ReasonStale}
+	b.Cache = CacheResult{Asked: true, Outcome: rule.Revalidate, Reason: rule.ReasonStale}
 	b.cached.background = true
 	b.cached.fill = f
 	p.fetches.add(&b.cached.fetch)

@@ -3,7 +3,7 @@ package proxy
 import (
 	"time"
 
-	"weir/cache"
+	"weir/cache/rule"
 	"weir/config"
 	"weir/internal/header"
 	"weir/lb"
@@ -32,7 +32,7 @@ type Route struct {
 	responseRules *header.ResponseRules
 	metrics       *routeMetrics
 
-	cache        *cache.Policy // nil: no cache
+	cache        *rule.Policy // nil: no cache
 	cacheStatus  bool
 	cacheMetrics *cacheMetrics
 }

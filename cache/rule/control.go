@@ -1,11 +1,11 @@
-package cache
+package rule
 
 // absent is the value of a directive with seconds that is not there.
 const absent int64 = -1
 
-// maxDelta is the longest time that counts; larger ones are cut to it (RFC
+// MaxDelta is the longest time that counts; larger ones are cut to it (RFC
 // 9111 section 1.2.2).
-const maxDelta int64 = 1 << 31
+const MaxDelta int64 = 1 << 31
 
 // Control is what a response's Cache-Control (RFC 9111 section 5.2.2) or
 // targeted field (RFC 9213) says. Slices are borrowed from the field.
@@ -111,7 +111,7 @@ func cutDirective(item []byte) (name, arg []byte, hasArg bool) {
 	return name, arg, true
 }
 
-// parseDelta reads 1*DIGIT, capped at maxDelta.
+// parseDelta reads 1*DIGIT, capped at MaxDelta.
 func parseDelta(b []byte) (int64, bool) {
 	if len(b) == 0 {
 		return 0, false
@@ -121,8 +121,8 @@ func parseDelta(b []byte) (int64, bool) {
 		if c < '0' || c > '9' {
 			return 0, false
 		}
-		if n = n*10 + int64(c-'0'); n > maxDelta {
-			n = maxDelta
+		if n = n*10 + int64(c-'0'); n > MaxDelta {
+			n = MaxDelta
 		}
 	}
 	return n, true
@@ -132,15 +132,18 @@ func parseDelta(b []byte) (int64, bool) {
 // 5.2.1).
 type RequestControl struct {
 	NoCache, NoStore, OnlyIfCached bool
-	// In seconds, absent if not there. MaxStale without a value is maxDelta.
+	// In seconds, absent if not there. MaxStale without a value is MaxDelta.
 	MaxAge, MaxStale, MinFresh int64
 }
 
-var noRequestControl = RequestControl{MaxAge: absent, MaxStale: absent, MinFresh: absent}
+// NoRequestControl says nothing.
+func NoRequestControl() RequestControl {
+	return RequestControl{MaxAge: absent, MaxStale: absent, MinFresh: absent}
+}
 
 // ParseRequestControl reads the joined lines of a request's Cache-Control.
 func ParseRequestControl(list []byte) RequestControl {
-	c := noRequestControl
+	c := NoRequestControl()
 	for {
 		item, rest, more := nextItem(list)
 		if !more {
@@ -161,7 +164,7 @@ func ParseRequestControl(list []byte) RequestControl {
 			c.MinFresh = firstDelta(c.MinFresh, arg, hasArg)
 		case equalFold(name, "max-stale"):
 			if c.MaxStale == absent && !hasArg {
-				c.MaxStale = maxDelta
+				c.MaxStale = MaxDelta
 			} else {
 				c.MaxStale = firstDelta(c.MaxStale, arg, hasArg)
 			}

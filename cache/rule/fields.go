@@ -1,82 +1,71 @@
-package cache
+package rule
 
 import (
 	"bytes"
-
-	"github.com/valyala/fasthttp"
+	"iter"
 )
 
 // Fields is a field section: lines of "Name: value" that end in CRLF each, in
-// the order they came in. nil is the empty one. It may be borrowed; what is
-// kept of it is copied in entry.go.
+// the order they came in. nil is the empty one. It may be borrowed; stored.go
+// copies what is kept of it.
 type Fields []byte
 
-// next cuts the first field off. Name is nil at the end.
-func (f Fields) next() (name, value []byte, rest Fields) {
-	for len(f) > 0 {
-		end := bytes.IndexByte(f, '\n')
-		line := f
-		if end >= 0 {
-			line, rest = f[:end], f[end+1:]
-		} else {
-			rest = nil
+// All are the fields in their order, each with a name.
+func (f Fields) All() iter.Seq2[[]byte, []byte] {
+	return func(yield func(name, value []byte) bool) {
+		for rest := f; len(rest) > 0; {
+			line := []byte(rest)
+			if end := bytes.IndexByte(rest, '\n'); end >= 0 {
+				line, rest = rest[:end], rest[end+1:]
+			} else {
+				rest = nil
+			}
+			if colon := bytes.IndexByte(line, ':'); colon > 0 && !yield(line[:colon], trim(line[colon+1:])) {
+				return
+			}
 		}
-		if colon := bytes.IndexByte(line, ':'); colon > 0 {
-			return line[:colon], trim(line[colon+1:]), rest
-		}
-		f = rest
 	}
-	return nil, nil, nil
 }
 
-// get is the value of the first line of that name, nil if there is none.
-func (f Fields) get(name string) []byte {
-	for {
-		n, v, rest := f.next()
-		if n == nil {
-			return nil
-		}
+// Get is the value of the first line of that name, nil if there is none.
+func (f Fields) Get(name string) []byte {
+	for n, v := range f.All() {
 		if equalFold(n, name) {
-			if v == nil {
-				v = []byte{}
-			}
 			return v
 		}
-		f = rest
 	}
+	return nil
 }
 
-// joined is all lines of that name, joined as RFC 9110 section 5.3 has it, nil
+// Joined is all lines of that name, joined as RFC 9110 section 5.3 has it, nil
 // if there is none. It allocates only if there are several.
-func (f Fields) joined(name string) []byte {
+func (f Fields) Joined(name string) []byte {
 	var all []byte
-	several := false
-	for {
-		n, v, rest := f.next()
-		if n == nil {
-			return all
+	for n, v := range f.All() {
+		switch {
+		case !equalFold(n, name):
+		case all == nil:
+			all = v[:len(v):len(v)] // append copies it
+		default:
+			all = append(append(all, ", "...), v...)
 		}
-		if equalFold(n, name) {
-			switch {
-			case all == nil:
-				all = v[:len(v):len(v)]
-				if all == nil {
-					all = []byte{}
-				}
-			default:
-				if !several {
-					all = bytes.Clone(all)
-					several = true
-				}
-				all = append(append(all, ", "...), v...)
-			}
-		}
-		f = rest
 	}
+	return all
 }
 
-// has says whether there is a line of that name.
-func (f Fields) has(name string) bool { return f.get(name) != nil }
+// Has says whether there is a line of that name.
+func (f Fields) Has(name string) bool { return f.Get(name) != nil }
+
+// without is a copy of f but for the fields of that name.
+func (f Fields) without(unwanted string) Fields {
+	var out Fields
+	for name, value := range f.All() {
+		if !equalFold(name, unwanted) {
+			out = AppendField(out, name, value)
+		}
+	}
+	return out
+}
 
 // AppendField adds a field to a section. A line break or NUL in it, which no
 // parser should have let through, becomes a space: a stored answer is sent to
@@ -95,15 +84,6 @@ func appendClean(dst, b []byte) []byte {
 		if c == '\r' || c == '\n' || c == 0 {
 			dst[start+i] = ' '
 		}
-	}
-	return dst
-}
-
-// AppendResponseFields adds the fields of h, as far as fasthttp kept them, in
-// its order.
-func AppendResponseFields(dst []byte, h *fasthttp.ResponseHeader) []byte {
-	for name, value := range h.All() {
-		dst = AppendField(dst, name, value)
 	}
 	return dst
 }

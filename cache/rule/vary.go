@@ -1,19 +1,17 @@
-package cache
+package rule
 
 import (
 	"bytes"
 	"slices"
-
-	"github.com/valyala/fasthttp"
 )
 
-// maxVary bounds the request fields that select among the variants of a key.
-const maxVary = 16
+// MaxVary bounds the request fields that select among the variants of a key.
+const MaxVary = 16
 
 // varyNames reads Vary (RFC 9111 section 4.1): the names in lower case, sorted
 // and without repeats. star says that no request ever matches.
 func varyNames(f Fields) (names []string, star bool) {
-	list := f.joined("Vary")
+	list := f.Joined("Vary")
 	for {
 		item, rest, more := nextItem(list)
 		if !more {
@@ -37,7 +35,7 @@ func (p *Policy) judgeVary(f Fields) Reason {
 	switch {
 	case star:
 		return ReasonVaryStar
-	case len(names) > maxVary:
+	case len(names) > MaxVary:
 		return ReasonVaryTooMany
 	case slices.ContainsFunc(names, func(n string) bool { return slices.Contains(p.own, n) }):
 		return ReasonVaryOwn
@@ -45,9 +43,9 @@ func (p *Policy) judgeVary(f Fields) Reason {
 	return ReasonNone
 }
 
-// appendVary adds what the request says in the named fields. An absent field
+// AppendVary adds what the request says in the named fields. An absent field
 // is a value of its own; values cannot hold the separators.
-func (p *Policy) appendVary(dst []byte, names []string, h *fasthttp.RequestHeader) []byte {
+func (p *Policy) AppendVary(dst []byte, names []string, h *RequestHead) []byte {
 	for _, name := range names {
 		start := len(dst)
 		dst = append(dst, '\n')

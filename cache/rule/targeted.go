@@ -1,4 +1,4 @@
-package cache
+package rule
 
 // ParseTargeted reads a targeted cache control field (RFC 9213): the same
 // directives as a structured-field dictionary (RFC 9651). ok is false if the
@@ -74,7 +74,7 @@ func (c *Control) set(key []byte, v sfValue) bool {
 	}
 	switch {
 	case seconds != nil && v.kind == sfInteger && v.number >= 0:
-		*seconds = min(v.number, maxDelta)
+		*seconds = min(v.number, MaxDelta)
 	case names != nil && v.kind == sfString:
 		*names, *flag = v.text, len(v.text) == 0
 	case flag != nil && v.kind == sfBoolean:
@@ -275,10 +275,10 @@ func (s *sfParser) str() (sfValue, bool) {
 	return sfValue{}, false
 }
 
-// parseGroups reads a structured-field list of strings, as Cache-Groups and
+// ParseGroups reads a structured-field list of strings, as Cache-Groups and
 // Cache-Group-Invalidation are (RFC 9875). Anything else gives none. Both
 // fields may name at most 32 groups of 32 characters; more are cut off.
-func parseGroups(b []byte) []string {
+func ParseGroups(b []byte) []string {
 	s := sfParser{b: trim(b)}
 	var groups []string
 	for len(s.b) > 0 {

@@ -1,6 +1,6 @@
-package cache
+package rule
 
-// parseDate reads an HTTP date (RFC 9110 section 5.6.7) and returns it in
+// ParseDate reads an HTTP date (RFC 9110 section 5.6.7) and returns it in
 // seconds since the epoch. It takes the three forms in any case of their
 // letters and nothing else: no other zone than GMT, no missing comma, no digit
 // too few or too many. now, in the same seconds, decides the century of the
@@ -8,7 +8,7 @@ package cache
 //
 // http.ParseTime is both too strict (case) and too lax (spaces, zones) to
 // judge freshness by.
-func parseDate(b []byte, now int64) (int64, bool) {
+func ParseDate(b []byte, now int64) (int64, bool) {
 	switch {
 	case len(b) == len("Sun, 06 Nov 1994 08:49:37 GMT") && b[3] == ',':
 		if weekday(b[:3]) && b[4] == ' ' && b[7] == ' ' && b[11] == ' ' && b[16] == ' ' && equalFold(b[25:], " GMT") {
@@ -146,8 +146,8 @@ func longWeekday(b []byte) bool {
 		equalFold(b, "Thursday") || equalFold(b, "Friday") || equalFold(b, "Saturday") || equalFold(b, "Sunday")
 }
 
-// appendDate writes sec as an IMF-fixdate.
-func appendDate(dst []byte, sec int64) []byte {
+// AppendDate writes sec as an IMF-fixdate.
+func AppendDate(dst []byte, sec int64) []byte {
 	const weekdays = "ThuFriSatSunMonTueWed"
 	const months = "JanFebMarAprMayJunJulAugSepOctNovDec"
 	z, rest := sec/86400, sec%86400

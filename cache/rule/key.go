@@ -1,12 +1,10 @@
-package cache
+package rule
 
 import (
 	"bytes"
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/valyala/fasthttp"
 )
 
 // The key of an entry is text: the method class, the scheme, the host in lower
@@ -51,9 +49,9 @@ func matchAny(list []pattern, name []byte) bool {
 	return false
 }
 
-// appendKey adds the key of a request to dst. h may be nil if the policy adds
+// AppendKey adds the key of a request to dst. h may be nil if the policy adds
 // neither headers nor cookies, and so may p.
-func (p *Policy) appendKey(dst, scheme, host, target []byte, h *fasthttp.RequestHeader) []byte {
+func (p *Policy) AppendKey(dst, scheme, host, target []byte, h *RequestHead) []byte {
 	dst = append(dst, "GET "...)
 	dst = append(dst, scheme...)
 	dst = append(dst, "://"...)
@@ -164,15 +162,15 @@ func appendDecoded(dst, name []byte) []byte {
 // appendRequestField adds the normalised value of a request field: lines
 // joined, whitespace around commas removed. present is false, and nothing is
 // added, if there is no such field.
-func appendRequestField(dst []byte, h *fasthttp.RequestHeader, name string) (out []byte, present bool) {
-	lines := h.PeekAll(name)
-	for i, line := range lines {
+func appendRequestField(dst []byte, h *RequestHead, name string) (out []byte, present bool) {
+	all := lines(h, name)
+	for i, line := range all {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
 		dst = appendNormalised(dst, line)
 	}
-	return dst, len(lines) > 0
+	return dst, len(all) > 0
 }
 
 // appendNormalised adds a value without the whitespace around its commas, but
@@ -198,8 +196,8 @@ func appendNormalised(dst, value []byte) []byte {
 
 // appendCookie adds the values of all cookies of that name, each behind a ';':
 // which one of several counts is the origin's choice.
-func appendCookie(dst []byte, h *fasthttp.RequestHeader, name string) []byte {
-	for _, line := range h.PeekAll(fasthttp.HeaderCookie) {
+func appendCookie(dst []byte, h *RequestHead, name string) []byte {
+	for _, line := range lines(h, "Cookie") {
 		for len(line) > 0 {
 			var pair []byte
 			pair, line, _ = bytes.Cut(line, []byte{';'})
@@ -212,9 +210,9 @@ func appendCookie(dst []byte, h *fasthttp.RequestHeader, name string) []byte {
 }
 
 // bypasses says whether one of the route's bypass rules names the request.
-func (p *Policy) bypasses(h *fasthttp.RequestHeader, target []byte) bool {
+func (p *Policy) bypasses(h *RequestHead, target []byte) bool {
 	if len(p.bypassHeaders) > 0 {
-		for _, name := range h.PeekKeys() {
+		for _, name := range names(h) {
 			for _, b := range p.bypassHeaders {
 				if equalFold(name, b.text) || b.open && len(name) > len(b.text) && equalFold(name[:len(b.text)], b.text) {
 					return true
@@ -223,7 +221,7 @@ func (p *Policy) bypasses(h *fasthttp.RequestHeader, target []byte) bool {
 		}
 	}
 	if len(p.bypassCookies) > 0 {
-		for _, line := range h.PeekAll(fasthttp.HeaderCookie) {
+		for _, line := range lines(h, "Cookie") {
 			for len(line) > 0 {
 				var pair []byte
 				pair, line, _ = bytes.Cut(line, []byte{';'})
@@ -246,4 +244,47 @@ func (p *Policy) bypasses(h *fasthttp.RequestHeader, target []byte) bool {
 		}
 	}
 	return false
+}
+
+// KeyURL is the part of a key that names the URL: without the conditions and
+// the values that the route adds.
+func KeyURL(key []byte) []byte {
+	url, _, _ := bytes.Cut(key, []byte{'\n'})
+	return url
+}
+
+// URLKey is the key that a URL has if its route adds nothing to it. A URL
+// that ends with its host means the path "/", so that the prefix "https://a.org"
+// is not that of "https://a.org.example".
+func URLKey(url string) string {
+	scheme, rest, found := strings.Cut(url, "://")
+	if !found {
+		return "GET " + url
+	}
+	host, path := rest, ""
+	if i := strings.IndexAny(rest, "/?"); i >= 0 {
+		host, path = rest[:i], rest[i:]
+	}
+	if path == "" || path[0] == '?' {
+		path = "/" + path
+	}
+	return "GET " + strings.ToLower(scheme) + "://" + strings.ToLower(host) + path
+}
+
+// KeyHost is the host part of a key.
+func KeyHost(key string) string {
+	_, rest, _ := strings.Cut(key, "://")
+	if i := strings.IndexAny(rest, "/?\n*"); i >= 0 {
+		rest = rest[:i]
+	}
+	return rest
+}
+
+// KeyOrigin is scheme and host of a key.
+func KeyOrigin(key string) string {
+	i := strings.Index(key, "://")
+	if i < 0 {
+		return key
+	}
+	return key[:i+3] + KeyHost(key)
 }
