@@ -1,8 +1,7 @@
 package proxy
 
 import (
-	"bytes"
-
+	"weir/internal/field"
 	"weir/internal/wire"
 	"weir/lb"
 )
@@ -40,7 +39,7 @@ func (x *Exchange) hashKey(source lb.HashSource) {
 			key = x.cookie(source.Name)
 		}
 	case "query":
-		key = parameter(x.Query, source.Name)
+		key = field.Parameter(x.Query, source.Name)
 	default:
 		panic("BUG: a hash source that lb knows and proxy does not: " + source.Kind)
 	}
@@ -51,38 +50,11 @@ func (x *Exchange) hashKey(source lb.HashSource) {
 
 // cookie returns the value of the client's first cookie of this name, or nil. It
 // may stand in any Cookie line: gateways from HTTP/2 are to join them (RFC 9113
-// section 8.2.3), and not all do.
+// section 8.2.3), and not all do. fasthttp would take the lines apart and send
+// them on rewritten.
 func (x *Exchange) cookie(name string) []byte {
-	for _, field := range x.Request.PeekAll("Cookie") {
-		if v := cookieValue(field, name); v != nil {
-			return v
-		}
-	}
-	return nil
-}
-
-// cookieValue returns the value of the first cookie of this name in a Cookie
-// field (RFC 6265 section 4.2.1), or nil. fasthttp would take the field apart
-// and send it on rewritten.
-func cookieValue(field []byte, name string) []byte {
-	for len(field) > 0 {
-		pair, rest, _ := bytes.Cut(field, []byte(";"))
-		field = rest
-		k, v, ok := bytes.Cut(bytes.Trim(pair, " \t"), []byte("="))
-		if ok && string(k) == name {
-			return v
-		}
-	}
-	return nil
-}
-
-// parameter returns the value of the first parameter of this name in a query,
-// as it stands there, or nil.
-func parameter(query []byte, name string) []byte {
-	for len(query) > 0 {
-		pair, rest, _ := bytes.Cut(query, []byte("&"))
-		query = rest
-		if k, v, _ := bytes.Cut(pair, []byte("=")); string(k) == name {
+	for _, line := range x.Request.PeekAll("Cookie") {
+		if v := field.Cookie(line, name); v != nil {
 			return v
 		}
 	}

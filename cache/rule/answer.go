@@ -4,6 +4,8 @@ import (
 	"strconv"
 
 	"github.com/valyala/fasthttp"
+
+	"weir/internal/field"
 )
 
 // The heads of answers: a status line and fields, a line each, without an empty
@@ -67,7 +69,7 @@ func (s *Stored) AppendMultipart(dst []byte, parts []Span, id uint64) (head []by
 
 	dst = appendStatusLine(dst, 206, nil)
 	for name, value := range s.Fields().All() {
-		if !equalFold(name, "Content-Type") {
+		if !field.EqualFold(name, "Content-Type") {
 			dst = AppendField(dst, name, value)
 		}
 	}

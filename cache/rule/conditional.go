@@ -2,6 +2,8 @@ package rule
 
 import (
 	"bytes"
+
+	"weir/internal/field"
 )
 
 // Verdict is what a client's own conditions say about an entry.
@@ -35,7 +37,7 @@ func (s *Stored) Precondition(q *Request) Verdict {
 			return AskOrigin
 		}
 	} else if since := First(h, "If-Unmodified-Since"); len(since) > 0 {
-		if at, ok := ParseDate(since, q.At/1e9); ok && !(s.HasModified && s.Modified <= at) {
+		if at, ok := field.ParseDate(since, q.At/1e9); ok && !(s.HasModified && s.Modified <= at) {
 			return AskOrigin
 		}
 	}
@@ -47,7 +49,7 @@ func (s *Stored) Precondition(q *Request) Verdict {
 		return GoOn
 	}
 	if since := First(h, "If-Modified-Since"); len(since) > 0 && s.Status == 200 {
-		at, ok := ParseDate(since, q.At/1e9)
+		at, ok := field.ParseDate(since, q.At/1e9)
 		if !ok {
 			return GoOn
 		}
@@ -73,7 +75,7 @@ func (q *Request) ForOrigin() bool {
 // for strong comparison (RFC 9110 section 8.8.3.2). A tag is compared byte for
 // byte, whatever it looks like; "W/" alone sets a weak one apart.
 func matchTags(list, tag []byte, strong bool) bool {
-	if string(trim(list)) == "*" {
+	if string(field.Trim(list)) == "*" {
 		return true
 	}
 	if len(tag) == 0 || strong && weak(tag) {
@@ -81,7 +83,7 @@ func matchTags(list, tag []byte, strong bool) bool {
 	}
 	want := opaque(tag)
 	for {
-		item, rest, more := nextTag(list)
+		item, rest, more := field.NextTag(list)
 		if !more {
 			return false
 		}
@@ -93,23 +95,6 @@ func matchTags(list, tag []byte, strong bool) bool {
 			return true
 		}
 	}
-}
-
-// nextTag cuts the first entity tag off a list. Unlike in quoted strings a
-// backslash in a tag is a byte like any other.
-func nextTag(list []byte) (item, rest []byte, more bool) {
-	if len(list) == 0 {
-		return nil, nil, false
-	}
-	quoted := false
-	for i, c := range list {
-		if c == '"' {
-			quoted = !quoted
-		} else if c == ',' && !quoted {
-			return trim(list[:i]), list[i+1:], true
-		}
-	}
-	return trim(list), nil, true
 }
 
 func weak(tag []byte) bool { return len(tag) >= 2 && tag[0] == 'W' && tag[1] == '/' }
@@ -147,14 +132,14 @@ func (s *Stored) ifRange(q *Request) bool {
 	if !q.Conditional() {
 		return true
 	}
-	v := trim(First(q.Header, "If-Range"))
+	v := field.Trim(First(q.Header, "If-Range"))
 	if len(v) == 0 {
 		return true
 	}
 	if v[0] == '"' || weak(v) {
 		return !weak(v) && bytes.Equal(v, s.ETag)
 	}
-	at, ok := ParseDate(v, q.At/1e9)
+	at, ok := field.ParseDate(v, q.At/1e9)
 	// A date is a strong validator only if it lies well before Date (RFC 9110
 	// section 8.8.2.2).
 	return ok && s.HasModified && at == s.Modified && s.Date-s.Modified >= 1
@@ -164,13 +149,13 @@ func (s *Stored) ifRange(q *Request) bool {
 // those that update what the client has, and the ones that steer caches.
 func (p *Policy) inNotModified(name []byte) bool {
 	switch {
-	case equalFold(name, "ETag"), equalFold(name, "Date"), equalFold(name, "Vary"),
-		equalFold(name, "Cache-Control"), equalFold(name, "Expires"), equalFold(name, "Content-Location"),
-		equalFold(name, "Last-Modified"):
+	case field.EqualFold(name, "ETag"), field.EqualFold(name, "Date"), field.EqualFold(name, "Vary"),
+		field.EqualFold(name, "Cache-Control"), field.EqualFold(name, "Expires"), field.EqualFold(name, "Content-Location"),
+		field.EqualFold(name, "Last-Modified"):
 		return true
 	}
 	for _, t := range p.c.Targeted {
-		if equalFold(name, t) {
+		if field.EqualFold(name, t) {
 			return true
 		}
 	}

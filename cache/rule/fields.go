@@ -3,6 +3,8 @@ package rule
 import (
 	"bytes"
 	"iter"
+
+	"weir/internal/field"
 )
 
 // Fields is a field section: lines of "Name: value" that end in CRLF each, in
@@ -16,11 +18,11 @@ func (f Fields) All() iter.Seq2[[]byte, []byte] {
 		for rest := f; len(rest) > 0; {
 			line := []byte(rest)
 			if end := bytes.IndexByte(rest, '\n'); end >= 0 {
-				line, rest = rest[:end], rest[end+1:]
+				line, rest = bytes.TrimSuffix(rest[:end], []byte{'\r'}), rest[end+1:]
 			} else {
 				rest = nil
 			}
-			if colon := bytes.IndexByte(line, ':'); colon > 0 && !yield(line[:colon], trim(line[colon+1:])) {
+			if colon := bytes.IndexByte(line, ':'); colon > 0 && !yield(line[:colon], field.Trim(line[colon+1:])) {
 				return
 			}
 		}
@@ -30,7 +32,7 @@ func (f Fields) All() iter.Seq2[[]byte, []byte] {
 // Get is the value of the first line of that name, nil if there is none.
 func (f Fields) Get(name string) []byte {
 	for n, v := range f.All() {
-		if equalFold(n, name) {
+		if field.EqualFold(n, name) {
 			return v
 		}
 	}
@@ -43,7 +45,7 @@ func (f Fields) Joined(name string) []byte {
 	var all []byte
 	for n, v := range f.All() {
 		switch {
-		case !equalFold(n, name):
+		case !field.EqualFold(n, name):
 		case all == nil:
 			all = v[:len(v):len(v)] // append copies it
 		default:
@@ -60,7 +62,7 @@ func (f Fields) Has(name string) bool { return f.Get(name) != nil }
 func (f Fields) without(unwanted string) Fields {
 	var out Fields
 	for name, value := range f.All() {
-		if !equalFold(name, unwanted) {
+		if !field.EqualFold(name, unwanted) {
 			out = AppendField(out, name, value)
 		}
 	}
@@ -86,77 +88,4 @@ func appendClean(dst, b []byte) []byte {
 		}
 	}
 	return dst
-}
-
-// equalFold compares ASCII letters without case. want may be in any case.
-func equalFold(b []byte, want string) bool {
-	if len(b) != len(want) {
-		return false
-	}
-	for i := range len(want) {
-		if b[i] != want[i] && lower(b[i]) != lower(want[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-func lower(c byte) byte {
-	if c >= 'A' && c <= 'Z' {
-		return c + 'a' - 'A'
-	}
-	return c
-}
-
-// trim cuts optional whitespace (and a CR) off both ends.
-func trim(b []byte) []byte {
-	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
-		b = b[1:]
-	}
-	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t' || b[len(b)-1] == '\r') {
-		b = b[:len(b)-1]
-	}
-	return b
-}
-
-// nextItem cuts the first member off a comma-separated list. Commas in quoted
-// strings do not count. more is false when nothing was left.
-func nextItem(list []byte) (item, rest []byte, more bool) {
-	if len(list) == 0 {
-		return nil, nil, false
-	}
-	quoted := false
-	for i := 0; i < len(list); i++ {
-		switch c := list[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case c == ',' && !quoted:
-			return trim(list[:i]), list[i+1:], true
-		}
-	}
-	return trim(list), nil, true
-}
-
-// isToken says whether b is a token (RFC 9110 section 5.6.2).
-func isToken(b []byte) bool {
-	for _, c := range b {
-		if !isTchar(c) {
-			return false
-		}
-	}
-	return len(b) > 0
-}
-
-func isTchar(c byte) bool {
-	switch {
-	case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
-		return true
-	}
-	switch c {
-	case '!', '#', '$', '%', '&', '\'', '*', '+', '-', '.', '^', '_', '`', '|', '~':
-		return true
-	}
-	return false
 }

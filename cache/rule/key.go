@@ -3,8 +3,9 @@ package rule
 import (
 	"bytes"
 	"slices"
-	"strconv"
 	"strings"
+
+	"weir/internal/field"
 )
 
 // The key of an entry is text: the method class, the scheme, the host in lower
@@ -56,7 +57,7 @@ func (p *Policy) AppendKey(dst, scheme, host, target []byte, h *RequestHead) []b
 	dst = append(dst, scheme...)
 	dst = append(dst, "://"...)
 	for _, c := range host {
-		dst = append(dst, lower(c))
+		dst = append(dst, field.Lower(c))
 	}
 	if p == nil {
 		return append(dst, target...)
@@ -69,7 +70,7 @@ func (p *Policy) AppendKey(dst, scheme, host, target []byte, h *RequestHead) []b
 	}
 	if p.c.Key.IgnoreCase {
 		for i := start; i < len(dst) && dst[i] != '?'; i++ {
-			dst[i] = lower(dst[i])
+			dst[i] = field.Lower(dst[i])
 		}
 	}
 	if p.under != "" {
@@ -117,7 +118,7 @@ func (p *Policy) appendTarget(dst, target []byte) []byte {
 			}
 			if len(p.keepQuery) > 0 {
 				// The origin sees through another spelling of a name.
-				if scratch = appendDecoded(scratch[:0], name); !matchAny(p.keepQuery, scratch) {
+				if scratch = field.AppendDecoded(scratch[:0], name); !matchAny(p.keepQuery, scratch) {
 					continue
 				}
 			}
@@ -143,22 +144,6 @@ func (p *Policy) appendTarget(dst, target []byte) []byte {
 	return dst
 }
 
-// appendDecoded adds a parameter's name without its percent-encoding; what is
-// none stays.
-func appendDecoded(dst, name []byte) []byte {
-	for i := 0; i < len(name); i++ {
-		c := name[i]
-		if c == '%' && i+2 < len(name) {
-			if n, err := strconv.ParseUint(string(name[i+1:i+3]), 16, 8); err == nil {
-				c = byte(n)
-				i += 2
-			}
-		}
-		dst = append(dst, c)
-	}
-	return dst
-}
-
 // appendRequestField adds the normalised value of a request field: lines
 // joined, whitespace around commas removed. present is false, and nothing is
 // added, if there is no such field.
@@ -177,11 +162,11 @@ func appendRequestField(dst []byte, h *RequestHead, name string) (out []byte, pr
 // for that in quoted strings.
 func appendNormalised(dst, value []byte) []byte {
 	if bytes.IndexByte(value, ',') < 0 {
-		return append(dst, trim(value)...)
+		return append(dst, field.Trim(value)...)
 	}
 	first := true
 	for {
-		item, rest, more := nextItem(value)
+		item, rest, more := field.Next(value)
 		if !more {
 			return dst
 		}
@@ -194,15 +179,13 @@ func appendNormalised(dst, value []byte) []byte {
 	}
 }
 
-// appendCookie adds the values of all cookies of that name, each behind a ';':
+// appendCookie adds the values of all cookies of that name, a ';' before each:
 // which one of several counts is the origin's choice.
 func appendCookie(dst []byte, h *RequestHead, name string) []byte {
 	for _, line := range lines(h, "Cookie") {
-		for len(line) > 0 {
-			var pair []byte
-			pair, line, _ = bytes.Cut(line, []byte{';'})
-			if n, v, _ := bytes.Cut(pair, []byte{'='}); string(trim(n)) == name {
-				dst = append(append(dst, ';'), trim(v)...)
+		for n, v := range field.Cookies(line) {
+			if string(n) == name {
+				dst = append(append(dst, ';'), v...)
 			}
 		}
 	}
@@ -214,7 +197,7 @@ func (p *Policy) bypasses(h *RequestHead, target []byte) bool {
 	if len(p.bypassHeaders) > 0 {
 		for _, name := range names(h) {
 			for _, b := range p.bypassHeaders {
-				if equalFold(name, b.text) || b.open && len(name) > len(b.text) && equalFold(name[:len(b.text)], b.text) {
+				if field.EqualFold(name, b.text) || b.open && len(name) > len(b.text) && field.EqualFold(name[:len(b.text)], b.text) {
 					return true
 				}
 			}
@@ -222,22 +205,16 @@ func (p *Policy) bypasses(h *RequestHead, target []byte) bool {
 	}
 	if len(p.bypassCookies) > 0 {
 		for _, line := range lines(h, "Cookie") {
-			for len(line) > 0 {
-				var pair []byte
-				pair, line, _ = bytes.Cut(line, []byte{';'})
-				name, _, _ := bytes.Cut(pair, []byte{'='})
-				if matchAny(p.bypassCookies, trim(name)) {
+			for name := range field.Cookies(line) {
+				if matchAny(p.bypassCookies, name) {
 					return true
 				}
 			}
 		}
 	}
 	if len(p.bypassQuery) > 0 {
-		_, query, has := bytes.Cut(target, []byte{'?'})
-		for has {
-			var pair []byte
-			pair, query, has = bytes.Cut(query, []byte{'&'})
-			name, _, _ := bytes.Cut(pair, []byte{'='})
+		_, query, _ := bytes.Cut(target, []byte{'?'})
+		for name := range field.Parameters(query) {
 			if matchAny(p.bypassQuery, name) {
 				return true
 			}

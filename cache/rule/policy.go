@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"weir/config"
+	"weir/internal/field"
 )
 
 // Policy is a route's cache policy, compiled. It is never changed, and may be
@@ -56,7 +57,7 @@ func NewPolicy(c *config.RouteCache, own ...string) (*Policy, error) {
 	}
 	for _, list := range [][]string{c.Targeted, c.SurrogateKeys, c.Key.Headers} {
 		for _, name := range list {
-			if !isToken([]byte(name)) {
+			if !field.IsToken(name) {
 				return nil, fmt.Errorf("cannot use %q: expected the name of a header field", name)
 			}
 		}

@@ -2,6 +2,8 @@ package rule
 
 import (
 	"bytes"
+
+	"weir/internal/field"
 )
 
 // maxRanges bounds the parts of one answer; who asks for more gets everything.
@@ -17,13 +19,13 @@ func (s Span) Size() int64 { return s.Last - s.First + 1 }
 // parts. An empty list means that no part can be had (416).
 func ParseRange(b []byte, length int64) (list []Span, ok bool) {
 	unit, set, found := bytes.Cut(b, []byte{'='})
-	if !found || !equalFold(trim(unit), "bytes") {
+	if !found || !field.EqualFold(field.Trim(unit), "bytes") {
 		return nil, false
 	}
 	total := int64(0)
 	count := 0
 	for {
-		item, rest, more := nextItem(set)
+		item, rest, more := field.Next(set)
 		if !more {
 			break
 		}
@@ -115,8 +117,8 @@ func (s *Stored) Spans(q *Request) (list []Span, whole bool) {
 // ParseContentRange reads the range of a 206 (RFC 9110 section 14.4). ok is
 // false if it is not valid or does not tell the length of the whole.
 func ParseContentRange(b []byte) (s Span, length int64, ok bool) {
-	unit, rest, found := bytes.Cut(trim(b), []byte{' '})
-	if !found || !equalFold(unit, "bytes") {
+	unit, rest, found := bytes.Cut(field.Trim(b), []byte{' '})
+	if !found || !field.EqualFold(unit, "bytes") {
 		return s, 0, false
 	}
 	bounds, complete, found := bytes.Cut(rest, []byte{'/'})

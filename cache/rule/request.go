@@ -3,6 +3,7 @@ package rule
 import (
 	"time"
 
+	"weir/internal/field"
 	"weir/internal/wire"
 )
 
@@ -68,7 +69,7 @@ func (q *Request) Prepare() {
 	if q.Policy.c.RequestDirectives {
 		if q.Fields&wire.FieldCacheControl != 0 {
 			q.Control = ParseRequestControl(joined(q.Header, "Cache-Control"))
-		} else if q.Fields&wire.FieldPragma != 0 && listed(joined(q.Header, "Pragma"), "no-cache") {
+		} else if q.Fields&wire.FieldPragma != 0 && field.HasToken(joined(q.Header, "Pragma"), "no-cache") {
 			q.Control.NoCache = true // RFC 9111 section 5.4
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"slices"
 	"time"
+
+	"weir/internal/field"
 )
 
 // Stored is what is kept of a response, but for its body. Everything in it is a
@@ -47,18 +49,18 @@ func (p *Policy) Keep(r *Response, t Terms, c *Control) Stored {
 	connection := r.Fields.Joined("Connection")
 	hasDate := false
 	for name, value := range r.Fields.All() {
-		if !storable(name) || connection != nil && listed(connection, string(name)) {
+		if !storable(name) || connection != nil && field.HasToken(connection, string(name)) {
 			continue
 		}
 		if (c.NoCacheFields != nil || c.PrivateFields != nil) && dropped(c, string(name)) {
 			continue
 		}
-		hasDate = hasDate || equalFold(name, "Date")
+		hasDate = hasDate || field.EqualFold(name, "Date")
 		head = AppendField(head, name, value)
 	}
 	if !hasDate {
 		// RFC 9110 section 6.6.1: who stores a response without Date adds it.
-		head = append(AppendDate(append(head, "Date: "...), t.Date), "\r\n"...)
+		head = append(field.AppendDate(append(head, "Date: "...), t.Date), "\r\n"...)
 	}
 	s.End = len(head)
 	s.finish(head, r.Length)
@@ -90,7 +92,7 @@ func (s *Stored) finish(head []byte, length int64) {
 	s.Head = bytes.Clone(head)
 	f := s.Fields()
 	s.ETag = f.Get("ETag")
-	s.Modified, s.HasModified = ParseDate(f.Get("Last-Modified"), s.Received/1e9)
+	s.Modified, s.HasModified = field.ParseDate(f.Get("Last-Modified"), s.Received/1e9)
 }
 
 // HasBody says whether answers of that status have a body.
@@ -103,7 +105,7 @@ func (p *Policy) Update(s *Stored, q Asked, r *Response) (Stored, Reason) {
 	connection := r.Fields.Joined("Connection")
 	var fresh Fields // the fields of the 304 that count
 	for name, value := range r.Fields.All() {
-		if storable(name) && !keptOn304(name) && (connection == nil || !listed(connection, string(name))) {
+		if storable(name) && !keptOn304(name) && (connection == nil || !field.HasToken(connection, string(name))) {
 			fresh = AppendField(fresh, name, value)
 		}
 	}
@@ -182,7 +184,7 @@ func (r *Response) Whole(length int64) Response {
 func (r *Response) Merge(old *Stored) {
 	var merged Fields
 	for name, value := range old.Fields().All() {
-		if !r.Fields.Has(string(name)) && !equalFold(name, "Date") {
+		if !r.Fields.Has(string(name)) && !field.EqualFold(name, "Date") {
 			merged = AppendField(merged, name, value)
 		}
 	}
@@ -204,25 +206,25 @@ func phraseOf(line []byte) []byte {
 func storable(name []byte) bool {
 	switch len(name) {
 	case 2:
-		return !equalFold(name, "TE")
+		return !field.EqualFold(name, "TE")
 	case 3:
-		return !equalFold(name, "Age")
+		return !field.EqualFold(name, "Age")
 	case 7:
-		return !equalFold(name, "Upgrade") && !equalFold(name, "Trailer")
+		return !field.EqualFold(name, "Upgrade") && !field.EqualFold(name, "Trailer")
 	case 10:
-		return !equalFold(name, "Connection") && !equalFold(name, "Keep-Alive")
+		return !field.EqualFold(name, "Connection") && !field.EqualFold(name, "Keep-Alive")
 	case 14:
-		return !equalFold(name, "Content-Length")
+		return !field.EqualFold(name, "Content-Length")
 	case 16:
-		return !equalFold(name, "Proxy-Connection")
+		return !field.EqualFold(name, "Proxy-Connection")
 	case 17:
-		return !equalFold(name, "Transfer-Encoding")
+		return !field.EqualFold(name, "Transfer-Encoding")
 	case 18:
-		return !equalFold(name, "Proxy-Authenticate")
+		return !field.EqualFold(name, "Proxy-Authenticate")
 	case 19:
-		return !equalFold(name, "Proxy-Authorization")
+		return !field.EqualFold(name, "Proxy-Authorization")
 	case 25:
-		return !equalFold(name, "Proxy-Authentication-Info")
+		return !field.EqualFold(name, "Proxy-Authentication-Info")
 	}
 	return true
 }
@@ -230,7 +232,7 @@ func storable(name []byte) bool {
 // keptOn304 are the fields that describe the stored bytes; what a 304 says in
 // them is not about those.
 func keptOn304(name []byte) bool {
-	return equalFold(name, "Content-Encoding") || equalFold(name, "Content-Range")
+	return field.EqualFold(name, "Content-Encoding") || field.EqualFold(name, "Content-Range")
 }
 
 // groups are the names by which an entry can be purged or invalidated together

@@ -1,6 +1,10 @@
 package rule
 
-import "time"
+import (
+	"time"
+
+	"weir/internal/field"
+)
 
 // Response is a response as it came in. Fields are borrowed for the call.
 type Response struct {
@@ -111,7 +115,7 @@ func (p *Policy) control(f Fields) (c Control, targeted bool) {
 		}
 	}
 	list := f.Joined("Cache-Control")
-	if list == nil && equalFold(trim(f.Get("Pragma")), "no-cache") {
+	if list == nil && field.EqualFold(field.Trim(f.Get("Pragma")), "no-cache") {
 		// Not asked for by RFC 9111, but who sends it means it.
 		c = noControl
 		c.NoCache = true
@@ -127,7 +131,7 @@ func (p *Policy) terms(c *Control, targeted bool, r *Response) Terms {
 
 	// RFC 9111 section 4.2.3. Whole seconds for what a Date tells, the clock's
 	// own precision for what was measured.
-	date, ok := ParseDate(r.Fields.Joined("Date"), now)
+	date, ok := field.ParseDate(r.Fields.Joined("Date"), now)
 	if !ok {
 		date = now
 	}
@@ -163,7 +167,7 @@ func (p *Policy) lifetime(c *Control, targeted bool, r *Response, date, now int6
 	if !targeted {
 		// Two lines make one invalid value, and what is invalid is expired.
 		if expires := r.Fields.Joined("Expires"); expires != nil {
-			at, ok := ParseDate(expires, now)
+			at, ok := field.ParseDate(expires, now)
 			if !ok {
 				return 0
 			}
@@ -173,7 +177,7 @@ func (p *Policy) lifetime(c *Control, targeted bool, r *Response, date, now int6
 	if !cacheableByDefault(r.Status) && !c.Public {
 		return 0
 	}
-	if modified, ok := ParseDate(r.Fields.Get("Last-Modified"), now); ok && p.c.Heuristic > 0 && modified < date {
+	if modified, ok := field.ParseDate(r.Fields.Get("Last-Modified"), now); ok && p.c.Heuristic > 0 && modified < date {
 		return min((date-modified)/100*int64(p.c.Heuristic)+(date-modified)%100*int64(p.c.Heuristic)/100, p.heuristicMax)
 	}
 	if r.Status >= 400 && p.negativeTTL > 0 {
@@ -196,21 +200,7 @@ func (p *Policy) storesCookies(c *Control, targeted bool) bool {
 // dropped says whether a qualified no-cache or private names the field, so
 // that it is not stored.
 func dropped(c *Control, name string) bool {
-	return listed(c.NoCacheFields, name) || listed(c.PrivateFields, name)
-}
-
-// listed says whether a comma-separated list has the token.
-func listed(list []byte, name string) bool {
-	for {
-		item, rest, more := nextItem(list)
-		if !more {
-			return false
-		}
-		if equalFold(item, name) {
-			return true
-		}
-		list = rest
-	}
+	return field.HasToken(c.NoCacheFields, name) || field.HasToken(c.PrivateFields, name)
 }
 
 // given is the seconds of a directive, or those of the route.
@@ -223,7 +213,7 @@ func given(directive, route int64) int64 {
 
 // parseAge is the first member of Age if it is a number, else 0.
 func parseAge(f Fields) int64 {
-	item, _, _ := nextItem(f.Joined("Age"))
+	item, _, _ := field.Next(f.Joined("Age"))
 	n, ok := parseDelta(item)
 	if !ok {
 		return 0

@@ -3,6 +3,8 @@ package rule
 import (
 	"bytes"
 	"slices"
+
+	"weir/internal/field"
 )
 
 // MaxVary bounds the request fields that select among the variants of a key.
@@ -13,7 +15,7 @@ const MaxVary = 16
 func varyNames(f Fields) (names []string, star bool) {
 	list := f.Joined("Vary")
 	for {
-		item, rest, more := nextItem(list)
+		item, rest, more := field.Next(list)
 		if !more {
 			slices.Sort(names)
 			return slices.Compact(names), star
@@ -59,7 +61,7 @@ func (p *Policy) AppendVary(dst []byte, names []string, h *RequestHead) []byte {
 		case "accept-language":
 			dst = p.languages(dst, start+1)
 		case "accept-encoding":
-			lowerAll(dst[start+1:])
+			field.LowerAll(dst[start+1:])
 		}
 	}
 	return dst
@@ -70,7 +72,7 @@ func (p *Policy) AppendVary(dst []byte, names []string, h *RequestHead) []byte {
 // route says so.
 func (p *Policy) languages(dst []byte, start int) []byte {
 	value := dst[start:]
-	lowerAll(value)
+	field.LowerAll(value)
 	n := 0
 	for _, c := range value {
 		if c != ' ' && c != '\t' {
@@ -85,10 +87,4 @@ func (p *Policy) languages(dst []byte, start int) []byte {
 		copy(value, bytes.Join(items, []byte{','}))
 	}
 	return dst[:start+n]
-}
-
-func lowerAll(b []byte) {
-	for i, c := range b {
-		b[i] = lower(c)
-	}
 }
