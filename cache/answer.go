@@ -1,12 +1,7 @@
 package cache
 
 import (
-	"bufio"
-	"bytes"
-	"strconv"
-	"time"
-
-	"github.com/valyala/fasthttp"
+	"weir/cache/rule"
 )
 
 // Answer is how to answer a request from an entry. Its bytes belong to the
@@ -30,9 +25,9 @@ type Answer struct {
 	// Age is what the Age field must say, in seconds.
 	Age int64
 
-	stored bool   // Body is in the entry's body
-	head   []byte // if it is not the entry's own
-	runs   []run  // what to send of a body on disk
+	stored bool       // Body is in the entry's body
+	head   []byte     // if it is not the entry's own
+	runs   []rule.Run // what to send of a body on disk
 }
 
 // Head is the status line and the fields, a line each, without Age and without
@@ -41,44 +36,30 @@ func (a *Answer) Head() []byte {
 	if a.head != nil {
 		return a.head
 	}
-	return a.Entry.head
+	return a.Entry.Head
 }
-
-// Copy fills h with the head, as Entry.Copy does.
-func (a *Answer) Copy(h, empty *fasthttp.ResponseHeader) error {
-	if a.head == nil {
-		a.Entry.Copy(h, empty)
-		return nil
-	}
-	text := append(a.head, "\r\n"...)
-	empty.CopyTo(h)
-	return h.Read(bufio.NewReaderSize(bytes.NewReader(text), len(text)))
-}
-
-// ages are the bounds of what Age may say (RFC 9111 section 1.2.2).
-func (e *Entry) seconds(now int64) int64 { return min(e.ageAt(now)/int64(time.Second), maxDelta) }
 
 // Answer makes the answer to q from e: all of it, a part, or 304. ok is false
 // if only the origin can judge the client's condition. e must be fresh or
 // allowed to answer.
 func (q *Request) Answer(e *Entry) (a Answer, ok bool) {
-	switch precondition(e, q) {
-	case verdictOrigin:
+	switch e.Precondition(&q.Request) {
+	case rule.AskOrigin:
 		return Answer{}, false
-	case verdictNotModified:
-		q.head = q.Policy.appendNotModified(q.head[:0], e)
-		return Answer{Entry: e, Status: 304, Bodyless: true, Age: e.seconds(q.now), head: q.head}, true
+	case rule.NotModified:
+		q.head = q.Policy.AppendNotModified(q.head[:0], &e.Stored)
+		return Answer{Entry: e, Status: 304, Bodyless: true, Age: e.AgeSeconds(q.At), head: q.head}, true
 	}
-	a = Answer{Entry: e, Status: e.status, Body: e.body, stored: e.body != nil, Length: e.length, Age: e.seconds(q.now)}
+	a = Answer{Entry: e, Status: e.Status, Body: e.body, stored: e.body != nil, Length: e.Length, Age: e.AgeSeconds(q.At)}
 	if e.blob != nil {
-		a.runs = []run{{nil, span{0, e.length - 1}}}
+		a.runs = []rule.Run{{Span: rule.Span{First: 0, Last: e.Length - 1}}}
 	}
-	if list, whole := spans(e, q); !whole {
+	if list, whole := q.spans(e); !whole {
 		q.part(&a, list)
 	}
-	if q.method == methodHead || !framed(e.status) {
+	if framed := rule.HasBody(e.Status); q.Method == rule.MethodHead || !framed {
 		a.Body, a.Bodyless = nil, true
-		if !framed(e.status) {
+		if !framed {
 			a.Length = 0
 		}
 	}
@@ -86,74 +67,34 @@ func (q *Request) Answer(e *Entry) (a Answer, ok bool) {
 }
 
 // part makes a the answer with these parts.
-func (q *Request) part(a *Answer, list []span) {
+func (q *Request) part(a *Answer, list []rule.Span) {
 	e := a.Entry
-	if len(list) == 0 {
-		h := appendStatusLine(q.head[:0], 416, nil)
-		h = append(h, "Content-Range: bytes */"...)
-		h = strconv.AppendInt(h, e.length, 10)
-		h = append(h, "\r\n"...)
-		if date := Fields(e.head[e.line:e.fields]).get("Date"); date != nil {
-			h = AppendField(h, []byte("Date"), date)
-		}
-		h = append(h, "Content-Length: 0\r\n"...)
-		q.head, a.head = h, h
+	switch len(list) {
+	case 0:
+		q.head = e.AppendUnsatisfiable(q.head[:0])
 		a.Status, a.Body, a.Length = 416, nil, 0
-		return
-	}
-	h := appendStatusLine(q.head[:0], 206, nil)
-	a.Status = 206
-	if len(list) == 1 {
+	case 1:
 		s := list[0]
-		h = append(h, e.head[e.line:e.fields]...)
-		h = appendContentRange(h, s, e.length)
-		a.Length = s.size()
+		q.head = e.AppendPartial(q.head[:0], s)
+		a.Status, a.Length = 206, s.Size()
 		switch {
 		case e.blob != nil:
-			a.runs[0].span = s
+			a.runs[0].Span = s
 		case e.body != nil || e.partial:
 			a.Body = e.cut(s)
 		}
-	} else {
-		runs, length, kind := multipart(e, list)
-		for f := Fields(e.head[e.line:e.fields]); ; {
-			name, value, rest := f.next()
-			if name == nil {
-				break
-			}
-			f = rest
-			if !equalFold(name, "Content-Type") {
-				h = AppendField(h, name, value)
-			}
-		}
-		h = AppendField(h, []byte("Content-Type"), kind)
-		a.Length = length
+	default:
+		var runs []rule.Run
+		q.head, runs, a.Length = e.AppendMultipart(q.head[:0], list, e.hash)
+		a.Status = 206
 		if e.blob != nil {
 			a.runs = runs
-		} else {
-			a.Body, a.stored = make([]byte, 0, length), false
-			for _, r := range runs {
-				a.Body = append(append(a.Body, r.text...), e.body[r.first:r.last+1]...)
-			}
+			break
+		}
+		a.Body, a.stored = make([]byte, 0, a.Length), false
+		for _, r := range runs {
+			a.Body = append(append(a.Body, r.Text...), e.body[r.First:r.Last+1]...)
 		}
 	}
-	h = append(h, "Content-Length: "...)
-	h = strconv.AppendInt(h, a.Length, 10)
-	h = append(h, "\r\n"...)
-	q.head, a.head = h, h
-}
-
-// appendNotModified adds the head of a 304 made from e.
-func (p *Policy) appendNotModified(dst []byte, e *Entry) []byte {
-	dst = appendStatusLine(dst, 304, nil)
-	for f := Fields(e.head[e.line:e.fields]); ; {
-		name, value, rest := f.next()
-		if name == nil {
-			return dst
-		}
-		f = rest
-		if p.inNotModified(name) {
-			dst = AppendField(dst, name, value)
-		}
-	}
+	a.head = q.head
 }

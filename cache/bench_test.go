@@ -9,6 +9,8 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"weir/cache"
+	"weir/cache/evict"
+	"weir/cache/rule"
 	"weir/config"
 )
 
@@ -17,7 +19,7 @@ func BenchmarkHit(b *testing.B) {
 	for _, vary := range []string{"X: y", "Vary: Accept-Encoding"} {
 		b.Run(vary, func(b *testing.B) {
 			d := newDriver(b, 64<<20, nil)
-			fields := cache.Fields("Accept-Encoding: gzip, br\r\nUser-Agent: x\r\nAccept: */*\r\n")
+			fields := rule.Fields("Accept-Encoding: gzip, br\r\nUser-Agent: x\r\nAccept: */*\r\n")
 			for i := range 1000 {
 				d.do(b, fmt.Sprintf("GET http://www.example.org/some/path/%d?x=y", i), fields, "", func(*fasthttp.RequestHeader) message {
 					m := answer(200, "Cache-Control: max-age=1000", "ETag: \"a\"", "Last-Modified: Thu, 01 Jan 2026 00:00:00 GMT", vary)
@@ -31,7 +33,7 @@ func BenchmarkHit(b *testing.B) {
 			for b.Loop() {
 				found := d.store.Lookup(q)
 				a, ok := d.store.Answer(q, &found)
-				if !ok || found.Outcome != cache.Fresh {
+				if !ok || found.Outcome != rule.Fresh {
 					b.Fatal(found.Outcome)
 				}
 				a.Copy(&h, &empty)
@@ -87,7 +89,7 @@ var traces = []struct {
 func BenchmarkPolicy(b *testing.B) {
 	for _, trace := range traces {
 		keys := trace.make(400_000)
-		for _, policy := range cache.Policies() {
+		for _, policy := range evict.Policies() {
 			b.Run(trace.name+"/"+policy, func(b *testing.B) {
 				for b.Loop() {
 					b.ReportMetric(replay(b, policy, keys), "hit%")
@@ -104,7 +106,7 @@ func replay(b *testing.B, policy string, keys []int) float64 {
 	if err != nil {
 		b.Fatal(err)
 	}
-	p, err := cache.NewPolicy(config.DefaultRouteCache())
+	p, err := rule.NewPolicy(config.DefaultRouteCache())
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -116,7 +118,7 @@ func replay(b *testing.B, policy string, keys []int) float64 {
 	for _, k := range keys {
 		q.Target = fmt.Appendf(q.Target[:0], "/%d", k)
 		found := store.Lookup(q)
-		if found.Outcome == cache.Fresh {
+		if found.Outcome == rule.Fresh {
 			hits++
 			continue
 		}

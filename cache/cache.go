@@ -4,8 +4,9 @@ import (
 	"fmt"
 	"hash/maphash"
 	"sync/atomic"
-	"time"
 
+	"weir/cache/evict"
+	"weir/cache/rule"
 	"weir/config"
 )
 
@@ -26,9 +27,9 @@ type Store struct {
 	alone     atomic.Uint64 // numbers the fetches that nobody joins
 }
 
-// NewStore makes a store. policy names are those of Policies.
+// NewStore makes a store. c.Policy is one of evict.Policies.
 func NewStore(c *config.Cache) (*Store, error) {
-	ranking, err := rankingOf(c.Policy)
+	ranking, err := evict.New[*Entry](c.Policy)
 	if err != nil {
 		return nil, err
 	}
@@ -66,9 +67,9 @@ func (s *Store) shard(hash uint64) *shard { return &s.shards[hash&uint64(len(s.s
 // Found is what a look-up found.
 type Found struct {
 	// Outcome is what to do.
-	Outcome Outcome
+	Outcome rule.Outcome
 	// Reason is its name in detail; none for Fresh.
-	Reason Reason
+	Reason rule.Reason
 	// Entry answers if Outcome is Fresh or Stale. If it is Revalidate it is
 	// what to validate, and what may answer if the origin fails.
 	Entry *Entry
@@ -84,9 +85,9 @@ type Found struct {
 // Lookup looks a request up. It prepares q, does not block and does not
 // allocate.
 func (s *Store) Lookup(q *Request) Found {
-	q.prepare(s.hash)
-	if q.bypass != ReasonNone {
-		return Found{Outcome: Bypass, Reason: q.bypass}
+	q.prepare(s)
+	if q.Bypass != rule.ReasonNone {
+		return Found{Outcome: rule.Bypass, Reason: q.Bypass}
 	}
 	sh := s.shard(q.hash)
 	sh.mu.Lock()
@@ -96,24 +97,24 @@ func (s *Store) Lookup(q *Request) Found {
 }
 
 // decide says what an entry, or none, means for the request.
-func (q *Request) decide(e *Entry, uncacheable bool, missed Reason) Found {
-	f := Found{Outcome: Miss, Reason: missed, Entry: e, uncacheable: uncacheable}
+func (q *Request) decide(e *Entry, uncacheable bool, missed rule.Reason) Found {
+	f := Found{Outcome: rule.Miss, Reason: missed, Entry: e, uncacheable: uncacheable}
 	if e != nil {
-		f.Outcome, f.Reason = judge(e, q)
+		f.Outcome, f.Reason = q.judge(e)
 		switch f.Outcome {
-		case Fresh, Stale:
-			f.Refresh = f.Reason == ReasonStaleWhileRevalidate
-			if q.conditions() && precondition(e, q) == verdictOrigin {
-				return Found{Outcome: Bypass, Reason: ReasonPrecondition}
+		case rule.Fresh, rule.Stale:
+			f.Refresh = f.Reason == rule.ReasonStaleWhileRevalidate
+			if q.Conditional() && e.Precondition(&q.Request) == rule.AskOrigin {
+				return Found{Outcome: rule.Bypass, Reason: rule.ReasonPrecondition}
 			}
 			return f
 		}
 	}
-	if q.conditions() && q.forOrigin() {
-		return Found{Outcome: Bypass, Reason: ReasonPrecondition}
+	if q.Conditional() && q.ForOrigin() {
+		return Found{Outcome: rule.Bypass, Reason: rule.ReasonPrecondition}
 	}
-	if q.control.OnlyIfCached {
-		return Found{Outcome: Unavailable, Reason: ReasonOnlyIfCached}
+	if q.Control.OnlyIfCached {
+		return Found{Outcome: rule.Unavailable, Reason: rule.ReasonOnlyIfCached}
 	}
 	return f
 }
@@ -132,15 +133,15 @@ func (s *Store) Answer(q *Request, found *Found) (a Answer, ok bool) {
 		r, err := s.newBlobReader(e, a.runs)
 		if err != nil {
 			s.lose(e, err)
-			*found = q.decide(nil, false, ReasonEvicted)
+			*found = q.decide(nil, false, rule.ReasonEvicted)
 			return Answer{}, false
 		}
 		a.Reader = r
 	case found.fill != nil && e.body == nil:
 		first := int64(0)
 		if a.Status == 206 {
-			list, _ := spans(e, q)
-			first = list[0].first
+			list, _ := q.spans(e)
+			first = list[0].First
 		}
 		r, reason := found.fill.reader(first, a.Length)
 		if r == nil {
@@ -154,16 +155,11 @@ func (s *Store) Answer(q *Request, found *Found) (a Answer, ok bool) {
 
 // StaleFor says whether what was found may answer although it is stale,
 // because the origin failed, and under which name.
-func (f *Found) StaleFor(q *Request, failure Failure) (Reason, bool) {
-	if f.Entry == nil || f.Outcome != Revalidate {
-		return ReasonNone, false
+func (f *Found) StaleFor(q *Request, failure rule.Failure) (rule.Reason, bool) {
+	if f.Entry == nil || f.Outcome != rule.Revalidate {
+		return rule.ReasonNone, false
 	}
-	return mayAnswer(f.Entry, q, failure)
-}
-
-// Advance moves the request's clock on, after waiting.
-func (q *Request) Advance(now time.Time) {
-	q.Now, q.now = now, now.UnixNano()
+	return q.mayAnswer(f.Entry, failure)
 }
 
 // keep stores e in all tiers. It reports false if it cannot fit into the near
@@ -218,7 +214,7 @@ func (s *Store) evict(sh *shard) bool {
 			sh = &s.shards[s.next.Add(1)&uint32(len(s.shards)-1)]
 		}
 		sh.mu.Lock()
-		if n := sh.ranking.victim(); n != nil {
+		if n := sh.ranking.Victim(); n != nil {
 			s.used.Add(-sh.removeLocked(n))
 			sh.mu.Unlock()
 			s.evicted.Add(1)

@@ -8,6 +8,7 @@ import (
 	"weak"
 
 	"weir/cache"
+	"weir/cache/rule"
 	"weir/config"
 )
 
@@ -19,7 +20,7 @@ func (d *driver) hits(t testing.TB, url string, n int) (filed bool) {
 		q := d.request(t, "GET "+url, nil, "")
 		found := d.store.Lookup(q)
 		a, ok := d.store.Answer(q, &found)
-		if !ok || found.Outcome != cache.Fresh {
+		if !ok || found.Outcome != rule.Fresh {
 			t.Fatalf("%s: %v", url, found.Outcome)
 		}
 		_, _, filed = d.store.File(&a).At()
@@ -69,7 +70,7 @@ func TestCopiesMakeRoom(t *testing.T) {
 	for i := range 4000 {
 		d.fillWith(t, fmt.Sprintf("http://h/%d", i), 10<<10)
 	}
-	if d.store.Lookup(d.request(t, "GET http://h/large", nil, "")).Outcome != cache.Fresh {
+	if d.store.Lookup(d.request(t, "GET http://h/large", nil, "")).Outcome != rule.Fresh {
 		d.fillWith(t, "http://h/large", 1<<20)
 	}
 	if !d.hits(t, "http://h/large", 10) {

@@ -14,6 +14,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"weir/cache"
+	"weir/cache/rule"
 	"weir/config"
 	"weir/internal/wire"
 )
@@ -27,7 +28,7 @@ var errRefused = errors.New("connection refused")
 // message is a head and a body, as tests write them.
 type message struct {
 	first  string // request line or status
-	fields cache.Fields
+	fields rule.Fields
 	body   string
 	err    error // no answer at all
 	cut    bool  // the end of the body is not proven
@@ -58,15 +59,15 @@ func answer(status int, fields ...string) message {
 
 // result is what came of an exchange.
 type result struct {
-	outcome   cache.Outcome
-	reason    cache.Reason // of the look-up, or why a stale entry answered
-	asked     bool         // the origin was asked
-	upstream  message      // what it was asked, the last time
+	outcome   rule.Outcome
+	reason    rule.Reason // of the look-up, or why a stale entry answered
+	asked     bool        // the origin was asked
+	upstream  message     // what it was asked, the last time
 	decision  cache.Decision
 	stored    bool
 	collapsed bool
 	status    int
-	head      cache.Fields
+	head      rule.Fields
 	body      string
 	err       error
 	refresh   bool
@@ -75,7 +76,7 @@ type result struct {
 // driver does what the proxy does with a store, one exchange after the other.
 type driver struct {
 	store  *cache.Store
-	policy *cache.Policy
+	policy *rule.Policy
 	now    time.Time
 	q      cache.Request
 }
@@ -93,7 +94,7 @@ func newDriver(t testing.TB, size config.Size, change func(c *config.RouteCache)
 	if change != nil {
 		change(c)
 	}
-	policy, err := cache.NewPolicy(c)
+	policy, err := rule.NewPolicy(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +102,7 @@ func newDriver(t testing.TB, size config.Size, change func(c *config.RouteCache)
 }
 
 // request makes q the request of a method, an absolute URL and fields.
-func (d *driver) request(t testing.TB, line string, fields cache.Fields, body string) *cache.Request {
+func (d *driver) request(t testing.TB, line string, fields rule.Fields, body string) *cache.Request {
 	t.Helper()
 	method, url, ok := strings.Cut(line, " ")
 	scheme, rest, ok2 := strings.Cut(url, "://")
@@ -135,7 +136,7 @@ func (d *driver) request(t testing.TB, line string, fields cache.Fields, body st
 type origin func(h *fasthttp.RequestHeader) message
 
 // do runs an exchange.
-func (d *driver) do(t testing.TB, line string, fields cache.Fields, body string, o origin) result {
+func (d *driver) do(t testing.TB, line string, fields rule.Fields, body string, o origin) result {
 	t.Helper()
 	q := d.request(t, line, fields, body)
 	found := d.store.Lookup(q)
@@ -144,12 +145,12 @@ func (d *driver) do(t testing.TB, line string, fields cache.Fields, body string,
 		r.asked = true
 		r.upstream = message{first: string(h.Method()) + " " + string(h.RequestURI())}
 		for k, v := range h.All() {
-			r.upstream.fields = cache.AppendField(r.upstream.fields, k, v)
+			r.upstream.fields = rule.AppendField(r.upstream.fields, k, v)
 		}
 		return o(h)
 	}
 	switch found.Outcome {
-	case cache.Fresh, cache.Stale:
+	case rule.Fresh, rule.Stale:
 		d.reply(t, &r, q, &found)
 		if found.Refresh {
 			if f := d.store.Refresh(q, &found); f != nil {
@@ -158,10 +159,10 @@ func (d *driver) do(t testing.TB, line string, fields cache.Fields, body string,
 			}
 		}
 		return r
-	case cache.Unavailable:
+	case rule.Unavailable:
 		r.status = 504
 		return r
-	case cache.Bypass:
+	case rule.Bypass:
 		m := ask(q.Header)
 		r.pass(m)
 		if m.err == nil {
@@ -195,9 +196,9 @@ func (r *result) pass(m message) {
 	}
 }
 
-func (d *driver) response(m message) *cache.Response {
+func (d *driver) response(m message) *rule.Response {
 	status, _ := strconv.Atoi(m.first)
-	r := &cache.Response{Status: status, Fields: m.fields, Length: -1, Requested: d.now, Received: d.now}
+	r := &rule.Response{Status: status, Fields: m.fields, Length: -1, Requested: d.now, Received: d.now}
 	if v, ok := m.lookup("Content-Length"); ok {
 		r.Length, _ = strconv.ParseInt(v, 10, 64)
 	}
@@ -215,9 +216,9 @@ func (d *driver) fetch(t testing.TB, r *result, q *cache.Request, found *cache.F
 		if q == nil {
 			return
 		}
-		if reason, ok := found.StaleFor(q, cache.FailedConnection); ok {
-			found.Outcome, found.Reason = cache.Stale, reason
-			r.outcome, r.reason = cache.Stale, reason
+		if reason, ok := found.StaleFor(q, rule.FailedConnection); ok {
+			found.Outcome, found.Reason = rule.Stale, reason
+			r.outcome, r.reason = rule.Stale, reason
 			d.reply(t, r, q, found)
 			return
 		}
@@ -235,7 +236,7 @@ func (d *driver) fetch(t testing.TB, r *result, q *cache.Request, found *cache.F
 		if q != nil {
 			found.Entry = r.decision.Entry
 			if r.decision.Action == cache.UseStale {
-				r.outcome, r.reason = cache.Stale, r.decision.Reason
+				r.outcome, r.reason = rule.Stale, r.decision.Reason
 			}
 			d.reply(t, r, q, found)
 		}
@@ -264,7 +265,7 @@ func (d *driver) finish(t testing.TB, r *result, f *cache.Fill, m message) {
 		body = body[n:]
 	}
 	if !m.cut {
-		r.stored = f.Commit() == cache.ReasonNone
+		r.stored = f.Commit() == rule.ReasonNone
 	}
 }
 
@@ -280,7 +281,7 @@ func (d *driver) reply(t testing.TB, r *result, q *cache.Request, found *cache.F
 	if want := fmt.Sprintf("HTTP/1.1 %d ", a.Status); !bytes.HasPrefix(head, []byte(want)) {
 		t.Fatalf("status line %q for %d", head[:line], a.Status)
 	}
-	r.head = cache.AppendField(bytes.Clone(head[line:]), []byte("Age"), strconv.AppendInt(nil, a.Age, 10))
+	r.head = rule.AppendField(bytes.Clone(head[line:]), []byte("Age"), strconv.AppendInt(nil, a.Age, 10))
 	r.body = string(a.Body)
 	r.collapsed = found.Collapsed
 	if a.Reader != nil {

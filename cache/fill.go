@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/valyala/fasthttp"
+	"weir/cache/rule"
 )
 
 // window is about how far the slowest reader of a body that is too large to be
@@ -23,13 +23,13 @@ const (
 // goroutine at a time; the others use what Wait and Store.Answer give them.
 type Fill struct {
 	store  *Store
-	policy *Policy
+	policy *rule.Policy
 	key    string
 	hash   uint64
 	place  string // in the shard's fills; empty if it is not there
 	joined atomic.Bool
-	asked  asked
-	head   fasthttp.RequestHeader // as it was when the fetch began
+	asked  rule.Asked
+	head   rule.RequestHead // as it was when the fetch began
 	scheme string
 	host   string
 	target string
@@ -37,12 +37,12 @@ type Fill struct {
 	// the request selects.
 	candidates []*Entry
 	selected   *Entry
-	narrowed   bool // Condition removed something of the client's
-	part       span // what of the entry the body is, if that is partial
+	narrowed   bool      // Condition removed something of the client's
+	part       rule.Span // what of the entry the body is, if that is partial
 
 	mu      sync.Mutex
 	state   fillState
-	reason  Reason // why it was released
+	reason  rule.Reason // why it was released
 	err     error
 	entry   *Entry // being stored, or stored
 	body    []byte // from base on
@@ -69,7 +69,7 @@ const (
 
 // Request is the head that the fetch began with, as the client wrote it. It
 // belongs to the Fill and must not be changed while that is used.
-func (f *Fill) Request() *fasthttp.RequestHeader { return &f.head }
+func (f *Fill) Request() *rule.RequestHead { return &f.head }
 
 // Narrowed says that the client wanted less than the fetch asks for: Condition
 // took its own condition or range away, so its answer must be made from Found
@@ -81,7 +81,7 @@ func (f *Fill) Narrowed() bool { return f.narrowed }
 func (f *Fill) Found() Found {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	found := Found{Outcome: Fresh, Entry: f.entry}
+	found := Found{Outcome: rule.Fresh, Entry: f.entry}
 	if f.state == fillStreaming || f.entry.body == nil {
 		found.fill = f
 	}
@@ -101,17 +101,17 @@ func (f *Fill) Write(p []byte) (wanted bool) {
 	switch {
 	case f.passing:
 	case size > f.store.largest() || f.entry.partial && size > f.store.maxObject:
-		f.passLocked(ReasonTooLarge)
+		f.passLocked(rule.ReasonTooLarge)
 	case f.spill != nil:
 		f.shedLocked()
 	case size > f.store.maxObject:
 		if b := f.store.create(); b != nil {
 			f.spillLocked(b)
 		} else {
-			f.passLocked(ReasonDisk)
+			f.passLocked(rule.ReasonDisk)
 		}
 	case f.store.filling.Load()+int64(len(p)) > f.store.limit:
-		f.passLocked(ReasonTooLarge)
+		f.passLocked(rule.ReasonTooLarge)
 	}
 	if f.passing && !f.trimLocked() || f.state != fillStreaming {
 		return false // nobody wants it any more, since we waited perhaps
@@ -123,7 +123,7 @@ func (f *Fill) Write(p []byte) (wanted bool) {
 }
 
 // passLocked lets the body pass from here on, without being stored.
-func (f *Fill) passLocked(reason Reason) {
+func (f *Fill) passLocked(reason rule.Reason) {
 	f.passing, f.reason = true, reason
 	f.leaveLocked()
 	f.notifyLocked()
@@ -204,7 +204,7 @@ func (f *Fill) cutLocked(offset int64) {
 
 // Commit ends the fill: the end of the body was proven. It reports whether the
 // entry is stored, and why not.
-func (f *Fill) Commit() Reason {
+func (f *Fill) Commit() rule.Reason {
 	f.mu.Lock()
 	if f.state != fillStreaming {
 		reason := f.reason
@@ -212,14 +212,14 @@ func (f *Fill) Commit() Reason {
 		f.leave()
 		return reason
 	}
-	length := f.entry.length
+	length := f.entry.Length
 	if f.entry.partial {
-		length = f.part.size()
+		length = f.part.Size()
 	}
 	if length >= 0 && length != f.base+int64(len(f.body)) {
 		f.mu.Unlock()
 		f.Abort(ErrAborted)
-		return ReasonTruncated
+		return rule.ReasonTruncated
 	}
 	f.proven = true
 	if f.spill != nil {
@@ -246,25 +246,25 @@ func (f *Fill) Commit() Reason {
 	}
 	f.mu.Unlock()
 
-	reason := ReasonNone
+	reason := rule.ReasonNone
 	if e.partial {
 		e, reason = f.commitPart(e, body)
 	}
 	switch {
-	case reason != ReasonNone:
+	case reason != rule.ReasonNone:
 	case f.isDoomed():
-		reason = ReasonDoomed
+		reason = rule.ReasonDoomed
 	case !f.store.put(e):
-		reason = ReasonTooLarge
+		reason = rule.ReasonTooLarge
 	}
 	switch {
-	case e.blob != nil && reason != ReasonNone:
+	case e.blob != nil && reason != rule.ReasonNone:
 		e.blob.Discard()
 		e.blob.Close()
 	case e.blob != nil:
 		f.store.shelf.report(nil)
 		f.store.shelf.ends.Go(func() { f.store.shelf.keep(e) })
-	case reason == ReasonNone && !e.partial:
+	case reason == rule.ReasonNone && !e.partial:
 		f.store.toTiers(e)
 	}
 	f.reason = reason
@@ -294,7 +294,7 @@ func (f *Fill) Abort(err error) {
 
 func (f *Fill) failLocked(err error) {
 	if f.state == fillAsking || f.state == fillStreaming {
-		f.state, f.err, f.reason = fillFailed, err, ReasonFailed
+		f.state, f.err, f.reason = fillFailed, err, rule.ReasonFailed
 		f.store.filling.Add(-f.counted)
 		f.counted, f.body = 0, nil
 		f.notifyLocked()
@@ -302,7 +302,7 @@ func (f *Fill) failLocked(err error) {
 }
 
 // release sends everybody who waits to the origin.
-func (f *Fill) release(reason Reason) {
+func (f *Fill) release(reason rule.Reason) {
 	f.mu.Lock()
 	if f.state == fillAsking {
 		f.state, f.reason = fillReleased, reason
@@ -328,7 +328,7 @@ func (f *Fill) leave() {
 // leaveLocked does it with f.mu held: the order of locks is shard, then fill.
 func (f *Fill) leaveLocked() {
 	f.mu.Unlock()
-	f.mark(f.entry.received)
+	f.mark(f.entry.Received)
 	f.leave()
 	f.mu.Lock()
 }

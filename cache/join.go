@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strconv"
 	"time"
+
+	"weir/cache/rule"
 )
 
 // Role is what Join makes of a request that needs the origin.
@@ -28,11 +30,11 @@ const (
 // alone asks not to wait (again) for others.
 func (s *Store) Join(q *Request, found *Found, alone bool) (*Fill, Role) {
 	sh := s.shard(q.hash)
-	collapse := q.Policy.c.Collapse && !alone
+	collapse := q.Policy.Collapses() && !alone
 	// A condition or range of the client's own goes to the origin as it is if
 	// there is nothing to validate; the answer is for this client only.
-	private := found.Entry == nil && (q.conditions() || q.ranged())
-	leads := q.method == methodGet && !private
+	private := found.Entry == nil && (q.Conditional() || q.Ranged())
+	leads := q.Method == rule.MethodGet && !private
 
 	var f *Fill
 	if leads {
@@ -42,14 +44,14 @@ func (s *Store) Join(q *Request, found *Found, alone bool) (*Fill, Role) {
 	if !alone {
 		e, uncacheable, missed := sh.findLocked(q)
 		now := q.decide(e, uncacheable, missed)
-		if now.Outcome == Fresh || now.Outcome == Stale {
+		if now.Outcome == rule.Fresh || now.Outcome == rule.Stale {
 			sh.mu.Unlock()
 			*found = now
 			return nil, Ready
 		}
 		found.Entry, found.uncacheable = now.Entry, uncacheable
 		collapse = collapse && !uncacheable
-		if now.Outcome == Bypass {
+		if now.Outcome == rule.Bypass {
 			f, collapse = nil, false
 		}
 	} else {
@@ -71,7 +73,7 @@ func (s *Store) Join(q *Request, found *Found, alone bool) (*Fill, Role) {
 		}
 		f = s.newFill(q)
 		f.selected = found.Entry
-		if q.method == methodGet {
+		if q.Method == rule.MethodGet {
 			f.place = s.ownPlace(q) // where a purge finds it
 			sh.mu.Lock()
 			sh.fills[f.place] = f
@@ -114,19 +116,19 @@ func (s *Store) behind(q *Request, found *Found, f *Fill) bool {
 	if e == nil {
 		return false
 	}
-	now := q.decide(e, false, ReasonNone)
-	if now.Outcome == Fresh || now.Outcome == Stale {
+	now := q.decide(e, false, rule.ReasonNone)
+	if now.Outcome == rule.Fresh || now.Outcome == rule.Stale {
 		if f != nil {
 			f.settle(e)
 		}
 		*found = now
 		return true
 	}
-	if now.Outcome == Revalidate {
+	if now.Outcome == rule.Revalidate {
 		found.Entry, found.Outcome, found.Reason = e, now.Outcome, now.Reason
 		if f != nil {
 			f.selected, f.candidates = e, nil
-			if len(e.etag) > 0 || e.hasModified {
+			if e.Validatable() {
 				f.candidates = []*Entry{e}
 			}
 		}
@@ -137,7 +139,7 @@ func (s *Store) behind(q *Request, found *Found, f *Fill) bool {
 // ownPlace is a place where nobody else looks, for a fetch that nobody joins
 // but that a purge must find.
 func (s *Store) ownPlace(q *Request) string {
-	return string(strconv.AppendUint(append(append([]byte(nil), q.key...), 1), s.alone.Add(1), 36))
+	return string(strconv.AppendUint(append(append([]byte(nil), q.Key...), 1), s.alone.Add(1), 36))
 }
 
 // Refresh begins the one background fetch that validates a stale entry. It is
@@ -155,8 +157,7 @@ func (s *Store) Refresh(q *Request, found *Found) *Fill {
 		return nil // replaced since the look-up
 	}
 	f.place = place
-	f.asked.method = methodGet
-	f.head.SetMethod("GET")
+	f.askForGet()
 	sh.fills[place] = f
 	f.candidatesLocked(sh, q, found.Entry)
 	return f
@@ -177,31 +178,31 @@ func (sh *shard) meetLocked(q *Request) (place string, other *Fill) {
 	if e == nil || q.selects(e) {
 		return place, other
 	}
-	place = string(q.key) + "\x00" + string(q.variant) // as selects left it
+	place = string(q.Key) + "\x00" + string(q.variant) // as selects left it
 	return place, sh.fills[place]
 }
 
 // placeLocked is where fetches for the request meet: the key, and what the
 // request says in the fields that selected the key's newest entry.
 func (sh *shard) placeLocked(q *Request) string {
-	r := sh.resourceLocked(q.hash, q.key)
+	r := sh.resourceLocked(q.hash, q.Key)
 	if r != nil {
 		for _, n := range r.nodes {
-			if !n.entry.hitForMiss && len(n.entry.vary) > 0 {
-				q.variant = q.Policy.appendVary(q.variant[:0], n.entry.vary, q.Header)
-				return string(q.key) + "\x00" + string(q.variant)
+			if !n.Value.hitForMiss && len(n.Value.Vary) > 0 {
+				q.variant = q.AppendVariant(q.variant[:0], n.Value.Vary)
+				return string(q.Key) + "\x00" + string(q.variant)
 			}
 		}
 	}
-	return string(q.key)
+	return string(q.Key)
 }
 
 func (s *Store) newFill(q *Request) *Fill {
 	f := &Fill{
-		store: s, policy: q.Policy, key: string(q.key), hash: q.hash, asked: q.asked(),
+		store: s, policy: q.Policy, key: string(q.Key), hash: q.hash, asked: q.Asked(),
 		scheme: string(q.Scheme), host: string(q.Host), target: string(q.Target),
 	}
-	q.Header.CopyTo(&f.head)
+	f.keepHead(q)
 	return f
 }
 
@@ -210,17 +211,17 @@ func (s *Store) newFill(q *Request) *Fill {
 func (f *Fill) candidatesLocked(sh *shard, q *Request, e *Entry) {
 	f.selected = e
 	if e != nil {
-		if len(e.etag) > 0 || e.hasModified {
+		if e.Validatable() {
 			f.candidates = []*Entry{e}
 		}
 		return
 	}
-	r := sh.resourceLocked(q.hash, q.key)
+	r := sh.resourceLocked(q.hash, q.Key)
 	if r == nil {
 		return
 	}
 	for _, n := range r.nodes {
-		if v := n.entry; !v.hitForMiss && !v.partial && len(v.etag) > 0 && v.status == 200 && len(f.candidates) < 8 {
+		if v := n.Value; !v.hitForMiss && !v.partial && len(v.ETag) > 0 && v.Status == 200 && len(f.candidates) < 8 {
 			f.candidates = append(f.candidates, v)
 		}
 	}
@@ -230,7 +231,7 @@ func (f *Fill) candidatesLocked(sh *shard, q *Request, e *Entry) {
 // allows or until done is closed. If the answer suits q, role is Ready and
 // found answers. Otherwise role is Alone or Retry, and reason says why. err is
 // ErrGone, or why the fetch failed.
-func (f *Fill) Wait(q *Request, found *Found, done <-chan struct{}) (role Role, reason Reason, err error) {
+func (f *Fill) Wait(q *Request, found *Found, done <-chan struct{}) (role Role, reason rule.Reason, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.state == fillAsking {
@@ -255,9 +256,9 @@ func (f *Fill) Wait(q *Request, found *Found, done <-chan struct{}) (role Role, 
 		f.waiting--
 		if f.state == fillAsking {
 			if err == errWait {
-				return Alone, ReasonWait, nil
+				return Alone, rule.ReasonWait, nil
 			}
-			return Alone, ReasonNone, err
+			return Alone, rule.ReasonNone, err
 		}
 	}
 	switch f.state {
@@ -265,42 +266,42 @@ func (f *Fill) Wait(q *Request, found *Found, done <-chan struct{}) (role Role, 
 		return Alone, f.reason, nil
 	case fillFailed:
 		if errors.Is(f.err, ErrGone) {
-			return Retry, ReasonFailed, nil // the one who led was given up
+			return Retry, rule.ReasonFailed, nil // the one who led was given up
 		}
-		return Alone, ReasonFailed, f.err
+		return Alone, rule.ReasonFailed, f.err
 	}
 	e := f.entry
-	if e.received > q.now {
-		q.Advance(time.Unix(0, e.received))
+	if e.Received > q.At {
+		q.Advance(time.Unix(0, e.Received))
 	}
 	if !q.selects(e) {
-		return Retry, ReasonVaryMiss, nil
+		return Retry, rule.ReasonVaryMiss, nil
 	}
-	outcome, why := judge(e, q)
-	if outcome != Fresh && outcome != Stale {
+	outcome, why := q.judge(e)
+	if outcome != rule.Fresh && outcome != rule.Stale {
 		return Alone, why, nil
 	}
 	if f.state == fillStreaming && f.passing {
 		return Alone, f.reason, nil
 	}
 	if f.state == fillStreaming && f.farLocked(q, found) {
-		return Alone, ReasonRangeUnavailable, nil
+		return Alone, rule.ReasonRangeUnavailable, nil
 	}
 	*found = Found{Outcome: outcome, Reason: why, Entry: e, Collapsed: true}
 	if f.state == fillStreaming || e.body == nil {
 		found.fill = f
 	}
-	return Ready, ReasonNone, nil
+	return Ready, rule.ReasonNone, nil
 }
 
 // farLocked says whether the request wants a part that a large body will reach
 // only after a while, and could have it alone.
 func (f *Fill) farLocked(q *Request, found *Found) bool {
-	if f.spill == nil || found.Entry != nil || !q.ranged() {
+	if f.spill == nil || found.Entry != nil || !q.Ranged() {
 		return false
 	}
-	list, whole := spans(f.entry, q)
-	return !whole && len(list) == 1 && list[0].first > f.base+int64(len(f.body))+f.store.maxObject
+	list, whole := q.spans(f.entry)
+	return !whole && len(list) == 1 && list[0].First > f.base+int64(len(f.body))+f.store.maxObject
 }
 
 var errWait = errors.New("waited too long")

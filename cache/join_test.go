@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"weir/cache"
+	"weir/cache/rule"
 	"weir/config"
 )
 
@@ -28,11 +29,11 @@ type crowd struct {
 // one is an exchange of its own driver on the shared store. fetch leads.
 func (c *crowd) one(t *testing.T, url string, fields string, fetch func(f *cache.Fill, q *cache.Request) (string, error)) {
 	d := &driver{store: c.d.store, policy: c.d.policy, now: time.Now()}
-	q := d.request(t, "GET "+url, cache.Fields(fields), "")
+	q := d.request(t, "GET "+url, rule.Fields(fields), "")
 	found := c.d.store.Lookup(q)
 	alone := false
 	for range 4 {
-		if found.Outcome == cache.Fresh || found.Outcome == cache.Stale {
+		if found.Outcome == rule.Fresh || found.Outcome == rule.Stale {
 			var r result
 			d.reply(t, &r, q, &found)
 			if r.err != nil {
@@ -87,8 +88,8 @@ func (c *crowd) got(body string) int64 {
 	return 0
 }
 
-func head(status int, fields string) *cache.Response {
-	return &cache.Response{Status: status, Fields: cache.Fields(fields), Length: -1, Requested: time.Now(), Received: time.Now()}
+func head(status int, fields string) *rule.Response {
+	return &rule.Response{Status: status, Fields: rule.Fields(fields), Length: -1, Requested: time.Now(), Received: time.Now()}
 }
 
 func newCrowd(t *testing.T, change func(c *config.RouteCache)) *crowd {
@@ -123,7 +124,7 @@ func TestCollapse(t *testing.T) {
 				time.Sleep(time.Second)
 				f.Write([]byte(body[i*10<<10 : (i+1)*10<<10]))
 			}
-			if reason := f.Commit(); reason != cache.ReasonNone {
+			if reason := f.Commit(); reason != rule.ReasonNone {
 				t.Errorf("not stored: %v", reason)
 			}
 			return body, nil
@@ -265,7 +266,7 @@ func TestCollapse(t *testing.T) {
 				t.Errorf("%d bytes held", held)
 			}
 		}
-		if reason := f.Commit(); reason != cache.ReasonTooLarge {
+		if reason := f.Commit(); reason != rule.ReasonTooLarge {
 			t.Errorf("reason %v", reason)
 		}
 		wg.Wait()
@@ -298,7 +299,7 @@ func TestPurgeWhileFetching(t *testing.T) {
 			f := newFill(t, c, "http://h/dir/x")
 			f.Respond(nil, head(200, "Cache-Control: max-age=60\r\n"+fields))
 			c.d.store.Purge(p, time.Now().UnixNano())
-			if got := f.Commit() == cache.ReasonDoomed; got != doomed {
+			if got := f.Commit() == rule.ReasonDoomed; got != doomed {
 				t.Errorf("%s: doomed %v", name, got)
 			}
 		})
@@ -331,7 +332,7 @@ func TestAnswerIsGone(t *testing.T) {
 	}
 	for piece := make([]byte, 1<<20); f.Write(piece); {
 	}
-	if _, ok := c.d.store.Answer(q, &found); ok || found.Outcome != cache.Miss || found.Reason != cache.ReasonTooLarge {
+	if _, ok := c.d.store.Answer(q, &found); ok || found.Outcome != rule.Miss || found.Reason != rule.ReasonTooLarge {
 		t.Errorf("answered %v, %v, %v", ok, found.Outcome, found.Reason)
 	}
 }

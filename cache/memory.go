@@ -1,12 +1,19 @@
 package cache
 
 import (
+	"slices"
 	"sync"
+
+	"weir/cache/evict"
+	"weir/cache/rule"
 )
 
 // maxVariants bounds the entries of one key: who can make an origin answer
 // with ever new variants must not fill the memory with them.
 const maxVariants = 64
+
+// node is the place of an entry. The lock of its shard guards it.
+type node = evict.Node[*Entry]
 
 // resource is all that is known of one key. The shard's lock guards it.
 type resource struct {
@@ -19,13 +26,13 @@ type resource struct {
 type shard struct {
 	mu        sync.Mutex
 	resources map[uint64]*resource
-	ranking   ranking
+	ranking   evict.Ranking[*Entry]
 	fills     map[string]*Fill
 	groups    map[string]map[*node]struct{}
 	_         [64]byte // shards on cache lines of their own
 }
 
-func (sh *shard) init(r ranking) {
+func (sh *shard) init(r evict.Ranking[*Entry]) {
 	sh.resources = make(map[uint64]*resource)
 	sh.fills = make(map[string]*Fill)
 	sh.groups = make(map[string]map[*node]struct{})
@@ -44,39 +51,39 @@ func (sh *shard) resourceLocked(hash uint64, key []byte) *resource {
 
 // findLocked is the newest entry that q selects. missed says why there is
 // none; uncacheable that answers for the key are known not to be storable.
-func (sh *shard) findLocked(q *Request) (e *Entry, uncacheable bool, missed Reason) {
-	r := sh.resourceLocked(q.hash, q.key)
+func (sh *shard) findLocked(q *Request) (e *Entry, uncacheable bool, missed rule.Reason) {
+	r := sh.resourceLocked(q.hash, q.Key)
 	if r == nil {
-		return nil, false, ReasonURIMiss
+		return nil, false, rule.ReasonURIMiss
 	}
-	missed = ReasonURIMiss
+	missed = rule.ReasonURIMiss
 	for _, n := range r.nodes {
-		if n.entry.hitForMiss {
-			uncacheable = n.entry.freshUntil() > q.now
+		if n.Value.hitForMiss {
+			uncacheable = n.Value.FreshUntil() > q.At
 			continue
 		}
-		if n.entry.partial {
-			if !q.selects(n.entry) {
+		if n.Value.partial {
+			if !q.selects(n.Value) {
 				continue
 			}
-			if !q.within(n.entry) {
-				missed = ReasonRangeUnavailable
+			if !q.within(n.Value) {
+				missed = rule.ReasonRangeUnavailable
 				continue
 			}
 			// Parts are not validated: one that is not fresh is none.
-			outcome, why := judge(n.entry, q)
-			if outcome == Fresh {
-				sh.ranking.touch(n)
-				return n.entry, uncacheable, ReasonNone
+			outcome, why := q.judge(n.Value)
+			if outcome == rule.Fresh {
+				sh.ranking.Touch(n)
+				return n.Value, uncacheable, rule.ReasonNone
 			}
 			missed = why
 			continue
 		}
-		if q.selects(n.entry) {
-			sh.ranking.touch(n)
-			return n.entry, uncacheable, ReasonNone
+		if q.selects(n.Value) {
+			sh.ranking.Touch(n)
+			return n.Value, uncacheable, rule.ReasonNone
 		}
-		missed = ReasonVaryMiss
+		missed = rule.ReasonVaryMiss
 	}
 	return nil, uncacheable, missed
 }
@@ -93,7 +100,7 @@ func (sh *shard) insertLocked(e *Entry, cost int64) (freed int64) {
 		sh.resources[e.hash] = r
 	}
 	for i := 0; i < len(r.nodes); i++ {
-		old := r.nodes[i].entry
+		old := r.nodes[i].Value
 		// A storable answer ends the time in which the key is taken for
 		// uncacheable, and the other way round. A part says nothing of the whole.
 		if old.hitForMiss == e.hitForMiss && sameVariant(old, e) || old.hitForMiss && !e.hitForMiss && !e.partial {
@@ -104,12 +111,12 @@ func (sh *shard) insertLocked(e *Entry, cost int64) (freed int64) {
 	for len(r.nodes) >= maxVariants {
 		freed += sh.dropNodeLocked(r, len(r.nodes)-1)
 	}
-	n := &node{entry: e, resource: r, cost: cost}
+	n := &node{Value: e, Hash: e.hash, Cost: cost}
 	r.nodes = append(r.nodes, nil)
 	copy(r.nodes[1:], r.nodes)
 	r.nodes[0] = n
-	sh.ranking.add(n)
-	for _, g := range e.groups {
+	sh.ranking.Add(n)
+	for _, g := range e.Groups {
 		set := sh.groups[g]
 		if set == nil {
 			set = make(map[*node]struct{})
@@ -121,11 +128,11 @@ func (sh *shard) insertLocked(e *Entry, cost int64) (freed int64) {
 }
 
 func sameVariant(a, b *Entry) bool {
-	if a.variant != b.variant || len(a.vary) != len(b.vary) {
+	if a.variant != b.variant || len(a.Vary) != len(b.Vary) {
 		return false
 	}
-	for i := range a.vary {
-		if a.vary[i] != b.vary[i] {
+	for i := range a.Vary {
+		if a.Vary[i] != b.Vary[i] {
 			return false
 		}
 	}
@@ -139,8 +146,8 @@ func (sh *shard) dropNodeLocked(r *resource, i int) int64 {
 	copy(r.nodes[i:], r.nodes[i+1:])
 	r.nodes[len(r.nodes)-1] = nil
 	r.nodes = r.nodes[:len(r.nodes)-1]
-	sh.ranking.remove(n)
-	for _, g := range n.entry.groups {
+	sh.ranking.Remove(n)
+	for _, g := range n.Value.Groups {
 		if set := sh.groups[g]; set != nil {
 			delete(set, n)
 			if len(set) == 0 {
@@ -148,22 +155,21 @@ func (sh *shard) dropNodeLocked(r *resource, i int) int64 {
 			}
 		}
 	}
-	return n.cost
+	return n.Cost
 }
 
 // removeLocked removes n, and its resource if nothing is left of it.
 func (sh *shard) removeLocked(n *node) (freed int64) {
-	r := n.resource
-	for i, other := range r.nodes {
-		if other == n {
+	for r := sh.resources[n.Hash]; r != nil; r = r.next {
+		if i := slices.Index(r.nodes, n); i >= 0 {
 			freed = sh.dropNodeLocked(r, i)
-			break
+			if len(r.nodes) == 0 {
+				sh.forgetLocked(r, n.Hash)
+			}
+			return freed
 		}
 	}
-	if len(r.nodes) == 0 {
-		sh.forgetLocked(r, n.entry.hash)
-	}
-	return freed
+	return 0
 }
 
 // forgetLocked takes an empty resource out of the map.

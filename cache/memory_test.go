@@ -12,6 +12,8 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"weir/cache"
+	"weir/cache/evict"
+	"weir/cache/rule"
 	"weir/config"
 )
 
@@ -31,13 +33,13 @@ func TestHitAllocatesNothing(t *testing.T) {
 	d.fillWith(t, "http://www.example.org/a?b=c", 10<<10, "ETag: \"a\"", "Vary: Accept-Encoding, Accept-Language, X")
 	check := func(name string, status int, fields string) {
 		t.Helper()
-		q := d.request(t, "GET http://www.example.org/a?b=c", cache.Fields(fields), "")
+		q := d.request(t, "GET http://www.example.org/a?b=c", rule.Fields(fields), "")
 		var h, empty fasthttp.ResponseHeader
 		var a cache.Answer
 		allocs := testing.AllocsPerRun(100, func() {
 			found := d.store.Lookup(q)
 			var ok bool
-			if a, ok = d.store.Answer(q, &found); !ok || found.Outcome != cache.Fresh {
+			if a, ok = d.store.Answer(q, &found); !ok || found.Outcome != rule.Fresh {
 				t.Fatalf("%s: %v", name, found.Outcome)
 			}
 			if status == 200 {
@@ -72,7 +74,7 @@ func resident() float64 {
 // TestBound: bytes held stay within the bound in a fill of ten times as much
 // with mixed sizes, for each policy.
 func TestBound(t *testing.T) {
-	for _, policy := range cache.Policies() {
+	for _, policy := range evict.Policies() {
 		size := int(*boundSize << 20)
 		c := config.Default().Cache
 		c.Size, c.MaxObject, c.Policy = config.Size(size), 1<<20, policy
@@ -80,7 +82,7 @@ func TestBound(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, err := cache.NewPolicy(config.DefaultRouteCache())
+		p, err := rule.NewPolicy(config.DefaultRouteCache())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -181,10 +183,10 @@ func TestPurge(t *testing.T) {
 		}
 		return answer(304)
 	})
-	if r.outcome != cache.Revalidate || r.reason != cache.ReasonPurged || r.status != 200 {
+	if r.outcome != rule.Revalidate || r.reason != rule.ReasonPurged || r.status != 200 {
 		t.Errorf("after a soft purge: %v, %v, %d", r.outcome, r.reason, r.status)
 	}
-	if r := d.do(t, "GET http://b/x", nil, "", nil); r.outcome != cache.Fresh {
+	if r := d.do(t, "GET http://b/x", nil, "", nil); r.outcome != rule.Fresh {
 		t.Errorf("after validation: %v", r.outcome)
 	}
 	q := d.request(t, "PURGE http://b/x", nil, "")
@@ -198,7 +200,7 @@ func TestPurge(t *testing.T) {
 func TestVariantsAreBounded(t *testing.T) {
 	d := newDriver(t, 8<<20, nil)
 	for i := range 500 {
-		d.do(t, "GET http://h/x", cache.Fields(fmt.Sprintf("Foo: %d\r\n", i)), "", func(*fasthttp.RequestHeader) message {
+		d.do(t, "GET http://h/x", rule.Fields(fmt.Sprintf("Foo: %d\r\n", i)), "", func(*fasthttp.RequestHeader) message {
 			return answer(200, "Cache-Control: max-age=1000", "Vary: Foo")
 		})
 	}

@@ -13,7 +13,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"weir/cache"
+	"weir/cache/rule"
 	"weir/config"
 )
 
@@ -53,8 +53,8 @@ func (p pairs) directives() map[string]string {
 	return d
 }
 
-func (p pairs) fields() cache.Fields {
-	var f cache.Fields
+func (p pairs) fields() rule.Fields {
+	var f rule.Fields
 	for _, kv := range p {
 		f = append(f, kv[0]+": "+kv[1]+"\r\n"...)
 	}

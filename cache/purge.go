@@ -5,6 +5,9 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"weir/cache/rule"
+	"weir/cache/tier"
 )
 
 // Purge ends entries by what is known of them. The zero value names nothing.
@@ -32,16 +35,16 @@ type Purge struct {
 // reports how many there were here. A fetch under way for one of them is not
 // stored. now is in ns since the epoch.
 func (s *Store) Purge(p Purge, now int64) int {
-	m := mark{At: now, Soft: p.Soft}
+	m := tier.Mark{At: now, Soft: p.Soft}
 	switch {
 	case p.Group != "":
 		m.Group = p.Group
 	case p.URL != "":
-		m.Key, m.Wide = normalURL(p.URL), true
+		m.Key, m.AllVariants = rule.URLKey(p.URL), true
 	case p.All:
 		m.All = true
 	case p.Prefix != "":
-		m.Prefix = normalURL(p.Prefix)
+		m.Prefix = rule.URLKey(p.Prefix)
 	case p.Host != "":
 		m.Host = strings.ToLower(p.Host)
 	default:
@@ -51,7 +54,7 @@ func (s *Store) Purge(p Purge, now int64) int {
 }
 
 // endAndTell ends what m names and tells the others.
-func (s *Store) endAndTell(m mark) int {
+func (s *Store) endAndTell(m tier.Mark) int {
 	for _, a := range s.tiers {
 		a.announce(m)
 	}
@@ -60,11 +63,11 @@ func (s *Store) endAndTell(m mark) int {
 
 // end ends the entries in the near tier that m names and that are not newer
 // than before.
-func (s *Store) end(m mark, before int64) int {
+func (s *Store) end(m tier.Mark, before int64) int {
 	switch {
 	case m.All:
 		return s.endWhere(m, before, func(string) bool { return true })
-	case m.Wide:
+	case m.AllVariants:
 		narrow := m.Key + "\n" // how a key goes on that a rule made narrower
 		return s.endKey(m, before) + s.endWhere(m, before, func(key string) bool { return strings.HasPrefix(key, narrow) })
 	case m.Key != "":
@@ -74,7 +77,7 @@ func (s *Store) end(m mark, before int64) int {
 	case m.Prefix != "":
 		return s.endWhere(m, before, func(key string) bool { return strings.HasPrefix(key, m.Prefix) })
 	case m.Host != "":
-		return s.endWhere(m, before, func(key string) bool { return keyHost(key) == m.Host })
+		return s.endWhere(m, before, func(key string) bool { return rule.KeyHost(key) == m.Host })
 	}
 	return 0
 }
@@ -82,60 +85,18 @@ func (s *Store) end(m mark, before int64) int {
 // PurgeRequest ends all variants under the key of a request, as the PURGE
 // method asks for.
 func (s *Store) PurgeRequest(q *Request, soft bool) int {
-	q.prepare(s.hash)
-	return s.endAndTell(mark{At: q.now, Soft: soft, Key: string(urlOf(q.key)), Wide: true})
-}
-
-// urlOf is the part of a key that names the URL.
-func urlOf(key []byte) []byte {
-	url, _, _ := bytes.Cut(key, []byte{'\n'})
-	return url
+	q.prepare(s)
+	return s.endAndTell(tier.Mark{At: q.At, Soft: soft, Key: string(rule.KeyURL(q.Key)), AllVariants: true})
 }
 
 // changed is the mark that ends what is stored for the URL of a key, whatever
 // else that holds.
-func (q *Request) changed(key []byte) mark {
-	return mark{At: q.now, Key: string(urlOf(key)), Wide: q.Policy.narrows()}
-}
-
-// normalURL is the key that a URL has if its route adds nothing to it. A URL
-// that ends with its host means the path "/", so that the prefix "https://a.org"
-// is not that of "https://a.org.example".
-func normalURL(url string) string {
-	scheme, rest, found := strings.Cut(url, "://")
-	if !found {
-		return "GET " + url
-	}
-	host, path := rest, ""
-	if i := strings.IndexAny(rest, "/?"); i >= 0 {
-		host, path = rest[:i], rest[i:]
-	}
-	if path == "" || path[0] == '?' {
-		path = "/" + path
-	}
-	return "GET " + strings.ToLower(scheme) + "://" + strings.ToLower(host) + path
-}
-
-// keyHost is the host part of a key.
-func keyHost(key string) string {
-	_, rest, _ := strings.Cut(key, "://")
-	if i := strings.IndexAny(rest, "/?\n*"); i >= 0 {
-		rest = rest[:i]
-	}
-	return rest
-}
-
-// keyOrigin is scheme and host of a key.
-func keyOrigin(key string) string {
-	i := strings.Index(key, "://")
-	if i < 0 {
-		return key
-	}
-	return key[:i+3] + keyHost(key)
+func (q *Request) changed(key []byte) tier.Mark {
+	return tier.Mark{At: q.At, Key: string(rule.KeyURL(key)), AllVariants: q.Policy.ExtendsKey()}
 }
 
 // endKey ends all variants of a key.
-func (s *Store) endKey(m mark, before int64) int {
+func (s *Store) endKey(m tier.Mark, before int64) int {
 	k := []byte(m.Key)
 	hash := s.hash(k)
 	sh := s.shard(hash)
@@ -151,7 +112,7 @@ func (s *Store) endKey(m mark, before int64) int {
 
 // endWhere walks over all entries: purges are rare, and an index of hosts and
 // paths would cost memory for each entry.
-func (s *Store) endWhere(m mark, before int64, match func(key string) bool) int {
+func (s *Store) endWhere(m tier.Mark, before int64, match func(key string) bool) int {
 	count := 0
 	for i := range s.shards {
 		sh := &s.shards[i]
@@ -173,15 +134,15 @@ func (s *Store) endWhere(m mark, before int64, match func(key string) bool) int 
 
 // endGroup ends the entries of a group, those of one origin if that is not
 // empty.
-func (s *Store) endGroup(m mark, before int64) int {
+func (s *Store) endGroup(m tier.Mark, before int64) int {
 	count := 0
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.mu.Lock()
-		sh.doomLocked(func(f *Fill) bool { return f.inGroup(m.Group) && (m.Origin == "" || keyOrigin(f.key) == m.Origin) })
+		sh.doomLocked(func(f *Fill) bool { return f.inGroup(m.Group) && (m.Origin == "" || rule.KeyOrigin(f.key) == m.Origin) })
 		var nodes []*node
 		for n := range sh.groups[m.Group] {
-			if m.Origin == "" || keyOrigin(n.entry.key) == m.Origin {
+			if m.Origin == "" || rule.KeyOrigin(n.Value.key) == m.Origin {
 				nodes = append(nodes, n)
 			}
 		}
@@ -192,16 +153,16 @@ func (s *Store) endGroup(m mark, before int64) int {
 }
 
 // endLocked ends nodes of sh and reports how many answers that were.
-func (s *Store) endLocked(sh *shard, nodes []*node, m mark, before int64) int {
+func (s *Store) endLocked(sh *shard, nodes []*node, m tier.Mark, before int64) int {
 	count := 0
 	for _, n := range nodes {
-		if n.entry.received > before {
+		if n.Value.Received > before {
 			continue
 		}
-		if !n.entry.hitForMiss {
+		if !n.Value.hitForMiss {
 			count++
 			if m.Soft {
-				n.entry.expire(m.At)
+				n.Value.expire(m.At)
 				continue
 			}
 		}
@@ -226,7 +187,7 @@ func (sh *shard) doomLocked(match func(f *Fill) bool) {
 func (f *Fill) inGroup(group string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.entry == nil || slices.Contains(f.entry.groups, group)
+	return f.entry == nil || slices.Contains(f.entry.Groups, group)
 }
 
 // drop removes an entry if it is still stored.
@@ -239,7 +200,7 @@ func (s *Store) drop(e *Entry) {
 			continue
 		}
 		for _, n := range r.nodes {
-			if n.entry == e {
+			if n.Value == e {
 				s.used.Add(-sh.removeLocked(n))
 				return
 			}
@@ -252,15 +213,15 @@ func (s *Store) drop(e *Entry) {
 // 4.4, RFC 9875 section 3). If the response itself may be stored for later
 // GETs, which POST alone knows, the Fill for it is returned; the caller calls
 // Respond next.
-func (s *Store) Unsafe(q *Request, r *Response) (f *Fill, invalidated int) {
-	q.prepare(s.hash)
-	if q.method != methodUnsafe && q.method != methodPost || r.Status < 200 || r.Status >= 400 {
+func (s *Store) Unsafe(q *Request, r *rule.Response) (f *Fill, invalidated int) {
+	q.prepare(s)
+	if q.Method != rule.MethodUnsafe && q.Method != rule.MethodPost || r.Status < 200 || r.Status >= 400 {
 		return nil, 0
 	}
-	invalidated = s.endAndTell(q.changed(q.key))
+	invalidated = s.endAndTell(q.changed(q.Key))
 	same := false
 	for _, name := range []string{"Location", "Content-Location"} {
-		target, ok := sameOrigin(q, r.Fields.get(name))
+		target, ok := rule.SameOrigin(&q.Request, r.Fields.Get(name))
 		if !ok {
 			continue
 		}
@@ -268,15 +229,15 @@ func (s *Store) Unsafe(q *Request, r *Response) (f *Fill, invalidated int) {
 			same = same || name == "Content-Location"
 			continue
 		}
-		key := q.Policy.appendKey(nil, q.Scheme, q.Host, target, q.Header)
+		key := q.Policy.AppendKey(nil, q.Scheme, q.Host, target, q.Header)
 		invalidated += s.endAndTell(q.changed(key))
 	}
-	for _, g := range parseGroups(r.Fields.joined("Cache-Group-Invalidation")) {
-		invalidated += s.endAndTell(mark{At: q.now, Group: g, Origin: keyOrigin(string(q.key))})
+	for _, g := range rule.ParseGroups(r.Fields.Joined("Cache-Group-Invalidation")) {
+		invalidated += s.endAndTell(tier.Mark{At: q.At, Group: g, Origin: rule.KeyOrigin(string(q.Key))})
 	}
-	if q.method == methodPost && same && r.Status == 200 {
+	if q.Method == rule.MethodPost && same && r.Status == 200 {
 		f = s.newFill(q)
-		f.asked.contentLocation = true
+		f.asked.ContentLocation = true
 		f.place = s.ownPlace(q)
 		sh := s.shard(f.hash)
 		sh.mu.Lock()
@@ -284,78 +245,4 @@ func (s *Store) Unsafe(q *Request, r *Response) (f *Fill, invalidated int) {
 		sh.mu.Unlock()
 	}
 	return f, invalidated
-}
-
-// sameOrigin resolves a reference against the request's URL (RFC 3986 section
-// 5) and returns its target if it has the same origin. Dot segments are only
-// merged where they stand in a relative reference.
-func sameOrigin(q *Request, ref []byte) (target []byte, ok bool) {
-	if ref == nil {
-		return nil, false
-	}
-	ref, _, _ = bytes.Cut(ref, []byte{'#'})
-	if i := bytes.Index(ref, []byte("://")); i >= 0 && !bytes.ContainsAny(ref[:i], "/?") {
-		if !bytes.EqualFold(ref[:i], q.Scheme) {
-			return nil, false
-		}
-		ref = ref[i+1:]
-	}
-	if bytes.HasPrefix(ref, []byte("//")) {
-		host := ref[2:]
-		rest := []byte("/")
-		if i := bytes.IndexAny(host, "/?"); i >= 0 {
-			host, rest = host[:i], host[i:]
-		}
-		if !bytes.EqualFold(host, q.Host) {
-			return nil, false
-		}
-		if rest[0] == '?' {
-			rest = append([]byte{'/'}, rest...)
-		}
-		return rest, true
-	}
-	if i := bytes.IndexAny(ref, ":/?"); i >= 0 && ref[i] == ':' {
-		return nil, false // another scheme, without an authority
-	}
-	path, _, _ := bytes.Cut(q.Target, []byte{'?'})
-	switch {
-	case len(ref) == 0:
-		return q.Target, true
-	case ref[0] == '/':
-		return ref, true
-	case ref[0] == '?':
-		return append(bytes.Clone(path), ref...), true
-	}
-	base := path[:bytes.LastIndexByte(path, '/')+1]
-	refPath, refQuery, has := bytes.Cut(ref, []byte{'?'})
-	target = mergeDots(append(bytes.Clone(base), refPath...))
-	if has {
-		target = append(append(target, '?'), refQuery...)
-	}
-	return target, true
-}
-
-// mergeDots removes "." and ".." segments.
-func mergeDots(path []byte) []byte {
-	var out [][]byte
-	segments := bytes.Split(path, []byte{'/'})
-	for i, s := range segments {
-		last := i == len(segments)-1
-		switch string(s) {
-		case ".":
-			if last {
-				out = append(out, nil)
-			}
-		case "..":
-			if len(out) > 1 {
-				out = out[:len(out)-1]
-			}
-			if last {
-				out = append(out, nil)
-			}
-		default:
-			out = append(out, s)
-		}
-	}
-	return bytes.Join(out, []byte{'/'})
 }

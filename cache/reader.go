@@ -5,6 +5,9 @@ import (
 	"errors"
 	"io"
 	"slices"
+
+	"weir/cache/rule"
+	"weir/cache/tier"
 )
 
 // Errors of Wait and Reader.
@@ -34,13 +37,13 @@ type fillReader struct {
 	offset int64
 	end    int64 // -1 means to the end of the body
 	err    error
-	blob   Blob             // what memory does not hold any more; nil if it holds all
-	buf    *[ChunkSize]byte // what Next returned last, if there is a blob
+	blob   tier.Blob             // what memory does not hold any more; nil if it holds all
+	buf    *[tier.ChunkSize]byte // what Next returned last, if there is a blob
 }
 
 // reader begins to read at first. It is nil if those bytes are gone, and reason
 // says why.
-func (f *Fill) reader(first, length int64) (r *fillReader, reason Reason) {
+func (f *Fill) reader(first, length int64) (r *fillReader, reason rule.Reason) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.state != fillStreaming && f.state != fillDone {
@@ -54,17 +57,17 @@ func (f *Fill) reader(first, length int64) (r *fillReader, reason Reason) {
 		r.openLocked()
 	}
 	if first < f.base && r.blob == nil {
-		return nil, cmp.Or(f.reason, ReasonEvicted)
+		return nil, cmp.Or(f.reason, rule.ReasonEvicted)
 	}
 	f.readers = append(f.readers, r)
-	return r, ReasonNone
+	return r, rule.ReasonNone
 }
 
 // openLocked lets r read from the fill's blob, if that is still there.
 func (r *fillReader) openLocked() {
 	if r.f.spill.blob.Open() == nil {
 		r.blob = r.f.spill.blob
-		r.buf = chunkBuffers.Get().(*[ChunkSize]byte)
+		r.buf = chunkBuffers.Get().(*[tier.ChunkSize]byte)
 	}
 }
 
@@ -160,28 +163,22 @@ func (r *fillReader) Close() {
 	r.err = ErrAborted
 }
 
-// run is a part of an answer: text, and behind it some of the body.
-type run struct {
-	text []byte
-	span // last is before first if there is none
-}
-
 // blobReader reads runs of a body on disk.
 type blobReader struct {
 	store *Store
 	entry *Entry
-	runs  []run
+	runs  []rule.Run
 	ahead []byte // of the first span, read already
-	buf   *[ChunkSize]byte
+	buf   *[tier.ChunkSize]byte
 }
 
 // newBlobReader begins to read. That the first bytes are there and undamaged
 // is known before anything is sent.
-func (s *Store) newBlobReader(e *Entry, runs []run) (*blobReader, error) {
+func (s *Store) newBlobReader(e *Entry, runs []rule.Run) (*blobReader, error) {
 	if err := e.blob.Open(); err != nil {
 		return nil, err
 	}
-	r := &blobReader{store: s, entry: e, runs: runs, buf: chunkBuffers.Get().(*[ChunkSize]byte)}
+	r := &blobReader{store: s, entry: e, runs: runs, buf: chunkBuffers.Get().(*[tier.ChunkSize]byte)}
 	var err error
 	if r.ahead, err = r.read(); err != nil {
 		r.Close()
@@ -192,13 +189,13 @@ func (s *Store) newBlobReader(e *Entry, runs []run) (*blobReader, error) {
 
 // read takes the next bytes of the first run's span.
 func (r *blobReader) read() ([]byte, error) {
-	s := &r.runs[0].span
-	p, err := r.entry.blob.Read(r.buf[:], s.first)
+	s := &r.runs[0].Span
+	p, err := r.entry.blob.Read(r.buf[:], s.First)
 	if err != nil {
 		return nil, err
 	}
-	p = p[:min(int64(len(p)), s.size())]
-	s.first += int64(len(p))
+	p = p[:min(int64(len(p)), s.Size())]
+	s.First += int64(len(p))
 	return p, nil
 }
 
@@ -206,15 +203,15 @@ func (r *blobReader) read() ([]byte, error) {
 func (r *blobReader) Next(<-chan struct{}) ([]byte, error) {
 	for ; len(r.runs) > 0; r.runs = r.runs[1:] {
 		first := &r.runs[0]
-		if p := first.text; len(p) > 0 {
-			first.text = nil
+		if p := first.Text; len(p) > 0 {
+			first.Text = nil
 			return p, nil
 		}
 		if p := r.ahead; len(p) > 0 {
 			r.ahead = nil
 			return p, nil
 		}
-		if first.size() > 0 {
+		if first.Size() > 0 {
 			p, err := r.read()
 			if err != nil {
 				r.store.lose(r.entry, err)

@@ -1,45 +1,9 @@
 package cache
 
 import (
-	"slices"
-
-	"github.com/valyala/fasthttp"
+	"weir/cache/rule"
+	"weir/cache/tier"
 )
-
-// Condition makes h the request that the fetch needs: for the whole
-// representation, with the conditions that validate what is stored (RFC 9111
-// section 4.3.1). Without anything to validate, or to replace, the client's
-// own conditions and range stay.
-func (f *Fill) Condition(h *fasthttp.RequestHeader) {
-	if f.selected == nil && len(f.candidates) == 0 || f.asked.method != methodGet {
-		return
-	}
-	for _, name := range []string{
-		fasthttp.HeaderIfMatch, fasthttp.HeaderIfNoneMatch, fasthttp.HeaderIfModifiedSince,
-		fasthttp.HeaderIfUnmodifiedSince, fasthttp.HeaderIfRange, fasthttp.HeaderRange,
-	} {
-		if len(h.Peek(name)) > 0 {
-			f.narrowed = true
-			h.Del(name)
-		}
-	}
-	var tags []byte
-	for _, e := range f.candidates {
-		if len(e.etag) > 0 {
-			if len(tags) > 0 {
-				tags = append(tags, ", "...)
-			}
-			tags = append(tags, e.etag...)
-		}
-	}
-	if len(tags) > 0 {
-		h.SetBytesV(fasthttp.HeaderIfNoneMatch, tags)
-	}
-	if f.selected != nil && f.selected.hasModified {
-		lm := Fields(f.selected.head[f.selected.line:f.selected.fields]).get("Last-Modified")
-		h.SetBytesV(fasthttp.HeaderIfModifiedSince, lm)
-	}
-}
 
 // Action is what to do with a response that came from the origin.
 type Action uint8
@@ -61,20 +25,20 @@ const (
 type Decision struct {
 	Action Action
 	// Reason is why the response is not stored, or why the stale entry answers.
-	Reason Reason
+	Reason rule.Reason
 	// Entry is what is being stored, or what answers.
 	Entry *Entry
 }
 
 // Respond takes the head of the origin's response. q may be nil in the
 // background.
-func (f *Fill) Respond(q *Request, r *Response) Decision {
-	if f.asked.method == methodHead {
+func (f *Fill) Respond(q *Request, r *rule.Response) Decision {
+	if f.asked.Method == rule.MethodHead {
 		f.freshen(r)
-		return Decision{Action: Pass, Reason: ReasonMethod}
+		return Decision{Action: Pass, Reason: rule.ReasonMethod}
 	}
 	if q == nil {
-		q = &Request{now: r.Received.UnixNano(), control: noRequestControl}
+		q = &Request{Request: rule.Request{At: r.Received.UnixNano(), Control: rule.NoRequestControl()}}
 	}
 	if r.Status == 304 && len(f.candidates) > 0 {
 		return f.notModified(r)
@@ -82,56 +46,55 @@ func (f *Fill) Respond(q *Request, r *Response) Decision {
 	switch r.Status {
 	case 500, 502, 503, 504:
 		if f.selected != nil {
-			if reason, ok := mayAnswer(f.selected, q, FailedStatus); ok {
-				f.release(ReasonFailed)
+			if reason, ok := q.mayAnswer(f.selected, rule.FailedStatus); ok {
+				f.release(rule.ReasonFailed)
 				return Decision{UseStale, reason, f.selected}
 			}
 		}
 	}
 	if r.Status == 206 {
 		e, part, reason := f.respondPart(r)
-		if reason != ReasonNone {
+		if reason != rule.ReasonNone {
 			f.superseded(r, reason)
 			return Decision{Pass, reason, nil}
 		}
 		f.part = part
-		f.stream(e, part.size(), nil)
-		return Decision{Keep, ReasonNone, e}
+		f.stream(e, part.Size(), nil)
+		return Decision{Keep, rule.ReasonNone, e}
 	}
-	t, control, reason := f.policy.judgeResponse(f.asked, r)
+	t, control, reason := f.policy.JudgeResponse(f.asked, r)
 	large := r.Length > f.store.maxObject
 	held := max(r.Length, 0) // in memory at once
 	if large {
 		held = 2 * window
 	}
-	var blob Blob
-	if reason == ReasonNone {
+	var blob tier.Blob
+	if reason == rule.ReasonNone {
 		switch {
 		case r.Unprovable:
-			reason = ReasonTruncated
+			reason = rule.ReasonTruncated
 		case r.Length > f.store.largest():
-			reason = ReasonTooLarge
+			reason = rule.ReasonTooLarge
 		case f.store.filling.Load()+held > f.store.limit/2:
-			reason = ReasonMemory
+			reason = rule.ReasonMemory
 		case large:
 			if blob = f.store.create(); blob == nil {
-				reason = ReasonDisk
+				reason = rule.ReasonDisk
 			}
 		}
 	}
-	if reason != ReasonNone {
+	if reason != rule.ReasonNone {
 		f.superseded(r, reason)
 		return Decision{Pass, reason, nil}
 	}
-	e := f.policy.newEntry(f.key, f.hash, r, t, &control)
-	e.variant = string(f.policy.appendVary(nil, e.vary, &f.head))
+	e := f.newEntry(f.policy.Keep(r, t, &control))
 	f.stream(e, held, blob)
-	return Decision{Keep, ReasonNone, e}
+	return Decision{Keep, rule.ReasonNone, e}
 }
 
 // stream begins to take the body of e, of which memory will hold that many
 // bytes; 0 if that is not known. A blob that is not nil takes all of it.
-func (f *Fill) stream(e *Entry, held int64, b Blob) {
+func (f *Fill) stream(e *Entry, held int64, b tier.Blob) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.entry, f.state = e, fillStreaming
@@ -146,15 +109,15 @@ func (f *Fill) stream(e *Entry, held int64, b Blob) {
 
 // superseded releases the others, and forgets what the response replaces
 // although it is not stored itself.
-func (f *Fill) superseded(r *Response, reason Reason) {
-	if f.asked.method == methodGet {
-		if f.selected != nil && r.Status < 500 && r.Status != 304 && r.Status != 206 && reason != ReasonMemory {
+func (f *Fill) superseded(r *rule.Response, reason rule.Reason) {
+	if f.asked.Method == rule.MethodGet {
+		if f.selected != nil && r.Status < 500 && r.Status != 304 && r.Status != 206 && reason != rule.ReasonMemory {
 			f.store.drop(f.selected)
 			if f.selected.blob != nil {
 				f.selected.blob.Drop()
 			}
 		}
-		if f.selected == nil && r.Status < 500 && r.Status != 304 && r.Status != 416 && reason != ReasonMemory {
+		if f.selected == nil && r.Status < 500 && r.Status != 304 && r.Status != 416 && reason != rule.ReasonMemory {
 			f.dropParts(r)
 		}
 		f.mark(r.Received.UnixNano())
@@ -166,66 +129,74 @@ func (f *Fill) superseded(r *Response, reason Reason) {
 // waits for another's. Where nobody did there is nothing to note: who asks for
 // ever new keys must not fill the memory with such notes.
 func (f *Fill) mark(now int64) {
-	if !f.joined.Load() || f.policy.c.Uncacheable <= 0 {
+	if !f.joined.Load() || f.policy.Uncacheable() <= 0 {
 		return
 	}
 	f.store.put(&Entry{
 		key: f.key, hash: f.hash, hitForMiss: true,
-		terms: terms{received: now, lifetime: seconds(f.policy.c.Uncacheable)},
+		Stored: rule.Stored{Terms: rule.Terms{Received: now, Lifetime: f.policy.Uncacheable()}},
 	})
 }
 
 // notModified makes a 304 update what it is about (RFC 9111 section 4.3.4).
-func (f *Fill) notModified(r *Response) Decision {
+func (f *Fill) notModified(r *rule.Response) Decision {
 	e := f.validated(r)
 	if e == nil {
 		f.candidates, f.selected = nil, nil
-		return Decision{Action: Again, Reason: ReasonNotModified}
+		return Decision{Action: Again, Reason: rule.ReasonNotModified}
 	}
-	n, reason := f.policy.updated(e, f.asked, r)
+	n, reason := f.updated(e, f.asked, r)
 	if e != f.selected {
 		// Another variant: the origin says that it answers this request too.
-		n.variant = string(f.policy.appendVary(nil, n.vary, &f.head))
+		n.variant = string(f.policy.AppendVary(nil, n.Vary, &f.head))
 	}
-	if reason == ReasonNone && f.isDoomed() {
-		reason = ReasonDoomed
+	if reason == rule.ReasonNone && f.isDoomed() {
+		reason = rule.ReasonDoomed
 	}
-	if reason != ReasonNone {
+	if reason != rule.ReasonNone {
 		f.store.drop(e)
 		f.release(reason)
 		return Decision{Updated, reason, n}
 	}
 	f.store.keep(n)
 	f.settle(n)
-	return Decision{Updated, ReasonNone, n}
+	return Decision{Updated, rule.ReasonNone, n}
 }
 
 // freshen lets the answer to a HEAD update the entry that it describes (RFC
 // 9111 section 4.3.5), or end its lifetime if it describes something else.
-func (f *Fill) freshen(r *Response) {
+func (f *Fill) freshen(r *rule.Response) {
 	e := f.selected
-	if e == nil || r.Status != 200 || e.status != 200 {
+	if e == nil || r.Status != 200 || e.Status != 200 {
 		return
 	}
-	stored := Fields(e.head[e.line:])
-	for _, name := range []string{"ETag", "Last-Modified", "Content-Length"} {
-		if v := r.Fields.get(name); v != nil && !slices.Equal(v, stored.get(name)) {
-			e.expire(r.Received.UnixNano())
-			return
-		}
+	if !e.Describes(r) {
+		e.expire(r.Received.UnixNano())
+		return
 	}
 	q := f.asked
-	q.method = methodGet
-	if n, reason := f.policy.updated(e, q, r); reason == ReasonNone {
+	q.Method = rule.MethodGet
+	if n, reason := f.updated(e, q, r); reason == rule.ReasonNone {
 		f.store.keep(n)
 	} else {
 		f.store.drop(e)
 	}
 }
 
+// newEntry is an entry without a body for the variant that the fetch asked for.
+func (f *Fill) newEntry(s rule.Stored) *Entry {
+	return &Entry{Stored: s, key: f.key, hash: f.hash, variant: string(f.policy.AppendVary(nil, s.Vary, &f.head))}
+}
+
+// updated is e with what a 304 brought, or why it may no longer be stored.
+func (f *Fill) updated(e *Entry, q rule.Asked, r *rule.Response) (*Entry, rule.Reason) {
+	s, reason := f.policy.Update(&e.Stored, q, r)
+	return &Entry{Stored: s, key: e.key, hash: e.hash, variant: e.variant, body: e.body, blob: e.blob}, reason
+}
+
 // validated is the candidate that a 304 is about, nil if it cannot be told.
-func (f *Fill) validated(r *Response) *Entry {
-	tag := r.Fields.get("ETag")
+func (f *Fill) validated(r *rule.Response) *Entry {
+	tag := r.Fields.Get("ETag")
 	if len(tag) == 0 {
 		if len(f.candidates) == 1 {
 			return f.candidates[0]
@@ -233,11 +204,11 @@ func (f *Fill) validated(r *Response) *Entry {
 		return nil
 	}
 	for _, e := range f.candidates {
-		if slices.Equal(opaque(e.etag), opaque(tag)) {
+		if rule.SameTag(e.ETag, tag) {
 			return e
 		}
 	}
-	if len(f.candidates) == 1 && len(f.candidates[0].etag) == 0 {
+	if len(f.candidates) == 1 && len(f.candidates[0].ETag) == 0 {
 		return f.candidates[0] // validated by its date
 	}
 	return nil

@@ -10,7 +10,7 @@ import (
 	"github.com/BurntSushi/toml"
 	"github.com/valyala/fasthttp"
 
-	"weir/cache"
+	"weir/cache/rule"
 	"weir/config"
 )
 
@@ -205,7 +205,7 @@ func (d *driver) checkOutcome(t *testing.T, name string, r *result, words []stri
 			ok = r.refresh
 		default:
 			ok = r.outcome.String() == w
-			if !containsName(cache.Outcomes(), w) {
+			if !containsName(rule.Outcomes(), w) {
 				t.Fatalf("%s: no outcome %q", name, w)
 			}
 		}

@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"weir/cache/rule"
+	"weir/cache/tier"
 )
 
 // A body above max_object goes to a blob while it is fetched: a goroutine of
@@ -25,7 +28,7 @@ var errSlow = errors.New("disk is too slow")
 
 // shelf is where a store keeps bodies that are too large for memory.
 type shelf struct {
-	Blobs
+	tier.Blobs
 	tier    *attached // to which the blobs belong
 	failing atomic.Bool
 	ends    sync.WaitGroup
@@ -50,7 +53,7 @@ func (s *shelf) report(err error) {
 func (s *shelf) keep(e *Entry) {
 	defer e.blob.Close()
 	if err := e.blob.Seal(); err != nil {
-		if !errors.Is(err, ErrDropped) {
+		if !errors.Is(err, tier.ErrDropped) {
 			s.report(err)
 			e.blob.Drop()
 		}
@@ -72,8 +75,8 @@ func (s *Store) replacement(e *Entry) *Entry {
 	defer sh.mu.Unlock()
 	if r := sh.resourceLocked(e.hash, []byte(e.key)); r != nil {
 		for _, n := range r.nodes {
-			if n.entry != e && !n.entry.hitForMiss && !n.entry.partial && sameVariant(n.entry, e) {
-				return n.entry
+			if n.Value != e && !n.Value.hitForMiss && !n.Value.partial && sameVariant(n.Value, e) {
+				return n.Value
 			}
 		}
 	}
@@ -83,13 +86,13 @@ func (s *Store) replacement(e *Entry) *Entry {
 // sweep drops the blobs of entries that purges have ended.
 func (s *shelf) sweep() {
 	s.Sweep(func(value []byte) bool {
-		e, err := decodeEntry(value, nil, s.tier.store.hash)
-		return err != nil || s.tier.marks.ended(e) == markHard
+		r, err := tier.Decode(value, nil)
+		return err != nil || s.tier.marks.Ended(r.Key, r.Received, r.Groups) == tier.EndedWholly
 	})
 }
 
 // seal makes sure that a value may refer to b.
-func seal(b Blob) error {
+func seal(b tier.Blob) error {
 	if err := b.Open(); err != nil {
 		return err
 	}
@@ -109,7 +112,7 @@ func (e *Entry) discard() {
 func (s *Store) lose(e *Entry, err error) {
 	s.drop(e)
 	switch {
-	case errors.Is(err, ErrDropped):
+	case errors.Is(err, tier.ErrDropped):
 	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE), errors.Is(err, unix.ENOMEM):
 		s.shelf.report(err)
 	default:
@@ -128,7 +131,7 @@ func (s *Store) largest() int64 {
 }
 
 // create begins a blob, nil if that is not possible now.
-func (s *Store) create() Blob {
+func (s *Store) create() tier.Blob {
 	b, err := s.shelf.Create()
 	if err != nil {
 		return nil
@@ -138,14 +141,14 @@ func (s *Store) create() Blob {
 
 // spill is what a fill has of a blob; the fill's lock guards it.
 type spill struct {
-	blob    Blob
+	blob    tier.Blob
 	written int64 // bytes of the body in it
 	whole   bool  // all are, and they were proven to be all
 	private bool  // nobody else holds the memory that the fill's body is in
 }
 
 // spillLocked begins to write the body to b.
-func (f *Fill) spillLocked(b Blob) {
+func (f *Fill) spillLocked(b tier.Blob) {
 	f.spill = &spill{blob: b}
 	for _, r := range f.readers {
 		r.openLocked()
@@ -159,12 +162,12 @@ func (f *Fill) spilling() bool { return f.spill != nil && !f.passing }
 // drain writes the body to the blob until its end.
 func (f *Fill) drain() {
 	s := f.spill
-	buf := chunkBuffers.Get().(*[ChunkSize]byte)
+	buf := chunkBuffers.Get().(*[tier.ChunkSize]byte)
 	defer chunkBuffers.Put(buf)
 	f.mu.Lock()
 	for f.state == fillStreaming && f.spilling() && !s.whole {
 		n := copy(buf[:], f.body[s.written-f.base:])
-		if n < ChunkSize && !f.proven {
+		if n < tier.ChunkSize && !f.proven {
 			f.changeLocked(nil)
 			continue
 		}
@@ -198,7 +201,7 @@ func (f *Fill) unspillLocked(err error) {
 		return
 	}
 	f.store.shelf.report(err)
-	f.passLocked(ReasonDisk)
+	f.passLocked(rule.ReasonDisk)
 }
 
 // shedLocked drops from memory what is in the blob, and waits for a disk that
@@ -243,4 +246,4 @@ func (f *Fill) awaitDiskLocked(done func() bool) {
 }
 
 // chunkBuffers have room for a chunk each.
-var chunkBuffers = sync.Pool{New: func() any { return new([ChunkSize]byte) }}
+var chunkBuffers = sync.Pool{New: func() any { return new([tier.ChunkSize]byte) }}

@@ -9,20 +9,22 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"weir/internal/field"
 )
 
-// field is a key that a struct has: one with a toml tag.
-type field struct {
+// tagged is a key that a struct has: one with a toml tag.
+type tagged struct {
 	name  string
 	index int
 }
 
 // fields returns the keys of a struct type in the order of its source.
-func fields(t reflect.Type) []field {
-	var list []field
+func fields(t reflect.Type) []tagged {
+	var list []tagged
 	for i := range t.NumField() {
 		if name, _, _ := strings.Cut(t.Field(i).Tag.Get("toml"), ","); name != "" && name != "-" {
-			list = append(list, field{name, i})
+			list = append(list, tagged{name, i})
 		}
 	}
 	return list
@@ -282,7 +284,7 @@ func (d *decoder) expand(path, s string) (string, bool) {
 
 func validEnvironmentName(s string) bool {
 	for i := 0; i < len(s); i++ {
-		if c := s[i]; !isAlnum(c) && c != '_' {
+		if c := s[i]; !field.Alphanumeric(c) && c != '_' {
 			return false
 		}
 	}

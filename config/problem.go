@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"weir/internal/field"
 )
 
 // Problem is one thing that is wrong with a configuration.
@@ -119,7 +121,7 @@ func element(path string, i int) string { return path + "[" + strconv.Itoa(i) + 
 
 func bareKey(s string) bool {
 	for i := 0; i < len(s); i++ {
-		if c := s[i]; !isAlnum(c) && c != '_' && c != '-' {
+		if c := s[i]; !field.Alphanumeric(c) && c != '_' && c != '-' {
 			return false
 		}
 	}

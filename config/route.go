@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"weir/internal/field"
 )
 
 // Label is the route's name in metrics and logs: Name, or "route-N" for the
@@ -63,7 +65,7 @@ func captureName(segment string) (name string, ok bool) {
 // validCapture says whether s is a name of letters, digits and underscores.
 func validCapture(s string) bool {
 	for i := 0; i < len(s); i++ {
-		if !isAlnum(s[i]) && s[i] != '_' {
+		if !field.Alphanumeric(s[i]) && s[i] != '_' {
 			return false
 		}
 	}
@@ -83,7 +85,7 @@ func (r *Route) validate(at place) {
 	}
 	for i, method := range r.Method {
 		at := at.key("method").index(i)
-		if !validToken(method) {
+		if !field.IsToken(method) {
 			at.wrong("", strconv.Quote(method), `a method such as "GET"`)
 		} else if upper := strings.ToUpper(method); upper != method && slices.Contains(commonMethods[:], upper) {
 			at.unknown("", strconv.Quote(method), "a method as clients send it: upper and lower case differ", upper)
@@ -242,14 +244,10 @@ func pathWant(path string) string {
 			return ""
 		}
 		rest = rest[i+1:]
-		if len(rest) < 2 || !isHex(rest[0]) || !isHex(rest[1]) {
+		if len(rest) < 2 || field.Unhex(rest[0]) > 15 || field.Unhex(rest[1]) > 15 {
 			return `two hexadecimal digits after each "%"`
 		}
 	}
-}
-
-func isHex(c byte) bool {
-	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
 }
 
 func (r *Redirect) validate(at place) {
@@ -325,7 +323,7 @@ var framingFields = [...]string{
 // field reports a name that is no field name (RFC 9110 section 5.1) and says
 // whether it was one.
 func (p place) field(key, name string) bool {
-	if validToken(name) {
+	if field.IsToken(name) {
 		return true
 	}
 	found := strconv.Quote(name)
@@ -346,14 +344,4 @@ func (p place) text(key, value string) {
 // hasControl says whether s has a control character other than a tab.
 func hasControl(s string) bool {
 	return strings.ContainsFunc(s, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f })
-}
-
-// validToken says whether s is a token (RFC 9110 section 5.6.2).
-func validToken(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; !isAlnum(c) && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
-			return false
-		}
-	}
-	return s != ""
 }

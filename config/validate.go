@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"weir/internal/field"
 )
 
 // Validate checks what can be checked without the rest of weir: required keys,
@@ -373,7 +375,7 @@ func (c *Connections) validate(at place) {
 }
 
 func (f *Forwarding) validate(at place) {
-	if f.Via != "" && !validToken(f.Via) && !validAuthority(f.Via) {
+	if f.Via != "" && !field.IsToken(f.Via) && !validAuthority(f.Via) {
 		at.wrong("via", strconv.Quote(f.Via), "a name of letters, digits and -._~, or a host with a port (RFC 9110 section 7.6.3)")
 	}
 	if f.RequestID != "" {

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"weir/internal/field"
 )
 
 // Duration is a time span written as in Go: "250ms", "5s", "1h30m". It is
@@ -277,15 +279,11 @@ func MustTemplate(s string) Template {
 func validVariable(s string) bool {
 	for i := 0; i < len(s); i++ {
 		c := s[i]
-		if !isAlnum(c) && c != '_' && c != '-' && c != '.' && c != ':' {
+		if !field.Alphanumeric(c) && c != '_' && c != '-' && c != '.' && c != ':' {
 			return false
 		}
 	}
 	return s != ""
-}
-
-func isAlnum(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
 
 // Append appends the text to dst, each variable replaced by what lookup returns
@@ -356,7 +354,7 @@ func validHostName(s string) bool {
 			return false
 		}
 		for i := 0; i < len(label); i++ {
-			if c := label[i]; !isAlnum(c) && c != '-' && c != '_' {
+			if c := label[i]; !field.Alphanumeric(c) && c != '-' && c != '_' {
 				return false
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"weir/config"
+	"weir/internal/field"
 )
 
 // RetryPolicy decides whether an exchange gets another attempt. It is immutable
@@ -258,10 +259,8 @@ func parseRetryAfter(value []byte, wall time.Time) (time.Duration, bool) {
 	if digits {
 		return time.Duration(seconds) * time.Second, true
 	}
-	for _, layout := range []string{"Mon, 02 Jan 2006 15:04:05 GMT", "Monday, 02-Jan-06 15:04:05 GMT", time.ANSIC} {
-		if at, err := time.Parse(layout, string(value)); err == nil {
-			return max(0, at.Sub(wall)), true
-		}
+	if at, ok := field.ParseDate(value, wall.Unix()); ok {
+		return max(0, time.Unix(at, 0).Sub(wall)), true
 	}
 	return 0, false
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"weir/cache"
+	"weir/cache/rule"
 	"weir/internal/sock"
 	"weir/internal/wire"
 	"weir/lb"
@@ -25,10 +26,10 @@ func (p *Proxy) keep(x *Exchange, bodyless, closes bool) bool {
 		q = nil
 	}
 	if c.fill == nil {
-		if x.Cache.Outcome != cache.Bypass || c.background {
+		if x.Cache.Outcome != rule.Bypass || c.background {
 			return false
 		}
-		if x.Cache.Reason == cache.ReasonMethod {
+		if x.Cache.Reason == rule.ReasonMethod {
 			c.fill, _ = p.cache.Unsafe(q, &r)
 		}
 		if c.fill == nil {
@@ -38,7 +39,7 @@ func (p *Proxy) keep(x *Exchange, bodyless, closes bool) bool {
 	}
 	d := c.fill.Respond(q, &r)
 	x.Cache.Unstored = d.Reason
-	x.Cache.Stored = d.Action == cache.Updated && d.Reason == cache.ReasonNone
+	x.Cache.Stored = d.Action == cache.Updated && d.Reason == rule.ReasonNone
 	switch d.Action {
 	case cache.Keep:
 		x.Cache.Stored = true
@@ -52,15 +53,15 @@ func (p *Proxy) keep(x *Exchange, bodyless, closes bool) bool {
 			return true
 		}
 		if d.Action == cache.UseStale {
-			x.Cache.Unstored = cache.ReasonNone
-			c.found.Outcome, c.found.Reason = cache.Stale, d.Reason
+			x.Cache.Unstored = rule.ReasonNone
+			c.found.Outcome, c.found.Reason = rule.Stale, d.Reason
 		}
 		c.found.Entry = d.Entry
 		if !p.answer(x) {
 			// Its body has left the disk. The target is asked for this client
 			// alone, for the fill has ended.
 			c.fill = nil
-			x.Cache = CacheResult{Asked: true, Outcome: cache.Bypass, Reason: cache.ReasonEvicted}
+			x.Cache = CacheResult{Asked: true, Outcome: rule.Bypass, Reason: rule.ReasonEvicted}
 			p.again(x)
 		}
 		return true
@@ -86,11 +87,11 @@ func (p *Proxy) again(x *Exchange) {
 }
 
 // cacheResponse is the target's response as the cache sees it.
-func (x *Exchange) cacheResponse(bodyless bool) cache.Response {
+func (x *Exchange) cacheResponse(bodyless bool) rule.Response {
 	c := &x.cached
-	c.fields = cache.AppendResponseFields(c.fields[:0], &x.Response)
+	c.fields = rule.AppendResponseFields(c.fields[:0], &x.Response)
 	now := time.Now()
-	r := cache.Response{
+	r := rule.Response{
 		Status: x.rhead.Status, Phrase: x.Response.StatusMessage(), Fields: c.fields,
 		Length: x.rhead.Length, Requested: now.Add(-x.FirstByte), Received: now,
 	}
@@ -278,7 +279,7 @@ func (p *Proxy) pour(x *Exchange) {
 		c.fill.Abort(cache.ErrAborted)
 		return
 	}
-	if reason := c.fill.Commit(); reason != cache.ReasonNone {
+	if reason := c.fill.Commit(); reason != rule.ReasonNone {
 		x.Cache.Unstored, x.Cache.Stored = reason, false
 	}
 }

@@ -26,8 +26,8 @@ import (
 	"testing"
 	"time"
 
-	"weir/cache"
 	"weir/cache/disk"
+	"weir/cache/tier"
 	"weir/config"
 	"weir/internal/testkit"
 	"weir/server"
@@ -66,7 +66,7 @@ type library struct {
 }
 
 // wrap changes the disk tier of a test.
-type wrap func(t cache.Tier) cache.Tier
+type wrap func(t tier.Tier) tier.Tier
 
 func newLibrary(t *testing.T) *library {
 	l := &library{t: t, folder: t.TempDir(), size: "24MiB"}
@@ -147,13 +147,13 @@ targets = [%q]
 		l.t.Fatal(err)
 	}
 	l.weir = &weir{t: l.t, log: &accessLog{}}
-	var tier cache.Tier
+	var used tier.Tier
 	l.Server, err = server.New(cfg, server.WithAccessLogWriter(l.log), server.WithTiers(func(c *config.Cache) ([]server.Tier, error) {
 		d, err := disk.New(&c.Persist)
-		if tier = d; with != nil {
-			tier = with(d)
+		if used = d; with != nil {
+			used = with(d)
 		}
-		return []server.Tier{{Tier: tier, Queue: 100}}, err
+		return []server.Tier{{Tier: used, Queue: 100}}, err
 	}))
 	if err != nil {
 		l.t.Fatal(err)
@@ -164,8 +164,8 @@ targets = [%q]
 	l.t.Cleanup(func() { l.weir.Close() })
 	l.addr = l.Addr("main")
 	testkit.Eventually(l.t, "the disk is read", func() bool {
-		_, _, err := tier.Get([]byte("?"))
-		return !errors.Is(err, cache.ErrUnavailable)
+		_, _, err := used.Get([]byte("?"))
+		return !errors.Is(err, tier.ErrUnavailable)
 	})
 }
 
@@ -446,7 +446,7 @@ func TestLargeDamaged(t *testing.T) {
 		check("middle", change(size/2), restart, "cut")
 		check("last byte", change(size-1), restart, "cut")
 		check("checksum of the first chunk", change(size), restart, "miss")
-		check("id", change(size+4*size/cache.ChunkSize), restart, "miss")
+		check("id", change(size+4*size/tier.ChunkSize), restart, "miss")
 		check("short", func(name string) error { return os.Truncate(name, size/2) }, restart, "miss")
 		check("long", func(name string) error { return os.Truncate(name, 2*size) }, restart, "miss")
 		check("missing", os.Remove, restart, "miss")
@@ -579,7 +579,7 @@ func TestLargePurgedMeanwhile(t *testing.T) {
 
 // brokenDisk fails in its blobs.
 type brokenDisk struct {
-	cache.Tier
+	tier.Tier
 	// append is called for each chunk, with its number.
 	append func(i int) error
 	// unreadable says that nothing can be read either, crowded that no file can
@@ -587,16 +587,16 @@ type brokenDisk struct {
 	unreadable, crowded atomic.Bool
 }
 
-func (b *brokenDisk) Blobs() cache.Blobs { return brokenBlobs{b.Tier.Blobs(), b} }
+func (b *brokenDisk) Blobs() tier.Blobs { return brokenBlobs{b.Tier.Blobs(), b} }
 
-func (b *brokenDisk) Set(key, value []byte, body cache.Blob, ttl time.Duration) error {
+func (b *brokenDisk) Set(key, value []byte, body tier.Blob, ttl time.Duration) error {
 	if broken, ok := body.(*brokenBlob); ok {
 		body = broken.Blob
 	}
 	return b.Tier.Set(key, value, body, ttl)
 }
 
-func (b *brokenDisk) Get(key []byte) ([]byte, cache.Blob, error) {
+func (b *brokenDisk) Get(key []byte) ([]byte, tier.Blob, error) {
 	value, body, err := b.Tier.Get(key)
 	if body != nil {
 		body = &brokenBlob{Blob: body, disk: b, n: 1}
@@ -605,17 +605,17 @@ func (b *brokenDisk) Get(key []byte) ([]byte, cache.Blob, error) {
 }
 
 type brokenBlobs struct {
-	cache.Blobs
+	tier.Blobs
 	disk *brokenDisk
 }
 
-func (b brokenBlobs) Create() (cache.Blob, error) {
+func (b brokenBlobs) Create() (tier.Blob, error) {
 	blob, err := b.Blobs.Create()
 	return &brokenBlob{Blob: blob, disk: b.disk}, err
 }
 
 type brokenBlob struct {
-	cache.Blob
+	tier.Blob
 	disk *brokenDisk
 	n    int
 }
@@ -654,7 +654,7 @@ func TestLargeDiskFails(t *testing.T) {
 	hangs := make(chan struct{})
 	check := func(name string, failed func(i int) error, path string) {
 		t.Helper()
-		l.start(func(t cache.Tier) cache.Tier { return &brokenDisk{Tier: t, append: failed} })
+		l.start(func(t tier.Tier) tier.Tier { return &brokenDisk{Tier: t, append: failed} })
 		asked := l.asked.Load()
 		slow := l.dial()
 		slow.Send("GET " + path + " HTTP/1.1\r\nHost: cached.example\r\nConnection: close\r\n\r\n")
@@ -694,7 +694,7 @@ func TestLargeDiskFails(t *testing.T) {
 	// read: it never gets anything else.
 	l.size = "64MiB"
 	broken := &brokenDisk{append: func(int) error { return nil }}
-	l.start(func(t cache.Tier) cache.Tier {
+	l.start(func(t tier.Tier) tier.Tier {
 		broken.Tier = t
 		return broken
 	})
@@ -716,7 +716,7 @@ func TestLargeLeftWhileDiskHangs(t *testing.T) {
 	l := newLibrary(t)
 	l.size = "64MiB"
 	hangs := make(chan struct{})
-	l.start(func(t cache.Tier) cache.Tier {
+	l.start(func(t tier.Tier) tier.Tier {
 		return &brokenDisk{Tier: t, append: func(i int) error {
 			if i > 3 {
 				<-hangs
@@ -753,7 +753,7 @@ func TestLargeLeftWhileDiskHangs(t *testing.T) {
 func TestLargeCrowded(t *testing.T) {
 	l := newLibrary(t)
 	broken := &brokenDisk{append: func(int) error { return nil }}
-	l.start(func(t cache.Tier) cache.Tier {
+	l.start(func(t tier.Tier) tier.Tier {
 		broken.Tier = t
 		return broken
 	})

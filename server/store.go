@@ -8,12 +8,13 @@ import (
 	"sync/atomic"
 
 	"weir/cache"
+	"weir/cache/tier"
 	"weir/config"
 )
 
 // Tier is a place behind the near tier that an embedder or main provides.
 type Tier struct {
-	cache.Tier
+	tier.Tier
 	// Queue bounds the writes that wait.
 	Queue int
 	// Compress is the size from which bodies are compressed; 0 means never.

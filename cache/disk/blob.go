@@ -14,7 +14,7 @@ import (
 	"strings"
 	"sync"
 
-	"weir/cache"
+	"weir/cache/tier"
 )
 
 // A blob is a file with the body of one entry, which a record refers to:
@@ -45,7 +45,7 @@ const (
 	blobGone
 )
 
-// blob is a cache.Blob.
+// blob is a tier.Blob.
 type blob struct {
 	tier *Tier
 	id   uint64
@@ -82,12 +82,12 @@ func blobID(name string) (id uint64, whole, ok bool) {
 
 // fileSize is how long the file of a body is.
 func fileSize(length int64) int64 {
-	return length + 4*((length+cache.ChunkSize-1)/cache.ChunkSize) + tailSize
+	return length + 4*((length+tier.ChunkSize-1)/tier.ChunkSize) + tailSize
 }
 
-// Append implements cache.Blob.
+// Append implements tier.Blob.
 func (b *blob) Append(chunk []byte) error {
-	if b.length%cache.ChunkSize != 0 || len(chunk) == 0 || len(chunk) > cache.ChunkSize {
+	if b.length%tier.ChunkSize != 0 || len(chunk) == 0 || len(chunk) > tier.ChunkSize {
 		panic("BUG: a chunk behind one that is not full")
 	}
 	if b.length == 0 {
@@ -128,7 +128,7 @@ func (b *blob) write(p []byte, offset int64) error {
 	return nil
 }
 
-// Finish implements cache.Blob.
+// Finish implements tier.Blob.
 func (b *blob) Finish() error {
 	tail := make([]byte, 0, 4*len(b.sums)+tailSize)
 	for _, sum := range b.sums {
@@ -149,7 +149,7 @@ func (b *blob) Finish() error {
 	return nil
 }
 
-// Seal implements cache.Blob.
+// Seal implements tier.Blob.
 func (b *blob) Seal() error {
 	b.mu.Lock()
 	file, state := b.file, b.state
@@ -166,7 +166,7 @@ func (b *blob) Seal() error {
 	case blobSealed:
 		return nil
 	case blobGone:
-		return cache.ErrDropped
+		return tier.ErrDropped
 	}
 	if err := os.Rename(b.path()+partSuffix, b.path()); err != nil {
 		return fmt.Errorf("cannot keep a blob: %w", err)
@@ -175,20 +175,20 @@ func (b *blob) Seal() error {
 	return nil
 }
 
-// Length implements cache.Blob.
+// Length implements tier.Blob.
 func (b *blob) Length() int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.length
 }
 
-// Open implements cache.Blob.
+// Open implements tier.Blob.
 func (b *blob) Open() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.users == 0 {
 		if b.state != blobSealed {
-			return cache.ErrDropped
+			return tier.ErrDropped
 		}
 		if err := b.openLocked(); err != nil {
 			return err
@@ -220,7 +220,7 @@ func readSums(f *os.File, id uint64, length int64) ([]uint32, error) {
 		return nil, err
 	}
 	if info.Size() != fileSize(length) {
-		return nil, cache.ErrDamaged
+		return nil, tier.ErrDamaged
 	}
 	tail := make([]byte, fileSize(length)-length)
 	if _, err := f.ReadAt(tail, length); err != nil {
@@ -229,7 +229,7 @@ func readSums(f *os.File, id uint64, length int64) ([]uint32, error) {
 	end := len(tail) - tailSize
 	if crc32.Checksum(tail[:len(tail)-4], castagnoli) != binary.LittleEndian.Uint32(tail[len(tail)-4:]) ||
 		binary.LittleEndian.Uint64(tail[end:]) != id || binary.LittleEndian.Uint64(tail[end+8:]) != uint64(length) {
-		return nil, cache.ErrDamaged
+		return nil, tier.ErrDamaged
 	}
 	sums := make([]uint32, end/4)
 	for i := range sums {
@@ -238,7 +238,7 @@ func readSums(f *os.File, id uint64, length int64) ([]uint32, error) {
 	return sums, nil
 }
 
-// Close implements cache.Blob.
+// Close implements tier.Blob.
 func (b *blob) Close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -248,27 +248,27 @@ func (b *blob) Close() {
 	}
 }
 
-// Read implements cache.Blob.
+// Read implements tier.Blob.
 func (b *blob) Read(buf []byte, offset int64) ([]byte, error) {
-	i := offset / cache.ChunkSize
-	start := i * cache.ChunkSize
+	i := offset / tier.ChunkSize
+	start := i * tier.ChunkSize
 	b.mu.Lock()
 	if offset < 0 || offset >= b.length {
 		b.mu.Unlock()
-		return nil, cache.ErrDamaged // another length was written down
+		return nil, tier.ErrDamaged // another length was written down
 	}
-	file, sum, n := b.file, b.sums[i], min(cache.ChunkSize, b.length-start)
+	file, sum, n := b.file, b.sums[i], min(tier.ChunkSize, b.length-start)
 	b.mu.Unlock()
 	if _, err := file.ReadAt(buf[:n], start); err != nil {
 		return nil, fmt.Errorf("cannot read blob %q: %w", file.Name(), err)
 	}
 	if crc32.Checksum(buf[:n], castagnoli) != sum {
-		return nil, fmt.Errorf("cannot use blob %q: %w", file.Name(), cache.ErrDamaged)
+		return nil, fmt.Errorf("cannot use blob %q: %w", file.Name(), tier.ErrDamaged)
 	}
 	return buf[offset-start : n], nil
 }
 
-// Discard implements cache.Blob.
+// Discard implements tier.Blob.
 func (b *blob) Discard() {
 	b.tier.mu.Lock()
 	defer b.tier.unlock()
@@ -277,7 +277,7 @@ func (b *blob) Discard() {
 	}
 }
 
-// Drop implements cache.Blob.
+// Drop implements tier.Blob.
 func (b *blob) Drop() {
 	b.tier.mu.Lock()
 	defer b.tier.unlock()
@@ -297,20 +297,20 @@ func (b *blob) remove() {
 	b.state = blobGone
 }
 
-// Largest implements cache.Blobs.
+// Largest implements tier.Blobs.
 func (t *Tier) Largest() int64 { return t.largest }
 
-// Create implements cache.Blobs.
-func (t *Tier) Create() (cache.Blob, error) {
+// Create implements tier.Blobs.
+func (t *Tier) Create() (tier.Blob, error) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	if !t.ready || t.closed {
-		return nil, cache.ErrUnavailable
+		return nil, tier.ErrUnavailable
 	}
 	return &blob{tier: t, id: rand.Uint64(), users: 1}, nil
 }
 
-// Sweep implements cache.Blobs.
+// Sweep implements tier.Blobs.
 func (t *Tier) Sweep(ended func(value []byte) bool) {
 	type reference struct {
 		hash uint64
@@ -356,7 +356,7 @@ func (t *Tier) reserve(b *blob, n int64) error {
 	t.mu.Lock()
 	defer t.unlock()
 	if t.closed || b.dropped {
-		return cache.ErrDropped
+		return tier.ErrDropped
 	}
 	if t.roomLocked(n); t.bytes+n > t.size {
 		return errFull
@@ -456,6 +456,6 @@ func (t *Tier) unplaceLocked(hash uint64) {
 }
 
 var (
-	_ cache.Blobs = (*Tier)(nil)
-	_ cache.Blob  = (*blob)(nil)
+	_ tier.Blobs = (*Tier)(nil)
+	_ tier.Blob  = (*blob)(nil)
 )

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"weir/cache"
 	"weir/cache/disk"
+	"weir/cache/tier"
 	"weir/config"
 )
 
@@ -26,7 +26,7 @@ func body(n int) []byte {
 }
 
 // write stores a blob of n bytes under key.
-func (f *folder) write(t testing.TB, key string, n int) cache.Blob {
+func (f *folder) write(t testing.TB, key string, n int) tier.Blob {
 	t.Helper()
 	b, err := f.Blobs().Create()
 	if err != nil {
@@ -34,7 +34,7 @@ func (f *folder) write(t testing.TB, key string, n int) cache.Blob {
 	}
 	defer b.Close()
 	for rest := body(n); len(rest) > 0; {
-		chunk := rest[:min(len(rest), cache.ChunkSize)]
+		chunk := rest[:min(len(rest), tier.ChunkSize)]
 		if err := b.Append(chunk); err != nil {
 			t.Fatal(err)
 		}
@@ -60,7 +60,7 @@ func (f *folder) read(t testing.TB, key string, n int) (whole bool) {
 		return false
 	}
 	defer b.Close()
-	buf := make([]byte, cache.ChunkSize)
+	buf := make([]byte, tier.ChunkSize)
 	want := body(n)
 	for at := 0; at < n; {
 		p, err := b.Read(buf, int64(at))
@@ -96,7 +96,7 @@ func TestBlob(t *testing.T) {
 			t.Errorf("%s: files %q, want %d", what, names, files)
 		}
 	}
-	for i, n := range []int{1, cache.ChunkSize - 1, cache.ChunkSize, cache.ChunkSize + 1, 3*cache.ChunkSize + 7} {
+	for i, n := range []int{1, tier.ChunkSize - 1, tier.ChunkSize, tier.ChunkSize + 1, 3*tier.ChunkSize + 7} {
 		f.write(t, fmt.Sprint(n), n)
 		check("written", fmt.Sprint(n), n, true, i+1)
 	}
@@ -125,23 +125,23 @@ func TestBlob(t *testing.T) {
 
 	// A blob that nothing refers to goes with Discard; one that something
 	// refers to does not.
-	_, b, err := f.Get([]byte(fmt.Sprint(cache.ChunkSize)))
+	_, b, err := f.Get([]byte(fmt.Sprint(tier.ChunkSize)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	b.Discard()
-	check("discarded in vain", fmt.Sprint(cache.ChunkSize), cache.ChunkSize, true, 4)
+	check("discarded in vain", fmt.Sprint(tier.ChunkSize), tier.ChunkSize, true, 4)
 	if err := b.Open(); err != nil {
 		t.Fatal(err)
 	}
 	b.Drop()
-	check("dropped", fmt.Sprint(cache.ChunkSize), cache.ChunkSize, false, 3)
-	buf := make([]byte, cache.ChunkSize)
-	if p, err := b.Read(buf, 0); err != nil || !bytes.Equal(p, body(cache.ChunkSize)) {
+	check("dropped", fmt.Sprint(tier.ChunkSize), tier.ChunkSize, false, 3)
+	buf := make([]byte, tier.ChunkSize)
+	if p, err := b.Read(buf, 0); err != nil || !bytes.Equal(p, body(tier.ChunkSize)) {
 		t.Errorf("who had it open: %d bytes, %v", len(p), err)
 	}
 	b.Close()
-	if err := b.Open(); !errors.Is(err, cache.ErrDropped) {
+	if err := b.Open(); !errors.Is(err, tier.ErrDropped) {
 		t.Errorf("opened after it was dropped: %v", err)
 	}
 	if err := f.Set([]byte("late"), []byte("x"), b, time.Hour); err != nil {
@@ -150,7 +150,7 @@ func TestBlob(t *testing.T) {
 	f.check(t, "late", "")
 
 	// Swept: what has ended, and what is expired.
-	if err := f.Set([]byte(fmt.Sprint(cache.ChunkSize-1)), []byte("x"), f.write(t, "y", 9), -time.Second); err != nil {
+	if err := f.Set([]byte(fmt.Sprint(tier.ChunkSize-1)), []byte("x"), f.write(t, "y", 9), -time.Second); err != nil {
 		t.Fatal(err)
 	}
 	f.Blobs().Sweep(func(value []byte) bool { return string(value) == "head of y" })
@@ -161,7 +161,7 @@ func TestBlob(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := half.Append(body(cache.ChunkSize)); err != nil {
+	if err := half.Append(body(tier.ChunkSize)); err != nil {
 		t.Fatal(err)
 	}
 	check("half", "y", 9, false, 3)
@@ -196,16 +196,16 @@ func TestBlobBound(t *testing.T) {
 	}
 	f.check(t, "small19", strings.Repeat("x", 40_000))
 	// Those that are not whole push out all others, and then there is no room.
-	var writing []cache.Blob
+	var writing []tier.Blob
 	var err error
 	for err == nil && len(writing) < 100 {
-		var b cache.Blob
+		var b tier.Blob
 		if b, err = f.Blobs().Create(); err != nil {
 			break
 		}
 		writing = append(writing, b)
 		for i := 0; i < 7 && err == nil; i++ {
-			err = b.Append(body(cache.ChunkSize))
+			err = b.Append(body(tier.ChunkSize))
 		}
 	}
 	if len(writing) != 5 || f.Bytes() > 4<<20 || f.read(t, "19", 900_000) {
@@ -241,17 +241,17 @@ func TestBlobBound(t *testing.T) {
 // FuzzBlob: whatever becomes of a byte of the file or of its length, no other
 // bytes are read than were written, and all of it only if nothing changed.
 func FuzzBlob(f *testing.F) {
-	const n = 2*cache.ChunkSize + 100
+	const n = 2*tier.ChunkSize + 100
 	dir := f.TempDir()
-	tier := open(f, dir, 4<<20)
-	tier.write(f, "key", n)
-	tier.Close()
-	name := tier.files(f, dir)[0]
+	d := open(f, dir, 4<<20)
+	d.write(f, "key", n)
+	d.Close()
+	name := d.files(f, dir)[0]
 	whole, err := os.ReadFile(name)
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, at := range []int{0, cache.ChunkSize, n - 1, n, n + 4, n + 12, n + 20, len(whole) - 1} {
+	for _, at := range []int{0, tier.ChunkSize, n - 1, n, n + 4, n + 12, n + 20, len(whole) - 1} {
 		f.Add(at, byte(1), len(whole))
 	}
 	f.Add(0, byte(0), len(whole)-1)
@@ -267,9 +267,9 @@ func FuzzBlob(f *testing.F) {
 			t.Fatal(err)
 		}
 		defer os.WriteFile(name, whole, 0o600)
-		tier := open(t, dir, 4<<20)
-		defer tier.Close()
-		if got, want := tier.read(t, "key", n), flip == 0 && size == len(whole); got != want {
+		d := open(t, dir, 4<<20)
+		defer d.Close()
+		if got, want := d.read(t, "key", n), flip == 0 && size == len(whole); got != want {
 			t.Errorf("byte %d changed by %#x, %d bytes: read whole is %v", at, flip, size, got)
 		}
 	})
@@ -287,11 +287,11 @@ func TestBlobsWhileLoading(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Close()
-	tier, err := disk.New(&config.CachePersist{Folder: dir, Size: 4 << 20, MaxObject: 4 << 20})
+	d, err := disk.New(&config.CachePersist{Folder: dir, Size: 4 << 20, MaxObject: 4 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
-	f = &folder{Tier: tier}
+	f = &folder{Tier: d}
 	loading, goOn := make(chan struct{}), make(chan struct{})
 	if err := f.Start(func([]byte) {
 		close(loading)

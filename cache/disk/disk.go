@@ -22,7 +22,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"weir/cache"
+	"weir/cache/tier"
 	"weir/config"
 )
 
@@ -33,7 +33,7 @@ const syncEvery = time.Second
 // suffix ends the names of segments.
 const suffix = ".weir"
 
-// Tier is a cache.Tier. Use New.
+// Tier is a tier.Tier. Use New.
 type Tier struct {
 	folder  string
 	size    int64
@@ -79,10 +79,10 @@ func New(c *config.CachePersist) (*Tier, error) {
 	}, nil
 }
 
-// Name implements cache.Tier.
+// Name implements tier.Tier.
 func (t *Tier) Name() string { return "disk" }
 
-// Start implements cache.Tier. Only opening the folder can fail; its segments
+// Start implements tier.Tier. Only opening the folder can fail; its segments
 // are read in the background.
 func (t *Tier) Start(follow func([]byte)) error {
 	if err := os.MkdirAll(t.folder, 0o700); err != nil {
@@ -249,7 +249,7 @@ func (t *Tier) syncs() {
 	}
 }
 
-// Close implements cache.Tier.
+// Close implements tier.Tier.
 func (t *Tier) Close() error {
 	close(t.stop)
 	t.ends.Wait()
@@ -267,13 +267,13 @@ func (t *Tier) Close() error {
 	return errors.Join(errs...)
 }
 
-// Get implements cache.Tier.
-func (t *Tier) Get(key []byte) ([]byte, cache.Blob, error) {
+// Get implements tier.Tier.
+func (t *Tier) Get(key []byte) ([]byte, tier.Blob, error) {
 	hash := maphash.Bytes(t.seed, key)
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	if !t.ready || t.closed {
-		return nil, nil, cache.ErrUnavailable
+		return nil, nil, tier.ErrUnavailable
 	}
 	p, ok := t.index[hash]
 	if !ok || p.expired() {
@@ -293,8 +293,8 @@ func (t *Tier) Get(key []byte) ([]byte, cache.Blob, error) {
 	return r.value[referenceSize:], p.blob, nil
 }
 
-// Set implements cache.Tier.
-func (t *Tier) Set(key, value []byte, body cache.Blob, ttl time.Duration) error {
+// Set implements tier.Tier.
+func (t *Tier) Set(key, value []byte, body tier.Blob, ttl time.Duration) error {
 	r := record{kind: kindEntry, expires: time.Now().Add(ttl).Unix(), key: key, value: value}
 	if body == nil {
 		return t.append(r, nil)
@@ -304,17 +304,17 @@ func (t *Tier) Set(key, value []byte, body cache.Blob, ttl time.Duration) error 
 	return t.append(r, b)
 }
 
-// Announce implements cache.Tier. Who shares the tier is this process after its
+// Announce implements tier.Tier. Who shares the tier is this process after its
 // next start.
 func (t *Tier) Announce(message []byte) error {
 	return t.append(record{kind: kindMark, value: message}, nil)
 }
 
-// Shared implements cache.Tier.
+// Shared implements tier.Tier.
 func (t *Tier) Shared() bool { return false }
 
-// Blobs implements cache.Tier.
-func (t *Tier) Blobs() cache.Blobs { return t }
+// Blobs implements tier.Tier.
+func (t *Tier) Blobs() tier.Blobs { return t }
 
 // append writes a record, and makes room for it. b is what it refers to; if
 // that was dropped meanwhile there is nothing to write, and neither is there if
@@ -327,7 +327,7 @@ func (t *Tier) append(r record, b *blob) error {
 	t.mu.Lock()
 	defer t.unlock()
 	if t.closed {
-		return cache.ErrUnavailable
+		return tier.ErrUnavailable
 	}
 	s := t.segments[len(t.segments)-1]
 	if s.size > 0 && s.size+n > t.segSize {
@@ -396,4 +396,4 @@ func (t *Tier) Bytes() int64 {
 	return t.bytes
 }
 
-var _ cache.Tier = (*Tier)(nil)
+var _ tier.Tier = (*Tier)(nil)

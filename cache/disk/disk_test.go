@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"weir/cache"
 	"weir/cache/disk"
+	"weir/cache/tier"
 	"weir/config"
 )
 
@@ -27,12 +27,12 @@ type folder struct {
 
 func open(t testing.TB, dir string, size config.Size) *folder {
 	t.Helper()
-	tier, err := disk.New(&config.CachePersist{Folder: dir, Size: size, MaxObject: size})
+	d, err := disk.New(&config.CachePersist{Folder: dir, Size: size, MaxObject: size})
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &folder{Tier: tier}
-	if err := tier.Start(func(m []byte) {
+	f := &folder{Tier: d}
+	if err := d.Start(func(m []byte) {
 		f.mu.Lock()
 		f.marks = append(f.marks, string(m))
 		f.mu.Unlock()
@@ -46,7 +46,7 @@ func open(t testing.TB, dir string, size config.Size) *folder {
 // ready waits until the folder was read.
 func (f *folder) ready() {
 	for {
-		if _, _, err := f.Get([]byte("?")); !errors.Is(err, cache.ErrUnavailable) {
+		if _, _, err := f.Get([]byte("?")); !errors.Is(err, tier.ErrUnavailable) {
 			return
 		}
 		time.Sleep(time.Millisecond)
@@ -104,7 +104,7 @@ func TestRestart(t *testing.T) {
 		}
 	}
 	f.Close()
-	if _, _, err := f.Get([]byte("a")); !errors.Is(err, cache.ErrUnavailable) {
+	if _, _, err := f.Get([]byte("a")); !errors.Is(err, tier.ErrUnavailable) {
 		t.Errorf("after Close: %v", err)
 	}
 }

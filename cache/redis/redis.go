@@ -20,7 +20,7 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"weir/cache"
+	"weir/cache/tier"
 	"weir/config"
 )
 
@@ -39,7 +39,7 @@ const (
 	patience = 2 * time.Second
 )
 
-// Tier is a cache.Tier. Use New.
+// Tier is a tier.Tier. Use New.
 type Tier struct {
 	option   rueidis.ClientOption
 	prefix   string
@@ -121,10 +121,10 @@ func authorities(path string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// Name implements cache.Tier.
+// Name implements tier.Tier.
 func (t *Tier) Name() string { return "redis" }
 
-// Start implements cache.Tier. A server that is not there yet is tried again.
+// Start implements tier.Tier. A server that is not there yet is tried again.
 func (t *Tier) Start(follow func([]byte)) error {
 	ctx, stop := context.WithCancel(context.Background())
 	t.stop = stop
@@ -132,7 +132,7 @@ func (t *Tier) Start(follow func([]byte)) error {
 	return nil
 }
 
-// Close implements cache.Tier.
+// Close implements tier.Tier.
 func (t *Tier) Close() error {
 	t.stop()
 	t.ends.Wait()
@@ -209,12 +209,12 @@ func (t *Tier) ready(now int64) rueidis.Client {
 	return *c
 }
 
-// Get implements cache.Tier.
-func (t *Tier) Get(key []byte) ([]byte, cache.Blob, error) {
+// Get implements tier.Tier.
+func (t *Tier) Get(key []byte) ([]byte, tier.Blob, error) {
 	now := time.Now().UnixNano()
 	c := t.ready(now)
 	if c == nil {
-		return nil, nil, cache.ErrUnavailable
+		return nil, nil, tier.ErrUnavailable
 	}
 	ctx, done := context.WithTimeout(context.Background(), t.timeout)
 	defer done()
@@ -238,18 +238,18 @@ func (t *Tier) judge(now int64, err error) {
 	}
 }
 
-// Shared implements cache.Tier.
+// Shared implements tier.Tier.
 func (t *Tier) Shared() bool { return true }
 
-// Blobs implements cache.Tier: there are none.
-func (t *Tier) Blobs() cache.Blobs { return nil }
+// Blobs implements tier.Tier: there are none.
+func (t *Tier) Blobs() tier.Blobs { return nil }
 
-// Set implements cache.Tier.
-func (t *Tier) Set(key, value []byte, _ cache.Blob, ttl time.Duration) error {
+// Set implements tier.Tier.
+func (t *Tier) Set(key, value []byte, _ tier.Blob, ttl time.Duration) error {
 	now := time.Now().UnixNano()
 	c := t.ready(now)
 	if c == nil {
-		return cache.ErrUnavailable
+		return tier.ErrUnavailable
 	}
 	ctx, done := context.WithTimeout(context.Background(), patience)
 	defer done()
@@ -258,11 +258,11 @@ func (t *Tier) Set(key, value []byte, _ cache.Blob, ttl time.Duration) error {
 	return err
 }
 
-// Announce implements cache.Tier.
+// Announce implements tier.Tier.
 func (t *Tier) Announce(message []byte) error {
 	client := t.client.Load()
 	if client == nil {
-		return cache.ErrUnavailable
+		return tier.ErrUnavailable
 	}
 	c := *client
 	ctx, done := context.WithTimeout(context.Background(), patience)
@@ -272,4 +272,4 @@ func (t *Tier) Announce(message []byte) error {
 		FieldValue().FieldValue("m", rueidis.BinaryString(message)).Build()).Error()
 }
 
-var _ cache.Tier = (*Tier)(nil)
+var _ tier.Tier = (*Tier)(nil)

@@ -16,6 +16,7 @@ import (
 
 	"weir/cache"
 	"weir/cache/redis"
+	"weir/cache/rule"
 	"weir/config"
 )
 
@@ -107,7 +108,7 @@ func (p *process) addr() string { return fmt.Sprintf("127.0.0.1:%d", p.port) }
 type weir struct {
 	t      *testing.T
 	store  *cache.Store
-	policy *cache.Policy
+	policy *rule.Policy
 }
 
 func newWeir(t *testing.T, url string, more ...func(*config.CacheFar)) *weir {
@@ -132,7 +133,7 @@ func newWeir(t *testing.T, url string, more ...func(*config.CacheFar)) *weir {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { store.Close() })
-	policy, err := cache.NewPolicy(config.DefaultRouteCache())
+	policy, err := rule.NewPolicy(config.DefaultRouteCache())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,14 +150,14 @@ func (w *weir) get(path, fields string, request ...string) (body string, asked b
 		w.t.Fatal(err)
 	}
 	now := time.Now()
-	q := &cache.Request{Policy: w.policy, Header: h, Scheme: []byte("http"), Host: []byte("h"), Target: []byte(path), Now: now}
+	q := &cache.Request{Request: rule.Request{Policy: w.policy, Header: h, Scheme: []byte("http"), Host: []byte("h"), Target: []byte(path), Now: now}}
 	found := w.store.Lookup(q)
-	if found.Outcome == cache.Miss {
+	if found.Outcome == rule.Miss {
 		f, role := w.store.Join(q, &found, false)
 		if role == cache.Lead || role == cache.Alone {
 			defer f.Abort(cache.ErrAborted)
 			body := fmt.Sprintf("%s at %d %s", path, now.UnixNano(), strings.Repeat("x", 2000))
-			if d := f.Respond(q, &cache.Response{Status: 200, Fields: cache.Fields(fields), Length: -1, Requested: now, Received: now}); d.Action == cache.Keep {
+			if d := f.Respond(q, &rule.Response{Status: 200, Fields: rule.Fields(fields), Length: -1, Requested: now, Received: now}); d.Action == cache.Keep {
 				f.Write([]byte(body))
 				f.Commit()
 			}
@@ -178,8 +179,8 @@ func (w *weir) post(path string) {
 		w.t.Fatal(err)
 	}
 	now := time.Now()
-	q := &cache.Request{Policy: w.policy, Header: h, Scheme: []byte("http"), Host: []byte("h"), Target: []byte(path), Now: now}
-	if _, n := w.store.Unsafe(q, &cache.Response{Status: 204, Requested: now, Received: now}); n != 1 {
+	q := &cache.Request{Request: rule.Request{Policy: w.policy, Header: h, Scheme: []byte("http"), Host: []byte("h"), Target: []byte(path), Now: now}}
+	if _, n := w.store.Unsafe(q, &rule.Response{Status: 204, Requested: now, Received: now}); n != 1 {
 		w.t.Errorf("POST %s invalidates %d", path, n)
 	}
 }

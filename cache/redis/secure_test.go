@@ -12,6 +12,7 @@ import (
 
 	"weir/cache"
 	"weir/cache/redis"
+	"weir/cache/rule"
 	"weir/config"
 	"weir/internal/testkit"
 )
@@ -89,7 +90,7 @@ func TestNarrow(t *testing.T) {
 	p := newProcess(t)
 	rules := config.DefaultRouteCache()
 	rules.Key.Headers = []string{"Tenant"}
-	policy, err := cache.NewPolicy(rules)
+	policy, err := rule.NewPolicy(rules)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"weir/config"
+	"weir/internal/field"
 	"weir/internal/wire"
 )
 
@@ -50,7 +51,7 @@ func NewForwarder(c config.Forwarding) (*Forwarder, error) {
 		f.trusted = append(f.trusted, p.Prefix)
 	}
 	var problems Problems
-	if c.RequestID != "" && (!token(c.RequestID) || wire.Lookup([]byte(c.RequestID)) != 0 || special(c.RequestID)) {
+	if c.RequestID != "" && (!field.IsToken(c.RequestID) || wire.Lookup([]byte(c.RequestID)) != 0 || special(c.RequestID)) {
 		problems = append(problems, Problem{Key: "request_id", Message: strconv.Quote(c.RequestID) +
 			": want the name of a field that has no other meaning, such as \"X-Request-Id\""})
 	}
@@ -106,7 +107,7 @@ func (f *Forwarder) walk(lines [][]byte, client *netip.Addr, node func(element [
 			} else {
 				element, line = line, nil
 			}
-			if element = trim(element); len(element) == 0 {
+			if element = field.Trim(element); len(element) == 0 {
 				continue
 			}
 			a, ok := parseAddress(node(element))
@@ -144,8 +145,8 @@ func forParameter(element []byte) []byte {
 		} else {
 			element = nil
 		}
-		pair = trim(pair)
-		if len(pair) > 4 && equalFold(pair[:4], "for=") {
+		pair = field.Trim(pair)
+		if len(pair) > 4 && field.EqualFold(pair[:4], "for=") {
 			value := pair[4:]
 			if n := len(value); n >= 2 && value[0] == '"' && value[n-1] == '"' {
 				value = value[1 : n-1]

@@ -1,10 +1,11 @@
 package header
 
 import (
-	"bytes"
+	"slices"
 
 	"github.com/valyala/fasthttp"
 
+	"weir/internal/field"
 	"weir/internal/wire"
 )
 
@@ -46,7 +47,7 @@ func CleanRequest(h *fasthttp.RequestHeader, present wire.Fields) {
 		return
 	}
 	repeated := repeatedInRequest(h)
-	trailers := present&wire.FieldTE != 0 && lists(h.PeekAll(nameTE), "trailers")
+	trailers := present&wire.FieldTE != 0 && slices.ContainsFunc(h.PeekAll(nameTE), func(line []byte) bool { return field.HasToken(line, "trailers") })
 	if named {
 		removeNamed(h, h.PeekAll(nameConnection))
 	}
@@ -112,9 +113,8 @@ func connectionLines(h head, present wire.Fields) (lines [][]byte, named bool) {
 	h.ResetConnectionClose()
 	lines = h.PeekAll(nameConnection)
 	for _, line := range lines {
-		for len(line) > 0 {
-			var name []byte
-			if name, line = nextElement(line); removable(name) {
+		for name := range field.Tokens(line) {
+			if removable(name) {
 				return lines, true
 			}
 		}
@@ -144,9 +144,8 @@ func removable(name []byte) bool {
 // meanwhile: fasthttp moves fields, never their bytes.
 func removeNamed(h head, lines [][]byte) {
 	for _, line := range lines {
-		for len(line) > 0 {
-			var name []byte
-			if name, line = nextElement(line); removable(name) {
+		for name := range field.Tokens(line) {
+			if removable(name) {
 				h.DelBytes(name)
 			}
 		}
@@ -174,56 +173,4 @@ func removeHopByHop(h head, present wire.Fields) {
 		h.Del(fasthttp.HeaderProxyAuthorization)
 		h.Del("Proxy-Authentication-Info")
 	}
-}
-
-// nextElement splits a comma-separated list (RFC 9110 section 5.6.1) behind its
-// first element, without the space around that.
-func nextElement(list []byte) (element, rest []byte) {
-	if i := bytes.IndexByte(list, ','); i >= 0 {
-		element, rest = list[:i], list[i+1:]
-	} else {
-		element = list
-	}
-	return trim(element), rest
-}
-
-// trim removes spaces and tabs on both sides.
-func trim(b []byte) []byte {
-	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
-		b = b[1:]
-	}
-	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
-		b = b[:len(b)-1]
-	}
-	return b
-}
-
-// lists says whether a lower-case token is an element of the lines of a list.
-func lists(lines [][]byte, token string) bool {
-	for _, line := range lines {
-		for len(line) > 0 {
-			var element []byte
-			if element, line = nextElement(line); equalFold(element, token) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// equalFold says whether b is the lower-case want but for the case of its letters.
-func equalFold(b []byte, want string) bool {
-	if len(b) != len(want) {
-		return false
-	}
-	for i := range len(want) {
-		c := b[i]
-		if 'A' <= c && c <= 'Z' {
-			c |= 0x20
-		}
-		if c != want[i] {
-			return false
-		}
-	}
-	return true
 }

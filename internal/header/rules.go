@@ -8,6 +8,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"weir/config"
+	"weir/internal/field"
 	"weir/internal/wire"
 )
 
@@ -166,7 +167,7 @@ func (r *rule) expand(dst []byte, lookup func(name string) []byte) []byte {
 			dst[i] = ' '
 		}
 	}
-	return trim(dst)
+	return field.Trim(dst)
 }
 
 // Fields that fasthttp holds once, so that another line cannot be added.
@@ -253,7 +254,7 @@ func (c *compiler) allowed() string {
 
 // name checks a field's name and returns it in fasthttp's spelling.
 func (c *compiler) name(step, key, name string) (string, bool) {
-	if !token(name) {
+	if !field.IsToken(name) {
 		c.problem(key, "%q is no field name", name)
 		return "", false
 	}
@@ -277,16 +278,4 @@ func (c *compiler) problem(key, format string, args ...any) {
 func special(name string) bool {
 	field := string(fasthttp.AppendNormalizedHeaderKey(nil, name))
 	return slices.Contains(singleInRequest[:], field) || slices.Contains(singleInResponse[:], field)
-}
-
-// token says whether s is a token of RFC 9110 section 5.6.2.
-func token(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9') &&
-			strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
-			return false
-		}
-	}
-	return s != ""
 }

@@ -1,13 +1,13 @@
 package match
 
 import (
-	"bytes"
 	"fmt"
 	"iter"
 	"slices"
 	"strings"
 
 	"weir/config"
+	"weir/internal/field"
 )
 
 // conditions are what a route asks for besides host and path. nil are none.
@@ -30,7 +30,7 @@ func newConditions(r *config.Route, fault func(key, format string, args ...any))
 	c := &conditions{}
 	for _, m := range r.Method {
 		switch {
-		case !token(m):
+		case !field.IsToken(m):
 			fault("method", "method %q: want a method such as \"GET\"", m)
 		case strings.ToUpper(m) != m && knownMethod(strings.ToUpper(m)):
 			fault("method", "method %q can never match: methods have upper and lower case, want %q", m, strings.ToUpper(m))
@@ -45,7 +45,7 @@ func newConditions(r *config.Route, fault func(key, format string, args ...any))
 		c.methods = append(c.methods, "HEAD")
 	}
 	for name, value := range r.Header {
-		if !token(name) {
+		if !field.IsToken(name) {
 			fault("header."+name, "%q is no field name", name)
 		} else if strings.ContainsAny(value, "\r\n\x00") || strings.Trim(value, " \t") != value {
 			fault("header."+name, "value %q can never match: want no line ends and no space around it", value)
@@ -130,17 +130,7 @@ func (p *pair) inHeader(r *Request) bool {
 
 // inQuery says whether one of the query's parameters has the name and the value.
 func (p *pair) inQuery(query []byte) bool {
-	for len(query) > 0 {
-		parameter := query
-		if i := bytes.IndexByte(query, '&'); i >= 0 {
-			parameter, query = query[:i], query[i+1:]
-		} else {
-			query = nil
-		}
-		name, value := parameter, []byte(nil)
-		if i := bytes.IndexByte(parameter, '='); i >= 0 {
-			name, value = parameter[:i], parameter[i+1:]
-		}
+	for name, value := range field.Parameters(query) {
 		if equalForm(name, p.name) && (p.any || equalForm(value, p.value)) {
 			return true
 		}
@@ -157,8 +147,8 @@ func equalForm(encoded []byte, want string) bool {
 		switch {
 		case b == '+':
 			b = ' '
-		case b == '%' && i+2 < len(encoded) && unhex(encoded[i+1]) < 16 && unhex(encoded[i+2]) < 16:
-			b = unhex(encoded[i+1])<<4 | unhex(encoded[i+2])
+		case b == '%' && i+2 < len(encoded) && field.Unhex(encoded[i+1]) < 16 && field.Unhex(encoded[i+2]) < 16:
+			b = field.Unhex(encoded[i+1])<<4 | field.Unhex(encoded[i+2])
 			i += 2
 		}
 		if w == len(want) || want[w] != b {
@@ -254,16 +244,4 @@ func knownMethod(s string) bool {
 		return true
 	}
 	return false
-}
-
-// token says whether s is a token of RFC 9110 section 5.6.2.
-func token(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9') &&
-			strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
-			return false
-		}
-	}
-	return s != ""
 }

@@ -3,6 +3,8 @@ package match
 import (
 	"bytes"
 	"strings"
+
+	"weir/internal/field"
 )
 
 // Refusal is why a request's path is not routed at all. Matching sees the
@@ -236,7 +238,7 @@ func decode(dst, raw []byte) ([]byte, Refusal) {
 		if i+2 >= len(raw) {
 			return nil, BrokenEscape
 		}
-		hi, lo := unhex(raw[i+1]), unhex(raw[i+2])
+		hi, lo := field.Unhex(raw[i+1]), field.Unhex(raw[i+2])
 		if hi > 15 || lo > 15 {
 			return nil, BrokenEscape
 		}
@@ -279,19 +281,6 @@ func Encode(uri []byte) []byte {
 }
 
 const upperHex = "0123456789ABCDEF"
-
-// unhex returns the value of a hexadecimal digit, or 255.
-func unhex(b byte) byte {
-	switch {
-	case '0' <= b && b <= '9':
-		return b - '0'
-	case 'a' <= b && b <= 'f':
-		return b - 'a' + 10
-	case 'A' <= b && b <= 'F':
-		return b - 'A' + 10
-	}
-	return 255
-}
 
 // hasDotSegment says whether a decoded path has a "." or ".." segment for
 // anybody: encoded slashes and backslashes count as slashes too, because many

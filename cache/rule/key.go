@@ -1,12 +1,11 @@
-package cache
+package rule
 
 import (
 	"bytes"
 	"slices"
-	"strconv"
 	"strings"
 
-	"github.com/valyala/fasthttp"
+	"weir/internal/field"
 )
 
 // The key of an entry is text: the method class, the scheme, the host in lower
@@ -51,14 +50,14 @@ func matchAny(list []pattern, name []byte) bool {
 	return false
 }
 
-// appendKey adds the key of a request to dst. h may be nil if the policy adds
+// AppendKey adds the key of a request to dst. h may be nil if the policy adds
 // neither headers nor cookies, and so may p.
-func (p *Policy) appendKey(dst, scheme, host, target []byte, h *fasthttp.RequestHeader) []byte {
+func (p *Policy) AppendKey(dst, scheme, host, target []byte, h *RequestHead) []byte {
 	dst = append(dst, "GET "...)
 	dst = append(dst, scheme...)
 	dst = append(dst, "://"...)
 	for _, c := range host {
-		dst = append(dst, lower(c))
+		dst = append(dst, field.Lower(c))
 	}
 	if p == nil {
 		return append(dst, target...)
@@ -71,7 +70,7 @@ func (p *Policy) appendKey(dst, scheme, host, target []byte, h *fasthttp.Request
 	}
 	if p.c.Key.IgnoreCase {
 		for i := start; i < len(dst) && dst[i] != '?'; i++ {
-			dst[i] = lower(dst[i])
+			dst[i] = field.Lower(dst[i])
 		}
 	}
 	if p.under != "" {
@@ -119,7 +118,7 @@ func (p *Policy) appendTarget(dst, target []byte) []byte {
 			}
 			if len(p.keepQuery) > 0 {
 				// The origin sees through another spelling of a name.
-				if scratch = appendDecoded(scratch[:0], name); !matchAny(p.keepQuery, scratch) {
+				if scratch = field.AppendDecoded(scratch[:0], name); !matchAny(p.keepQuery, scratch) {
 					continue
 				}
 			}
@@ -145,45 +144,29 @@ func (p *Policy) appendTarget(dst, target []byte) []byte {
 	return dst
 }
 
-// appendDecoded adds a parameter's name without its percent-encoding; what is
-// none stays.
-func appendDecoded(dst, name []byte) []byte {
-	for i := 0; i < len(name); i++ {
-		c := name[i]
-		if c == '%' && i+2 < len(name) {
-			if n, err := strconv.ParseUint(string(name[i+1:i+3]), 16, 8); err == nil {
-				c = byte(n)
-				i += 2
-			}
-		}
-		dst = append(dst, c)
-	}
-	return dst
-}
-
 // appendRequestField adds the normalised value of a request field: lines
 // joined, whitespace around commas removed. present is false, and nothing is
 // added, if there is no such field.
-func appendRequestField(dst []byte, h *fasthttp.RequestHeader, name string) (out []byte, present bool) {
-	lines := h.PeekAll(name)
-	for i, line := range lines {
+func appendRequestField(dst []byte, h *RequestHead, name string) (out []byte, present bool) {
+	all := lines(h, name)
+	for i, line := range all {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
 		dst = appendNormalised(dst, line)
 	}
-	return dst, len(lines) > 0
+	return dst, len(all) > 0
 }
 
 // appendNormalised adds a value without the whitespace around its commas, but
 // for that in quoted strings.
 func appendNormalised(dst, value []byte) []byte {
 	if bytes.IndexByte(value, ',') < 0 {
-		return append(dst, trim(value)...)
+		return append(dst, field.Trim(value)...)
 	}
 	first := true
 	for {
-		item, rest, more := nextItem(value)
+		item, rest, more := field.Next(value)
 		if !more {
 			return dst
 		}
@@ -196,15 +179,13 @@ func appendNormalised(dst, value []byte) []byte {
 	}
 }
 
-// appendCookie adds the values of all cookies of that name, each behind a ';':
+// appendCookie adds the values of all cookies of that name, a ';' before each:
 // which one of several counts is the origin's choice.
-func appendCookie(dst []byte, h *fasthttp.RequestHeader, name string) []byte {
-	for _, line := range h.PeekAll(fasthttp.HeaderCookie) {
-		for len(line) > 0 {
-			var pair []byte
-			pair, line, _ = bytes.Cut(line, []byte{';'})
-			if n, v, _ := bytes.Cut(pair, []byte{'='}); string(trim(n)) == name {
-				dst = append(append(dst, ';'), trim(v)...)
+func appendCookie(dst []byte, h *RequestHead, name string) []byte {
+	for _, line := range lines(h, "Cookie") {
+		for n, v := range field.Cookies(line) {
+			if string(n) == name {
+				dst = append(append(dst, ';'), v...)
 			}
 		}
 	}
@@ -212,38 +193,75 @@ func appendCookie(dst []byte, h *fasthttp.RequestHeader, name string) []byte {
 }
 
 // bypasses says whether one of the route's bypass rules names the request.
-func (p *Policy) bypasses(h *fasthttp.RequestHeader, target []byte) bool {
+func (p *Policy) bypasses(h *RequestHead, target []byte) bool {
 	if len(p.bypassHeaders) > 0 {
-		for _, name := range h.PeekKeys() {
+		for _, name := range names(h) {
 			for _, b := range p.bypassHeaders {
-				if equalFold(name, b.text) || b.open && len(name) > len(b.text) && equalFold(name[:len(b.text)], b.text) {
+				if field.EqualFold(name, b.text) || b.open && len(name) > len(b.text) && field.EqualFold(name[:len(b.text)], b.text) {
 					return true
 				}
 			}
 		}
 	}
 	if len(p.bypassCookies) > 0 {
-		for _, line := range h.PeekAll(fasthttp.HeaderCookie) {
-			for len(line) > 0 {
-				var pair []byte
-				pair, line, _ = bytes.Cut(line, []byte{';'})
-				name, _, _ := bytes.Cut(pair, []byte{'='})
-				if matchAny(p.bypassCookies, trim(name)) {
+		for _, line := range lines(h, "Cookie") {
+			for name := range field.Cookies(line) {
+				if matchAny(p.bypassCookies, name) {
 					return true
 				}
 			}
 		}
 	}
 	if len(p.bypassQuery) > 0 {
-		_, query, has := bytes.Cut(target, []byte{'?'})
-		for has {
-			var pair []byte
-			pair, query, has = bytes.Cut(query, []byte{'&'})
-			name, _, _ := bytes.Cut(pair, []byte{'='})
+		_, query, _ := bytes.Cut(target, []byte{'?'})
+		for name := range field.Parameters(query) {
 			if matchAny(p.bypassQuery, name) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// KeyURL is the part of a key that names the URL: without the conditions and
+// the values that the route adds.
+func KeyURL(key []byte) []byte {
+	url, _, _ := bytes.Cut(key, []byte{'\n'})
+	return url
+}
+
+// URLKey is the key that a URL has if its route adds nothing to it. A URL
+// that ends with its host means the path "/", so that the prefix "https://a.org"
+// is not that of "https://a.org.example".
+func URLKey(url string) string {
+	scheme, rest, found := strings.Cut(url, "://")
+	if !found {
+		return "GET " + url
+	}
+	host, path := rest, ""
+	if i := strings.IndexAny(rest, "/?"); i >= 0 {
+		host, path = rest[:i], rest[i:]
+	}
+	if path == "" || path[0] == '?' {
+		path = "/" + path
+	}
+	return "GET " + strings.ToLower(scheme) + "://" + strings.ToLower(host) + path
+}
+
+// KeyHost is the host part of a key.
+func KeyHost(key string) string {
+	_, rest, _ := strings.Cut(key, "://")
+	if i := strings.IndexAny(rest, "/?\n*"); i >= 0 {
+		rest = rest[:i]
+	}
+	return rest
+}
+
+// KeyOrigin is scheme and host of a key.
+func KeyOrigin(key string) string {
+	i := strings.Index(key, "://")
+	if i < 0 {
+		return key
+	}
+	return key[:i+3] + KeyHost(key)
 }

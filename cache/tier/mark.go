@@ -1,33 +1,36 @@
-package cache
+package tier
 
 import (
 	"crypto/rand"
-	"encoding/binary"
 	"encoding/json"
 	"slices"
 	"strings"
 	"sync"
+
+	"weir/cache/rule"
 )
 
-// mark is a purge or invalidation as those who share a tier tell each other.
-type mark struct {
+// Mark is a purge or invalidation as those who share a tier tell each other.
+type Mark struct {
 	Node string `json:"node"`
 	At   int64  `json:"at"` // ns since the epoch
 	Soft bool   `json:"soft,omitempty"`
 	All  bool   `json:"all,omitempty"`
 	Key  string `json:"key,omitempty"`
-	// Wide, with Key: what routes' key rules (headers, cookies) added to it too.
-	Wide   bool   `json:"wide,omitempty"`
-	Host   string `json:"host,omitempty"`
-	Prefix string `json:"prefix,omitempty"` // of keys
-	Group  string `json:"group,omitempty"`
-	Origin string `json:"origin,omitempty"` // with Group: only its entries
+	// AllVariants, with Key: also the keys to which a route's key rules (headers,
+	// cookies) added something.
+	AllVariants bool   `json:"wide,omitempty"`
+	Host        string `json:"host,omitempty"`
+	Prefix      string `json:"prefix,omitempty"` // of keys
+	Group       string `json:"group,omitempty"`
+	Origin      string `json:"origin,omitempty"` // with Group: only its entries
 }
 
-// newNode is a name that nobody else has.
-func newNode() string { return rand.Text() }
+// NewNode is a name that no other process has.
+func NewNode() string { return rand.Text() }
 
-func (m mark) encode() []byte {
+// Encode is the mark as a message for Tier.Announce.
+func (m Mark) Encode() []byte {
 	b, err := json.Marshal(m)
 	if err != nil {
 		panic("BUG: cannot encode a mark: " + err.Error())
@@ -35,14 +38,15 @@ func (m mark) encode() []byte {
 	return b
 }
 
-func decodeMark(b []byte) (m mark, err error) {
+// DecodeMark reads what Encode wrote.
+func DecodeMark(b []byte) (m Mark, err error) {
 	err = json.Unmarshal(b, &m)
 	return m, err
 }
 
-// marks remembers what was purged, to recognise entries in a tier that are
-// older.
-type marks struct {
+// Marks remembers what was purged, to recognise the values in a tier that are
+// older. Any number of goroutines may use it.
+type Marks struct {
 	mu       sync.RWMutex
 	all      stamp
 	keys     map[string]stamp
@@ -61,19 +65,29 @@ type prefixStamp struct {
 	stamp
 }
 
+// NewMarks remembers nothing yet. skew is how far the clocks of those who make
+// marks may differ, in ns.
+func NewMarks(skew int64) *Marks {
+	k := &Marks{skew: skew}
+	k.init()
+	return k
+}
+
 // maxMarks bounds what is remembered; beyond it everything older than now
 // counts as purged, which costs misses and nothing else.
 const maxMarks = 200_000
 
-type markKind uint8
+// Ended says what marks make of something stored.
+type Ended uint8
 
+// What marks make of something stored.
 const (
-	markNone markKind = iota
-	markSoft
-	markHard
+	NotEnded Ended = iota
+	EndedSoftly
+	EndedWholly
 )
 
-func (s stamp) with(m mark) stamp {
+func (s stamp) with(m Mark) stamp {
 	if m.Soft {
 		s.soft = max(s.soft, m.At)
 	} else {
@@ -82,22 +96,27 @@ func (s stamp) with(m mark) stamp {
 	return s
 }
 
-// kind says what s makes of an entry received then.
-func (s stamp) kind(received, skew int64) markKind {
+// ended says what s makes of something received then.
+func (s stamp) ended(received, skew int64) Ended {
 	switch {
 	case received <= s.hard+skew && s.hard > 0:
-		return markHard
+		return EndedWholly
 	case received <= s.soft+skew && s.soft > 0:
-		return markSoft
+		return EndedSoftly
 	}
-	return markNone
+	return NotEnded
 }
 
-func (k *marks) init() {
+func (k *Marks) init() {
+	k.prefixes = nil
 	k.keys, k.hosts, k.groups = map[string]stamp{}, map[string]stamp{}, map[string]stamp{}
 }
 
-func (k *marks) add(m mark) {
+// Skew is how far the clocks of those who make marks may differ, in ns.
+func (k *Marks) Skew() int64 { return k.skew }
+
+// Add remembers a mark.
+func (k *Marks) Add(m Mark) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.newest = max(k.newest, m.At)
@@ -126,7 +145,7 @@ func (k *marks) add(m mark) {
 
 // forgetLocked drops marks that no entry can be older than, and all of them if
 // that does not help.
-func (k *marks) forgetLocked() {
+func (k *Marks) forgetLocked() {
 	old := func(s stamp) bool { return max(s.hard, s.soft) < k.newest-int64(maxMarkTime) }
 	for _, list := range []map[string]stamp{k.keys, k.hosts, k.groups} {
 		for name, s := range list {
@@ -139,57 +158,30 @@ func (k *marks) forgetLocked() {
 	if len(k.keys)+len(k.hosts)+len(k.groups)+len(k.prefixes) >= maxMarks*9/10 {
 		k.all.hard = k.newest
 		k.init()
-		k.prefixes = nil
 	}
 }
 
-// ended says whether e was purged after it came in.
-func (k *marks) ended(e *Entry) markKind {
+// Ended says whether what was received then, in ns since the epoch, under a key
+// and in groups was purged since.
+func (k *Marks) Ended(key string, received int64, groups []string) Ended {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
-	kind := max(k.all.kind(e.received, k.skew), k.keys[e.key].kind(e.received, k.skew))
-	if url, _, narrow := strings.Cut(e.key, "\n"); narrow {
-		// A mark that is not wide may fit too, of another route for the same
+	ended := max(k.all.ended(received, k.skew), k.keys[key].ended(received, k.skew))
+	if url, _, extended := strings.Cut(key, "\n"); extended {
+		// A mark for this key alone may fit too, of another route for the same
 		// URL: that costs a miss.
-		kind = max(kind, k.keys[url].kind(e.received, k.skew))
+		ended = max(ended, k.keys[url].ended(received, k.skew))
 	}
 	if len(k.hosts) > 0 {
-		kind = max(kind, k.hosts[keyHost(e.key)].kind(e.received, k.skew))
+		ended = max(ended, k.hosts[rule.KeyHost(key)].ended(received, k.skew))
 	}
-	for _, g := range e.groups {
-		kind = max(kind, k.groups["\x00"+g].kind(e.received, k.skew), k.groups[keyOrigin(e.key)+"\x00"+g].kind(e.received, k.skew))
+	for _, g := range groups {
+		ended = max(ended, k.groups["\x00"+g].ended(received, k.skew), k.groups[rule.KeyOrigin(key)+"\x00"+g].ended(received, k.skew))
 	}
 	for _, p := range k.prefixes {
-		if strings.HasPrefix(e.key, p.prefix) {
-			kind = max(kind, p.kind(e.received, k.skew))
+		if strings.HasPrefix(key, p.prefix) {
+			ended = max(ended, p.ended(received, k.skew))
 		}
 	}
-	return kind
-}
-
-// A pointer stands in a tier at the key of entries that vary: the names of the
-// request fields that select among them.
-const pointerMark = 0xff
-
-func appendPointer(dst []byte, e *Entry) []byte {
-	return appendStrings(append(dst, pointerMark, encodingVersion), e.vary)
-}
-
-func isPointer(b []byte) bool { return len(b) > 2 && b[0] == pointerMark && b[1] == encodingVersion }
-
-func readPointer(b []byte) []string {
-	d := decoder{b: b[2:]}
-	names := d.strings()
-	if d.bad || len(names) > maxVary {
-		return nil
-	}
-	return names
-}
-
-// variantPlace is where the variant of a key lives.
-func variantPlace(key string, names []string, variant []byte) []byte {
-	b := append([]byte(key), 0)
-	b = appendStrings(b, names)
-	b = binary.AppendUvarint(b, uint64(len(variant)))
-	return append(b, variant...)
+	return ended
 }

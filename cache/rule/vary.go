@@ -1,21 +1,21 @@
-package cache
+package rule
 
 import (
 	"bytes"
 	"slices"
 
-	"github.com/valyala/fasthttp"
+	"weir/internal/field"
 )
 
-// maxVary bounds the request fields that select among the variants of a key.
-const maxVary = 16
+// MaxVary bounds the request fields that select among the variants of a key.
+const MaxVary = 16
 
 // varyNames reads Vary (RFC 9111 section 4.1): the names in lower case, sorted
 // and without repeats. star says that no request ever matches.
 func varyNames(f Fields) (names []string, star bool) {
-	list := f.joined("Vary")
+	list := f.Joined("Vary")
 	for {
-		item, rest, more := nextItem(list)
+		item, rest, more := field.Next(list)
 		if !more {
 			slices.Sort(names)
 			return slices.Compact(names), star
@@ -37,7 +37,7 @@ func (p *Policy) judgeVary(f Fields) Reason {
 	switch {
 	case star:
 		return ReasonVaryStar
-	case len(names) > maxVary:
+	case len(names) > MaxVary:
 		return ReasonVaryTooMany
 	case slices.ContainsFunc(names, func(n string) bool { return slices.Contains(p.own, n) }):
 		return ReasonVaryOwn
@@ -45,9 +45,9 @@ func (p *Policy) judgeVary(f Fields) Reason {
 	return ReasonNone
 }
 
-// appendVary adds what the request says in the named fields. An absent field
+// AppendVary adds what the request says in the named fields. An absent field
 // is a value of its own; values cannot hold the separators.
-func (p *Policy) appendVary(dst []byte, names []string, h *fasthttp.RequestHeader) []byte {
+func (p *Policy) AppendVary(dst []byte, names []string, h *RequestHead) []byte {
 	for _, name := range names {
 		start := len(dst)
 		dst = append(dst, '\n')
@@ -61,7 +61,7 @@ func (p *Policy) appendVary(dst []byte, names []string, h *fasthttp.RequestHeade
 		case "accept-language":
 			dst = p.languages(dst, start+1)
 		case "accept-encoding":
-			lowerAll(dst[start+1:])
+			field.LowerAll(dst[start+1:])
 		}
 	}
 	return dst
@@ -72,7 +72,7 @@ func (p *Policy) appendVary(dst []byte, names []string, h *fasthttp.RequestHeade
 // route says so.
 func (p *Policy) languages(dst []byte, start int) []byte {
 	value := dst[start:]
-	lowerAll(value)
+	field.LowerAll(value)
 	n := 0
 	for _, c := range value {
 		if c != ' ' && c != '\t' {
@@ -87,10 +87,4 @@ func (p *Policy) languages(dst []byte, start int) []byte {
 		copy(value, bytes.Join(items, []byte{','}))
 	}
 	return dst[:start+n]
-}
-
-func lowerAll(b []byte) {
-	for i, c := range b {
-		b[i] = lower(c)
-	}
 }

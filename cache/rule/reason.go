@@ -1,4 +1,4 @@
-package cache
+package rule
 
 // Reason is the name of why the cache did what it did with a request or a
 // response. Cache-Status, metrics and the access log use the same names.

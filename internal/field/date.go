@@ -1,6 +1,6 @@
-package cache
+package field
 
-// parseDate reads an HTTP date (RFC 9110 section 5.6.7) and returns it in
+// ParseDate reads an HTTP date (RFC 9110 section 5.6.7) and returns it in
 // seconds since the epoch. It takes the three forms in any case of their
 // letters and nothing else: no other zone than GMT, no missing comma, no digit
 // too few or too many. now, in the same seconds, decides the century of the
@@ -8,10 +8,10 @@ package cache
 //
 // http.ParseTime is both too strict (case) and too lax (spaces, zones) to
 // judge freshness by.
-func parseDate(b []byte, now int64) (int64, bool) {
+func ParseDate(b []byte, now int64) (int64, bool) {
 	switch {
 	case len(b) == len("Sun, 06 Nov 1994 08:49:37 GMT") && b[3] == ',':
-		if weekday(b[:3]) && b[4] == ' ' && b[7] == ' ' && b[11] == ' ' && b[16] == ' ' && equalFold(b[25:], " GMT") {
+		if weekday(b[:3]) && b[4] == ' ' && b[7] == ' ' && b[11] == ' ' && b[16] == ' ' && EqualFold(b[25:], " GMT") {
 			return civil(digits(b[12:16]), month(b[8:11]), digits(b[5:7]), b[17:25])
 		}
 	case len(b) == len("Sun Nov  6 08:49:37 1994") && b[3] == ' ':
@@ -30,7 +30,7 @@ func parseDate(b []byte, now int64) (int64, bool) {
 		}
 		r := b[name:]
 		if !longWeekday(b[:name]) || len(r) != len(", 06-Nov-94 08:49:37 GMT") || r[1] != ' ' ||
-			r[4] != '-' || r[8] != '-' || r[11] != ' ' || !equalFold(r[20:], " GMT") {
+			r[4] != '-' || r[8] != '-' || r[11] != ' ' || !EqualFold(r[20:], " GMT") {
 			return 0, false
 		}
 		year := digits(r[9:11])
@@ -124,7 +124,7 @@ func digits(b []byte) int {
 func month(b []byte) int {
 	const names = "JanFebMarAprMayJunJulAugSepOctNovDec"
 	for i := 0; i < len(names); i += 3 {
-		if equalFold(b, names[i:i+3]) {
+		if EqualFold(b, names[i:i+3]) {
 			return i/3 + 1
 		}
 	}
@@ -134,7 +134,7 @@ func month(b []byte) int {
 func weekday(b []byte) bool {
 	const names = "MonTueWedThuFriSatSun"
 	for i := 0; i < len(names); i += 3 {
-		if equalFold(b, names[i:i+3]) {
+		if EqualFold(b, names[i:i+3]) {
 			return true
 		}
 	}
@@ -142,12 +142,12 @@ func weekday(b []byte) bool {
 }
 
 func longWeekday(b []byte) bool {
-	return equalFold(b, "Monday") || equalFold(b, "Tuesday") || equalFold(b, "Wednesday") ||
-		equalFold(b, "Thursday") || equalFold(b, "Friday") || equalFold(b, "Saturday") || equalFold(b, "Sunday")
+	return EqualFold(b, "Monday") || EqualFold(b, "Tuesday") || EqualFold(b, "Wednesday") ||
+		EqualFold(b, "Thursday") || EqualFold(b, "Friday") || EqualFold(b, "Saturday") || EqualFold(b, "Sunday")
 }
 
-// appendDate writes sec as an IMF-fixdate.
-func appendDate(dst []byte, sec int64) []byte {
+// AppendDate writes sec as an IMF-fixdate.
+func AppendDate(dst []byte, sec int64) []byte {
 	const weekdays = "ThuFriSatSunMonTueWed"
 	const months = "JanFebMarAprMayJunJulAugSepOctNovDec"
 	z, rest := sec/86400, sec%86400

@@ -1,4 +1,4 @@
-package cache
+package rule
 
 import "strconv"
 
@@ -83,14 +83,12 @@ func (r Reason) forward(o Outcome) string {
 	return "stale"
 }
 
-// TTL is how many seconds the entry stays fresh; negative if it is stale.
-func (e *Entry) TTL(now int64) int64 {
-	left := e.until() - now
+// TTL is for how many seconds a stored response stays fresh; negative if it is
+// stale. ended is as in Until.
+func (t *Terms) TTL(ended, now int64) int64 {
+	left := t.Until(ended) - now
 	if left < 0 {
 		return -(-left + 999_999_999) / 1_000_000_000
 	}
 	return left / 1_000_000_000
 }
-
-// TTL is Entry.TTL at the request's now.
-func (q *Request) TTL(e *Entry) int64 { return e.TTL(q.now) }

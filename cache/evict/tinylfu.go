@@ -1,123 +1,15 @@
-package cache
-
-import (
-	"fmt"
-	"slices"
-	"strings"
-)
-
-// node is an entry's place in a shard. The shard's lock guards it.
-type node struct {
-	entry      *Entry
-	resource   *resource
-	cost       int64
-	prev, next *node
-	list       uint8 // which of the ranking's lists holds it
-}
-
-// ranking decides which entry leaves a shard. Its methods are called with the
-// shard's lock held.
-type ranking interface {
-	// add takes a new node.
-	add(n *node)
-	// touch says that n answered.
-	touch(n *node)
-	// remove forgets n.
-	remove(n *node)
-	// victim is the node to drop next, nil if there is none. It stays in the
-	// ranking until it is removed.
-	victim() *node
-}
-
-// rankings are the replacement policies by name.
-var rankings = []struct {
-	name string
-	make func() ranking
-}{
-	{"lru", func() ranking { return newLRU() }},
-	{"tinylfu", func() ranking { return newTinyLFU() }},
-}
-
-// Policies are the names of the replacement policies. The caller owns the list.
-func Policies() []string {
-	names := make([]string, len(rankings))
-	for i, r := range rankings {
-		names[i] = r.name
-	}
-	return names
-}
-
-func rankingOf(name string) (func() ranking, error) {
-	for _, r := range rankings {
-		if r.name == name {
-			return r.make, nil
-		}
-	}
-	names := Policies()
-	slices.Sort(names)
-	return nil, fmt.Errorf("cannot use cache policy %q: expected one of %s", name, strings.Join(names, ", "))
-}
-
-// queue is a ring of nodes, the most recent first.
-type queue struct {
-	root  node
-	bytes int64
-}
-
-func (q *queue) init() { q.root.prev, q.root.next = &q.root, &q.root }
-
-func (q *queue) push(n *node) {
-	n.prev, n.next = &q.root, q.root.next
-	n.prev.next, n.next.prev = n, n
-	q.bytes += n.cost
-}
-
-func (q *queue) cut(n *node) {
-	n.prev.next, n.next.prev = n.next, n.prev
-	n.prev, n.next = nil, nil
-	q.bytes -= n.cost
-}
-
-func (q *queue) front(n *node) {
-	if q.root.next == n {
-		return
-	}
-	q.cut(n)
-	q.push(n)
-}
-
-// last is the least recent node, nil if there is none.
-func (q *queue) last() *node {
-	if q.root.prev == &q.root {
-		return nil
-	}
-	return q.root.prev
-}
-
-// lru drops what was not used for longest.
-type lru struct{ queue }
-
-func newLRU() *lru {
-	l := new(lru)
-	l.init()
-	return l
-}
-
-func (l *lru) add(n *node)    { l.push(n) }
-func (l *lru) touch(n *node)  { l.front(n) }
-func (l *lru) remove(n *node) { l.cut(n) }
-func (l *lru) victim() *node  { return l.last() }
+package evict
 
 // tinyLFU is W-TinyLFU (Einziger, Friedman, Manes: "TinyLFU: A Highly
 // Efficient Cache Admission Policy"): new nodes enter a small window; one that
 // leaves it must have been asked for more often than the one it would push
 // out. A scan of things asked for once therefore cannot flush what is popular.
-type tinyLFU struct {
+type tinyLFU[T any] struct {
 	sketch sketch
-	window queue
+	window queue[T]
 	// probation and protected are the main part: a node moves up when it is
 	// used again.
-	probation, protected queue
+	probation, protected queue[T]
 }
 
 const (
@@ -126,8 +18,8 @@ const (
 	inProtected
 )
 
-func newTinyLFU() *tinyLFU {
-	t := new(tinyLFU)
+func newTinyLFU[T any]() *tinyLFU[T] {
+	t := new(tinyLFU[T])
 	t.window.init()
 	t.probation.init()
 	t.protected.init()
@@ -135,17 +27,17 @@ func newTinyLFU() *tinyLFU {
 	return t
 }
 
-func (t *tinyLFU) total() int64 { return t.window.bytes + t.probation.bytes + t.protected.bytes }
+func (t *tinyLFU[T]) total() int64 { return t.window.bytes + t.probation.bytes + t.protected.bytes }
 
-func (t *tinyLFU) add(n *node) {
+func (t *tinyLFU[T]) Add(n *Node[T]) {
 	n.list = inWindow
 	t.window.push(n)
-	t.sketch.add(n.entry.hash)
-	t.sketch.grow(n.cost, t.total())
+	t.sketch.add(n.Hash)
+	t.sketch.grow(n.Cost, t.total())
 }
 
-func (t *tinyLFU) touch(n *node) {
-	t.sketch.add(n.entry.hash)
+func (t *tinyLFU[T]) Touch(n *Node[T]) {
+	t.sketch.add(n.Hash)
 	switch n.list {
 	case inWindow:
 		t.window.front(n)
@@ -168,9 +60,9 @@ func (t *tinyLFU) touch(n *node) {
 	}
 }
 
-func (t *tinyLFU) remove(n *node) { t.listOf(n).cut(n) }
+func (t *tinyLFU[T]) Remove(n *Node[T]) { t.listOf(n).cut(n) }
 
-func (t *tinyLFU) listOf(n *node) *queue {
+func (t *tinyLFU[T]) listOf(n *Node[T]) *queue[T] {
 	switch n.list {
 	case inWindow:
 		return &t.window
@@ -180,10 +72,10 @@ func (t *tinyLFU) listOf(n *node) *queue {
 	return &t.protected
 }
 
-// victim compares what leaves the window with what would leave the main part;
+// Victim compares what leaves the window with what would leave the main part;
 // the less popular of the two goes. Only a full shard asks, so the window
 // spills over here and not when something is added.
-func (t *tinyLFU) victim() *node {
+func (t *tinyLFU[T]) Victim() *Node[T] {
 	limit := t.total() / 100
 	for {
 		candidate := t.window.last()
@@ -204,7 +96,7 @@ func (t *tinyLFU) victim() *node {
 			t.promote(candidate)
 		case old == nil:
 			return candidate
-		case t.sketch.count(candidate.entry.hash) > t.sketch.count(old.entry.hash):
+		case t.sketch.count(candidate.Hash) > t.sketch.count(old.Hash):
 			t.promote(candidate)
 			return old
 		default:
@@ -213,7 +105,7 @@ func (t *tinyLFU) victim() *node {
 	}
 }
 
-func (t *tinyLFU) promote(n *node) {
+func (t *tinyLFU[T]) promote(n *Node[T]) {
 	t.window.cut(n)
 	n.list = inProbation
 	t.probation.push(n)

@@ -6,50 +6,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"weir/cache/rule"
+	"weir/cache/tier"
 )
 
-// Tier is a place where entries live besides the near tier: Redis, or a disk.
-// It keeps bytes and knows nothing of what they mean. Its methods may be called
-// by any goroutine.
-type Tier interface {
-	// Name labels the tier in metrics and logs.
-	Name() string
-	// Shared says that others use it too, whose clocks may differ by a second.
-	Shared() bool
-	// Start makes the tier work. follow is called for each announcement, those
-	// of the last day included, one after the other until Close returns. It
-	// must not be slow to return itself: what can fail later is tried again in
-	// the background.
-	Start(follow func(message []byte)) error
-	// Get returns what was stored, nil if there is nothing. It takes no longer
-	// than its time-out, and fails with ErrUnavailable while the tier cannot be
-	// reached or might not have seen all announcements.
-	Get(key []byte) (value []byte, body Blob, err error)
-	// Set stores value for about ttl, and with it body, a sealed blob of the
-	// tier's own or nil. It is called in the background only.
-	Set(key, value []byte, body Blob, ttl time.Duration) error
-	// Blobs is the tier's place for large bodies, nil if it has none.
-	Blobs() Blobs
-	// Announce tells everybody who shares the tier. It is called in the
-	// background only.
-	Announce(message []byte) error
-	// Close ends the tier's work and waits for it.
-	Close() error
-}
-
-// ErrUnavailable: the tier cannot be used now. It costs a miss.
-var ErrUnavailable = errors.New("tier is not available")
-
-// maxTierTime is the longest that an entry stays in a tier. Announcements are
-// remembered longer, so no purged entry can come back.
-const (
-	maxTierTime  = 24 * time.Hour
-	maxMarkTime  = 26 * time.Hour
-	maxTierQueue = 64 << 20 // bytes of bodies that wait to be written
-)
-
-// skew is how far the clocks of those who share a tier may differ.
-const skew = int64(time.Second)
+// maxTierQueue bounds the bytes of bodies that wait to be written to a tier.
+const maxTierQueue = 64 << 20
 
 // TierStats are the numbers of one tier.
 type TierStats struct {
@@ -65,7 +28,7 @@ type TierStats struct {
 
 // attached is a tier with what the store needs to use it.
 type attached struct {
-	Tier
+	tier.Tier
 	store    *Store
 	log      *slog.Logger
 	compress int
@@ -76,10 +39,10 @@ type attached struct {
 	kick    chan struct{}
 	stop    chan struct{}
 	mu      sync.Mutex
-	unsent  []mark      // announcements that are still to be made
+	unsent  []tier.Mark // announcements that are still to be made
 	unswept atomic.Bool // marks came since the last sweep
 	ends    sync.WaitGroup
-	marks   marks
+	marks   *tier.Marks
 	failing bool // work only
 
 	hits, misses, errors, damaged, purged, written, dropped atomic.Uint64
@@ -93,15 +56,16 @@ const maxUnsent = 10_000
 // order they were attached. queue bounds the writes that wait, compress is the
 // size from which bodies are compressed. The store owns the tier from here on.
 // Attach must come before the store is used.
-func (s *Store) Attach(t Tier, queue, compress int, log *slog.Logger) error {
+func (s *Store) Attach(t tier.Tier, queue, compress int, log *slog.Logger) error {
 	a := &attached{
-		Tier: t, store: s, log: log, compress: compress, node: newNode(),
+		Tier: t, store: s, log: log, compress: compress, node: tier.NewNode(),
 		queue: make(chan *Entry, max(queue, 1)), kick: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
-	a.marks.init()
+	skew := int64(0)
 	if t.Shared() {
-		a.marks.skew = skew
+		skew = rule.Skew
 	}
+	a.marks = tier.NewMarks(skew)
 	if err := t.Start(a.follow); err != nil {
 		return err
 	}
@@ -183,13 +147,13 @@ func (a *attached) store1(e *Entry) {
 
 // announce tells the others of a purge, in the background and for as long as it
 // takes.
-func (a *attached) announce(m mark) {
+func (a *attached) announce(m tier.Mark) {
 	m.Node = a.node
-	a.marks.add(m)
+	a.marks.Add(m)
 	a.unswept.Store(true)
 	a.mu.Lock()
 	if len(a.unsent) >= maxUnsent {
-		a.unsent = []mark{{Node: a.node, At: m.At, All: true}}
+		a.unsent = []tier.Mark{{Node: a.node, At: m.At, All: true}}
 	} else {
 		a.unsent = append(a.unsent, m)
 	}
@@ -250,7 +214,7 @@ func (a *attached) tell() error {
 		}
 		m := a.unsent[0]
 		a.mu.Unlock()
-		if err := a.Announce(m.encode()); err != nil {
+		if err := a.Announce(m.Encode()); err != nil {
 			return err
 		}
 		a.mu.Lock()
@@ -280,7 +244,7 @@ func (a *attached) report(err error) {
 // the key itself leads there.
 func (a *attached) write(buf []byte, e *Entry) ([]byte, error) {
 	ttl := e.keep(time.Now().UnixNano())
-	if ttl < time.Second || a.marks.ended(e) != markNone {
+	if ttl < time.Second || a.ended(e) != tier.NotEnded {
 		e.discard()
 		return buf, nil
 	}
@@ -290,13 +254,13 @@ func (a *attached) write(buf []byte, e *Entry) ([]byte, error) {
 		}
 	}
 	place := []byte(e.key)
-	if len(e.vary) > 0 {
-		if err := a.Set(place, appendPointer(nil, e), nil, maxTierTime); err != nil {
+	if len(e.Vary) > 0 {
+		if err := a.Set(place, tier.AppendPointer(nil, e.Vary), nil, tier.MaxTime); err != nil {
 			return buf, err
 		}
-		place = variantPlace(e.key, e.vary, []byte(e.variant))
+		place = tier.VariantKey(e.key, e.Vary, []byte(e.variant))
 	}
-	buf = appendEntry(buf, e, a.compress)
+	buf = e.record().Append(buf, a.compress)
 	if err := a.Set(place, buf, e.blob, ttl); err != nil {
 		e.discard()
 		return buf, err
@@ -307,21 +271,21 @@ func (a *attached) write(buf []byte, e *Entry) ([]byte, error) {
 
 // keep is how long the entry is of any use from now on.
 func (e *Entry) keep(now int64) time.Duration {
-	left := time.Duration(e.until() - now)
-	left += time.Duration(max(e.swr, e.sie, e.disconnect)) * time.Second
-	if len(e.etag) > 0 || e.hasModified {
+	left := time.Duration(e.Until(e.purged.Load()) - now)
+	left += time.Duration(max(e.SWR, e.SIE, e.Disconnect)) * time.Second
+	if e.Validatable() {
 		left = max(left, 0) + 10*time.Minute // it can be validated
 	}
-	return min(left, maxTierTime)
+	return min(left, tier.MaxTime)
 }
 
 // find looks for what q selects.
 func (a *attached) find(q *Request) *Entry {
-	b, body, err := a.Get(q.key)
-	if err == nil && isPointer(b) {
-		names := readPointer(b)
-		q.variant = q.Policy.appendVary(q.variant[:0], names, q.Header)
-		b, body, err = a.Get(variantPlace(string(q.key), names, q.variant))
+	b, body, err := a.Get(q.Key)
+	if err == nil && tier.IsPointer(b) {
+		names := tier.ReadPointer(b)
+		q.variant = q.AppendVariant(q.variant[:0], names)
+		b, body, err = a.Get(tier.VariantKey(string(q.Key), names, q.variant))
 	}
 	switch {
 	case err != nil:
@@ -331,32 +295,40 @@ func (a *attached) find(q *Request) *Entry {
 		a.misses.Add(1)
 		return nil
 	}
-	e, err := decodeEntry(b, body, a.store.hash)
-	if err != nil || e.key != string(q.key) || !q.selects(e) {
+	r, err := tier.Decode(b, body)
+	if err != nil || r.Key != string(q.Key) {
 		a.damaged.Add(1)
 		return nil
 	}
-	switch a.marks.ended(e) {
-	case markHard:
+	e := a.store.entryOf(r, body)
+	if !q.selects(e) {
+		a.damaged.Add(1)
+		return nil
+	}
+	switch a.ended(e) {
+	case tier.EndedWholly:
 		a.purged.Add(1)
 		return nil
-	case markSoft:
-		e.expire(q.now)
+	case tier.EndedSoftly:
+		e.expire(q.At)
 	}
 	a.hits.Add(1)
 	return e
 }
 
+// ended says whether e was purged after it came in.
+func (a *attached) ended(e *Entry) tier.Ended { return a.marks.Ended(e.key, e.Received, e.Groups) }
+
 // follow takes an announcement of somebody else's, or of one's own.
 func (a *attached) follow(message []byte) {
-	m, err := decodeMark(message)
+	m, err := tier.DecodeMark(message)
 	if err != nil {
 		a.damaged.Add(1)
 		return
 	}
-	a.marks.add(m)
+	a.marks.Add(m)
 	a.unswept.Store(true)
 	if m.Node != a.node {
-		a.store.end(m, m.At+a.marks.skew)
+		a.store.end(m, m.At+a.marks.Skew())
 	}
 }

@@ -1,11 +1,13 @@
-package cache
+package rule
+
+import "weir/internal/field"
 
 // absent is the value of a directive with seconds that is not there.
 const absent int64 = -1
 
-// maxDelta is the longest time that counts; larger ones are cut to it (RFC
+// MaxDelta is the longest time that counts; larger ones are cut to it (RFC
 // 9111 section 1.2.2).
-const maxDelta int64 = 1 << 31
+const MaxDelta int64 = 1 << 31
 
 // Control is what a response's Cache-Control (RFC 9111 section 5.2.2) or
 // targeted field (RFC 9213) says. Slices are borrowed from the field.
@@ -31,36 +33,36 @@ var noControl = Control{MaxAge: absent, SMaxAge: absent, StaleWhileRevalidate: a
 func ParseControl(list []byte) Control {
 	c := noControl
 	for {
-		item, rest, more := nextItem(list)
+		item, rest, more := field.Next(list)
 		if !more {
 			return c
 		}
 		list = rest
 		name, arg, hasArg := cutDirective(item)
 		switch {
-		case equalFold(name, "no-store"):
+		case field.EqualFold(name, "no-store"):
 			c.NoStore = true
-		case equalFold(name, "public"):
+		case field.EqualFold(name, "public"):
 			c.Public = true
-		case equalFold(name, "must-revalidate"):
+		case field.EqualFold(name, "must-revalidate"):
 			c.MustRevalidate = true
-		case equalFold(name, "proxy-revalidate"):
+		case field.EqualFold(name, "proxy-revalidate"):
 			c.ProxyRevalidate = true
-		case equalFold(name, "must-understand"):
+		case field.EqualFold(name, "must-understand"):
 			c.MustUnderstand = true
-		case equalFold(name, "immutable"):
+		case field.EqualFold(name, "immutable"):
 			c.Immutable = true
-		case equalFold(name, "no-cache"):
+		case field.EqualFold(name, "no-cache"):
 			c.qualify(&c.NoCache, &c.NoCacheFields, arg)
-		case equalFold(name, "private"):
+		case field.EqualFold(name, "private"):
 			c.qualify(&c.Private, &c.PrivateFields, arg)
-		case equalFold(name, "max-age"):
+		case field.EqualFold(name, "max-age"):
 			c.MaxAge = firstDelta(c.MaxAge, arg, hasArg)
-		case equalFold(name, "s-maxage"):
+		case field.EqualFold(name, "s-maxage"):
 			c.SMaxAge = firstDelta(c.SMaxAge, arg, hasArg)
-		case equalFold(name, "stale-while-revalidate"):
+		case field.EqualFold(name, "stale-while-revalidate"):
 			c.StaleWhileRevalidate = firstDelta(c.StaleWhileRevalidate, arg, hasArg)
-		case equalFold(name, "stale-if-error"):
+		case field.EqualFold(name, "stale-if-error"):
 			c.StaleIfError = firstDelta(c.StaleIfError, arg, hasArg)
 		}
 	}
@@ -69,7 +71,7 @@ func ParseControl(list []byte) Control {
 // qualify records a no-cache or private with its field names. Two qualified
 // ones add up to the unqualified one: rather too strict than too lax.
 func (c *Control) qualify(whole *bool, names *[]byte, arg []byte) {
-	if len(trim(arg)) == 0 || *names != nil {
+	if len(field.Trim(arg)) == 0 || *names != nil {
 		*whole = true
 		return
 	}
@@ -92,7 +94,7 @@ func firstDelta(old int64, arg []byte, hasArg bool) int64 {
 // be a token or a quoted string (returned without quotes).
 func cutDirective(item []byte) (name, arg []byte, hasArg bool) {
 	i := 0
-	for i < len(item) && isTchar(item[i]) {
+	for i < len(item) && field.TokenByte(item[i]) {
 		i++
 	}
 	name = item[:i]
@@ -111,7 +113,7 @@ func cutDirective(item []byte) (name, arg []byte, hasArg bool) {
 	return name, arg, true
 }
 
-// parseDelta reads 1*DIGIT, capped at maxDelta.
+// parseDelta reads 1*DIGIT, capped at MaxDelta.
 func parseDelta(b []byte) (int64, bool) {
 	if len(b) == 0 {
 		return 0, false
@@ -121,8 +123,8 @@ func parseDelta(b []byte) (int64, bool) {
 		if c < '0' || c > '9' {
 			return 0, false
 		}
-		if n = n*10 + int64(c-'0'); n > maxDelta {
-			n = maxDelta
+		if n = n*10 + int64(c-'0'); n > MaxDelta {
+			n = MaxDelta
 		}
 	}
 	return n, true
@@ -132,36 +134,39 @@ func parseDelta(b []byte) (int64, bool) {
 // 5.2.1).
 type RequestControl struct {
 	NoCache, NoStore, OnlyIfCached bool
-	// In seconds, absent if not there. MaxStale without a value is maxDelta.
+	// In seconds, absent if not there. MaxStale without a value is MaxDelta.
 	MaxAge, MaxStale, MinFresh int64
 }
 
-var noRequestControl = RequestControl{MaxAge: absent, MaxStale: absent, MinFresh: absent}
+// NoRequestControl says nothing.
+func NoRequestControl() RequestControl {
+	return RequestControl{MaxAge: absent, MaxStale: absent, MinFresh: absent}
+}
 
 // ParseRequestControl reads the joined lines of a request's Cache-Control.
 func ParseRequestControl(list []byte) RequestControl {
-	c := noRequestControl
+	c := NoRequestControl()
 	for {
-		item, rest, more := nextItem(list)
+		item, rest, more := field.Next(list)
 		if !more {
 			return c
 		}
 		list = rest
 		name, arg, hasArg := cutDirective(item)
 		switch {
-		case equalFold(name, "no-cache"):
+		case field.EqualFold(name, "no-cache"):
 			c.NoCache = true
-		case equalFold(name, "no-store"):
+		case field.EqualFold(name, "no-store"):
 			c.NoStore = true
-		case equalFold(name, "only-if-cached"):
+		case field.EqualFold(name, "only-if-cached"):
 			c.OnlyIfCached = true
-		case equalFold(name, "max-age"):
+		case field.EqualFold(name, "max-age"):
 			c.MaxAge = firstDelta(c.MaxAge, arg, hasArg)
-		case equalFold(name, "min-fresh"):
+		case field.EqualFold(name, "min-fresh"):
 			c.MinFresh = firstDelta(c.MinFresh, arg, hasArg)
-		case equalFold(name, "max-stale"):
+		case field.EqualFold(name, "max-stale"):
 			if c.MaxStale == absent && !hasArg {
-				c.MaxStale = maxDelta
+				c.MaxStale = MaxDelta
 			} else {
 				c.MaxStale = firstDelta(c.MaxStale, arg, hasArg)
 			}

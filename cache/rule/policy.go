@@ -1,0 +1,115 @@
+package rule
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"weir/config"
+	"weir/internal/field"
+)
+
+// Policy is a route's cache policy, compiled. It is never changed, and may be
+// used by any number of goroutines.
+type Policy struct {
+	c         config.RouteCache
+	setCookie setCookieRule
+
+	heuristicMax, defaultTTL, negativeTTL, forcedTTL int64 // seconds
+	swr, sie, disconnect                             int64 // seconds
+
+	ignoreQuery, keepQuery []pattern
+	keyHeaders, keyCookies []string
+	bypassCookies          []pattern
+	bypassHeaders          []pattern
+	bypassQuery            []pattern
+	own                    []string // lower case
+	under                  string
+	authorizes             bool // own has Authorization
+}
+
+// setCookieRule says when a response with Set-Cookie is stored.
+type setCookieRule uint8
+
+const (
+	setCookieNever setCookieRule = iota
+	setCookieShared
+	setCookieAlways
+)
+
+var setCookieRules = []string{setCookieNever: "never", setCookieShared: "shared", setCookieAlways: "always"}
+
+// NewPolicy compiles a route's policy. The route must have its cache on. own
+// are request fields whose values the proxy makes up for each client; what an
+// origin varies by one of them is never stored. With Authorization among them
+// every request counts as one that has it.
+func NewPolicy(c *config.RouteCache, own ...string) (*Policy, error) {
+	rule := slices.Index(setCookieRules, c.SetCookie)
+	if rule < 0 {
+		return nil, fmt.Errorf("cannot use set_cookie %q: expected one of %s", c.SetCookie, strings.Join(setCookieRules, ", "))
+	}
+	if c.Heuristic < 0 || c.Heuristic > 100 {
+		return nil, fmt.Errorf("cannot use heuristic %d: expected 0 to 100 percent", c.Heuristic)
+	}
+	if len(c.Key.IgnoreQuery) > 0 && len(c.Key.KeepQuery) > 0 {
+		return nil, fmt.Errorf("cannot use ignore_query and keep_query together: expected one of them")
+	}
+	for _, list := range [][]string{c.Targeted, c.SurrogateKeys, c.Key.Headers} {
+		for _, name := range list {
+			if !field.IsToken(name) {
+				return nil, fmt.Errorf("cannot use %q: expected the name of a header field", name)
+			}
+		}
+	}
+	p := &Policy{
+		c:             *c,
+		setCookie:     setCookieRule(rule),
+		heuristicMax:  seconds(c.HeuristicMax),
+		defaultTTL:    seconds(c.DefaultTTL),
+		negativeTTL:   seconds(c.NegativeTTL),
+		forcedTTL:     seconds(c.ForcedTTL),
+		swr:           seconds(c.StaleWhileRevalidate),
+		sie:           seconds(c.StaleIfError),
+		disconnect:    seconds(c.StaleOnDisconnect),
+		ignoreQuery:   patterns(c.Key.IgnoreQuery),
+		keepQuery:     patterns(c.Key.KeepQuery),
+		keyHeaders:    c.Key.Headers,
+		keyCookies:    c.Key.Cookies,
+		bypassCookies: patterns(c.Bypass.Cookies),
+		bypassHeaders: patterns(c.Bypass.Headers),
+		bypassQuery:   patterns(c.Bypass.Query),
+	}
+	for _, name := range own {
+		p.own = append(p.own, strings.ToLower(name))
+	}
+	p.authorizes = slices.Contains(p.own, "authorization")
+	return p, nil
+}
+
+// Under returns the policy of a route that is taken under conditions which the
+// key does not hold, as a text without line breaks: another route may answer
+// the same URL otherwise. The empty text means that there are none.
+func (p *Policy) Under(conditions string) *Policy {
+	q := *p
+	q.under = conditions
+	return &q
+}
+
+// ExtendsKey says that keys have more than the URL.
+func (p *Policy) ExtendsKey() bool {
+	return p.under != "" || len(p.keyHeaders)+len(p.keyCookies) > 0
+}
+
+// Wait is how long to wait for the head of somebody else's fetch.
+func (p *Policy) Wait() time.Duration { return p.c.Wait.D() }
+
+// Collapses says whether requests for one key wait for one fetch.
+func (p *Policy) Collapses() bool { return p.c.Collapse }
+
+// Uncacheable is for how many seconds nobody waits for another's fetch of a key
+// whose answers cannot be stored; not above 0 means never.
+func (p *Policy) Uncacheable() int64 { return seconds(p.c.Uncacheable) }
+
+// seconds rounds down.
+func seconds(d config.Duration) int64 { return min(int64(d.D()/time.Second), MaxDelta) }

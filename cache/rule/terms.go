@@ -1,0 +1,243 @@
+package rule
+
+import (
+	"time"
+
+	"weir/internal/field"
+)
+
+// Response is a response as it came in. Fields are borrowed for the call.
+type Response struct {
+	// Status is the status code, and Reason its phrase; it may be empty.
+	Status int
+	Phrase []byte
+	Fields Fields
+	// Length is the number of body bytes to come, -1 if the framing does not
+	// tell.
+	Length int64
+	// Unprovable says that the framing cannot prove the body's end: it ends
+	// when the connection does.
+	Unprovable bool
+	// Requested is when the request was sent, Received when the head was in,
+	// of the same clock.
+	Requested, Received time.Time
+}
+
+// Asked is what judging a response must know of its request.
+type Asked struct {
+	Method        Method
+	Authorization bool
+	NoStore       bool
+	// ContentLocation says that Content-Location names the target itself.
+	ContentLocation bool
+}
+
+// Terms are what a stored response may be used for: the outcome of judging it
+// once, so that a hit needs no more than comparisons.
+type Terms struct {
+	// Received is when the head came in, in ns since the epoch; Age is how old
+	// the response was then, in ns, and Lifetime how long it is fresh, in s.
+	Received, Age int64
+	Lifetime      int64
+	// SWR, SIE and Disconnect are windows after the lifetime in seconds in
+	// which a stale entry may answer: while it is validated, when the origin
+	// fails, when it cannot be reached. 0 means it may not.
+	SWR, SIE, Disconnect int64
+	// Date is the origin's Date, or when it came in, in s since the epoch.
+	Date int64
+	// Validate says that every use must be validated (no-cache).
+	Validate bool
+	// NeverStale forbids to answer when stale, even if the client wants to.
+	NeverStale bool
+}
+
+// FreshUntil is when the lifetime ends, in ns since the epoch.
+func (t *Terms) FreshUntil() int64 { return t.Received - t.Age + t.Lifetime*int64(time.Second) }
+
+// AgeAt is the age in ns (RFC 9111 section 4.2.3).
+func (t *Terms) AgeAt(now int64) int64 { return t.Age + max(now-t.Received, 0) }
+
+// JudgeResponse says on which Terms a response may be stored (RFC 9111
+// section 3), or why not.
+func (p *Policy) JudgeResponse(q Asked, r *Response) (Terms, Control, Reason) {
+	control, targeted := p.control(r.Fields)
+	t := p.terms(&control, targeted, r)
+	switch {
+	case r.Status < 200:
+		return t, control, ReasonInterim
+	case r.Status == 206:
+		return t, control, ReasonPartial
+	case r.Status == 304:
+		return t, control, ReasonNotModified
+	case q.Method != MethodGet && q.Method != MethodPost:
+		return t, control, ReasonMethod
+	case q.NoStore:
+		return t, control, ReasonNoStoreRequest
+	case control.MustUnderstand && !understood(r.Status):
+		return t, control, ReasonNotUnderstood
+	case control.NoStore && !control.MustUnderstand:
+		return t, control, ReasonNoStore
+	case control.Private:
+		return t, control, ReasonPrivate
+	case q.Authorization && !control.Public && !control.MustRevalidate && control.SMaxAge == absent:
+		return t, control, ReasonAuthorization
+	case r.Fields.Has("Set-Cookie") && !dropped(&control, "set-cookie") && !p.storesCookies(&control, targeted):
+		return t, control, ReasonSetCookie
+	}
+	explicit := control.SMaxAge != absent || control.MaxAge != absent || !targeted && r.Fields.Has("Expires")
+	if q.Method == MethodPost && (!explicit || r.Status != 200 || !q.ContentLocation) {
+		// RFC 9110 section 9.3.3.
+		return t, control, ReasonContentLocation
+	}
+	if reason := p.judgeVary(r.Fields); reason != ReasonNone {
+		return t, control, reason
+	}
+	validator := r.Fields.Has("ETag") || r.Fields.Has("Last-Modified")
+	switch {
+	case t.Validate && !validator:
+		return t, control, ReasonNoValidator
+	case !explicit && !control.Public && !cacheableByDefault(r.Status):
+		return t, control, ReasonNoFreshness
+	case t.Lifetime <= 0 && !validator:
+		return t, control, ReasonNoFreshness
+	}
+	return t, control, ReasonNone
+}
+
+// control is the field that counts: the first targeted one that is valid, else
+// Cache-Control.
+func (p *Policy) control(f Fields) (c Control, targeted bool) {
+	for _, name := range p.c.Targeted {
+		if list := f.Joined(name); list != nil {
+			if c, ok := ParseTargeted(list); ok {
+				return c, true
+			}
+		}
+	}
+	list := f.Joined("Cache-Control")
+	if list == nil && field.EqualFold(field.Trim(f.Get("Pragma")), "no-cache") {
+		// Not asked for by RFC 9111, but who sends it means it.
+		c = noControl
+		c.NoCache = true
+		return c, false
+	}
+	return ParseControl(list), false
+}
+
+// terms works out age, lifetime and the windows after it.
+func (p *Policy) terms(c *Control, targeted bool, r *Response) Terms {
+	t := Terms{Received: r.Received.UnixNano(), Validate: c.NoCache}
+	now := r.Received.Unix()
+
+	// RFC 9111 section 4.2.3. Whole seconds for what a Date tells, the clock's
+	// own precision for what was measured.
+	date, ok := field.ParseDate(r.Fields.Joined("Date"), now)
+	if !ok {
+		date = now
+	}
+	t.Date = date
+	delay := max(r.Received.Sub(r.Requested), 0)
+	corrected := int64(delay) + parseAge(r.Fields)*int64(time.Second)
+	apparent := min(max(now-date, 0), MaxDelta) * int64(time.Second)
+	t.Age = max(apparent, corrected)
+
+	t.Lifetime = p.lifetime(c, targeted, r, date, now)
+
+	t.NeverStale = c.MustRevalidate || c.ProxyRevalidate || c.NoCache || c.SMaxAge != absent
+	if !t.NeverStale {
+		t.SWR = given(c.StaleWhileRevalidate, p.swr)
+		t.SIE = given(c.StaleIfError, p.sie)
+		t.Disconnect = max(p.disconnect, t.SIE)
+	}
+	return t
+}
+
+// lifetime is RFC 9111 section 4.2.1 and 4.2.2, with what the route adds. It
+// is in seconds; 0 means stale from the start.
+func (p *Policy) lifetime(c *Control, targeted bool, r *Response, date, now int64) int64 {
+	if p.forcedTTL > 0 && cacheableByDefault(r.Status) {
+		return p.forcedTTL
+	}
+	switch {
+	case c.SMaxAge != absent:
+		return c.SMaxAge
+	case c.MaxAge != absent:
+		return c.MaxAge
+	}
+	if !targeted {
+		// Two lines make one invalid value, and what is invalid is expired.
+		if expires := r.Fields.Joined("Expires"); expires != nil {
+			at, ok := field.ParseDate(expires, now)
+			if !ok {
+				return 0
+			}
+			return min(max(at-date, 0), MaxDelta)
+		}
+	}
+	if !cacheableByDefault(r.Status) && !c.Public {
+		return 0
+	}
+	if modified, ok := field.ParseDate(r.Fields.Get("Last-Modified"), now); ok && p.c.Heuristic > 0 && modified < date {
+		return min((date-modified)/100*int64(p.c.Heuristic)+(date-modified)%100*int64(p.c.Heuristic)/100, p.heuristicMax)
+	}
+	if r.Status >= 400 && p.negativeTTL > 0 {
+		return p.negativeTTL
+	}
+	return p.defaultTTL
+}
+
+// storesCookies says whether a response with Set-Cookie may be stored.
+func (p *Policy) storesCookies(c *Control, targeted bool) bool {
+	switch p.setCookie {
+	case setCookieAlways:
+		return true
+	case setCookieShared:
+		return c.Public || c.SMaxAge != absent || targeted
+	}
+	return false
+}
+
+// dropped says whether a qualified no-cache or private names the field, so
+// that it is not stored.
+func dropped(c *Control, name string) bool {
+	return field.HasToken(c.NoCacheFields, name) || field.HasToken(c.PrivateFields, name)
+}
+
+// given is the seconds of a directive, or those of the route.
+func given(directive, route int64) int64 {
+	if directive != absent {
+		return directive
+	}
+	return route
+}
+
+// parseAge is the first member of Age if it is a number, else 0.
+func parseAge(f Fields) int64 {
+	item, _, _ := field.Next(f.Joined("Age"))
+	n, ok := parseDelta(item)
+	if !ok {
+		return 0
+	}
+	return n
+}
+
+// cacheableByDefault is RFC 9110 section 15.1, without 206: parts are judged as
+// the 200 that they are of.
+func cacheableByDefault(status int) bool {
+	switch status {
+	case 200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501:
+		return true
+	}
+	return false
+}
+
+// understood are the statuses whose caching rules weir knows, for
+// must-understand (RFC 9111 section 5.2.2.3).
+func understood(status int) bool {
+	switch status {
+	case 302, 303, 307, 400, 401, 403, 406, 409, 411, 412, 413, 415, 416, 417, 421, 422, 426, 451,
+		500, 502, 503, 504, 505:
+		return true
+	}
+	return cacheableByDefault(status)
+}

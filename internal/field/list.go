@@ -1,0 +1,59 @@
+package field
+
+import (
+	"bytes"
+	"iter"
+)
+
+// Comma-separated lists (RFC 9110 section 5.6.1) differ in what a quotation mark
+// means.
+
+// Next cuts the first member off a list and returns it without the space around
+// it; it may be empty. more is false when nothing was left. It is for members that may hold quoted strings, whose commas do not count.
+func Next(list []byte) (member, rest []byte, more bool) { return next(list, true) }
+
+// NextTag is Next for entity tags (RFC 9110 section 8.8.3): unlike in quoted strings
+// a backslash in one is a byte like any other.
+func NextTag(list []byte) (tag, rest []byte, more bool) { return next(list, false) }
+
+func next(list []byte, escapes bool) (member, rest []byte, more bool) {
+	if len(list) == 0 {
+		return nil, nil, false
+	}
+	quoted := false
+	for i := 0; i < len(list); i++ {
+		switch c := list[i]; {
+		case quoted && escapes && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case c == ',' && !quoted:
+			return Trim(list[:i]), list[i+1:], true
+		}
+	}
+	return Trim(list), nil, true
+}
+
+// Tokens are the members of a list of tokens that are not empty. Every comma
+// counts, so that a quotation mark cannot hide a name, as in Connection.
+func Tokens(list []byte) iter.Seq[[]byte] {
+	return func(yield func(token []byte) bool) {
+		for rest := list; len(rest) > 0; {
+			var token []byte
+			token, rest, _ = bytes.Cut(rest, []byte{','})
+			if token = Trim(token); len(token) > 0 && !yield(token) {
+				return
+			}
+		}
+	}
+}
+
+// HasToken says whether a list of tokens has one, in any case of its letters.
+func HasToken(list []byte, want string) bool {
+	for token := range Tokens(list) {
+		if EqualFold(token, want) {
+			return true
+		}
+	}
+	return false
+}
