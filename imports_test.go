@@ -32,6 +32,7 @@ func rooms() []room {
 		{"internal/demo", nil, "the built-in origin stands for somebody else's server"},
 		{"internal/match", []string{"config"}, "a match is a function of rules and request"},
 		{"internal/header", []string{"config", "internal/wire"}, "header rules know neither routes nor targets"},
+		{"internal/forward", []string{"config", "internal/head"}, "header rules know neither routes nor targets"},
 		{"internal/listener", []string{"config"}, "accepting clients knows nothing of HTTP"},
 		{"internal/transport", []string{"config", "internal/sock", "internal/wire"}, "connections to one target do not know why that target was chosen"},
 		{"lb", []string{"config"}, "it only chooses: health and discovery push into it, and connections are made by others, so that a pick is a walk over a snapshot"},

@@ -1,0 +1,76 @@
+package forward
+
+import (
+	"bytes"
+	"net/netip"
+	"strconv"
+	"unsafe"
+
+	"weir/internal/head"
+)
+
+// Peer is the other end of a client connection. It is made once per connection,
+// by NewPeer, and only read afterwards, by any number of goroutines.
+type Peer struct {
+	// Address is the peer's address without zone, IPv4 as IPv4; invalid for
+	// unix sockets.
+	Address netip.Addr
+	// Text is Address as text; "unknown" if there is none.
+	Text []byte
+	// Port is the peer's port as text; empty if there is none.
+	Port []byte
+	// Scheme is "http" or "https".
+	Scheme []byte
+	// node is Text as a node of RFC 7239 section 6: quoted and in brackets for
+	// IPv6.
+	node []byte
+	// lines are X-Forwarded-For and X-Forwarded-Proto for requests that came without
+	// them.
+	lines head.Lines
+}
+
+// NewPeer returns the Peer for a connection; remote is the zero AddrPort for
+// unix sockets.
+func NewPeer(remote netip.AddrPort, tls bool) Peer {
+	p := Peer{Text: []byte("unknown"), Scheme: []byte("http")}
+	if tls {
+		p.Scheme = []byte("https")
+	}
+	p.node = p.Text
+	if remote.IsValid() {
+		p.Address = remote.Addr().Unmap().WithZone("")
+		p.Text = p.Address.AppendTo(nil)
+		p.Port = strconv.AppendUint(nil, uint64(remote.Port()), 10)
+		p.node = p.Text
+		if p.Address.Is6() {
+			p.node = []byte(`"[` + string(p.Text) + `]"`)
+		}
+	}
+	p.lines.Add(head.XForwardedFor, p.Text)
+	p.lines.Add(head.XForwardedProto, p.Scheme)
+	return p
+}
+
+// parseAddress reads an address as forwarding fields have it: "192.0.2.1",
+// "2001:db8::1", "[2001:db8::1]", the first and the last also with a port. Zones
+// are refused, because they mean nothing on another machine. It does not
+// allocate.
+func parseAddress(b []byte) (netip.Addr, bool) {
+	if len(b) > 2 && b[0] == '[' {
+		end := bytes.IndexByte(b, ']')
+		if end < 0 || end+1 < len(b) && b[end+1] != ':' {
+			return netip.Addr{}, false
+		}
+		b = b[1:end]
+	} else if i := bytes.IndexByte(b, ':'); i >= 0 && bytes.IndexByte(b[i+1:], ':') < 0 {
+		b = b[:i]
+	}
+	// The longest text of an IPv6 address has 45 bytes.
+	if len(b) == 0 || len(b) > 45 || bytes.IndexByte(b, '%') >= 0 {
+		return netip.Addr{}, false
+	}
+	// An Addr without a zone keeps nothing of its text, and the error, which
+	// does, goes no further.
+	a, err := netip.ParseAddr(unsafe.String(&b[0], len(b)))
+	return a.Unmap(), err == nil
+}

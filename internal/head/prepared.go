@@ -1,0 +1,38 @@
+package head
+
+import "slices"
+
+// Lines are field lines that are made once and added to many heads. The zero
+// value has no line. Lines that are not changed any more may be added by several
+// goroutines at the same time.
+type Lines struct {
+	text   []byte
+	fields []field // their spans are offsets in text
+	names  Set
+}
+
+// Add adds a line after all others, by the rules of Head.Add.
+func (l *Lines) Add(n Name, value []byte) {
+	h := Head{own: slices.Grow(l.text, len(n.text)+len(": \r\n")+len(value))}
+	f := line(&h, n.text, value)
+	f.id = n.id
+	l.text, l.fields, l.names = h.own, append(l.fields, f), l.names|n.id.bit()
+}
+
+// AddLines adds prepared lines after all others.
+func (h *Head) AddLines(l *Lines) {
+	at := int32(len(h.base) + len(h.own))
+	h.own = append(h.own, l.text...)
+	h.present |= l.names
+	if h.unindexed {
+		return
+	}
+	for _, f := range l.fields {
+		f.line.start += at
+		f.line.end += at
+		f.value.start += at
+		f.value.end += at
+		f.nameEnd += at
+		h.fields = append(h.fields, f)
+	}
+}
