@@ -2,6 +2,7 @@ package forward
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -48,26 +49,22 @@ func (c *compiler) compile(r config.HeaderRules) (*Rules, error) {
 	return &out, nil
 }
 
-// values compiles one table, sorted, so that it is applied in the same order
-// each time.
+// values compiles one table, sorted, so that it is applied, and its problems are
+// reported, in the same order each time.
 func (c *compiler) values(step string, table map[string]config.Template) []rule {
 	var list []rule
-	for name, value := range table {
+	for _, name := range slices.Sorted(maps.Keys(table)) {
 		key := config.Key(step, name)
 		if !c.mayChange(step, key, name) {
 			continue
 		}
-		r := c.rule(name, value)
+		r := c.rule(name, table[name])
 		if slices.ContainsFunc(list, func(o rule) bool { return o.name.Is(r.name) }) {
 			c.problem(key, "%s stands there twice", name)
 		}
-		c.checkValue(key, value)
+		c.checkValue(key, table[name])
 		list = append(list, r)
 	}
-	slices.SortFunc(list, func(a, b rule) int {
-		return strings.Compare(strings.ToLower(a.name.String()), strings.ToLower(b.name.String()))
-	})
-	slices.SortFunc(c.problems, func(a, b config.Problem) int { return strings.Compare(a.Key, b.Key) })
 	return list
 }
 
