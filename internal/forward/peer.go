@@ -32,19 +32,31 @@ type Peer struct {
 // NewPeer returns the Peer for a connection; remote is the zero AddrPort for
 // unix sockets.
 func NewPeer(remote netip.AddrPort, tls bool) Peer {
-	p := Peer{Text: []byte("unknown"), Scheme: []byte("http")}
-	if tls {
-		p.Scheme = []byte("https")
+	p := Peer{Address: remote.Addr().Unmap().WithZone("")}
+	// All texts are parts of one allocation.
+	all, start := make([]byte, 0, 96), 0
+	part := func() []byte {
+		text := all[start:len(all):len(all)]
+		start = len(all)
+		return text
 	}
-	p.node = p.Text
 	if remote.IsValid() {
-		p.Address = remote.Addr().Unmap().WithZone("")
-		p.Text = p.Address.AppendTo(nil)
-		p.Port = strconv.AppendUint(nil, uint64(remote.Port()), 10)
-		p.node = p.Text
-		if p.Address.Is6() {
-			p.node = []byte(`"[` + string(p.Text) + `]"`)
-		}
+		all = p.Address.AppendTo(all)
+		p.Text = part()
+		all = strconv.AppendUint(all, uint64(remote.Port()), 10)
+		p.Port = part()
+	} else {
+		all = append(all, "unknown"...)
+		p.Text = part()
+	}
+	all = append(all, "http"...)
+	if tls {
+		all = append(all, 's')
+	}
+	p.Scheme = part()
+	if p.node = p.Text; p.Address.Is6() {
+		all = append(append(append(all, `"[`...), p.Text...), `]"`...)
+		p.node = part()
 	}
 	p.lines.Add(head.XForwardedFor, p.Text)
 	p.lines.Add(head.XForwardedProto, p.Scheme)

@@ -1,7 +1,5 @@
 package head
 
-import "slices"
-
 // Lines are field lines that are made once and added to many heads. The zero
 // value has no line. Lines that are not changed any more may be added by several
 // goroutines at the same time.
@@ -13,7 +11,10 @@ type Lines struct {
 
 // Add adds a line after all others, by the rules of Head.Add.
 func (l *Lines) Add(n Name, value []byte) {
-	h := Head{own: slices.Grow(l.text, len(n.text)+len(": \r\n")+len(value))}
+	if l.text == nil {
+		l.text, l.fields = make([]byte, 0, 96), make([]field, 0, 2) // two short lines
+	}
+	h := Head{own: l.text}
 	f := line(&h, n.text, value)
 	f.id = n.id
 	l.text, l.fields, l.names = h.own, append(l.fields, f), l.names|n.id.bit()
