@@ -6,6 +6,8 @@ import (
 	"weir/internal/head"
 )
 
+var connectionField = head.SetOf(head.Connection)
+
 // hopByHop are the fields that end at this hop whether or not Connection names
 // them (RFC 9110 sections 7.6.1 and 11.7, RFC 7540 section 3.2.1).
 var hopByHop = head.SetOf(head.Connection, head.KeepAlive, head.ProxyConnection, head.TE, head.Upgrade, head.HTTP2Settings,
@@ -15,7 +17,7 @@ var hopByHop = head.SetOf(head.Connection, head.KeepAlive, head.ProxyConnection,
 // address the message and those that say who sent it. A client must not be able to
 // make them disappear between weir and a target that relies on them; RFC 9110
 // section 7.6.1 allows no such option for end-to-end fields anyway.
-var protected = forwarding | head.Framing | head.SetOf(head.Host, head.Trailer, head.Expect, head.Via, head.Date)
+var protected = forwardingFields | head.Framing | head.SetOf(head.Host, head.Trailer, head.Expect, head.Via, head.Date)
 
 // Clean removes the fields that end at this hop (RFC 9110 section 7.6.1) and
 // those that Connection names from a request or a response. In a request
@@ -28,7 +30,7 @@ func Clean(h *head.Head) {
 		return
 	}
 	trailers := h.Status == 0 && lists(h, head.TE, "trailers")
-	if h.Has(head.SetOf(head.Connection)) {
+	if h.Has(connectionField) {
 		removeNamed(h)
 	}
 	h.DelSet(hopByHop)

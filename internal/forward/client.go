@@ -15,11 +15,11 @@ import (
 // believed. It must be called before Apply and allocates only if there are more than
 // eight lines.
 func (f *Forwarder) Client(h *head.Head, p *Peer) netip.Addr {
-	if !h.Has(forwarding) || !f.Trusts(p) {
+	if !h.Has(forwardingFields) || !f.Trusts(p) {
 		return p.Address
 	}
 	client := p.Address
-	if h.Has(head.SetOf(head.XForwardedFor)) {
+	if h.Has(forField) {
 		f.walk(h, head.XForwardedFor, &client, func(element []byte) []byte { return element })
 	} else {
 		f.walk(h, head.Forwarded, &client, forParameter)

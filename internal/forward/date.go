@@ -8,6 +8,8 @@ import (
 	"weir/internal/head"
 )
 
+var dateField = head.SetOf(head.Date)
+
 // Dates makes the Date of responses (RFC 9110 section 6.6.1), whose text it makes
 // once per second. The zero value is ready, and any number of goroutines may use
 // it at the same time. It must not be copied.
@@ -26,7 +28,7 @@ func (d *Dates) Text(now time.Time) []byte { return d.at(now).text }
 
 // Complete adds the Date of now to a response that has none.
 func (d *Dates) Complete(h *head.Head, now time.Time) {
-	if !h.Has(head.SetOf(head.Date)) {
+	if !h.Has(dateField) {
 		h.AddLines(&d.at(now).line)
 	}
 }

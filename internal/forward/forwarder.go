@@ -9,8 +9,14 @@ import (
 	"weir/internal/head"
 )
 
-// forwarding are the fields that make claims about the client.
-var forwarding = head.AllXForwarded | head.SetOf(head.Forwarded)
+// forwardingFields are the fields that make claims about the client.
+var forwardingFields = head.AllXForwarded | head.SetOf(head.Forwarded)
+
+var (
+	viaField    = head.SetOf(head.Via)
+	forField    = head.SetOf(head.XForwardedFor)
+	peersFields = head.SetOf(head.XForwardedFor, head.XForwardedProto) // those of Peer.lines
+)
 
 // Forwarder tells targets who the client was, and believes only trusted peers
 // about it. It is never changed after NewForwarder and may be used by any number
@@ -82,8 +88,8 @@ func (f *Forwarder) trusts(a netip.Addr) bool {
 // kept (the other X-Forwarded-*); those of others are replaced or removed, also if
 // weir itself sends none.
 func (f *Forwarder) Apply(h *head.Head, p *Peer, id []byte) {
-	if h.Has(forwarding) && !f.Trusts(p) {
-		h.DelSet(forwarding)
+	if h.Has(forwardingFields) && !f.Trusts(p) {
+		h.DelSet(forwardingFields)
 	}
 	if f.xForwarded {
 		addXForwarded(h, p)
@@ -101,7 +107,7 @@ func (f *Forwarder) Apply(h *head.Head, p *Peer, id []byte) {
 // addXForwarded writes X-Forwarded-For, -Proto and -Host. Those that are there
 // come from a trusted peer.
 func addXForwarded(h *head.Head, p *Peer) {
-	if !h.Has(head.SetOf(head.XForwardedFor, head.XForwardedProto)) {
+	if !h.Has(peersFields) {
 		h.AddLines(&p.lines)
 	} else {
 		h.Append(head.XForwardedFor, p.Text)
@@ -140,7 +146,7 @@ func appendForwarded(dst []byte, p *Peer, host []byte) []byte {
 func (f *Forwarder) Via(h *head.Head) {
 	switch {
 	case f.via == nil:
-	case h.Has(head.SetOf(head.Via)):
+	case h.Has(viaField):
 		h.Append(head.Via, f.via[h.Version].element)
 	default:
 		h.AddLines(&f.via[h.Version].line)

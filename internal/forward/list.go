@@ -31,7 +31,15 @@ func lists(h *head.Head, n head.Name, token string) bool {
 }
 
 // trim removes spaces and tabs on both sides.
-func trim(b []byte) []byte { return bytes.Trim(b, " \t") }
+func trim(b []byte) []byte {
+	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
+		b = b[1:]
+	}
+	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
+		b = b[:len(b)-1]
+	}
+	return b
+}
 
 // equalFold says whether b is the lower-case want but for the case of its letters.
 func equalFold(b []byte, want string) bool {

@@ -22,16 +22,13 @@ func (f *Forwarder) RequestID(dst []byte, h *head.Head, p *Peer) []byte {
 			return append(dst, id...)
 		}
 	}
+	var id [26]byte
 	hi, lo := rand.Uint64(), rand.Uint64()
-	for range 13 {
-		dst = append(dst, requestIDDigits[hi&31])
-		hi >>= 5
+	for i := range len(id) / 2 {
+		id[i], id[i+len(id)/2] = requestIDDigits[hi&31], requestIDDigits[lo&31]
+		hi, lo = hi>>5, lo>>5
 	}
-	for range 13 {
-		dst = append(dst, requestIDDigits[lo&31])
-		lo >>= 5
-	}
-	return dst
+	return append(dst, id[:]...)
 }
 
 func usableID(id []byte) bool {

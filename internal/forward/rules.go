@@ -5,6 +5,8 @@ import (
 	"weir/internal/head"
 )
 
+var cookieField = head.SetOf(head.Cookie)
+
 // Rules are the compiled header rules of one route for one direction. nil are no
 // rules. They are never changed and may be used by any number of goroutines.
 type Rules struct {
@@ -67,7 +69,7 @@ func (r *rule) add(h *head.Head, lookup func(name string) []byte) {
 	value := r.expand(buf[:0], lookup)
 	switch {
 	case len(value) == 0:
-	case r.cookie && h.Has(head.SetOf(head.Cookie)):
+	case r.cookie && h.Has(cookieField):
 		joinCookie(h, r.name, value)
 	default:
 		h.Add(r.name, value)

@@ -28,12 +28,14 @@ func (h *Head) AddLines(l *Lines) {
 	if h.unindexed {
 		return
 	}
-	for _, f := range l.fields {
+	first := len(h.fields)
+	h.fields = append(h.fields, l.fields...)
+	for i := first; i < len(h.fields); i++ {
+		f := &h.fields[i]
 		f.line.start += at
 		f.line.end += at
 		f.value.start += at
 		f.value.end += at
 		f.nameEnd += at
-		h.fields = append(h.fields, f)
 	}
 }
