@@ -1,0 +1,94 @@
+package forward
+
+import (
+	"bytes"
+	"net/netip"
+	"slices"
+
+	"weir/internal/head"
+)
+
+// Client returns the address of the client: the peer's, unless the peer is
+// trusted; then the rightmost address of X-Forwarded-For (or of Forwarded, if
+// there is no X-Forwarded-For) that is not itself trusted. If all are trusted it
+// is the leftmost; what stands left of an element that is no address is not
+// believed. It must be called before Apply and allocates only if there are more than
+// eight lines.
+func (f *Forwarder) Client(h *head.Head, p *Peer) netip.Addr {
+	if !h.Has(forwardingFields) || !f.Trusts(p) {
+		return p.Address
+	}
+	client := p.Address
+	if h.Has(forField) {
+		f.walk(h, head.XForwardedFor, &client, func(element []byte) []byte { return element })
+	} else {
+		f.walk(h, head.Forwarded, &client, forParameter)
+	}
+	return client
+}
+
+// walk sets client to the addresses of a list from right to left, as long as
+// each is one and the one before was trusted.
+func (f *Forwarder) walk(h *head.Head, n head.Name, client *netip.Addr, node func(element []byte) []byte) {
+	var buf [8][]byte
+	lines := buf[:0]
+	for line := range h.Lines(n) {
+		lines = append(lines, line)
+	}
+	for _, line := range slices.Backward(lines) {
+		for len(line) > 0 {
+			var element []byte
+			if element, line = lastElement(line); len(element) == 0 {
+				continue
+			}
+			a, ok := parseAddress(node(element))
+			if !ok {
+				return
+			}
+			if *client = a; !f.trusts(a) {
+				return
+			}
+		}
+	}
+}
+
+// lastElement splits a list before its last element, and returns that element
+// without the space around it.
+func lastElement(list []byte) (element, rest []byte) {
+	if comma := lastComma(list); comma >= 0 {
+		return trim(list[comma+1:]), list[:comma]
+	}
+	return trim(list), nil
+}
+
+// lastComma returns the index of the last comma outside a quoted string, or -1.
+func lastComma(b []byte) int {
+	quoted := false
+	for i := len(b) - 1; i >= 0; i-- {
+		switch {
+		case b[i] == '"' && (i == 0 || b[i-1] != '\\'):
+			quoted = !quoted
+		case b[i] == ',' && !quoted:
+			return i
+		}
+	}
+	return -1
+}
+
+// forParameter returns the value of "for" in an element of Forwarded (RFC 7239
+// section 4), without quotes; nil if there is none.
+func forParameter(element []byte) []byte {
+	for len(element) > 0 {
+		var pair []byte
+		pair, element, _ = bytes.Cut(element, []byte{';'})
+		pair = trim(pair)
+		if len(pair) > 4 && equalFold(pair[:4], "for=") {
+			value := pair[4:]
+			if n := len(value); n >= 2 && value[0] == '"' && value[n-1] == '"' {
+				value = value[1 : n-1]
+			}
+			return value
+		}
+	}
+	return nil
+}

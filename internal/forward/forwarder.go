@@ -1,0 +1,161 @@
+package forward
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"weir/config"
+	"weir/internal/head"
+)
+
+// forwardingFields are the fields that make claims about the client.
+var forwardingFields = head.AllXForwarded | head.SetOf(head.Forwarded)
+
+var (
+	viaField    = head.SetOf(head.Via)
+	forField    = head.SetOf(head.XForwardedFor)
+	peersFields = head.SetOf(head.XForwardedFor, head.XForwardedProto) // those of Peer.lines
+)
+
+// Forwarder tells targets who the client was, and believes only trusted peers
+// about it. It is never changed after NewForwarder and may be used by any number
+// of goroutines.
+type Forwarder struct {
+	trusted    []netip.Prefix
+	xForwarded bool
+	forwarded  bool
+	via        []received // by head.Version; nil sends no Via
+	requestID  head.Name  // without text no request id is sent
+}
+
+// received is weir's element of Via for messages of one version.
+type received struct {
+	element []byte
+	line    head.Lines // the same as the only element of the field
+}
+
+// viaVersions are the versions as Via has them: the minor one is left out where the
+// version has none (RFC 9110 sections 2.5 and 7.6.3).
+var viaVersions = [...]string{head.HTTP11: "1.1", head.HTTP10: "1.0", head.HTTP2: "2", head.HTTP3: "3"}
+
+// NewForwarder compiles c. An error is always of type config.Errors, with keys
+// below those of c.
+func NewForwarder(c config.Forwarding) (*Forwarder, error) {
+	f := &Forwarder{xForwarded: c.XForwarded, forwarded: c.Forwarded, requestID: head.NewName(c.RequestID)}
+	for _, p := range c.TrustedProxies {
+		f.trusted = append(f.trusted, p.Prefix)
+	}
+	var problems config.Errors
+	known := !f.requestID.Is(head.RequestID) && head.Lookup([]byte(c.RequestID)) != 0
+	if c.RequestID != "" && (known || !token(c.RequestID)) {
+		problems = append(problems, config.Problem{Key: "request_id", Message: strconv.Quote(c.RequestID) +
+			": want the name of a field that has no other meaning, such as \"X-Request-Id\""})
+	}
+	if strings.ContainsAny(c.Via, " \t\r\n,;()\"\x00") {
+		problems = append(problems, config.Problem{Key: "via", Message: strconv.Quote(c.Via) +
+			": want a name without spaces, commas, quotes or parentheses"})
+	}
+	if problems != nil {
+		return nil, problems
+	}
+	if c.Via != "" {
+		f.via = make([]received, len(viaVersions))
+		for version, text := range viaVersions {
+			f.via[version].element = []byte(text + " " + c.Via)
+			f.via[version].line.Add(head.Via, f.via[version].element)
+		}
+	}
+	return f, nil
+}
+
+// Trusts says whether the peer's forwarding fields are believed. Peers on unix
+// sockets have no address and are not trusted.
+func (f *Forwarder) Trusts(p *Peer) bool { return f.trusts(p.Address) }
+
+func (f *Forwarder) trusts(a netip.Addr) bool {
+	for i := range f.trusted {
+		if f.trusted[i].Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// Apply writes the forwarding fields, Via and the request id into a request. It
+// must be called after Clean and before the Host is changed. id is what RequestID
+// returned. Fields of a trusted peer are added to (X-Forwarded-For, Forwarded) or
+// kept (the other X-Forwarded-*); those of others are replaced or removed, also if
+// weir itself sends none.
+func (f *Forwarder) Apply(h *head.Head, p *Peer, id []byte) {
+	if h.Has(forwardingFields) && !f.Trusts(p) {
+		h.DelSet(forwardingFields)
+	}
+	if f.xForwarded {
+		addXForwarded(h, p)
+	}
+	if f.forwarded {
+		var buf [256]byte
+		h.Append(head.Forwarded, appendForwarded(buf[:0], p, h.Get(head.Host)))
+	}
+	f.Via(h)
+	if f.requestID.String() != "" {
+		replace(h, f.requestID, id)
+	}
+}
+
+// addXForwarded writes X-Forwarded-For, -Proto and -Host. Those that are there
+// come from a trusted peer.
+func addXForwarded(h *head.Head, p *Peer) {
+	if !h.Has(peersFields) {
+		h.AddLines(&p.lines)
+	} else {
+		h.Append(head.XForwardedFor, p.Text)
+		if len(h.Get(head.XForwardedProto)) == 0 {
+			replace(h, head.XForwardedProto, p.Scheme)
+		}
+	}
+	if len(h.Get(head.XForwardedHost)) > 0 {
+		return
+	}
+	if host := h.Get(head.Host); len(host) > 0 {
+		replace(h, head.XForwardedHost, host)
+	}
+}
+
+// appendForwarded appends one element of Forwarded (RFC 7239 section 4).
+func appendForwarded(dst []byte, p *Peer, host []byte) []byte {
+	dst = append(dst, "for="...)
+	dst = append(dst, p.node...)
+	if len(host) > 0 {
+		dst = append(dst, `;host="`...)
+		for _, b := range host {
+			if b == '"' || b == '\\' {
+				dst = append(dst, '\\')
+			}
+			dst = append(dst, b)
+		}
+		dst = append(dst, '"')
+	}
+	dst = append(dst, ";proto="...)
+	return append(dst, p.Scheme...)
+}
+
+// Via writes weir's element of Via (RFC 9110 section 7.6.3) into a response. Apply
+// does the same for a request.
+func (f *Forwarder) Via(h *head.Head) {
+	switch {
+	case f.via == nil:
+	case h.Has(viaField):
+		h.Append(head.Via, f.via[h.Version].element)
+	default:
+		h.AddLines(&f.via[h.Version].line)
+	}
+}
+
+// replace makes "n: value" the only line of its name and the last line of h.
+// Unlike Head.Set it writes the name as n has it.
+func replace(h *head.Head, n head.Name, value []byte) {
+	h.Del(n)
+	h.Add(n, value)
+}

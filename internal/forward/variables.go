@@ -1,0 +1,39 @@
+package forward
+
+import "slices"
+
+// The variables that templates may use besides the captures of their route's
+// path. They exist once, here; proxy implements the look-up.
+const (
+	// ClientAddr is the client's address, without a port.
+	ClientAddr = "client_addr"
+	// ClientPort is the port of the peer that is connected.
+	ClientPort = "client_port"
+	// Host is the request's host as it was sent.
+	Host = "host"
+	// Path is the raw path of the request's target.
+	Path = "path"
+	// Query is the raw query, without its "?".
+	Query = "query"
+	// Method is the request's method.
+	Method = "method"
+	// Scheme is "http" or "https".
+	Scheme = "scheme"
+	// RequestID is the request's id.
+	RequestID = "request_id"
+	// Route is the name of the route.
+	Route = "route"
+	// Upstream is the name of the upstream.
+	Upstream = "upstream"
+	// Target is the address of the target; empty in request rules.
+	Target = "target"
+)
+
+// Variables returns the names of all variables, in the order they are
+// documented in.
+func Variables() []string {
+	return []string{ClientAddr, ClientPort, Host, Path, Query, Method, Scheme, RequestID, Route, Upstream, Target}
+}
+
+// Known says whether name is a variable.
+func Known(name string) bool { return slices.Contains(Variables(), name) }
