@@ -27,6 +27,7 @@ func rooms() []room {
 	return []room{
 		{"config", nil, "what users may write can be read, and used by tools, without the rest"},
 		{"internal/wire", nil, "message framing is right or wrong whoever uses it"},
+		{"internal/head", nil, "a head is right or wrong whoever uses it"},
 		{"internal/notify", nil, "telling the service manager has nothing to do with HTTP"},
 		{"internal/demo", nil, "the built-in origin stands for somebody else's server"},
 		{"internal/match", []string{"config"}, "a match is a function of rules and request"},
