@@ -29,6 +29,7 @@ func rooms() []room {
 		{"internal/wire", nil, "message framing is right or wrong whoever uses it"},
 		{"internal/sock", nil, "what a socket can do has nothing to do with HTTP"},
 		{"internal/field", nil, "the syntax of a value does not depend on who reads it"},
+		{"internal/head", nil, "a head is right or wrong whoever uses it"},
 		{"internal/notify", nil, "telling the service manager has nothing to do with HTTP"},
 		{"internal/demo", nil, "the built-in origin stands for somebody else's server"},
 		{"internal/match", []string{"config"}, "a match is a function of rules and request"},
