@@ -23,13 +23,15 @@ type room struct {
 // rooms are the rules of docs/architecture.md. A folder that is not here fails
 // the test: say first who it may know.
 func rooms() []room {
+	// Only the commands may import these: they bring client libraries and files,
+	// which programs that embed package server choose for themselves.
 	leaves := []string{"cache/redis", "cache/disk", "discover/"}
 	return []room{
 		{"config", nil, "what users may write can be read, and used by tools, without the rest"},
-		{"internal/wire", nil, "message framing is right or wrong whoever uses it"},
+		{"internal/wire", nil, "message framing does not depend on who uses it"},
 		{"internal/sock", nil, "what a socket can do has nothing to do with HTTP"},
 		{"internal/notify", nil, "telling the service manager has nothing to do with HTTP"},
-		{"internal/demo", nil, "the built-in origin stands for somebody else's server"},
+		{"internal/demo", nil, "the built-in origin stands for a server that is not weir"},
 		{"internal/match", []string{"config"}, "a match is a function of rules and request"},
 		{"internal/header", []string{"config", "internal/wire"}, "header rules know neither routes nor targets"},
 		{"internal/listener", []string{"config"}, "accepting clients knows nothing of HTTP"},
@@ -37,7 +39,7 @@ func rooms() []room {
 		{"lb", []string{"config"}, "it only chooses: health and discovery push into it, and connections are made by others, so that a pick is a walk over a snapshot"},
 		{"cache", []string{"config", "internal/header", "internal/wire"}, "policy is pure and tiers are told what to do, so neither needs a proxy to be tested"},
 		{"cache/redis", []string{"config", "cache"}, "a client library stays in its leaf"},
-		{"cache/disk", []string{"config", "cache"}, "a tier keeps bytes and is chosen by main"},
+		{"cache/disk", []string{"config", "cache"}, "a tier keeps bytes and is chosen by the commands"},
 		{"health", []string{"config", "lb", "internal/transport"}, "probes judge targets and nothing else"},
 		{"discover", []string{"config", "lb"}, "sources report endpoints and nothing else"},
 		{"discover/", []string{"config", "lb", "discover"}, "a client library stays in its leaf"},
@@ -52,12 +54,17 @@ func rooms() []room {
 		}, "it puts everything together but the leaves with client libraries, which embedders may not want"},
 		{"bench/", []string{"config", "server", "bench", "bench/"}, "it measures weir as embedders and users see it"},
 		{"bench", []string{"config", "server", "bench/"}, "it measures weir as embedders and users see it"},
-		{".", append([]string{"config", "server", "admin", "internal/notify"}, leaves...), "commands and signals; all else is package server's, so that embedders have it too"},
+		{"internal/cli", append([]string{"config", "server", "admin", "internal/notify"}, leaves...), "commands and signals; all else is package server's, so that embedders have it too"},
+		{".", []string{commands}, "the program is its commands"},
 	}
 }
 
-// light are the modules of others that any folder may import. Everything else
-// is for programs and the leaves alone, so that embedders do not inherit it.
+// commands is the folder of the program's commands. Only the program imports it:
+// whatever imports it has all client libraries, which embedders may not want.
+const commands = "internal/cli"
+
+// light are the modules of others that any folder may import. All others are for
+// programs and the leaves alone, so that embedders do not inherit them.
 func light() []string {
 	return []string{
 		"github.com/BurntSushi/toml", "github.com/HdrHistogram/hdrhistogram-go", "github.com/VictoriaMetrics/metrics",
@@ -142,11 +149,14 @@ func judgeImport(r room, folder, imported string) string {
 	switch {
 	case first == "weir":
 		ours := strings.TrimPrefix(strings.TrimPrefix(imported, "weir"), "/")
+		if ours == commands && folder != "." {
+			return folder + " imports " + imported + ": only the program may, because it brings all client libraries"
+		}
 		if !slices.ContainsFunc(r.may, func(name string) bool { return covers(name, ours) }) {
 			return folder + " imports " + imported + "; it may import of weir " + strings.Join(r.may, ", ") + ": " + r.why
 		}
 	case strings.Contains(first, "."):
-		leaf := folder == "." || folder == "bench/peers" || folder == "cache/redis" || strings.HasPrefix(folder, "discover/")
+		leaf := folder == commands || folder == "bench/peers" || folder == "cache/redis" || strings.HasPrefix(folder, "discover/")
 		if !leaf && !slices.ContainsFunc(light(), func(m string) bool { return imported == m || strings.HasPrefix(imported, m+"/") }) {
 			return folder + " imports " + imported + ": only programs and the leaf folders may bring client libraries"
 		}
@@ -174,10 +184,16 @@ func TestImportRules(t *testing.T) {
 	check("server", "weir/internal/http1", true)
 	check("server", "weir/discover/consul", false)
 	check("server", "weir", false)
+	check("server", "weir/internal/cli", false)
+	check("server", "weir/cache/redis", false)
+	check("bench/outage", "weir/internal/cli", false)
 	check("discover/consul", "github.com/hashicorp/consul/api", true)
 	check("discover", "github.com/hashicorp/consul/api", false)
-	check(".", "weir/discover/consul", true)
-	check(".", "weir/proxy", false)
+	check("internal/cli", "weir/discover/consul", true)
+	check("internal/cli", "weir/proxy", false)
+	check("internal/cli", "github.com/urfave/cli/v3", true)
+	check(".", "weir/internal/cli", true)
+	check(".", "weir/cache/redis", false)
 	check("somewhere", "net", false)
 }
 
