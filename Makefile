@@ -17,6 +17,10 @@ BENCHTIME  ?= 1s
 FUZZTIME   ?= 10s
 INSTALL    ?= install
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+# What the program is built with: no symbols for debuggers, and no text/template,
+# with which the linker cannot drop unused methods (docs/service.md).
+LDFLAGS    ?= -s -w
+TAGS       ?= urfave_cli_no_template
 
 # Run by version instead of standing in go.mod, whose requirements everybody
 # who embeds weir would inherit.
@@ -35,7 +39,7 @@ help: ## print this help
 
 .PHONY: build
 build: ## build OUT/weir
-	go build -trimpath -ldflags '-X main.version=$(VERSION)' -o '$(OUT)/weir' .
+	go build -trimpath -tags '$(TAGS)' -ldflags '$(LDFLAGS) -X main.version=$(VERSION)' -o '$(OUT)/weir' .
 
 .PHONY: run
 run: build ## build weir and start it with CONFIG

@@ -23,50 +23,61 @@ type room struct {
 // rooms are the rules of docs/architecture.md. A folder that is not here fails
 // the test: say first who it may know.
 func rooms() []room {
+	// Only the commands may import these: they bring client libraries and files,
+	// which programs that embed package server choose for themselves.
 	leaves := []string{"cache/redis", "cache/disk", "discover/"}
 	return []room{
 		{"config", []string{"internal/field"}, "what users may write can be read, and used by tools, without the rest"},
-		{"internal/wire", nil, "message framing is right or wrong whoever uses it"},
 		{"internal/sock", nil, "what a socket can do has nothing to do with HTTP"},
 		{"internal/field", nil, "the syntax of a value does not depend on who reads it"},
 		{"internal/head", nil, "a head is right or wrong whoever uses it"},
+		{"internal/body", []string{"internal/head", "internal/sock"}, "bytes are moved the same way whatever message they belong to"},
 		{"internal/notify", nil, "telling the service manager has nothing to do with HTTP"},
 		{"internal/demo", nil, "the built-in origin stands for somebody else's server"},
-		{"internal/match", []string{"config"}, "a match is a function of rules and request"},
-		{"internal/header", []string{"config", "internal/wire"}, "header rules know neither routes nor targets"},
-		{"internal/forward", []string{"config", "internal/head"}, "header rules know neither routes nor targets"},
+		{"internal/match", []string{"config", "internal/field", "internal/head"}, "a match is a function of rules and request"},
+		{"internal/forward", []string{"config", "internal/field", "internal/head"}, "header rules know neither routes nor targets"},
 		{"internal/listener", []string{"config"}, "accepting clients knows nothing of HTTP"},
-		{"internal/transport", []string{"config", "internal/sock", "internal/wire"}, "connections to one target do not know why that target was chosen"},
+		{"internal/transport", []string{"config", "internal/sock", "internal/head", "internal/body"}, "connections to one target do not know why that target was chosen"},
 		{"lb", []string{"config", "internal/field"}, "it only chooses: health and discovery push into it, and connections are made by others, so that a pick is a walk over a snapshot"},
 		{"lb/balance", []string{"config", "lb"}, "weir's own algorithms have no other means than those of programs that embed weir"},
 		{"lb/lbtest", []string{"config", "lb", "lb/balance"}, "what tests of choosing share needs nothing that dials"},
-		{"cache", []string{"config", "cache/rule", "cache/evict", "cache/tier"}, "it remembers and decides who waits; tiers are told what to do, so the store needs no proxy to be tested"},
-		{"cache/redis", []string{"config", "cache/tier"}, "a client library stays in its leaf"},
-		{"cache/disk", []string{"config", "cache/tier"}, "a tier keeps bytes and is chosen by main"},
-		{"cache/rule", []string{"config", "internal/field", "internal/wire"}, "the rules of HTTP caching are functions of what they are given, whoever stores"},
+		{"cache", []string{"config", "cache/rule", "cache/evict", "cache/tier", "internal/head"}, "it remembers and decides who waits; tiers are told what to do, so the store needs no proxy to be tested"},
+		{"cache/rule", []string{"config", "internal/field", "internal/head"}, "the rules of HTTP caching are functions of what they are given, whoever stores"},
 		{"cache/evict", nil, "which entry leaves is decided by hashes and costs, not by what entries are"},
 		{"cache/tier", []string{"cache/rule"}, "what a tier keeps can be read without the store"},
+		{"cache/redis", []string{"config", "cache/tier"}, "a client library stays in its leaf"},
+		{"cache/disk", []string{"config", "cache/tier"}, "a tier keeps bytes and is chosen by the program"},
 		{"health", []string{"config", "lb", "internal/transport"}, "probes judge targets and nothing else"},
 		{"discover", []string{"config", "lb"}, "sources report endpoints and nothing else"},
 		{"discover/", []string{"config", "lb", "discover"}, "a client library stays in its leaf"},
-		{"proxy", []string{"config", "lb", "cache", "cache/rule", "internal/field", "internal/match", "internal/header", "internal/sock", "internal/transport", "internal/wire"}, "log, inspector and admin are hooks; front ends come to the core, not the core to them"},
-		{"internal/http1", []string{"config", "proxy", "internal/sock", "internal/wire", "internal/header", "internal/listener"}, "a front end translates between clients and the core"},
+		{"proxy", []string{
+			"config", "lb", "cache", "cache/rule", "internal/body", "internal/field", "internal/forward", "internal/head", "internal/match",
+			"internal/sock", "internal/transport",
+		}, "log, inspector and admin are hooks; front ends come to the core, not the core to them"},
+		{"internal/http1", []string{
+			"config", "proxy", "internal/body", "internal/forward", "internal/head", "internal/listener", "internal/sock",
+		}, "a front end translates between clients and the core"},
 		{"internal/accesslog", []string{"config", "proxy"}, "the access log is a hook"},
 		{"internal/inspect", []string{"config", "proxy"}, "the inspector is a hook"},
 		{"admin", []string{"config"}, "the operators' side commands what the server lends it by an interface, and so does weir purge from another process"},
-		{"internal/testkit", []string{"config", "internal/wire"}, "what tests share must not decide what they test"},
+		{"internal/testkit", []string{"config", "internal/head"}, "what tests share must not decide what they test"},
+		{"server/hook", []string{"internal/head"}, "what embedders see of an exchange stays small when the core changes"},
 		{"server", []string{
-			"config", "lb", "lb/balance", "cache", "health", "discover", "proxy", "admin", "internal/",
-			"config", "lb", "cache", "cache/tier", "health", "discover", "proxy", "admin", "internal/",
+			"config", "lb", "lb/balance", "cache", "cache/tier", "health", "discover", "proxy", "admin", "server/hook", "internal/",
 		}, "it puts everything together but the leaves with client libraries, which embedders may not want"},
 		{"bench/", []string{"config", "server", "bench", "bench/"}, "it measures weir as embedders and users see it"},
 		{"bench", []string{"config", "server", "bench/"}, "it measures weir as embedders and users see it"},
-		{".", append([]string{"config", "server", "admin", "internal/notify"}, leaves...), "commands and signals; all else is package server's, so that embedders have it too"},
+		{"internal/cli", append([]string{"config", "server", "admin", "internal/notify"}, leaves...), "commands and signals; all else is package server's, so that embedders have it too"},
+		{".", []string{commands}, "the program is its commands"},
 	}
 }
 
-// light are the modules of others that any folder may import. Everything else
-// is for programs and the leaves alone, so that embedders do not inherit it.
+// commands is the folder of the program's commands. Only the program imports it:
+// whatever imports it has all client libraries, which embedders may not want.
+const commands = "internal/cli"
+
+// light are the modules of others that any folder may import. All others are for
+// programs and the leaves alone, so that embedders do not inherit them.
 func light() []string {
 	return []string{
 		"github.com/BurntSushi/toml", "github.com/HdrHistogram/hdrhistogram-go", "github.com/VictoriaMetrics/metrics",
@@ -151,11 +162,14 @@ func judgeImport(r room, folder, imported string) string {
 	switch {
 	case first == "weir":
 		ours := strings.TrimPrefix(strings.TrimPrefix(imported, "weir"), "/")
+		if ours == commands && folder != "." {
+			return folder + " imports " + imported + ": only the program may, because it brings all client libraries"
+		}
 		if !slices.ContainsFunc(r.may, func(name string) bool { return covers(name, ours) }) {
 			return folder + " imports " + imported + "; it may import of weir " + strings.Join(r.may, ", ") + ": " + r.why
 		}
 	case strings.Contains(first, "."):
-		leaf := folder == "." || folder == "bench/peers" || folder == "cache/redis" || strings.HasPrefix(folder, "discover/")
+		leaf := folder == commands || folder == "bench/peers" || folder == "cache/redis" || strings.HasPrefix(folder, "discover/")
 		if !leaf && !slices.ContainsFunc(light(), func(m string) bool { return imported == m || strings.HasPrefix(imported, m+"/") }) {
 			return folder + " imports " + imported + ": only programs and the leaf folders may bring client libraries"
 		}
@@ -183,10 +197,16 @@ func TestImportRules(t *testing.T) {
 	check("server", "weir/internal/http1", true)
 	check("server", "weir/discover/consul", false)
 	check("server", "weir", false)
+	check("server", "weir/internal/cli", false)
+	check("server", "weir/cache/redis", false)
+	check("bench/outage", "weir/internal/cli", false)
 	check("discover/consul", "github.com/hashicorp/consul/api", true)
 	check("discover", "github.com/hashicorp/consul/api", false)
-	check(".", "weir/discover/consul", true)
-	check(".", "weir/proxy", false)
+	check("internal/cli", "weir/discover/consul", true)
+	check("internal/cli", "weir/proxy", false)
+	check("internal/cli", "github.com/urfave/cli/v3", true)
+	check(".", "weir/internal/cli", true)
+	check(".", "weir/cache/redis", false)
 	check("somewhere", "net", false)
 }
 

@@ -10,7 +10,7 @@ import (
 
 func TestInstall(t *testing.T) {
 	root := t.TempDir()
-	// The build goes elsewhere: the bin/ of whoever runs the tests stays.
+	// The build goes to a folder of its own: the bin/ of this folder stays.
 	out := "OUT=" + t.TempDir()
 	run := func(arguments ...string) string {
 		t.Helper()

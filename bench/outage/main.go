@@ -56,7 +56,7 @@ func run() error {
 	defer os.RemoveAll(dir)
 	if *weir == "" {
 		*weir = filepath.Join(dir, "weir")
-		if text, err := exec.Command("go", "build", "-o", *weir, ".").CombinedOutput(); err != nil {
+		if text, err := exec.Command("make", "build", "OUT="+dir).CombinedOutput(); err != nil {
 			return fmt.Errorf("cannot build weir: %w: %s", err, text)
 		}
 	}

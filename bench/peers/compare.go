@@ -22,7 +22,7 @@ func compare(ctx context.Context, f flags, r *runner) error {
 	if err != nil {
 		return err
 	}
-	base, head := filepath.Join(r.dir, "weir-base"), filepath.Join(r.dir, "weir-head")
+	base, head := filepath.Join(r.dir, "base"), filepath.Join(r.dir, "head")
 	r.log("building %s and the working tree", f.compare)
 	if err := buildRevision(ctx, filepath.Join(r.dir, "base-tree"), f.compare, base); err != nil {
 		return err
@@ -30,7 +30,7 @@ func compare(ctx context.Context, f flags, r *runner) error {
 	if err := buildWeir(ctx, ".", head); err != nil {
 		return err
 	}
-	builds := []peer{peers(base, r.self)[0], peers(head, r.self)[0]}
+	builds := []peer{peers(filepath.Join(base, "weir"), r.self)[0], peers(filepath.Join(head, "weir"), r.self)[0]}
 	builds[0].name, builds[1].name = "base", "head"
 	if err := r.startOrigin(ctx, f.origin); err != nil {
 		return err
@@ -60,9 +60,9 @@ func compare(ctx context.Context, f flags, r *runner) error {
 	return errors.Join(errs...)
 }
 
-// buildRevision builds weir of a git revision from a copy of its files in tree.
+// buildRevision builds folder/weir of a git revision from a copy of its files in tree.
 // A git work tree would leave its entry in the repository if this were killed.
-func buildRevision(ctx context.Context, tree, rev, program string) error {
+func buildRevision(ctx context.Context, tree, rev, folder string) error {
 	commit, err := output(ctx, ".", "git", "rev-parse", "--verify", "--quiet", "--end-of-options", rev+"^{commit}")
 	if err != nil {
 		return fmt.Errorf("cannot find revision %q: want a commit, branch or tag of this repository", rev)
@@ -77,12 +77,13 @@ func buildRevision(ctx context.Context, tree, rev, program string) error {
 	if _, err := output(ctx, tree, "tar", "-xf", archive); err != nil {
 		return fmt.Errorf("cannot copy revision %q: %w", rev, err)
 	}
-	return buildWeir(ctx, tree, program)
+	return buildWeir(ctx, tree, folder)
 }
 
-// buildWeir builds the tree as a release is built: with its own default.pgo.
-func buildWeir(ctx context.Context, tree, program string) error {
-	if _, err := output(ctx, tree, "go", "build", "-trimpath", "-o", program, "."); err != nil {
+// buildWeir builds folder/weir from the tree as a release is built: by its own
+// Makefile, with its own default.pgo.
+func buildWeir(ctx context.Context, tree, folder string) error {
+	if _, err := output(ctx, tree, "make", "build", "OUT="+folder); err != nil {
 		return fmt.Errorf("cannot build weir in %q: %w", tree, err)
 	}
 	return nil

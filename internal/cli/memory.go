@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"log/slog"
@@ -17,9 +17,9 @@ import (
 )
 
 // While a route caches, the heap may grow by a quarter before it is collected,
-// and by cachingRoom in any case. Most of a large heap then is bodies, in which
-// the collector has nothing to look at, so collecting often costs little; and
-// what it has not collected yet comes on top of the cache's size.
+// and by cachingRoom in any case. Most of a large heap then is bodies, which the
+// collector does not scan, so collecting often costs little; and garbage that is
+// not collected yet takes memory in addition to the cache's size.
 const (
 	cachingGC   = 25       // of GOGC
 	cachingRoom = 64 << 20 // bytes
@@ -27,16 +27,16 @@ const (
 	mostGC      = 400 // where the heap is tiny
 )
 
-// memory makes the garbage collector fit the configuration and the machine. GOGC
-// and GOMEMLIMIT in the environment have the last word.
+// memory sets the garbage collector by the configuration and by the memory of the
+// machine. GOGC and GOMEMLIMIT in the environment override it.
 type memory struct {
 	caching atomic.Bool
 	begin   sync.Once
-	percent int // of GOGC; only the goroutine of finalizers has it after begin
+	percent int // of GOGC; after begin, only the goroutine of finalizers uses it
 }
 
-// tune fits the collector to cfg, and to the memory of the control group: where
-// that runs out, it works harder.
+// tune sets the collector by cfg and by the memory of the control group. The
+// collector works harder as that memory runs out.
 func (m *memory) tune(cfg *config.Config, log *slog.Logger) {
 	caching := slices.ContainsFunc(cfg.Routes, func(r config.Route) bool { return r.Cache != nil && r.Cache.Enabled })
 	if os.Getenv("GOGC") == "" {
@@ -58,7 +58,8 @@ func (m *memory) tune(cfg *config.Config, log *slog.Logger) {
 	}
 }
 
-// cycle is garbage from the start: its finalizer runs once per collection.
+// cycle is an object that nothing refers to, so its finalizer runs after the next
+// collection.
 type cycle struct{ of *memory }
 
 // pace sets after each collection how much the heap may grow until the next.

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"fmt"
@@ -11,9 +11,9 @@ import (
 	"weir/server"
 )
 
-// welcome logs where weir listens. If demo targets answer there, somebody is
-// trying weir out, and gets something to try.
-func welcome(w io.Writer, log *slog.Logger, cfg *config.Config, s *server.Server) {
+// announce logs where weir listens. Where demo targets answer, it also prints
+// commands to try weir with.
+func announce(w io.Writer, log *slog.Logger, cfg *config.Config, s *server.Server) {
 	try := ""
 	for i := range cfg.Listeners {
 		l := &cfg.Listeners[i]

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -6,11 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/signal"
 	"syscall"
 	"time"
-
-	"github.com/urfave/cli/v3"
 
 	"weir/config"
 	"weir/internal/notify"
@@ -19,93 +16,6 @@ import (
 
 // watchInterval is how often a watched configuration file is looked at.
 const watchInterval = time.Second
-
-// run serves until a signal ends it.
-func run(c *cli.Command) error {
-	read, path, err := loader(c)
-	if err != nil {
-		return err
-	}
-	watched := newWatch(path) // before the file is read, so that no change is missed
-	cfg, err := read()
-	if err != nil {
-		return err
-	}
-
-	// From here on a signal has its meaning, however early it comes. SIGPIPE is
-	// ignored so that a reader of the access log that goes away is a write error.
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
-	defer signal.Stop(signals)
-	signal.Ignore(syscall.SIGPIPE)
-
-	p := &process{load: read, watched: watched, cfg: cfg, signals: signals}
-	p.log = newLog(cfg.Log, &p.level)
-	p.memory.tune(cfg, p.log)
-	if p.manager, err = notify.New(os.Getenv("NOTIFY_SOCKET")); err != nil {
-		return err
-	}
-	if p.pidFile, err = lockPIDFile(c.String(flagPIDFile)); err != nil {
-		return err
-	}
-	defer p.pidFile.close()
-	if p.server, err = server.New(cfg, server.WithLog(p.log), server.WithSystemdSockets(), server.WithTiers(tiers)); err != nil {
-		return err
-	}
-	if err := p.server.Start(); err != nil {
-		return errors.Join(err, p.server.Close())
-	}
-	if err := p.pidFile.write(os.Getpid()); err != nil {
-		return errors.Join(err, p.server.Close())
-	}
-	welcome(os.Stderr, p.log, cfg, p.server)
-	p.tell(p.manager.Ready("serving"))
-	return p.serve()
-}
-
-// loader returns how to read the configuration, at the start and for reloads,
-// and the path of its file, empty without one.
-func loader(c *cli.Command) (read func() (*config.Config, error), path string, err error) {
-	listen, to := c.StringSlice(flagListen), c.StringSlice(flagTo)
-	switch {
-	case len(listen) == 0 && len(to) == 0:
-		path = c.String(flagConfig)
-		return func() (*config.Config, error) { return load(path) }, path, nil
-	case c.IsSet(flagConfig):
-		return nil, "", usage("--listen and --to are for serving without a file: leave out --config, or put them into the file")
-	case len(listen) == 0:
-		return nil, "", usage("--to needs --listen ADDRESS")
-	case len(to) == 0:
-		return nil, "", usage("--listen needs --to URL")
-	}
-	return func() (*config.Config, error) { return oneLine(listen, to) }, "", nil
-}
-
-// oneLine returns the configuration of "weir run --listen ADDRESS --to URL".
-func oneLine(listen, to []string) (*config.Config, error) {
-	cfg := config.Default()
-	for _, address := range listen {
-		l := config.DefaultListener()
-		if err := l.Address.UnmarshalText([]byte(address)); err != nil {
-			return nil, usage("--listen: found %q: want %w", address, err)
-		}
-		cfg.Listeners = append(cfg.Listeners, l)
-	}
-	const name = "to"
-	upstream := config.DefaultUpstream()
-	for _, url := range to {
-		upstream.Targets = append(upstream.Targets, config.DefaultTarget(url))
-	}
-	cfg.Upstreams = map[string]config.Upstream{name: upstream}
-	route := config.DefaultRoute()
-	route.Name = name
-	route.Upstream = config.MustTemplate(name)
-	cfg.Routes = []config.Route{route}
-	if err := server.Check(cfg); err != nil {
-		return nil, usage("cannot use --listen and --to:\n%w", err)
-	}
-	return cfg, nil
-}
 
 // newLog returns weir's own log. Its level follows level, which reloads set; its
 // format stays as it is.
@@ -138,7 +48,7 @@ type process struct {
 	server  *server.Server
 	memory  memory
 	signals <-chan os.Signal
-	alive   <-chan time.Time // when the service manager expects a sign of life; or nil
+	alive   <-chan time.Time // ticks when the service manager expects a sign of life; or nil
 }
 
 // serve handles signals until weir has stopped.
@@ -180,8 +90,8 @@ func (p *process) serve() error {
 	}
 }
 
-// reload puts the configuration as it is now into force. If that does not work,
-// the old one stays, and the error that is returned has been logged.
+// reload reads the configuration and puts it into force. If that does not work,
+// the old one stays in force, and reload has logged the error that it returns.
 func (p *process) reload(reason string) error {
 	p.tell(p.manager.Reloading())
 	cfg, err := p.load()
@@ -203,7 +113,8 @@ func (p *process) reload(reason string) error {
 	return nil
 }
 
-// stop drains, at most for the configured time; a second signal ends that.
+// stop lets running exchanges end, at most for the configured time; a second
+// signal cuts them.
 func (p *process) stop(s os.Signal) error {
 	limit := p.cfg.Lifecycle.Drain.D()
 	p.log.Info("stopping: running exchanges may end, a second signal cuts them", "signal", s.String(), "at_most", limit)
@@ -234,8 +145,8 @@ func (p *process) stop(s os.Signal) error {
 	}
 }
 
-// tell logs that the service manager could not be told something: no reason to
-// stop serving.
+// tell logs err, the error of telling the service manager something, if there is
+// one: it is no reason to stop serving.
 func (p *process) tell(err error) {
 	if err != nil {
 		p.log.Warn("the service manager was not told", "error", err)

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"weir/cache/disk"
@@ -7,8 +7,8 @@ import (
 	"weir/server"
 )
 
-// tiers are what stands behind the cache's near tier: first what this machine
-// kept, then what others share.
+// tiers returns the tiers that the cache asks after its near tier: first the
+// disk of this machine, then what several machines share.
 func tiers(c *config.Cache) ([]server.Tier, error) {
 	var list []server.Tier
 	if c.Persist.Folder != "" {

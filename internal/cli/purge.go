@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -7,14 +7,14 @@ import (
 	"strings"
 	"time"
 
-	"github.com/urfave/cli/v3"
+	urfave "github.com/urfave/cli/v3"
 
 	"weir/admin"
 	"weir/config"
 )
 
-// The names of the flags of weir purge. Those that say what to purge are the
-// API's names too.
+// The names of the flags that only weir purge has. The API has the same names
+// for what to purge.
 const (
 	flagAdmin  = "admin"
 	flagURL    = "url"
@@ -28,28 +28,26 @@ const (
 // purgeWait is how long a running weir may take to purge.
 const purgeWait = 30 * time.Second
 
-func purgeCommand(configFlag cli.Flag, onUsageError cli.OnUsageErrorFunc) *cli.Command {
-	return &cli.Command{
+func purgeCommand() *urfave.Command {
+	return flagsOnly(purge, &urfave.Command{
 		Name:      "purge",
 		Usage:     "end entries in the cache of a running weir",
 		UsageText: "weir purge [--config FILE | --admin ADDRESS] --url URL [--soft]\nweir purge ... --host HOST | --prefix PREFIX | --group GROUP | --all",
-		Flags: []cli.Flag{
-			configFlag,
-			&cli.StringFlag{Name: flagAdmin, Usage: "the `ADDRESS` of its admin API instead of the file's admin.address"},
-			&cli.StringFlag{Name: flagURL, Usage: "all variants of this `URL`"},
-			&cli.StringFlag{Name: flagHost, Usage: "everything of this `HOST`, with its port if clients write one"},
-			&cli.StringFlag{Name: flagPrefix, Usage: "every URL that starts with `PREFIX`"},
-			&cli.StringFlag{Name: flagGroup, Usage: "every member of this cache `GROUP` or surrogate key"},
-			&cli.BoolFlag{Name: flagAll, Usage: "everything"},
-			&cli.BoolFlag{Name: flagSoft, Usage: "only make them stale: they may still be validated, and answer when the origin fails"},
+		Flags: []urfave.Flag{
+			configFlag("the configuration `FILE` of the running weir"),
+			&urfave.StringFlag{Name: flagAdmin, Usage: "the `ADDRESS` of its admin API instead of the file's admin.address"},
+			&urfave.StringFlag{Name: flagURL, Usage: "all variants of this `URL`"},
+			&urfave.StringFlag{Name: flagHost, Usage: "everything of this `HOST`, with its port if clients write one"},
+			&urfave.StringFlag{Name: flagPrefix, Usage: "every URL that starts with `PREFIX`"},
+			&urfave.StringFlag{Name: flagGroup, Usage: "every member of this cache `GROUP` or surrogate key"},
+			&urfave.BoolFlag{Name: flagAll, Usage: "everything"},
+			&urfave.BoolFlag{Name: flagSoft, Usage: "only make them stale: they may still be validated, and answer when the origin fails"},
 		},
-		OnUsageError: onUsageError,
-		Action:       withoutArguments(purge),
-	}
+	})
 }
 
 // purge calls the admin API and prints how many entries it hit.
-func purge(c *cli.Command) error {
+func purge(c *urfave.Command) error {
 	what := []string{flagURL, flagHost, flagPrefix, flagGroup, flagAll}
 	var given []string
 	for _, name := range what {
@@ -91,7 +89,7 @@ func purge(c *cli.Command) error {
 }
 
 // adminAddress returns where the admin API of the running weir should be.
-func adminAddress(c *cli.Command) (config.Address, error) {
+func adminAddress(c *urfave.Command) (config.Address, error) {
 	var address config.Address
 	if c.IsSet(flagAdmin) {
 		if c.IsSet(flagConfig) {

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"errors"
@@ -7,24 +7,27 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
-	"time"
 
-	"github.com/urfave/cli/v3"
 	"golang.org/x/sys/unix"
 )
 
+// How a verdict begins.
+const (
+	verdictOK     = "ok"
+	verdictFailed = "failed\n" // and the error
+)
+
 // pidFile is the file that a running weir keeps locked, with its process id,
-// and a second one beside it, FILE.reload, with the verdict on the last SIGHUP.
-// The lock tells a running weir from a file that a crash left behind, whose
-// process id may belong to somebody else by now. A nil pidFile does nothing.
+// and a second file beside it, FILE.reload, with the verdict on the last SIGHUP.
+// The lock distinguishes a running weir from a file that a crash left over, whose
+// process id may belong to another process by now. A nil pidFile does nothing.
 type pidFile struct {
 	file    *os.File
 	reloads int // since the start
 }
 
-// lockPIDFile takes the file for this process; an empty path means none. The
-// file stays empty until write.
+// lockPIDFile locks the file at path for this process; an empty path means no
+// file. The file stays empty until write.
 func lockPIDFile(path string) (*pidFile, error) {
 	if path == "" {
 		return nil, nil
@@ -47,12 +50,12 @@ func lockPIDFile(path string) (*pidFile, error) {
 	return &pidFile{file: f}, nil
 }
 
-// write says that the process is ready for signals.
+// write puts the process id into the file: from now on weir reload finds it.
 func (p *pidFile) write(pid int) error {
 	if p == nil {
 		return nil
 	}
-	if err := p.writeVerdict("ok"); err != nil {
+	if err := p.writeVerdict(verdictOK); err != nil {
 		return err
 	}
 	if _, err := p.file.WriteAt([]byte(strconv.Itoa(pid)+"\n"), 0); err != nil {
@@ -61,19 +64,20 @@ func (p *pidFile) write(pid int) error {
 	return nil
 }
 
-// verdict tells those who wait what became of a reload; nil means it worked.
+// verdict tells each weir reload that waits what became of a reload; nil means
+// that it worked.
 func (p *pidFile) verdict(reload error) error {
 	if p == nil {
 		return nil
 	}
 	p.reloads++
 	if reload != nil {
-		return p.writeVerdict("failed\n" + reload.Error())
+		return p.writeVerdict(verdictFailed + reload.Error())
 	}
-	return p.writeVerdict("ok")
+	return p.writeVerdict(verdictOK)
 }
 
-// writeVerdict replaces the verdict's file, so that nobody reads half of it.
+// writeVerdict replaces the verdict's file, so that no reader sees half of it.
 func (p *pidFile) writeVerdict(text string) error {
 	path := verdictPath(p.file.Name())
 	if err := os.WriteFile(path+".new", fmt.Appendf(nil, "%d %s\n", p.reloads, text), 0o644); err != nil {
@@ -85,72 +89,19 @@ func (p *pidFile) writeVerdict(text string) error {
 	return nil
 }
 
-// close empties the file and unlocks it. It is not removed: somebody else may
-// be about to lock it.
+// close empties the file and unlocks it. The file stays: another weir may be
+// about to lock it.
 func (p *pidFile) close() {
 	if p == nil {
 		return
 	}
-	// Nothing depends on these: without the lock the content has no meaning.
+	// Their errors do not matter: without the lock the content has no meaning.
 	_ = p.file.Truncate(0)
 	_ = os.Remove(verdictPath(p.file.Name()))
 	p.file.Close()
 }
 
 func verdictPath(pidFile string) string { return pidFile + ".reload" }
-
-// reload is the command: it sends SIGHUP and, if there is a pid file, waits for
-// the verdict.
-func reload(c *cli.Command) error {
-	path, pid := c.String(flagPIDFile), c.Int(flagPID)
-	switch {
-	case c.IsSet(flagPID) && pid > 1:
-		if err := syscall.Kill(pid, syscall.SIGHUP); err != nil {
-			return fmt.Errorf("cannot signal process %d: %w", pid, err)
-		}
-		_, err := fmt.Fprintf(c.Root().Writer, "asked process %d to reload; its log has the verdict\n", pid)
-		return err
-	case c.IsSet(flagPID):
-		return usage("--pid: found %d: want the process id of a running weir", pid)
-	case path == "":
-		return usage("weir reload needs --pid-file FILE, as given to weir run, or --pid ID; under systemd use systemctl reload weir")
-	}
-
-	pid, err := runningPID(path)
-	if err != nil {
-		return err
-	}
-	before, _, err := readVerdict(path)
-	if err != nil {
-		return err
-	}
-	if err := syscall.Kill(pid, syscall.SIGHUP); err != nil {
-		return fmt.Errorf("cannot signal process %d: %w", pid, err)
-	}
-	give := time.NewTimer(c.Duration(flagWait))
-	defer give.Stop()
-	look := time.NewTicker(20 * time.Millisecond)
-	defer look.Stop()
-	for {
-		select {
-		case <-give.C:
-			return fmt.Errorf("cannot tell whether the reload worked: process %d has said nothing for %s; its log has the verdict", pid, c.Duration(flagWait))
-		case <-look.C:
-		}
-		reloads, verdict, err := readVerdict(path)
-		if err != nil || reloads == before {
-			if _, ended := runningPID(path); ended != nil {
-				return fmt.Errorf("cannot reload: process %d has ended: %w", pid, ended)
-			}
-			continue
-		}
-		if verdict != "ok" {
-			return fmt.Errorf("the reload failed, the old configuration stays in force: %s", strings.TrimPrefix(verdict, "failed\n"))
-		}
-		_, err = fmt.Fprintln(c.Root().Writer, "reloaded")
-		return err
-	}
-}
 
 // runningPID returns the process id of the weir that keeps the file locked.
 func runningPID(path string) (int, error) {
@@ -179,7 +130,8 @@ func runningPID(path string) (int, error) {
 	return pid, nil
 }
 
-// readVerdict returns the number of reloads so far and what became of the last.
+// readVerdict returns the number of reloads so far and the verdict on the last
+// of them.
 func readVerdict(pidFile string) (reloads int, verdict string, err error) {
 	path := verdictPath(pidFile)
 	text, err := os.ReadFile(path)

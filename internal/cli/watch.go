@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"os"
@@ -10,12 +10,12 @@ import (
 // file system, and for files that are replaced through symbolic links.
 type watch struct {
 	path    string
-	seen    stamp // when it was last reported, or at the start
-	pending stamp // the look before this one
+	seen    stamp // of the last change that look reported, or at the start
+	pending stamp // at the look before this one
 }
 
-// stamp is how a file looks from outside. The zero stamp is a file that is not
-// there.
+// stamp is what tells two states of a file apart without reading the file. The
+// zero stamp stands for no file.
 type stamp struct {
 	device, inode uint64
 	size          int64
@@ -29,8 +29,8 @@ func newWatch(path string) *watch {
 }
 
 // look says whether the file has changed since look last said so. A change is
-// reported when two looks in a row saw the same, so that a file that is being
-// written is not read by half; a file that has gone is no change yet.
+// reported when two looks in a row saw the same, so that a file is not read
+// while another program still writes it; a file that has gone is no change yet.
 func (w *watch) look() bool {
 	now := stampOf(w.path)
 	settled := now == w.pending
@@ -42,7 +42,7 @@ func (w *watch) look() bool {
 	return true
 }
 
-// skip makes the file as it is now the one that later changes are measured by.
+// skip makes look compare with the file as it is now.
 func (w *watch) skip() {
 	w.seen = stampOf(w.path)
 	w.pending = w.seen

@@ -1,0 +1,67 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+
+	urfave "github.com/urfave/cli/v3"
+
+	"weir/config"
+	"weir/server"
+)
+
+func checkCommand() *urfave.Command {
+	return flagsOnly(check, &urfave.Command{
+		Name:  "check",
+		Usage: "say everything that is wrong with a configuration",
+		Flags: []urfave.Flag{configFlag("the configuration `FILE`")},
+	})
+}
+
+// check reports everything that is wrong with a file, or sums it up.
+func check(c *urfave.Command) error {
+	path := c.String(flagConfig)
+	cfg, err := load(path)
+	if err != nil {
+		return err
+	}
+	targets := 0
+	for _, u := range cfg.Upstreams {
+		targets += len(u.Targets)
+	}
+	_, err = fmt.Fprintf(c.Root().Writer, "%s is fine: %s, %s, %s with %s\n", path,
+		count(len(cfg.Listeners), "listener"), count(len(cfg.Routes), "route"), count(len(cfg.Upstreams), "upstream"), count(targets, "target"))
+	return err
+}
+
+func schemaCommand() *urfave.Command {
+	return flagsOnly(schema, &urfave.Command{
+		Name:  "config-schema",
+		Usage: "print a JSON schema of the configuration, for editors",
+	})
+}
+
+func schema(c *urfave.Command) error {
+	_, err := fmt.Fprintf(c.Root().Writer, "%s\n", config.Schema())
+	return err
+}
+
+// load reads the file at path. The error has everything that is wrong with it.
+func load(path string) (*config.Config, error) {
+	cfg, err := config.Load(path, server.CheckParts)
+	if problems, ok := errors.AsType[config.Errors](err); ok {
+		return nil, fmt.Errorf("%s has %s:\n%w", path, count(len(problems), "problem"), problems)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return cfg, nil
+}
+
+// count returns "1 route", "2 routes".
+func count(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprintf("%d %s", n, thing)
+}

@@ -1,0 +1,70 @@
+// Package cli is weir's command line: it reads flags and files, starts package
+// server, passes signals on, and connects the cache tiers that bring client
+// libraries. Only the program calls it. Programs that embed weir import package
+// server instead, which has everything that concerns requests.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	urfave "github.com/urfave/cli/v3"
+
+	"weir/config"
+)
+
+// The exit codes.
+const (
+	exitDone   = 0
+	exitFailed = 1 // the command was understood and did not work
+	exitUsage  = 2 // the command was not understood
+)
+
+// Main runs the command that args name, the program's name first, and returns
+// the exit code. An error is reported on standard error. version is what the
+// linker was told; if it is empty, the go command's build information counts.
+func Main(args []string, version string) (code int) {
+	err := commands(version).Run(context.Background(), args)
+	if err == nil {
+		return exitDone
+	}
+	fmt.Fprintln(os.Stderr, "weir: "+err.Error())
+	if _, ok := errors.AsType[usageError](err); ok {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+func commands(version string) *urfave.Command {
+	return &urfave.Command{
+		Name:            "weir",
+		Usage:           "reverse proxy, load balancer and response cache",
+		HideHelpCommand: true,
+		Suggest:         true,
+		OnUsageError:    onUsageError,
+		ExitErrHandler:  func(context.Context, *urfave.Command, error) {}, // Main reports errors
+		Action: func(_ context.Context, c *urfave.Command) error {
+			if c.Args().Present() {
+				return unknownCommand(c)
+			}
+			return urfave.ShowAppHelp(c)
+		},
+		Commands: []*urfave.Command{
+			runCommand(), checkCommand(), schemaCommand(), reloadCommand(), purgeCommand(), versionCommand(version),
+		},
+	}
+}
+
+func unknownCommand(c *urfave.Command) error {
+	var names []string
+	for _, sub := range c.Commands {
+		names = append(names, sub.Name)
+	}
+	found := c.Args().First()
+	if meant := config.Nearest(found, names); meant != "" {
+		return usage("found command %q: want %s; did you mean %q?", found, config.OneOf(names), meant)
+	}
+	return usage("found command %q: want %s", found, config.OneOf(names))
+}

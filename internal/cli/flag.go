@@ -1,0 +1,46 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	urfave "github.com/urfave/cli/v3"
+)
+
+// The names of the flags that several commands have. A flag of one command
+// stands in that command's file.
+const (
+	flagConfig  = "config"
+	flagPIDFile = "pid-file"
+)
+
+func configFlag(use string) urfave.Flag {
+	return &urfave.StringFlag{Name: flagConfig, Aliases: []string{"c"}, Value: "config.toml", Usage: use, TakesFile: true}
+}
+
+func pidFileFlag(use string) urfave.Flag {
+	return &urfave.StringFlag{Name: flagPIDFile, Usage: use, Sources: urfave.EnvVars("WEIR_PID_FILE"), TakesFile: true}
+}
+
+// usageError says that a command was not understood; weir then exits with
+// exitUsage.
+type usageError struct{ error }
+
+func usage(format string, a ...any) error { return usageError{fmt.Errorf(format, a...)} }
+
+func onUsageError(_ context.Context, c *urfave.Command, err error, _ bool) error {
+	return usage("%w; see %s --help", err, c.FullName())
+}
+
+// flagsOnly makes c run action, and refuse arguments after the flags: a file
+// name there is easily a forgotten --config.
+func flagsOnly(action func(*urfave.Command) error, c *urfave.Command) *urfave.Command {
+	c.OnUsageError = onUsageError
+	c.Action = func(_ context.Context, c *urfave.Command) error {
+		if c.Args().Present() {
+			return usage("%s takes flags only, found %q; see %s --help", c.FullName(), c.Args().First(), c.FullName())
+		}
+		return action(c)
+	}
+	return c
+}

@@ -1,0 +1,122 @@
+package cli
+
+import (
+	"errors"
+	"os"
+	"os/signal"
+	"syscall"
+
+	urfave "github.com/urfave/cli/v3"
+
+	"weir/config"
+	"weir/internal/notify"
+	"weir/server"
+)
+
+// The names of the flags that only weir run has.
+const (
+	flagListen = "listen"
+	flagTo     = "to"
+)
+
+func runCommand() *urfave.Command {
+	return flagsOnly(run, &urfave.Command{
+		Name:      "run",
+		Usage:     "serve until SIGTERM or SIGINT",
+		UsageText: "weir run --config FILE\nweir run --listen :9090 --to http://localhost:5000 [--to URL]",
+		Flags: []urfave.Flag{
+			configFlag("the configuration `FILE`"),
+			&urfave.StringSliceFlag{Name: flagListen, Usage: "serve without a file, on this `ADDRESS`; may be repeated"},
+			&urfave.StringSliceFlag{Name: flagTo, Usage: "the target `URL` of --listen; may be repeated"},
+			pidFileFlag("write the process id to `FILE`, for weir reload"),
+		},
+		DisableSliceFlagSeparator: true, // a URL may hold commas
+	})
+}
+
+// run serves until a signal ends it.
+func run(c *urfave.Command) error {
+	read, path, err := loader(c)
+	if err != nil {
+		return err
+	}
+	watched := newWatch(path) // before the file is read, so that no change is missed
+	cfg, err := read()
+	if err != nil {
+		return err
+	}
+
+	// From here on a signal has its meaning, however early it comes. SIGPIPE is
+	// ignored so that a reader of the access log that goes away is a write error.
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
+	defer signal.Stop(signals)
+	signal.Ignore(syscall.SIGPIPE)
+
+	p := &process{load: read, watched: watched, cfg: cfg, signals: signals}
+	p.log = newLog(cfg.Log, &p.level)
+	p.memory.tune(cfg, p.log)
+	if p.manager, err = notify.New(os.Getenv("NOTIFY_SOCKET")); err != nil {
+		return err
+	}
+	if p.pidFile, err = lockPIDFile(c.String(flagPIDFile)); err != nil {
+		return err
+	}
+	defer p.pidFile.close()
+	if p.server, err = server.New(cfg, server.WithLog(p.log), server.WithSystemdSockets(), server.WithTiers(tiers)); err != nil {
+		return err
+	}
+	if err := p.server.Start(); err != nil {
+		return errors.Join(err, p.server.Close())
+	}
+	if err := p.pidFile.write(os.Getpid()); err != nil {
+		return errors.Join(err, p.server.Close())
+	}
+	announce(os.Stderr, p.log, cfg, p.server)
+	p.tell(p.manager.Ready("serving"))
+	return p.serve()
+}
+
+// loader returns how to read the configuration, at the start and for reloads,
+// and the path of its file, empty without one.
+func loader(c *urfave.Command) (read func() (*config.Config, error), path string, err error) {
+	listen, to := c.StringSlice(flagListen), c.StringSlice(flagTo)
+	switch {
+	case len(listen) == 0 && len(to) == 0:
+		path = c.String(flagConfig)
+		return func() (*config.Config, error) { return load(path) }, path, nil
+	case c.IsSet(flagConfig):
+		return nil, "", usage("--listen and --to are for serving without a file: leave out --config, or put them into the file")
+	case len(listen) == 0:
+		return nil, "", usage("--to needs --listen ADDRESS")
+	case len(to) == 0:
+		return nil, "", usage("--listen needs --to URL")
+	}
+	return func() (*config.Config, error) { return oneLine(listen, to) }, "", nil
+}
+
+// oneLine returns the configuration of "weir run --listen ADDRESS --to URL".
+func oneLine(listen, to []string) (*config.Config, error) {
+	cfg := config.Default()
+	for _, address := range listen {
+		l := config.DefaultListener()
+		if err := l.Address.UnmarshalText([]byte(address)); err != nil {
+			return nil, usage("--listen: found %q: want %w", address, err)
+		}
+		cfg.Listeners = append(cfg.Listeners, l)
+	}
+	const name = "to"
+	upstream := config.DefaultUpstream()
+	for _, url := range to {
+		upstream.Targets = append(upstream.Targets, config.DefaultTarget(url))
+	}
+	cfg.Upstreams = map[string]config.Upstream{name: upstream}
+	route := config.DefaultRoute()
+	route.Name = name
+	route.Upstream = config.MustTemplate(name)
+	cfg.Routes = []config.Route{route}
+	if err := server.Check(cfg); err != nil {
+		return nil, usage("cannot use --listen and --to:\n%w", err)
+	}
+	return cfg, nil
+}
