@@ -82,6 +82,9 @@ type Found struct {
 	fill        *Fill // still fetching the body of Entry
 }
 
+// InMemory says whether Answer can be given without waiting for a file or a fetch.
+func (f *Found) InMemory() bool { return f.Entry != nil && f.Entry.blob == nil && f.fill == nil }
+
 // Lookup looks a request up. It prepares q, does not block and does not
 // allocate.
 func (s *Store) Lookup(q *Request) Found {

@@ -1,10 +1,7 @@
 package cache
 
 import (
-	"bytes"
 	"sync/atomic"
-
-	"github.com/valyala/fasthttp"
 
 	"weir/cache/rule"
 	"weir/cache/tier"
@@ -31,8 +28,6 @@ type Entry struct {
 
 	// purged is when a soft purge ended the lifetime, in ns; 0 means never.
 	purged atomic.Int64
-	// prepared is the head as fasthttp has it, made when first asked for.
-	prepared atomic.Pointer[fasthttp.ResponseHeader]
 
 	// copied is a second copy of body, asked how often there might have been one.
 	copied atomic.Pointer[bodyCopy]
@@ -44,17 +39,9 @@ type Entry struct {
 // compares it with the heap.
 const entryOverhead = 640
 
-// preparedOverhead, and preparedLine for each line, are what the prepared head
-// costs beside its bytes. It is counted from the beginning, because an entry
-// that is worth its place is asked for.
-const preparedOverhead, preparedLine = 384, 64
-
 // cost is the memory that the entry holds.
 func (e *Entry) cost() int64 {
 	n := entryOverhead + cap(e.Head) + cap(e.body) + len(e.key) + len(e.variant)
-	if len(e.Head) > 0 {
-		n += preparedOverhead + preparedLine*bytes.Count(e.Head, []byte{'\n'}) + len(e.Head)
-	}
 	for _, s := range e.Vary {
 		n += 16 + len(s)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"weir/cache/rule"
+	"weir/internal/head"
 )
 
 // window is about how far the slowest reader of a body that is too large to be
@@ -29,7 +30,7 @@ type Fill struct {
 	place  string // in the shard's fills; empty if it is not there
 	joined atomic.Bool
 	asked  rule.Asked
-	head   rule.RequestHead // as it was when the fetch began
+	head   head.Head // as it was when the fetch began
 	scheme string
 	host   string
 	target string
@@ -69,7 +70,7 @@ const (
 
 // Request is the head that the fetch began with, as the client wrote it. It
 // belongs to the Fill and must not be changed while that is used.
-func (f *Fill) Request() *rule.RequestHead { return &f.head }
+func (f *Fill) Request() *head.Head { return &f.head }
 
 // Narrowed says that the client wanted less than the fetch asks for: Condition
 // took its own condition or range away, so its answer must be made from Found

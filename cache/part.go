@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"weir/cache/rule"
+	"weir/internal/head"
 )
 
 // Parts of a representation that came in 206 answers (RFC 9111 sections 3.3 and
@@ -31,7 +32,7 @@ func (q *Request) within(e *Entry) bool {
 	}
 	if q.Conditional() {
 		for _, name := range rule.Conditions() {
-			if rule.Has(q.Header, name) {
+			if rule.HasValue(q.Head, name) {
 				return false
 			}
 		}
@@ -86,7 +87,7 @@ func join(others []piece, p piece) []piece {
 func (f *Fill) respondPart(r *rule.Response) (e *Entry, s rule.Span, reason rule.Reason) {
 	s, length, ok := rule.ParseContentRange(r.Fields.Joined("Content-Range"))
 	switch {
-	case f.asked.Method != rule.MethodGet || f.narrowed || f.selected != nil || !rule.Has(&f.head, "Range"):
+	case f.asked.Method != rule.MethodGet || f.narrowed || f.selected != nil || !rule.HasValue(&f.head, head.Range):
 		return nil, s, rule.ReasonPartial // not what was asked for
 	case !ok || r.Length >= 0 && r.Length != s.Size():
 		return nil, s, rule.ReasonPartial
@@ -104,7 +105,7 @@ func (f *Fill) respondPart(r *rule.Response) (e *Entry, s rule.Span, reason rule
 		if e, reason = f.judgePart(&whole); reason != rule.ReasonNone {
 			return nil, s, reason
 		}
-	} else if rule.Has(&f.head, "If-Range") {
+	} else if rule.HasValue(&f.head, head.IfRange) {
 		// It may lack fields that the client is known to have (RFC 9110 section
 		// 15.3.7), so others cannot be answered from it.
 		return nil, s, rule.ReasonPartial

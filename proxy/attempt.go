@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -447,5 +448,5 @@ func (b *responseBody) Moved(n int64) {
 
 // endless says that the response is one that has no end by intention.
 func (a *attempt) endless() bool {
-	return a.body.Left() < 0 && hasPrefixFold(a.response.Get(head.ContentType), "text/event-stream")
+	return a.body.Left() < 0 && bytes.HasPrefix(a.response.Get(head.ContentType), []byte("text/event-stream"))
 }

@@ -3,11 +3,13 @@ package proxy
 import (
 	"errors"
 	"io"
+	"slices"
 	"strconv"
 	"time"
 
 	"weir/cache"
 	"weir/cache/rule"
+	"weir/config"
 	"weir/internal/body"
 	"weir/internal/forward"
 	"weir/internal/head"
@@ -53,7 +55,7 @@ type cached struct {
 	request cache.Request
 	found   cache.Found
 	// fetch is what the exchange leads; nil if it leads none.
-	fetch *cache.Fetch
+	fetch *cache.Fill
 	// background says that there is no client: the fetch validates an entry.
 	background bool
 	store      storing
@@ -179,7 +181,7 @@ func (x *Exchange) fromCache() {
 }
 
 // follow waits for the fetch of another exchange.
-func (x *Exchange) follow(f *cache.Fetch) cache.Role {
+func (x *Exchange) follow(f *cache.Fill) cache.Role {
 	c := &x.cached
 	gone := x.Client.Cancel.channel(x.Start)
 	role, reason, err := f.Wait(&c.request, &c.found, gone)
@@ -196,7 +198,7 @@ func (x *Exchange) follow(f *cache.Fetch) cache.Role {
 }
 
 // lead asks the origin. f, which may be nil, gets what it answers.
-func (x *Exchange) lead(f *cache.Fetch) {
+func (x *Exchange) lead(f *cache.Fill) {
 	x.cached.fetch = f
 	defer x.endFetch()
 	x.forward()
@@ -389,7 +391,10 @@ var purgeMode = head.NewName("Purge-Mode")
 
 // purge answers a PURGE, if its client may purge.
 func (x *Exchange) purge() {
-	if !contains(x.proxy.purgeFrom, x.ClientAddr) {
+	allowed := slices.ContainsFunc(x.proxy.purgeFrom, func(p config.Prefix) bool {
+		return x.ClientAddr.IsValid() && p.Contains(x.ClientAddr.Unmap())
+	})
+	if !allowed {
 		x.fail(403, CausePurge)
 		return
 	}

@@ -306,18 +306,19 @@ func (p *Proxy) WriteMetrics(w io.Writer) {
 		writeUpstream(w, upstreamLabels(name), u.Set)
 		for _, t := range u.Set.Targets() {
 			labels := targetLabels(name, t.Name())
-			open, idle := transportOf(t).Conns()
+			tr := t.Transport().(transport.Transport)
+			open, idle := tr.Conns()
 			metrics.WriteGaugeUint64(w, "weir_upstream_connections{"+labels+`,state="open"}`, uint64(open))
 			metrics.WriteGaugeUint64(w, "weir_upstream_connections{"+labels+`,state="idle"}`, uint64(idle))
 			metrics.WriteGaugeUint64(w, "weir_upstream_in_flight{"+labels+"}", uint64(t.InFlight()))
 			metrics.WriteGaugeUint64(w, fmt.Sprintf("weir_upstream_target_state{%s,state=%q}", labels, t.State()), 1)
-			writePipelined(w, labels, transportOf(t))
+			writePipelined(w, labels, tr)
 		}
 	}
 }
 
 // writePipelined writes what is read off the shared connections to a target.
-func writePipelined(w io.Writer, labels string, t *transport.HTTP1) {
+func writePipelined(w io.Writer, labels string, t transport.Transport) {
 	f, ok := t.Pipelined()
 	if !ok {
 		return

@@ -31,7 +31,7 @@ func (x *Exchange) fail(status int, cause Cause) {
 	h := x.Response
 	switch status {
 	case 405:
-		h.Add(head.Allow, []byte("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"))
+		h.Add(allow, []byte("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"))
 	case 503:
 		seconds := 1
 		if x.Upstream != nil {
@@ -47,6 +47,8 @@ func (x *Exchange) fail(status int, cause Cause) {
 	x.room.scratch = append(b, '\n')
 	x.send(x.room.scratch)
 }
+
+var allow = head.NewName("Allow")
 
 // send replies with Response and this body.
 func (x *Exchange) send(text []byte) {

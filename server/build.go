@@ -54,18 +54,10 @@ func (s *Server) build(cfg *config.Config, old *generation) (_ *generation, err 
 	if g.store, err = s.acquireStore(cfg, old); err != nil {
 		return nil, err
 	}
-	hooks := s.options.hooks
-	done := hooks.OnDone
-	hooks.OnDone = func(x *proxy.Exchange) {
-		s.record(x)
-		if done != nil {
-			done(x)
-		}
-	}
 	g.proxy, err = proxy.New(proxy.Parts{
 		Config:    cfg,
 		Upstreams: g.upstreams,
-		Hooks:     hooks,
+		Hooks:     append([]proxy.Hooks{{OnDone: s.record}}, s.options.hooks...),
 		Log:       s.log,
 		Metrics:   s.metrics,
 		Cache:     g.store.near(),
@@ -233,41 +225,6 @@ func (s *Server) record(x *proxy.Exchange) {
 	if log == nil {
 		return
 	}
-	r := accesslog.Record{
-		Time:          x.Start,
-		Client:        x.Client,
-		Peer:          x.Remote,
-		Listener:      x.Listener.Name,
-		Method:        x.Request.Method(),
-		RequestTarget: x.Target,
-		Host:          x.Host,
-		UserAgent:     x.Request.UserAgent(),
-		Referer:       x.Request.Referer(),
-		RequestID:     x.RequestID,
-		Status:        x.Status,
-		Cause:         x.Cause.String(),
-		Attempts:      x.Attempts,
-		BytesIn:       x.BytesIn,
-		BytesOut:      x.BytesOut,
-		Duration:      x.End.Sub(x.Start),
-		FirstByte:     x.FirstByte,
-		TLS:           x.TLS,
-		Cache:         x.Cache.String(),
-	}
-	if string(r.Method) == "-" { // what the front end says of a request line that is none
-		r.Method = nil
-	}
-	r.Proto = protocols[x.Head.Minor&1]
-	if x.Route != nil {
-		r.Route = x.Route.Name
-	}
-	if x.Upstream != nil {
-		r.Upstream = x.Upstream.Set.Name()
-	}
-	if x.Chosen != nil {
-		r.Target = x.Chosen.Name()
-	}
+	r := accesslog.FromExchange(x)
 	log.Log(&r)
 }
-
-var protocols = [2][]byte{[]byte("HTTP/1.0"), []byte("HTTP/1.1")}

@@ -7,7 +7,7 @@ import (
 	"weir/config"
 	"weir/health"
 	"weir/internal/accesslog"
-	"weir/internal/header"
+	"weir/internal/forward"
 	"weir/internal/match"
 	"weir/lb"
 )
@@ -67,20 +67,20 @@ func checkParts(cfg *config.Config, o *options) (problems config.Errors) {
 		}
 	}
 	headers := func(err error, parts ...any) {
-		var list header.Problems
+		var list config.Errors
 		if errors.As(err, &list) {
 			for _, p := range list {
-				add(config.Problem{Key: p.Key, Message: p.Message}, parts...)
+				add(p, parts...)
 			}
 		}
 	}
-	_, err = header.NewForwarder(cfg.Forwarding)
+	_, err = forward.NewForwarder(cfg.Forwarding)
 	headers(err, "forwarding")
 	if table != nil {
 		for i := range cfg.Routes {
-			_, err := header.CompileRequest(cfg.Routes[i].RequestHeaders, table.Captures(i))
+			_, err := forward.CompileRequest(cfg.Routes[i].RequestHeaders, table.Captures(i))
 			headers(err, "routes", i, "request_headers")
-			_, err = header.CompileResponse(cfg.Routes[i].ResponseHeaders, table.Captures(i))
+			_, err = forward.CompileResponse(cfg.Routes[i].ResponseHeaders, table.Captures(i))
 			headers(err, "routes", i, "response_headers")
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"weir/lb"
 	"weir/lb/balance"
 	"weir/proxy"
+	"weir/server/hook"
 )
 
 // Option changes what New builds. Options that are not given have the defaults
@@ -16,7 +17,7 @@ type Option func(*options)
 
 type options struct {
 	log        *slog.Logger
-	hooks      proxy.Hooks
+	hooks      []proxy.Hooks
 	accessLog  io.Writer
 	algorithms []lb.Algorithm
 	systemd    bool
@@ -26,8 +27,11 @@ type options struct {
 // WithLog sends the server's own log to log; without it there is none.
 func WithLog(log *slog.Logger) Option { return func(o *options) { o.log = log } }
 
-// WithHooks calls h at fixed points of each exchange.
-func WithHooks(h proxy.Hooks) Option { return func(o *options) { o.hooks = h } }
+// WithHooks calls h at fixed points of each exchange. Hooks of several options are called in
+// the order of the options.
+func WithHooks(h hook.Hooks) Option {
+	return func(o *options) { o.hooks = append(o.hooks, hooksOf(h)) }
+}
 
 // WithAccessLogWriter writes an access log whose output is "stdout" to w
 // instead.

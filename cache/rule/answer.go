@@ -3,9 +3,8 @@ package rule
 import (
 	"strconv"
 
-	"github.com/valyala/fasthttp"
-
 	"weir/internal/field"
+	"weir/internal/head"
 )
 
 // The heads of answers: a status line and fields, a line each, without an empty
@@ -13,7 +12,7 @@ import (
 
 // AppendNotModified adds the head of a 304 made from what is stored.
 func (p *Policy) AppendNotModified(dst []byte, s *Stored) []byte {
-	dst = appendStatusLine(dst, 304, nil)
+	dst = head.AppendStatusLine(dst, 304, nil)
 	for name, value := range s.Fields().All() {
 		if p.inNotModified(name) {
 			dst = AppendField(dst, name, value)
@@ -24,7 +23,7 @@ func (p *Policy) AppendNotModified(dst []byte, s *Stored) []byte {
 
 // AppendUnsatisfiable adds the head of a 416.
 func (s *Stored) AppendUnsatisfiable(dst []byte) []byte {
-	dst = appendStatusLine(dst, 416, nil)
+	dst = head.AppendStatusLine(dst, 416, nil)
 	dst = append(dst, "Content-Range: bytes */"...)
 	dst = strconv.AppendInt(dst, s.Length, 10)
 	dst = append(dst, "\r\n"...)
@@ -36,7 +35,7 @@ func (s *Stored) AppendUnsatisfiable(dst []byte) []byte {
 
 // AppendPartial adds the head of a 206 with one part.
 func (s *Stored) AppendPartial(dst []byte, part Span) []byte {
-	dst = appendStatusLine(dst, 206, nil)
+	dst = head.AppendStatusLine(dst, 206, nil)
 	dst = append(dst, s.Fields()...)
 	dst = appendContentRange(dst, part, s.Length)
 	return appendContentLength(dst, part.Size())
@@ -50,7 +49,7 @@ type Run struct {
 
 // AppendMultipart adds the head of a 206 with several parts, which id tells
 // from those of other entries. runs are its body, length bytes together.
-func (s *Stored) AppendMultipart(dst []byte, parts []Span, id uint64) (head []byte, runs []Run, length int64) {
+func (s *Stored) AppendMultipart(dst []byte, parts []Span, id uint64) (answer []byte, runs []Run, length int64) {
 	mark := boundary(id)
 	kind := s.Fields().Get("Content-Type")
 	for _, p := range parts {
@@ -67,7 +66,7 @@ func (s *Stored) AppendMultipart(dst []byte, parts []Span, id uint64) (head []by
 	runs = append(runs, Run{end, Span{0, -1}})
 	length += int64(len(end))
 
-	dst = appendStatusLine(dst, 206, nil)
+	dst = head.AppendStatusLine(dst, 206, nil)
 	for name, value := range s.Fields().All() {
 		if !field.EqualFold(name, "Content-Type") {
 			dst = AppendField(dst, name, value)
@@ -97,18 +96,5 @@ func appendContentRange(dst []byte, s Span, length int64) []byte {
 func appendContentLength(dst []byte, length int64) []byte {
 	dst = append(dst, "Content-Length: "...)
 	dst = strconv.AppendInt(dst, length, 10)
-	return append(dst, "\r\n"...)
-}
-
-func appendStatusLine(dst []byte, status int, phrase []byte) []byte {
-	dst = append(dst, "HTTP/1.1 "...)
-	dst = strconv.AppendInt(dst, int64(status), 10)
-	dst = append(dst, ' ')
-	if len(phrase) == 0 && status < 600 && status >= 100 {
-		if text := fasthttp.StatusMessage(status); text != "Unknown Status Code" {
-			dst = append(dst, text...)
-		}
-	}
-	dst = appendClean(dst, phrase)
 	return append(dst, "\r\n"...)
 }

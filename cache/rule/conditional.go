@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"weir/internal/field"
+	"weir/internal/head"
 )
 
 // Verdict is what a client's own conditions say about an entry.
@@ -17,9 +18,7 @@ const (
 
 // Conditions are the fields by which a client asks for an answer only under a
 // condition.
-func Conditions() [4]string {
-	return [...]string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"}
-}
+func Conditions() [4]head.Name { return conditions }
 
 // Precondition judges the conditions of a request (RFC 9110 section 13.2.2,
 // RFC 9111 section 4.3.2) against what is stored.
@@ -31,24 +30,24 @@ func (s *Stored) Precondition(q *Request) Verdict {
 	if !q.Conditional() {
 		return GoOn
 	}
-	h := q.Header
-	if list := joined(h, "If-Match"); list != nil {
+	h := q.Head
+	if list := h.Joined(head.IfMatch); list != nil {
 		if !matchTags(list, s.ETag, true) {
 			return AskOrigin
 		}
-	} else if since := First(h, "If-Unmodified-Since"); len(since) > 0 {
+	} else if since := h.Get(head.IfUnmodifiedSince); len(since) > 0 {
 		if at, ok := field.ParseDate(since, q.At/1e9); ok && !(s.HasModified && s.Modified <= at) {
 			return AskOrigin
 		}
 	}
-	if list := joined(h, "If-None-Match"); list != nil {
+	if list := h.Joined(head.IfNoneMatch); list != nil {
 		// It makes If-Modified-Since void (RFC 9110 section 13.1.3).
 		if s.Status == 200 && matchTags(list, s.ETag, false) {
 			return NotModified
 		}
 		return GoOn
 	}
-	if since := First(h, "If-Modified-Since"); len(since) > 0 && s.Status == 200 {
+	if since := h.Get(head.IfModifiedSince); len(since) > 0 && s.Status == 200 {
 		at, ok := field.ParseDate(since, q.At/1e9)
 		if !ok {
 			return GoOn
@@ -68,7 +67,7 @@ func (s *Stored) Precondition(q *Request) Verdict {
 // ForOrigin says whether the request has a condition that only the origin can
 // judge to be false.
 func (q *Request) ForOrigin() bool {
-	return Has(q.Header, "If-Match") || Has(q.Header, "If-Unmodified-Since")
+	return HasValue(q.Head, head.IfMatch) || HasValue(q.Head, head.IfUnmodifiedSince)
 }
 
 // matchTags says whether a list of entity tags, or "*", names tag. strong asks
@@ -132,7 +131,7 @@ func (s *Stored) ifRange(q *Request) bool {
 	if !q.Conditional() {
 		return true
 	}
-	v := field.Trim(First(q.Header, "If-Range"))
+	v := field.Trim(q.Head.Get(head.IfRange))
 	if len(v) == 0 {
 		return true
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"weir/internal/field"
+	"weir/internal/head"
 )
 
 // The key of an entry is text: the method class, the scheme, the host in lower
@@ -52,7 +53,7 @@ func matchAny(list []pattern, name []byte) bool {
 
 // AppendKey adds the key of a request to dst. h may be nil if the policy adds
 // neither headers nor cookies, and so may p.
-func (p *Policy) AppendKey(dst, scheme, host, target []byte, h *RequestHead) []byte {
+func (p *Policy) AppendKey(dst, scheme, host, target []byte, h *head.Head) []byte {
 	dst = append(dst, "GET "...)
 	dst = append(dst, scheme...)
 	dst = append(dst, "://"...)
@@ -147,15 +148,14 @@ func (p *Policy) appendTarget(dst, target []byte) []byte {
 // appendRequestField adds the normalised value of a request field: lines
 // joined, whitespace around commas removed. present is false, and nothing is
 // added, if there is no such field.
-func appendRequestField(dst []byte, h *RequestHead, name string) (out []byte, present bool) {
-	all := lines(h, name)
-	for i, line := range all {
-		if i > 0 {
+func appendRequestField(dst []byte, h *head.Head, name string) (out []byte, present bool) {
+	for line := range h.Lines(head.NewName(name)) {
+		if present {
 			dst = append(dst, ',')
 		}
-		dst = appendNormalised(dst, line)
+		dst, present = appendNormalised(dst, line), true
 	}
-	return dst, len(all) > 0
+	return dst, present
 }
 
 // appendNormalised adds a value without the whitespace around its commas, but
@@ -181,21 +181,20 @@ func appendNormalised(dst, value []byte) []byte {
 
 // appendCookie adds the values of all cookies of that name, a ';' before each:
 // which one of several counts is the origin's choice.
-func appendCookie(dst []byte, h *RequestHead, name string) []byte {
-	for _, line := range lines(h, "Cookie") {
-		for n, v := range field.Cookies(line) {
-			if string(n) == name {
-				dst = append(append(dst, ';'), v...)
-			}
+func appendCookie(dst []byte, h *head.Head, name string) []byte {
+	for n, v := range cookies(h) {
+		if string(n) == name {
+			dst = append(append(dst, ';'), v...)
 		}
 	}
 	return dst
 }
 
 // bypasses says whether one of the route's bypass rules names the request.
-func (p *Policy) bypasses(h *RequestHead, target []byte) bool {
+func (p *Policy) bypasses(h *head.Head, target []byte) bool {
 	if len(p.bypassHeaders) > 0 {
-		for _, name := range names(h) {
+		for f := range h.All() {
+			name := f.Name
 			for _, b := range p.bypassHeaders {
 				if field.EqualFold(name, b.text) || b.open && len(name) > len(b.text) && field.EqualFold(name[:len(b.text)], b.text) {
 					return true
@@ -204,11 +203,9 @@ func (p *Policy) bypasses(h *RequestHead, target []byte) bool {
 		}
 	}
 	if len(p.bypassCookies) > 0 {
-		for _, line := range lines(h, "Cookie") {
-			for name := range field.Cookies(line) {
-				if matchAny(p.bypassCookies, name) {
-					return true
-				}
+		for name := range cookies(h) {
+			if matchAny(p.bypassCookies, name) {
+				return true
 			}
 		}
 	}

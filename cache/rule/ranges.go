@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"weir/internal/field"
+	"weir/internal/head"
 )
 
 // maxRanges bounds the parts of one answer; who asks for more gets everything.
@@ -110,7 +111,7 @@ func (s *Stored) Spans(q *Request) (list []Span, whole bool) {
 	if !q.Ranged() || s.Status != 200 || s.Length < 0 || !s.ifRange(q) {
 		return nil, true
 	}
-	list, ok := ParseRange(joined(q.Header, "Range"), s.Length)
+	list, ok := ParseRange(q.Head.Joined(head.Range), s.Length)
 	return list, !ok
 }
 

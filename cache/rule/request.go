@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"weir/internal/field"
-	"weir/internal/wire"
+	"weir/internal/head"
 )
 
 // Method is what the cache makes of a request method.
@@ -39,10 +39,8 @@ func methodOf(b []byte) Method {
 type Request struct {
 	// Policy is the route's.
 	Policy *Policy
-	// Header is the head as it would be sent to a target, but for conditions.
-	Header *RequestHead
-	// Fields says which fields of interest Header has.
-	Fields wire.Fields
+	// Head is the head as it would be sent to a target, but for conditions.
+	Head *head.Head
 	// Scheme is "http" or "https", Host the authority as the client wrote it,
 	// Target the raw path and query.
 	Scheme, Host, Target []byte
@@ -60,16 +58,18 @@ type Request struct {
 	Key     []byte
 }
 
+var upgrades, ranged, authorized = head.SetOf(head.Upgrade), head.SetOf(head.Range), head.SetOf(head.Authorization)
+
 // Prepare works out everything that depends on the request alone.
 func (q *Request) Prepare() {
 	q.At = q.Now.UnixNano()
-	q.Method = methodOf(q.Header.Method())
+	q.Method = methodOf(q.Head.Method())
 	q.Control = NoRequestControl()
-	q.Key = q.Policy.AppendKey(q.Key[:0], q.Scheme, q.Host, q.Target, q.Header)
+	q.Key = q.Policy.AppendKey(q.Key[:0], q.Scheme, q.Host, q.Target, q.Head)
 	if q.Policy.c.RequestDirectives {
-		if q.Fields&wire.FieldCacheControl != 0 {
-			q.Control = ParseRequestControl(joined(q.Header, "Cache-Control"))
-		} else if q.Fields&wire.FieldPragma != 0 && field.HasToken(joined(q.Header, "Pragma"), "no-cache") {
+		if control := q.Head.Joined(head.CacheControl); control != nil {
+			q.Control = ParseRequestControl(control)
+		} else if field.HasToken(q.Head.Joined(head.Pragma), "no-cache") {
 			q.Control.NoCache = true // RFC 9111 section 5.4
 		}
 	}
@@ -82,7 +82,7 @@ func (q *Request) Advance(now time.Time) { q.Now, q.At = now, now.UnixNano() }
 // judgeBypass says why the cache must not be asked, if so.
 func (q *Request) judgeBypass() Reason {
 	switch {
-	case q.Fields&wire.FieldUpgrade != 0:
+	case q.Head.Has(upgrades):
 		return ReasonUpgrade
 	case q.Method != MethodGet && q.Method != MethodHead:
 		return ReasonMethod
@@ -91,28 +91,28 @@ func (q *Request) judgeBypass() Reason {
 		return ReasonRequestBody
 	case q.Control.NoStore:
 		return ReasonNoStoreRequest
-	case q.Policy.bypasses(q.Header, q.Target):
+	case q.Policy.bypasses(q.Head, q.Target):
 		return ReasonRule
 	}
 	return ReasonNone
 }
 
 // Conditional says whether the client set a condition of its own.
-func (q *Request) Conditional() bool { return q.Fields&wire.FieldConditional != 0 }
+func (q *Request) Conditional() bool { return q.Head.Has(head.Conditional) }
 
 // Ranged says whether the client asked for a part.
-func (q *Request) Ranged() bool { return q.Fields&wire.FieldRange != 0 && q.Method == MethodGet }
+func (q *Request) Ranged() bool { return q.Head.Has(ranged) && q.Method == MethodGet }
 
 // Asked is what judging the response will need.
 func (q *Request) Asked() Asked {
 	return Asked{
 		Method:        q.Method,
-		Authorization: q.Fields&wire.FieldAuthorization != 0 || q.Policy.authorizes || Has(q.Header, "Authorization"),
+		Authorization: q.Head.Has(authorized) || q.Policy.authorizes,
 		NoStore:       q.Control.NoStore,
 	}
 }
 
 // AppendVariant adds what the request says in the named fields.
 func (q *Request) AppendVariant(dst []byte, names []string) []byte {
-	return q.Policy.AppendVary(dst, names, q.Header)
+	return q.Policy.AppendVary(dst, names, q.Head)
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"weir/internal/field"
+	"weir/internal/head"
 )
 
 // Stored is what is kept of a response, but for its body. Everything in it is a
@@ -23,6 +24,8 @@ type Stored struct {
 	// fields end.
 	Head      []byte
 	Line, End int
+	// Present are the fields of Head.
+	Present head.Set
 	// Length is that of the body, -1 as long as it is not known.
 	Length      int64
 	ETag        []byte // in Head
@@ -43,9 +46,9 @@ func (t *Terms) AgeSeconds(now int64) int64 { return min(t.AgeAt(now)/int64(time
 func (p *Policy) Keep(r *Response, t Terms, c *Control) Stored {
 	vary, _ := varyNames(r.Fields)
 	s := Stored{Terms: t, Status: r.Status, Vary: vary, Groups: p.groups(r.Fields)}
-	head := make([]byte, 0, len(r.Fields)+len("HTTP/1.1 200 \r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 1234567890\r\n")+32)
-	head = appendStatusLine(head, r.Status, r.Phrase)
-	s.Line = len(head)
+	lines := make([]byte, 0, len(r.Fields)+len("HTTP/1.1 200 \r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 1234567890\r\n")+32)
+	lines = head.AppendStatusLine(lines, r.Status, r.Phrase)
+	s.Line = len(lines)
 	connection := r.Fields.Joined("Connection")
 	hasDate := false
 	for name, value := range r.Fields.All() {
@@ -56,25 +59,33 @@ func (p *Policy) Keep(r *Response, t Terms, c *Control) Stored {
 			continue
 		}
 		hasDate = hasDate || field.EqualFold(name, "Date")
-		head = AppendField(head, name, value)
+		lines = AppendField(lines, name, value)
 	}
 	if !hasDate {
 		// RFC 9110 section 6.6.1: who stores a response without Date adds it.
-		head = append(field.AppendDate(append(head, "Date: "...), t.Date), "\r\n"...)
+		lines = append(field.AppendDate(append(lines, "Date: "...), t.Date), "\r\n"...)
 	}
-	s.End = len(head)
-	s.finish(head, r.Length)
+	s.End = len(lines)
+	s.finish(lines, r.Length)
 	return s
 }
 
-// Load is what is stored with that line, fields and body length, as a tier
-// returned them; it keeps nothing of them.
-func Load(t Terms, status int, line, fields []byte, length int64) Stored {
-	s := Stored{Terms: t, Status: status, Line: len(line), End: len(line) + len(fields)}
-	head := make([]byte, 0, s.End+32)
-	s.finish(append(append(head, line...), fields...), length)
-	return s
+// Load is what is stored with that status line, fields and body length, as a tier
+// returned them; it keeps nothing of them. ok is false if they cannot be the head of a
+// response.
+func Load(t Terms, status int, line, fields []byte, length int64) (s Stored, ok bool) {
+	phrase, whole := bytes.CutSuffix(line, []byte("\r\n"))
+	if _, ok := head.CheckFields(fields); !ok || !whole || len(phrase) < statusLineMin || bytes.ContainsAny(phrase, "\r\n\x00") {
+		return Stored{}, false
+	}
+	s = Stored{Terms: t, Status: status, Line: len(line), End: len(line) + len(fields)}
+	lines := make([]byte, 0, s.End+32)
+	s.finish(append(append(lines, line...), fields...), length)
+	return s, true
 }
+
+// statusLineMin is the length of a status line without phrase and line break.
+const statusLineMin = len("HTTP/1.1 200 ")
 
 // WithLength is s for a body of that length.
 func (s Stored) WithLength(length int64) Stored {
@@ -82,17 +93,23 @@ func (s Stored) WithLength(length int64) Stored {
 	return s
 }
 
-// finish puts the Content-Length, if it is known, after the fields in head and
+// finish puts the Content-Length, if it is known, after the fields in lines and
 // keeps a copy of the result.
-func (s *Stored) finish(head []byte, length int64) {
+func (s *Stored) finish(lines []byte, length int64) {
 	s.Length = length
 	if length >= 0 && HasBody(s.Status) {
-		head = appendContentLength(head, length)
+		lines = appendContentLength(lines, length)
 	}
-	s.Head = bytes.Clone(head)
+	s.Head = bytes.Clone(lines)
+	s.Present, _ = head.CheckFields(s.Head[s.Line:])
 	f := s.Fields()
 	s.ETag = f.Get("ETag")
 	s.Modified, s.HasModified = field.ParseDate(f.Get("Last-Modified"), s.Received/1e9)
+}
+
+// Phrase is the reason phrase.
+func (s *Stored) Phrase() []byte {
+	return bytes.TrimRight(s.Head[statusLineMin:s.Line], "\r\n")
 }
 
 // HasBody says whether answers of that status have a body.
@@ -128,7 +145,7 @@ func (p *Policy) Update(s *Stored, q Asked, r *Response) (Stored, Reason) {
 		stored = stored.without("Date")
 	}
 	whole := Response{
-		Status: s.Status, Phrase: phraseOf(s.Head[:s.Line]), Fields: merged, Length: s.Length,
+		Status: s.Status, Phrase: s.Phrase(), Fields: merged, Length: s.Length,
 		Requested: r.Requested, Received: r.Received,
 	}
 	q.ContentLocation = true // it was, when the entry was stored
@@ -189,15 +206,6 @@ func (r *Response) Merge(old *Stored) {
 		}
 	}
 	r.Fields = append(merged, r.Fields...)
-}
-
-// phraseOf is the reason phrase of a status line.
-func phraseOf(line []byte) []byte {
-	const before = len("HTTP/1.1 200 ")
-	if len(line) < before {
-		return nil
-	}
-	return bytes.TrimRight(line[before:], "\r\n")
 }
 
 // storable says whether a field is stored at all: not those that belong to one

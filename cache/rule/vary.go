@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"weir/internal/field"
+	"weir/internal/head"
 )
 
 // MaxVary bounds the request fields that select among the variants of a key.
@@ -47,7 +48,7 @@ func (p *Policy) judgeVary(f Fields) Reason {
 
 // AppendVary adds what the request says in the named fields. An absent field
 // is a value of its own; values cannot hold the separators.
-func (p *Policy) AppendVary(dst []byte, names []string, h *RequestHead) []byte {
+func (p *Policy) AppendVary(dst []byte, names []string, h *head.Head) []byte {
 	for _, name := range names {
 		start := len(dst)
 		dst = append(dst, '\n')

@@ -122,7 +122,10 @@ func Decode(b []byte, blob Blob) (*Record, error) {
 	if blob != nil {
 		r.Body, length = nil, blob.Length()
 	}
-	r.Stored = rule.Load(t, status, line, fields, length)
+	var ok bool
+	if r.Stored, ok = rule.Load(t, status, line, fields, length); !ok {
+		return nil, errEncoding
+	}
 	r.Vary, r.Groups = vary, groups
 	return r, nil
 }

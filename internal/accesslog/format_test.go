@@ -24,7 +24,7 @@ func full() *accesslog.Record {
 		Method:        []byte("GET"),
 		RequestTarget: []byte("/a?b=%20c"),
 		Host:          []byte("www.example.org"),
-		Proto:         []byte("HTTP/1.1"),
+		Proto:         "HTTP/1.1",
 		UserAgent:     []byte(`curl "8"`),
 		Referer:       []byte("https://example.org/"),
 		RequestID:     []byte("0123"),

@@ -23,7 +23,9 @@ type Record struct {
 
 	// Method to Referer are the client's, as they were sent; empty if absent
 	// or if the request could not be read.
-	Method, RequestTarget, Host, Proto, UserAgent, Referer []byte
+	Method, RequestTarget, Host, UserAgent, Referer []byte
+	// Proto is the version of HTTP of the request, such as "HTTP/1.1".
+	Proto string
 	// RequestID is the one the target got.
 	RequestID []byte
 

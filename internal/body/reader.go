@@ -157,6 +157,15 @@ func (b *Reader) Kernel() Kernel {
 	return Kernel{Socket: b.socket}
 }
 
+// Moved implements Source.
+func (b *Reader) Moved(n int64) {
+	b.left -= n
+	b.seen += n
+	if b.left == 0 {
+		b.err = io.EOF
+	}
+}
+
 // Next returns the next bytes of the payload: a borrowed piece of the reader's
 // buffer if something is there, else freshly read into buf. The bytes are valid
 // until the next call. It returns io.EOF, without bytes, at the end; ErrTruncated

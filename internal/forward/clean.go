@@ -63,6 +63,20 @@ func removeNamed(h *head.Head) {
 	})
 }
 
+// NamesFields says whether Connection names fields that Clean would remove because of
+// that.
+func NamesFields(h *head.Head) bool {
+	for list := range h.Lines(head.Connection) {
+		for len(list) > 0 {
+			var name []byte
+			if name, list = nextElement(list); removable(name) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // removable says whether a connection option is the name of a field that has to
 // be removed because of it.
 func removable(option []byte) bool {

@@ -8,6 +8,7 @@ import (
 
 	"weir/config"
 	"weir/internal/field"
+	"weir/internal/head"
 )
 
 // conditions are what a route asks for besides host and path. nil are none.
@@ -120,7 +121,7 @@ func (p *pair) inHeader(r *Request) bool {
 	if r.Header == nil {
 		return false
 	}
-	for _, v := range r.Header.PeekAll(p.name) {
+	for v := range r.Header.Lines(head.NewName(p.name)) {
 		if p.any || p.value == string(v) {
 			return true
 		}

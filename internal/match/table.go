@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"strings"
 
-	"github.com/valyala/fasthttp"
+	"weir/internal/head"
 )
 
 // Request is what routes are matched against. All slices are borrowed for the
@@ -21,7 +21,7 @@ type Request struct {
 	Method []byte
 	// Header is read only when a candidate route has header conditions. nil
 	// has no fields.
-	Header *fasthttp.RequestHeader
+	Header *head.Head
 }
 
 // Table is a compiled list of routes. It is never changed after New and may be

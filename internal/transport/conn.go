@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"weir/internal/sock"
-	"weir/internal/wire"
 )
 
 // Conn is a connection to a target. HTTP1.Acquire lends it to one exchange,
@@ -19,13 +18,14 @@ import (
 type Conn struct {
 	net.Conn
 	// Reader reads the connection from the beginning of the response on (Await);
-	// before that it may be nil. Whoever replaces it by a larger one (wire.Grow)
+	// before that it may be nil. Whoever replaces it by a larger one (sock.Grow)
 	// leaves the new one here.
 	Reader *bufio.Reader
 
 	reused  bool
 	maxHead int
 	lease   lease
+	home    *HTTP1 // which the connection goes back to
 	// stream is the same connection without TLS.
 	stream *sock.Stream
 	// request is what Send left for the next Read, sent how much of the
@@ -71,21 +71,11 @@ func (c *Conn) Stream() *sock.Stream {
 	return c.stream
 }
 
-// Scanned tells what is known about the response head that was read last: the
-// whole response is in Reader. It returns false if nothing is known.
-func (c *Conn) Scanned(h *wire.Head) bool {
-	if c.place == nil || c.place.head.Status == 0 {
-		return false
-	}
-	*h = c.place.head
-	return true
-}
-
-// Send writes a request whole, at the latest with Await, which then reports what
+// sendLater writes a request whole, at the latest with Await, which then reports what
 // went wrong; until then p must not change. A connection that
 // was used before is looked at first: if it is not quiet, the error is
 // sock.ErrNotQuiet and nothing was written.
-func (c *Conn) Send(p []byte) error {
+func (c *Conn) sendLater(p []byte) error {
 	c.sent = 0
 	if c.stream != nil || c.place != nil {
 		c.request = p

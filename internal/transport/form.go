@@ -5,7 +5,8 @@ import (
 	"bytes"
 	"io"
 
-	"weir/internal/wire"
+	"weir/internal/body"
+	"weir/internal/head"
 )
 
 // form is what a lane can do with what it read.
@@ -23,64 +24,53 @@ const (
 )
 
 // parse looks at the response that answer begins with.
-func (l *lane) parse(answer []byte) (size int, h wire.Head, f form) {
-	limit := l.conn.maxHead
+func (l *lane) parse(answer []byte) (size int, f form) {
+	h, limit := &l.head, l.conn.maxHead
+	h.Reset()
 	switch err := h.ScanResponse(answer); {
-	case err == wire.ErrShort && !bytes.HasPrefix(answer, version[:min(len(answer), len(version))]):
-		return 0, h, formBad // it may never end its line
-	case err == wire.ErrShort && len(answer) < limit:
-		return 0, h, formPart
-	case err == wire.ErrShort:
-		return 0, h, formOther
+	case err == head.ErrShort && !bytes.HasPrefix(answer, version[:min(len(answer), len(version))]):
+		return 0, formBad // it may never end its line
+	case err == head.ErrShort && len(answer) < limit:
+		return 0, formPart
+	case err == head.ErrShort:
+		return 0, formOther
 	case err != nil:
-		return 0, h, formBad
+		return 0, formBad
 	}
 	switch {
-	case h.Size > limit, h.Status < 200, h.Minor == 0,
-		h.Fields&wire.FieldFraming == wire.FieldFraming,
-		h.Fields&wire.FieldConnection != 0 && !keepsAlive(answer[:h.Size], &h):
-		return 0, h, formOther
+	case h.Size > limit, h.Status < 200, h.Version == head.HTTP10,
+		h.Present()&head.Framing == head.Framing,
+		h.Has(connection) && !keepsAlive(h):
+		return 0, formOther
 	case h.Status == 204 || h.Status == 304:
-		if h.Length > 0 || h.Length == wire.LengthChunked {
-			return 0, h, formOther // some send the body all the same
+		if h.Length > 0 || h.Length == head.LengthChunked {
+			return 0, formOther // some send the body all the same
 		}
-		return h.Size, h, formPlain
-	case h.Length == wire.LengthChunked:
+		return h.Size, formPlain
+	case h.Length == head.LengthChunked:
 		if l.chunked == nil {
 			l.chunked = newChunkedEnd()
 		}
 		n, f := l.chunked.find(answer[h.Size:])
-		return h.Size + n, h, f
+		return h.Size + n, f
 	case h.Length < 0 || h.Length > int64(readBuffer-h.Size):
-		return 0, h, formOther
+		return 0, formOther
 	}
 	size = h.Size + int(h.Length)
 	if size > len(answer) {
-		return 0, h, formPart
+		return 0, formPart
 	}
-	return size, h, formPlain
+	return size, formPlain
 }
 
 // version is what every response that a lane hands on begins with.
 var version = []byte("HTTP/1.")
 
-// keepsAlive says whether the head's only Connection field is a plain
-// "keep-alive".
-func keepsAlive(head []byte, h *wire.Head) bool {
-	at := bytes.Index(head, keepAlive[0])
-	for i := 1; at < 0; i++ {
-		if i == len(keepAlive) {
-			return false
-		}
-		at = bytes.Index(head, keepAlive[i])
-	}
-	next := head[at+len(keepAlive[0])] // of the line behind, or of the empty line
-	return h.Twice()&wire.FieldConnection == 0 && next != ' ' && next != '\t'
-}
+var connection = head.SetOf(head.Connection)
 
-// keepAlive are the usual spellings, all of one length.
-var keepAlive = [...][]byte{
-	[]byte("\nConnection: keep-alive\r\n"), []byte("\nconnection: keep-alive\r\n"), []byte("\nConnection: Keep-Alive\r\n"),
+// keepsAlive says whether Connection is a plain "keep-alive".
+func keepsAlive(h *head.Head) bool {
+	return h.Repeated()&connection == 0 && bytes.EqualFold(h.Get(head.Connection), []byte("keep-alive"))
 }
 
 // chunkedEnd finds the end of a chunked body, by the same code that reads it
@@ -88,7 +78,7 @@ var keepAlive = [...][]byte{
 type chunkedEnd struct {
 	src  bytes.Reader
 	br   *bufio.Reader
-	body wire.Body
+	body body.Reader
 	next [1]byte // to find out that nothing follows
 }
 
@@ -98,13 +88,13 @@ func newChunkedEnd() *chunkedEnd { return &chunkedEnd{br: bufio.NewReaderSize(ni
 func (e *chunkedEnd) find(p []byte) (int, form) {
 	e.src.Reset(p)
 	e.br.Reset(&e.src)
-	e.body.Reset(e.br, wire.FramingChunked, 0)
+	e.body.Reset(e.br, body.FramingChunked, 0)
 	for {
 		switch _, err := e.body.Next(e.next[:]); err {
 		case nil:
 		case io.EOF:
 			return len(p) - e.src.Len() - e.br.Buffered(), formPlain
-		case wire.ErrTruncated:
+		case body.ErrTruncated:
 			return 0, formPart
 		default:
 			return 0, formBad

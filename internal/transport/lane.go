@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"weir/internal/head"
 	"weir/internal/sock"
 )
 
@@ -57,7 +58,8 @@ type lane struct {
 	// turn is since when the first exchange is the first.
 	turn time.Time
 
-	chunked *chunkedEnd
+	chunked *chunkedEnd // nil until it is needed
+	head    head.Head   // scratch of parse
 	readFn  func()
 }
 

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"weir/internal/sock"
-	"weir/internal/wire"
 )
 
 // placeState is what became of a place's request.
@@ -41,12 +40,11 @@ type place struct {
 	// What a lane does is written before state is, and read behind it.
 	state   atomic.Uint32
 	wake    chan struct{}
-	buf     []byte    // for the answer
-	n       int       // the answer's length
-	head    wire.Head // its head
-	sent    bool      // the request, or it is being sent
-	spoiled bool      // the connection that was taken is not to be used again
-	fault   error     // what its reads return behind what is buffered
+	buf     []byte // for the answer
+	n       int    // the answer's length
+	sent    bool   // the request, or it is being sent
+	spoiled bool   // the connection that was taken is not to be used again
+	fault   error  // what its reads return behind what is buffered
 
 	// The lane that the exchange entered, and its part there.
 	lane   *lane
@@ -80,7 +78,6 @@ func (p *place) reset() (taken *Conn, fit bool) {
 	}
 	p.mu.Unlock()
 	p.lane, p.buf, p.fault, p.spoiled, p.sent = nil, nil, nil, false, false
-	p.head.Status = 0
 	p.conn.stream, p.conn.sent = nil, 0
 	return taken, fit
 }

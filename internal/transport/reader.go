@@ -99,14 +99,14 @@ func (l *lane) hand() (given int, stop form) {
 	r, popped := l.conn.Reader, l.popped
 	for l.state == laneOpen && l.due() && r.Buffered() > 0 {
 		answer, _ := r.Peek(r.Buffered())
-		size, head, f := l.parse(answer)
+		size, f := l.parse(answer)
 		p := *l.at(0)
 		if f != formPlain {
 			stop = f
 			break
 		}
 		if p != nil {
-			p.n, p.head, p.sent = copy(p.buf, answer[:size]), head, true
+			p.n, p.sent = copy(p.buf, answer[:size]), true
 			p.settle(placeAnswered)
 			l.live--
 			given++

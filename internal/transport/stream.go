@@ -25,6 +25,8 @@ type Transport interface {
 	CloseIdle()
 	// Conns returns the number of open connections and how many of them are unused.
 	Conns() (open, idle int)
+	// Pipelined says how connections were shared; ok is false if they are not.
+	Pipelined() (p Pipelined, ok bool)
 	// Retire is CloseIdle for good: no upstream and no exchange has the target any more.
 	Retire()
 }
