@@ -76,7 +76,7 @@ func lastComma(b []byte) int {
 }
 
 // forParameter returns the value of "for" in an element of Forwarded (RFC 7239
-// section 4), without quotes; nil if there is none.
+// section 4), without quotes; nil without that parameter.
 func forParameter(element []byte) []byte {
 	for len(element) > 0 {
 		var pair []byte

@@ -71,8 +71,7 @@ func (c *compiler) values(step string, table map[string]config.Template) []rule 
 func (c *compiler) rule(name string, value config.Template) rule {
 	r := rule{name: head.NewName(name), value: value}
 	r.cookie = c.request && r.name.Is(head.Cookie)
-	r.host = c.request && r.name.Is(head.Host)
-	if r.cookie || r.host || value.Names() != nil {
+	if r.cookie || value.Names() != nil {
 		return r
 	}
 	if text := r.expand(nil, nil); len(text) > 0 {
@@ -119,8 +118,8 @@ func (c *compiler) mayChange(step, key, name string) bool {
 	switch n := head.NewName(name); {
 	case n.In(ownFields):
 		c.problem(key, "%s belongs to one connection or frames the message, so weir writes it itself", name)
-	case c.request && step != "set" && n.Is(head.Host):
-		c.problem(key, `every request has exactly one Host: want it under "set", or the route's host_header`)
+	case n.Is(head.Host):
+		c.problem(key, "every request has exactly one Host: want the route's host_header")
 	case !c.request && n.Is(head.Date):
 		c.problem(key, "Date says when the origin answered (RFC 9110 section 6.6.1) and cannot be changed")
 	case step == "add" && n.Is(head.ContentType):

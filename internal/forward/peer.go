@@ -15,9 +15,9 @@ type Peer struct {
 	// Address is the peer's address without zone, IPv4 as IPv4; invalid for
 	// unix sockets.
 	Address netip.Addr
-	// Text is Address as text; "unknown" if there is none.
+	// Text is Address as text; "unknown" for a unix socket.
 	Text []byte
-	// Port is the peer's port as text; empty if there is none.
+	// Port is the peer's port as text; empty for a unix socket.
 	Port []byte
 	// Scheme is "http" or "https".
 	Scheme []byte

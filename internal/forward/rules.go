@@ -25,9 +25,6 @@ type rule struct {
 	// cookie says that the field is Cookie in a request, which has one line (RFC 6265
 	// section 5.4): a value is added to it with "; ".
 	cookie bool
-	// host says that the field is Host in a request: it keeps its place, which is
-	// usually the first (RFC 9110 section 7.2), and is never removed.
-	host bool
 }
 
 // Apply removes, sets and adds fields, in this order. lookup returns the value
@@ -41,22 +38,12 @@ func (r *Rules) Apply(h *head.Head, lookup func(name string) []byte) {
 		h.Del(name)
 	}
 	for i := range r.set {
-		r.set[i].replace(h, lookup)
+		h.Del(r.set[i].name)
+		r.set[i].add(h, lookup)
 	}
 	for i := range r.add {
 		r.add[i].add(h, lookup)
 	}
-}
-
-// replace makes the rule's line the only one of its name.
-func (r *rule) replace(h *head.Head, lookup func(name string) []byte) {
-	if r.host {
-		var buf [256]byte
-		h.Set(r.name, r.expand(buf[:0], lookup))
-		return
-	}
-	h.Del(r.name)
-	r.add(h, lookup)
 }
 
 // add adds the rule's line to h if its value is not empty.
@@ -76,8 +63,8 @@ func (r *rule) add(h *head.Head, lookup func(name string) []byte) {
 	}
 }
 
-// expand appends the value to dst and trims it. Head.Set and Head.Add make spaces of
-// the control bytes inside it.
+// expand appends the value to dst and trims it. Head.Add makes spaces of the control
+// bytes inside it.
 func (r *rule) expand(dst []byte, lookup func(name string) []byte) []byte {
 	dst = r.value.Append(dst, lookup)
 	for len(dst) > 0 && blank(dst[0]) {
