@@ -433,10 +433,13 @@ func (b *responseBody) wait() error {
 // Kernel implements body.Source.
 func (b *responseBody) Kernel() body.Kernel {
 	k := b.Source.Kernel()
-	if k.Socket != nil && !b.a.x.time.deadline.IsZero() {
+	switch {
+	case k.Socket == nil:
+	case !b.a.x.time.deadline.IsZero():
 		return body.Kernel{} // nothing bounds the whole of such a move
+	default:
+		k.Wait = b.a.x.time.limits.idle
 	}
-	k.Wait = b.a.x.time.limits.idle
 	return k
 }
 

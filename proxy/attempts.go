@@ -234,14 +234,10 @@ func (x *Exchange) prepare() {
 	if len(x.upgrade) > 0 {
 		forward.Upgrade(h, x.upgrade)
 	}
-	// A head that came in frames need not say how long its body is.
-	switch {
-	case x.chunked():
-		if !h.Has(head.Framing) {
-			h.Set(head.TransferEncoding, []byte("chunked"))
-		}
-	case x.Request.Length > 0 && !h.Has(head.Framing):
-		h.SetInt(head.ContentLength, x.Request.Length)
+	// The framing towards the target is weir's own; a head that came in frames need not
+	// say how long its body is.
+	if x.Request.Length != head.LengthNone {
+		h.SetFraming(x.Request.Length)
 	}
 	x.proxy.forwarder.Apply(h, x.Client.Peer, x.RequestID)
 	x.rewriteTarget(h)

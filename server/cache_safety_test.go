@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"weir/proxy"
 	"weir/server"
+	"weir/server/hook"
 )
 
 // TestCacheKeyHoldsWhatOriginsSee: what one client writes never changes what
@@ -144,15 +144,15 @@ func TestCacheKeepsCredentialsApart(t *testing.T) {
 	})
 	rules := "[[routes]]\nupstream = \"o\"\ncache = true\n"
 	upstream := fmt.Sprintf("[upstreams.o]\ntargets = [%q]\n", origin)
-	w := launch(t, rules+upstream, server.WithHooks(proxy.Hooks{OnRequest: func(x *proxy.Exchange) {
-		user := string(x.Request.Peek("X-User"))
-		switch string(x.Target) {
+	w := launch(t, rules+upstream, server.WithHooks(hook.Hooks{OnRequest: func(x hook.Exchange) {
+		user := x.Request().Get("X-User")
+		switch string(x.Request().Target()) {
 		case "/authorization":
-			x.Request.Set("Authorization", user)
+			x.Request().Set("Authorization", user)
 		case "/target":
-			x.Request.SetRequestURI("/" + user)
+			x.Request().SetTarget("/" + user)
 		case "/host":
-			x.Request.SetHost(user)
+			x.Request().Set("Host", user)
 		}
 	}}))
 	check := func(path, want string) {

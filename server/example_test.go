@@ -8,8 +8,8 @@ import (
 	"net/http/httptest"
 
 	"weir/config"
-	"weir/proxy"
 	"weir/server"
+	"weir/server/hook"
 )
 
 // A program of its own embeds weir: it builds a configuration in Go, adds a hook,
@@ -29,9 +29,9 @@ func Example() {
 	route.Upstream = config.MustTemplate("origin")
 	cfg.Routes = []config.Route{route}
 
-	srv, err := server.New(cfg, server.WithHooks(proxy.Hooks{
-		OnRequest: func(x *proxy.Exchange) { x.Request.Set("X-Team", "blue") },
-		OnDone:    func(x *proxy.Exchange) { fmt.Println("done:", x.Status, x.Cause) },
+	srv, err := server.New(cfg, server.WithHooks(hook.Hooks{
+		OnRequest: func(x hook.Exchange) { x.Request().Set("X-Team", "blue") },
+		OnDone:    func(x hook.Exchange) { fmt.Println("done:", x.Info().Status, x.Info().Cause) },
 	}))
 	if err != nil {
 		fmt.Println(err)

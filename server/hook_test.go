@@ -5,8 +5,8 @@ import (
 
 	"weir/config"
 	"weir/internal/testkit"
-	"weir/proxy"
 	"weir/server"
+	"weir/server/hook"
 )
 
 // A hook that changes what a response is does not make the connection lose step.
@@ -25,8 +25,8 @@ func TestHookChangesStatus(t *testing.T) {
 		r := config.DefaultRoute()
 		r.Upstream = config.MustTemplate("o")
 		cfg.Routes = []config.Route{r}
-		srv, err := server.New(cfg, server.WithHooks(proxy.Hooks{
-			OnReply: func(x *proxy.Exchange) { x.Response.SetStatusCode(status) },
+		srv, err := server.New(cfg, server.WithHooks(hook.Hooks{
+			OnReply: func(x hook.Exchange) { x.Response().SetStatus(status) },
 		}))
 		if err != nil {
 			t.Fatal(err)

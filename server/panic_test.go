@@ -10,8 +10,8 @@ import (
 
 	"weir/config"
 	"weir/internal/testkit"
-	"weir/proxy"
 	"weir/server"
+	"weir/server/hook"
 )
 
 // launch starts weir as run does, with options.
@@ -82,12 +82,12 @@ func (l *textLog) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l,
 // A panic in any hook costs its own exchange and nothing else.
 func TestPanicInHook(t *testing.T) {
 	const answer = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
-	check := func(name string, status int, hooks func(panics func(x *proxy.Exchange)) proxy.Hooks) {
+	check := func(name string, status int, hooks func(panics func(x hook.Exchange)) hook.Hooks) {
 		t.Run(name, func(t *testing.T) {
 			origin := testkit.Listen(t, testkit.Answer(answer))
 			var log textLog
-			panics := func(x *proxy.Exchange) {
-				if string(x.Request.Peek("X-Panic")) != "" {
+			panics := func(x hook.Exchange) {
+				if x.Request().Get("X-Panic") != "" {
 					panic("as the test wants")
 				}
 			}
@@ -125,14 +125,14 @@ func TestPanicInHook(t *testing.T) {
 			})
 		})
 	}
-	check("OnRequest", 500, func(p func(*proxy.Exchange)) proxy.Hooks { return proxy.Hooks{OnRequest: p} })
-	check("OnUpstream", 500, func(p func(*proxy.Exchange)) proxy.Hooks { return proxy.Hooks{OnUpstream: p} })
-	check("OnResponse", 500, func(p func(*proxy.Exchange)) proxy.Hooks { return proxy.Hooks{OnResponse: p} })
-	check("OnReply", 500, func(p func(*proxy.Exchange)) proxy.Hooks { return proxy.Hooks{OnReply: p} })
+	check("OnRequest", 500, func(p func(hook.Exchange)) hook.Hooks { return hook.Hooks{OnRequest: p} })
+	check("OnUpstream", 500, func(p func(hook.Exchange)) hook.Hooks { return hook.Hooks{OnUpstream: p} })
+	check("OnResponse", 500, func(p func(hook.Exchange)) hook.Hooks { return hook.Hooks{OnResponse: p} })
+	check("OnReply", 500, func(p func(hook.Exchange)) hook.Hooks { return hook.Hooks{OnReply: p} })
 	// The answer has left when OnDone is called.
-	check("OnDone", 200, func(p func(*proxy.Exchange)) proxy.Hooks { return proxy.Hooks{OnDone: p} })
+	check("OnDone", 200, func(p func(hook.Exchange)) hook.Hooks { return hook.Hooks{OnDone: p} })
 	// Two hooks that panic for the same request.
-	check("OnReply and OnDone", 500, func(p func(*proxy.Exchange)) proxy.Hooks { return proxy.Hooks{OnReply: p, OnDone: p} })
+	check("OnReply and OnDone", 500, func(p func(hook.Exchange)) hook.Hooks { return hook.Hooks{OnReply: p, OnDone: p} })
 }
 
 // A panic while the request's body is still on its way.
@@ -142,7 +142,7 @@ func TestPanicDuringUpload(t *testing.T) {
 		c.Send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 		c.Rest()
 	})
-	w := launch(t, toOrigin(origin.URL), server.WithHooks(proxy.Hooks{OnResponse: func(*proxy.Exchange) { panic("no") }}))
+	w := launch(t, toOrigin(origin.URL), server.WithHooks(hook.Hooks{OnResponse: func(hook.Exchange) { panic("no") }}))
 	c := w.dial()
 	c.Send("POST / HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 100\r\n\r\nabc")
 	equal(t, "status", c.Response("POST").Status(), 500)

@@ -20,32 +20,8 @@ func AppendChunkHead(dst []byte, n int) []byte {
 func AppendLastChunk(dst []byte, trailer *head.Head) []byte {
 	dst = append(dst, "0\r\n"...)
 	if trailer != nil {
-		trailer.DelFunc(forbiddenInTrailer)
+		trailer.DelFunc(func(f head.Field) bool { return !head.MayTrail(f.Name) })
 		dst = trailer.AppendFields(dst)
 	}
 	return append(dst, '\r', '\n')
 }
-
-// forbiddenInTrailer names the fields that must not be merged late: framing,
-// routing, authentication, request modifiers, content description, and what
-// weir itself vouches for.
-func forbiddenInTrailer(f head.Field) bool {
-	if f.In(forbidden) {
-		return true
-	}
-	for _, n := range moreForbidden {
-		if f.Is(n) {
-			return true
-		}
-	}
-	return false
-}
-
-var forbidden = head.AllXForwarded | head.Framing | head.SetOf(
-	head.Host, head.Trailer, head.TE, head.Connection, head.KeepAlive, head.ProxyConnection, head.Upgrade, head.HTTP2Settings,
-	head.Expect, head.Range, head.CacheControl, head.Pragma, head.Authorization, head.ProxyAuthorization, head.ProxyAuthenticate,
-	head.Cookie, head.SetCookie, head.ContentType, head.ContentEncoding, head.ContentRange, head.Location, head.Age, head.Date,
-	head.Expires, head.Vary, head.RetryAfter, head.Forwarded, head.Via,
-)
-
-var moreForbidden = []head.Name{head.NewName("Max-Forwards"), head.NewName("WWW-Authenticate"), head.NewName("Warning")}

@@ -43,6 +43,7 @@ var (
 	DefectTwoTypes        = &Defect{400, "more than one Content-Type"}
 	DefectTwoHosts        = &Defect{400, "more than one Host field"}
 	DefectHost            = &Defect{400, "malformed Host"}
+	DefectAnnounced       = &Defect{400, "announced trailer field that may not stand in a trailer section"}
 	DefectTrailer         = &Defect{400, "malformed trailer section"}
 	DefectHeadSize        = &Defect{431, "head is too large"}
 	DefectLineSize        = &Defect{414, "request line is too long"}

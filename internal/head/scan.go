@@ -302,7 +302,7 @@ func (h *Head) note(f field) {
 // is for.
 func (h *Head) judge(strict bool) error {
 	f := &h.fields[len(h.fields)-1]
-	if f.id.bit()&(Framing|1<<host) == 0 {
+	if f.id.bit()&(Framing|1<<host|1<<trailer) == 0 {
 		return nil
 	}
 	return h.special(f.id, h.value(f), strict)
@@ -360,6 +360,10 @@ func (h *Head) special(i id, value []byte, strict bool) error {
 		}
 		if strict && !ValidHost(value) {
 			return DefectHost
+		}
+	case trailer:
+		if strict {
+			return checkAnnounced(value)
 		}
 	}
 	return nil

@@ -106,31 +106,18 @@ func (c *conn) frame(h *head.Head) {
 		if h.Status == 204 {
 			h.Del(head.ContentLength) // RFC 9110 section 8.6
 		} else if c.head && c.left > 0 {
-			c.setLength(h)
+			h.SetFraming(c.left)
 		}
 	case c.left >= 0:
 		c.framing = framingLength
-		h.Del(head.TransferEncoding)
-		c.setLength(h)
+		h.SetFraming(c.left)
 	case c.version == head.HTTP10:
 		c.framing, c.closing = framingClose, true
-		h.DelSet(head.Framing | trailers)
+		h.SetFraming(head.LengthNone)
+		h.Del(head.Trailer)
 	default:
 		c.framing = framingChunked
-		h.Del(head.ContentLength)
-		if !h.Has(head.Framing) {
-			h.Add(head.TransferEncoding, []byte("chunked"))
-		}
-	}
-}
-
-var trailers = head.SetOf(head.Trailer)
-
-// setLength makes h say the length of the body, in the target's own line if that says it
-// already.
-func (c *conn) setLength(h *head.Head) {
-	if h.Length != c.left || !h.Has(head.Framing) {
-		h.SetInt(head.ContentLength, c.left)
+		h.SetFraming(head.LengthChunked)
 	}
 }
 
