@@ -45,8 +45,8 @@ build: ## build OUT/weir
 run: build ## build weir and start it with CONFIG
 	$(abspath $(OUT))/weir run --config $(CONFIG)
 
-# The race detector needs a C compiler; where there is none, the tests run
-# without it.
+# The race detector needs a C compiler. If there is none, the tests run without
+# the detector.
 RACE ?= $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
 .PHONY: test

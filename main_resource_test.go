@@ -215,7 +215,7 @@ func TestFewDescriptors(t *testing.T) {
 	if used > 500*time.Millisecond {
 		t.Errorf("%s of processor time in 2 s", used)
 	}
-	// A client that is in gets an answer, and be it that weir is busy.
+	// A client that was accepted gets an answer, if only that weir is busy.
 	io.WriteString(clients[0], "GET / HTTP/1.1\r\nHost: weir.test\r\n\r\n")
 	clients[0].SetReadDeadline(time.Now().Add(testkit.Limit))
 	m, err := testkit.ReadResponse(bufio.NewReader(clients[0]), "GET")

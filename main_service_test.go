@@ -55,7 +55,7 @@ func TestPassedSocket(t *testing.T) {
 	get("second")
 	c.signal(syscall.SIGTERM)
 	c.ends(0)
-	// Who comes now waits for the next weir.
+	// A client that comes now waits for the next weir.
 	if nc, err := net.Dial("tcp", ln.Addr().String()); err != nil {
 		t.Errorf("refused after the end: %v", err)
 	} else {

@@ -374,7 +374,7 @@ func TestReload(t *testing.T) {
 	if lines := strings.Repeat("/hello\n", 5); errors.Join(err, err2) != nil || string(before)+string(after) != lines || len(after) < len(lines)-len("/hello\n") {
 		t.Errorf("the access logs hold %q and %q, %v, %v", before, after, err, err2)
 	}
-	// Nobody runs any more, though the file is still there.
+	// No weir runs any more, though the file is still there.
 	reload(1, "no weir runs with pid file")
 }
 
