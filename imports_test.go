@@ -40,7 +40,7 @@ func rooms() []room {
 		{"cache", []string{"config", "internal/header", "internal/wire"}, "policy is pure and tiers are told what to do, so neither needs a proxy to be tested"},
 		{"cache/redis", []string{"config", "cache"}, "a client library stays in its leaf"},
 		{"cache/disk", []string{"config", "cache"}, "a tier keeps bytes and is chosen by main"},
-		{"health", []string{"config", "lb", "internal/transport"}, "probes judge targets and nothing else"},
+		{"health", []string{"config", "lb"}, "probes judge targets and nothing else"},
 		{"discover", []string{"config", "lb"}, "sources report endpoints and nothing else"},
 		{"discover/", []string{"config", "lb", "discover"}, "a client library stays in its leaf"},
 		{"proxy", []string{"config", "lb", "cache", "internal/match", "internal/header", "internal/sock", "internal/transport", "internal/wire"}, "log, inspector and admin are hooks; front ends come to the core, not the core to them"},

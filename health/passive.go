@@ -71,11 +71,8 @@ func (m *Monitor) has(t *lb.Target) bool { return slices.ContainsFunc(m.u.Target
 func (m *Monitor) dial(t *lb.Target) error {
 	ctx, cancel := context.WithTimeout(m.ctx, m.cfg.Timeout.D())
 	defer cancel()
-	if m.o.Dial != nil {
-		return m.o.Dial(ctx, t)
-	}
-	d := dialerOf(t)
-	if d == nil {
+	d, ok := t.Transport().(dialer)
+	if !ok {
 		return nil // only exchanges can tell
 	}
 	c, err := d.Dial(ctx)

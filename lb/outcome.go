@@ -25,8 +25,8 @@ const (
 	// LocalError is a failure on weir's side, such as no file descriptors left:
 	// it says nothing about the target.
 	LocalError
-	// Told is what Release is given if Learn was called already.
-	Told
+	// AlreadyReported is what Release is given if Report was called already.
+	AlreadyReported
 )
 
 // String returns the kind's name, which retry.on uses too.
@@ -46,8 +46,8 @@ func (k Kind) String() string {
 		return "canceled"
 	case LocalError:
 		return "local"
-	case Told:
-		return "told"
+	case AlreadyReported:
+		return "already_reported"
 	}
 	panic("BUG: an outcome has no name")
 }

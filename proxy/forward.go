@@ -207,7 +207,7 @@ func (x *Exchange) giveBack(kind lb.Kind, status int, latency time.Duration, cau
 // settleAttempt gives the target back and says how the attempt went.
 func (x *Exchange) settleAttempt(kind lb.Kind, status int, latency time.Duration, cause Cause) {
 	if x.learned && (kind == lb.Success || kind == lb.Canceled) {
-		kind = lb.Told
+		kind = lb.AlreadyReported
 	}
 	x.holdsTarget = false
 	x.Upstream.Set.Release(x.Chosen, lb.Outcome{Kind: kind, Status: status, Latency: latency})
@@ -222,7 +222,7 @@ const streamAfter = time.Second
 func (x *Exchange) learn() {
 	if !x.learned {
 		x.learned = true
-		x.Upstream.Set.Learn(x.Chosen, lb.Outcome{Kind: lb.Success, Status: x.rhead.Status, Latency: x.FirstByte})
+		x.Upstream.Set.Report(x.Chosen, lb.Outcome{Kind: lb.Success, Status: x.rhead.Status, Latency: x.FirstByte})
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 	"weir/internal/wire"
 )
 
-// form is what a lane can do with what it read.
+// form is what a sharedConn can do with what it read.
 type form uint8
 
 const (
@@ -23,8 +23,8 @@ const (
 )
 
 // parse looks at the response that answer begins with.
-func (l *lane) parse(answer []byte) (size int, h wire.Head, f form) {
-	limit := l.conn.maxHead
+func (c *sharedConn) parse(answer []byte) (size int, h wire.Head, f form) {
+	limit := c.conn.maxHead
 	switch err := h.ScanResponse(answer); {
 	case err == wire.ErrShort && !bytes.HasPrefix(answer, version[:min(len(answer), len(version))]):
 		return 0, h, formBad // it may never end its line
@@ -46,10 +46,10 @@ func (l *lane) parse(answer []byte) (size int, h wire.Head, f form) {
 		}
 		return h.Size, h, formPlain
 	case h.Length == wire.LengthChunked:
-		if l.chunked == nil {
-			l.chunked = newChunkedEnd()
+		if c.chunked == nil {
+			c.chunked = newChunkedEnd()
 		}
-		n, f := l.chunked.find(answer[h.Size:])
+		n, f := c.chunked.find(answer[h.Size:])
 		return h.Size + n, h, f
 	case h.Length < 0 || h.Length > int64(readBuffer-h.Size):
 		return 0, h, formOther
@@ -61,7 +61,7 @@ func (l *lane) parse(answer []byte) (size int, h wire.Head, f form) {
 	return size, h, formPlain
 }
 
-// version is what every response that a lane hands on begins with.
+// version is what every response that a sharedConn delivers begins with.
 var version = []byte("HTTP/1.")
 
 // keepsAlive says whether the head's only Connection field is a plain
@@ -74,7 +74,7 @@ func keepsAlive(head []byte, h *wire.Head) bool {
 		}
 		at = bytes.Index(head, keepAlive[i])
 	}
-	next := head[at+len(keepAlive[0])] // of the line behind, or of the empty line
+	next := head[at+len(keepAlive[0])] // of the line after it, or of the empty line
 	return h.Twice()&wire.FieldConnection == 0 && next != ' ' && next != '\t'
 }
 

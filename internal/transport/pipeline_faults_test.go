@@ -67,6 +67,7 @@ func TestPipelinePanic(t *testing.T) {
 			var once sync.Once
 			dialing, dialed := make(chan struct{}), make(chan struct{})
 			pool := connect(t, "demo:a", transport.Options{
+				SlowTurn: time.Hour,
 				OnPanic: func(v any) {
 					if v != "as the test wants" {
 						t.Errorf("panic is %v", v)
@@ -157,7 +158,7 @@ func TestPipelineLargeRequests(t *testing.T) {
 		}
 	})
 	dialed := make(chan struct{})
-	pool := connect(t, "demo:a", transport.Options{DialDemo: func(string) (net.Conn, error) {
+	pool := connect(t, "demo:a", transport.Options{SlowTurn: time.Hour, DialDemo: func(string) (net.Conn, error) {
 		<-dialed
 		return net.Dial("unix", strings.TrimPrefix(origin.URL, "unix:"))
 	}}, func(u *config.Upstream) { u.Connections.Pipeline = 64 })
@@ -269,7 +270,7 @@ func TestPipelineRetired(t *testing.T) {
 		cfg.Targets = []config.Target{config.DefaultTarget(origin.URL)}
 		cfg.Connections.Pipeline = 8
 		u, err := lb.NewUpstream("u", &cfg, lb.Options{Algorithms: balance.Algorithms(), NewTransport: func(url string, cfg *config.Upstream) (lb.Transport, error) {
-			return transport.NewHTTP1(url, cfg, transport.Options{})
+			return transport.NewHTTP1(url, cfg, patient)
 		}}, nil)
 		if err != nil {
 			t.Fatal(err)
