@@ -58,7 +58,7 @@ func (m *Monitor) dialTarget(t *lb.Target) {
 	m.mu.Unlock()
 	// 1. An exchange's connect fails while the entry is still there: redial does nothing.
 	// 2. The entry goes away.
-	// 3. Nobody would dial t, but for this.
+	// 3. Without this look t would not be dialled again.
 	if m.ctx.Err() == nil && !t.Reachable() && m.has(t) {
 		m.redial(t)
 	}

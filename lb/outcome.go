@@ -18,7 +18,7 @@ const (
 	Reset
 	// Timeout is a response that did not begin, or go on, in time.
 	Timeout
-	// BadResponse is a response that is none, or whose body broke off.
+	// BadResponse is bytes that are no response, or a response whose body broke off.
 	BadResponse
 	// Canceled is an attempt that the client or weir ended: it says nothing about the target.
 	Canceled

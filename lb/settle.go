@@ -196,8 +196,8 @@ func (u *Upstream) SetDrain(t *Target, drain bool) {
 	})
 }
 
-// SetReachable says that t can be connected to again. Who watches an upstream
-// calls it after Unreachable told of t.
+// SetReachable says that t can be connected to again. A Watcher calls it after
+// its Unreachable was called with t.
 func (u *Upstream) SetReachable(t *Target) {
 	u.update(t, "can be connected to", func(l *live, now int64) { l.reachable(now) })
 }

@@ -88,7 +88,7 @@ func (c *sharedConn) classify(stop form, err error, late, mayAck bool) next {
 	case stop == formOther:
 		return nextGiveAway
 	case stop == formPart && (err != nil || late && (!mayAck || r.Buffered() == r.Size())):
-		return nextGiveAway // the exchange waits for the rest, or finds that there is none
+		return nextGiveAway // the exchange waits for the rest, or finds that the rest is missing
 	case err != nil, stop == formBad, c.state != sharedOpen:
 		return nextEnd
 	case late && c.broken:
@@ -182,7 +182,7 @@ func (c *sharedConn) release() {
 	c.reset()
 	t.Release(conn, true)
 	if t.retired.Load() {
-		t.Close() // those who waited may have left before
+		t.Close() // the exchanges that waited may have left before
 	}
 }
 

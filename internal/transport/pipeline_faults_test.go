@@ -40,8 +40,8 @@ func (c *fused) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// A panic while a shared connection is read, written or made costs nobody an
-// answer but the exchange on whose goroutine it was, and leaves nothing lent.
+// A panic while a shared connection is read, written or made costs no
+// exchange its answer but the one on whose goroutine it was, and leaves nothing lent.
 func TestPipelinePanic(t *testing.T) {
 	const answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 	check := func(name string, arm func(read, write, dial *atomic.Bool), told int32, thrown int32) {
@@ -222,8 +222,8 @@ func TestPipelineEndedLate(t *testing.T) {
 	}
 }
 
-// Who waited behind others until its time was up goes alone; only the first
-// has had its time.
+// An exchange that waited after others until its time was up goes alone; only the
+// first has had its time.
 func TestPipelineTimeIsUp(t *testing.T) {
 	held := make(chan struct{})
 	origin := testkit.Listen(t, func(c *testkit.Conn) {
@@ -254,8 +254,8 @@ func TestPipelineTimeIsUp(t *testing.T) {
 	equal(t, "repeated", p.Repeated, 1)
 }
 
-// The connections of a target that nobody has any more are closed, also the one
-// that was shared to the end.
+// The connections of a target that no upstream and no exchange has any more are
+// closed, also the one that was shared to the end.
 func TestPipelineRetired(t *testing.T) {
 	const answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 	for range 200 { // it is a race
@@ -294,7 +294,7 @@ func TestPipelineRetired(t *testing.T) {
 	}
 }
 
-// Nobody waits on a connection that takes no more requests.
+// No exchange waits on a connection that takes no more requests.
 func TestPipelineWriteFails(t *testing.T) {
 	closed := make(chan struct{})
 	origin := testkit.ListenUnix(t, func(c *testkit.Conn) {

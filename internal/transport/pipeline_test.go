@@ -108,7 +108,7 @@ func TestPipelineLeavesConnections(t *testing.T) {
 	wait.Wait()
 }
 
-// All who wait for a connection that does not come about are told why.
+// All exchanges that wait for a connection which does not come about are told why.
 func TestPipelineDialError(t *testing.T) {
 	closed := testkit.Listen(t, func(*testkit.Conn) {})
 	closed.Close()
