@@ -105,9 +105,6 @@ func (m *Monitor) probe(ctx context.Context, t *lb.Target, probe Probe) error {
 	if err != nil {
 		m.log.Debug("probe failed", "upstream", m.u.Name(), "target", t.Name(), "error", err)
 	}
-	if m.o.OnProbe != nil {
-		m.o.OnProbe(m.u, t, err)
-	}
 	return err
 }
 
@@ -115,8 +112,8 @@ func (m *Monitor) newProbe(t *lb.Target) (Probe, error) {
 	if m.o.NewProbe != nil {
 		return m.o.NewProbe(m.u, t)
 	}
-	d := dialerOf(t)
-	if d == nil {
+	d, ok := t.Transport().(dialer)
+	if !ok {
 		return nil, errors.New("its connections cannot be dialled for probes")
 	}
 	return newProbe(m.cfg, d), nil

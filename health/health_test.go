@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -52,14 +53,14 @@ func (w *world) build(targets string, settings func(*config.Upstream), old *lb.U
 	if settings != nil {
 		settings(&cfg)
 	}
-	u, err := lb.NewUpstream("test", &cfg, lb.Options{Algorithms: balance.Algorithms()}, old)
+	u, err := lb.NewUpstream("test", &cfg, lb.Options{Algorithms: balance.Algorithms(), NewTransport: w.connect}, old)
 	if err != nil {
 		w.Fatal(err)
 	}
-	o := health.Options{Dial: func(_ context.Context, t *lb.Target) error { return w.ask(t, w.dials) }}
+	var o health.Options
 	if cfg.Health.Probe != "off" {
 		o.NewProbe = func(_ *lb.Upstream, t *lb.Target) (health.Probe, error) {
-			return func(context.Context) error { return w.ask(t, w.probes) }, nil
+			return func(context.Context) error { return w.ask(t.URL(), w.probes) }, nil
 		}
 	}
 	m, err := health.New(u, o)
@@ -69,11 +70,32 @@ func (w *world) build(targets string, settings func(*config.Upstream), old *lb.U
 	return u, m
 }
 
-func (w *world) ask(t *lb.Target, counter map[string]int) error {
+// conns stands for the connections to a target of a world.
+type conns struct {
+	w   *world
+	url string
+}
+
+func (w *world) connect(url string, _ *config.Upstream) (lb.Transport, error) {
+	return &conns{w, url}, nil
+}
+
+func (*conns) Retire()      {}
+func (*conns) Host() string { return "" }
+
+func (c *conns) Dial(context.Context, ...string) (net.Conn, error) {
+	if err := c.w.ask(c.url, c.w.dials); err != nil {
+		return nil, err
+	}
+	conn, _ := net.Pipe()
+	return conn, nil
+}
+
+func (w *world) ask(url string, counter map[string]int) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	counter[t.Name()]++
-	if w.broken[t.Name()] {
+	counter[url]++
+	if w.broken[url] {
 		return errors.New("broken")
 	}
 	return nil
@@ -333,7 +355,7 @@ func TestOutlier(t *testing.T) {
 		equal(t, "too few exchanges each", w.states(), "healthy healthy healthy healthy healthy")
 		minute(2000)
 		equal(t, "enough", w.states(), "healthy healthy ejected healthy healthy")
-		// Where all do about as well, nobody stands out.
+		// Where all do about as well, none of them stands out.
 		rates = map[string]float64{"a": 0.99, "b": 0.96, "c": 0.96, "d": 0.99, "e": 0.99}
 		time.Sleep(10 * time.Second)
 		w.send(1, "c", lb.Outcome{Kind: lb.Success, Status: 200})

@@ -14,11 +14,11 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"sync"
 	"time"
 
 	"weir/config"
-	"weir/internal/transport"
 	"weir/lb"
 )
 
@@ -27,14 +27,8 @@ type Options struct {
 	// Log gets failing probes at debug level; changes of state are logged by
 	// the upstream. nil means none.
 	Log *slog.Logger
-	// OnProbe is called after each probe, with nil if it succeeded; nil means
-	// that nobody is told. Many goroutines call it.
-	OnProbe func(u *lb.Upstream, t *lb.Target, err error)
 	// NewProbe makes the probes, in place of what health.probe names; nil means weir's own.
 	NewProbe func(u *lb.Upstream, t *lb.Target) (Probe, error)
-	// Dial connects to an unreachable target and closes the connection; nil
-	// means weir's own.
-	Dial func(ctx context.Context, t *lb.Target) error
 }
 
 // Monitor watches one upstream, in one generation. It owns all the goroutines
@@ -161,13 +155,13 @@ func (m *Monitor) look() {
 	}
 }
 
-// dialerOf returns what dials t outside its pool, or nil if its transport has no
-// such thing.
-func dialerOf(t *lb.Target) *transport.Dialer {
-	if d, ok := t.Transport().(interface{ Dialer() *transport.Dialer }); ok {
-		return d.Dialer()
-	}
-	return nil
+// dialer is what probes need of a target's lb.Transport.
+type dialer interface {
+	// Host is what a Host field says that names the target itself.
+	Host() string
+	// Dial opens a connection for a probe, TLS included. protocols are offered by
+	// ALPN.
+	Dial(ctx context.Context, protocols ...string) (net.Conn, error)
 }
 
 // sleep waits and returns true, or false if the Monitor stops first.

@@ -58,7 +58,7 @@ func (m *Monitor) dialTarget(t *lb.Target) {
 	m.mu.Unlock()
 	// 1. An exchange's connect fails while the entry is still there: redial does nothing.
 	// 2. The entry goes away.
-	// 3. Nobody would dial t, but for this.
+	// 3. Without this look t would not be dialled again.
 	if m.ctx.Err() == nil && !t.Reachable() && m.has(t) {
 		m.redial(t)
 	}
@@ -71,11 +71,8 @@ func (m *Monitor) has(t *lb.Target) bool { return slices.ContainsFunc(m.u.Target
 func (m *Monitor) dial(t *lb.Target) error {
 	ctx, cancel := context.WithTimeout(m.ctx, m.cfg.Timeout.D())
 	defer cancel()
-	if m.o.Dial != nil {
-		return m.o.Dial(ctx, t)
-	}
-	d := dialerOf(t)
-	if d == nil {
+	d, ok := t.Transport().(dialer)
+	if !ok {
 		return nil // only exchanges can tell
 	}
 	c, err := d.Dial(ctx)

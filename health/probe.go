@@ -14,7 +14,6 @@ import (
 	"strings"
 
 	"weir/config"
-	"weir/internal/transport"
 )
 
 // Probe asks one target once whether it works; nil is yes. It obeys ctx.
@@ -74,7 +73,7 @@ func parseStatus(s string) (statusRange, bool) {
 }
 
 // newProbe makes the probe of a target as cfg wants it.
-func newProbe(cfg *config.Health, d *transport.Dialer) Probe {
+func newProbe(cfg *config.Health, d dialer) Probe {
 	switch cfg.Probe {
 	case probeTCP:
 		return tcpProbe(d)
@@ -87,7 +86,7 @@ func newProbe(cfg *config.Health, d *transport.Dialer) Probe {
 }
 
 // tcpProbe succeeds if a connection comes about, TLS included.
-func tcpProbe(d *transport.Dialer) Probe {
+func tcpProbe(d dialer) Probe {
 	return func(ctx context.Context) error {
 		c, err := d.Dial(ctx)
 		if err != nil {
@@ -102,7 +101,7 @@ const maxProbeBody = 64 << 10
 
 // httpProbe succeeds if the answer to a GET has one of the expected statuses
 // and, if asked for, the text in its body.
-func httpProbe(cfg *config.Health, d *transport.Dialer) Probe {
+func httpProbe(cfg *config.Health, d dialer) Probe {
 	var ranges []statusRange
 	for _, s := range cfg.Status {
 		r, ok := parseStatus(s)
@@ -153,7 +152,7 @@ func httpProbe(cfg *config.Health, d *transport.Dialer) Probe {
 // grpcProbe calls grpc.health.v1.Health/Check and succeeds if the answer is
 // SERVING. The two messages have one field each, so that no protobuf or gRPC
 // package is needed: the request is a string, the answer an enumeration.
-func grpcProbe(cfg *config.Health, d *transport.Dialer) Probe {
+func grpcProbe(cfg *config.Health, d dialer) Probe {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true) // over whatever Dial made, TLS too
 	client := probeClient(d, protocols)
@@ -242,7 +241,7 @@ func servingStatus(body []byte) error {
 
 // probeClient is an HTTP client whose connections all go to the target of d. It
 // follows no redirect, and nothing from the environment changes where it goes.
-func probeClient(d *transport.Dialer, protocols *http.Protocols) *http.Client {
+func probeClient(d dialer, protocols *http.Protocols) *http.Client {
 	var alpn []string
 	if protocols != nil {
 		alpn = []string{"h2"}

@@ -100,7 +100,7 @@ func TestQueue(t *testing.T) {
 		check("still waiting", "")
 		time.Sleep(2 * time.Second)
 		check("waited too long", "patient: too many running exchanges")
-		// A target that comes up serves who waits.
+		// A target that comes up serves the exchange that waits.
 		s.Release(running, ok)
 		equal(t, "in flight", s.InFlight(), 0)
 		equal(t, "queued", s.Queued(), 0)

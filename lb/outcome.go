@@ -18,15 +18,15 @@ const (
 	Reset
 	// Timeout is a response that did not begin, or go on, in time.
 	Timeout
-	// BadResponse is a response that is none, or whose body broke off.
+	// BadResponse is bytes that are no response, or a response whose body broke off.
 	BadResponse
 	// Canceled is an attempt that the client or weir ended: it says nothing about the target.
 	Canceled
 	// LocalError is a failure on weir's side, such as no file descriptors left:
 	// it says nothing about the target.
 	LocalError
-	// Told is what Release is given if Learn was called already.
-	Told
+	// AlreadyReported is what Release is given if Report was called already.
+	AlreadyReported
 )
 
 // String returns the kind's name, which retry.on uses too.
@@ -46,8 +46,8 @@ func (k Kind) String() string {
 		return "canceled"
 	case LocalError:
 		return "local"
-	case Told:
-		return "told"
+	case AlreadyReported:
+		return "already_reported"
 	}
 	panic("BUG: an outcome has no name")
 }

@@ -32,7 +32,8 @@ func (u *Upstream) queue(p *Pick) (*Target, error) {
 	w := &waiter{ready: make(chan struct{}, 1)}
 	timer := time.NewTimer(u.cfg.Limits.QueueTimeout.D())
 	q.push(w, false)
-	// A place that became free between the refusal and the push woke nobody.
+	// No waiter was woken by a place that became free between the refusal and the
+	// push.
 	q.wake()
 	t, err := u.wait(p, w, timer.C)
 	timer.Stop()

@@ -31,7 +31,7 @@ type Refusal uint8
 
 // The reasons against another attempt.
 const (
-	// RetryAllowed is none.
+	// RetryAllowed: there is no reason against it.
 	RetryAllowed Refusal = iota
 	// RetryNotAsked: retry.on does not name what happened.
 	RetryNotAsked
@@ -152,8 +152,8 @@ func (r *RetryPolicy) Next(t Try, now int64, wall time.Time, chance uint64) (wai
 		}
 		wait = max(wait, asked)
 	}
-	// A target that nobody could connect to was not asked anything, so the next
-	// attempt is the exchange's first one as far as anybody's load goes.
+	// A target that could not be connected to has had no work of the exchange, so
+	// the next attempt adds no load.
 	if t.Kind != ConnectFailed && !r.Budget.Withdraw(now) {
 		return 0, RetryBudget
 	}

@@ -81,30 +81,54 @@ func (u *Upstream) settleLocked(now int64) (changes []change) {
 	s := u.set.Load()
 	wake := int64(never)
 	u.wake.Store(never) // before looking, so that a wakeBy meanwhile counts
+	for _, t := range s.targets {
+		from := t.State()
+		wake = min(wake, t.live.endWarmUp(now, u.slowStart), t.live.offerTrial(now))
+		if to := t.State(); from == SlowStart && to != from {
+			changes = append(changes, change{t, from, to, "warmed up"})
+		}
+	}
+	u.decidePanic(s)
+	u.wakeBy(wake)
+	return changes
+}
+
+// endWarmUp ends a slow start of that length whose time is over. It returns when
+// one that goes on will end, or never. core.mu must be held.
+func (l *live) endWarmUp(now, slowStart int64) (wake int64) {
+	if l.bits.Load()&bitSlow == 0 {
+		return never
+	}
+	if end := l.since.Load() + slowStart; end > now {
+		return end
+	}
+	l.bits.And(^bitSlow)
+	return never
+}
+
+// offerTrial lets one exchange through to a target that is out, if a trial is due.
+// It returns when the next trial is due, or never. core.mu must be held.
+func (l *live) offerTrial(now int64) (wake int64) {
+	at := l.trialAt.Load()
+	if at == 0 || l.bits.Load()&(bitEjected|bitUnreachable) == 0 {
+		return never
+	}
+	if at > now {
+		return at
+	}
+	l.trialAt.Store(0)
+	l.bits.Or(bitTrial)
+	return never
+}
+
+// decidePanic begins panic mode if in no group enough targets are usable, and ends
+// it as soon as that is not so any more. core.mu must be held.
+func (u *Upstream) decidePanic(s *snapshot) {
+	below := u.cfg.Health.PanicBelow
 	judged, fine := false, false
 	for i := range s.groups {
 		members, usable := 0, 0
 		for _, t := range s.groups[i].targets {
-			l := t.live
-			bits := l.bits.Load()
-			if bits&bitSlow != 0 {
-				if end := l.since.Load() + u.slowStart; end > now {
-					wake = min(wake, end)
-				} else {
-					l.bits.And(^bitSlow)
-					if from := t.state(bits); from == SlowStart {
-						changes = append(changes, change{t, from, t.State(), "warmed up"})
-					}
-				}
-			}
-			if at := l.trialAt.Load(); at != 0 && bits&(bitEjected|bitUnreachable) != 0 {
-				if at > now {
-					wake = min(wake, at)
-				} else {
-					l.trialAt.Store(0)
-					l.bits.Or(bitTrial)
-				}
-			}
 			if t.blockedBy(panicking) != 0 {
 				continue // whatever health says, it cannot be used
 			}
@@ -114,17 +138,15 @@ func (u *Upstream) settleLocked(now int64) (changes []change) {
 			}
 		}
 		judged = judged || members > 0
-		fine = fine || members > 0 && usable > 0 && float64(usable) >= u.cfg.Health.PanicBelow*float64(members)
+		fine = fine || usable > 0 && float64(usable) >= below*float64(members)
 	}
-	if judged && !fine && u.cfg.Health.PanicBelow > 0 {
+	if judged && !fine && below > 0 {
 		if u.mask.Swap(panicking) == blocking {
 			u.o.Log.Warn("panic mode begins: health is ignored", "upstream", u.name)
 		}
 	} else if u.mask.Swap(blocking) == panicking {
 		u.o.Log.Info("panic mode ends", "upstream", u.name)
 	}
-	u.wakeBy(wake)
-	return changes
 }
 
 // wakeBy makes sure that settle runs at the given time.
@@ -174,8 +196,8 @@ func (u *Upstream) SetDrain(t *Target, drain bool) {
 	})
 }
 
-// SetReachable says that t can be connected to again. Who watches an upstream
-// calls it after Unreachable told of t.
+// SetReachable says that t can be connected to again. A Watcher calls it after
+// its Unreachable was called with t.
 func (u *Upstream) SetReachable(t *Target) {
 	u.update(t, "can be connected to", func(l *live, now int64) { l.reachable(now) })
 }

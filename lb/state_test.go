@@ -159,8 +159,8 @@ func TestEndlessResponseIsLearntAtItsHead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.Learn(target, ok)
-		defer s.Release(target, lb.Outcome{Kind: lb.Told})
+		s.Report(target, ok)
+		defer s.Release(target, lb.Outcome{Kind: lb.AlreadyReported})
 	}
 	equal(t, "b while its response goes on", s.Target("b").State(), lb.Healthy)
 	good, _, _ := s.Target("b").Counts()

@@ -53,7 +53,7 @@ const (
 	bitUnreachable
 	bitDrain
 	// bitTrial lets exactly one exchange through to a target that is ejected or
-	// unreachable: who clears it has it.
+	// unreachable: the exchange that clears it.
 	bitTrial
 	// bitSlow says that the target warms up since live.since.
 	bitSlow
@@ -76,8 +76,8 @@ type Target struct {
 	drained bool
 	cookie  string
 	live    *live
-	// twin is the same target as the exchange has it that is a trial of it;
-	// trial says that this is it.
+	// twin is handed out in place of the target for an exchange that is a trial;
+	// it shares live, and its field trial is true.
 	twin  *Target
 	trial bool
 }
@@ -155,7 +155,7 @@ func (t *Target) Reason() string {
 	return ""
 }
 
-// Down reports whether the probes of t fail, whatever else is the matter with it.
+// Down reports whether the probes of t fail, whatever else its state is.
 func (t *Target) Down() bool { return t.live.bits.Load()&bitDown != 0 }
 
 // Reachable reports whether connections to t come about as far as is known.

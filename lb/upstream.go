@@ -10,7 +10,7 @@
 // calls Acquire and Release.
 //
 // A pick takes no lock and allocates nothing: the set of targets is an
-// immutable snapshot behind one pointer, and what changes about a target is
+// immutable snapshot that one pointer leads to, and what changes about a target is
 // atomic. What changes rarely (the set, health) is changed with a lock held.
 package lb
 
@@ -48,8 +48,8 @@ type Options struct {
 	OnChange func(u *Upstream, t *Target, from, to State, reason string)
 }
 
-// Transport is the connections to one target. Package lb only ends them; who
-// made the Transport knows what else it can do.
+// Transport is the connections to one target. Package lb only ends them; the
+// maker of the Transport knows what else it can do.
 type Transport interface {
 	// Retire is called once no upstream and no exchange has the target any more.
 	Retire()
@@ -127,7 +127,7 @@ type group struct {
 // (which may be nil, and stays usable) knows is adopted: a target of the same
 // URL and the same settings of connections keeps its connections, counts and
 // health, and the upstream its position, budget and breaker. cfg must not be
-// changed afterwards. An error leaves nothing behind; else Close gives the
+// changed afterwards. After an error nothing is held; else Close gives the
 // targets back.
 func NewUpstream(name string, cfg *config.Upstream, o Options, old *Upstream) (*Upstream, error) {
 	terms, problems := readTerms(cfg, o.Algorithms)

@@ -167,7 +167,7 @@ func (s *statuses) at(status int) *atomic.Pointer[metrics.Counter] {
 // retryMetrics count the second attempts of an upstream.
 type retryMetrics struct {
 	series  *series
-	kinds   [lb.Told]atomic.Pointer[metrics.Counter]
+	kinds   [lb.AlreadyReported]atomic.Pointer[metrics.Counter]
 	status  statuses
 	refused [lb.RetryRefusals]atomic.Pointer[metrics.Counter]
 	hedges  [hedgeResults]atomic.Pointer[metrics.Counter]

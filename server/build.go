@@ -82,6 +82,7 @@ func (s *Server) newTransport(url string, cfg *config.Upstream) (lb.Transport, e
 	return transport.NewHTTP1(url, cfg, transport.Options{
 		DialDemo: s.demo.Dial,
 		OnPanic:  func(v any) { s.metrics.Panicked(s.log, v) },
+		SlowTurn: s.options.slowTurn,
 	})
 }
 

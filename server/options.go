@@ -3,6 +3,7 @@ package server
 import (
 	"io"
 	"log/slog"
+	"time"
 
 	"weir/config"
 	"weir/lb"
@@ -22,6 +23,7 @@ type options struct {
 	algorithms []lb.Algorithm
 	systemd    bool
 	tiers      func(c *config.Cache) ([]Tier, error)
+	slowTurn   time.Duration // transport.Options.SlowTurn; for tests
 }
 
 // WithLog sends the server's own log to log; without it there is none.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"weir/config"
 	"weir/internal/testkit"
@@ -25,7 +26,7 @@ func launch(t testing.TB, text string, options ...server.Option) *weir {
 		t.Fatal(err)
 	}
 	w := &weir{t: t, log: &accessLog{}}
-	if w.Server, err = server.New(cfg, append([]server.Option{server.WithAccessLogWriter(w.log)}, options...)...); err != nil {
+	if w.Server, err = server.New(cfg, append([]server.Option{server.WithAccessLogWriter(w.log), server.WithSlowTurn(time.Hour)}, options...)...); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Start(); err != nil {

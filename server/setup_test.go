@@ -36,7 +36,7 @@ func run(t testing.TB, format string, args ...any) *weir {
 		t.Fatal(err)
 	}
 	w := &weir{t: t, log: &accessLog{}}
-	if w.Server, err = server.New(cfg, server.WithAccessLogWriter(w.log)); err != nil {
+	if w.Server, err = server.New(cfg, server.WithAccessLogWriter(w.log), server.WithSlowTurn(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Start(); err != nil {

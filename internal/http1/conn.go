@@ -25,7 +25,7 @@ import (
 const readBuffer = 4 << 10
 
 // inputs pools the buffers that requests are read into.
-var inputs = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, readBuffer) }}
+var inputs = sock.NewBuffers(readBuffer)
 
 // conn is one client's connection. Its goroutine owns it, but for what says
 // otherwise.
@@ -40,6 +40,7 @@ type conn struct {
 	// That is less memory, and requests of many connections go through few
 	// buffers, which stay in the processor's cache.
 	br     *bufio.Reader
+	first  sock.FirstRead // zero under TLS
 	cancel proxy.Cancel
 	probe  *sock.Probe // used by Front.Look only
 
@@ -65,7 +66,8 @@ func newConn(f *Front, c *listener.Conn, l func() *proxy.Listener) *conn {
 		since:    time.Now(),
 	}
 	if cn.stream = sock.NewStream(cn.nc); cn.stream != nil {
-		cn.nc, cn.firstFn = cn.stream, cn.first
+		cn.nc = cn.stream
+		cn.first.Init(cn.stream, cn, &cn.br, inputs)
 	} else {
 		cn.br = bufio.NewReaderSize(cn, readBuffer)
 	}
@@ -190,30 +192,7 @@ func (c *conn) arrive() error {
 		_, err := c.br.Peek(1)
 		return err
 	}
-	err := c.stream.Raw().Read(c.firstFn)
-	c.mode = modePlain
-	if err != nil {
-		return err
-	}
-	return c.firstErr
-}
-
-// first reads the first bytes of a request if they are there, and else lets go
-// of the buffer.
-func (c *conn) first(fd uintptr) bool {
-	if c.br == nil {
-		c.br = inputs.Get().(*bufio.Reader)
-		c.br.Reset(c)
-	}
-	c.mode, c.fd = modeFirst, fd
-	if _, c.firstErr = c.br.Peek(1); c.firstErr != sock.ErrAgain {
-		return true
-	}
-	if c.br.Size() == readBuffer {
-		inputs.Put(c.br)
-	}
-	c.br = nil
-	return false
+	return c.first.Await()
 }
 
 // readHead reads a request's head into e. On an error it says what to tell the
@@ -311,10 +290,6 @@ func causeOf(d *head.Defect) proxy.Cause {
 type reader struct {
 	mode      mode
 	readArmed time.Time
-	// What first is called by, is called with, and leaves.
-	firstFn  func(fd uintptr) bool
-	fd       uintptr
-	firstErr error
 	// grace and minRate bound a body: it may be behind minRate by grace, however
 	// much came before. Only waiting for the client counts, not what the target
 	// takes.
@@ -331,19 +306,17 @@ const (
 	modePlain mode = iota
 	// modeBody: each read gets its own.
 	modeBody
-	// modeFirst: a read does not wait.
-	modeFirst
 )
 
 var errStopped = errors.New("request body is not wanted any more")
 
 // Read is what the buffered reader reads from.
 func (c *conn) Read(p []byte) (int, error) {
-	switch c.mode {
-	case modePlain:
+	switch {
+	case c.first.Active():
+		return c.first.Read(p)
+	case c.mode == modePlain:
 		return c.nc.Read(p)
-	case modeFirst:
-		return c.stream.ReadNow(c.fd, p)
 	}
 	began := time.Now()
 	c.readArmed = time.Time{}

@@ -22,9 +22,9 @@ type Conn struct {
 	conn     net.Conn // raw, or the *tls.Conn over it
 	state    *tls.ConnectionState
 
-	peer, remote, local netip.AddrPort
-	remoteText          string
-	client              netip.Addr // what admitClient counted; not valid if nothing
+	peer   netip.AddrPort // the other end of the socket, a proxy's if there is a PROXY header
+	remote netip.AddrPort
+	client netip.Addr // what admitClient counted; not valid if nothing
 
 	established bool // the handler has it, or is about to; guarded by the listener's mu
 }
@@ -32,7 +32,7 @@ type Conn struct {
 // newConn takes over an accepted connection.
 func newConn(l *Listener, raw net.Conn) *Conn {
 	peer := addrPort(raw.RemoteAddr())
-	return &Conn{listener: l, raw: raw, conn: raw, peer: peer, remote: peer, local: addrPort(raw.LocalAddr())}
+	return &Conn{listener: l, raw: raw, conn: raw, peer: peer, remote: peer}
 }
 
 // addrPort returns a TCP address, IPv4 as such, or the zero AddrPort for any
@@ -67,18 +67,6 @@ func (c *Conn) Raw() net.Conn { return c.raw }
 // address is never in its IPv6-mapped form.
 func (c *Conn) RemoteAddr() netip.AddrPort { return c.remote }
 
-// RemoteText returns RemoteAddr without its port, as text, or "unix" if it is
-// not valid. It does not allocate.
-func (c *Conn) RemoteText() string { return c.remoteText }
-
-// Peer returns the other end of the connection, which is a proxy's if there was
-// a PROXY header. It is not valid for a unix socket.
-func (c *Conn) Peer() netip.AddrPort { return c.peer }
-
-// LocalAddr returns the address that the client connected to: the one in the
-// PROXY header if there was one. It is not valid for a unix socket.
-func (c *Conn) LocalAddr() netip.AddrPort { return c.local }
-
 // TLS returns the state of the finished handshake (SNI in ServerName, ALPN in
 // NegotiatedProtocol), or nil without TLS. It is shared: do not change it.
 func (c *Conn) TLS() *tls.ConnectionState { return c.state }
@@ -95,7 +83,7 @@ func (c *Conn) establish(s *settings) (Reason, error) {
 	if bounded {
 		c.raw.SetDeadline(time.Now().Add(s.config.Timeouts.Handshake.D()))
 		if c.listener.Closed() {
-			c.hurry()
+			c.shortenHandshake()
 		}
 	}
 	if proxied {
@@ -105,10 +93,6 @@ func (c *Conn) establish(s *settings) (Reason, error) {
 	}
 	if !c.listener.admitClient(c, s.config.Limits.ConnectionsPerAddress) {
 		return RefusedAddressLimit, nil
-	}
-	c.remoteText = "unix"
-	if c.remote.IsValid() {
-		c.remoteText = c.remote.Addr().String()
 	}
 	if s.tls != nil {
 		under := c.raw
@@ -139,8 +123,8 @@ func (c *Conn) establish(s *settings) (Reason, error) {
 // hold up the end.
 const lastHandshake = time.Second
 
-// hurry bounds what is left of establish.
-func (c *Conn) hurry() { c.raw.SetDeadline(time.Now().Add(lastHandshake)) }
+// shortenHandshake bounds what is left of establish.
+func (c *Conn) shortenHandshake() { c.raw.SetDeadline(time.Now().Add(lastHandshake)) }
 
 // failure tells an error of the wire from one of the content, which is other.
 func failure(err error, other Reason) Reason {

@@ -119,11 +119,8 @@ func (l *Listener) newSettings(cfg *config.Listener) (*settings, error) {
 	s.certificates = certificates
 	s.tls = &tls.Config{
 		MinVersion:     tls.VersionTLS12,
-		NextProtos:     l.options.NextProtos,
+		NextProtos:     []string{"http/1.1"},
 		GetCertificate: certificates.choose,
-	}
-	if len(s.tls.NextProtos) == 0 {
-		s.tls.NextProtos = []string{"http/1.1"}
 	}
 	if cfg.MinTLS == "1.3" {
 		s.tls.MinVersion = tls.VersionTLS13
@@ -306,7 +303,7 @@ func (l *Listener) Close() error {
 	l.mu.Lock()
 	for c := range l.conns {
 		if !c.established {
-			c.hurry()
+			c.shortenHandshake()
 		}
 	}
 	l.mu.Unlock()

@@ -26,8 +26,16 @@ const patience = 20 * time.Second
 
 // greet is a handler that says who the client is and then echoes.
 func greet(c *listener.Conn) {
-	io.WriteString(c.NetConn(), c.RemoteText()+"\n")
+	io.WriteString(c.NetConn(), remote(c)+"\n")
 	io.Copy(c.NetConn(), c.NetConn())
+}
+
+// remote returns the address of the client without its port.
+func remote(c *listener.Conn) string {
+	if !c.RemoteAddr().IsValid() {
+		return "unix"
+	}
+	return c.RemoteAddr().Addr().String()
 }
 
 // local is a configuration on a port of the kernel's choice.
@@ -127,11 +135,8 @@ func TestTCP(t *testing.T) {
 	if got, want := c.RemoteAddr().String(), client.LocalAddr().String(); got != want {
 		t.Errorf("RemoteAddr is %s, want %s", got, want)
 	}
-	if got, want := c.LocalAddr().String(), client.RemoteAddr().String(); got != want {
-		t.Errorf("LocalAddr is %s, want %s", got, want)
-	}
-	if c.TLS() != nil || c.Peer() != c.RemoteAddr() || c.Listener() != l {
-		t.Errorf("TLS %v, Peer %v, Listener %p", c.TLS(), c.Peer(), c.Listener())
+	if c.TLS() != nil || c.Listener() != l {
+		t.Errorf("TLS %v, Listener %p", c.TLS(), c.Listener())
 	}
 }
 

@@ -11,9 +11,6 @@ import (
 // does not change them. The callbacks may run on several goroutines at once
 // and must not block: they run on the accept loop or a connection's goroutine.
 type Options struct {
-	// NextProtos are offered by ALPN, best first (RFC 7301). Empty means
-	// "http/1.1" alone.
-	NextProtos []string
 	// Inherited are the sockets that "systemd:NAME" addresses choose from; nil
 	// means there are none.
 	Inherited *Inherited

@@ -68,14 +68,14 @@ func (c *Conn) readProxyHeader() error {
 	if header.Command.IsLocal() {
 		return nil // a health check of the proxy itself, or a client it knows nothing of
 	}
-	source, destination, ok := header.TCPAddrs()
+	source, _, ok := header.TCPAddrs()
 	if !ok {
 		if header.TransportProtocol == proxyproto.UnixStream {
 			return nil // no address to take: the client is the proxy's neighbour
 		}
 		return fmt.Errorf("cannot read PROXY header of %v: transport %#x, allowed are TCP and unix streams", c.peer, byte(header.TransportProtocol))
 	}
-	c.remote, c.local = addrPort(source), addrPort(destination)
+	c.remote = addrPort(source)
 	return nil
 }
 

@@ -34,8 +34,9 @@ func New(socket string) (*Notifier, error) {
 }
 
 // Ready says that weir serves: after the start, and after each Reloading,
-// whether the reload worked or left the old configuration in force. status is
-// as for Status; empty leaves the last one.
+// whether the reload worked or left the old configuration in force. status is the
+// one line that "systemctl status" shows, where line breaks become spaces; empty
+// leaves the last one.
 func (n *Notifier) Ready(status string) error { return n.send("READY=1", statusLine(status)) }
 
 // Reloading says that a reload begins. The service manager (Type=notify-reload)
@@ -52,12 +53,8 @@ func (n *Notifier) Reloading() error {
 	return n.send("RELOADING=1", "MONOTONIC_USEC="+strconv.FormatInt(now.Nano()/int64(time.Microsecond), 10))
 }
 
-// Stopping says that the shutdown begins. status is as for Status.
+// Stopping says that the shutdown begins. status is as for Ready.
 func (n *Notifier) Stopping(status string) error { return n.send("STOPPING=1", statusLine(status)) }
-
-// Status sets the one line that "systemctl status" shows. Line breaks become
-// spaces.
-func (n *Notifier) Status(status string) error { return n.send(statusLine(status)) }
 
 // Watchdog is a sign of life; due within the time that WatchdogInterval tells.
 func (n *Notifier) Watchdog() error { return n.send("WATCHDOG=1") }

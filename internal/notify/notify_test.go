@@ -56,9 +56,8 @@ func TestMessages(t *testing.T) {
 	check("ready", n.Ready("serving 2 listeners"), "READY=1\nSTATUS=serving 2 listeners\n")
 	check("ready alone", n.Ready(""), "READY=1\n")
 	check("stopping", n.Stopping("draining"), "STOPPING=1\nSTATUS=draining\n")
-	check("status", n.Status("fine"), "STATUS=fine\n")
 	// A status must not be able to smuggle in an assignment.
-	check("status with line breaks", n.Status("a\nSTOPPING=1\r\nb"), "STATUS=a STOPPING=1  b\n")
+	check("status with line breaks", n.Ready("a\nSTOPPING=1\r\nb"), "READY=1\nSTATUS=a STOPPING=1  b\n")
 	check("watchdog", n.Watchdog(), "WATCHDOG=1\n")
 
 	before := monotonic(t)
@@ -104,7 +103,7 @@ func TestWithoutServiceManager(t *testing.T) {
 	if n != nil || err != nil {
 		t.Fatalf("got %v, %v", n, err)
 	}
-	for _, err := range []error{n.Ready("x"), n.Reloading(), n.Stopping(""), n.Status("x"), n.Watchdog()} {
+	for _, err := range []error{n.Ready("x"), n.Reloading(), n.Stopping(""), n.Watchdog()} {
 		if err != nil {
 			t.Error(err)
 		}

@@ -34,12 +34,12 @@ const maxCall = 256 << 10
 // transfer is one read or write under way.
 type transfer struct {
 	p     []byte
-	more  []byte // written behind p
+	more  []byte // written after p
 	vec   [2]syscall.Iovec
 	n     int
 	errno syscall.Errno
 	hasty bool // rather stop than wait
-	// file is where size bytes are read from, at offset, behind p and more.
+	// file is where size bytes are read from, at offset, after p and more.
 	file         int
 	offset, size int64
 }
@@ -233,7 +233,7 @@ func (s *Stream) sendFile(fd uintptr) bool {
 }
 
 // ErrNotQuiet says that a connection that should have been silent was closed, or
-// held bytes that nobody had asked for. Nothing was written.
+// held bytes that no request had asked for. Nothing was written.
 var ErrNotQuiet = errors.New("unused connection was closed or spoken to")
 
 // question is where Ask has got to.
@@ -246,11 +246,11 @@ const (
 )
 
 // Ask writes out, and then calls answer, with the descriptor for ReadNow,
-// whenever something may have come back, until answer returns true. It spares
-// the read in vain with which a read after a write begins, because it prepares
-// to wait before it writes. If fresh is false, the connection is looked at first
-// and must be open and silent, else the error is ErrNotQuiet. sent is how much
-// was written; who refuses a request may answer before all of it is.
+// whenever something may have come back, until answer returns true. It saves one
+// read that would return EAGAIN: the goroutine registers with the poller before
+// it writes. If fresh is false, the connection is looked at first and must be
+// open and silent, else the error is ErrNotQuiet. sent is how much was written: a
+// peer that refuses a request may answer before all of it is.
 func (s *Stream) Ask(out []byte, fresh bool, answer func(fd uintptr) bool) (sent int, err error) {
 	t := &s.out
 	t.p, t.more, t.n, t.errno = out, nil, 0, 0

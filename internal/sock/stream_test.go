@@ -97,7 +97,7 @@ func TestStreamAsks(t *testing.T) {
 		t.Errorf("%d bytes of question, answer %q, %v", sent, p[:n], err)
 	}
 
-	// Used again: what nobody asked for makes it useless.
+	// Used again: what no request asked for makes it useless.
 	far.Write([]byte("surplus"))
 	waiting := sock.NewProbe(s.Conn)
 	for waiting.Look() != sock.PendingBytes {

@@ -3,7 +3,6 @@ package transport
 import (
 	"bufio"
 	"net"
-	"sync"
 	"syscall"
 	"time"
 
@@ -18,8 +17,8 @@ import (
 type Conn struct {
 	net.Conn
 	// Reader reads the connection from the beginning of the response on (Await);
-	// before that it may be nil. Whoever replaces it by a larger one (sock.Grow)
-	// leaves the new one here.
+	// before that it may be nil. A caller that needs a larger one (sock.Grow) puts
+	// it here.
 	Reader *bufio.Reader
 
 	reused  bool
@@ -32,13 +31,9 @@ type Conn struct {
 	// exchange's request was written.
 	request []byte
 	sent    int
-	// What begin is called by, is called with, and leaves.
-	beginFn   func(fd uintptr) bool
-	beginning bool
-	fd        uintptr
-	beginErr  error
-	// place is set if the connection is shared; then it is Conn, too.
-	place *place
+	first   sock.FirstRead // zero without stream
+	// slot is set if the connection is shared; then it is Conn, too.
+	slot *slot
 
 	probe *sock.Probe
 	dry   *dryConn // under TLS, else nil
@@ -50,7 +45,8 @@ func newConn(c, raw net.Conn, dry *dryConn) *Conn {
 	s := &Conn{Conn: c, probe: sock.NewProbe(raw), dry: dry}
 	if dry == nil {
 		if s.stream = sock.NewStream(c); s.stream != nil {
-			s.Conn, s.beginFn = s.stream, s.begin
+			s.Conn = s.stream
+			s.first.Init(s.stream, s, &s.Reader, readers)
 		}
 	}
 	return s
@@ -65,8 +61,8 @@ func (c *Conn) MaxHead() int { return c.maxHead }
 
 // Stream returns the connection without TLS, or nil if it has TLS or is shared.
 func (c *Conn) Stream() *sock.Stream {
-	if c.place != nil {
-		return c.place.stream()
+	if c.slot != nil {
+		return c.slot.stream()
 	}
 	return c.stream
 }
@@ -77,7 +73,7 @@ func (c *Conn) Stream() *sock.Stream {
 // sock.ErrNotQuiet and nothing was written.
 func (c *Conn) sendLater(p []byte) error {
 	c.sent = 0
-	if c.stream != nil || c.place != nil {
+	if c.stream != nil || c.slot != nil {
 		c.request = p
 		return nil
 	}
@@ -96,16 +92,16 @@ func (c *Conn) SendNow(p []byte) (n int, err error) {
 // Read reads from the target.
 func (c *Conn) Read(p []byte) (n int, err error) {
 	switch {
-	case c.beginning:
-		return c.stream.ReadNow(c.fd, p)
+	case c.first.Active():
+		return c.first.Read(p)
 	case c.request == nil:
 		return c.Conn.Read(p)
-	case c.place == nil:
+	case c.slot == nil:
 		panic("BUG: read without Await after Send")
 	}
 	request := c.request
 	c.request = nil
-	if n, err = c.place.ask(request, p); c.place.sent {
+	if n, err = c.slot.ask(request, p); c.slot.sent {
 		c.sent = len(request)
 	}
 	return n, err
@@ -117,60 +113,41 @@ func (c *Conn) Read(p []byte) (n int, err error) {
 func (c *Conn) Await() (err error) {
 	request := c.request
 	switch {
-	case c.beginFn == nil:
+	case c.stream == nil:
 		_, err = c.Reader.Peek(1)
-		return err
 	case request == nil:
-		err = c.stream.Raw().Read(c.beginFn)
+		err = c.first.Await()
 	default:
 		c.request = nil
-		c.sent, err = c.stream.Ask(request, !c.reused, c.beginFn)
+		c.sent, err = c.first.Ask(request, !c.reused)
 	}
-	if err != nil {
-		return err
-	}
-	return c.beginErr
-}
-
-// begin reads the first bytes of a response, if they are there, and else lets
-// go of the buffer: an exchange holds none while it waits for its target.
-func (c *Conn) begin(fd uintptr) bool {
-	c.hold()
-	c.beginning, c.fd = true, fd
-	_, c.beginErr = c.Reader.Peek(1)
-	c.beginning = false
-	if c.beginErr != sock.ErrAgain {
-		return true
-	}
-	c.letGo()
-	return false
+	return err
 }
 
 // hold sees that there is a Reader.
 func (c *Conn) hold() {
 	if c.Reader == nil {
-		c.Reader = readers.Get().(*bufio.Reader)
-		c.Reader.Reset(c)
+		c.Reader = readers.Get(c)
 	}
 }
 
 // letGo gives Reader back.
 func (c *Conn) letGo() {
-	if c.Reader != nil && c.Reader.Size() == readBuffer {
+	if c.Reader != nil {
 		readers.Put(c.Reader)
 	}
 	c.Reader = nil
 }
 
 // readers pools the buffers of responses, for all targets.
-var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, readBuffer) }}
+var readers = sock.NewBuffers(readBuffer)
 
 // Sent reports whether any byte of what Send was given may have reached the
 // target.
 func (c *Conn) Sent() bool { return c.sent > 0 }
 
 // Quiet reports whether an unused connection is still as its last exchange left
-// it: open, and without a byte that nobody asked for.
+// it: open, and without a byte that no request asked for.
 func (c *Conn) Quiet() bool { return c.probe.Look() == sock.PendingNothing }
 
 // ackNow makes TCP acknowledge what has come at once. A sender that holds back
@@ -222,7 +199,7 @@ func (c *Conn) LimitWrite(now time.Time, limit time.Duration) {
 	}
 }
 
-// Unlimit takes all deadlines away, whoever set them.
+// Unlimit takes all deadlines away.
 func (c *Conn) Unlimit() {
 	c.readArmed, c.writeArmed = time.Time{}, time.Time{}
 	c.Conn.SetDeadline(time.Time{})

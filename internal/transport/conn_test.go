@@ -92,7 +92,7 @@ func TestReleaseLeavesNothingBehind(t *testing.T) {
 	check("left in the TLS layer or on the wire", true, large, 20_000, false)
 }
 
-// Who wants no connection back gets none.
+// A connection that is not reusable is closed.
 func TestReleaseCloses(t *testing.T) {
 	origin := testkit.Listen(t, func(c *testkit.Conn) { c.Rest() })
 	pool := connect(t, origin.URL, transport.Options{}, nil)
@@ -135,7 +135,7 @@ func TestDialErrors(t *testing.T) {
 	check("silent handshake", secure(silent), "tls", true, false)
 }
 
-// A target's connections are bounded, and whoever waits too long is told so.
+// A target's connections are bounded, and an exchange that waits too long is told so.
 func TestMaxConnections(t *testing.T) {
 	origin := testkit.Listen(t, func(c *testkit.Conn) { c.Rest() })
 	pool := connect(t, origin.URL, transport.Options{}, func(u *config.Upstream) {

@@ -75,6 +75,9 @@ func parseTargetURL(raw string) (address, error) {
 	return a, nil
 }
 
+// keepAliveInterval is how often TCP looks whether the other end is still there.
+const keepAliveInterval = 30 * time.Second
+
 // dialer opens connections to one target.
 type dialer struct {
 	address
@@ -138,7 +141,7 @@ func (d *dialer) dial(within time.Duration) (*Conn, error) {
 		return newConn(nc, nc, nil), nil
 	}
 	began := time.Now()
-	nd := net.Dialer{Timeout: shorter(d.connect, within), KeepAlive: 30 * time.Second}
+	nd := net.Dialer{Timeout: shorter(d.connect, within), KeepAlive: keepAliveInterval}
 	nc, err := nd.Dial(d.network, d.addr)
 	if err != nil {
 		return nil, dialError("connect", err)
@@ -165,6 +168,40 @@ func (d *dialer) dial(within time.Duration) (*Conn, error) {
 		return nil, dialError("tls", err)
 	}
 	return newConn(tc, nc, raw), nil
+}
+
+// Dial opens a connection outside the pool, for probes: to the same addresses and
+// with the same verification as for exchanges, within the upstream's timeouts and
+// ctx. protocols are offered by ALPN (RFC 7301); none means HTTP/1.1.
+func (t *HTTP1) Dial(ctx context.Context, protocols ...string) (net.Conn, error) {
+	d := t.dialer
+	if d.scheme == "demo" {
+		return d.demo(d.addr)
+	}
+	nd := net.Dialer{Timeout: d.connect, KeepAlive: keepAliveInterval}
+	nc, err := nd.DialContext(ctx, d.network, d.addr)
+	if err != nil {
+		return nil, dialError("connect", err)
+	}
+	if d.tls == nil {
+		return nc, nil
+	}
+	cfg := d.tls
+	if len(protocols) > 0 {
+		cfg = cfg.Clone()
+		cfg.NextProtos = protocols
+	}
+	tc := tls.Client(nc, cfg)
+	if d.handshake > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d.handshake)
+		defer cancel()
+	}
+	if err := tc.HandshakeContext(ctx); err != nil {
+		nc.Close()
+		return nil, dialError("tls", err)
+	}
+	return tc, nil
 }
 
 // shorter returns the shorter of two limits, where 0 is none.

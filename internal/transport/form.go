@@ -9,7 +9,7 @@ import (
 	"weir/internal/head"
 )
 
-// form is what a lane can do with what it read.
+// form is what a sharedConn can do with what it read.
 type form uint8
 
 const (
@@ -24,8 +24,8 @@ const (
 )
 
 // parse looks at the response that answer begins with.
-func (l *lane) parse(answer []byte) (size int, f form) {
-	h, limit := &l.head, l.conn.maxHead
+func (c *sharedConn) parse(answer []byte) (size int, f form) {
+	h, limit := &c.head, c.conn.maxHead
 	h.Reset()
 	switch err := h.ScanResponse(answer); {
 	case err == head.ErrShort && !bytes.HasPrefix(answer, version[:min(len(answer), len(version))]):
@@ -48,10 +48,10 @@ func (l *lane) parse(answer []byte) (size int, f form) {
 		}
 		return h.Size, formPlain
 	case h.Length == head.LengthChunked:
-		if l.chunked == nil {
-			l.chunked = newChunkedEnd()
+		if c.chunked == nil {
+			c.chunked = newChunkedEnd()
 		}
-		n, f := l.chunked.find(answer[h.Size:])
+		n, f := c.chunked.find(answer[h.Size:])
 		return h.Size + n, f
 	case h.Length < 0 || h.Length > int64(readBuffer-h.Size):
 		return 0, formOther
@@ -63,7 +63,7 @@ func (l *lane) parse(answer []byte) (size int, f form) {
 	return size, formPlain
 }
 
-// version is what every response that a lane hands on begins with.
+// version is what every response that a sharedConn delivers begins with.
 var version = []byte("HTTP/1.")
 
 var connection = head.SetOf(head.Connection)

@@ -20,15 +20,14 @@ const (
 	// maxPending bounds what gathers for one write. Two writes fit the buffers of
 	// a socket, so that none waits for a target that waits to be read.
 	maxPending = 32 << 10
-	// slowTurn is how long the exchange whose turn it is may wait before no
-	// others queue up behind it.
-	slowTurn = 100 * time.Millisecond
+	// defaultSlowTurn is Options.SlowTurn if that is 0.
+	defaultSlowTurn = 100 * time.Millisecond
 	// partGrace is how long the rest of a response may take before it gets the
 	// connection to itself: once, and once more after a hint to the target.
 	partGrace = 10 * time.Millisecond
-	// urgentFor is how long a target that was seen to wait for acknowledgements
-	// gets them at once.
-	urgentFor = 10 * time.Second
+	// ackFor is how long a target that was seen to wait for acknowledgements gets
+	// them at once.
+	ackFor = 10 * time.Second
 	// repeatCost is how many answers pay for one request that is sent again.
 	repeatCost = 20
 	// firstPause is how long a target that cost too many repeats is not
@@ -43,39 +42,43 @@ const (
 type pipeline struct {
 	t     *HTTP1
 	depth int
-	// most bounds the lanes: half of the connections stay for other exchanges.
+	// most bounds conns: half of the connections stay for other exchanges.
 	most int
-	// made is when the pipeline was made.
-	made time.Time
+	// slowTurn is Options.SlowTurn.
+	slowTurn time.Duration
+	made     time.Time
 
-	// lanes is replaced by a longer one when all are full. mu guards that, and
-	// is taken before a lane's own lock.
-	lanes  atomic.Pointer[[]*lane]
-	hint   atomic.Uint32 // the lane that had room last
-	mu     sync.Mutex
-	places sync.Pool
+	// conns is replaced by a longer one when all are full. mu guards that, and
+	// is taken before the lock of a sharedConn.
+	conns atomic.Pointer[[]*sharedConn]
+	hint  atomic.Uint32 // the one that had room last
+	mu    sync.Mutex
+	slots sync.Pool
 
 	// credit is what is left of the answers that pay for repeats.
 	credit atomic.Int64
 	// until is when a pause ends, 0 for none; pause is how long the next one is.
 	until, pause atomic.Int64
 
-	// urgent is until when the target is taken for one that holds back what it
-	// sends until the last is acknowledged, 0 for not.
-	urgent atomic.Int64
+	// ackUntil is until when the target is taken for one that awaits an
+	// acknowledgement before it goes on sending, 0 for not.
+	ackUntil atomic.Int64
 
 	answered, writes, repeated atomic.Uint64
 }
 
-func newPipeline(t *HTTP1, depth, conns int) *pipeline {
-	q := &pipeline{t: t, depth: min(depth, maxDepth), most: 1 << 20, made: time.Now()}
+func newPipeline(t *HTTP1, depth, conns int, slowTurn time.Duration) *pipeline {
+	q := &pipeline{t: t, depth: min(depth, maxDepth), most: 1 << 20, slowTurn: slowTurn, made: time.Now()}
+	if slowTurn == 0 {
+		q.slowTurn = defaultSlowTurn
+	}
 	if conns > 0 {
 		q.most = conns / 2
 	}
 	q.credit.Store(q.allowance())
 	q.pause.Store(int64(firstPause))
-	q.lanes.Store(new([]*lane))
-	q.places.New = func() any { return newPlace(q) }
+	q.conns.Store(new([]*sharedConn))
+	q.slots.New = func() any { return newSlot(q) }
 	return q
 }
 
@@ -115,57 +118,57 @@ func (q *pipeline) owe(n int) {
 	q.pause.Store(min(2*pause, int64(lastPause)))
 }
 
-// holds notes that a target went on sending only when what it had sent was
+// awaitsAcks notes that the target went on sending only when what it had sent was
 // acknowledged: it uses Nagle's algorithm, and would stop for 40 ms time and again.
-func (q *pipeline) holds() { q.urgent.Store(q.now() + int64(urgentFor)) }
+func (q *pipeline) awaitsAcks() { q.ackUntil.Store(q.now() + int64(ackFor)) }
 
-// held says whether the target is to get acknowledgements at once. They cost a
-// system call for each read, and more wake-ups.
-func (q *pipeline) held() bool {
-	until := q.urgent.Load()
+// acksAtOnce says whether the target is to get acknowledgements at once. They
+// cost a system call for each read, and more wake-ups.
+func (q *pipeline) acksAtOnce() bool {
+	until := q.ackUntil.Load()
 	if until != 0 && q.now() >= until {
-		q.urgent.Store(0)
+		q.ackUntil.Store(0)
 		until = 0
 	}
 	return until != 0
 }
 
-// enter finds a lane for p, or returns nil if there is none.
-func (q *pipeline) enter(p *place, request []byte) *lane {
-	lanes := *q.lanes.Load()
+// enter finds a connection for s, or returns nil if none has room.
+func (q *pipeline) enter(s *slot, request []byte) *sharedConn {
+	conns := *q.conns.Load()
 	hint := int(q.hint.Load())
-	for i := range lanes {
+	for i := range conns {
 		at := hint + i
-		if at >= len(lanes) {
-			at -= len(lanes)
+		if at >= len(conns) {
+			at -= len(conns)
 		}
-		if at < len(lanes) && lanes[at].enter(p, request, false) {
+		if at < len(conns) && conns[at].enter(s, request, false) {
 			if i > 0 {
 				q.hint.Store(uint32(at))
 			}
-			return lanes[at]
+			return conns[at]
 		}
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	lanes = *q.lanes.Load()
-	for i, l := range lanes {
-		if l.enter(p, request, true) {
+	conns = *q.conns.Load()
+	for i, c := range conns {
+		if c.enter(s, request, true) {
 			q.hint.Store(uint32(i))
-			return l
+			return c
 		}
 	}
-	if len(lanes) >= q.most {
+	if len(conns) >= q.most {
 		return nil
 	}
-	l := newLane(q)
-	if !l.enter(p, request, true) {
-		panic("BUG: a new lane has no room")
+	c := newSharedConn(q)
+	if !c.enter(s, request, true) {
+		panic("BUG: a new shared connection has no room")
 	}
-	more := append(lanes[:len(lanes):len(lanes)], l)
-	q.lanes.Store(&more)
-	q.hint.Store(uint32(len(lanes)))
-	return l
+	more := append(conns[:len(conns):len(conns)], c)
+	q.conns.Store(&more)
+	q.hint.Store(uint32(len(conns)))
+	return c
 }
 
 // Pipelined are figures of the shared connections to a target.
@@ -201,30 +204,30 @@ func (t *HTTP1) Join(within, write time.Duration) *Conn {
 	if q == nil || !q.open() {
 		return nil
 	}
-	p := q.places.Get().(*place)
-	p.within, p.write = within, write
-	c := &p.conn
+	s := q.slots.Get().(*slot)
+	s.within, s.write = within, write
+	c := &s.conn
 	c.maxHead = t.head
 	c.hold()
 	return c
 }
 
-// part takes back a connection that Join lent.
-func (t *HTTP1) part(c *Conn, reusable bool) {
-	p := c.place
-	if p.lane != nil && p.state.Load() == placeWaiting {
-		p.lane.leave(p) // a panic ended the wait
+// releaseShared takes back a connection that Join lent.
+func (t *HTTP1) releaseShared(c *Conn, reusable bool) {
+	s := c.slot
+	if s.shared != nil && s.state.Load() == slotWaiting {
+		s.shared.leave(s) // a panic ended the wait
 	}
-	if taken := p.taken; taken != nil {
-		reusable = reusable && !p.spoiled && p.fault == nil && c.Reader.Buffered() == 0
+	if taken := s.taken; taken != nil {
+		reusable = reusable && !s.spoiled && s.fault == nil && c.Reader.Buffered() == 0
 	}
 	c.letGo()
 	c.request = nil
-	taken, fit := p.reset()
+	taken, fit := s.reset()
 	if taken != nil {
 		t.Release(taken, reusable)
 	}
 	if fit {
-		t.pipeline.places.Put(p)
+		t.pipeline.slots.Put(s)
 	}
 }

@@ -40,8 +40,8 @@ func (c *fused) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// A panic while a shared connection is read, written or made costs nobody an
-// answer but the exchange on whose goroutine it was, and leaves nothing lent.
+// A panic while a shared connection is read, written or made costs no
+// exchange its answer but the one on whose goroutine it was, and leaves nothing lent.
 func TestPipelinePanic(t *testing.T) {
 	const answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 	check := func(name string, arm func(read, write, dial *atomic.Bool), told int32, thrown int32) {
@@ -67,6 +67,7 @@ func TestPipelinePanic(t *testing.T) {
 			var once sync.Once
 			dialing, dialed := make(chan struct{}), make(chan struct{})
 			pool := connect(t, "demo:a", transport.Options{
+				SlowTurn: time.Hour,
 				OnPanic: func(v any) {
 					if v != "as the test wants" {
 						t.Errorf("panic is %v", v)
@@ -157,7 +158,7 @@ func TestPipelineLargeRequests(t *testing.T) {
 		}
 	})
 	dialed := make(chan struct{})
-	pool := connect(t, "demo:a", transport.Options{DialDemo: func(string) (net.Conn, error) {
+	pool := connect(t, "demo:a", transport.Options{SlowTurn: time.Hour, DialDemo: func(string) (net.Conn, error) {
 		<-dialed
 		return net.Dial("unix", strings.TrimPrefix(origin.URL, "unix:"))
 	}}, func(u *config.Upstream) { u.Connections.Pipeline = 64 })
@@ -221,8 +222,8 @@ func TestPipelineEndedLate(t *testing.T) {
 	}
 }
 
-// Who waited behind others until its time was up goes alone; only the first
-// has had its time.
+// An exchange that waited after others until its time was up goes alone; only the
+// first has had its time.
 func TestPipelineTimeIsUp(t *testing.T) {
 	held := make(chan struct{})
 	origin := testkit.Listen(t, func(c *testkit.Conn) {
@@ -253,8 +254,8 @@ func TestPipelineTimeIsUp(t *testing.T) {
 	equal(t, "repeated", p.Repeated, 1)
 }
 
-// The connections of a target that nobody has any more are closed, also the one
-// that was shared to the end.
+// The connections of a target that no upstream and no exchange has any more are
+// closed, also the one that was shared to the end.
 func TestPipelineRetired(t *testing.T) {
 	const answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 	for range 200 { // it is a race
@@ -269,7 +270,7 @@ func TestPipelineRetired(t *testing.T) {
 		cfg.Targets = []config.Target{config.DefaultTarget(origin.URL)}
 		cfg.Connections.Pipeline = 8
 		u, err := lb.NewUpstream("u", &cfg, lb.Options{Algorithms: balance.Algorithms(), NewTransport: func(url string, cfg *config.Upstream) (lb.Transport, error) {
-			return transport.NewHTTP1(url, cfg, transport.Options{})
+			return transport.NewHTTP1(url, cfg, patient)
 		}}, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -293,7 +294,7 @@ func TestPipelineRetired(t *testing.T) {
 	}
 }
 
-// Nobody waits on a connection that takes no more requests.
+// No exchange waits on a connection that takes no more requests.
 func TestPipelineWriteFails(t *testing.T) {
 	closed := make(chan struct{})
 	origin := testkit.ListenUnix(t, func(c *testkit.Conn) {

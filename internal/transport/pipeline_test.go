@@ -14,9 +14,12 @@ import (
 	"weir/internal/transport"
 )
 
+// patient makes the tests independent of how fast the machine is.
+var patient = transport.Options{SlowTurn: time.Hour}
+
 // shared returns the pool of a target whose connections are shared.
 func shared(t *testing.T, url string, change func(*config.Upstream)) *transport.HTTP1 {
-	return connect(t, url, transport.Options{}, func(u *config.Upstream) {
+	return connect(t, url, patient, func(u *config.Upstream) {
 		u.Connections.Pipeline = 8
 		if change != nil {
 			change(u)
@@ -77,8 +80,8 @@ func TestPipelineAllocations(t *testing.T) {
 	})
 }
 
-// At most half of the bounded connections are shared; who finds no place is sent
-// to the ordinary ones, without a mark against the target.
+// At most half of the bounded connections are shared; an exchange that finds
+// no room is sent to the ordinary ones, without a mark against the target.
 func TestPipelineLeavesConnections(t *testing.T) {
 	origin := testkit.Listen(t, func(c *testkit.Conn) { c.Rest() })
 	pool := shared(t, origin.URL, func(u *config.Upstream) { u.Connections.Max, u.Connections.Pipeline = 2, 2 })
@@ -105,7 +108,7 @@ func TestPipelineLeavesConnections(t *testing.T) {
 	wait.Wait()
 }
 
-// All who wait for a connection that does not come about are told why.
+// All exchanges that wait for a connection which does not come about are told why.
 func TestPipelineDialError(t *testing.T) {
 	closed := testkit.Listen(t, func(*testkit.Conn) {})
 	closed.Close()

@@ -6,7 +6,7 @@
 //
 // Package server gives the constructor to package lb, which makes one transport
 // for each target and retires it with the target; package proxy borrows the
-// connections, and package health dials by a Dialer.
+// connections, and package health dials for its probes.
 package transport
 
 import (
@@ -55,6 +55,9 @@ type Options struct {
 	// have others. The stack is still there when it is called. nil means that
 	// such a bug is not reported.
 	OnPanic func(v any)
+	// SlowTurn is how long the exchange at the head of a shared connection may
+	// wait for its answer before no other exchange joins it; 0 means 100 ms.
+	SlowTurn time.Duration
 }
 
 // NewHTTP1 makes the pool for one target URL, with the settings of its upstream.
@@ -93,7 +96,7 @@ func NewHTTP1(rawURL string, cfg *config.Upstream, o Options) (*HTTP1, error) {
 		onPanic: o.OnPanic,
 	}
 	if cfg.Connections.Pipeline > 1 {
-		t.pipeline = newPipeline(t, cfg.Connections.Pipeline, cfg.Connections.Max)
+		t.pipeline = newPipeline(t, cfg.Connections.Pipeline, cfg.Connections.Max, o.SlowTurn)
 	}
 	return t, nil
 }
@@ -133,12 +136,13 @@ func (t *HTTP1) Acquire(within time.Duration) (*Conn, error) {
 	}
 }
 
-// Release takes back a connection that Acquire or Join lent. reusable says that the exchange ended
-// by its framing on both sides and nobody asked to close; a connection with
-// bytes left over is closed all the same. c must not be used afterwards.
+// Release takes back a connection that Acquire or Join lent. reusable says that
+// the exchange ended by its framing on both sides and neither side asked to
+// close; a connection with bytes left over is closed all the same. c must not be
+// used afterwards.
 func (t *HTTP1) Release(c *Conn, reusable bool) {
-	if c.place != nil {
-		t.part(c, reusable)
+	if c.slot != nil {
+		t.releaseShared(c, reusable)
 		return
 	}
 	reusable = reusable && (c.Reader == nil || c.Reader.Buffered() == 0) && c.drained()

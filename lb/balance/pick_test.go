@@ -34,7 +34,7 @@ func BenchmarkPick(b *testing.B) {
 				open := make([]*lb.Target, n)
 				for i := range open {
 					open[i], _ = u.Acquire(new(lb.Pick))
-					u.Learn(open[i], ok)
+					u.Report(open[i], ok)
 				}
 				var p lb.Pick
 				key := []byte("192.0.2.1")

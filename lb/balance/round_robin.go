@@ -52,8 +52,8 @@ func (r *roundRobin) at(position uint64) *lb.Target {
 }
 
 // schedule returns the order in which targets of unequal weight take their
-// turns, as indexes, or nil if all weights are equal. Whoever's next turn is
-// due first has it: the k-th turn of a target with weight w is due at
+// turns, as indexes, or nil if all weights are equal. The target whose next turn
+// is due first has it: the k-th turn of a target with weight w is due at
 // (k-1/2)/w. That keeps every target within one turn of its share at any time.
 func schedule(targets []*lb.Target) []uint32 {
 	weights := make([]int, len(targets))

@@ -7,8 +7,8 @@ import (
 
 // Release ends an exchange on t that Acquire began and tells how it went.
 func (u *Upstream) Release(t *Target, o Outcome) {
-	if o.Kind != Told {
-		u.Learn(t, o)
+	if o.Kind != AlreadyReported {
+		u.Report(t, o)
 	}
 	u.core.inFlight.Add(-1)
 	t.live.inFlight.Add(-1)
@@ -18,10 +18,10 @@ func (u *Upstream) Release(t *Target, o Outcome) {
 	t.live.release()
 }
 
-// Learn takes in how an exchange on t goes before it ends, for instance when
-// the head of an endless response is there. Release is then given Told. The
-// exchange must be running.
-func (u *Upstream) Learn(t *Target, o Outcome) {
+// Report takes in how an exchange on t goes before it ends, for instance when
+// the head of an endless response is there. Release is then given
+// AlreadyReported. The exchange must be running.
+func (u *Upstream) Report(t *Target, o Outcome) {
 	now := u.now()
 	l := t.live
 	v := o.judge()
@@ -34,20 +34,20 @@ func (u *Upstream) Learn(t *Target, o Outcome) {
 	case failed:
 		l.bad.Add(1)
 	}
-	u.learnLatency(l, o, v, now)
+	u.reportLatency(l, o, v, now)
 	if u.cfg.Breaker.Failures > 0 {
 		u.core.breaker.report(&u.cfg.Breaker, v, o.Latency, now)
 	}
 	if v == failed {
-		u.learnFailure(t, o)
+		u.reportFailure(t, o)
 	}
 	if t.trial || v == succeeded && o.Kind == Success && l.bits.Load()&bitUnreachable != 0 {
 		u.endTrial(t, o, v)
 	}
 }
 
-// learnLatency feeds everything that follows latencies.
-func (u *Upstream) learnLatency(l *live, o Outcome, v verdict, now int64) {
+// reportLatency feeds everything that follows latencies.
+func (u *Upstream) reportLatency(l *live, o Outcome, v verdict, now int64) {
 	sample := float64(o.Latency)
 	switch o.Kind {
 	case Success:
@@ -84,8 +84,8 @@ func (u *Upstream) Latency() time.Duration { return time.Duration(u.core.average
 
 func (c *core) averageLatency() float64 { return math.Float64frombits(c.latency.Load()) }
 
-// learnFailure counts a failure and takes the target out if it is unreachable.
-func (u *Upstream) learnFailure(t *Target, o Outcome) {
+// reportFailure counts a failure and takes the target out if it is unreachable.
+func (u *Upstream) reportFailure(t *Target, o Outcome) {
 	inARow := t.live.fails.Add(1)
 	if o.Kind == ConnectFailed {
 		u.unreachable(t, t.trial)

@@ -1,0 +1,100 @@
+package sock
+
+import (
+	"bufio"
+	"io"
+	"sync"
+)
+
+// Buffers pools readers that have buffers of one size.
+type Buffers struct {
+	size int
+	pool sync.Pool
+}
+
+// NewBuffers returns a pool of readers with buffers of size bytes.
+func NewBuffers(size int) *Buffers {
+	return &Buffers{size: size, pool: sync.Pool{New: func() any { return bufio.NewReaderSize(nil, size) }}}
+}
+
+// Get returns a reader of source.
+func (b *Buffers) Get(source io.Reader) *bufio.Reader {
+	r := b.pool.Get().(*bufio.Reader)
+	r.Reset(source)
+	return r
+}
+
+// Put takes r back, unless it has a buffer of another size.
+func (b *Buffers) Put(r *bufio.Reader) {
+	if r.Size() == b.size {
+		b.pool.Put(r)
+	}
+}
+
+// FirstRead waits for the first bytes of a message on a Stream without a buffer
+// in hand: the buffer is taken when bytes may be there, and given back if none
+// are. That is less memory, and the messages of many connections go through few
+// buffers, which stay in the processor's cache.
+//
+// The connection that owns the FirstRead is what the buffer's reader reads from.
+// Its Read must call Read of the FirstRead while Active says so. The zero
+// FirstRead is never active.
+type FirstRead struct {
+	stream  *Stream
+	owner   io.Reader
+	buffers *Buffers
+	// reader is where the owner keeps its reader; nil while it has none.
+	reader **bufio.Reader
+
+	begin  func(fd uintptr) bool
+	active bool
+	fd     uintptr
+	err    error
+}
+
+// Init makes f ready to read from s. owner is the connection, reader is where it
+// keeps its reader, which comes from buffers.
+func (f *FirstRead) Init(s *Stream, owner io.Reader, reader **bufio.Reader, buffers *Buffers) {
+	*f = FirstRead{stream: s, owner: owner, reader: reader, buffers: buffers}
+	f.begin = f.look
+}
+
+// Await returns when the first bytes of a message are in the owner's reader, or
+// when the connection has ended. After a time-out it may be called again.
+func (f *FirstRead) Await() error {
+	if err := f.stream.Raw().Read(f.begin); err != nil {
+		return err
+	}
+	return f.err
+}
+
+// Ask is Await after a request was written, see Stream.Ask.
+func (f *FirstRead) Ask(request []byte, fresh bool) (sent int, err error) {
+	if sent, err = f.stream.Ask(request, fresh, f.begin); err != nil {
+		return sent, err
+	}
+	return sent, f.err
+}
+
+// look reads the first bytes if they are there, and else gives the buffer back.
+func (f *FirstRead) look(fd uintptr) bool {
+	if *f.reader == nil {
+		*f.reader = f.buffers.Get(f.owner)
+	}
+	f.active, f.fd = true, fd
+	_, f.err = (*f.reader).Peek(1)
+	f.active = false
+	if f.err != ErrAgain {
+		return true
+	}
+	f.buffers.Put(*f.reader)
+	*f.reader = nil
+	return false
+}
+
+// Active reports whether Await or Ask reads just now.
+func (f *FirstRead) Active() bool { return f.active }
+
+// Read reads what is there, or returns ErrAgain. It must only be called while
+// Active.
+func (f *FirstRead) Read(p []byte) (int, error) { return f.stream.ReadNow(f.fd, p) }
