@@ -51,7 +51,7 @@ func readHead(h, empty *fasthttp.ResponseHeader, head []byte) error {
 // representation, with the conditions that validate what is stored (RFC 9111
 // section 4.3.1). Without anything to validate, or to replace, the client's
 // own conditions and range stay.
-func (f *Fill) Condition(h *rule.RequestHead) {
+func (f *Fetch) Condition(h *rule.RequestHead) {
 	if f.selected == nil && len(f.candidates) == 0 || f.asked.Method != rule.MethodGet {
 		return
 	}
@@ -80,10 +80,10 @@ func (f *Fill) Condition(h *rule.RequestHead) {
 }
 
 // keepHead keeps the head of q, which the fetch begins with.
-func (f *Fill) keepHead(q *Request) { q.Header.CopyTo(&f.head) }
+func (f *Fetch) keepHead(q *Request) { q.Header.CopyTo(&f.head) }
 
 // askForGet makes the head, which may be a HEAD's, that of a GET.
-func (f *Fill) askForGet() {
+func (f *Fetch) askForGet() {
 	f.asked.Method = rule.MethodGet
 	f.head.SetMethod("GET")
 }

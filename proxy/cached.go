@@ -58,7 +58,7 @@ type cached struct {
 	request cache.Request
 	found   cache.Found
 	// fill is what the exchange leads, nil if nothing.
-	fill *cache.Fill
+	fill *cache.Fetch
 	// background says that there is no client: the fetch validates an entry.
 	background bool
 	// poured is closed when the goroutine that moves the body into fill ends.
@@ -157,7 +157,7 @@ func (p *Proxy) fromCache(x *Exchange) {
 }
 
 // follow waits for somebody else's fetch.
-func (p *Proxy) follow(x *Exchange, f *cache.Fill) cache.Role {
+func (p *Proxy) follow(x *Exchange, f *cache.Fetch) cache.Role {
 	c := &x.cached
 	gone := x.Watch.wait(x.Start)
 	role, reason, err := f.Wait(&c.request, &c.found, gone)
@@ -174,7 +174,7 @@ func (p *Proxy) follow(x *Exchange, f *cache.Fill) cache.Role {
 }
 
 // lead asks the origin. f, which may be nil, gets what it answers.
-func (p *Proxy) lead(x *Exchange, f *cache.Fill) {
+func (p *Proxy) lead(x *Exchange, f *cache.Fetch) {
 	c := &x.cached
 	c.fill = f
 	if f != nil {
@@ -404,7 +404,7 @@ func newCachePolicy(r *config.Route, f config.Forwarding) (*rule.Policy, error) 
 	if err != nil {
 		return nil, err
 	}
-	return policy.Under(conditions(r)), nil
+	return policy.WithConditions(conditions(r)), nil
 }
 
 // conditions are those of a route which a key does not hold by itself: another

@@ -59,7 +59,7 @@ func (p *Policy) Keep(r *Response, t Terms, c *Control) Stored {
 		head = AppendField(head, name, value)
 	}
 	if !hasDate {
-		// RFC 9110 section 6.6.1: who stores a response without Date adds it.
+		// RFC 9110 section 6.6.1: a cache adds Date to a response without it.
 		head = append(field.AppendDate(append(head, "Date: "...), t.Date), "\r\n"...)
 	}
 	s.End = len(head)
