@@ -21,10 +21,10 @@ type Store struct {
 	filling   atomic.Int64
 	next      atomic.Uint32 // the shard to evict from when one's own is empty
 	evicted   atomic.Uint64
-	tiers     []*attached   // behind the near one
-	shelf     *shelf        // for large bodies; nil if there is none
-	copies    *copies       // for sending without a copy; nil if there are none
-	alone     atomic.Uint64 // numbers the fetches that nobody joins
+	tiers     []*attached   // asked for what is not in memory
+	blobs     *blobStore    // for large bodies; nil if there is none
+	pages     *filePages    // for sending without a copy; nil if there are none
+	alone     atomic.Uint64 // numbers the fetches that no request joins
 }
 
 // NewStore makes a store. c.Policy is one of evict.Policies.
@@ -55,7 +55,7 @@ func NewStore(c *config.Cache) (*Store, error) {
 	for i := range s.shards {
 		s.shards[i].init(ranking())
 	}
-	s.copies = newCopies(s.limit, s.used)
+	s.pages = newFilePages(s.limit, s.used)
 	return s, nil
 }
 
@@ -75,15 +75,15 @@ type Found struct {
 	Entry *Entry
 	// Refresh says that a Stale entry should be validated in the background.
 	Refresh bool
-	// Collapsed says that somebody else's fetch brought the entry.
+	// Collapsed says that another request's fetch brought the entry.
 	Collapsed bool
 
 	uncacheable bool
-	fill        *Fill // still fetching the body of Entry
+	fetch       *Fetch // still fetching the body of Entry
 }
 
 // InMemory says whether Answer can be given without waiting for a file or a fetch.
-func (f *Found) InMemory() bool { return f.Entry != nil && f.Entry.blob == nil && f.fill == nil }
+func (f *Found) InMemory() bool { return f.Entry != nil && f.Entry.blob == nil && f.fetch == nil }
 
 // Lookup looks a request up. It prepares q, does not block and does not
 // allocate.
@@ -135,18 +135,18 @@ func (s *Store) Answer(q *Request, found *Found) (a Answer, ok bool) {
 	case e.blob != nil:
 		r, err := s.newBlobReader(e, a.runs)
 		if err != nil {
-			s.lose(e, err)
+			s.dropDamaged(e, err)
 			*found = q.decide(nil, false, rule.ReasonEvicted)
 			return Answer{}, false
 		}
 		a.Reader = r
-	case found.fill != nil && e.body == nil:
+	case found.fetch != nil && e.body == nil:
 		first := int64(0)
 		if a.Status == 206 {
 			list, _ := q.spans(e)
 			first = list[0].First
 		}
-		r, reason := found.fill.reader(first, a.Length)
+		r, reason := found.fetch.reader(first, a.Length)
 		if r == nil {
 			*found = q.decide(nil, false, reason)
 			return Answer{}, false
@@ -244,8 +244,8 @@ type Stats struct {
 // Stats reports the numbers of now.
 func (s *Store) Stats() Stats {
 	st := Stats{Bytes: s.used.Load(), Limit: s.limit, Filling: s.filling.Load(), Evicted: s.evicted.Load()}
-	if s.copies != nil {
-		st.Copied = s.copies.bytes()
+	if s.pages != nil {
+		st.Copied = s.pages.bytes()
 	}
 	for i := range s.shards {
 		sh := &s.shards[i]

@@ -206,7 +206,7 @@ func (d *driver) response(m message) *rule.Response {
 }
 
 // fetch asks the origin on behalf of f; without q in the background.
-func (d *driver) fetch(t testing.TB, r *result, q *cache.Request, found *cache.Found, f *cache.Fill, ask origin) {
+func (d *driver) fetch(t testing.TB, r *result, q *cache.Request, found *cache.Found, f *cache.Fetch, ask origin) {
 	defer f.Abort(cache.ErrAborted)
 	var h fasthttp.RequestHeader
 	f.Request().CopyTo(&h)
@@ -253,7 +253,7 @@ func (d *driver) fetch(t testing.TB, r *result, q *cache.Request, found *cache.F
 	}
 }
 
-func (d *driver) finish(t testing.TB, r *result, f *cache.Fill, m message) {
+func (d *driver) finish(t testing.TB, r *result, f *cache.Fetch, m message) {
 	defer f.Abort(cache.ErrAborted)
 	if r.decision.Action != cache.Keep {
 		return

@@ -74,6 +74,13 @@ func (e *Entry) withBlob(b tier.Blob) *Entry {
 	return n
 }
 
+// withPieces is the entry with pieces of its body, which it keeps.
+func (e *Entry) withPieces(pieces []piece) *Entry {
+	n := e.bare()
+	n.partial, n.pieces = true, pieces
+	return n
+}
+
 // bare is a copy of the entry without body, pieces and atomics.
 func (e *Entry) bare() *Entry {
 	return &Entry{Stored: e.Stored, key: e.key, hash: e.hash, variant: e.variant, hitForMiss: e.hitForMiss}

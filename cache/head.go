@@ -22,7 +22,7 @@ func (a *Answer) Lend(h *head.Head) {
 // representation, with the conditions that validate what is stored (RFC 9111
 // section 4.3.1). Without anything to validate, or to replace, the client's
 // own conditions and range stay.
-func (f *Fill) Condition(h *head.Head) {
+func (f *Fetch) Condition(h *head.Head) {
 	if f.selected == nil && len(f.candidates) == 0 || f.asked.Method != rule.MethodGet {
 		return
 	}
@@ -51,10 +51,10 @@ func (f *Fill) Condition(h *head.Head) {
 }
 
 // keepHead keeps the head of q, which the fetch begins with.
-func (f *Fill) keepHead(q *Request) { q.Head.Clone(&f.head) }
+func (f *Fetch) keepHead(q *Request) { q.Head.Clone(&f.head) }
 
 // askForGet makes the head, which may be a HEAD's, that of a GET.
-func (f *Fill) askForGet() {
+func (f *Fetch) askForGet() {
 	f.asked.Method = rule.MethodGet
 	f.head.SetMethod([]byte("GET"))
 }

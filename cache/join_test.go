@@ -27,7 +27,7 @@ type crowd struct {
 }
 
 // one is an exchange of its own driver on the shared store. fetch leads.
-func (c *crowd) one(t *testing.T, url string, fields string, fetch func(f *cache.Fill, q *cache.Request) (string, error)) {
+func (c *crowd) one(t *testing.T, url string, fields string, fetch func(f *cache.Fetch, q *cache.Request) (string, error)) {
 	d := &driver{store: c.d.store, policy: c.d.policy, now: time.Now()}
 	q := d.request(t, "GET "+url, rule.Fields(fields), "")
 	found := c.d.store.Lookup(q)
@@ -99,7 +99,7 @@ func newCrowd(t *testing.T, change func(c *config.RouteCache)) *crowd {
 // TestCollapse: what a thousand exchanges for one cold key do.
 func TestCollapse(t *testing.T) {
 	const n = 1000
-	run := func(c *crowd, url func(i int) (string, string), fetch func(f *cache.Fill, q *cache.Request) (string, error)) time.Duration {
+	run := func(c *crowd, url func(i int) (string, string), fetch func(f *cache.Fetch, q *cache.Request) (string, error)) time.Duration {
 		start := time.Now()
 		var wg sync.WaitGroup
 		for i := range n {
@@ -117,7 +117,7 @@ func TestCollapse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		// One fetch; everybody gets all of it, while it arrives.
 		c := newCrowd(t, nil)
-		took := run(c, same, func(f *cache.Fill, q *cache.Request) (string, error) {
+		took := run(c, same, func(f *cache.Fetch, q *cache.Request) (string, error) {
 			time.Sleep(time.Second)
 			f.Respond(q, head(200, "Cache-Control: max-age=60\r\n"))
 			for i := range 10 {
@@ -138,7 +138,7 @@ func TestCollapse(t *testing.T) {
 		// An answer that may not be stored: the first round waits for one head,
 		// then nobody waits for anybody.
 		c := newCrowd(t, nil)
-		fetch := func(f *cache.Fill, q *cache.Request) (string, error) {
+		fetch := func(f *cache.Fetch, q *cache.Request) (string, error) {
 			time.Sleep(time.Second)
 			f.Respond(q, head(200, "Cache-Control: no-store\r\n"))
 			return "own", nil
@@ -161,7 +161,7 @@ func TestCollapse(t *testing.T) {
 		// A fetch that panics releases everybody.
 		c := newCrowd(t, nil)
 		var first atomic.Bool
-		took := run(c, same, func(f *cache.Fill, q *cache.Request) (string, error) {
+		took := run(c, same, func(f *cache.Fetch, q *cache.Request) (string, error) {
 			time.Sleep(time.Second)
 			if first.CompareAndSwap(false, true) {
 				panic("bug")
@@ -178,7 +178,7 @@ func TestCollapse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		// A truncated body: those who read it learn it, nothing is stored.
 		c := newCrowd(t, nil)
-		run(c, same, func(f *cache.Fill, q *cache.Request) (string, error) {
+		run(c, same, func(f *cache.Fetch, q *cache.Request) (string, error) {
 			time.Sleep(time.Second)
 			f.Respond(q, head(200, "Cache-Control: max-age=60\r\n"))
 			f.Write([]byte("half"))
@@ -198,7 +198,7 @@ func TestCollapse(t *testing.T) {
 		// Waiting has a limit.
 		c := newCrowd(t, nil)
 		var first atomic.Bool
-		took := run(c, same, func(f *cache.Fill, q *cache.Request) (string, error) {
+		took := run(c, same, func(f *cache.Fetch, q *cache.Request) (string, error) {
 			if first.CompareAndSwap(false, true) {
 				time.Sleep(time.Hour)
 			}
@@ -218,7 +218,7 @@ func TestCollapse(t *testing.T) {
 		c := newCrowd(t, nil)
 		run(c, func(i int) (string, string) {
 			return "http://h/x", fmt.Sprintf("Foo: %d\r\n", i%2)
-		}, func(f *cache.Fill, q *cache.Request) (string, error) {
+		}, func(f *cache.Fetch, q *cache.Request) (string, error) {
 			time.Sleep(time.Second)
 			f.Respond(q, head(200, "Cache-Control: max-age=60\r\nVary: Foo\r\n"))
 			b := "foo " + string(q.Header.Peek("Foo"))
@@ -279,7 +279,7 @@ func TestCollapse(t *testing.T) {
 	})
 }
 
-func newFill(t *testing.T, c *crowd, url string) *cache.Fill {
+func newFill(t *testing.T, c *crowd, url string) *cache.Fetch {
 	d := &driver{store: c.d.store, policy: c.d.policy, now: time.Now()}
 	q := d.request(t, "GET "+url, nil, "")
 	found := c.d.store.Lookup(q)

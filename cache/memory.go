@@ -8,8 +8,8 @@ import (
 	"weir/cache/rule"
 )
 
-// maxVariants bounds the entries of one key: who can make an origin answer
-// with ever new variants must not fill the memory with them.
+// maxVariants bounds the entries of one key: a client that can make an origin
+// answer with ever new variants must not fill the memory with them.
 const maxVariants = 64
 
 // node is the place of an entry. The lock of its shard guards it.
@@ -27,14 +27,14 @@ type shard struct {
 	mu        sync.Mutex
 	resources map[uint64]*resource
 	ranking   evict.Ranking[*Entry]
-	fills     map[string]*Fill
+	fetches   map[string]*Fetch
 	groups    map[string]map[*node]struct{}
 	_         [64]byte // shards on cache lines of their own
 }
 
 func (sh *shard) init(r evict.Ranking[*Entry]) {
 	sh.resources = make(map[uint64]*resource)
-	sh.fills = make(map[string]*Fill)
+	sh.fetches = make(map[string]*Fetch)
 	sh.groups = make(map[string]map[*node]struct{})
 	sh.ranking = r
 }
@@ -70,7 +70,7 @@ func (sh *shard) findLocked(q *Request) (e *Entry, uncacheable bool, missed rule
 				missed = rule.ReasonRangeUnavailable
 				continue
 			}
-			// Parts are not validated: one that is not fresh is none.
+			// Parts are not validated: only a fresh one is of use.
 			outcome, why := q.judge(n.Value)
 			if outcome == rule.Fresh {
 				sh.ranking.Touch(n)

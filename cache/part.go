@@ -84,7 +84,7 @@ func join(others []piece, p piece) []piece {
 
 // respondPart judges a 206. The entry is what the part will be stored in, with
 // the fields of the parts it joins brought up to date, and s what it brings.
-func (f *Fill) respondPart(r *rule.Response) (e *Entry, s rule.Span, reason rule.Reason) {
+func (f *Fetch) respondPart(r *rule.Response) (e *Entry, s rule.Span, reason rule.Reason) {
 	s, length, ok := rule.ParseContentRange(r.Fields.Joined("Content-Range"))
 	switch {
 	case f.asked.Method != rule.MethodGet || f.narrowed || f.selected != nil || !rule.HasValue(&f.head, head.Range):
@@ -124,7 +124,7 @@ func (f *Fill) respondPart(r *rule.Response) (e *Entry, s rule.Span, reason rule
 }
 
 // judgePart makes an entry without pieces of the whole that a part is of.
-func (f *Fill) judgePart(whole *rule.Response) (*Entry, rule.Reason) {
+func (f *Fetch) judgePart(whole *rule.Response) (*Entry, rule.Reason) {
 	t, control, reason := f.policy.JudgeResponse(f.asked, whole)
 	if reason != rule.ReasonNone {
 		return nil, reason
@@ -134,31 +134,27 @@ func (f *Fill) judgePart(whole *rule.Response) (*Entry, rule.Reason) {
 	return e, rule.ReasonNone
 }
 
-// commitPart is what is stored of a part: with the others that are there, or
-// the whole if nothing is missing any more.
-func (f *Fill) commitPart(e *Entry, body []byte) (*Entry, rule.Reason) {
+// joinParts is what is stored of e, which has one piece: with the others that are
+// there, or the whole if nothing is missing any more.
+func (f *Fetch) joinParts(e *Entry) (*Entry, rule.Reason) {
 	old, whole := f.store.parts(e)
 	if whole {
-		return e, rule.ReasonPartial // somebody else fetched all of it meanwhile
+		return e, rule.ReasonPartial // another fetch brought all of it meanwhile
 	}
-	p := piece{f.part.First, body}
-	pieces := []piece{p}
 	if old != nil && rule.SameStrong(&old.Stored, &e.Stored) {
-		all := join(old.pieces, p)
+		all := join(old.pieces, e.pieces[0])
 		size := int64(0)
 		for _, o := range all {
 			size += int64(len(o.data))
 		}
 		if size <= f.store.maxObject && len(all) <= maxPieces {
-			pieces = all
+			e = e.withPieces(all)
 		}
 	}
-	if int64(len(pieces[0].data)) == e.Length {
-		return e.withBody(pieces[0].data), rule.ReasonNone
+	if first := e.pieces[0]; int64(len(first.data)) == e.Length {
+		return e.withBody(first.data), rule.ReasonNone
 	}
-	n := e.bare()
-	n.partial, n.pieces = true, pieces
-	return n, rule.ReasonNone
+	return e, rule.ReasonNone
 }
 
 // parts finds the parts of the variant that e is, nil if there are none. whole
@@ -183,7 +179,7 @@ func (s *Store) parts(e *Entry) (old *Entry, whole bool) {
 
 // dropParts forgets parts of what the origin has no more, as a response shows
 // that is not stored itself.
-func (f *Fill) dropParts(r *rule.Response) {
+func (f *Fetch) dropParts(r *rule.Response) {
 	sh := f.store.shard(f.hash)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()

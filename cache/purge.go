@@ -102,7 +102,7 @@ func (s *Store) endKey(m tier.Mark, before int64) int {
 	sh := s.shard(hash)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	sh.doomLocked(func(f *Fill) bool { return f.key == m.Key })
+	sh.doomLocked(func(f *Fetch) bool { return f.key == m.Key })
 	r := sh.resourceLocked(hash, k)
 	if r == nil {
 		return 0
@@ -117,7 +117,7 @@ func (s *Store) endWhere(m tier.Mark, before int64, match func(key string) bool)
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.mu.Lock()
-		sh.doomLocked(func(f *Fill) bool { return match(f.key) })
+		sh.doomLocked(func(f *Fetch) bool { return match(f.key) })
 		var nodes []*node
 		for _, r := range sh.resources {
 			for ; r != nil; r = r.next {
@@ -139,7 +139,9 @@ func (s *Store) endGroup(m tier.Mark, before int64) int {
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.mu.Lock()
-		sh.doomLocked(func(f *Fill) bool { return f.inGroup(m.Group) && (m.Origin == "" || rule.KeyOrigin(f.key) == m.Origin) })
+		sh.doomLocked(func(f *Fetch) bool {
+			return f.inGroup(m.Group) && (m.Origin == "" || rule.KeyOrigin(f.key) == m.Origin)
+		})
 		var nodes []*node
 		for n := range sh.groups[m.Group] {
 			if m.Origin == "" || rule.KeyOrigin(n.Value.key) == m.Origin {
@@ -172,19 +174,19 @@ func (s *Store) endLocked(sh *shard, nodes []*node, m tier.Mark, before int64) i
 }
 
 // doomLocked keeps what is being fetched from being stored.
-func (sh *shard) doomLocked(match func(f *Fill) bool) {
-	for place, f := range sh.fills {
+func (sh *shard) doomLocked(match func(f *Fetch) bool) {
+	for key, f := range sh.fetches {
 		if match(f) {
 			f.mu.Lock()
 			f.doomed = true
 			f.mu.Unlock()
-			// Whoever comes from now on must get what the origin says now.
-			delete(sh.fills, place)
+			// Requests that come from now on must get what the origin says now.
+			delete(sh.fetches, key)
 		}
 	}
 }
 
-func (f *Fill) inGroup(group string) bool {
+func (f *Fetch) inGroup(group string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.entry == nil || slices.Contains(f.entry.Groups, group)
@@ -211,9 +213,9 @@ func (s *Store) drop(e *Entry) {
 // Unsafe is called with the response to a request whose method is neither
 // stored nor safe: it invalidates what the response changed (RFC 9111 section
 // 4.4, RFC 9875 section 3). If the response itself may be stored for later
-// GETs, which POST alone knows, the Fill for it is returned; the caller calls
+// GETs, which POST alone knows, the Fetch for it is returned; the caller calls
 // Respond next.
-func (s *Store) Unsafe(q *Request, r *rule.Response) (f *Fill, invalidated int) {
+func (s *Store) Unsafe(q *Request, r *rule.Response) (f *Fetch, invalidated int) {
 	q.prepare(s)
 	if q.Method != rule.MethodUnsafe && q.Method != rule.MethodPost || r.Status < 200 || r.Status >= 400 {
 		return nil, 0
@@ -236,12 +238,11 @@ func (s *Store) Unsafe(q *Request, r *rule.Response) (f *Fill, invalidated int) 
 		invalidated += s.endAndTell(tier.Mark{At: q.At, Group: g, Origin: rule.KeyOrigin(string(q.Key))})
 	}
 	if q.Method == rule.MethodPost && same && r.Status == 200 {
-		f = s.newFill(q)
+		f = s.newFetch(q)
 		f.asked.ContentLocation = true
-		f.place = s.ownPlace(q)
 		sh := s.shard(f.hash)
 		sh.mu.Lock()
-		sh.fills[f.place] = f
+		f.enterLocked(sh, s.ownKey(q))
 		sh.mu.Unlock()
 	}
 	return f, invalidated

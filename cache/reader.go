@@ -16,9 +16,11 @@ var (
 	// stored body cannot be read to its end.
 	ErrAborted = errors.New("fetch was aborted")
 	// ErrLagged: the reader was too slow for a body that is not stored.
-	ErrLagged = errors.New("reader lags too far behind the fetch")
+	ErrLagged = errors.New("reader is too slow for the fetch")
 	// ErrGone: the waiting exchange was given up.
 	ErrGone = errors.New("client has gone away")
+
+	errLate = errors.New("waited too long")
 )
 
 // Reader delivers a body piece by piece.
@@ -31,9 +33,9 @@ type Reader interface {
 	Close()
 }
 
-// fillReader reads a body while it is fetched.
-type fillReader struct {
-	f      *Fill
+// fetchReader reads a body while it is fetched.
+type fetchReader struct {
+	f      *Fetch
 	offset int64
 	end    int64 // -1 means to the end of the body
 	err    error
@@ -43,17 +45,17 @@ type fillReader struct {
 
 // reader begins to read at first. It is nil if those bytes are gone, and reason
 // says why.
-func (f *Fill) reader(first, length int64) (r *fillReader, reason rule.Reason) {
+func (f *Fetch) reader(first, length int64) (r *fetchReader, reason rule.Reason) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.state != fillStreaming && f.state != fillDone {
+	if !f.state.arriving() && f.state != finished {
 		return nil, f.reason
 	}
-	r = &fillReader{f: f, offset: first, end: -1}
+	r = &fetchReader{f: f, offset: first, end: -1}
 	if length >= 0 {
 		r.end = first + length
 	}
-	if f.spilling() {
+	if f.state == inBlob || f.state == finished && f.writer != nil {
 		r.openLocked()
 	}
 	if first < f.base && r.blob == nil {
@@ -63,23 +65,23 @@ func (f *Fill) reader(first, length int64) (r *fillReader, reason rule.Reason) {
 	return r, rule.ReasonNone
 }
 
-// openLocked lets r read from the fill's blob, if that is still there.
-func (r *fillReader) openLocked() {
-	if r.f.spill.blob.Open() == nil {
-		r.blob = r.f.spill.blob
+// openLocked lets r read from the fetch's blob, if that is still there.
+func (r *fetchReader) openLocked() {
+	if r.f.writer.blob.Open() == nil {
+		r.blob = r.f.writer.blob
 		r.buf = chunkBuffers.Get().(*[tier.ChunkSize]byte)
 	}
 }
 
 // Reader lets the leader read what it fetches itself, from the start. It is
 // called before the first Write.
-func (f *Fill) Reader() Reader {
+func (f *Fetch) Reader() Reader {
 	r, _ := f.reader(0, -1)
 	return r
 }
 
 // Next implements Reader.
-func (r *fillReader) Next(done <-chan struct{}) ([]byte, error) {
+func (r *fetchReader) Next(done <-chan struct{}) ([]byte, error) {
 	f := r.f
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -90,16 +92,16 @@ func (r *fillReader) Next(done <-chan struct{}) ([]byte, error) {
 		if r.end >= 0 && r.offset >= r.end {
 			return nil, io.EOF
 		}
-		if f.state == fillFailed {
+		if f.state == failed {
 			return nil, ErrAborted
 		}
-		if f.base+int64(len(f.body)) > r.offset {
-			p := r.takeLocked()
+		if f.endLocked() > r.offset {
+			p := r.waitToTake()
 			if r.end >= 0 && int64(len(p)) > r.end-r.offset {
 				p = p[:r.end-r.offset]
 			}
 			r.offset += int64(len(p))
-			if f.passing {
+			if f.state == passing {
 				f.notifyLocked()
 			}
 			if r.err == nil {
@@ -107,27 +109,18 @@ func (r *fillReader) Next(done <-chan struct{}) ([]byte, error) {
 			}
 			continue
 		}
-		if f.state != fillStreaming || f.proven {
+		if !f.state.arriving() || f.whole {
 			return nil, io.EOF
 		}
-		wait := f.waitLocked()
-		f.mu.Unlock()
-		gone := false
-		select {
-		case <-wait:
-		case <-done:
-			gone = true
-		}
-		f.mu.Lock()
-		if gone {
-			r.err = ErrGone
+		if err := f.waitForChange(done, nil); err != nil {
+			r.err = err
 		}
 	}
 }
 
-// takeLocked returns bytes from r.offset on. It sets r.err if they cannot be
-// read any more.
-func (r *fillReader) takeLocked() []byte {
+// waitToTake returns bytes from r.offset on, from memory or from the blob. It
+// sets r.err if they cannot be read any more.
+func (r *fetchReader) waitToTake() []byte {
 	f := r.f
 	if r.offset >= f.base {
 		p := f.body[r.offset-f.base:]
@@ -141,18 +134,18 @@ func (r *fillReader) takeLocked() []byte {
 	f.mu.Lock()
 	if err != nil {
 		r.err = ErrAborted
-		f.unspillLocked(err)
+		f.waitToLoseBlob(err)
 	}
 	return p
 }
 
 // Close implements Reader.
-func (r *fillReader) Close() {
+func (r *fetchReader) Close() {
 	f := r.f
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.readers = slices.DeleteFunc(f.readers, func(o *fillReader) bool { return o == r })
-	if f.passing || len(f.readers) == 0 {
+	f.readers = slices.DeleteFunc(f.readers, func(o *fetchReader) bool { return o == r })
+	if f.state == passing || len(f.readers) == 0 {
 		f.notifyLocked()
 	}
 	if r.blob != nil {
@@ -214,7 +207,7 @@ func (r *blobReader) Next(<-chan struct{}) ([]byte, error) {
 		if first.Size() > 0 {
 			p, err := r.read()
 			if err != nil {
-				r.store.lose(r.entry, err)
+				r.store.dropDamaged(r.entry, err)
 				return nil, ErrAborted
 			}
 			return p, nil

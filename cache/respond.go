@@ -11,7 +11,7 @@ type Action uint8
 const (
 	// Pass: send it on; it is not stored.
 	Pass Action = iota
-	// Keep: send it on, and Write its body to the Fill as well.
+	// Keep: send it on, and Write its body to the Fetch as well.
 	Keep
 	// Updated: a 304 made Decision.Entry good again; answer from it.
 	Updated
@@ -32,7 +32,7 @@ type Decision struct {
 
 // Respond takes the head of the origin's response. q may be nil in the
 // background.
-func (f *Fill) Respond(q *Request, r *rule.Response) Decision {
+func (f *Fetch) Respond(q *Request, r *rule.Response) Decision {
 	if f.asked.Method == rule.MethodHead {
 		f.freshen(r)
 		return Decision{Action: Pass, Reason: rule.ReasonMethod}
@@ -94,22 +94,22 @@ func (f *Fill) Respond(q *Request, r *rule.Response) Decision {
 
 // stream begins to take the body of e, of which memory will hold that many
 // bytes; 0 if that is not known. A blob that is not nil takes all of it.
-func (f *Fill) stream(e *Entry, held int64, b tier.Blob) {
+func (f *Fetch) stream(e *Entry, held int64, b tier.Blob) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.entry, f.state = e, fillStreaming
+	f.entry, f.state = e, inMemory
 	if held > 0 {
 		f.body = make([]byte, 0, min(held, 256<<10))
 	}
 	if b != nil {
-		f.spillLocked(b)
+		f.intoBlobLocked(b)
 	}
 	f.notifyLocked()
 }
 
 // superseded releases the others, and forgets what the response replaces
 // although it is not stored itself.
-func (f *Fill) superseded(r *rule.Response, reason rule.Reason) {
+func (f *Fetch) superseded(r *rule.Response, reason rule.Reason) {
 	if f.asked.Method == rule.MethodGet {
 		if f.selected != nil && r.Status < 500 && r.Status != 304 && r.Status != 206 && reason != rule.ReasonMemory {
 			f.store.drop(f.selected)
@@ -125,10 +125,10 @@ func (f *Fill) superseded(r *rule.Response, reason rule.Reason) {
 	f.release(reason)
 }
 
-// mark notes that answers for the key are not storable for now, so that nobody
-// waits for another's. Where nobody did there is nothing to note: who asks for
-// ever new keys must not fill the memory with such notes.
-func (f *Fill) mark(now int64) {
+// mark notes that answers for the key are not storable for now, so that requests
+// for it do not wait for each other. Where no request waited there is nothing to
+// note: a client that asks for ever new keys must not fill the memory with notes.
+func (f *Fetch) mark(now int64) {
 	if !f.joined.Load() || f.policy.Uncacheable() <= 0 {
 		return
 	}
@@ -139,7 +139,7 @@ func (f *Fill) mark(now int64) {
 }
 
 // notModified makes a 304 update what it is about (RFC 9111 section 4.3.4).
-func (f *Fill) notModified(r *rule.Response) Decision {
+func (f *Fetch) notModified(r *rule.Response) Decision {
 	e := f.validated(r)
 	if e == nil {
 		f.candidates, f.selected = nil, nil
@@ -159,13 +159,13 @@ func (f *Fill) notModified(r *rule.Response) Decision {
 		return Decision{Updated, reason, n}
 	}
 	f.store.keep(n)
-	f.settle(n)
+	f.finish(n, rule.ReasonNone)
 	return Decision{Updated, rule.ReasonNone, n}
 }
 
 // freshen lets the answer to a HEAD update the entry that it describes (RFC
 // 9111 section 4.3.5), or end its lifetime if it describes something else.
-func (f *Fill) freshen(r *rule.Response) {
+func (f *Fetch) freshen(r *rule.Response) {
 	e := f.selected
 	if e == nil || r.Status != 200 || e.Status != 200 {
 		return
@@ -184,18 +184,18 @@ func (f *Fill) freshen(r *rule.Response) {
 }
 
 // newEntry is an entry without a body for the variant that the fetch asked for.
-func (f *Fill) newEntry(s rule.Stored) *Entry {
+func (f *Fetch) newEntry(s rule.Stored) *Entry {
 	return &Entry{Stored: s, key: f.key, hash: f.hash, variant: string(f.policy.AppendVary(nil, s.Vary, &f.head))}
 }
 
 // updated is e with what a 304 brought, or why it may no longer be stored.
-func (f *Fill) updated(e *Entry, q rule.Asked, r *rule.Response) (*Entry, rule.Reason) {
+func (f *Fetch) updated(e *Entry, q rule.Asked, r *rule.Response) (*Entry, rule.Reason) {
 	s, reason := f.policy.Update(&e.Stored, q, r)
 	return &Entry{Stored: s, key: e.key, hash: e.hash, variant: e.variant, body: e.body, blob: e.blob}, reason
 }
 
 // validated is the candidate that a 304 is about, nil if it cannot be told.
-func (f *Fill) validated(r *rule.Response) *Entry {
+func (f *Fetch) validated(r *rule.Response) *Entry {
 	tag := r.Fields.Get("ETag")
 	if len(tag) == 0 {
 		if len(f.candidates) == 1 {

@@ -34,16 +34,16 @@ type attached struct {
 	compress int
 	node     string
 
-	queue   chan *Entry
-	queued  atomic.Int64 // bytes
-	kick    chan struct{}
-	stop    chan struct{}
-	mu      sync.Mutex
-	unsent  []tier.Mark // announcements that are still to be made
-	unswept atomic.Bool // marks came since the last sweep
-	ends    sync.WaitGroup
-	marks   *tier.Marks
-	failing bool // work only
+	queue      chan *Entry
+	queued     atomic.Int64 // bytes
+	wakeWriter chan struct{}
+	stop       chan struct{}
+	mu         sync.Mutex
+	unsent     []tier.Mark // announcements that are still to be made
+	unswept    atomic.Bool // marks came since the last sweep
+	ends       sync.WaitGroup
+	marks      *tier.Marks
+	failing    bool // work only
 
 	hits, misses, errors, damaged, purged, written, dropped atomic.Uint64
 }
@@ -52,14 +52,14 @@ type attached struct {
 // it they become one that ends everything.
 const maxUnsent = 10_000
 
-// Attach adds a tier behind the near one and starts it; tiers are asked in the
+// Attach adds a tier and starts it; after the memory, tiers are asked in the
 // order they were attached. queue bounds the writes that wait, compress is the
 // size from which bodies are compressed. The store owns the tier from here on.
 // Attach must come before the store is used.
 func (s *Store) Attach(t tier.Tier, queue, compress int, log *slog.Logger) error {
 	a := &attached{
 		Tier: t, store: s, log: log, compress: compress, node: tier.NewNode(),
-		queue: make(chan *Entry, max(queue, 1)), kick: make(chan struct{}, 1), stop: make(chan struct{}),
+		queue: make(chan *Entry, max(queue, 1)), wakeWriter: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 	skew := int64(0)
 	if t.Shared() {
@@ -70,8 +70,8 @@ func (s *Store) Attach(t tier.Tier, queue, compress int, log *slog.Logger) error
 		return err
 	}
 	s.tiers = append(s.tiers, a)
-	if b := t.Blobs(); b != nil && s.shelf == nil && b.Largest() > s.maxObject {
-		s.shelf = &shelf{Blobs: b, tier: a}
+	if b := t.Blobs(); b != nil && s.blobs == nil && b.Largest() > s.maxObject {
+		s.blobs = &blobStore{Blobs: b, tier: a}
 	}
 	a.ends.Go(a.work)
 	return nil
@@ -79,8 +79,8 @@ func (s *Store) Attach(t tier.Tier, queue, compress int, log *slog.Logger) error
 
 // Close ends the tiers after what waits was written, as far as that goes.
 func (s *Store) Close() error {
-	if s.shelf != nil {
-		s.shelf.ends.Wait()
+	if s.blobs != nil {
+		s.blobs.ends.Wait()
 	}
 	var errs []error
 	for _, a := range s.tiers {
@@ -91,7 +91,7 @@ func (s *Store) Close() error {
 	return errors.Join(errs...)
 }
 
-// TierStats are the numbers of all tiers behind the near one.
+// TierStats are the numbers of all tiers that were attached.
 func (s *Store) TierStats() []TierStats {
 	var list []TierStats
 	for _, a := range s.tiers {
@@ -103,8 +103,8 @@ func (s *Store) TierStats() []TierStats {
 	return list
 }
 
-// fromTiers looks for the entry that q selects behind the near tier and puts it
-// there. It may block for as long as a tier's time-out.
+// fromTiers looks for the entry that q selects in the tiers and puts it into the
+// near one. It may block for as long as a tier's time-out.
 func (s *Store) fromTiers(q *Request) *Entry {
 	for i, a := range s.tiers {
 		e := a.find(q)
@@ -113,23 +113,23 @@ func (s *Store) fromTiers(q *Request) *Entry {
 		}
 		s.put(e)
 		for _, nearer := range s.tiers[:i] {
-			nearer.store1(e)
+			nearer.enqueue(e)
 		}
 		return e
 	}
 	return nil
 }
 
-// toTiers stores e behind the near tier, in the background.
+// toTiers stores e in the attached tiers, in the background.
 func (s *Store) toTiers(e *Entry) {
 	for _, a := range s.tiers {
-		a.store1(e)
+		a.enqueue(e)
 	}
 }
 
-// store1 queues an entry. One with a blob belongs to the tier that keeps that.
-func (a *attached) store1(e *Entry) {
-	if e.blob != nil && a.store.shelf.tier != a {
+// enqueue queues an entry. One with a blob belongs to the tier that keeps that.
+func (a *attached) enqueue(e *Entry) {
+	if e.blob != nil && a.store.blobs.tier != a {
 		return
 	}
 	size := int64(len(e.body))
@@ -159,7 +159,7 @@ func (a *attached) announce(m tier.Mark) {
 	}
 	a.mu.Unlock()
 	select {
-	case a.kick <- struct{}{}:
+	case a.wakeWriter <- struct{}{}:
 	default:
 	}
 }
@@ -175,18 +175,18 @@ func (a *attached) work() {
 		case e := <-a.queue:
 			buf = a.take(buf, e)
 		case <-a.stop:
-			for a.report(a.tell()); len(a.queue) > 0 && !a.failing; {
+			for a.report(a.sendMarks()); len(a.queue) > 0 && !a.failing; {
 				buf = a.take(buf, <-a.queue)
 			}
 			return
-		case <-a.kick:
-			a.report(a.tell())
+		case <-a.wakeWriter:
+			a.report(a.sendMarks())
 		case <-again.C:
 			if a.failing {
-				a.report(a.tell())
+				a.report(a.sendMarks())
 			}
 			ticks++
-			if s := a.store.shelf; s != nil && s.tier == a && (a.unswept.Swap(false) || ticks%60 == 0) {
+			if s := a.store.blobs; s != nil && s.tier == a && (a.unswept.Swap(false) || ticks%60 == 0) {
 				s.sweep()
 			}
 		}
@@ -204,8 +204,8 @@ func (a *attached) take(buf []byte, e *Entry) []byte {
 	return buf
 }
 
-// tell makes the announcements that wait, in order, until one fails.
-func (a *attached) tell() error {
+// sendMarks makes the announcements that wait, in order, until one fails.
+func (a *attached) sendMarks() error {
 	for {
 		a.mu.Lock()
 		if len(a.unsent) == 0 {
@@ -250,7 +250,7 @@ func (a *attached) write(buf []byte, e *Entry) ([]byte, error) {
 	}
 	if e.blob != nil {
 		if err := seal(e.blob); err != nil {
-			return buf, nil // dropped, or told to whoever wrote it
+			return buf, nil // dropped; blobStore.keep reports other failures
 		}
 	}
 	place := []byte(e.key)
@@ -319,7 +319,7 @@ func (a *attached) find(q *Request) *Entry {
 // ended says whether e was purged after it came in.
 func (a *attached) ended(e *Entry) tier.Ended { return a.marks.Ended(e.key, e.Received, e.Groups) }
 
-// follow takes an announcement of somebody else's, or of one's own.
+// follow takes an announcement, which may be this node's own.
 func (a *attached) follow(message []byte) {
 	m, err := tier.DecodeMark(message)
 	if err != nil {

@@ -53,7 +53,7 @@ func newCachePolicy(r *config.Route, f config.Forwarding) (*rule.Policy, error) 
 	if err != nil {
 		return nil, err
 	}
-	return policy.Under(conditions(r)), nil
+	return policy.WithConditions(conditions(r)), nil
 }
 
 // conditions are those of a route which a key does not hold by itself: another

@@ -55,7 +55,7 @@ type cached struct {
 	request cache.Request
 	found   cache.Found
 	// fetch is what the exchange leads; nil if it leads none.
-	fetch *cache.Fill
+	fetch *cache.Fetch
 	// background says that there is no client: the fetch validates an entry.
 	background bool
 	store      storing
@@ -181,7 +181,7 @@ func (x *Exchange) fromCache() {
 }
 
 // follow waits for the fetch of another exchange.
-func (x *Exchange) follow(f *cache.Fill) cache.Role {
+func (x *Exchange) follow(f *cache.Fetch) cache.Role {
 	c := &x.cached
 	gone := x.Client.Cancel.channel(x.Start)
 	role, reason, err := f.Wait(&c.request, &c.found, gone)
@@ -198,7 +198,7 @@ func (x *Exchange) follow(f *cache.Fill) cache.Role {
 }
 
 // lead asks the origin. f, which may be nil, gets what it answers.
-func (x *Exchange) lead(f *cache.Fill) {
+func (x *Exchange) lead(f *cache.Fetch) {
 	x.cached.fetch = f
 	defer x.endFetch()
 	x.forward()

@@ -169,7 +169,7 @@ func (x *Exchange) replyWhileStoring(a *attempt, bodyless, closes bool) {
 // readerFor opens what the client reads while the body is stored: all of it, or, if the
 // client wanted less than the fetch asks for, the answer part. reader is nil
 // for a client that gets no body.
-func (x *Exchange) readerFor(f *cache.Fill, bodyless bool) (reader cache.Reader, part *cache.Answer) {
+func (x *Exchange) readerFor(f *cache.Fetch, bodyless bool) (reader cache.Reader, part *cache.Answer) {
 	c := &x.cached
 	switch {
 	case c.background:

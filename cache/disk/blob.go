@@ -69,8 +69,8 @@ func (b *blob) path() string {
 	return filepath.Join(b.tier.folder, fmt.Sprintf("%016x%s", b.id, blobSuffix))
 }
 
-// blobID reads the name of a blob's file, whole or not. ok is false if it is
-// somebody else's.
+// blobID reads the name of a blob's file, whole or not. ok is false if it
+// is the name of another file.
 func blobID(name string) (id uint64, whole, ok bool) {
 	stem, whole := strings.CutSuffix(name, blobSuffix)
 	if !whole {
@@ -88,7 +88,7 @@ func fileSize(length int64) int64 {
 // Append implements tier.Blob.
 func (b *blob) Append(chunk []byte) error {
 	if b.length%tier.ChunkSize != 0 || len(chunk) == 0 || len(chunk) > tier.ChunkSize {
-		panic("BUG: a chunk behind one that is not full")
+		panic("BUG: a chunk after one that is not full")
 	}
 	if b.length == 0 {
 		if err := b.create(); err != nil {
@@ -406,7 +406,7 @@ func (t *Tier) unlock() {
 
 // A record of kindBlob refers to a blob: its value is a version, the blob's id
 // and length, and what Set was given. The version is that of no entry, so that
-// nobody takes the value for one.
+// the value is never taken for one.
 const (
 	referenceSize    = 1 + 8 + 8
 	referenceVersion = 2

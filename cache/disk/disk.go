@@ -106,7 +106,7 @@ func (t *Tier) Start(follow func([]byte)) error {
 	return nil
 }
 
-// open opens the old segments and begins a new one, behind them in order. It
+// open opens the old segments and begins a new one, after them in order. It
 // finds the blobs there are, with the sizes of their files, and removes what
 // is left of those that did not become whole.
 func (t *Tier) open() (old []*segment, blobs map[uint64]int64, err error) {

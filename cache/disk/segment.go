@@ -10,7 +10,7 @@ import (
 	"os"
 )
 
-// A segment is a file of records, one behind the other:
+// A segment is a file of records, one after the other:
 //
 //	magic    4 bytes, "weir" and its version in the last one
 //	kind     1 byte

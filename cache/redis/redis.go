@@ -7,6 +7,7 @@ package redis
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
 	"fmt"
@@ -128,6 +129,7 @@ func (t *Tier) Name() string { return "redis" }
 func (t *Tier) Start(follow func([]byte)) error {
 	ctx, stop := context.WithCancel(context.Background())
 	t.stop = stop
+	t.option.DialCtxFn = ending(ctx, t.option.DialCtxFn)
 	t.ends.Go(func() { t.run(ctx, follow) })
 	return nil
 }
@@ -140,6 +142,42 @@ func (t *Tier) Close() error {
 		(*c).Close()
 	}
 	return nil
+}
+
+// dial makes a connection as the client library wants it.
+type dial func(ctx context.Context, address string, d *net.Dialer, secure *tls.Config) (net.Conn, error)
+
+// ending returns a dial whose connections close when ctx ends: a command that
+// waits for announcements would hold up Close. With nil it dials as the client
+// library does by itself.
+func ending(ctx context.Context, with dial) dial {
+	if with == nil {
+		with = func(ctx context.Context, address string, d *net.Dialer, secure *tls.Config) (net.Conn, error) {
+			if secure == nil {
+				return d.DialContext(ctx, "tcp", address)
+			}
+			return (&tls.Dialer{NetDialer: d, Config: secure}).DialContext(ctx, "tcp", address)
+		}
+	}
+	return func(dialing context.Context, address string, d *net.Dialer, secure *tls.Config) (net.Conn, error) {
+		c, err := with(dialing, address, d, secure)
+		if err != nil {
+			return nil, err
+		}
+		return &conn{c, context.AfterFunc(ctx, func() { c.Close() })}, nil
+	}
+}
+
+// conn is a connection that its tier closes in the end.
+type conn struct {
+	net.Conn
+	forget func() bool
+}
+
+// Close implements net.Conn.
+func (c *conn) Close() error {
+	c.forget()
+	return c.Conn.Close()
 }
 
 // run connects and then reads announcements, again and again.
@@ -158,7 +196,7 @@ func (t *Tier) run(ctx context.Context, follow func([]byte)) {
 			t.client.Store(client)
 		}
 		c := *client
-		cmd := c.B().Xread().Count(page).Block(block.Milliseconds()).Streams().Key(t.stream()).Id(last).Build()
+		cmd := t.read(c, last, caughtUp)
 		bounded, done := context.WithTimeout(ctx, patience+block)
 		streams, err := c.Do(bounded, cmd).AsXRead()
 		done()
@@ -176,6 +214,16 @@ func (t *Tier) run(ctx context.Context, follow func([]byte)) {
 			t.seen.Store(time.Now().UnixNano())
 		}
 	}
+}
+
+// read is the command that reads the announcements after last. It waits for some
+// only once the past ones are read: until then the tier is of no use.
+func (t *Tier) read(c rueidis.Client, last string, wait bool) rueidis.Completed {
+	some := c.B().Xread().Count(page)
+	if !wait {
+		return some.Streams().Key(t.stream()).Id(last).Build()
+	}
+	return some.Block(block.Milliseconds()).Streams().Key(t.stream()).Id(last).Build()
 }
 
 // pause waits a moment before trying again.

@@ -14,7 +14,7 @@ const MaxDelta int64 = 1 << 31
 type Control struct {
 	NoStore, NoCache, Private, Public bool
 	MustRevalidate, ProxyRevalidate   bool
-	MustUnderstand, Immutable         bool
+	MustUnderstand                    bool
 
 	// NoCacheFields and PrivateFields are the names that qualify no-cache and
 	// private; the unqualified forms set NoCache and Private instead.
@@ -50,8 +50,6 @@ func ParseControl(list []byte) Control {
 			c.ProxyRevalidate = true
 		case field.EqualFold(name, "must-understand"):
 			c.MustUnderstand = true
-		case field.EqualFold(name, "immutable"):
-			c.Immutable = true
 		case field.EqualFold(name, "no-cache"):
 			c.qualify(&c.NoCache, &c.NoCacheFields, arg)
 		case field.EqualFold(name, "private"):

@@ -74,8 +74,8 @@ func (p *Policy) AppendKey(dst, scheme, host, target []byte, h *head.Head) []byt
 			dst[i] = field.Lower(dst[i])
 		}
 	}
-	if p.under != "" {
-		dst = append(append(dst, "\n?"...), p.under...)
+	if p.conditions != "" {
+		dst = append(append(dst, "\n?"...), p.conditions...)
 	}
 	for _, name := range p.keyHeaders {
 		at := len(dst) + 1 + len(name)

@@ -24,9 +24,9 @@ type Policy struct {
 	bypassCookies          []pattern
 	bypassHeaders          []pattern
 	bypassQuery            []pattern
-	own                    []string // lower case
-	under                  string
-	authorizes             bool // own has Authorization
+	perClientFields        []string // lower case
+	conditions             string
+	authorizes             bool // perClientFields has Authorization
 }
 
 // setCookieRule says when a response with Set-Cookie is stored.
@@ -40,11 +40,11 @@ const (
 
 var setCookieRules = []string{setCookieNever: "never", setCookieShared: "shared", setCookieAlways: "always"}
 
-// NewPolicy compiles a route's policy. The route must have its cache on. own
-// are request fields whose values the proxy makes up for each client; what an
-// origin varies by one of them is never stored. With Authorization among them
-// every request counts as one that has it.
-func NewPolicy(c *config.RouteCache, own ...string) (*Policy, error) {
+// NewPolicy compiles a route's policy. The route must have its cache on.
+// perClientFields are request fields whose values the proxy makes up for each
+// client; what an origin varies by one of them is never stored. With
+// Authorization among them every request counts as one that has it.
+func NewPolicy(c *config.RouteCache, perClientFields ...string) (*Policy, error) {
 	rule := slices.Index(setCookieRules, c.SetCookie)
 	if rule < 0 {
 		return nil, fmt.Errorf("cannot use set_cookie %q: expected one of %s", c.SetCookie, strings.Join(setCookieRules, ", "))
@@ -80,35 +80,35 @@ func NewPolicy(c *config.RouteCache, own ...string) (*Policy, error) {
 		bypassHeaders: patterns(c.Bypass.Headers),
 		bypassQuery:   patterns(c.Bypass.Query),
 	}
-	for _, name := range own {
-		p.own = append(p.own, strings.ToLower(name))
+	for _, name := range perClientFields {
+		p.perClientFields = append(p.perClientFields, strings.ToLower(name))
 	}
-	p.authorizes = slices.Contains(p.own, "authorization")
+	p.authorizes = slices.Contains(p.perClientFields, "authorization")
 	return p, nil
 }
 
-// Under returns the policy of a route that is taken under conditions which the
-// key does not hold, as a text without line breaks: another route may answer
-// the same URL otherwise. The empty text means that there are none.
-func (p *Policy) Under(conditions string) *Policy {
+// WithConditions returns the policy of a route that is taken under conditions
+// which the key does not hold, as a text without line breaks: another route may
+// answer the same URL otherwise. The empty text means that there are none.
+func (p *Policy) WithConditions(conditions string) *Policy {
 	q := *p
-	q.under = conditions
+	q.conditions = conditions
 	return &q
 }
 
 // ExtendsKey says that keys have more than the URL.
 func (p *Policy) ExtendsKey() bool {
-	return p.under != "" || len(p.keyHeaders)+len(p.keyCookies) > 0
+	return p.conditions != "" || len(p.keyHeaders)+len(p.keyCookies) > 0
 }
 
-// Wait is how long to wait for the head of somebody else's fetch.
+// Wait is how long a request waits for the head of another's fetch.
 func (p *Policy) Wait() time.Duration { return p.c.Wait.D() }
 
 // Collapses says whether requests for one key wait for one fetch.
 func (p *Policy) Collapses() bool { return p.c.Collapse }
 
-// Uncacheable is for how many seconds nobody waits for another's fetch of a key
-// whose answers cannot be stored; not above 0 means never.
+// Uncacheable is for how many seconds requests for a key whose answers cannot be
+// stored do not wait for each other; not above 0 means that they always may.
 func (p *Policy) Uncacheable() int64 { return seconds(p.c.Uncacheable) }
 
 // seconds rounds down.

@@ -7,7 +7,7 @@ import (
 	"weir/internal/head"
 )
 
-// maxRanges bounds the parts of one answer; who asks for more gets everything.
+// maxRanges bounds the parts of one answer; a client that asks for more gets all.
 const maxRanges = 16
 
 // Span is a part of a body: bytes from first to last, both included.

@@ -4,7 +4,7 @@ package rule
 // response. Cache-Status, metrics and the access log use the same names.
 type Reason uint8
 
-// The reasons. The zero value is none.
+// The reasons. The zero value stands for no reason.
 const (
 	ReasonNone Reason = iota
 
@@ -60,8 +60,7 @@ const (
 	ReasonDisk      // a large body could not be written to disk
 
 	// Why requests for a key are not collapsed.
-	ReasonUncacheable
-	ReasonWait // waited too long for somebody else's fetch
+	ReasonWait // waited too long for another's fetch
 )
 
 var reasonNames = [...]string{
@@ -107,7 +106,6 @@ var reasonNames = [...]string{
 	ReasonDoomed:               "doomed",
 	ReasonMemory:               "memory",
 	ReasonDisk:                 "disk",
-	ReasonUncacheable:          "uncacheable",
 	ReasonWait:                 "wait",
 }
 

@@ -17,7 +17,7 @@ type Status struct {
 	// Stored says that the answer is being stored, Unstored why it is not.
 	Stored   bool
 	Unstored Reason
-	// Collapsed says that somebody else's fetch answered.
+	// Collapsed says that another request's fetch answered.
 	Collapsed bool
 }
 

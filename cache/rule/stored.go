@@ -62,7 +62,7 @@ func (p *Policy) Keep(r *Response, t Terms, c *Control) Stored {
 		lines = AppendField(lines, name, value)
 	}
 	if !hasDate {
-		// RFC 9110 section 6.6.1: who stores a response without Date adds it.
+		// RFC 9110 section 6.6.1: a cache adds Date to a response without it.
 		lines = append(field.AppendDate(append(lines, "Date: "...), t.Date), "\r\n"...)
 	}
 	s.End = len(lines)

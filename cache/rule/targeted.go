@@ -29,8 +29,6 @@ func (c *Control) set(key []byte, v field.Item) bool {
 		flag = &c.ProxyRevalidate
 	case "must-understand":
 		flag = &c.MustUnderstand
-	case "immutable":
-		flag = &c.Immutable
 	case "no-cache":
 		flag, names = &c.NoCache, &c.NoCacheFields
 	case "private":

@@ -116,7 +116,7 @@ func (p *Policy) control(f Fields) (c Control, targeted bool) {
 	}
 	list := f.Joined("Cache-Control")
 	if list == nil && field.EqualFold(field.Trim(f.Get("Pragma")), "no-cache") {
-		// Not asked for by RFC 9111, but who sends it means it.
+		// RFC 9111 does not ask for this, but an origin that sends it means it.
 		c = noControl
 		c.NoCache = true
 		return c, false

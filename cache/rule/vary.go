@@ -40,7 +40,7 @@ func (p *Policy) judgeVary(f Fields) Reason {
 		return ReasonVaryStar
 	case len(names) > MaxVary:
 		return ReasonVaryTooMany
-	case slices.ContainsFunc(names, func(n string) bool { return slices.Contains(p.own, n) }):
+	case slices.ContainsFunc(names, func(n string) bool { return slices.Contains(p.perClientFields, n) }):
 		return ReasonVaryOwn
 	}
 	return ReasonNone

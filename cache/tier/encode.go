@@ -11,8 +11,9 @@ import (
 )
 
 // Encoded entries live in far tiers and on disk, written and read by different
-// versions of weir. The first byte is the version of everything behind it; an
-// unknown one is no entry. The last four bytes are a CRC-32C of all before.
+// versions of weir. The first byte is the version of everything after it; with
+// an unknown one the bytes are not read. The last four are a CRC-32C of all
+// before.
 const encodingVersion = 1
 
 const (

@@ -32,7 +32,7 @@ type Tier interface {
 	Set(key, value []byte, body Blob, ttl time.Duration) error
 	// Blobs is the tier's place for large bodies, nil if it has none.
 	Blobs() Blobs
-	// Announce tells everybody who shares the tier. It is called in the
+	// Announce tells all processes that share the tier. It is called in the
 	// background only.
 	Announce(message []byte) error
 	// Close ends the tier's work and waits for it.

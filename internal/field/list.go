@@ -9,10 +9,12 @@ import (
 // means.
 
 // Next cuts the first member off a list and returns it without the space around
-// it; it may be empty. more is false when nothing was left. It is for members that may hold quoted strings, whose commas do not count.
+// it; it may be empty. more is false when nothing was left. It is for members
+// that may hold quoted strings, whose commas do not count.
 func Next(list []byte) (member, rest []byte, more bool) { return next(list, true) }
 
-// NextTag is Next for entity tags (RFC 9110 section 8.8.3): unlike in quoted strings
+// NextTag is Next for entity tags (RFC 9110 section 8.8.3): unlike in quoted
+// strings
 // a backslash in one is a byte like any other.
 func NextTag(list []byte) (tag, rest []byte, more bool) { return next(list, false) }
 

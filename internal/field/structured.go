@@ -218,7 +218,7 @@ func (s *structured) number() (Item, bool) {
 }
 
 // str is a quoted string. One with escapes is no list of field names or cache
-// groups that anybody sends; it is unescaped all the same.
+// groups that is ever sent; it is unescaped all the same.
 func (s *structured) str() (Item, bool) {
 	var out []byte
 	for i := 1; i < len(s.b); i++ {

@@ -13,26 +13,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// copies are second copies of large bodies that are much asked for, in the pages
-// of an anonymous file: from there the kernel sends them without copying them
-// once more (sendfile). They are part of what the near tier may hold.
+// filePages has second copies of large bodies that are much asked for, in the
+// pages of an anonymous file: from there the kernel sends them without copying
+// them once more (sendfile). They are part of what the near tier may hold.
 //
-// A copy lives as long as anybody can reach it, like memory of the heap, so no
-// exchange has to say that it is done with one. What gives its memory back
-// reaches copies, which therefore must not lead to the store: its entries would
-// never be free.
-type copies struct {
+// A copy lives as long as it can be reached, like memory of the heap, so no
+// exchange has to say that it is done with one. The cleanup that gives its memory
+// back refers to filePages, which therefore must not refer to the store: the
+// store's entries would never be collected.
+type filePages struct {
 	fd    int
 	limit int64
 	used  *atomic.Int64 // the store's
 
 	mu   sync.Mutex
 	held int64 // bytes
-	// ending counts the bytes of copies that nobody gets any more, since the
+	// ending counts the bytes of copies that no answer gets any more, since the
 	// collector last freed one.
 	ending int64
-	end    int64                   // the file was not used behind it
-	free   [copyClasses][]int64    // places, by class
+	end    int64                   // of what was used of the file
+	free   [copyClasses][]int64    // offsets, by class
 	order  []weakly.Pointer[Entry] // whose copies there are, the oldest first
 }
 
@@ -46,14 +46,14 @@ const (
 	copyAfter, copyAgain = 8, 64
 	// copyShare is the share of the tier that copies may take.
 	copyShare = 8
-	// copyClasses is how many sizes places in the file have, twice as large each
-	// time. What a body does not fill of its place takes no memory.
+	// copyClasses is how many sizes locations in the file have, each twice as large
+	// as the one before. What a body leaves free of its location takes no memory.
 	copyClasses = 40
 )
 
-// newCopies makes room for copies in a tier of that many bytes, of which used
+// newFilePages makes room for copies in a tier of that many bytes, of which used
 // counts what is taken; nil if the system has no files that suit.
-func newCopies(limit int64, used *atomic.Int64) *copies {
+func newFilePages(limit int64, used *atomic.Int64) *filePages {
 	if limit/copyShare < copyMin || hugePages() {
 		return nil
 	}
@@ -61,7 +61,7 @@ func newCopies(limit int64, used *atomic.Int64) *copies {
 	if err != nil {
 		return nil
 	}
-	c := &copies{fd: fd, limit: limit / copyShare, used: used}
+	c := &filePages{fd: fd, limit: limit / copyShare, used: used}
 	runtime.AddCleanup(c, func(fd int) { unix.Close(fd) }, fd)
 	return c
 }
@@ -83,18 +83,18 @@ func hugePages() bool {
 
 // bodyCopy is a copy of a body.
 type bodyCopy struct {
-	copies *copies
-	place  copyPlace
+	pages *filePages
+	location
 }
 
-// copyPlace is where a copy is.
-type copyPlace struct {
+// location is where a copy is.
+type location struct {
 	offset, size int64
 	class        int
 }
 
 // File is a place in a file where a body is. There it does not change as long
-// as the File can be reached. The zero value is none.
+// as the File can be reached. The zero value stands for no file.
 type File struct {
 	copied *bodyCopy
 	offset int64
@@ -106,14 +106,14 @@ func (f File) At() (fd int, offset int64, ok bool) {
 	if f.copied == nil {
 		return 0, 0, false
 	}
-	return f.copied.copies.fd, f.offset, true
+	return f.copied.pages.fd, f.offset, true
 }
 
 // File says where the body of a is in a file, if it is. It may make a copy
 // first.
 func (s *Store) File(a *Answer) File {
 	e := a.Entry
-	if s.copies == nil || !a.stored || len(e.body) < copyMin {
+	if s.pages == nil || !a.stored || len(e.body) < copyMin {
 		return File{}
 	}
 	c := e.copied.Load()
@@ -121,17 +121,17 @@ func (s *Store) File(a *Answer) File {
 		if e.asked.Add(1)%copyAgain != copyAfter {
 			return File{}
 		}
-		if c = s.copies.add(s, e); c == nil {
+		if c = s.pages.add(s, e); c == nil {
 			return File{}
 		}
 	}
-	return File{c, c.place.offset + int64(cap(e.body)-cap(a.Body))}
+	return File{c, c.location.offset + int64(cap(e.body)-cap(a.Body))}
 }
 
 // add makes a copy of the body of e, an entry of s; nil if there is no room.
-func (c *copies) add(s *Store, e *Entry) *bodyCopy {
+func (c *filePages) add(s *Store, e *Entry) *bodyCopy {
 	page := int64(os.Getpagesize()) // which divides copyMin
-	p := copyPlace{size: (int64(len(e.body)) + page - 1) &^ (page - 1)}
+	p := location{size: (int64(len(e.body)) + page - 1) &^ (page - 1)}
 	p.class = bits.Len64(uint64(p.size-1) / copyMin)
 	if p.size > c.limit || !c.reserve(s, &p) {
 		return nil
@@ -144,10 +144,10 @@ func (c *copies) add(s *Store, e *Entry) *bodyCopy {
 		}
 		at += max(n, 0)
 	}
-	made := &bodyCopy{copies: c, place: p}
+	made := &bodyCopy{pages: c, location: p}
 	runtime.AddCleanup(made, c.release, p)
 	if !e.copied.CompareAndSwap(nil, made) {
-		return e.copied.Load() // somebody was faster; the collector takes ours
+		return e.copied.Load() // another goroutine was faster; the collector takes ours
 	}
 	c.mu.Lock()
 	if int64(len(c.order)) > 2*c.held/copyMin {
@@ -160,14 +160,14 @@ func (c *copies) add(s *Store, e *Entry) *bodyCopy {
 
 // reserve finds room for p. If there is none, the oldest copies are not used any
 // more, so that there is some after the next collection.
-func (c *copies) reserve(s *Store, p *copyPlace) bool {
+func (c *filePages) reserve(s *Store, p *location) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.held+p.size > c.limit {
 		for c.ending < p.size && len(c.order) > 0 {
 			if e := c.order[0].Value(); e != nil {
 				if old := e.copied.Swap(nil); old != nil {
-					c.ending += old.place.size
+					c.ending += old.location.size
 				}
 			}
 			c.order = c.order[1:]
@@ -188,12 +188,12 @@ func (c *copies) reserve(s *Store, p *copyPlace) bool {
 	return true
 }
 
-// release gives the memory of a copy back that nobody can reach any more. What a
+// release gives the memory of a copy back that cannot be reached any more. What a
 // socket still has to send of its pages stays with the socket: the next copy at
-// this place gets new pages.
-func (c *copies) release(p copyPlace) {
+// this location gets new pages.
+func (c *filePages) release(p location) {
 	if err := unix.Fallocate(c.fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, p.offset, p.size); err != nil {
-		return // the place keeps its memory, and is counted for good
+		return // the location keeps its memory, and is counted for good
 	}
 	c.used.Add(-p.size)
 	c.mu.Lock()
@@ -204,7 +204,7 @@ func (c *copies) release(p copyPlace) {
 }
 
 // bytes returns how many there are.
-func (c *copies) bytes() int64 {
+func (c *filePages) bytes() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.held

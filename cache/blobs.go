@@ -13,12 +13,12 @@ import (
 )
 
 // A body above max_object goes to a blob while it is fetched: a goroutine of
-// its own writes what the fill holds, so that a disk that hangs holds up nobody
-// for long. The fill keeps in memory what is not written yet and the last
-// recent bytes, for readers that keep pace; the others read from the blob.
+// its own writes what the fetch holds, so that a disk that hangs does not hold up
+// its readers for long. The fetch keeps in memory what is not written yet and the
+// last recent bytes, for readers that keep pace; the others read from the blob.
 //
-// A disk that fails, is full or does nothing for diskWait makes the fill one
-// that is not stored: it goes on for those who read.
+// When a disk fails, is full or does nothing for diskWait, the body is not
+// stored: it passes to its readers.
 const (
 	recent   = 256 << 10
 	diskWait = 2 * time.Second
@@ -26,8 +26,8 @@ const (
 
 var errSlow = errors.New("disk is too slow")
 
-// shelf is where a store keeps bodies that are too large for memory.
-type shelf struct {
+// blobStore is where a store keeps bodies that are too large for memory.
+type blobStore struct {
 	tier.Blobs
 	tier    *attached // to which the blobs belong
 	failing atomic.Bool
@@ -36,7 +36,7 @@ type shelf struct {
 
 // report counts a body that could not be stored or opened, and logs the first
 // and the end of a row of them.
-func (s *shelf) report(err error) {
+func (s *blobStore) report(err error) {
 	if err != nil {
 		s.tier.errors.Add(1)
 	}
@@ -50,7 +50,7 @@ func (s *shelf) report(err error) {
 }
 
 // keep puts an entry whose blob is written, and open, into its tier.
-func (s *shelf) keep(e *Entry) {
+func (s *blobStore) keep(e *Entry) {
 	defer e.blob.Close()
 	if err := e.blob.Seal(); err != nil {
 		if !errors.Is(err, tier.ErrDropped) {
@@ -65,7 +65,7 @@ func (s *shelf) keep(e *Entry) {
 		}
 		return // or what it is now would be overwritten by what it was
 	}
-	s.tier.store1(e)
+	s.tier.enqueue(e)
 }
 
 // replacement is what the near tier has in place of e, nil if nothing.
@@ -83,8 +83,20 @@ func (s *Store) replacement(e *Entry) *Entry {
 	return nil
 }
 
+// end is called when the body of e is in its blob, which is open. An entry that
+// is stored goes to its tier, in the background; the blob of another is dropped.
+func (s *blobStore) end(e *Entry, stored bool) {
+	if !stored {
+		e.blob.Discard()
+		e.blob.Close()
+		return
+	}
+	s.report(nil)
+	s.ends.Go(func() { s.keep(e) })
+}
+
 // sweep drops the blobs of entries that purges have ended.
-func (s *shelf) sweep() {
+func (s *blobStore) sweep() {
 	s.Sweep(func(value []byte) bool {
 		r, err := tier.Decode(value, nil)
 		return err != nil || s.tier.marks.Ended(r.Key, r.Received, r.Groups) == tier.EndedWholly
@@ -107,139 +119,135 @@ func (e *Entry) discard() {
 	}
 }
 
-// lose ends an entry whose body cannot be read. One that was dropped to make
+// dropDamaged ends an entry whose body cannot be read. One that was dropped to make
 // room is nothing unusual, and one that only cannot be opened now stays on disk.
-func (s *Store) lose(e *Entry, err error) {
+func (s *Store) dropDamaged(e *Entry, err error) {
 	s.drop(e)
 	switch {
 	case errors.Is(err, tier.ErrDropped):
 	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE), errors.Is(err, unix.ENOMEM):
-		s.shelf.report(err)
+		s.blobs.report(err)
 	default:
-		s.shelf.tier.damaged.Add(1)
-		s.shelf.tier.log.Warn("a stored body is lost", "tier", s.shelf.tier.Name(), "key", e.key, "error", err)
+		s.blobs.tier.damaged.Add(1)
+		s.blobs.tier.log.Warn("a stored body is lost", "tier", s.blobs.tier.Name(), "key", e.key, "error", err)
 		e.blob.Drop()
 	}
 }
 
 // largest is how many bytes of a body can be stored.
 func (s *Store) largest() int64 {
-	if s.shelf == nil {
+	if s.blobs == nil {
 		return s.maxObject
 	}
-	return s.shelf.Largest()
+	return s.blobs.Largest()
 }
 
 // create begins a blob, nil if that is not possible now.
 func (s *Store) create() tier.Blob {
-	b, err := s.shelf.Create()
+	b, err := s.blobs.Create()
 	if err != nil {
 		return nil
 	}
 	return b
 }
 
-// spill is what a fill has of a blob; the fill's lock guards it.
-type spill struct {
+// blobWriter moves the body of a fetch into a blob. The fetch's lock guards it.
+type blobWriter struct {
 	blob    tier.Blob
 	written int64 // bytes of the body in it
 	whole   bool  // all are, and they were proven to be all
-	private bool  // nobody else holds the memory that the fill's body is in
+	private bool  // no reader holds the memory that the fetch's body is in
 }
 
-// spillLocked begins to write the body to b.
-func (f *Fill) spillLocked(b tier.Blob) {
-	f.spill = &spill{blob: b}
+// intoBlobLocked begins to write the body to b.
+func (f *Fetch) intoBlobLocked(b tier.Blob) {
+	f.state, f.writer = inBlob, &blobWriter{blob: b}
 	for _, r := range f.readers {
 		r.openLocked()
 	}
-	f.store.shelf.ends.Go(f.drain)
+	f.store.blobs.ends.Go(f.drain)
 }
 
-// spilling says that the body is on its way to a blob.
-func (f *Fill) spilling() bool { return f.spill != nil && !f.passing }
-
 // drain writes the body to the blob until its end.
-func (f *Fill) drain() {
-	s := f.spill
+func (f *Fetch) drain() {
+	w := f.writer
 	buf := chunkBuffers.Get().(*[tier.ChunkSize]byte)
 	defer chunkBuffers.Put(buf)
 	f.mu.Lock()
-	for f.state == fillStreaming && f.spilling() && !s.whole {
-		n := copy(buf[:], f.body[s.written-f.base:])
-		if n < tier.ChunkSize && !f.proven {
-			f.changeLocked(nil)
+	for f.state == inBlob && !w.whole {
+		n := copy(buf[:], f.body[w.written-f.base:])
+		if n < tier.ChunkSize && !f.whole {
+			f.waitForChange(nil, nil)
 			continue
 		}
 		f.mu.Unlock()
-		var err error
-		if n > 0 {
-			err = s.blob.Append(buf[:n])
-		} else {
-			err = s.blob.Finish()
-		}
+		err := write(w.blob, buf[:n])
 		f.mu.Lock()
 		if err != nil {
-			f.unspillLocked(err)
+			f.waitToLoseBlob(err)
 			break
 		}
-		s.written += int64(n)
-		s.whole = n == 0 && f.spilling()
+		w.written += int64(n)
+		w.whole = n == 0 && f.state == inBlob
 		f.notifyLocked()
 	}
-	whole := s.whole
+	whole := w.whole
 	f.mu.Unlock()
 	if !whole {
-		s.blob.Discard()
-		s.blob.Close()
+		w.blob.Discard()
+		w.blob.Close()
 	}
 }
 
-// unspillLocked lets the body pass, because the blob failed.
-func (f *Fill) unspillLocked(err error) {
-	if f.state != fillStreaming || f.passing || f.spill.whole {
-		return
+// write adds a chunk to b, which ends with an empty one.
+func write(b tier.Blob, chunk []byte) error {
+	if len(chunk) == 0 {
+		return b.Finish()
 	}
-	f.store.shelf.report(err)
-	f.passLocked(rule.ReasonDisk)
+	return b.Append(chunk)
 }
 
-// shedLocked drops from memory what is in the blob, and waits for a disk that
-// lags too far behind.
-func (f *Fill) shedLocked() {
-	f.awaitDiskLocked(func() bool {
-		s := f.spill
-		end := f.base + int64(len(f.body))
-		if cut := min(s.written, end-recent) - f.base; len(f.body) >= window && cut*2 >= int64(len(f.body)) {
-			rest := f.body[cut:]
-			if !s.private || cap(f.body) > 4*window {
-				// Readers may hold the old memory.
-				f.body, s.private = append(make([]byte, 0, 2*window), rest...), true
-			} else {
-				f.body = append(f.body[:0], rest...)
-			}
-			f.base += cut
-			f.countLocked()
+// waitToLoseBlob lets the body pass, because the blob failed.
+func (f *Fetch) waitToLoseBlob(err error) {
+	if f.state == inBlob && !f.writer.whole {
+		f.store.blobs.report(err)
+		f.waitToPass(rule.ReasonDisk)
+	}
+}
+
+// shedLocked drops from memory what is in the blob. It reports false if the disk
+// lags too far.
+func (f *Fetch) shedLocked() (near bool) {
+	w := f.writer
+	if cut := min(w.written, f.endLocked()-recent) - f.base; len(f.body) >= window && cut*2 >= int64(len(f.body)) {
+		rest := f.body[cut:]
+		if !w.private || cap(f.body) > 4*window {
+			// Readers may hold the old memory.
+			f.body, w.private = append(make([]byte, 0, 2*window), rest...), true
+		} else {
+			f.body = append(f.body[:0], rest...)
 		}
-		return len(f.body) <= 2*window
-	})
+		f.base += cut
+		f.countLocked()
+	}
+	return len(f.body) <= 2*window
 }
 
-// awaitDiskLocked waits until done says so, or the disk has failed: then the
-// fill is a passing one.
-func (f *Fill) awaitDiskLocked(done func() bool) {
+// waitForDisk waits until done says so, or the disk has failed: then the body
+// passes.
+func (f *Fetch) waitForDisk(done func() bool) {
 	var timer *time.Timer
-	before := f.spill.written
-	for f.spilling() && !done() {
+	before := f.writer.written
+	for f.state == inBlob && !done() {
 		if timer == nil {
 			timer = time.NewTimer(diskWait)
 			defer timer.Stop()
 		}
-		if f.changeLocked(timer.C) {
-			if f.spill.written == before {
-				f.unspillLocked(errSlow)
+		if f.waitForChange(nil, timer.C) != nil {
+			if f.writer.written == before {
+				f.waitToLoseBlob(errSlow)
 			}
-			before = f.spill.written
+			before = f.writer.written
 			timer.Reset(diskWait)
 		}
 	}

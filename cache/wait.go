@@ -1,0 +1,84 @@
+package cache
+
+import (
+	"errors"
+	"time"
+
+	"weir/cache/rule"
+)
+
+// Wait waits for the head of another's fetch, for as long as the policy allows
+// or until done is closed. If the answer suits q, role is Ready and found
+// answers. Otherwise role is Alone or Retry, and reason says why. err is
+// ErrGone, or why the fetch failed.
+func (f *Fetch) Wait(q *Request, found *Found, done <-chan struct{}) (role Role, reason rule.Reason, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.state == asking {
+		err = f.waitForHead(q.Policy.Wait(), done)
+	}
+	switch {
+	case err == errLate:
+		return Alone, rule.ReasonWait, nil
+	case err != nil:
+		return Alone, rule.ReasonNone, err
+	}
+	return f.offerLocked(q, found)
+}
+
+// waitForHead waits until the fetch is no longer asking. It returns errLate after
+// that time, ErrGone once done is closed.
+func (f *Fetch) waitForHead(most time.Duration, done <-chan struct{}) error {
+	timer := time.NewTimer(most)
+	defer timer.Stop()
+	f.waiting++
+	defer func() { f.waiting-- }()
+	for f.state == asking {
+		if err := f.waitForChange(done, timer.C); err != nil && f.state == asking {
+			return err
+		}
+	}
+	return nil
+}
+
+// offerLocked says whether what the fetch has brought answers q, as in Wait.
+func (f *Fetch) offerLocked(q *Request, found *Found) (Role, rule.Reason, error) {
+	switch f.state {
+	case released:
+		return Alone, f.reason, nil
+	case failed:
+		if errors.Is(f.err, ErrGone) {
+			return Retry, rule.ReasonFailed, nil // the exchange that led was given up
+		}
+		return Alone, rule.ReasonFailed, f.err
+	}
+	e := f.entry
+	if e.Received > q.At {
+		q.Advance(time.Unix(0, e.Received))
+	}
+	if !q.selects(e) {
+		return Retry, rule.ReasonVaryMiss, nil
+	}
+	outcome, why := q.judge(e)
+	switch {
+	case outcome != rule.Fresh && outcome != rule.Stale:
+		return Alone, why, nil
+	case f.state == passing && !f.whole:
+		return Alone, f.reason, nil
+	case f.state == inBlob && f.farLocked(q, found):
+		return Alone, rule.ReasonRangeUnavailable, nil
+	}
+	*found = f.foundLocked(outcome, why)
+	found.Collapsed = true
+	return Ready, rule.ReasonNone, nil
+}
+
+// farLocked says whether the request wants a part that a large body will reach
+// only after a while, and could have it alone.
+func (f *Fetch) farLocked(q *Request, found *Found) bool {
+	if found.Entry != nil || !q.Ranged() {
+		return false
+	}
+	list, whole := q.spans(f.entry)
+	return !whole && len(list) == 1 && list[0].First > f.endLocked()+f.store.maxObject
+}
