@@ -2,7 +2,8 @@ package head
 
 // Fill adds a field that did not come in a scanned head, by the checks that a scan
 // makes: the front ends of HTTP/2 and later fill a head with it, after StartRequest or
-// StartResponse, and call FinishRequest at the end. It returns nil or a *Defect.
+// StartResponse, and call FinishRequest at the end of a request. It returns nil or a *Defect,
+// after which the head is of no use.
 func (h *Head) Fill(name, value []byte) error {
 	if len(name) == 0 || tokenEnd(name) != len(name) {
 		return DefectName
@@ -10,16 +11,10 @@ func (h *Head) Fill(name, value []byte) error {
 	if !sound(value) {
 		return DefectValue
 	}
-	f := line(h, name, value)
+	f := line(h, name, nil, value)
 	f.id = lookup(name)
-	h.fields = append(h.fields, f)
-	bit := f.id.bit()
-	h.repeated |= h.present & bit
-	h.present |= bit
-	if bit&(Framing|1<<host) == 0 {
-		return nil
-	}
-	return h.special(f.id, value, h.Status == 0)
+	h.note(f)
+	return h.judge(h.Status == 0)
 }
 
 // FinishRequest checks what can be judged only of a whole request: the form of its
@@ -29,7 +24,7 @@ func (h *Head) FinishRequest() error {
 	if tokenEnd(h.Method()) != len(h.Method()) || h.method.empty() {
 		return DefectMethod
 	}
-	if h.target.empty() || !sound(h.Target()) {
+	if h.target.empty() || !visible(h.Target()) {
 		return DefectTarget
 	}
 	if err := h.checkTarget(h.Method(), h.Target()); err != nil {

@@ -30,43 +30,52 @@ const (
 	LengthChunked = -1
 )
 
-// Head is the head of one message. The zero value is an empty one. A Head
-// that was scanned or filled may be read by several goroutines as long as none
-// changes it.
+// Head is the head of one message, or a trailer section. The zero value is an
+// empty one. Methods that change a Head exclude all others; several goroutines may
+// call the other methods at once, but not on a Head of LendResponse, which makes
+// its index when it is first read.
 //
-// What the methods return points into the Head: it is valid until the Head is
-// changed by Reset, by another scan, or by a Start method. Set, Add and Del leave it
-// valid.
+// The bytes that the methods return belong to the Head and must not be changed. They are
+// valid until Reset, a Start method, LendResponse or the scan of another head, each of which
+// uses the memory again; Set, Add, Append and the Del methods leave them valid. Values that are
+// passed in are copied, and may be bytes of the same Head except for the Start methods.
 type Head struct {
 	// Version is the version that carried the message; AppendTo writes HTTP/1.1
 	// whatever it says.
 	Version Version
 	// Status is the status code of a response; 0 in a request.
 	Status int
-	// Length is what the framing fields of a scanned head say: a number of bytes,
-	// LengthChunked or LengthNone. Edits do not change it.
+	// Length is what the framing fields say that were scanned or filled: a number of
+	// bytes, LengthChunked or LengthNone. Edits do not change it.
 	Length int64
 	// Size is the number of bytes that the scanned head takes, with empty lines
-	// before it and the empty line at its end.
+	// before it and the empty line at its end; 0 for all other heads.
 	Size int
 
-	// base is the head as it came; it is read only and may be another's. own follows it
-	// in the numbering of spans and holds what was added. raw is room for a base of the
-	// Head's own.
+	// base is the head as it came: nothing changes it, and it may belong to a stored entry
+	// or to the Head that this one is a copy of. own follows it in the numbering of spans and
+	// holds what was added. raw is room for a base of the Head's own.
 	base, own, raw []byte
+	// fields are the lines in their order, dead ones included; not there as long as the
+	// head is unindexed.
+	fields []field
+	parts
+}
+
+// parts is what Reset forgets: all of a Head that holds no memory.
+type parts struct {
 	// method and target are the parts of a request's first line, phrase that of a
 	// response's.
 	method, target, phrase span
-	// fields are the lines in their order, dead ones included. They are not there as long
-	// as indexed is false, which only a Head of LendResponse can be.
-	fields []field
-	// firstLine is where the field lines of an unindexed base begin.
-	firstLine int32
+	// first is the first line if AppendTo may copy it as it came.
+	first span
+	// unindexed says that the head came from LendResponse and fields was not made yet;
+	// linesAt is where its lines begin.
 	unindexed bool
+	linesAt   int32
 	present   Set
 	repeated  Set
-
-	scan scanner
+	scan      scanner
 }
 
 // span is a part of base and own together.
@@ -115,18 +124,21 @@ func equalFold(name []byte, text string) bool {
 
 // Reset makes h empty. It keeps its buffers.
 func (h *Head) Reset() {
-	*h = Head{own: h.own[:0], raw: h.raw[:0], fields: h.fields[:0]}
+	h.Version, h.Status, h.Length, h.Size = 0, 0, 0, 0
+	h.base, h.own, h.raw, h.fields = nil, h.own[:0], h.raw[:0], h.fields[:0]
+	h.parts = parts{}
 }
 
-// CopyTo makes dst what h is. The two share the bytes that were scanned, which
-// never change, and must not outlive what lends them.
+// CopyTo makes dst, which is another Head, what h is. Edits of one do not show in the
+// other, but the two share the bytes that were scanned or lent: dst is good only until h is
+// Reset or scanned again, or until what was lent to h goes.
 func (h *Head) CopyTo(dst *Head) {
-	own, raw, fields := append(dst.own[:0], h.own...), dst.raw, append(dst.fields[:0], h.fields...)
-	*dst = *h
-	dst.own, dst.raw, dst.fields = own, raw, fields
+	dst.Version, dst.Status, dst.Length, dst.Size = h.Version, h.Status, h.Length, h.Size
+	dst.base, dst.own, dst.fields = h.base, append(dst.own[:0], h.own...), append(dst.fields[:0], h.fields...)
+	dst.parts = h.parts
 }
 
-// Clone makes dst an independent copy of h.
+// Clone makes dst a copy of h that shares nothing with h.
 func (h *Head) Clone(dst *Head) {
 	h.CopyTo(dst)
 	dst.raw = append(dst.raw[:0], h.base...)
@@ -148,64 +160,75 @@ func put[T string | []byte](h *Head, text T) span {
 	return span{start, start + int32(len(text))}
 }
 
-// StartRequest makes h a request without fields. A target in absolute-form is the
-// caller's to take apart.
+// StartRequest makes h a request without fields. method and target are not checked:
+// FinishRequest does that for what clients sent.
 func (h *Head) StartRequest(version Version, method, target []byte) {
 	h.Reset()
 	h.Version, h.Length = version, LengthNone
 	h.method, h.target = put(h, method), put(h, target)
 }
 
-// StartResponse makes h a response without fields. Without a phrase it gets the
-// usual one for the status.
+// StartResponse makes h a response without fields, of HTTP/1.1 and with the usual
+// phrase for the status.
 func (h *Head) StartResponse(status int) {
 	h.Reset()
 	h.Status, h.Length = status, LengthNone
 }
 
-// Method is the method of a request.
+// Method is the method of a request; empty if there is none yet.
 func (h *Head) Method() []byte { return h.bytesOf(h.method) }
 
 // Target is the target of a request: in origin-form, or "*".
 func (h *Head) Target() []byte { return h.bytesOf(h.target) }
 
-// Phrase is the reason phrase of a response as it came; it may be empty.
+// Phrase is the reason phrase of a response as it came; empty if none came, in which case
+// AppendTo writes the usual one.
 func (h *Head) Phrase() []byte { return h.bytesOf(h.phrase) }
 
-// SetMethod changes the method of a request.
-func (h *Head) SetMethod(method []byte) { h.method = put(h, method) }
+// SetMethod changes the method of a request. The caller sees to it that method is a
+// token.
+func (h *Head) SetMethod(method []byte) { h.method, h.first = put(h, method), span{} }
 
-// SetTarget changes the target of a request.
-func (h *Head) SetTarget(target []byte) { h.target = put(h, target) }
+// SetTarget changes the target of a request. The caller sees to it that target has
+// neither space nor control bytes.
+func (h *Head) SetTarget(target []byte) { h.target, h.first = put(h, target), span{} }
 
 // SetStatus changes the status of a response and drops its phrase.
-func (h *Head) SetStatus(status int) { h.Status, h.phrase = status, span{} }
+func (h *Head) SetStatus(status int) { h.Status, h.phrase, h.first = status, span{}, span{} }
 
-// Present is the set of the fields that the head has, as far as a Set can name
-// them.
+// Present is the set of the fields that the head has now, as far as a Set can
+// name them.
 func (h *Head) Present() Set { return h.present }
 
 // Has says whether the head has any field of the set.
 func (h *Head) Has(s Set) bool { return h.present&s != 0 }
 
-// Repeated says which fields of a Set stood in the scanned head more than once.
+// Repeated is the set of the fields that were scanned or filled more than once, as far as a
+// Set can name them; edits do not change it. Two different names that share a member of the set, such
+// as X-Forwarded-Port and X-Forwarded-User, count as one field.
 func (h *Head) Repeated() Set { return h.repeated }
 
 // absent says that there is certainly no line of this name.
 func (h *Head) absent(n Name) bool { return n.id != other && h.present&n.id.bit() == 0 }
 
-// Get is the value of the first line of that name; nil if there is no such line.
+// Get is the value of the first line of that name, without the space around it: nil
+// if there is no such line, empty but not nil if the line has no value.
 func (h *Head) Get(n Name) []byte {
 	if h.absent(n) {
 		return nil
 	}
 	h.index()
 	for i := range h.fields {
-		if f := &h.fields[i]; f.id == n.id && !f.dead && n.matches(f.id, h.name(f)) {
+		if f := &h.fields[i]; h.is(f, n) {
 			return h.value(f)
 		}
 	}
 	return nil
+}
+
+// is says whether a line is there and has that name.
+func (h *Head) is(f *field, n Name) bool {
+	return f.id == n.id && !f.dead && n.matches(f.id, h.name(f))
 }
 
 func (h *Head) name(f *field) []byte { return h.bytesOf(span{f.line.start, f.nameEnd}) }
@@ -213,7 +236,8 @@ func (h *Head) name(f *field) []byte { return h.bytesOf(span{f.line.start, f.nam
 // value is never nil.
 func (h *Head) value(f *field) []byte { return h.bytesOf(f.value) }
 
-// Lines yields the values of all lines of that name, in their order.
+// Lines yields the values of all lines of that name, in their order. The head may be
+// edited meanwhile; lines that are added then are not yielded.
 func (h *Head) Lines(n Name) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		if h.absent(n) {
@@ -221,7 +245,7 @@ func (h *Head) Lines(n Name) iter.Seq[[]byte] {
 		}
 		h.index()
 		for i := range h.fields {
-			if f := &h.fields[i]; f.id == n.id && !f.dead && n.matches(f.id, h.name(f)) && !yield(h.value(f)) {
+			if f := &h.fields[i]; h.is(f, n) && !yield(h.value(f)) {
 				return
 			}
 		}
@@ -253,7 +277,8 @@ func (h *Head) Joined(n Name) []byte {
 	return list
 }
 
-// All yields all fields in their order.
+// All yields all fields in their order. The head may be edited meanwhile; lines that are
+// added then are not yielded.
 func (h *Head) All() iter.Seq[Field] {
 	return func(yield func(Field) bool) {
 		h.index()
@@ -265,27 +290,39 @@ func (h *Head) All() iter.Seq[Field] {
 	}
 }
 
-// line appends a line to the Head's own bytes.
-func line[T string | []byte](h *Head, name T, value []byte) field {
-	start := int32(len(h.base) + len(h.own))
-	h.own = append(h.own, name...)
-	h.own = append(h.own, ": "...)
-	from := len(h.own)
-	h.own = append(h.own, value...)
-	for i, c := range h.own[from:] {
-		if control[c] {
-			h.own[from+i] = ' '
-		}
+// line appends a line to the Head's own bytes. Its value is list and value, with a comma
+// between them if list is not empty.
+func line[T string | []byte](h *Head, name T, list, value []byte) field {
+	start := len(h.own)
+	own := append(append(h.own, name...), ": "...)
+	from := len(own)
+	if len(list) > 0 {
+		own = append(append(own, list...), ", "...)
 	}
-	h.own = append(h.own, "\r\n"...)
-	nameEnd := start + int32(len(name))
-	valueEnd := nameEnd + 2 + int32(len(value))
-	return field{line: span{start, valueEnd + 2}, value: span{nameEnd + 2, valueEnd}, nameEnd: nameEnd}
+	own = append(own, value...)
+	if v := own[from:]; !sound(v) {
+		blank(v)
+	}
+	at := int32(len(h.base) + start)
+	f := field{nameEnd: at + int32(len(name)), value: trimmed(own[start:], at, from-start)}
+	h.own = append(own, "\r\n"...)
+	f.line = span{at, int32(len(h.base) + len(h.own))}
+	return f
 }
 
-// Add adds a line after all others. Control bytes in value become spaces.
+// blank makes spaces of control bytes.
+func blank(v []byte) {
+	for i, c := range v {
+		if control[c] {
+			v[i] = ' '
+		}
+	}
+}
+
+// Add adds a line after all others. Control bytes in value become spaces; space around
+// value is no part of it.
 func (h *Head) Add(n Name, value []byte) {
-	f := line(h, n.text, value)
+	f := line(h, n.text, nil, value)
 	f.id = n.id
 	h.present |= n.id.bit()
 	if !h.unindexed {
@@ -294,7 +331,8 @@ func (h *Head) Add(n Name, value []byte) {
 }
 
 // Set makes value that of the only line of that name: the first line keeps its
-// place, the others are removed; without any, it is added as Add does.
+// place and its spelling of the name, the others are removed. Without such a line, Set is
+// Add.
 func (h *Head) Set(n Name, value []byte) {
 	if h.absent(n) {
 		h.Add(n, value)
@@ -304,16 +342,14 @@ func (h *Head) Set(n Name, value []byte) {
 	set := false
 	for i := range h.fields {
 		f := &h.fields[i]
-		if f.id != n.id || f.dead || !n.matches(f.id, h.name(f)) {
-			continue
-		}
-		if set {
+		switch {
+		case !h.is(f, n):
+		case set:
 			f.dead = true
-			continue
+		default:
+			h.change(f, nil, value)
+			set = true
 		}
-		changed := line(h, h.name(f), value)
-		changed.id = f.id
-		*f, set = changed, true
 	}
 	if !set {
 		h.Add(n, value)
@@ -326,6 +362,13 @@ func (h *Head) SetInt(n Name, value int64) {
 	h.Set(n, strconv.AppendInt(buf[:0], value, 10))
 }
 
+// change gives a line another value.
+func (h *Head) change(f *field, list, value []byte) {
+	changed := line(h, h.name(f), list, value)
+	changed.id = f.id
+	*f = changed
+}
+
 // Append makes element the last one of the list that the lines of that name
 // are: on the only line, or on a line of its own if there is no line or several.
 func (h *Head) Append(n Name, element []byte) {
@@ -333,13 +376,12 @@ func (h *Head) Append(n Name, element []byte) {
 		h.Add(n, element)
 		return
 	}
-	list := h.Get(n)
-	if len(list) == 0 {
-		h.Set(n, element)
-		return
+	for i := range h.fields {
+		if f := &h.fields[i]; h.is(f, n) {
+			h.change(f, h.value(f), element)
+			return
+		}
 	}
-	var buf [512]byte
-	h.Set(n, append(append(append(buf[:0], list...), ", "...), element...))
 }
 
 // Del removes all lines of that name.
@@ -348,14 +390,18 @@ func (h *Head) Del(n Name) {
 		return
 	}
 	h.index()
+	left := Set(0) // only xForwarded is the id of several names
 	for i := range h.fields {
-		if f := &h.fields[i]; f.id == n.id && n.matches(f.id, h.name(f)) {
+		f := &h.fields[i]
+		switch {
+		case f.id != n.id || f.dead:
+		case n.matches(f.id, h.name(f)):
 			f.dead = true
+		default:
+			left = f.id.bit()
 		}
 	}
-	if n.id != xForwarded {
-		h.present &^= n.id.bit()
-	}
+	h.present = h.present&^n.id.bit() | left
 }
 
 // DelSet removes all lines of all names of the set.
@@ -372,7 +418,7 @@ func (h *Head) DelSet(s Set) {
 	h.present &^= s
 }
 
-// DelFunc removes the lines for which remove returns true.
+// DelFunc removes the lines for which remove returns true. remove must not change the head.
 func (h *Head) DelFunc(remove func(Field) bool) {
 	h.index()
 	h.present = 0
@@ -392,29 +438,41 @@ func (h *Head) DelFunc(remove func(Field) bool) {
 // AppendTo appends the head as HTTP/1.1 has it on the wire, first line and empty
 // line included, to dst.
 func (h *Head) AppendTo(dst []byte) []byte {
-	if h.Status == 0 {
-		dst = append(dst, h.Method()...)
-		dst = append(dst, ' ')
-		dst = append(dst, h.Target()...)
-		dst = append(dst, " HTTP/1.1\r\n"...)
-	} else {
-		dst = AppendStatusLine(dst, h.Status, h.Phrase())
+	if h.first.empty() {
+		dst = h.appendFirstLine(dst)
 	}
-	return append(h.AppendFields(dst), "\r\n"...)
+	return append(h.appendLines(dst, h.first), "\r\n"...)
+}
+
+func (h *Head) appendFirstLine(dst []byte) []byte {
+	if h.Status != 0 {
+		return AppendStatusLine(dst, h.Status, h.Phrase())
+	}
+	dst = append(dst, h.Method()...)
+	dst = append(dst, ' ')
+	dst = append(dst, h.Target()...)
+	return append(dst, " HTTP/1.1\r\n"...)
 }
 
 // AppendFields appends the field lines, without first line and empty line, to
 // dst.
-func (h *Head) AppendFields(dst []byte) []byte {
+func (h *Head) AppendFields(dst []byte) []byte { return h.appendLines(dst, span{}) }
+
+// appendLines appends run, which the first line may follow on the wire, and the field
+// lines. Lines that follow each other in memory are copied at once.
+func (h *Head) appendLines(dst []byte, run span) []byte {
 	if h.unindexed {
-		return append(append(dst, h.base[h.firstLine:]...), h.own...)
+		if run.empty() {
+			run.start = h.linesAt
+		}
+		return append(append(dst, h.base[run.start:]...), h.own...)
 	}
-	run := span{}
+	own := int32(len(h.base))
 	for i := range h.fields {
 		f := &h.fields[i]
 		switch {
 		case f.dead:
-		case f.line.start == run.end && int(run.end) != len(h.base):
+		case f.line.start == run.end && run.end != own:
 			run.end = f.line.end
 		default:
 			dst = append(dst, h.bytesOf(run)...)

@@ -2,19 +2,19 @@ package head
 
 import "bytes"
 
-// LendResponse makes h a response whose first line and field lines are raw, which
-// has no empty line at its end, never changes while h is used, and was found
-// sound before. present is what Present said of these lines, and length is the
-// Length. It is for stored responses: nothing of raw is looked at until a field
-// of it is read, changed or removed.
+// LendResponse makes h a stored response: raw is its first line, of HTTP/1.1, and its field
+// lines, as AppendTo writes them but without the empty line at the end. raw was found sound
+// before, belongs to the caller, and never changes while h or a copy of h is used. present is
+// what Present says of these lines, and length becomes Length. Nothing of raw but the first line is
+// looked at until a field of it is read, changed or removed.
 func (h *Head) LendResponse(raw []byte, present Set, status int, length int64) {
 	h.Reset()
 	h.base, h.present, h.Status, h.Length = raw, present, status, length
 	h.unindexed = true
-	first := bytes.IndexByte(raw, '\n') + 1
-	h.firstLine = int32(first)
-	if before := len("HTTP/1.1 200 "); first > before+2 {
-		h.phrase = span{int32(before), int32(first - 2)}
+	end := int32(bytes.IndexByte(raw, '\n') + 1)
+	h.linesAt = end
+	if phrase := int32(len("HTTP/1.1 200 ")); end > phrase+2 {
+		h.phrase, h.first = span{phrase, end - 2}, span{0, end}
 	}
 }
 
@@ -24,7 +24,7 @@ func (h *Head) index() {
 		return
 	}
 	h.unindexed = false
-	h.indexLines(h.firstLine, h.base[h.firstLine:])
+	h.indexLines(h.linesAt, h.base[h.linesAt:])
 	h.indexLines(int32(len(h.base)), h.own)
 }
 

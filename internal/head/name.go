@@ -1,6 +1,9 @@
 package head
 
-import "strings"
+import (
+	"encoding/binary"
+	"strings"
+)
 
 // Name is the name of a header field. Names that weir looks at by itself are
 // the variables of this package; NewName makes the others, from a
@@ -199,19 +202,17 @@ func lookup(name []byte) id {
 	if n < 2 || n > 255 {
 		return other
 	}
-	if name[0]|0x20 == 'x' && n > len("x-forwarded-") && name[1] == '-' && name[2]|0x20 == 'f' && fold(name[:12], "x-forwarded-") {
-		switch i := slots[slot(name)]; {
-		case i != other && fold(name, lowerNames[i]):
-			return i
-		}
-		return xForwarded
-	}
-	i := slots[slot(name)]
-	if i != other && fold(name, lowerNames[i]) {
+	if i := slots[slot(name)]; i != other && fold(name, lowerNames[i]) {
 		return i
+	}
+	if n > len(xForwardedPrefix) && name[0]|0x20 == 'x' && fold(name[:len(xForwardedPrefix)], xForwardedPrefix) {
+		return xForwarded
 	}
 	return other
 }
+
+// xForwardedPrefix is what the names begin with that xForwarded stands for.
+var xForwardedPrefix = []byte("x-forwarded-")
 
 // slot is a hash of a name that is the same for all cases of its letters and
 // differs for all names with an id; the test of this file sees to that.
@@ -229,9 +230,9 @@ const (
 	slotMiddle = 169
 )
 
-var lowerNames = func() (l [ids]string) {
+var lowerNames = func() (l [ids][]byte) {
 	for i, n := range names {
-		l[i] = strings.ToLower(n)
+		l[i] = []byte(strings.ToLower(n))
 	}
 	return l
 }()
@@ -253,14 +254,26 @@ var slots = func() (t [256]id) {
 // fold says whether name is want but for the case of its letters. want is
 // lower-case letters, digits and dashes; a dash or digit matches nothing but
 // itself, because the bytes that would fold onto it are in no token.
-func fold(name []byte, want string) bool {
-	if len(name) != len(want) {
+func fold(name, want []byte) bool {
+	const spaces = 0x2020202020202020
+	n := len(want)
+	if len(name) != n {
 		return false
 	}
-	for i := range len(want) {
-		if name[i]|0x20 != want[i] {
+	if n < 8 {
+		for i, c := range want {
+			if name[i]|0x20 != c {
+				return false
+			}
+		}
+		return true
+	}
+	// Eight bytes at a time; the last eight overlap those before them.
+	last := n - 8
+	for i := 0; i < last; i += 8 {
+		if binary.LittleEndian.Uint64(name[i:])|spaces != binary.LittleEndian.Uint64(want[i:]) {
 			return false
 		}
 	}
-	return true
+	return binary.LittleEndian.Uint64(name[last:])|spaces == binary.LittleEndian.Uint64(want[last:])
 }

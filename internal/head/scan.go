@@ -8,10 +8,10 @@ import (
 // scanner is where the scan of a head goes on when more bytes have arrived.
 type scanner struct {
 	off      int  // start of the first line that was not scanned yet
-	first    int  // where the first line of a request ends
+	seen     int  // before it there is no line feed from off on
+	first    int  // where the first line ends
 	lines    int  // lines scanned, the first line included
 	empty    int  // empty lines before the first
-	last     id   // of the field that the last line began
 	bodyVerb bool // POST, PUT or PATCH
 	absolute bool // the target is in absolute-form
 	folded   bool // a line is folded, or has space before its colon
@@ -29,16 +29,16 @@ const maxEmptyLines = 4
 func (h *Head) LineWithin(n int) bool { return h.scan.lines > 0 && h.scan.first <= n }
 
 // ScanRequest checks the request head at the start of buf. It returns nil when the
-// head is whole and sound, ErrShort when more bytes are needed, or a *Defect.
-// The scan goes on where it stopped, so that a head that trickles in costs
-// linear time; buf must then begin with the same bytes. On success h holds a copy
-// of the head, with a target in absolute-form taken apart: its authority is the
-// Host (RFC 9112 section 3.2.2).
+// head is whole and sound, ErrShort when more bytes are needed, or a *Defect. h must
+// be the zero value or Reset before each new head. After ErrShort the scan goes on
+// where it stopped, so that a head that trickles in costs linear time; buf must then begin
+// with the same bytes, wherever they lie.
+//
+// On success h holds a copy of the head, with a target in absolute-form taken apart: its
+// authority is the Host (RFC 9112 section 3.2.2). With an error h holds what was scanned so far,
+// and its bytes are those of buf.
 func (h *Head) ScanRequest(buf []byte) error {
-	s := &h.scan
-	if s.off == 0 {
-		h.Length = LengthNone
-	}
+	s := h.scanOn(buf)
 	for {
 		line, err := s.next(buf)
 		if err != nil {
@@ -54,7 +54,10 @@ func (h *Head) ScanRequest(buf []byte) error {
 			if err := h.finishRequest(); err != nil {
 				return err
 			}
-			h.take(buf)
+			h.keep(buf)
+			if h.Version == HTTP11 {
+				h.first = span{h.method.start, int32(s.first)}
+			}
 			h.originForm()
 			return nil
 		case s.lines == 0:
@@ -75,10 +78,7 @@ func (h *Head) ScanRequest(buf []byte) error {
 // the message ends, and space before a colon, are repaired (RFC 9112 sections 5.1
 // and 5.2).
 func (h *Head) ScanResponse(buf []byte) error {
-	s := &h.scan
-	if s.off == 0 {
-		h.Length = LengthNone
-	}
+	s := h.scanOn(buf)
 	for {
 		line, err := s.next(buf)
 		if err != nil {
@@ -88,7 +88,10 @@ func (h *Head) ScanResponse(buf []byte) error {
 		case s.lines == 0:
 			err = h.statusLine(line)
 		case len(line) == 0:
-			h.take(buf)
+			h.keep(buf)
+			if h.Version == HTTP11 && !h.phrase.empty() {
+				h.first = span{0, int32(s.first)}
+			}
 			if s.folded {
 				h.repair()
 			}
@@ -99,42 +102,55 @@ func (h *Head) ScanResponse(buf []byte) error {
 		if err != nil {
 			return err
 		}
-		s.lines++
+		if s.lines++; s.lines == 1 {
+			s.first = s.off
+		}
 	}
 }
 
-// ScanTrailer checks one line of a trailer section, without its CRLF, and adds it to
-// h. It returns nil or DefectTrailer.
+// ScanTrailer checks one line of a trailer section, without its CRLF, and adds a copy of
+// it to h, which holds nothing but such lines. It returns nil or DefectTrailer.
 func (h *Head) ScanTrailer(line []byte) error {
 	end := tokenEnd(line)
 	if end == 0 || end == len(line) || line[end] != ':' || !sound(line[end+1:]) {
 		return DefectTrailer
 	}
-	at := int32(len(h.own))
+	at := int32(len(h.base) + len(h.own))
 	h.own = append(append(h.own, line...), "\r\n"...)
 	f := field{line: span{at, at + int32(len(line)) + 2}, nameEnd: at + int32(end), id: lookup(line[:end])}
 	f.value = trimmed(line, at, end+1)
-	h.present |= f.id.bit()
-	h.fields = append(h.fields, f)
+	h.note(f)
 	return nil
+}
+
+// scanOn makes the methods of h read buf, and returns how far the scan is.
+func (h *Head) scanOn(buf []byte) *scanner {
+	if h.scan.off == 0 {
+		h.Length = LengthNone
+	}
+	h.base = buf
+	return &h.scan
 }
 
 // next returns the next line without its CRLF and moves past it.
 func (s *scanner) next(buf []byte) ([]byte, error) {
-	n := bytes.IndexByte(buf[s.off:], '\n')
+	from := max(s.off, s.seen)
+	n := bytes.IndexByte(buf[from:], '\n')
 	if n < 0 {
+		s.seen = len(buf)
 		return nil, ErrShort
 	}
-	if n == 0 || buf[s.off+n-1] != '\r' {
+	end := from + n
+	if end == s.off || buf[end-1] != '\r' {
 		return nil, DefectBareLF
 	}
-	line := buf[s.off : s.off+n-1]
-	s.off += n + 1
+	line := buf[s.off : end-1]
+	s.off = end + 1
 	return line, nil
 }
 
-// take copies what was scanned.
-func (h *Head) take(buf []byte) {
+// keep copies what was scanned.
+func (h *Head) keep(buf []byte) {
 	h.Size = h.scan.off
 	h.raw = append(h.raw[:0], buf[:h.Size]...)
 	h.base = h.raw
@@ -160,10 +176,8 @@ func (h *Head) requestLine(line []byte) error {
 		return DefectRequestLine
 	}
 	target, version := rest[:sp], rest[sp+1:]
-	for _, c := range target {
-		if c <= ' ' || c == 0x7f {
-			return DefectTarget
-		}
+	if !visible(target) {
+		return DefectTarget
 	}
 	var err error
 	if h.Version, err = versionOf(version); err != nil {
@@ -234,46 +248,69 @@ func (h *Head) statusLine(line []byte) error {
 // fieldLine takes up one line. Only where it is not strict is anything left to
 // be repaired.
 func (h *Head) fieldLine(line []byte, strict bool) error {
-	if line[0] == ' ' || line[0] == '\t' {
-		return h.foldedLine(line, strict)
-	}
 	end := tokenEnd(line)
 	colon := end
-	if end < len(line) && line[end] != ':' && !strict {
-		colon += len(line[end:]) - len(bytes.TrimLeft(line[end:], " \t"))
+	if end == 0 || end == len(line) || line[end] != ':' {
+		if line[0] == ' ' || line[0] == '\t' {
+			return h.foldedLine(line, strict)
+		}
+		if colon = colonAfterSpace(line, end); colon < 0 || strict {
+			return notField(line)
+		}
 		h.scan.folded = true
-	}
-	switch {
-	case colon < len(line) && line[colon] == ':' && end > 0:
-	case bytes.IndexByte(line, ':') < 0:
-		return DefectNoColon
-	default:
-		return DefectName
 	}
 	if !sound(line[colon+1:]) {
 		return DefectValue
 	}
-	f := field{line: h.scan.at(line, 0, len(line)+2), id: lookup(line[:end])}
-	f.nameEnd = f.line.start + int32(end)
-	f.value = trimmed(line, f.line.start, colon+1)
-	h.fields = append(h.fields, f)
-	h.scan.last = f.id
-	if f.id == other {
-		return nil
+	at := int32(h.scan.off - len(line) - 2)
+	h.note(field{
+		line:    span{at, int32(h.scan.off)},
+		value:   trimmed(line, at, colon+1),
+		nameEnd: at + int32(end),
+		id:      lookup(line[:end]),
+	})
+	return h.judge(strict)
+}
+
+// colonAfterSpace is where the colon stands that follows a name of end bytes and some
+// space; -1 without one.
+func colonAfterSpace(line []byte, end int) int {
+	rest := bytes.TrimLeft(line[end:], " \t")
+	if end == 0 || len(rest) == 0 || rest[0] != ':' {
+		return -1
 	}
+	return len(line) - len(rest)
+}
+
+// notField says why a line is not a field.
+func notField(line []byte) *Defect {
+	if bytes.IndexByte(line, ':') < 0 {
+		return DefectNoColon
+	}
+	return DefectName
+}
+
+// note adds a line to the index.
+func (h *Head) note(f field) {
+	h.fields = append(h.fields, f)
 	bit := f.id.bit()
 	h.repeated |= h.present & bit
 	h.present |= bit
-	if bit&(Framing|1<<host) == 0 {
+}
+
+// judge checks the line that was noted last if it says where the message ends or whom it
+// is for.
+func (h *Head) judge(strict bool) error {
+	f := &h.fields[len(h.fields)-1]
+	if f.id.bit()&(Framing|1<<host) == 0 {
 		return nil
 	}
-	from := f.line.start
-	return h.special(f.id, line[f.value.start-from:f.value.end-from], strict)
+	return h.special(f.id, h.value(f), strict)
 }
 
 // foldedLine makes a line that begins with space a part of the line before it.
 func (h *Head) foldedLine(line []byte, strict bool) error {
-	if strict || len(h.fields) == 0 || h.scan.last.bit()&Framing != 0 {
+	if strict || len(h.fields) == 0 || h.fields[len(h.fields)-1].id.bit()&Framing != 0 {
 		return DefectFold
 	}
 	if !sound(line) {
@@ -349,13 +386,14 @@ func (h *Head) originForm() {
 	}
 	authority, origin, _ := SplitAbsolute(h.Target())
 	h.Set(Host, authority)
+	h.first = span{}
 	switch {
 	case len(origin) > 0 && origin[0] == '/':
 		h.target.start = h.target.end - int32(len(origin))
 	case len(origin) == 0 && string(h.Method()) == "OPTIONS":
 		h.target = put(h, "*")
 	default:
-		h.target = put(h, "/"+string(origin))
+		h.target = span{put(h, "/").start, put(h, origin).end}
 	}
 }
 
@@ -404,15 +442,8 @@ func tokenEnd(b []byte) int {
 
 // sound says whether a value has no control bytes but tabs.
 func sound(v []byte) bool {
-	const ones, high = 0x0101010101010101, 0x8080808080808080
 	for len(v) >= 8 {
-		w := binary.LittleEndian.Uint64(v)
-		// A byte below 0x20, or one that is 0x7f, sets its high bit here; bytes of
-		// 0x80 and more never do.
-		low := (w - ones*0x20) & ^w & high
-		del := w ^ ones*0x7f
-		del = (del - ones) & ^del & high
-		if low|del != 0 && !soundBytes(v[:8]) {
+		if suspect(binary.LittleEndian.Uint64(v), ' ') && !soundBytes(v[:8]) {
 			return false
 		}
 		v = v[8:]
@@ -420,9 +451,32 @@ func sound(v []byte) bool {
 	return soundBytes(v)
 }
 
+// suspect says whether a byte of w may be below least, which is at most 0x80, or 0x7f. It
+// says yes for all that are, and for a few others.
+func suspect(w, least uint64) bool {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	del := w ^ ones*0x7f
+	// A subtraction sets the high bit of each byte that is smaller; ^w and ^del leave
+	// out bytes of 0x80 and more.
+	return ((w-ones*least)&^w|(del-ones)&^del)&high != 0
+}
+
 func soundBytes(v []byte) bool {
 	for _, c := range v {
 		if control[c] {
+			return false
+		}
+	}
+	return true
+}
+
+// visible says whether a target has neither space nor control bytes.
+func visible(target []byte) bool {
+	for len(target) >= 8 && !suspect(binary.LittleEndian.Uint64(target), ' '+1) {
+		target = target[8:]
+	}
+	for _, c := range target {
+		if c <= ' ' || c == 0x7f {
 			return false
 		}
 	}
