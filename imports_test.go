@@ -29,6 +29,7 @@ func rooms() []room {
 		{"internal/wire", nil, "message framing is right or wrong whoever uses it"},
 		{"internal/sock", nil, "what a socket can do has nothing to do with HTTP"},
 		{"internal/head", nil, "a head is right or wrong for all who use it"},
+		{"internal/head/adapt", []string{"internal/head"}, "only handlers of other libraries need their header types"},
 		{"internal/notify", nil, "telling the service manager has nothing to do with HTTP"},
 		{"internal/demo", nil, "the built-in origin stands for somebody else's server"},
 		{"internal/match", []string{"config"}, "a match is a function of rules and request"},

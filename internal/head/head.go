@@ -153,8 +153,10 @@ func (h *Head) bytesOf(s span) []byte {
 	return h.base[s.start:s.end:s.end]
 }
 
-// put appends text to the Head's own bytes.
+// put appends text that is no line to the Head's own bytes. Without an index they would be taken
+// for lines.
 func put[T string | []byte](h *Head, text T) span {
+	h.index()
 	start := int32(len(h.base) + len(h.own))
 	h.own = append(h.own, text...)
 	return span{start, start + int32(len(text))}
@@ -195,6 +197,14 @@ func (h *Head) SetTarget(target []byte) { h.target, h.first = put(h, target), sp
 
 // SetStatus changes the status of a response and drops its phrase.
 func (h *Head) SetStatus(status int) { h.Status, h.phrase, h.first = status, span{}, span{} }
+
+// SetPhrase changes the reason phrase of a response; an empty one stands for the usual one
+// of the status. Control bytes become spaces.
+func (h *Head) SetPhrase(phrase []byte) {
+	from := len(h.own)
+	h.phrase, h.first = put(h, phrase), span{}
+	blank(h.own[from:])
+}
 
 // Present is the set of the fields that the head has now, as far as a Set can
 // name them.
