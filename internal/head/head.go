@@ -300,12 +300,12 @@ func (h *Head) All() iter.Seq[Field] {
 	}
 }
 
-// line appends a line to the Head's own bytes. Its value is list and value, with a comma
-// between them if list is not empty.
-func line[T string | []byte](h *Head, name T, list, value []byte) field {
-	start := len(h.own)
+// appendLine appends a line to the Head's own bytes. Its value is list and value, with a
+// comma between them if list is not empty. It returns where the line and the value begin.
+func appendLine[T string | []byte](h *Head, name T, list, value []byte) (start, from int) {
+	start = len(h.own)
 	own := append(append(h.own, name...), ": "...)
-	from := len(own)
+	from = len(own)
 	if len(list) > 0 {
 		own = append(append(own, list...), ", "...)
 	}
@@ -313,11 +313,23 @@ func line[T string | []byte](h *Head, name T, list, value []byte) field {
 	if v := own[from:]; !sound(v) {
 		blank(v)
 	}
-	at := int32(len(h.base) + start)
-	f := field{nameEnd: at + int32(len(name)), value: trimmed(own[start:], at, from-start)}
 	h.own = append(own, "\r\n"...)
-	f.line = span{at, int32(len(h.base) + len(h.own))}
-	return f
+	return start, from
+}
+
+// newField adds a field to the index, to be written in place: a copy of a field that was just
+// written is slow, because the processor has to wait for the parts.
+func (h *Head) newField() *field {
+	h.fields = append(h.fields, field{})
+	return &h.fields[len(h.fields)-1]
+}
+
+// indexLine makes f the line that appendLine appended last.
+func (h *Head) indexLine(f *field, start, from int) {
+	at := int32(len(h.base))
+	f.line = span{at + int32(start), at + int32(len(h.own))}
+	f.nameEnd = at + int32(from-len(": "))
+	f.value = trimmed(h.own[:len(h.own)-len("\r\n")], at, from)
 }
 
 // blank makes spaces of control bytes.
@@ -332,12 +344,14 @@ func blank(v []byte) {
 // Add adds a line after all others. Control bytes in value become spaces; space around
 // value is no part of it.
 func (h *Head) Add(n Name, value []byte) {
-	f := line(h, n.text, nil, value)
-	f.id = n.id
+	start, from := appendLine(h, n.text, nil, value)
 	h.present |= n.id.bit()
-	if !h.unindexed {
-		h.fields = append(h.fields, f)
+	if h.unindexed {
+		return
 	}
+	f := h.newField()
+	h.indexLine(f, start, from)
+	f.id = n.id
 }
 
 // Set makes value that of the only line of that name: the first line keeps its
@@ -374,9 +388,8 @@ func (h *Head) SetInt(n Name, value int64) {
 
 // change gives a line another value.
 func (h *Head) change(f *field, list, value []byte) {
-	changed := line(h, h.name(f), list, value)
-	changed.id = f.id
-	*f = changed
+	start, from := appendLine(h, h.name(f), list, value)
+	h.indexLine(f, start, from)
 }
 
 // Append makes element the last one of the list that the lines of that name

@@ -167,12 +167,9 @@ func (n Name) In(s Set) bool { return s&n.id.bit() != 0 }
 // names that begin with "X-Forwarded-" are in AllXForwarded.
 type Set uint64
 
-func (i id) bit() Set {
-	if i == other {
-		return 0
-	}
-	return 1 << i
-}
+// bit is the member of a Set that stands for i: none for other. Masks are quicker here than
+// branches.
+func (i id) bit() Set { return 1 << (i & 63) &^ (1 << other) }
 
 // SetOf returns the set of these names.
 func SetOf(list ...Name) (s Set) {

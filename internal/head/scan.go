@@ -117,9 +117,11 @@ func (h *Head) ScanTrailer(line []byte) error {
 	}
 	at := int32(len(h.base) + len(h.own))
 	h.own = append(append(h.own, line...), "\r\n"...)
-	f := field{line: span{at, at + int32(len(line)) + 2}, nameEnd: at + int32(end), id: lookup(line[:end])}
+	f := h.newField()
+	f.line, f.nameEnd = span{at, at + int32(len(line)) + 2}, at+int32(end)
 	f.value = trimmed(line, at, end+1)
-	h.note(f)
+	f.id = lookup(line[:end])
+	h.present |= f.id.bit()
 	return nil
 }
 
@@ -263,13 +265,10 @@ func (h *Head) fieldLine(line []byte, strict bool) error {
 		return DefectValue
 	}
 	at := int32(h.scan.off - len(line) - 2)
-	h.note(field{
-		line:    span{at, int32(h.scan.off)},
-		value:   trimmed(line, at, colon+1),
-		nameEnd: at + int32(end),
-		id:      lookup(line[:end]),
-	})
-	return h.judge(strict)
+	f := h.newField()
+	f.line, f.nameEnd = span{at, int32(h.scan.off)}, at+int32(end)
+	f.value = trimmed(line, at, colon+1)
+	return h.note(f, lookup(line[:end]), strict)
 }
 
 // colonAfterSpace is where the colon stands that follows a name of end bytes and some
@@ -290,22 +289,17 @@ func notField(line []byte) *Defect {
 	return DefectName
 }
 
-// note adds a line to the index.
-func (h *Head) note(f field) {
-	h.fields = append(h.fields, f)
-	bit := f.id.bit()
+// note gives a line that was scanned or filled its id, and checks the line if it says where
+// the message ends or whom it is for.
+func (h *Head) note(f *field, i id, strict bool) error {
+	f.id = i
+	bit := i.bit()
 	h.repeated |= h.present & bit
 	h.present |= bit
-}
-
-// judge checks the line that was noted last if it says where the message ends or whom it
-// is for.
-func (h *Head) judge(strict bool) error {
-	f := &h.fields[len(h.fields)-1]
-	if f.id.bit()&(Framing|1<<host) == 0 {
+	if bit&(Framing|1<<host) == 0 {
 		return nil
 	}
-	return h.special(f.id, h.value(f), strict)
+	return h.special(i, h.value(f), strict)
 }
 
 // foldedLine makes a line that begins with space a part of the line before it.
@@ -424,7 +418,7 @@ func trimmed(line []byte, at int32, from int) span {
 	for from < end && (line[from] == ' ' || line[from] == '\t') {
 		from++
 	}
-	for from < end && (line[end-1] == ' ' || line[end-1] == '\t' || line[end-1] == '\r') {
+	for from < end && (line[end-1] == ' ' || line[end-1] == '\t') {
 		end--
 	}
 	return span{at + int32(from), at + int32(end)}
@@ -442,13 +436,17 @@ func tokenEnd(b []byte) int {
 
 // sound says whether a value has no control bytes but tabs.
 func sound(v []byte) bool {
-	for len(v) >= 8 {
-		if suspect(binary.LittleEndian.Uint64(v), ' ') && !soundBytes(v[:8]) {
+	last := len(v) - 8
+	if last < 0 {
+		return soundBytes(v)
+	}
+	// Eight bytes at a time; the last eight overlap those before them.
+	for i := 0; i < last; i += 8 {
+		if suspect(binary.LittleEndian.Uint64(v[i:]), ' ') && !soundBytes(v[i:i+8]) {
 			return false
 		}
-		v = v[8:]
 	}
-	return soundBytes(v)
+	return !suspect(binary.LittleEndian.Uint64(v[last:]), ' ') || soundBytes(v[last:])
 }
 
 // suspect says whether a byte of w may be below least, which is at most 0x80, or 0x7f. It
