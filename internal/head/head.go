@@ -43,7 +43,7 @@ type Head struct {
 	// Version is the version that carried the message; AppendTo writes HTTP/1.1
 	// whatever it says.
 	Version Version
-	// Status is the status code of a response; 0 in a request.
+	// Status is the status code of a response; 0 in a request. SetStatus changes it.
 	Status int
 	// Length is what the framing fields say that were scanned or filled: a number of
 	// bytes, LengthChunked or LengthNone. Edits do not change it.

@@ -453,10 +453,9 @@ func sound(v []byte) bool {
 // says yes for all that are, and for a few others.
 func suspect(w, least uint64) bool {
 	const ones, high = 0x0101010101010101, 0x8080808080808080
-	del := w ^ ones*0x7f
-	// A subtraction sets the high bit of each byte that is smaller; ^w and ^del leave
-	// out bytes of 0x80 and more.
-	return ((w-ones*least)&^w|(del-ones)&^del)&high != 0
+	// The difference sets the high bit of bytes below least, the sum that of 0x7f; &^w leaves
+	// out bytes that had it before.
+	return ((w-ones*least)|(w+ones))&^w&high != 0
 }
 
 func soundBytes(v []byte) bool {
