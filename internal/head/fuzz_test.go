@@ -159,7 +159,7 @@ func asFasthttp(t *testing.T, h *head.Head, text []byte, target string, absolute
 	br := bufio.NewReaderSize(bytes.NewReader(more), len(more)+16)
 	if err := r.Read(br); err != nil {
 		refused(t, "fasthttp", text, err,
-			"forbidden trailer key",        // a Trailer field that announces what no trailer may be
+			"forbidden trailer",            // a Trailer field that announces what no trailer may be
 			"missing required host header", // an empty Host, as RFC 9110 section 7.2 has it for some targets
 			"cannot parse content-length")
 		return
@@ -285,7 +285,7 @@ func asFasthttpResponse(t *testing.T, h *head.Head, text []byte) {
 	if err := r.Read(br); err != nil {
 		refused(t, "fasthttp", text, err,
 			"malformed mime header line", // a tab before the colon, which goes out repaired
-			"forbidden trailer key", "cannot parse content-length")
+			"forbidden trailer", "cannot parse content-length")
 		return
 	}
 	if used := len(more) - br.Buffered(); used != len(text) {
