@@ -31,6 +31,7 @@ func rooms() []room {
 		{"internal/sock", nil, "what a socket can do has nothing to do with HTTP"},
 		{"internal/field", nil, "the syntax of a value does not depend on who reads it"},
 		{"internal/head", nil, "a head is right or wrong whoever uses it"},
+		{"internal/head/adapt", []string{"internal/head"}, "what the libraries call a header is for embedders and handlers; a head needs none of it"},
 		{"internal/body", []string{"internal/head", "internal/sock"}, "bytes are moved the same way whatever message they belong to"},
 		{"internal/notify", nil, "telling the service manager has nothing to do with HTTP"},
 		{"internal/demo", nil, "the built-in origin stands for somebody else's server"},

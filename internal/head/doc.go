@@ -10,6 +10,7 @@
 //
 // ScanRequest and ScanResponse check a head by RFC 9112, stricter than it where
 // leniency lets two programs read one message in two ways. Bodies and
-// connections are the business of other packages. proxy, the front ends, the
-// transports and the cache use this package.
+// connections are the business of other packages, and package adapt converts heads to the
+// types of other libraries. proxy, the front ends, the transports and the cache use this
+// package.
 package head

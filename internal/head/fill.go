@@ -11,10 +11,10 @@ func (h *Head) Fill(name, value []byte) error {
 	if !sound(value) {
 		return DefectValue
 	}
-	f := line(h, name, nil, value)
-	f.id = lookup(name)
-	h.note(f)
-	return h.judge(h.Status == 0)
+	start, from := appendLine(h, name, nil, value)
+	f := h.newField()
+	h.indexLine(f, start, from)
+	return h.note(f, lookup(name), h.Status == 0)
 }
 
 // FinishRequest checks what can be judged only of a whole request: the form of its

@@ -43,7 +43,7 @@ type Head struct {
 	// Version is the version that carried the message; AppendTo writes HTTP/1.1
 	// whatever it says.
 	Version Version
-	// Status is the status code of a response; 0 in a request.
+	// Status is the status code of a response; 0 in a request. SetStatus changes it.
 	Status int
 	// Length is what the framing fields say that were scanned or filled: a number of
 	// bytes, LengthChunked or LengthNone. Edits do not change it.
@@ -153,8 +153,10 @@ func (h *Head) bytesOf(s span) []byte {
 	return h.base[s.start:s.end:s.end]
 }
 
-// put appends text to the Head's own bytes.
+// put appends text that is no line to the Head's own bytes. Without an index they would be taken
+// for lines.
 func put[T string | []byte](h *Head, text T) span {
+	h.index()
 	start := int32(len(h.base) + len(h.own))
 	h.own = append(h.own, text...)
 	return span{start, start + int32(len(text))}
@@ -175,7 +177,7 @@ func (h *Head) StartResponse(status int) {
 	h.Status, h.Length = status, LengthNone
 }
 
-// Method is the method of a request; empty if there is none yet.
+// Method is the method of a request; empty as long as the head has no method.
 func (h *Head) Method() []byte { return h.bytesOf(h.method) }
 
 // Target is the target of a request: in origin-form, or "*".
@@ -195,6 +197,14 @@ func (h *Head) SetTarget(target []byte) { h.target, h.first = put(h, target), sp
 
 // SetStatus changes the status of a response and drops its phrase.
 func (h *Head) SetStatus(status int) { h.Status, h.phrase, h.first = status, span{}, span{} }
+
+// SetPhrase changes the reason phrase of a response; an empty one stands for the usual one
+// of the status. Control bytes become spaces.
+func (h *Head) SetPhrase(phrase []byte) {
+	from := len(h.own)
+	h.phrase, h.first = put(h, phrase), span{}
+	blank(h.own[from:])
+}
 
 // Present is the set of the fields that the head has now, as far as a Set can
 // name them.
@@ -290,12 +300,12 @@ func (h *Head) All() iter.Seq[Field] {
 	}
 }
 
-// line appends a line to the Head's own bytes. Its value is list and value, with a comma
-// between them if list is not empty.
-func line[T string | []byte](h *Head, name T, list, value []byte) field {
-	start := len(h.own)
+// appendLine appends a line to the Head's own bytes. Its value is list and value, with a
+// comma between them if list is not empty. It returns where the line and the value begin.
+func appendLine[T string | []byte](h *Head, name T, list, value []byte) (start, from int) {
+	start = len(h.own)
 	own := append(append(h.own, name...), ": "...)
-	from := len(own)
+	from = len(own)
 	if len(list) > 0 {
 		own = append(append(own, list...), ", "...)
 	}
@@ -303,11 +313,23 @@ func line[T string | []byte](h *Head, name T, list, value []byte) field {
 	if v := own[from:]; !sound(v) {
 		blank(v)
 	}
-	at := int32(len(h.base) + start)
-	f := field{nameEnd: at + int32(len(name)), value: trimmed(own[start:], at, from-start)}
 	h.own = append(own, "\r\n"...)
-	f.line = span{at, int32(len(h.base) + len(h.own))}
-	return f
+	return start, from
+}
+
+// newField adds a field to the index, to be written in place: a copy of a field that was just
+// written is slow, because the processor has to wait for the parts.
+func (h *Head) newField() *field {
+	h.fields = append(h.fields, field{})
+	return &h.fields[len(h.fields)-1]
+}
+
+// indexLine makes f the line that appendLine appended last.
+func (h *Head) indexLine(f *field, start, from int) {
+	at := int32(len(h.base))
+	f.line = span{at + int32(start), at + int32(len(h.own))}
+	f.nameEnd = at + int32(from-len(": "))
+	f.value = trimmed(h.own[:len(h.own)-len("\r\n")], at, from)
 }
 
 // blank makes spaces of control bytes.
@@ -322,12 +344,14 @@ func blank(v []byte) {
 // Add adds a line after all others. Control bytes in value become spaces; space around
 // value is no part of it.
 func (h *Head) Add(n Name, value []byte) {
-	f := line(h, n.text, nil, value)
-	f.id = n.id
+	start, from := appendLine(h, n.text, nil, value)
 	h.present |= n.id.bit()
-	if !h.unindexed {
-		h.fields = append(h.fields, f)
+	if h.unindexed {
+		return
 	}
+	f := h.newField()
+	h.indexLine(f, start, from)
+	f.id = n.id
 }
 
 // Set makes value that of the only line of that name: the first line keeps its
@@ -364,9 +388,8 @@ func (h *Head) SetInt(n Name, value int64) {
 
 // change gives a line another value.
 func (h *Head) change(f *field, list, value []byte) {
-	changed := line(h, h.name(f), list, value)
-	changed.id = f.id
-	*f = changed
+	start, from := appendLine(h, h.name(f), list, value)
+	h.indexLine(f, start, from)
 }
 
 // Append makes element the last one of the list that the lines of that name
@@ -433,66 +456,4 @@ func (h *Head) DelFunc(remove func(Field) bool) {
 		}
 		h.present |= f.id.bit()
 	}
-}
-
-// AppendTo appends the head as HTTP/1.1 has it on the wire, first line and empty
-// line included, to dst.
-func (h *Head) AppendTo(dst []byte) []byte {
-	if h.first.empty() {
-		dst = h.appendFirstLine(dst)
-	}
-	return append(h.appendLines(dst, h.first), "\r\n"...)
-}
-
-func (h *Head) appendFirstLine(dst []byte) []byte {
-	if h.Status != 0 {
-		return AppendStatusLine(dst, h.Status, h.Phrase())
-	}
-	dst = append(dst, h.Method()...)
-	dst = append(dst, ' ')
-	dst = append(dst, h.Target()...)
-	return append(dst, " HTTP/1.1\r\n"...)
-}
-
-// AppendFields appends the field lines, without first line and empty line, to
-// dst.
-func (h *Head) AppendFields(dst []byte) []byte { return h.appendLines(dst, span{}) }
-
-// appendLines appends run, which the first line may follow on the wire, and the field
-// lines. Lines that follow each other in memory are copied at once.
-func (h *Head) appendLines(dst []byte, run span) []byte {
-	if h.unindexed {
-		if run.empty() {
-			run.start = h.linesAt
-		}
-		return append(append(dst, h.base[run.start:]...), h.own...)
-	}
-	own := int32(len(h.base))
-	for i := range h.fields {
-		f := &h.fields[i]
-		switch {
-		case f.dead:
-		case f.line.start == run.end && run.end != own:
-			run.end = f.line.end
-		default:
-			dst = append(dst, h.bytesOf(run)...)
-			run = f.line
-		}
-	}
-	return append(dst, h.bytesOf(run)...)
-}
-
-// AppendStatusLine appends the first line of a response. Without a phrase it
-// writes the usual one for the status (RFC 9110 section 15).
-func AppendStatusLine(dst []byte, status int, phrase []byte) []byte {
-	if len(phrase) == 0 {
-		if status >= 100 && status < 600 && statusLines[status-100] != "" {
-			return append(dst, statusLines[status-100]...)
-		}
-	}
-	dst = append(dst, "HTTP/1.1 "...)
-	dst = strconv.AppendInt(dst, int64(status), 10)
-	dst = append(dst, ' ')
-	dst = append(dst, phrase...)
-	return append(dst, "\r\n"...)
 }

@@ -36,9 +36,9 @@ func (h *Head) indexLines(at int32, lines []byte) {
 		if end == 0 || colon < 0 {
 			panic("BUG: a stored head has a line that is no field")
 		}
-		f := field{line: span{at, at + int32(end)}, nameEnd: at + int32(colon), id: lookup(lines[:colon])}
-		f.value = trimmed(lines[:end-1], at, colon+1)
-		h.fields = append(h.fields, f)
+		f := h.newField()
+		f.line, f.nameEnd, f.id = span{at, at + int32(end)}, at+int32(colon), lookup(lines[:colon])
+		f.value = trimmed(lines[:end-len("\r\n")], at, colon+1)
 		at, lines = at+int32(end), lines[end:]
 	}
 }

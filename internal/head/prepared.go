@@ -15,9 +15,8 @@ func (l *Lines) Add(n Name, value []byte) {
 		l.text, l.fields = make([]byte, 0, 96), make([]field, 0, 2) // two short lines
 	}
 	h := Head{own: l.text}
-	f := line(&h, n.text, nil, value)
-	f.id = n.id
-	l.text, l.fields, l.names = h.own, append(l.fields, f), l.names|n.id.bit()
+	h.Add(n, value)
+	l.text, l.fields, l.names = h.own, append(l.fields, h.fields...), l.names|n.id.bit()
 }
 
 // AddLines adds prepared lines after all others.

@@ -1,9 +1,6 @@
 package head
 
-import (
-	"bytes"
-	"encoding/binary"
-)
+import "bytes"
 
 // scanner is where the scan of a head goes on when more bytes have arrived.
 type scanner struct {
@@ -117,9 +114,11 @@ func (h *Head) ScanTrailer(line []byte) error {
 	}
 	at := int32(len(h.base) + len(h.own))
 	h.own = append(append(h.own, line...), "\r\n"...)
-	f := field{line: span{at, at + int32(len(line)) + 2}, nameEnd: at + int32(end), id: lookup(line[:end])}
+	f := h.newField()
+	f.line, f.nameEnd = span{at, at + int32(len(line)) + 2}, at+int32(end)
 	f.value = trimmed(line, at, end+1)
-	h.note(f)
+	f.id = lookup(line[:end])
+	h.present |= f.id.bit()
 	return nil
 }
 
@@ -263,13 +262,10 @@ func (h *Head) fieldLine(line []byte, strict bool) error {
 		return DefectValue
 	}
 	at := int32(h.scan.off - len(line) - 2)
-	h.note(field{
-		line:    span{at, int32(h.scan.off)},
-		value:   trimmed(line, at, colon+1),
-		nameEnd: at + int32(end),
-		id:      lookup(line[:end]),
-	})
-	return h.judge(strict)
+	f := h.newField()
+	f.line, f.nameEnd = span{at, int32(h.scan.off)}, at+int32(end)
+	f.value = trimmed(line, at, colon+1)
+	return h.note(f, lookup(line[:end]), strict)
 }
 
 // colonAfterSpace is where the colon stands that follows a name of end bytes and some
@@ -290,22 +286,17 @@ func notField(line []byte) *Defect {
 	return DefectName
 }
 
-// note adds a line to the index.
-func (h *Head) note(f field) {
-	h.fields = append(h.fields, f)
-	bit := f.id.bit()
+// note gives a line that was scanned or filled its id, and checks the line if it says where
+// the message ends or whom it is for.
+func (h *Head) note(f *field, i id, strict bool) error {
+	f.id = i
+	bit := i.bit()
 	h.repeated |= h.present & bit
 	h.present |= bit
-}
-
-// judge checks the line that was noted last if it says where the message ends or whom it
-// is for.
-func (h *Head) judge(strict bool) error {
-	f := &h.fields[len(h.fields)-1]
-	if f.id.bit()&(Framing|1<<host|1<<trailer) == 0 {
+	if bit&(Framing|1<<host|1<<trailer) == 0 {
 		return nil
 	}
-	return h.special(f.id, h.value(f), strict)
+	return h.special(i, h.value(f), strict)
 }
 
 // foldedLine makes a line that begins with space a part of the line before it.
@@ -421,72 +412,6 @@ func (h *Head) repair() {
 	}
 }
 
-// trimmed is the span of line[from:] without the space around it; at is where the line
-// begins.
-func trimmed(line []byte, at int32, from int) span {
-	end := len(line)
-	for from < end && (line[from] == ' ' || line[from] == '\t') {
-		from++
-	}
-	for from < end && (line[end-1] == ' ' || line[end-1] == '\t' || line[end-1] == '\r') {
-		end--
-	}
-	return span{at + int32(from), at + int32(end)}
-}
-
-// tokenEnd is the length of the token that b begins with.
-func tokenEnd(b []byte) int {
-	for i, c := range b {
-		if !tokenByte[c] {
-			return i
-		}
-	}
-	return len(b)
-}
-
-// sound says whether a value has no control bytes but tabs.
-func sound(v []byte) bool {
-	for len(v) >= 8 {
-		if suspect(binary.LittleEndian.Uint64(v), ' ') && !soundBytes(v[:8]) {
-			return false
-		}
-		v = v[8:]
-	}
-	return soundBytes(v)
-}
-
-// suspect says whether a byte of w may be below least, which is at most 0x80, or 0x7f. It
-// says yes for all that are, and for a few others.
-func suspect(w, least uint64) bool {
-	const ones, high = 0x0101010101010101, 0x8080808080808080
-	del := w ^ ones*0x7f
-	// A subtraction sets the high bit of each byte that is smaller; ^w and ^del leave
-	// out bytes of 0x80 and more.
-	return ((w-ones*least)&^w|(del-ones)&^del)&high != 0
-}
-
-func soundBytes(v []byte) bool {
-	for _, c := range v {
-		if control[c] {
-			return false
-		}
-	}
-	return true
-}
-
-// visible says whether a target has neither space nor control bytes.
-func visible(target []byte) bool {
-	for len(target) >= 8 && !suspect(binary.LittleEndian.Uint64(target), ' '+1) {
-		target = target[8:]
-	}
-	for _, c := range target {
-		if c <= ' ' || c == 0x7f {
-			return false
-		}
-	}
-	return true
-}
-
 // checkCoding takes exactly "chunked", the one coding that weir knows. Others
 // that could be genuine are told 501, the rest is malformed.
 func checkCoding(value []byte) error {
@@ -510,11 +435,6 @@ func checkCoding(value []byte) error {
 	return DefectUnknownCoding
 }
 
-// isWord compares b with a lower-case word without regard to case.
-func isWord(b []byte, word string) bool {
-	return len(b) == len(word) && equalFold(b, word)
-}
-
 // parseLength takes 1*DIGIT, at most 18 of them after leading zeros.
 func parseLength(v []byte) (int64, bool) {
 	if len(v) == 0 {
@@ -534,25 +454,4 @@ func parseLength(v []byte) (int64, bool) {
 		n = n*10 + int64(c-'0')
 	}
 	return n, true
-}
-
-func digit(c byte) bool { return '0' <= c && c <= '9' }
-
-func letter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
-
-// tokenByte marks the bytes of a token (RFC 9110 section 5.6.2), hostByte those
-// of a registered name without percent escapes (RFC 3986 section 3.2.2), with
-// the underscore that real names carry and without comma, quotes and "=", control
-// those that no field value may have.
-var (
-	tokenByte = byteTable(func(c byte) bool { return letter(c) || digit(c) || bytes.IndexByte([]byte("!#$%&'*+-.^_`|~"), c) >= 0 })
-	hostByte  = byteTable(func(c byte) bool { return letter(c) || digit(c) || bytes.IndexByte([]byte("-._~!$&*+;"), c) >= 0 })
-	control   = byteTable(func(c byte) bool { return c < ' ' && c != '\t' || c == 0x7f })
-)
-
-func byteTable(marked func(c byte) bool) (t [256]bool) {
-	for c := range t {
-		t[c] = marked(byte(c))
-	}
-	return t
 }
