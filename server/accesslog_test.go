@@ -15,6 +15,7 @@ import (
 
 // Every end of an exchange has its line, with what is known of the request.
 func TestAccessLog(t *testing.T) {
+	t.Parallel()
 	origin := testkit.Listen(t, func(c *testkit.Conn) {
 		for {
 			switch m := c.Request(); m.Target() {
@@ -94,6 +95,7 @@ func (s stuck) Write(p []byte) (int, error) {
 // A reader of the access log that is stuck costs lines, which are counted, and
 // no exchange waits for it.
 func TestStuckAccessLog(t *testing.T) {
+	t.Parallel()
 	s := stuck{make(chan struct{})}
 	release := sync.OnceFunc(func() { close(s.released) })
 	defer release()
@@ -120,6 +122,7 @@ func TestStuckAccessLog(t *testing.T) {
 
 // A writer that fails is counted and told once.
 func TestFailingAccessLog(t *testing.T) {
+	t.Parallel()
 	var log textLog
 	w := launch(t, "[[routes]]\nrespond = { body = \"hello\" }\n", server.WithAccessLogWriter(failing{}), server.WithLog(log.logger()))
 	c := w.dial()

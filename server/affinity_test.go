@@ -12,6 +12,7 @@ import (
 // The cookie that decides may stand in any of several Cookie lines, as gateways
 // from HTTP/2 leave them.
 func TestSeveralCookieLines(t *testing.T) {
+	t.Parallel()
 	check := func(name, settings string) {
 		t.Run(name, func(t *testing.T) {
 			w := run(t, `
@@ -46,6 +47,7 @@ targets = [%s]
 
 // The sticky cookie is about one client: the cache keeps the response without it.
 func TestStickyCookieIsNotCached(t *testing.T) {
+	t.Parallel()
 	w := run(t, `
 [cache]
 [[routes]]
@@ -81,6 +83,7 @@ sticky.cookie = "weir"
 // An exchange that the cache begins again, because a 304 fits nothing it has,
 // goes where its key leads.
 func TestHashKeyOutlivesRefetch(t *testing.T) {
+	t.Parallel()
 	var urls []string
 	for _, n := range []string{"a", "b", "c"} {
 		urls = append(urls, fmt.Sprintf("%q", cachedOrigin(t, func(rw http.ResponseWriter, r *http.Request) {
@@ -117,6 +120,7 @@ hash.by = "path"
 // Clients of a target that the configuration drains go elsewhere, and nobody new
 // comes to it; what runs there finishes, over a reload.
 func TestDrainByConfiguration(t *testing.T) {
+	t.Parallel()
 	release := make(chan struct{})
 	one := testkit.Listen(t, func(c *testkit.Conn) {
 		for {

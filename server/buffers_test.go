@@ -17,6 +17,7 @@ import (
 // read into. However the bytes of requests arrive, every client gets the answers
 // to its own.
 func TestSharedBuffers(t *testing.T) {
+	t.Parallel()
 	origin := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {

@@ -14,6 +14,7 @@ import (
 // TestCacheKeyHoldsWhatOriginsSee: what one client writes never changes what
 // another gets for a request that an origin takes for a different one.
 func TestCacheKeyHoldsWhatOriginsSee(t *testing.T) {
+	t.Parallel()
 	origin := cachedOrigin(t, func(rw http.ResponseWriter, r *http.Request) {
 		rw.Header().Set("Cache-Control", "max-age=60")
 		if name, ok := strings.CutPrefix(r.URL.Path, "/vary/"); ok {
@@ -71,6 +72,7 @@ func TestCacheKeyHoldsWhatOriginsSee(t *testing.T) {
 // ask for do not answer each other's requests; a purge and an unsafe request find
 // the entries of both.
 func TestCacheKeepsRoutesApart(t *testing.T) {
+	t.Parallel()
 	origin := func(text string) string {
 		return cachedOrigin(t, func(rw http.ResponseWriter, r *http.Request) {
 			rw.Header().Set("Cache-Control", "max-age=60")
@@ -128,6 +130,7 @@ targets = [%q]
 // as if the client had sent it, and what a validation brings for one client is
 // not for all.
 func TestCacheKeepsCredentialsApart(t *testing.T) {
+	t.Parallel()
 	origin := cachedOrigin(t, func(rw http.ResponseWriter, r *http.Request) {
 		user := r.Header.Get("X-User")
 		if r.Header.Get("If-None-Match") != "" {

@@ -57,14 +57,16 @@ func (w *weir) get(method, path string, fields ...string) (status int, h http.He
 		return 0, nil, "cut: " + err.Error()
 	}
 	defer r.Body.Close()
-	b, err := io.ReadAll(r.Body)
-	if err != nil {
+	var b strings.Builder
+	b.Grow(max(0, int(r.ContentLength)))
+	if _, err := io.Copy(&b, r.Body); err != nil {
 		return r.StatusCode, r.Header, "cut: " + err.Error()
 	}
-	return r.StatusCode, r.Header, string(b)
+	return r.StatusCode, r.Header, b.String()
 }
 
 func TestCacheAnswers(t *testing.T) {
+	t.Parallel()
 	var asked atomic.Int64
 	big := strings.Repeat("0123456789abcdef", 32<<10)
 	w := cached(t, cachedOrigin(t, func(rw http.ResponseWriter, r *http.Request) {
@@ -134,6 +136,7 @@ func TestCacheAnswers(t *testing.T) {
 // TestCacheCollapses: a thousand exchanges for a cold key ask the origin once;
 // for an uncacheable one they do not wait for each other.
 func TestCacheCollapses(t *testing.T) {
+	// Not parallel: a thousand clients leave no time for others.
 	const n = 1000
 	var asked atomic.Int64
 	release := make(chan struct{})
@@ -199,6 +202,7 @@ func (w *weir) inFlight() int {
 // TestCacheSurvivesClients: neither a leader that goes away nor one that reads
 // nothing keeps the others from their answer.
 func TestCacheSurvivesClients(t *testing.T) {
+	t.Parallel()
 	part := strings.Repeat("x", 1<<20)
 	step := make(chan struct{})
 	var asked atomic.Int64
@@ -240,6 +244,7 @@ func TestCacheSurvivesClients(t *testing.T) {
 // TestCacheNeverStoresLostBodies: what ends before its end is cut towards the
 // client and not stored.
 func TestCacheNeverStoresLostBodies(t *testing.T) {
+	t.Parallel()
 	var asked atomic.Int64
 	w := cached(t, cachedOrigin(t, func(rw http.ResponseWriter, r *http.Request) {
 		asked.Add(1)
@@ -277,6 +282,7 @@ func TestCacheNeverStoresLostBodies(t *testing.T) {
 // TestCacheKeepsUsersApart: nothing that an origin makes of one user's request
 // reaches another.
 func TestCacheKeepsUsersApart(t *testing.T) {
+	t.Parallel()
 	w := cached(t, cachedOrigin(t, func(rw http.ResponseWriter, r *http.Request) {
 		h := rw.Header()
 		switch r.URL.Path {
@@ -332,6 +338,7 @@ func TestCacheKeepsUsersApart(t *testing.T) {
 
 // TestCacheServesStale: when the origin is gone, and while it is asked.
 func TestCacheServesStale(t *testing.T) {
+	t.Parallel()
 	var fail, asked atomic.Int64
 	w := cached(t, cachedOrigin(t, func(rw http.ResponseWriter, r *http.Request) {
 		n := asked.Add(1)
@@ -380,6 +387,7 @@ func TestCacheServesStale(t *testing.T) {
 // TestCloseEndsFetches: what is fetched for the cache does not hold up the end,
 // whoever waits for it and however slow the target is.
 func TestCloseEndsFetches(t *testing.T) {
+	t.Parallel()
 	check := func(name, path string, before func(w *weir), asked int64, cause string) {
 		t.Helper()
 		var n atomic.Int64
@@ -434,6 +442,7 @@ timeouts = {first_byte = "1h", idle = "1h"}
 // TestCacheNoticesLostClients: where the target says nothing for a while, a
 // client that goes away is noticed, and the fetch ends with the last of them.
 func TestCacheNoticesLostClients(t *testing.T) {
+	t.Parallel()
 	ended := make(chan struct{})
 	w := run(t, `
 [[routes]]

@@ -43,6 +43,7 @@ func (w *weir) copied() int {
 // TestCopiedBodies: bodies that are asked for often are sent from a file, and
 // are the same bytes for all kinds of requests and clients.
 func TestCopiedBodies(t *testing.T) {
+	t.Parallel()
 	const size = 1<<20 + 12345
 	w := cached(t, cachedOrigin(t, contents), "")
 	want := string(large(7, size))
@@ -98,6 +99,7 @@ func TestCopiedBodies(t *testing.T) {
 
 // TestCopiedBodiesWithTLS: under TLS there is no such way, and no copy is made.
 func TestCopiedBodiesWithTLS(t *testing.T) {
+	t.Parallel()
 	authority := testkit.NewAuthority(t)
 	pair := authority.Issue("cached.example")
 	w := run(t, `
@@ -126,6 +128,7 @@ targets = [%q]
 // TestCopyIsGone: what is on its way to a client stays as it was, although the
 // entry was purged and its place in the file has another body meanwhile.
 func TestCopyIsGone(t *testing.T) {
+	t.Parallel()
 	const size = 256 << 10
 	w := cached(t, cachedOrigin(t, contents), "")
 	hit := func(seed int) {
@@ -168,6 +171,7 @@ func TestCopyIsGone(t *testing.T) {
 // TestCopiesUnderChange: many bodies with many clients while they are purged and
 // more is asked for than copies have room for.
 func TestCopiesUnderChange(t *testing.T) {
+	t.Parallel()
 	w := run(t, `
 [cache]
 size = "8MiB"
@@ -207,6 +211,7 @@ targets = [%q]
 // TestCopiedBodyToSlowClient: a client that takes longer than grace for a body
 // gets all of it, if it takes enough in each. Once it takes nothing it is let go.
 func TestCopiedBodyToSlowClient(t *testing.T) {
+	t.Parallel()
 	const size = 16 << 20 // much more than the sockets hold
 	w := run(t, `
 [cache]
@@ -215,7 +220,7 @@ max_object = "16MiB"
 [[listeners]]
 name = "main"
 address = "127.0.0.1:0"
-timeouts = {grace = "500ms", min_rate = "10KB"}
+timeouts = {grace = "2s", min_rate = "10KB"}
 [[routes]]
 upstream = "origin"
 cache = true

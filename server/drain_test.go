@@ -32,6 +32,7 @@ func (w *weir) shutdown() <-chan error {
 // A drain finishes what runs, says so to the client, and ends everything else at
 // once, whether it sent something before or not.
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	release := make(chan struct{})
 	origin := testkit.Listen(t, func(c *testkit.Conn) {
 		for {
@@ -106,6 +107,7 @@ func TestDrain(t *testing.T) {
 // A request that was on its way when the drain began is answered, on a connection
 // that was idle and on a new one. Ten clients, because it is a race.
 func TestDrainServesWhatHasArrived(t *testing.T) {
+	t.Parallel()
 	for range 10 {
 		w := launch(t, "[[routes]]\nrespond = { body = \"hello\" }\n")
 		var clients []*testkit.Client
@@ -134,6 +136,7 @@ func TestDrainServesWhatHasArrived(t *testing.T) {
 // client takes it for whole: an endless stream, a tunnel, an upload that does not
 // go on, a request that waits for its answer.
 func TestDrainDeadline(t *testing.T) {
+	t.Parallel()
 	origin := testkit.Listen(t, func(c *testkit.Conn) {
 		switch c.Head().Target() {
 		case "/events":
@@ -189,7 +192,7 @@ func resources(t testing.TB) (goroutines, descriptors int) {
 
 // leaksNothing returns a function that fails the test if there are more
 // goroutines or descriptors than now. Connections of clients and origins have
-// to be closed before.
+// to be closed before, and no other test may run meanwhile.
 func leaksNothing(t testing.TB) func() {
 	t.Helper()
 	// What fasthttp starts once in a process.

@@ -19,6 +19,7 @@ func mirror(got chan<- *testkit.Message, answer string) func(*testkit.Conn) {
 
 // Fields that end at this hop do not pass, in either direction.
 func TestHopByHop(t *testing.T) {
+	t.Parallel()
 	got := make(chan *testkit.Message, 1)
 	origin := testkit.Listen(t, mirror(got, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: X-Hop, keep-alive\r\nX-Hop: 1\r\n"+
 		"Keep-Alive: timeout=5\r\nProxy-Authenticate: Basic\r\nUpgrade: h2c\r\nX-End: 2\r\n\r\nok"))
@@ -44,6 +45,7 @@ func TestHopByHop(t *testing.T) {
 
 // Who the client was: told by weir, believed of nobody but trusted proxies.
 func TestForwardingFields(t *testing.T) {
+	t.Parallel()
 	const forged = "GET / HTTP/1.1\r\nHost: a.test\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\n" +
 		"X-Forwarded-Port: 1\r\nX-Real-IP: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\nVia: 1.0 x\r\nX-Request-Id: abc\r\n\r\n"
 	ask := func(t *testing.T, forwarding string) (*testkit.Message, *testkit.Message, entry) {
@@ -86,6 +88,7 @@ func TestForwardingFields(t *testing.T) {
 
 // Rules change the path that matching saw; without one the target stays as it is.
 func TestPathRules(t *testing.T) {
+	t.Parallel()
 	got := make(chan *testkit.Message, 1)
 	origin := testkit.Listen(t, mirror(got, ok))
 	w := run(t, `
@@ -146,6 +149,7 @@ targets = [%q]
 
 // HTTP/1.0 clients and their connections do not show at the origin.
 func TestVersionStaysHere(t *testing.T) {
+	t.Parallel()
 	got := make(chan *testkit.Message, 1)
 	origin := testkit.Listen(t, mirror(got, ok))
 	w := through(t, origin)
@@ -166,6 +170,7 @@ func TestVersionStaysHere(t *testing.T) {
 // Via names the version that was spoken on the side that a message came from
 // (RFC 9110 section 7.6.3).
 func TestViaNamesVersion(t *testing.T) {
+	t.Parallel()
 	got := make(chan *testkit.Message, 1)
 	w := through(t, testkit.Listen(t, func(c *testkit.Conn) {
 		got <- c.Request()
@@ -186,6 +191,7 @@ func TestViaNamesVersion(t *testing.T) {
 
 // A request of HTTP/1.0 may do without Host, what targets get may not.
 func TestClientWithoutHost(t *testing.T) {
+	t.Parallel()
 	got := make(chan *testkit.Message, 1)
 	origin := testkit.Listen(t, mirror(got, ok))
 	c := through(t, origin).dial()
@@ -212,6 +218,7 @@ targets = [%q]
 
 // What captures hold decoded is encoded again where it becomes part of a URI.
 func TestTemplatesMakeURIs(t *testing.T) {
+	t.Parallel()
 	got := make(chan *testkit.Message, 1)
 	w := run(t, `
 [[routes]]

@@ -12,6 +12,7 @@ const get = "GET / HTTP/1.1\r\nHost: weir.test\r\n\r\n"
 
 // What clients get of each way to frame a response.
 func TestResponseFraming(t *testing.T) {
+	t.Parallel()
 	check := func(name, request, response string, then bool, test func(t *testing.T, c *testkit.Client, m *testkit.Message)) {
 		t.Run(name, func(t *testing.T) {
 			closes := strings.Contains(name, "until close")
@@ -120,6 +121,7 @@ func TestResponseFraming(t *testing.T) {
 
 // The connection of a response with two lengths is not used again.
 func TestTwoLengths(t *testing.T) {
+	t.Parallel()
 	origin := testkit.Listen(t, testkit.Answer(
 		"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"))
 	c := through(t, origin).dial()
@@ -133,6 +135,7 @@ func TestTwoLengths(t *testing.T) {
 
 // A response that was cut short must not look whole, to whatever client.
 func TestTruncatedResponse(t *testing.T) {
+	t.Parallel()
 	const cl = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
 	const chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 	clients := map[string]string{
@@ -187,6 +190,7 @@ func TestTruncatedResponse(t *testing.T) {
 
 // Bytes behind a response reach nobody.
 func TestPlantedBytes(t *testing.T) {
+	t.Parallel()
 	const planted = "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nPLANTED"
 	const other = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nclean"
 	authority := testkit.NewAuthority(t)

@@ -11,6 +11,7 @@ import (
 
 // A hook that changes what a response is does not make the connection lose step.
 func TestHookChangesStatus(t *testing.T) {
+	t.Parallel()
 	check := func(answer string, status int) {
 		t.Helper()
 		origin := testkit.Listen(t, testkit.Answer(answer))

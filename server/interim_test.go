@@ -10,6 +10,7 @@ import (
 
 // Interim responses pass, in order, to those who can take them.
 func TestInterimResponses(t *testing.T) {
+	t.Parallel()
 	step := make(chan struct{})
 	origin := testkit.Listen(t, func(c *testkit.Conn) {
 		for {
@@ -47,20 +48,25 @@ func TestInterimResponses(t *testing.T) {
 
 // What is no sound response head is a 502 with a bound on what it costs.
 func TestBadResponses(t *testing.T) {
+	t.Parallel()
 	check := func(name string, want string, script func(c *testkit.Conn)) {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			origin := testkit.Listen(t, func(c *testkit.Conn) {
 				c.Request()
 				script(c)
 			})
+			firstByte := "1m"
+			if strings.HasPrefix(want, "504") {
+				firstByte = "500ms"
+			}
 			w := run(t, `
 [[routes]]
 upstream = "o"
 [upstreams.o]
 targets = [%q]
-[upstreams.o.timeouts]
-first_byte = "500ms"
-`, origin.URL)
+timeouts.first_byte = %q
+`, origin.URL, firstByte)
 			c := w.dial()
 			c.Send(get)
 			m := c.Response("GET")
@@ -124,6 +130,7 @@ first_byte = "500ms"
 
 // The fields that fasthttp keeps once are not lost.
 func TestRepeatedResponseFields(t *testing.T) {
+	t.Parallel()
 	origin := testkit.Listen(t, testkit.Answer("HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nX-A: 1\r\nSet-Cookie: a=1; Path=/\r\n"+
 		"Content-Encoding: gzip\r\nX-A: 2\r\nSet-Cookie: a=1\r\nVary: a\r\nVary: b\r\nContent-Length: 0\r\n\r\n"))
 	m := through(t, origin).dial().Get("/")
@@ -135,6 +142,7 @@ func TestRepeatedResponseFields(t *testing.T) {
 
 // Heads of all sizes up to the limit pass, both ways, however they come.
 func TestLargeHeads(t *testing.T) {
+	t.Parallel()
 	origin := testkit.Listen(t, func(c *testkit.Conn) {
 		for {
 			m := c.Request()
@@ -185,6 +193,7 @@ func TestLargeHeads(t *testing.T) {
 
 // Pipelined requests are answered in order.
 func TestPipelining(t *testing.T) {
+	t.Parallel()
 	origin := testkit.Listen(t, func(c *testkit.Conn) {
 		for {
 			m := c.Request()

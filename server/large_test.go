@@ -37,7 +37,10 @@ import (
 
 const mib = 1 << 20
 
-// large is a body in which every 8 bytes say where they are.
+// large is a body in which every 8 bytes say where they are. The race detector
+// would make it the most expensive part of the tests.
+//
+//go:norace
 func large(seed uint64, size int) []byte {
 	b := make([]byte, size+8)
 	for i := 0; i < size; i += 8 {
@@ -212,6 +215,7 @@ const (
 )
 
 func TestLargeStored(t *testing.T) {
+	t.Parallel()
 	l := newLibrary(t)
 	const size = 5*mib + 77
 	body := large(0, size)
@@ -292,6 +296,7 @@ func TestLargeStored(t *testing.T) {
 // TestLargeCollapse: one fetch for all, and the one who reads nothing while it
 // runs gets everything all the same, from the disk.
 func TestLargeCollapse(t *testing.T) {
+	t.Parallel()
 	l := newLibrary(t)
 	const size = 6 * mib
 	sum := sha256.Sum256(large(0, size))
@@ -331,6 +336,7 @@ func TestLargeCollapse(t *testing.T) {
 
 // TestLargeTruncated: what is cut is not stored, and its file does not stay.
 func TestLargeTruncated(t *testing.T) {
+	t.Parallel()
 	l := newLibrary(t)
 	l.cut.Store(true)
 	for _, path := range []string{"/3000000", "/3000000c"} {
@@ -365,6 +371,7 @@ func TestLargeTruncated(t *testing.T) {
 // TestLargePartLeft: who wants a part of what has changed at the origin, and goes
 // away, ends the fetch of all of it like anybody else.
 func TestLargePartLeft(t *testing.T) {
+	t.Parallel()
 	l := newLibrary(t)
 	l.size = "64MiB"
 	l.start(nil)
@@ -389,6 +396,7 @@ func TestLargePartLeft(t *testing.T) {
 // TestLargeDamaged: what was damaged, cut or removed on the disk never reaches
 // a client as something else than it was.
 func TestLargeDamaged(t *testing.T) {
+	t.Parallel()
 	l := newLibrary(t)
 	const size = 1 * mib
 	body := large(0, size)
@@ -486,6 +494,7 @@ func TestLargeDamaged(t *testing.T) {
 // TestLargeBound: the folder never has more than it may, and what is there is
 // the newest.
 func TestLargeBound(t *testing.T) {
+	t.Parallel()
 	l := newLibrary(t)
 	held := func() (n int64) {
 		filepath.WalkDir(l.folder, func(path string, d fs.DirEntry, err error) error {
@@ -521,6 +530,7 @@ func TestLargeBound(t *testing.T) {
 // TestLargeValidated: a 304 makes a body on disk good again, over a restart
 // too; a changed one is replaced, and then its file goes.
 func TestLargeValidated(t *testing.T) {
+	t.Parallel()
 	l := newLibrary(t)
 	path := "/3000000?cc=no-cache"
 	l.check("cold", path, large(0, 3000000), 200, missed)
@@ -568,6 +578,7 @@ func TestLargeValidated(t *testing.T) {
 // TestLargePurgedMeanwhile: what is purged while it is fetched reaches those
 // who read it, and nobody else.
 func TestLargePurgedMeanwhile(t *testing.T) {
+	t.Parallel()
 	l := newLibrary(t)
 	l.pause(func(*http.Request) { l.get("PURGE", "/3000000") })
 	l.check("purged", "/3000000", large(0, 3000000), 200, missed)
@@ -650,6 +661,7 @@ func (b *brokenBlob) Read(buf []byte, offset int64) ([]byte, error) {
 // TestLargeDiskFails: a disk that is full, broken or hangs costs nobody an
 // answer.
 func TestLargeDiskFails(t *testing.T) {
+	t.Parallel()
 	l := newLibrary(t)
 	hangs := make(chan struct{})
 	check := func(name string, failed func(i int) error, path string) {
@@ -713,6 +725,7 @@ func TestLargeDiskFails(t *testing.T) {
 // TestLargeLeftWhileDiskHangs: what waits for the disk ends with its last reader,
 // and nothing of it stays in memory.
 func TestLargeLeftWhileDiskHangs(t *testing.T) {
+	t.Parallel()
 	l := newLibrary(t)
 	l.size = "64MiB"
 	hangs := make(chan struct{})
@@ -751,6 +764,7 @@ func TestLargeLeftWhileDiskHangs(t *testing.T) {
 // TestLargeCrowded: what cannot be opened for want of descriptors is a miss for
 // now, and not lost.
 func TestLargeCrowded(t *testing.T) {
+	t.Parallel()
 	l := newLibrary(t)
 	broken := &brokenDisk{append: func(int) error { return nil }}
 	l.start(func(t tier.Tier) tier.Tier {
@@ -795,6 +809,7 @@ func testkitBody(m *testkit.Message, rest string) ([]byte, error) {
 // TestLargeMixed: whatever is fetched, read, validated, purged and pushed out
 // at the same time, every answer is what was asked for, and whole.
 func TestLargeMixed(t *testing.T) {
+	// Not parallel: the disk must not seem slow.
 	l := newLibrary(t)
 	const size = 1_500_000
 	var bodies [24][]byte // half as much again as there is room for

@@ -11,6 +11,7 @@ import (
 // A stream of events without an end counts as a success when its head is there:
 // here it closes a breaker.
 func TestEventStreamsAreHealthy(t *testing.T) {
+	t.Parallel()
 	const head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 	release := make(chan struct{})
 	origin := testkit.Listen(t, func(c *testkit.Conn) {
@@ -55,6 +56,7 @@ health.passive.failures = 0
 // An open breaker answers for the upstream: at once, with Retry-After, and
 // without asking anybody, over a reload too.
 func TestBreaker(t *testing.T) {
+	t.Parallel()
 	origin := testkit.Listen(t, func(c *testkit.Conn) {
 		for {
 			if c.Request().Target() == "/good" {

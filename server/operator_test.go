@@ -34,6 +34,7 @@ func (w *weir) api(method, path, body string) string {
 
 // TestAdminPurge: what each kind of purge ends, over the API.
 func TestAdminPurge(t *testing.T) {
+	t.Parallel()
 	w := run(t, `
 [admin]
 address = "127.0.0.1:0"
@@ -103,6 +104,7 @@ targets = [%q]
 
 // TestAdminTargets: what is seen and drained.
 func TestAdminTargets(t *testing.T) {
+	t.Parallel()
 	w := run(t, `
 [admin]
 address = "127.0.0.1:0"
@@ -159,6 +161,7 @@ targets = ["demo:three"]
 
 // TestAdminMoves: a reload opens, moves and closes the page.
 func TestAdminMoves(t *testing.T) {
+	t.Parallel()
 	const text = plainListener + "[[routes]]\nrespond = { body = \"hello\" }\n"
 	w := launch(t, text)
 	if a := w.AdminAddr(); a != nil {

@@ -12,6 +12,7 @@ import (
 // TestCacheParts has a real file server behind weir: 206 answers of it answer
 // later ranges, and all of them together the whole.
 func TestCacheParts(t *testing.T) {
+	t.Parallel()
 	body := strings.Repeat("0123456789abcdef", 64<<10/16)
 	var asked atomic.Int64
 	w := cached(t, cachedOrigin(t, func(rw http.ResponseWriter, r *http.Request) {
@@ -50,6 +51,7 @@ func TestCacheParts(t *testing.T) {
 // TestCachePartPurgedMeanwhile: a part that was being fetched when its resource
 // was purged is not stored.
 func TestCachePartPurgedMeanwhile(t *testing.T) {
+	t.Parallel()
 	arrived, release := make(chan bool, 1), make(chan bool)
 	var asked atomic.Int64
 	w := cached(t, cachedOrigin(t, func(rw http.ResponseWriter, r *http.Request) {

@@ -15,6 +15,7 @@ import (
 // 11407, 11442: answers to HEAD hung until a time-out, because a body was waited
 // for that never comes.
 func TestHEADDoesNotHang(t *testing.T) {
+	t.Parallel()
 	check := func(name, head string) {
 		t.Run(name, func(t *testing.T) {
 			origin := testkit.Listen(t, testkit.Answer(head))
@@ -35,6 +36,7 @@ func TestHEADDoesNotHang(t *testing.T) {
 
 // 11507: pages had the sizes of chunks in them.
 func TestNoChunkSizesInPages(t *testing.T) {
+	t.Parallel()
 	page := strings.Repeat("<p>paragraph</p>\n", 5000)
 	for _, size := range []int{1, 7, 1000, 4095, 4096, 4097, 16 << 10, 64 << 10, 1 << 20} {
 		text := page[:min(len(page), 200*size)]
@@ -58,6 +60,7 @@ func TestNoChunkSizesInPages(t *testing.T) {
 
 // 11437: responses without a Content-Length were lost.
 func TestNoContentLength(t *testing.T) {
+	t.Parallel()
 	origin := testkit.Listen(t, func(c *testkit.Conn) {
 		c.Request()
 		c.Send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/plain\r\n\r\n", "hello, ", "world")
@@ -70,6 +73,7 @@ func TestNoContentLength(t *testing.T) {
 
 // 11434, 11728: streams never started, because the head waited for a body.
 func TestStreamsStart(t *testing.T) {
+	t.Parallel()
 	for _, head := range []string{"Transfer-Encoding: chunked\r\n", "Content-Length: 100\r\n", ""} {
 		origin := testkit.Listen(t, func(c *testkit.Conn) {
 			c.Request()
@@ -85,6 +89,7 @@ func TestStreamsStart(t *testing.T) {
 // 11258, 11664: uploads hung, because nothing read the answer while the body was
 // on its way, or nothing read the body once the answer was there.
 func TestUploadsDoNotHang(t *testing.T) {
+	t.Parallel()
 	const size = 16 << 20
 	check := func(name string, script func(c *testkit.Conn)) {
 		t.Run(name, func(t *testing.T) {
@@ -125,6 +130,7 @@ func TestUploadsDoNotHang(t *testing.T) {
 
 // 11212: pooled connections that broke became 502s.
 func TestBrokenIdleConnections(t *testing.T) {
+	t.Parallel()
 	for _, reset := range []bool{false, true} {
 		answered, broke := make(chan struct{}), make(chan struct{})
 		origin := testkit.Listen(t, func(c *testkit.Conn) {
@@ -155,6 +161,7 @@ func TestBrokenIdleConnections(t *testing.T) {
 
 // 13568: the text of an error was appended to a body that was half sent.
 func TestNoErrorTextInBodies(t *testing.T) {
+	t.Parallel()
 	for _, head := range []string{"Content-Length: 200\r\n", "Transfer-Encoding: chunked\r\n"} {
 		origin := testkit.Listen(t, func(c *testkit.Conn) {
 			c.Request()
@@ -172,19 +179,22 @@ func TestNoErrorTextInBodies(t *testing.T) {
 // 13747: time-outs cut connections that were only idle, or upgraded. The upgraded
 // ones are in TestUpgradeOutlivesTimeouts.
 func TestTimeoutsSpareIdleConnections(t *testing.T) {
+	t.Parallel()
 	origin := testkit.Listen(t, testkit.Answer(ok))
 	w := run(t, `
 [[routes]]
 upstream = "o"
 [upstreams.o]
 targets = [%q]
-timeouts = {first_byte = "100ms", idle = "50ms", write = "50ms"}
+timeouts = {first_byte = "2s", idle = "2s", write = "2s"}
 `, origin.URL)
 	c := w.dial()
-	for range 3 {
+	for i := range 2 {
+		if i > 0 {
+			receive(t, after(2500)) // longer than each of them
+		}
 		c.Send(post(5) + "hello")
 		equal(t, "body", c.Response("POST").Body, "ok")
-		receive(t, after(200))
 	}
 	equal(t, "connections", len(origin.Conns()), 1)
 }

@@ -52,12 +52,14 @@ type mortal struct {
 	t       testing.TB
 	addr    string
 	handler http.Handler
-	server  *http.Server
+
+	mu     sync.Mutex
+	server *http.Server
 }
 
 func newMortal(t testing.TB, handler http.HandlerFunc) *mortal {
 	t.Helper()
-	m := &mortal{t: t, addr: "127.0.0.1:0", handler: handler}
+	m := &mortal{t: t, addr: testkit.Reserve(t), handler: handler}
 	m.start()
 	t.Cleanup(m.kill)
 	return m
@@ -70,13 +72,19 @@ func (m *mortal) start() {
 		ln, err = net.Listen("tcp", m.addr)
 		return err == nil
 	})
-	m.addr = ln.Addr().String()
-	m.server = &http.Server{Handler: m.handler}
-	go m.server.Serve(ln)
+	server := &http.Server{Handler: m.handler}
+	go server.Serve(ln)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.server = server
 }
 
 // kill closes the listener and every connection, whatever happens on it.
-func (m *mortal) kill() { m.server.Close() }
+func (m *mortal) kill() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.server.Close()
+}
 
 // echo answers with what the request looked like.
 func echo(w http.ResponseWriter, r *http.Request) {
@@ -143,6 +151,7 @@ const upgradeRequest = "GET /tunnel HTTP/1.1\r\nHost: weir.test\r\nConnection: u
 // configuration changes and one of two targets dies and comes back all the time.
 // WEIR_SOAK_REQUESTS and WEIR_SOAK_RELOADS make it longer.
 func TestNoRequestFailsWhileReloading(t *testing.T) {
+	t.Parallel()
 	requests, reloads := soak(t, "WEIR_SOAK_REQUESTS", 4000), soak(t, "WEIR_SOAK_RELOADS", 10)
 	first, second := newMortal(t, echo), newMortal(t, echo)
 	tunnels := testkit.Listen(t, tunnelEcho)
@@ -159,7 +168,6 @@ func TestNoRequestFailsWhileReloading(t *testing.T) {
 	texts := map[string]string{"green": text("green", "127.0.0.1:0"), "blue": text("blue", "127.0.0.1:0")}
 
 	upgraded := w.dial()
-	upgraded.SetDeadline(time.Time{})
 	upgraded.Send(upgradeRequest)
 	equal(t, "status of the upgrade", upgraded.Head("GET").Status(), 101)
 
@@ -287,6 +295,7 @@ func TestNoRequestFailsWhileReloading(t *testing.T) {
 
 // A running exchange ends with the configuration that it began with.
 func TestReloadKeepsRunningExchanges(t *testing.T) {
+	t.Parallel()
 	release := make(chan struct{})
 	origin := testkit.Listen(t, func(c *testkit.Conn) {
 		m := c.Head()
@@ -320,6 +329,7 @@ func TestReloadKeepsRunningExchanges(t *testing.T) {
 // An address that stays keeps its socket; one that is gone ends its idle
 // connections, but not its running exchanges; a new one is served.
 func TestReloadListeners(t *testing.T) {
+	t.Parallel()
 	release := make(chan struct{})
 	origin := testkit.Listen(t, func(c *testkit.Conn) {
 		for {
@@ -376,6 +386,7 @@ func TestReloadListeners(t *testing.T) {
 
 // Limits of a listener hold from the reload on, for open connections too.
 func TestReloadLimits(t *testing.T) {
+	t.Parallel()
 	text := func(limit string) string {
 		return plainListener + "limits.header_bytes = \"" + limit + "\"\n[[routes]]\nrespond = { body = \"hello\" }\n"
 	}
@@ -393,6 +404,7 @@ func TestReloadLimits(t *testing.T) {
 
 // A reload that fails changes nothing, and says so.
 func TestReloadFails(t *testing.T) {
+	t.Parallel()
 	dir, empty := t.TempDir(), emptyFile(t)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -437,6 +449,7 @@ func TestReloadFails(t *testing.T) {
 
 // Certificates of a listener are replaced by a reload.
 func TestReloadCertificates(t *testing.T) {
+	t.Parallel()
 	authority := testkit.NewAuthority(t)
 	text := func(p testkit.Pair) string {
 		return plainListener + fmt.Sprintf("certificates = [{ cert = %q, key = %q }]\n[[routes]]\nrespond = { body = \"hello\" }\n", p.Cert, p.Key)
@@ -456,6 +469,7 @@ func TestReloadCertificates(t *testing.T) {
 
 // An access log that is changed by a reload loses no line.
 func TestReloadAccessLog(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	text := func(i int) string {
 		return plainListener + fmt.Sprintf("[[routes]]\nrespond = { body = \"hello\" }\n[access_log]\noutput = %q\nformat = \"{request_target}\"\n", filepath.Join(dir, fmt.Sprint(i)))
@@ -510,6 +524,7 @@ func TestReloadAccessLog(t *testing.T) {
 
 // Reopen goes on in a new file when the old one was moved away.
 func TestReopenAccessLog(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "access.log")
 	w := launch(t, plainListener+fmt.Sprintf("[[routes]]\nrespond = { body = \"hello\" }\n[access_log]\noutput = %q\nformat = \"{request_target}\"\n", path))
 	c := w.dial()
@@ -532,6 +547,7 @@ func TestReopenAccessLog(t *testing.T) {
 
 // Reloading a server that is stopping, or has stopped, is refused.
 func TestReloadAfterClose(t *testing.T) {
+	t.Parallel()
 	text := plainListener + "[[routes]]\nrespond = { body = \"hello\" }\n"
 	w := launch(t, text)
 	w.Close()

@@ -15,15 +15,10 @@ import (
 	"weir/internal/testkit"
 )
 
-// refused is an address where nobody listens.
+// refused is a target that refuses connections.
 func refused(t testing.TB) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln.Close()
-	return "http://" + ln.Addr().String()
+	return "http://" + testkit.Reserve(t)
 }
 
 // named is a script that answers with a name.
@@ -32,6 +27,7 @@ func named(name string) func(*testkit.Conn) {
 }
 
 func TestRoundRobinSpreads(t *testing.T) {
+	t.Parallel()
 	a, b, c := testkit.Listen(t, named("a")), testkit.Listen(t, named("b")), testkit.Listen(t, named("c"))
 	w := launch(t, toOrigin(a.URL, b.URL, c.URL))
 	client := w.dial()
@@ -45,6 +41,7 @@ func TestRoundRobinSpreads(t *testing.T) {
 // No client sees that one of two targets refuses connections, however many come
 // at once and whatever they send.
 func TestRefusedConnectionGoesElsewhere(t *testing.T) {
+	t.Parallel()
 	origin := testkit.Listen(t, func(c *testkit.Conn) {
 		for {
 			m := c.Request()
@@ -67,6 +64,7 @@ func TestRefusedConnectionGoesElsewhere(t *testing.T) {
 
 // All targets dead: an answer at once.
 func TestAllTargetsDead(t *testing.T) {
+	t.Parallel()
 	w := launch(t, toOrigin(refused(t), refused(t)))
 	c := w.dial()
 	for range 5 {
@@ -79,6 +77,7 @@ func TestAllTargetsDead(t *testing.T) {
 // A pooled connection that the target has closed is no error of the exchange; not
 // of a POST either, if nothing of it was sent.
 func TestDeadPooledConnection(t *testing.T) {
+	t.Parallel()
 	closed := make(chan struct{}, 10)
 	origin := testkit.Listen(t, func(c *testkit.Conn) {
 		c.Request()
@@ -97,6 +96,7 @@ func TestDeadPooledConnection(t *testing.T) {
 
 // What a broken or malicious target costs is bounded, and nobody else notices.
 func TestBadTargets(t *testing.T) {
+	t.Parallel()
 	drip := func(c *testkit.Conn, s string) {
 		for i := range len(s) {
 			if c.TrySend(s[i:i+1]) != nil {
@@ -115,8 +115,9 @@ func TestBadTargets(t *testing.T) {
 			}
 		}
 	}
-	check := func(name string, want int, script func(*testkit.Conn)) {
+	check := func(name string, want int, timeouts string, script func(*testkit.Conn)) {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			bad, good := testkit.Listen(t, script), testkit.Listen(t, named("good"))
 			w := launch(t, fmt.Sprintf(`
 [[routes]]
@@ -128,8 +129,8 @@ upstream = "good"
 targets = [%q]
 [upstreams.bad]
 targets = [%q]
-timeouts = { first_byte = "100ms", idle = "100ms" }
-`, good.URL, bad.URL))
+timeouts = { %s }
+`, good.URL, bad.URL, timeouts))
 			other := w.dial()
 			for range 3 {
 				c := w.dial()
@@ -149,24 +150,24 @@ timeouts = { first_byte = "100ms", idle = "100ms" }
 			}
 		})
 	}
-	check("closes at once", 502, func(c *testkit.Conn) { c.Conn.Close() })
-	check("resets at once", 502, func(c *testkit.Conn) { c.Reset() })
-	check("closes after the request", 502, func(c *testkit.Conn) { c.Head() })
-	check("garbage", 502, func(c *testkit.Conn) { c.Head(); c.TrySend("\x00\x01\x02 garbage\r\n\r\n"); c.Rest() })
-	check("silence", 504, func(c *testkit.Conn) { c.Head(); c.Rest() })
-	check("half a head", 504, func(c *testkit.Conn) { c.Head(); c.TrySend("HTTP/1.1 200 OK\r\nX-A: "); c.Rest() })
-	check("byte by byte", 200, func(c *testkit.Conn) {
+	check("closes at once", 502, "", func(c *testkit.Conn) { c.Conn.Close() })
+	check("resets at once", 502, "", func(c *testkit.Conn) { c.Reset() })
+	check("closes after the request", 502, "", func(c *testkit.Conn) { c.Head() })
+	check("garbage", 502, "", func(c *testkit.Conn) { c.Head(); c.TrySend("\x00\x01\x02 garbage\r\n\r\n"); c.Rest() })
+	check("silence", 504, `first_byte = "100ms"`, func(c *testkit.Conn) { c.Head(); c.Rest() })
+	check("half a head", 504, `first_byte = "100ms"`, func(c *testkit.Conn) { c.Head(); c.TrySend("HTTP/1.1 200 OK\r\nX-A: "); c.Rest() })
+	check("byte by byte", 200, "", func(c *testkit.Conn) {
 		for {
 			c.Head()
 			drip(c, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
 		}
 	})
-	check("endless line", 502, endless("HTTP/1.1 200 OK\r\nX-A: ", "x"))
-	check("endless head", 502, endless("HTTP/1.1 200 OK\r\n", "X-A: b\r\n"))
-	check("endless interim responses", 502, endless("", "HTTP/1.1 103 Early Hints\r\n\r\n"))
-	check("endless trailer", 0, endless("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", "X-A: b\r\n"))
-	check("endless chunk extension", 0, endless("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5", ";a=b"))
-	check("body stops", 0, func(c *testkit.Conn) {
+	check("endless line", 502, "", endless("HTTP/1.1 200 OK\r\nX-A: ", "x"))
+	check("endless head", 502, "", endless("HTTP/1.1 200 OK\r\n", "X-A: b\r\n"))
+	check("endless interim responses", 502, "", endless("", "HTTP/1.1 103 Early Hints\r\n\r\n"))
+	check("endless trailer", 0, "", endless("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", "X-A: b\r\n"))
+	check("endless chunk extension", 0, "", endless("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5", ";a=b"))
+	check("body stops", 0, `idle = "100ms"`, func(c *testkit.Conn) {
 		c.Head()
 		c.TrySend("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
 		c.Rest()
@@ -176,6 +177,7 @@ timeouts = { first_byte = "100ms", idle = "100ms" }
 // Slow clients, in their heads and in taking what they asked for, are no reason
 // for anybody else to wait. WEIR_SOAK_SLOW is their number.
 func TestManySlowClients(t *testing.T) {
+	// Not parallel: it measures what a normal client gets.
 	n := soak(t, "WEIR_SOAK_SLOW", 200)
 	origin := newMortal(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/large" {
@@ -256,6 +258,7 @@ func (zeros) Read(p []byte) (int, error) {
 
 // A client that sends its head too slowly is told so and logged.
 func TestSlowHead(t *testing.T) {
+	t.Parallel()
 	w := launch(t, plainListener+"timeouts = { header = \"50ms\" }\n[[routes]]\nrespond = { body = \"hello\" }\n")
 	c := w.dial()
 	c.Send("GET /slow HTTP/1.1\r\nHo")
@@ -268,6 +271,7 @@ func TestSlowHead(t *testing.T) {
 // Connections beyond the limit of an address are closed, those beyond the
 // listener's limit wait.
 func TestConnectionLimits(t *testing.T) {
+	t.Parallel()
 	w := launch(t, plainListener+"limits = { connections_per_address = 2 }\n[[routes]]\nrespond = { body = \"hello\" }\n")
 	first := w.dial()
 	first.Get("/")

@@ -10,6 +10,7 @@ import (
 
 // A pooled connection that the origin has closed is not the client's problem.
 func TestStaleConnection(t *testing.T) {
+	t.Parallel()
 	check := func(name, request string, closeIt func(c *testkit.Conn), status, requests int) {
 		t.Run(name, func(t *testing.T) {
 			closed := make(chan struct{})
@@ -48,6 +49,7 @@ func TestStaleConnection(t *testing.T) {
 // A connection that ends when the request is already on its way: it may have
 // been served. What can be repeated is; nothing else is sent twice.
 func TestLostAnswer(t *testing.T) {
+	t.Parallel()
 	check := func(name, request string, warm bool, lose func(c *testkit.Conn), status, requests int, cause string) {
 		t.Run(name, func(t *testing.T) {
 			origin := testkit.Listen(t, func(c *testkit.Conn) {
@@ -93,6 +95,7 @@ func TestLostAnswer(t *testing.T) {
 
 // The bytes of a POST that stalls on a dead connection are counted once.
 func TestUploadToNobody(t *testing.T) {
+	t.Parallel()
 	origin := testkit.Listen(t, func(c *testkit.Conn) {
 		c.Head()
 		c.Take(1000)
@@ -108,10 +111,9 @@ func TestUploadToNobody(t *testing.T) {
 
 // The next target is tried when one refuses the connection.
 func TestRefusedConnection(t *testing.T) {
-	dead := testkit.Listen(t, func(*testkit.Conn) {})
-	dead.Close()
+	t.Parallel()
 	origin := testkit.Listen(t, testkit.Answer(ok))
-	w := run(t, "[[routes]]\nupstream = \"o\"\n[upstreams.o]\ntargets = [%q, %q]\n", dead.URL, origin.URL)
+	w := run(t, "[[routes]]\nupstream = \"o\"\n[upstreams.o]\ntargets = [%q, %q]\n", refused(t), origin.URL)
 	c := w.dial()
 	for range 4 {
 		c.Send(post(5) + "hello")

@@ -118,6 +118,7 @@ func (w *weir) logged(n int) []entry {
 	w.t.Helper()
 	var got []entry
 	testkit.Eventually(w.t, fmt.Sprintf("the access log has %d lines", n), func() bool {
+		w.Reopen() // lines do not wait for others
 		w.log.mu.Lock()
 		defer w.log.mu.Unlock()
 		got = append(got[:0], w.log.entries...)

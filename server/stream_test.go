@@ -13,6 +13,7 @@ import (
 // Events arrive one by one, and the head before the first of them, whatever the
 // framing and the client.
 func TestEventsArriveOneByOne(t *testing.T) {
+	t.Parallel()
 	check := func(name, request, head string, frame func(string) string) {
 		t.Run(name, func(t *testing.T) {
 			next := make(chan struct{})
@@ -50,6 +51,7 @@ func TestEventsArriveOneByOne(t *testing.T) {
 
 // Chunks that come byte by byte make the same body.
 func TestBytewiseResponse(t *testing.T) {
+	t.Parallel()
 	const response = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n1\r\n!\r\n0\r\nX-A: b\r\n\r\n"
 	origin := testkit.Listen(t, func(c *testkit.Conn) {
 		for {
@@ -68,6 +70,7 @@ func TestBytewiseResponse(t *testing.T) {
 
 // Large bodies pass unchanged, by whatever way they take inside.
 func TestLargeBodies(t *testing.T) {
+	t.Parallel()
 	const size = 8 << 20
 	body := strings.Repeat("0123456789abcdef", size/16)
 	check := func(name, head string, chunked bool) {
@@ -107,6 +110,7 @@ func TestLargeBodies(t *testing.T) {
 
 // Endless framing around nothing is cut.
 func TestEndlessOverhead(t *testing.T) {
+	t.Parallel()
 	check := func(name, piece string) {
 		t.Run(name, func(t *testing.T) {
 			origin := testkit.Listen(t, func(c *testkit.Conn) {
@@ -131,29 +135,39 @@ func TestEndlessOverhead(t *testing.T) {
 	check("a trailer line", "0\r\nX-A: "+strings.Repeat("a", 100_000))
 }
 
-const limited = `
+// limited starts weir with one limit of time, of a client or of a target, that a
+// test can wait for.
+func limited(t *testing.T, target, client, upstream string) *weir {
+	t.Helper()
+	return run(t, `
 [[listeners]]
 name = "main"
 address = "127.0.0.1:0"
-timeouts = {header = "200ms", idle = "300ms", grace = "300ms", min_rate = "10KB"}
+timeouts = { %s }
 [[routes]]
 upstream = "o"
 [upstreams.o]
 targets = [%q]
-[upstreams.o.timeouts]
-first_byte = "300ms"
-idle = "300ms"
-write = "300ms"
-tls = "300ms"
-connect = "300ms"
-`
+timeouts = { %s }
+`, client, target, upstream)
+}
+
+const (
+	shortIdle      = `idle = "300ms"`
+	shortHeader    = `header = "200ms"`
+	shortFirstByte = `first_byte = "300ms"`
+	// slow is a client that is behind min_rate for too long.
+	slow = `grace = "300ms", min_rate = "10KB"`
+)
 
 // Each limit of time ends what it bounds, with its own cause.
 func TestTargetTimeouts(t *testing.T) {
-	check := func(name, request, want string, script func(c *testkit.Conn)) {
+	t.Parallel()
+	check := func(name, request, limit, want string, script func(c *testkit.Conn)) {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			origin := testkit.Listen(t, script)
-			w := run(t, limited, origin.URL)
+			w := limited(t, origin.URL, "", limit)
 			c := w.dial()
 			c.Send(request)
 			m, err := testkit.ReadResponse(c.Reader, "GET")
@@ -169,19 +183,19 @@ func TestTargetTimeouts(t *testing.T) {
 			equal(t, "requests", origin.Requests() <= 1, true)
 		})
 	}
-	check("first byte", get, "504 first_byte_timeout", func(c *testkit.Conn) { c.Request(); c.Rest() })
-	check("first byte after an upload", post(-1)+"5\r\nhello\r\n0\r\n\r\n", "504 first_byte_timeout", func(c *testkit.Conn) { c.Request(); c.Rest() })
-	check("middle of a body", get, "200 stalled", func(c *testkit.Conn) {
+	check("first byte", get, shortFirstByte, "504 first_byte_timeout", func(c *testkit.Conn) { c.Request(); c.Rest() })
+	check("first byte after an upload", post(-1)+"5\r\nhello\r\n0\r\n\r\n", shortFirstByte, "504 first_byte_timeout", func(c *testkit.Conn) { c.Request(); c.Rest() })
+	check("middle of a body", get, shortIdle, "200 stalled", func(c *testkit.Conn) {
 		c.Request()
 		c.Send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
 		c.Rest()
 	})
-	check("middle of a large body", get, "200 stalled", func(c *testkit.Conn) {
+	check("middle of a large body", get, shortIdle, "200 stalled", func(c *testkit.Conn) {
 		c.Request()
 		c.Send("HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n" + strings.Repeat("x", 1<<20))
 		c.Rest()
 	})
-	check("between chunks", get, "200 stalled", func(c *testkit.Conn) {
+	check("between chunks", get, shortIdle, "200 stalled", func(c *testkit.Conn) {
 		c.Request()
 		c.Send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
 		c.Rest()
@@ -189,8 +203,9 @@ func TestTargetTimeouts(t *testing.T) {
 }
 
 func TestHandshakeTimeout(t *testing.T) {
+	t.Parallel()
 	origin := testkit.Listen(t, func(c *testkit.Conn) { c.Rest() })
-	w := run(t, limited, strings.Replace(origin.URL, "http:", "https:", 1))
+	w := limited(t, strings.Replace(origin.URL, "http:", "https:", 1), "", `tls = "300ms"`)
 	c := w.dial()
 	equal(t, "status", c.Get("/").Status(), 502)
 	equal(t, "the log's line", w.ended(), "502 tls_failed")
@@ -198,8 +213,9 @@ func TestHandshakeTimeout(t *testing.T) {
 
 // A target that takes nothing.
 func TestWriteTimeout(t *testing.T) {
+	t.Parallel()
 	origin := testkit.Listen(t, func(c *testkit.Conn) { c.Head(); c.Hold() })
-	w := run(t, limited, origin.URL)
+	w := limited(t, origin.URL, "", `write = "300ms"`)
 	c := w.dial()
 	c.Send(post(1 << 30))
 	go func() {
@@ -216,6 +232,7 @@ func TestWriteTimeout(t *testing.T) {
 
 // Clients below the limits end; those that are only slow enough go on.
 func TestClientLimits(t *testing.T) {
+	t.Parallel()
 	origin := testkit.Listen(t, func(c *testkit.Conn) {
 		for {
 			m, err := c.TryHead()
@@ -233,9 +250,10 @@ func TestClientLimits(t *testing.T) {
 			return
 		}
 	})
-	check := func(name, want string, client func(t *testing.T, c *testkit.Client)) {
+	check := func(name, limit, want string, client func(t *testing.T, c *testkit.Client)) {
 		t.Run(name, func(t *testing.T) {
-			w := run(t, limited, origin.URL)
+			t.Parallel()
+			w := limited(t, origin.URL, limit, "")
 			c := w.dial()
 			client(t, c)
 			if want != "" {
@@ -251,32 +269,32 @@ func TestClientLimits(t *testing.T) {
 		_, end := c.Rest()
 		equal(t, "the end", end, testkit.Closed)
 	}
-	check("says nothing", "", func(t *testing.T, c *testkit.Client) { ends(t, c, 0) })
-	check("says nothing more", "200 ok", func(t *testing.T, c *testkit.Client) { c.Get("/"); ends(t, c, 0) })
-	check("head without end", "408 head_timeout", func(t *testing.T, c *testkit.Client) {
+	check("says nothing", shortIdle, "", func(t *testing.T, c *testkit.Client) { ends(t, c, 0) })
+	check("says nothing more", `idle = "2s"`, "200 ok", func(t *testing.T, c *testkit.Client) { c.Get("/"); ends(t, c, 0) })
+	check("head without end", shortHeader, "408 head_timeout", func(t *testing.T, c *testkit.Client) {
 		c.Send("GET / HTTP/1.1\r\n")
 		ends(t, c, 408)
 	})
-	check("head that drips", "408 head_timeout", func(t *testing.T, c *testkit.Client) {
+	check("head that drips", shortHeader, "408 head_timeout", func(t *testing.T, c *testkit.Client) {
 		stop := drip(c, "GET / HTTP/1.1\r\nX: ", "x")
 		ends(t, c, 408)
 		receive(t, stop)
 	})
-	check("body without end", "408 client_slow", func(t *testing.T, c *testkit.Client) {
+	check("body without end", slow, "408 client_slow", func(t *testing.T, c *testkit.Client) {
 		c.Send(post(10) + "hello")
 		ends(t, c, 408)
 	})
-	check("body that drips", "408 client_slow", func(t *testing.T, c *testkit.Client) {
+	check("body that drips", slow, "408 client_slow", func(t *testing.T, c *testkit.Client) {
 		stop := drip(c, post(100_000), "x")
 		ends(t, c, 408)
 		receive(t, stop)
 	})
-	check("chunks that drip", "408 client_slow", func(t *testing.T, c *testkit.Client) {
+	check("chunks that drip", slow, "408 client_slow", func(t *testing.T, c *testkit.Client) {
 		stop := drip(c, post(-1), "1\r\nx\r\n")
 		ends(t, c, 408)
 		receive(t, stop)
 	})
-	check("reads nothing", "200 client_slow", func(t *testing.T, c *testkit.Client) {
+	check("reads nothing", slow, "200 client_slow", func(t *testing.T, c *testkit.Client) {
 		c.Send("GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
 	})
 }
@@ -297,8 +315,10 @@ func drip(c *testkit.Client, first, piece string) <-chan struct{} {
 
 // A client that goes away takes its exchange with the origin along.
 func TestClientGone(t *testing.T) {
+	t.Parallel()
 	check := func(name string, script func(c *testkit.Conn), client func(c *testkit.Client)) {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			ended := make(chan struct{})
 			started := make(chan struct{})
 			origin := testkit.Listen(t, func(c *testkit.Conn) {
@@ -333,6 +353,7 @@ func TestClientGone(t *testing.T) {
 
 // One that only ended its sending side still gets its answer.
 func TestHalfClosedClient(t *testing.T) {
+	t.Parallel()
 	answer := make(chan struct{})
 	origin := testkit.Listen(t, func(c *testkit.Conn) {
 		c.Request()
@@ -349,8 +370,9 @@ func TestHalfClosedClient(t *testing.T) {
 
 // What a client sent in a hurry is no credit for silence after it.
 func TestStallAfterHurry(t *testing.T) {
+	t.Parallel()
 	origin := testkit.Listen(t, func(c *testkit.Conn) { c.Head(); c.Rest() })
-	w := run(t, limited, origin.URL)
+	w := limited(t, origin.URL, slow, "")
 	c := w.dial()
 	c.Send(post(1<<20) + strings.Repeat("x", 1<<19)) // 52 seconds at min_rate
 	equal(t, "status", c.Response("POST").Status(), 408)

@@ -11,6 +11,7 @@ import (
 // The corpus. Each refusal must reach the client, also one that goes on sending,
 // and must be in the access log.
 func TestStrictInput(t *testing.T) {
+	t.Parallel()
 	got := make(chan *testkit.Message, 1)
 	origin := testkit.Listen(t, func(c *testkit.Conn) {
 		for {

@@ -21,6 +21,7 @@ func tlsClient(a *testkit.Authority) *tls.Config {
 
 // Targets behind TLS: who they must be, and who weir is to them.
 func TestSecureTargets(t *testing.T) {
+	t.Parallel()
 	authority := testkit.NewAuthority(t)
 	server, client := authority.Issue("origin.test"), authority.Issue("weir")
 	names := make(chan string, 10)
@@ -60,6 +61,7 @@ func TestSecureTargets(t *testing.T) {
 
 // A reload reads certificates anew, whose files keep their names.
 func TestRenewedCertificates(t *testing.T) {
+	t.Parallel()
 	authority, other := testkit.NewAuthority(t), testkit.NewAuthority(t)
 	origin := testkit.ListenTLS(t, tlsServer(authority.Issue("127.0.0.1")), testkit.Answer(ok))
 	file := filepath.Join(t.TempDir(), "ca.pem")
@@ -102,6 +104,7 @@ func TestRenewedCertificates(t *testing.T) {
 }
 
 func TestUnixTarget(t *testing.T) {
+	t.Parallel()
 	origin := testkit.ListenUnix(t, testkit.Answer(ok))
 	c := through(t, origin).dial()
 	for range 2 {
@@ -112,6 +115,7 @@ func TestUnixTarget(t *testing.T) {
 
 // Clients behind TLS: bodies of all kinds pass.
 func TestSecureClients(t *testing.T) {
+	t.Parallel()
 	authority := testkit.NewAuthority(t)
 	pair := authority.Issue("127.0.0.1")
 	origin := testkit.Listen(t, testkit.Answer("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"))

@@ -16,6 +16,7 @@ const switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUp
 // Bytes pass both ways after an upgrade, those in the same segment as the heads
 // too, and each direction ends on its own.
 func TestUpgrade(t *testing.T) {
+	t.Parallel()
 	authority := testkit.NewAuthority(t)
 	pair := authority.Issue("127.0.0.1")
 	script := func(c *testkit.Conn) {
@@ -78,6 +79,7 @@ func TestUpgrade(t *testing.T) {
 
 // The origin may end first.
 func TestUpgradeOriginEndsFirst(t *testing.T) {
+	t.Parallel()
 	got := make(chan string, 1)
 	origin := testkit.Listen(t, func(c *testkit.Conn) {
 		c.Head()
@@ -101,6 +103,7 @@ func TestUpgradeOriginEndsFirst(t *testing.T) {
 
 // A connection that was reset takes the other one with it.
 func TestUpgradeReset(t *testing.T) {
+	t.Parallel()
 	ended := make(chan struct{})
 	origin := testkit.Listen(t, func(c *testkit.Conn) {
 		c.Head()
@@ -119,6 +122,7 @@ func TestUpgradeReset(t *testing.T) {
 
 // What is silent for too long ends.
 func TestUpgradeIdle(t *testing.T) {
+	t.Parallel()
 	origin := testkit.Listen(t, func(c *testkit.Conn) {
 		c.Head()
 		c.Send(switching)
@@ -134,6 +138,7 @@ func TestUpgradeIdle(t *testing.T) {
 
 // Time-outs of messages do not cut tunnels.
 func TestUpgradeOutlivesTimeouts(t *testing.T) {
+	t.Parallel()
 	origin := testkit.Listen(t, func(c *testkit.Conn) {
 		c.Head()
 		c.Send(switching)
@@ -143,24 +148,25 @@ func TestUpgradeOutlivesTimeouts(t *testing.T) {
 [[listeners]]
 name = "main"
 address = "127.0.0.1:0"
-timeouts = {header = "50ms", idle = "50ms", grace = "50ms"}
+timeouts = {header = "2s", idle = "2s", grace = "2s"}
 [[routes]]
 upstream = "o"
 [upstreams.o]
 targets = [%q]
-timeouts = {first_byte = "100ms", idle = "50ms", write = "50ms"}
-connections = {idle = "50ms"}
+timeouts = {first_byte = "2s", idle = "2s", write = "2s"}
+connections = {idle = "2s"}
 `, origin.URL)
 	c := w.dial()
 	c.Send(upgrade)
 	equal(t, "status", c.Head("GET").Status(), 101)
-	receive(t, after(300))
+	receive(t, after(2500)) // longer than each of them
 	c.Send("late")
 	equal(t, "echo", c.Take(4), "late")
 }
 
 // Answers other than 101, and a 101 for something else.
 func TestUpgradeRefused(t *testing.T) {
+	t.Parallel()
 	check := func(name, request, answer string, status int, cause string) {
 		t.Run(name, func(t *testing.T) {
 			origin := testkit.Listen(t, testkit.Answer(answer))
@@ -188,6 +194,7 @@ func TestUpgradeRefused(t *testing.T) {
 
 // Any token goes.
 func TestUpgradeToken(t *testing.T) {
+	t.Parallel()
 	origin := testkit.Listen(t, func(c *testkit.Conn) {
 		m := c.Head()
 		equal(t, "Upgrade", m.Get("Upgrade"), "foo/2, bar")

@@ -21,6 +21,7 @@ func post(n int) string {
 
 // What origins get of each way to frame a request.
 func TestRequestFraming(t *testing.T) {
+	t.Parallel()
 	check := func(name string, pieces []string, test func(t *testing.T, m *testkit.Message)) {
 		t.Run(name, func(t *testing.T) {
 			got := make(chan *testkit.Message, 2)
@@ -84,6 +85,7 @@ func TestRequestFraming(t *testing.T) {
 
 // An upload that was cut short must not look whole to the origin.
 func TestTruncatedUpload(t *testing.T) {
+	t.Parallel()
 	check := func(name, sent, status string) {
 		for _, how := range []string{"half-closes", "resets", "goes"} {
 			t.Run(name+", client "+how, func(t *testing.T) {
@@ -135,6 +137,7 @@ func TestTruncatedUpload(t *testing.T) {
 
 // Broken chunked coding is refused, and the origin does not get a whole request.
 func TestBrokenChunks(t *testing.T) {
+	t.Parallel()
 	check := func(name, body string) {
 		t.Run(name, func(t *testing.T) {
 			ended := make(chan error, 1)
@@ -180,6 +183,7 @@ func TestBrokenChunks(t *testing.T) {
 
 // Bytes move before the message is over, in both directions.
 func TestStreamsBothWays(t *testing.T) {
+	t.Parallel()
 	for _, framing := range []string{"length", "chunked"} {
 		t.Run(framing, func(t *testing.T) {
 			const rounds = 20
@@ -229,6 +233,7 @@ func TestStreamsBothWays(t *testing.T) {
 
 // An upload's first bytes reach the origin before the last is sent.
 func TestUploadStreams(t *testing.T) {
+	t.Parallel()
 	for _, n := range []int{10, -1} {
 		arrived := make(chan string)
 		origin := testkit.Listen(t, func(c *testkit.Conn) {
@@ -265,6 +270,7 @@ func TestUploadStreams(t *testing.T) {
 // An answer that comes before the upload's end reaches the client, and the
 // connection ends without a reset that could eat it.
 func TestEarlyAnswer(t *testing.T) {
+	t.Parallel()
 	check := func(name string, n int, then func(c *testkit.Conn)) {
 		t.Run(name, func(t *testing.T) {
 			origin := testkit.Listen(t, func(c *testkit.Conn) {
@@ -306,6 +312,7 @@ func TestEarlyAnswer(t *testing.T) {
 
 // Bodies over the route's limit.
 func TestMaxBody(t *testing.T) {
+	t.Parallel()
 	check := func(name, request string, status int, reaches bool) {
 		t.Run(name, func(t *testing.T) {
 			ended := make(chan error, 1)
@@ -346,6 +353,7 @@ func TestMaxBody(t *testing.T) {
 
 // Expect: 100-continue goes to the origin and back.
 func TestExpectContinue(t *testing.T) {
+	t.Parallel()
 	const head = "POST / HTTP/1.1\r\nHost: weir.test\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
 	t.Run("go on", func(t *testing.T) {
 		origin := testkit.Listen(t, func(c *testkit.Conn) {

@@ -188,12 +188,16 @@ func signal(c chan struct{}) {
 	}
 }
 
-// Reopen opens the file again, for a log that was moved away: lines logged
-// after Reopen has returned go to the new file. It does nothing if the output is
-// no file. If the file cannot be opened, the old one stays in use and the error
-// is returned.
+// Reopen has the lines that wait written at once, and opens the file again, for a
+// log that was moved away: lines logged after Reopen has returned go to the new
+// file. If the file cannot be opened, the old one stays in use and the error is
+// returned.
 func (l *Logger) Reopen() error {
-	if l == nil || l.path == "" {
+	if l == nil {
+		return nil
+	}
+	if l.path == "" {
+		signal(l.full)
 		return nil
 	}
 	file, err := open(l.path)

@@ -43,14 +43,29 @@ func DialTLS(t testing.TB, addr net.Addr, cfg *tls.Config) *Client {
 
 func newClient(t testing.TB, c net.Conn) *Client {
 	t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(Limit))
-	return &Client{Conn: c, Reader: bufio.NewReaderSize(c, 64<<10), t: t}
+	return &Client{Conn: c, Reader: bufio.NewReaderSize(bounded{c}, 64<<10), t: t}
+}
+
+// bounded is a connection whose reads and writes wait for Limit each, however
+// long all of them take on a busy machine.
+type bounded struct{ net.Conn }
+
+func (b bounded) Read(p []byte) (int, error) {
+	b.SetReadDeadline(time.Now().Add(Limit))
+	defer b.SetReadDeadline(time.Time{})
+	return b.Conn.Read(p)
+}
+
+func (b bounded) Write(p []byte) (int, error) {
+	b.SetWriteDeadline(time.Now().Add(Limit))
+	defer b.SetWriteDeadline(time.Time{})
+	return b.Conn.Write(p)
 }
 
 // Send writes s.
 func (c *Client) Send(s string) {
 	c.t.Helper()
-	if _, err := io.WriteString(c.Conn, s); err != nil {
+	if _, err := io.WriteString(bounded{c.Conn}, s); err != nil {
 		c.t.Fatalf("cannot send %.60q: %v", s, err)
 	}
 }

@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// Limit bounds everything in a test that waits. It only passes when something
-// is wrong, so it is long.
-const Limit = 20 * time.Second
+// Limit bounds each wait of a test. It only passes when something is wrong, so it
+// is long.
+const Limit = time.Minute
 
 // Eventually asks again and again whether ok is true, and fails the test if it
 // does not become so within Limit.

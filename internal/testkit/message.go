@@ -23,6 +23,7 @@ type Message struct {
 	Body    string
 	Chunks  []string
 	Trailer string
+	body    strings.Builder // of chunks
 	// Interim are the interim responses that came before a response.
 	Interim []*Message
 }
@@ -203,15 +204,17 @@ func (m *Message) ReadChunk(br *bufio.Reader) (string, error) {
 	}
 	b := make([]byte, n+2)
 	got, err := io.ReadFull(br, b)
-	m.Body += string(b[:min(got, int(n))])
+	m.body.Write(b[:min(got, int(n))])
+	m.Body = m.body.String()
 	if err != nil {
 		return "", cut(err)
 	}
 	if string(b[n:]) != "\r\n" {
 		return "", fmt.Errorf("chunk %q is followed by %q", b[:n], b[n:])
 	}
-	m.Chunks = append(m.Chunks, string(b[:n]))
-	return string(b[:n]), nil
+	chunk := m.Body[len(m.Body)-int(n):]
+	m.Chunks = append(m.Chunks, chunk)
+	return chunk, nil
 }
 
 func cut(err error) error {

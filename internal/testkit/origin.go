@@ -130,17 +130,18 @@ func (o *Origin) accept() {
 
 func (o *Origin) run(c *Conn) {
 	defer c.Conn.Close()
-	c.Conn.SetDeadline(time.Now().Add(Limit))
 	if o.tls != nil {
 		secure := tls.Server(c.Conn, o.tls)
+		secure.SetDeadline(time.Now().Add(Limit))
 		if secure.Handshake() != nil {
 			return // what the client makes of it is the test's affair
 		}
+		secure.SetDeadline(time.Time{})
 		o.mu.Lock()
 		c.Conn = secure
 		o.mu.Unlock()
 	}
-	c.Reader = bufio.NewReaderSize(io.TeeReader(c.Conn, &c.seen), 64<<10)
+	c.Reader = bufio.NewReaderSize(io.TeeReader(bounded{c.Conn}, &c.seen), 64<<10)
 	o.script(c)
 }
 
@@ -188,7 +189,6 @@ func (c *Conn) fail(what string, err error) {
 
 // TryHead reads the head of a request.
 func (c *Conn) TryHead() (*Message, error) {
-	c.Conn.SetDeadline(time.Now().Add(Limit))
 	m, err := ReadHead(c.Reader)
 	if err == nil {
 		c.origin.requests.Add(1)
@@ -238,7 +238,7 @@ func (c *Conn) Send(pieces ...string) {
 
 // TrySend writes s; the other side may be gone.
 func (c *Conn) TrySend(s string) error {
-	_, err := io.WriteString(c.Conn, s)
+	_, err := io.WriteString(bounded{c.Conn}, s)
 	return err
 }
 
