@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -50,10 +51,19 @@ type attempt struct {
 	out     transport.Request
 	upload  upload
 
-	// response is the head of the response, body its body.
+	// received is the response; nil before it begins.
+	*received
+}
+
+// received is the response of an attempt. It is taken when the response begins, so that
+// attempts that wait hold none, and the memory that many of them use one after the
+// other stays in the processor's cache.
+type received struct {
 	response head.Head
 	body     responseBody
 }
+
+var responses = sync.Pool{New: func() any { return new(received) }}
 
 // reset makes a ready for another attempt. It keeps buffers.
 func (a *attempt) reset() {
@@ -63,7 +73,11 @@ func (a *attempt) reset() {
 	a.x, a.proxy, a.upstream, a.target, a.stream, a.state = nil, nil, nil, nil, nil, attemptUnused
 	a.request, a.out = nil, transport.Request{Room: a.out.Room[:0]}
 	a.upload.reset()
-	a.body.reset()
+	if a.received != nil {
+		a.body.reset()
+		responses.Put(a.received)
+		a.received = nil
+	}
 }
 
 // reset forgets an upload that is over.
@@ -324,9 +338,29 @@ func headFailure(s transport.Stream, err error, started bool) *attemptError {
 	}
 }
 
+// status is that of the response; 0 if no head of it was read.
+func (a *attempt) status() int {
+	if a.received == nil {
+		return 0
+	}
+	return a.response.Status
+}
+
+// receive waits for the response and reads its first head, perhaps an interim one. started
+// says that at least one byte of it came.
+func (a *attempt) receive() (started bool, err error) {
+	if err := a.stream.Await(); err != nil {
+		return false, err
+	}
+	if a.received == nil {
+		a.received = responses.Get().(*received)
+	}
+	return a.stream.ReadHead(&a.response)
+}
+
 // readHead reads response heads until the final one and passes interim ones on.
 func (a *attempt) readHead() *attemptError {
-	started, err := a.stream.ReadHead(&a.response)
+	started, err := a.receive()
 	return a.acceptHead(started, err)
 }
 

@@ -204,7 +204,7 @@ func (x *Exchange) failAttempt(e *attemptError) {
 // retryStatus decides whether a response is one that the retry policy would
 // rather have from another target.
 func (x *Exchange) retryStatus(a *attempt) *attemptError {
-	status := a.response.Status
+	status := a.status()
 	if !x.Upstream.Set.Retry().OnStatus(status) {
 		return nil
 	}
@@ -317,7 +317,7 @@ func (x *Exchange) relay(a *attempt) {
 	bodyless := string(x.Request.Method()) == "HEAD" || status == 204 || status == 304
 	closes := closesAfter(h)
 	a.openBody(bodyless)
-	x.proxy.dates.Complete(h, time.Now())
+	x.proxy.dates.Complete(h, a.began.Add(a.firstByte))
 	forward.Clean(h)
 	x.proxy.forwarder.Via(h)
 	x.Response = h

@@ -129,7 +129,7 @@ func (x *Exchange) race(a *attempt, t *lb.Target) *attemptError {
 	over := make(chan struct{})
 	go p.recovered(func() {
 		defer func() { close(over); results <- first }()
-		first.finish(first.stream.ReadHead(&first.response))
+		first.finish(first.receive())
 	})
 	p.background(func() {
 		defer func() { results <- second }()
@@ -174,13 +174,13 @@ func (x *Exchange) race(a *attempt, t *lb.Target) *attemptError {
 
 // good says that the racer has a head that may be the client's.
 func (r *racer) good() bool {
-	return r.err == nil && r.response.Status != 0 && !r.upstream.Set.Retry().OnStatus(r.response.Status)
+	return r.err == nil && r.status() != 0 && !r.upstream.Set.Retry().OnStatus(r.status())
 }
 
 // endBeaten gives back what the first attempt had. What it found out about its
 // target before the hedge won is told.
 func (r *racer) endBeaten() {
-	e := ending{kind: lb.Canceled, cause: CauseHedge, status: r.response.Status}
+	e := ending{kind: lb.Canceled, cause: CauseHedge, status: r.status()}
 	switch {
 	case r.err == nil:
 		e.kind, e.cause = lb.Success, CauseOK
@@ -255,7 +255,7 @@ func (r *racer) exchange() (started bool, err error) {
 	if _, err := s.Send(&r.out); err != nil {
 		return false, err
 	}
-	if started, err = s.ReadHead(&r.response); err == nil {
+	if started, err = r.receive(); err == nil {
 		r.firstByte = max(time.Since(r.began), 1)
 	}
 	return started, err
@@ -290,8 +290,8 @@ func (r *racer) endLost() {
 	case r.stream == nil && r.err != nil:
 		f := dialFailure(r.err)
 		e.kind, e.cause = f.outcome(), f.cause
-	case r.err == nil && r.response.Status != 0:
-		e.kind, e.status, e.cause = lb.Success, r.response.Status, CauseOK
+	case r.err == nil && r.status() != 0:
+		e.kind, e.status, e.cause = lb.Success, r.status(), CauseOK
 	}
 	r.end(e)
 }

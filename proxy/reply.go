@@ -177,9 +177,9 @@ func (x *Exchange) replyFrom(a *attempt, bodyless, closes bool) {
 	case a.state == attemptEnded:
 	case gone && end != replyWhole:
 		x.clientFailed(errClientGone)
-		a.giveUp(ending{kind: lb.Canceled, cause: CauseOK, status: a.response.Status})
+		a.giveUp(ending{kind: lb.Canceled, cause: CauseOK, status: a.status()})
 	case end == replyUntaken:
-		a.giveUp(ending{kind: lb.Canceled, cause: CauseOK, status: a.response.Status})
+		a.giveUp(ending{kind: lb.Canceled, cause: CauseOK, status: a.status()})
 	default:
 		x.breakOff(a, err)
 	}
@@ -190,14 +190,14 @@ func (a *attempt) succeed(reusable bool) {
 	uploaded := a.stopUpload()
 	gone := a.x.Client.Cancel.disarm()
 	a.end(ending{
-		kind: lb.Success, cause: CauseOK, status: a.response.Status,
+		kind: lb.Success, cause: CauseOK, status: a.status(),
 		reusable: reusable && uploaded && !gone && a.body.Proven(),
 	})
 }
 
 // breakOff ends a reply whose body broke off, and the attempt that it came from.
 func (x *Exchange) breakOff(a *attempt, err error) {
-	status := a.response.Status
+	status := a.status()
 	a.stopUpload()
 	if e := a.uploadError(); e != nil {
 		x.Result.Cause, x.Result.Err = e.cause, e.err

@@ -301,7 +301,7 @@ func (a *attempt) endStoring(closes bool, err error) {
 	x.Client.Cancel.disarm()
 	x.cached.store.cancel.disarm()
 	e := ending{
-		kind: lb.Success, cause: CauseOK, status: a.response.Status,
+		kind: lb.Success, cause: CauseOK, status: a.status(),
 		reusable: err == nil && uploaded && !closes && a.body.Proven(),
 	}
 	switch {

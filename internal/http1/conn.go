@@ -244,6 +244,11 @@ func (c *conn) readHead(e *exchange, cfg *config.Listener) (status int, cause pr
 	case h.Length >= 0:
 		e.body.Reset(c.br, body.FramingLength, h.Length)
 	}
+	if c.stream != nil && e.body.Done() && c.br.Buffered() == 0 {
+		// Nothing is read before the next request, so the buffer can serve others.
+		inputs.Put(c.br)
+		c.br = nil
+	}
 	c.mode = modeBody
 	c.grace, c.minRate = cfg.Timeouts.Grace.D(), int64(cfg.Timeouts.MinRate)
 	c.version = h.Version

@@ -46,10 +46,16 @@ type writer struct {
 func (w *writer) reset() {
 	w.framing, w.left, w.bodyless, w.version, w.head = framingLength, 0, false, head.HTTP11, false
 	w.closing, w.finished, w.aborted, w.tunnel, w.err = false, false, false, false, nil
+}
+
+// gather appends a head to what is to be written. The buffer for that is taken with the first
+// head: an exchange that waits for its target holds none.
+func (w *writer) gather(h *head.Head) {
 	if w.pooled == nil {
 		w.pooled = outBuffers.Get().(*[]byte)
 		w.out = (*w.pooled)[:0]
 	}
+	w.out = h.AppendTo(w.out)
 }
 
 func (w *writer) releaseOut() {
@@ -70,7 +76,7 @@ func (c *conn) Inform(h *head.Head) error {
 	if c.version == head.HTTP10 {
 		return nil
 	}
-	c.out = h.AppendTo(c.out)
+	c.gather(h)
 	return c.Flush()
 }
 
@@ -91,7 +97,7 @@ func (c *conn) Start(h *head.Head, length int64, bodyless bool) error {
 	case c.version == head.HTTP10:
 		h.Set(head.Connection, []byte("keep-alive"))
 	}
-	c.out = h.AppendTo(c.out)
+	c.gather(h)
 	return nil
 }
 
@@ -363,12 +369,15 @@ func (c *conn) Abort() {
 // Tunnel implements proxy.Front.
 func (c *conn) Tunnel(h *head.Head) (net.Conn, []byte, error) {
 	c.closing, c.tunnel = true, true
-	c.out = h.AppendTo(c.out)
+	c.gather(h)
 	if err := c.Flush(); err != nil {
 		return nil, nil, err
 	}
 	c.finished = true
 	c.nc.SetDeadline(time.Time{})
+	if c.br == nil {
+		return c.nc, nil, nil
+	}
 	early, _ := c.br.Peek(c.br.Buffered())
 	c.br.Discard(len(early))
 	return c.nc, early, nil

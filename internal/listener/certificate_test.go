@@ -215,6 +215,7 @@ func TestMinTLS(t *testing.T) {
 }
 
 func TestHandshakeFailures(t *testing.T) {
+	t.Parallel()
 	ca := newAuthority(t)
 	cfg := local()
 	cfg.Certificates = []config.Certificate{ca.write(t, "one", "www.example.org")}

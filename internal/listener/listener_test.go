@@ -392,6 +392,7 @@ func TestLinger(t *testing.T) {
 // A client that sends for ever costs no more than LingerBytes, and one that
 // does nothing no more than LingerTime.
 func TestLingerBounds(t *testing.T) {
+	t.Parallel()
 	l := start(t, local(), listener.Options{}, func(c *listener.Conn) { c.Linger() })
 	silent, endless := dial(t, l), dial(t, l)
 	var err error
