@@ -85,7 +85,7 @@ bench: ## run the benchmarks that match BENCH
 
 .PHONY: outage
 outage: ## show what clients notice while targets fail (a minute; Linux)
-	go run ./bench/outage
+	go run ./bench/cmd/outage
 
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME

@@ -2,7 +2,7 @@
 // is installed: net/http/httputil.ReverseProxy, set up as well as it can be
 // (pooled copy buffers, as many idle connections as clients, no compression,
 // no forwarding fields unless asked for). The benchmarks of bench run it in
-// their process, bench/peers as one of its own.
+// their process, bench/cmd/peers as one of its own.
 package baseline
 
 import (

@@ -3,7 +3,7 @@
 // hour, and POST to any path with the 2 bytes "ok" once it has read the body.
 // It allocates nothing per request, checks nothing, and must never serve
 // anybody but a benchmark. The benchmarks of bench run it in their process,
-// bench/peers as one of its own where nginx is missing.
+// bench/cmd/peers as one of its own where nginx is missing.
 package origin
 
 import (

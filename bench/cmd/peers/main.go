@@ -71,7 +71,7 @@ func parseFlags(args []string) (flags, error) {
 	fs.SetOutput(io.Discard) // the error says it all
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
-			fmt.Println("usage: go run ./bench/peers [flags], in weir's own folder")
+			fmt.Println("usage: go run ./bench/cmd/peers [flags], in weir's own folder")
 			fs.SetOutput(os.Stdout)
 			fs.PrintDefaults()
 			return f, err
