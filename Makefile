@@ -121,6 +121,6 @@ uninstall: ## remove what install put in place, but not the configuration
 
 .PHONY: clean
 clean: ## remove what was built
-	rm -f '$(OUT)/weir' '$(OUT)/weir.service'
+	rm -f '$(OUT)/weir' '$(OUT)/weir.service' '$(OUT)/caddy'
 
 -include bench/Makefile.inc
