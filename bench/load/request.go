@@ -17,13 +17,13 @@ func Browser(host, path string) []byte {
 		"sec-ch-ua-platform: \"Linux\"\r\n" +
 		"Upgrade-Insecure-Requests: 1\r\n" +
 		"User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36\r\n" +
-		"Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8\r\n" +
+		"Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8\r\n" +
 		"Sec-Fetch-Site: same-origin\r\n" +
 		"Sec-Fetch-Mode: navigate\r\n" +
 		"Sec-Fetch-Dest: document\r\n" +
 		"Accept-Encoding: gzip, deflate, br, zstd\r\n" +
 		"Accept-Language: en-GB,en;q=0.9\r\n" +
-		"Cookie: session=4f1d0c9b7a3e4d5c8b6a1f2e3d4c5b6a; theme=dark; consent=1\r\n\r\n")
+		"Cookie: session=4f1d0c9b7a3e4d5c8b6a1f2e3d4c5b6a; theme=dark; consent=1; visits=12; currency=EUR\r\n\r\n")
 }
 
 // Post is a raw POST request with a body of size bytes.

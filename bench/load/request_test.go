@@ -12,7 +12,7 @@ import (
 
 func TestBrowser(t *testing.T) {
 	raw := load.Browser("bench.test", "/page/1")
-	if fields := strings.Count(string(raw), "\r\n") - 2; fields != 14 || len(raw) < 650 || len(raw) > 800 {
+	if fields := strings.Count(string(raw), "\r\n") - 2; fields != 14 || len(raw) < 670 || len(raw) > 730 {
 		t.Errorf("%d fields in %d bytes, want 14 in some 700", fields, len(raw))
 	}
 	req, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(raw)))

@@ -163,11 +163,19 @@ func verdicts(b *strings.Builder, r *result) {
 			unknown = append(unknown, strings.TrimSpace(v.Scenario+" "+v.Against)+" ("+v.What+")")
 			continue
 		}
-		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s | %s | %s |\n", v.Scenario, v.What, digits(v.Weir), v.peer(), v.ratio(), v.must(), limit(v.Aim), v.State)
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s | %s | %s |\n", v.Scenario, v.What, v.weir(), v.peer(), v.ratio(), v.must(), limit(v.Aim), v.State)
 	}
 	if len(unknown) > 0 {
 		fmt.Fprintf(b, "\nNot measured: %s.\n", strings.Join(unknown, ", "))
 	}
+}
+
+// weir is weir's figure; if it is what the bounds are for, with all digits that count.
+func (v verdict) weir() string {
+	if v.Against == "" {
+		return digits(v.Weir)
+	}
+	return number(v.Weir)
 }
 
 // peer names who weir was measured against, with the figure.
@@ -176,9 +184,9 @@ func (v verdict) peer() string {
 	case "":
 		return ""
 	case best:
-		return fmt.Sprintf("%s %s (the best)", v.Peer, digits(v.Other))
+		return fmt.Sprintf("%s %s (the best)", v.Peer, number(v.Other))
 	}
-	return v.Peer + " " + digits(v.Other)
+	return v.Peer + " " + number(v.Other)
 }
 
 // ratio is weir's figure divided by the peer's, if there is one.

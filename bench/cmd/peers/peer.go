@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"debug/buildinfo"
 	"embed"
 	"fmt"
 	"net"
@@ -148,7 +149,13 @@ func (p peer) tell(ctx context.Context) string {
 		return "unknown"
 	}
 	line, _, _ := strings.Cut(string(out), "\n")
-	return strings.TrimSpace(line)
+	if line = strings.TrimSpace(line); line == "unknown" {
+		// A Go program built by version: the toolchain has noted which.
+		if info, err := buildinfo.ReadFile(path); err == nil {
+			return info.Main.Version
+		}
+	}
+	return line
 }
 
 //go:embed conf
