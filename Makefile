@@ -85,7 +85,7 @@ bench: ## run the benchmarks that match BENCH
 
 .PHONY: outage
 outage: ## show what clients notice while targets fail (a minute; Linux)
-	go run ./bench/outage
+	go run ./bench/cmd/outage
 
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME
@@ -121,6 +121,6 @@ uninstall: ## remove what install put in place, but not the configuration
 
 .PHONY: clean
 clean: ## remove what was built
-	rm -f '$(OUT)/weir' '$(OUT)/weir.service'
+	rm -f '$(OUT)/weir' '$(OUT)/weir.service' '$(OUT)/caddy'
 
 -include bench/Makefile.inc

@@ -170,7 +170,7 @@ func judgeImport(r room, folder, imported string) string {
 			return folder + " imports " + imported + "; it may import of weir " + strings.Join(r.may, ", ") + ": " + r.why
 		}
 	case strings.Contains(first, "."):
-		leaf := folder == commands || folder == "bench/peers" || folder == "cache/redis" || strings.HasPrefix(folder, "discover/")
+		leaf := folder == commands || folder == "bench/cmd/peers" || folder == "cache/redis" || strings.HasPrefix(folder, "discover/")
 		if !leaf && !slices.ContainsFunc(light(), func(m string) bool { return imported == m || strings.HasPrefix(imported, m+"/") }) {
 			return folder + " imports " + imported + ": only programs and the leaf folders may bring client libraries"
 		}

@@ -34,5 +34,6 @@ func TestAllocations(t *testing.T) {
 		}
 	}
 	check("small proxied GET", scenario{path: "/bytes/1024", body: 1024})
+	check("browser's GET", scenario{path: "/page/10240", body: 10 << 10, browser: true})
 	check("fresh hit", scenario{path: "/bytes/1024", body: 1024, cache: true})
 }

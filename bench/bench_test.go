@@ -44,7 +44,7 @@ func subjects() []subject {
 }
 
 func startHTTPUtil(tb testing.TB, s setup) (address string, stop func()) {
-	opt := baseline.Options{Target: s.origin}
+	opt := baseline.Options{Target: s.origin, Forwarding: true}
 	if s.cert != "" {
 		opt.TLS = &tls.Config{Certificates: []tls.Certificate{s.pair}}
 	}
@@ -69,13 +69,15 @@ func startHTTPUtil(tb testing.TB, s setup) (address string, stop func()) {
 
 // scenario is what clients do.
 type scenario struct {
-	name  string
-	path  string
-	body  int64 // bytes of the answer
-	post  int   // bytes of the request body; 0 means GET
-	tls   bool
-	cache bool
-	conns int
+	name string
+	path string
+	body int64 // bytes of the answer
+	post int   // bytes of the request body; 0 means GET
+	// browser makes clients send a browser's request instead of the shortest one.
+	browser bool
+	tls     bool
+	cache   bool
+	conns   int
 }
 
 func BenchmarkPass(b *testing.B) {
@@ -98,6 +100,14 @@ func BenchmarkUpload(b *testing.B) {
 		bytes int
 	}{{"10KiB", 10 << 10}, {"1MiB", 1 << 20}} {
 		measure(b, scenario{name: "size=" + size.name, path: "/upload", body: 2, post: size.bytes, conns: 64})
+	}
+}
+
+// BenchmarkBrowser is Pass with heads of the usual size: a browser's request, and
+// the response of a web site.
+func BenchmarkBrowser(b *testing.B) {
+	for _, conns := range []int{1, 64, 512} {
+		measure(b, scenario{name: "size=10KiB", path: "/page/10240", body: 10 << 10, browser: true, conns: conns})
 	}
 }
 
@@ -177,8 +187,11 @@ func prepare(tb testing.TB, sc scenario, sub subject) (run func(n int64)) {
 		// scheduler slots from the proxy while it waits.
 		Engine: load.Goroutines,
 	}
-	if sc.post > 0 {
+	switch {
+	case sc.post > 0:
 		opt.Requests = [][]byte{load.Post(bench.CertificateName, sc.path, sc.post)}
+	case sc.browser:
+		opt.Requests = [][]byte{load.Browser(bench.CertificateName, sc.path)}
 	}
 	if sc.tls {
 		opt.TLS = &tls.Config{RootCAs: s.roots, ServerName: bench.CertificateName}

@@ -10,8 +10,8 @@ import (
 	"weir/server"
 )
 
-// startWeir embeds weir with the same abilities as the baseline: no access
-// log, no forwarding fields.
+// startWeir embeds weir as it comes, but without an access log, which the
+// baseline does not have either.
 func startWeir(tb testing.TB, s setup) (address string, stop func()) {
 	text := fmt.Sprintf(`
 [[listeners]]
@@ -23,10 +23,6 @@ upstream = "origin"
 %s
 [upstreams.origin]
 targets = ["http://%s"]
-[forwarding]
-x_forwarded = false
-via = ""
-request_id = ""
 [access_log]
 output = "off"
 `, certificates(s), cache(s), s.origin)

@@ -1,8 +1,8 @@
 // Package baseline is the proxy that weir is compared with when nothing else
 // is installed: net/http/httputil.ReverseProxy, set up as well as it can be
-// (pooled copy buffers, as many idle connections as clients, no compression,
-// no forwarding fields unless asked for). The benchmarks of bench run it in
-// their process, bench/peers as one of its own.
+// (pooled copy buffers, as many idle connections as clients, no compression).
+// The benchmarks of bench run it in their process, bench/cmd/peers as one of
+// its own.
 package baseline
 
 import (
@@ -15,6 +15,8 @@ import (
 	"net/url"
 	"sync"
 	"time"
+
+	"weir/bench"
 )
 
 // Options set the proxy up.
@@ -23,9 +25,12 @@ type Options struct {
 	Target string
 	// TLS makes clients speak TLS; nil means plaintext.
 	TLS *tls.Config
-	// Forwarding adds the X-Forwarded-* fields.
+	// Forwarding adds the forwarding fields that weir sends by default.
 	Forwarding bool
 }
+
+// via is this proxy's element of Via.
+const via = "1.1 httputil"
 
 // buffers is the copy buffers' pool. It holds pointers to arrays, which, unlike
 // slices, go in and out without an allocation.
@@ -44,7 +49,15 @@ func New(opt Options) *http.Server {
 			r.SetURL(to)
 			if opt.Forwarding {
 				r.SetXForwarded()
+				r.Out.Header.Add("Via", via)
+				r.Out.Header.Set("X-Request-Id", string(bench.AppendRequestID(nil)))
 			}
+		},
+		ModifyResponse: func(r *http.Response) error {
+			if opt.Forwarding {
+				r.Header.Add("Via", via)
+			}
+			return nil
 		},
 		Transport: &http.Transport{
 			DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,

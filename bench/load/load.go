@@ -7,8 +7,8 @@
 // kept from being sent).
 //
 // It does not pipeline, follow redirects, or know HEAD and HTTP/2. The
-// benchmarks of bench, the comparison in bench/peers and the command
-// bench/load/weirload call it.
+// benchmarks of bench, the comparison in bench/cmd/peers and the command
+// bench/cmd/weirload call it.
 package load
 
 import (

@@ -1,15 +1,15 @@
 // Package origin is the smallest HTTP/1.1 origin that a proxy can be measured
 // against: it answers GET /bytes/N with N bytes that may be cached for an
-// hour, and POST to any path with the 2 bytes "ok" once it has read the body.
+// hour, GET /page/N and /entry/N with N bytes and the fields of a web page and of
+// a file, and POST to any path with the 2 bytes "ok" once it has read the body.
 // It allocates nothing per request, checks nothing, and must never serve
 // anybody but a benchmark. The benchmarks of bench run it in their process,
-// bench/peers as one of its own where nginx is missing.
+// bench/cmd/peers as one of its own where nginx is missing.
 package origin
 
 import (
 	"bytes"
 	"net"
-	"strconv"
 	"sync"
 	"sync/atomic"
 )
@@ -27,7 +27,7 @@ type Server struct {
 
 	requests atomic.Int64
 
-	answers sync.Map  // int (N) to []byte: the whole answer, made once
+	kinds   []kind
 	buffers sync.Pool // *[]byte: hold what is thrown away
 }
 
@@ -35,6 +35,7 @@ type Server struct {
 func New() *Server {
 	return &Server{
 		conns:   make(map[net.Conn]struct{}),
+		kinds:   kinds(),
 		buffers: sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }},
 	}
 }
@@ -136,8 +137,8 @@ func (s *Server) serve(conn net.Conn) {
 			}
 			used = have - rest
 			answer = accepted
-		} else if n, ok := size(head); ok {
-			answer = s.answer(n)
+		} else if k, n, ok := s.asked(head); ok {
+			answer = k.answer(n)
 		}
 		s.requests.Add(1)
 		if _, err := conn.Write(answer); err != nil {
@@ -145,40 +146,6 @@ func (s *Server) serve(conn net.Conn) {
 		}
 		have = copy(buf, buf[used:have])
 	}
-}
-
-// size reads N from "GET /bytes/N".
-func size(head []byte) (int, bool) {
-	const prefix = "/bytes/"
-	i := bytes.IndexByte(head, ' ') + 1
-	if i == 0 || len(head) < i+len(prefix) || string(head[i:i+len(prefix)]) != prefix {
-		return 0, false
-	}
-	n := 0
-	for _, c := range head[i+len(prefix):] {
-		if c < '0' || c > '9' {
-			break
-		}
-		if n = n*10 + int(c-'0'); n > Largest {
-			return 0, false
-		}
-	}
-	return n, true
-}
-
-// answer has no Date: the bytes are made once, and a cache would soon find
-// them older than they may be (RFC 9110 section 6.6.1 allows its absence).
-func (s *Server) answer(n int) []byte {
-	if a, ok := s.answers.Load(n); ok {
-		return a.([]byte)
-	}
-	a := []byte("HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n" +
-		"Cache-Control: max-age=3600\r\nETag: \"" + strconv.Itoa(n) + "\"\r\nContent-Length: " + strconv.Itoa(n) + "\r\n\r\n")
-	for i := range n {
-		a = append(a, 'a'+byte(i%26))
-	}
-	s.answers.Store(n, a)
-	return a
 }
 
 // discard reads a body whose first bytes are in have; rest is how many of

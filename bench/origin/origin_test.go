@@ -1,6 +1,7 @@
 package origin_test
 
 import (
+	"bufio"
 	"bytes"
 	"io"
 	"net"
@@ -45,8 +46,35 @@ func TestAnswers(t *testing.T) {
 	check("/bytes/1024", 200, 1024)
 	// A query, as for many cache entries of one size, changes nothing.
 	check("/bytes/10?entry=7", 200, 10)
+	check("/page/10", 200, 10)
+	check("/entry/10?n=1", 200, 10)
 	check("/bytes/999999999", 404, 0)
 	check("/other", 404, 0)
+}
+
+// Scenarios say how many fields a response has.
+func TestFields(t *testing.T) {
+	url := start(t)
+	check := func(path string, want int) {
+		t.Helper()
+		conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := io.WriteString(conn, "GET "+path+" HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		fields := -1 // the status line is none
+		for lines := bufio.NewScanner(conn); lines.Scan() && lines.Text() != ""; {
+			fields++
+		}
+		if fields != want {
+			t.Errorf("GET %s: %d fields, want %d", path, fields, want)
+		}
+	}
+	check("/page/10", 15)
+	check("/entry/10", 8)
 }
 
 func TestReadsBodiesToTheirEnd(t *testing.T) {

@@ -12,8 +12,16 @@ import (
 	"syscall"
 
 	"weir/bench/baseline"
+	"weir/bench/floor"
 	"weir/bench/origin"
 )
+
+// servers are what this program is when its first argument is their name.
+func servers() map[string]func(args []string) error {
+	return map[string]func([]string) error{
+		"serve-httputil": serveHTTPUtil, "serve-floor": serveFloor, "serve-origin": serveOrigin,
+	}
+}
 
 // serveHTTPUtil is this program as the httputil peer's process.
 func serveHTTPUtil(args []string) error {
@@ -22,7 +30,7 @@ func serveHTTPUtil(args []string) error {
 	to := fs.String("to", "", "the origin's host:port")
 	cert := fs.String("cert", "", "certificate; empty means plaintext")
 	key := fs.String("key", "", "its key")
-	forwarding := fs.Bool("forwarding", false, "send X-Forwarded-* fields")
+	forwarding := fs.Bool("forwarding", false, "send forwarding fields")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
@@ -53,6 +61,29 @@ func serveHTTPUtil(args []string) error {
 		return fmt.Errorf("cannot close: %w", err)
 	}
 	return nil
+}
+
+// serveFloor is this program as the floor's process.
+func serveFloor(args []string) error {
+	fs := flag.NewFlagSet("serve-floor", flag.ExitOnError)
+	listen := fs.String("listen", "", "address for clients")
+	to := fs.String("to", "", "the origin's host:port")
+	forwarding := fs.Bool("forwarding", false, "send forwarding fields")
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	ln, err := net.Listen("tcp", *listen)
+	if err != nil {
+		return fmt.Errorf("cannot listen on %q: %w", *listen, err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- floor.Serve(ln, floor.Options{Target: *to, Forwarding: *forwarding}) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-terminated():
+		return nil
+	}
 }
 
 // serveOrigin is this program as the origin's process. -count makes it listen

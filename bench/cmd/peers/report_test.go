@@ -32,7 +32,7 @@ func TestMedian(t *testing.T) {
 // measured makes a result of one scenario from CPU figures.
 func measured(id string, cpus map[string]float64) *result {
 	r := &result{Rows: []row{{ID: id, Title: "title of " + id}}}
-	for _, name := range []string{"weir", "weir-observed", "base", "head", "nginx", "haproxy", "httputil"} {
+	for _, name := range []string{"weir", "weir-observed", "base", "head", "nginx", "haproxy", "httputil", "floor"} {
 		if v, ok := cpus[name]; ok {
 			s := sample{CPU: v, P99: v, P50: v, IdleBytes: v * 1024, Requests: 100}
 			r.Rows[0].Cells = append(r.Rows[0].Cells, cell{Peer: name, Rounds: []sample{s}, Median: s})
@@ -46,25 +46,32 @@ func TestTargets(t *testing.T) {
 		t.Helper()
 		for _, v := range judge(r) {
 			if v.What == what && strings.HasPrefix(v.Against, against) && (v.Scenario == r.Rows[0].ID || v.Scenario == "all") {
-				if v.State != state || math.Abs(v.Measured-measured) > 1e-9 {
-					t.Errorf("%s against %s: %s at %g, want %s at %g", what, against, v.State, v.Measured, state, measured)
+				got := v.Weir
+				if v.Against != "" {
+					got = v.Ratio
+				}
+				if v.State != state || math.Abs(got-measured) > 1e-9 {
+					t.Errorf("%s against %s: %s at %g, want %s at %g", what, against, v.State, got, state, measured)
 				}
 				return
 			}
 		}
 		t.Errorf("no target %q against %q", what, against)
 	}
-	const c = "CPU per request"
-	r := measured("pass-1k-c64", map[string]float64{"weir": 12, "haproxy": 12, "nginx": 8})
-	check(r, c, "haproxy", stateAim, 1)
+	const c = "CPU us per request"
+	r := measured("pass-1k-c64", map[string]float64{"weir": 12, "haproxy": 12, "nginx": 8, "floor": 6})
+	check(r, c, "haproxy", stateMet, 1)
 	check(r, c, "nginx", stateMissed, 1.5)
 	check(r, c, "httputil", stateUnknown, 0)
+	// The floor is no peer: it is never the best one.
+	check(r, c, best, stateAimMissed, 1.5)
+	check(r, c, "floor", stateAimMissed, 2)
 	check(r, "failed requests and measurements", "", stateMet, 0)
 	// The best peer is the cheapest of the others, never weir itself.
 	r = measured("pass-100k", map[string]float64{"weir": 9, "haproxy": 10, "nginx": 12})
-	check(r, c, "the best peer (haproxy)", stateMet, 0.9)
+	check(r, c, best, stateMet, 0.9)
 	r = measured("observed", map[string]float64{"weir": 10, "weir-observed": 10.5})
-	check(r, c+" with metrics and access log", "weir", stateMet, 1.05)
+	check(r, c+" with metrics and access log", "weir", stateAim, 1.05)
 	r = measured("idle", map[string]float64{"weir": 7})
 	check(r, "KiB per idle connection", "", stateAim, 7)
 	// A single failed request is one too many.
@@ -76,7 +83,7 @@ func TestTargets(t *testing.T) {
 	check(r, "failed requests and measurements", "", stateMissed, 1)
 	// The latency of each scenario with a fixed rate counts.
 	r = measured("hit-10k", map[string]float64{"weir": 8, "haproxy": 10})
-	check(r, "p99 at the fixed rate", "haproxy", stateMet, 0.8)
+	check(r, "p99 us at the fixed rate", "haproxy", stateMet, 0.8)
 }
 
 func TestEveryTargetNamesAScenario(t *testing.T) {
@@ -93,6 +100,7 @@ func TestEveryTargetNamesAScenario(t *testing.T) {
 
 func TestMarkdown(t *testing.T) {
 	r := measured("pass-1k-c64", map[string]float64{"weir": 12, "nginx": 8})
+	r.Machine.Caches = []processorCache{{1, "Data", 32 << 10, "0"}, {3, "Unified", 32 << 20, "0-1"}}
 	r.Missing = map[string]string{"varnish": "apt-get install varnish"}
 	r.Rows[0].Cells = append(r.Rows[0].Cells, cell{Peer: "caddy", Error: "cannot start"})
 	r.Targets = judge(r)
@@ -114,8 +122,12 @@ func TestMarkdown(t *testing.T) {
 	check("| title of pass-1k-c64 | 12.0 | 8.0 (1.50) |")
 	check("- varnish is missing: apt-get install varnish")
 	check("- title of pass-1k-c64, caddy: cannot start")
-	check("| pass-1k-c64 | CPU per request | nginx | 1.5 | <= 1.3 |  | missed |")
-	check("| pass-100k | CPU per request | the best peer |  | <= 1 | <= 0.85 | not measured |")
+	check("Caches of core 0: L1d 32 KiB, L3 32 MiB of cores 0-1.")
+	check("| pass-1k-c64 | CPU us per request | 12 | nginx 8 | 1.5 | <= 1.1 |  | missed |")
+	check("| pass-1k-c64 | CPU us per request | 12 | nginx 8 (the best) | 1.5 |  | <= 1 | aim missed |")
+	check("| all | failed requests and measurements | 0 |  |  | 0 |  | met |")
+	check("Not measured: ")
+	check("pass-100k the best peer (CPU us per request)")
 }
 
 func TestRegressions(t *testing.T) {
@@ -254,4 +266,40 @@ func TestUnknownRevision(t *testing.T) {
 	check("no-such-revision")
 	check("--output=x")
 	check("")
+}
+
+func TestCaches(t *testing.T) {
+	dir := t.TempDir()
+	write := func(index, file, content string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Join(dir, index), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, index, file), []byte(content+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("index0", "level", "1")
+	write("index0", "type", "Data")
+	write("index0", "size", "48K")
+	write("index0", "shared_cpu_list", "0")
+	write("index1", "level", "2") // and no size
+	write("index2", "level", "3")
+	write("index2", "type", "Unified")
+	write("index2", "size", "32768K")
+	write("index2", "shared_cpu_list", "0-3")
+	got := caches(dir)
+	if len(got) != 2 || got[0].String() != "L1d 48 KiB" || got[1].String() != "L3 32 MiB of cores 0-3" {
+		t.Errorf("caches %v, want the first and the last", got)
+	}
+}
+
+func TestMetric(t *testing.T) {
+	const metrics = "# TYPE weir_cache_bytes gauge\nweir_cache_bytes_more 1\nweir_cache_bytes 2048\n"
+	if got, err := metric([]byte(metrics), "weir_cache_bytes"); err != nil || got != 2048 {
+		t.Errorf("%g, %v, want 2048", got, err)
+	}
+	if _, err := metric([]byte(metrics), "weir_cache"); err == nil {
+		t.Error("a metric was found that is not there")
+	}
 }

@@ -20,13 +20,14 @@ type result struct {
 }
 
 type machine struct {
-	CPU     string `json:"cpu"`
-	Cores   int    `json:"cores"`
-	Memory  int64  `json:"memory_bytes"`
-	Kernel  string `json:"kernel"`
-	System  string `json:"system"`
-	Go      string `json:"go"`
-	LoadAvg string `json:"load_average_at_start"`
+	CPU     string           `json:"cpu"`
+	Cores   int              `json:"cores"`
+	Caches  []processorCache `json:"caches,omitempty"` // smallest first
+	Memory  int64            `json:"memory_bytes"`
+	Kernel  string           `json:"kernel"`
+	System  string           `json:"system"`
+	Go      string           `json:"go"`
+	LoadAvg string           `json:"load_average_at_start"`
 }
 
 type runSettings struct {
@@ -76,6 +77,10 @@ type sample struct {
 	P99       float64 `json:"p99_us"`
 	P999      float64 `json:"p999_us"`
 	Resident  float64 `json:"resident_bytes"`
+	// StartBytes is resident before the first request.
+	StartBytes float64 `json:"start_resident_bytes,omitempty"`
+	// EntryBytes is what the cache charges for an entry.
+	EntryBytes float64 `json:"entry_bytes,omitempty"`
 	// IdleBytes is the memory of one idle connection.
 	IdleBytes float64 `json:"idle_connection_bytes,omitempty"`
 	Requests  int64   `json:"requests"`
@@ -84,8 +89,12 @@ type sample struct {
 
 // String is a line of the log.
 func (s sample) String() string {
-	if s.IdleBytes > 0 {
-		return fmt.Sprintf("%6.1f KiB per connection  %5.1f MiB before  failed %d", s.IdleBytes/1024, s.Resident/(1<<20), s.Failed)
+	switch {
+	case s.EntryBytes > 0:
+		return fmt.Sprintf("%6.2f KiB per entry  failed %d", s.EntryBytes/1024, s.Failed)
+	case s.StartBytes > 0:
+		return fmt.Sprintf("%6.1f KiB per connection  %5.1f MiB before, %5.1f MiB at the start  failed %d",
+			s.IdleBytes/1024, s.Resident/(1<<20), s.StartBytes/(1<<20), s.Failed)
 	}
 	line := fmt.Sprintf("cpu %6.1f us  %7.0f/s  %7.1f MiB  failed %d", s.CPU, s.PerSecond, s.Resident/(1<<20), s.Failed)
 	if s.P50 > 0 {
@@ -111,15 +120,17 @@ func median(samples []sample) sample {
 		return v[len(v)/2]
 	}
 	m := sample{
-		CPU:       of(func(s sample) float64 { return s.CPU }),
-		User:      of(func(s sample) float64 { return s.User }),
-		System:    of(func(s sample) float64 { return s.System }),
-		PerSecond: of(func(s sample) float64 { return s.PerSecond }),
-		P50:       of(func(s sample) float64 { return s.P50 }),
-		P99:       of(func(s sample) float64 { return s.P99 }),
-		P999:      of(func(s sample) float64 { return s.P999 }),
-		Resident:  of(func(s sample) float64 { return s.Resident }),
-		IdleBytes: of(func(s sample) float64 { return s.IdleBytes }),
+		CPU:        of(func(s sample) float64 { return s.CPU }),
+		User:       of(func(s sample) float64 { return s.User }),
+		System:     of(func(s sample) float64 { return s.System }),
+		PerSecond:  of(func(s sample) float64 { return s.PerSecond }),
+		P50:        of(func(s sample) float64 { return s.P50 }),
+		P99:        of(func(s sample) float64 { return s.P99 }),
+		P999:       of(func(s sample) float64 { return s.P999 }),
+		Resident:   of(func(s sample) float64 { return s.Resident }),
+		IdleBytes:  of(func(s sample) float64 { return s.IdleBytes }),
+		StartBytes: of(func(s sample) float64 { return s.StartBytes }),
+		EntryBytes: of(func(s sample) float64 { return s.EntryBytes }),
 	}
 	for _, s := range samples {
 		m.Requests += s.Requests

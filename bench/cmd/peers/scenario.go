@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"weir/bench"
+	"weir/bench/load"
 )
 
 // scenario is one thing that all peers do that can.
@@ -20,7 +23,8 @@ type scenario struct {
 	// options are weirs with other settings that weir is compared with, instead of
 	// with other peers.
 	options []string
-	idle    bool // memory of idle connections
+	idle    bool // memory at the start and of idle connections
+	entry   bool // memory that weir charges for a cached entry
 	// requests are sent in turn instead of the one for path; nil means that one.
 	requests [][]byte
 	warm     int64 // requests of the warm-up, besides its time
@@ -33,6 +37,8 @@ func scenarios() []scenario {
 		{id: "pass-10k", title: "pass through 10 KiB, 64 connections", path: "/bytes/10240", body: 10 << 10, conns: 64, rate: 4000},
 		{id: "pass-100k", title: "pass through 100 KiB, 64 connections", path: "/bytes/102400", body: 100 << 10, conns: 64, rate: 2000},
 		{id: "pass-1m", title: "pass through 1 MiB, 64 connections", path: "/bytes/1048576", body: 1 << 20, conns: 64, rate: 300},
+		{id: "browser", title: "browser's request and page of 10 KiB, 64 connections", path: "/page/10240", body: 10 << 10, conns: 64, rate: 4000,
+			requests: [][]byte{load.Browser(bench.CertificateName, "/page/10240")}},
 		{id: "tls-1k", title: "TLS, pass through 1 KiB, 64 connections", path: "/bytes/1024", body: 1 << 10, conns: 64, rate: 4000, tls: true},
 		{id: "hit-1k", title: "cache hit 1 KiB, 64 connections", path: "/bytes/1024", body: 1 << 10, conns: 64, rate: 8000, cache: true},
 		{id: "hit-10k", title: "cache hit 10 KiB, 64 connections", path: "/bytes/10240", body: 10 << 10, conns: 64, rate: 8000, cache: true},
@@ -43,11 +49,12 @@ func scenarios() []scenario {
 		{id: "options-c512", title: "the same, 512 connections", path: "/bytes/1024", body: 1 << 10, conns: 512, rate: 4000,
 			options: []string{"weir-unix", "weir-pipeline", "weir-both"}},
 		{id: "idle", title: "idle keep-alive connections", path: "/bytes/1024", body: 1 << 10, idle: true},
+		{id: "entry", title: "cached entries of 1 KiB with 8 fields", path: "/entry/1024", body: 1 << 10, cache: true, entry: true},
 	}
 }
 
 // fewScenarios are enough to see a regression, or that all works.
-const fewScenarios = "pass-1k-c64,pass-100k,tls-1k,hit-1k"
+const fewScenarios = "pass-1k-c64,browser,pass-100k,tls-1k,hit-1k"
 
 func chooseScenarios(list string) ([]scenario, error) {
 	return choose("scenario", list, scenarios(), func(sc scenario) string { return sc.id })
@@ -60,6 +67,8 @@ func (sc scenario) takes(p peer) bool {
 		return p.name == "weir" || slices.Contains(sc.options, p.name)
 	case p.option != nil:
 		return false
+	case sc.entry:
+		return p.name == "weir"
 	case sc.cache:
 		return p.cache
 	case sc.idle:
@@ -67,7 +76,7 @@ func (sc scenario) takes(p peer) bool {
 	case sc.tls:
 		return p.tls
 	}
-	return p.pass
+	return p.pass && (p.largest == 0 || sc.body <= p.largest)
 }
 
 // choose picks from all those whose name is in a comma-separated list; an

@@ -24,10 +24,8 @@ import (
 func main() {
 	var err error
 	switch {
-	case len(os.Args) > 1 && os.Args[1] == "serve-httputil":
-		err = serveHTTPUtil(os.Args[2:])
-	case len(os.Args) > 1 && os.Args[1] == "serve-origin":
-		err = serveOrigin(os.Args[2:])
+	case len(os.Args) > 1 && servers()[os.Args[1]] != nil:
+		err = servers()[os.Args[1]](os.Args[2:])
 	default:
 		err = run()
 	}
@@ -67,11 +65,11 @@ func parseFlags(args []string) (flags, error) {
 	fs.Float64Var(&f.run.RateFactor, "rate-factor", 1, "multiplies the scenarios' fixed rates")
 	fs.IntVar(&f.run.Workers, "workers", 2, "workers or threads of each peer")
 	fs.IntVar(&f.run.Idle, "idle", 5000, "idle connections")
-	fs.BoolVar(&f.run.Forwarding, "forwarding", false, "all peers send X-Forwarded-For, -Proto and -Host")
+	fs.BoolVar(&f.run.Forwarding, "forwarding", true, "all peers send the forwarding fields that weir sends by default")
 	fs.SetOutput(io.Discard) // the error says it all
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
-			fmt.Println("usage: go run ./bench/peers [flags], in weir's own folder")
+			fmt.Println("usage: go run ./bench/cmd/peers [flags], in weir's own folder")
 			fs.SetOutput(os.Stdout)
 			fs.PrintDefaults()
 			return f, err
@@ -248,8 +246,8 @@ func comparePeers(ctx context.Context, f flags, r *runner) error {
 	defer r.origin.stop()
 	res.Settings.Origin = r.settings.Origin
 	for _, sc := range wanted {
-		if sc.options != nil && !slices.ContainsFunc(present, func(p peer) bool { return p.option != nil && sc.takes(p) }) {
-			continue // nothing to compare weir with
+		if !slices.ContainsFunc(present, func(p peer) bool { return sc.takes(p) && (sc.options == nil || p.option != nil) }) {
+			continue // nothing to measure, or to compare weir with
 		}
 		row, err := r.row(ctx, sc, present)
 		if err != nil {

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,11 +16,8 @@ import (
 // TestMain lets this test binary be the servers that the command starts of itself.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {
-		switch os.Args[1] {
-		case "serve-httputil":
-			os.Exit(exitCode(serveHTTPUtil(os.Args[2:])))
-		case "serve-origin":
-			os.Exit(exitCode(serveOrigin(os.Args[2:])))
+		if serve := servers()[os.Args[1]]; serve != nil {
+			os.Exit(exitCode(serve(os.Args[2:])))
 		}
 	}
 	os.Exit(m.Run())
@@ -150,4 +149,52 @@ func TestConfigurations(t *testing.T) {
 	}
 	check(settings{})
 	check(settings{Cert: "c.pem", Key: "k.pem", Cache: true, Observed: true, Forwarding: true, Root: true})
+}
+
+// Scenarios say how many fields a response has, whatever the origin is.
+func TestOriginFields(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(kind, path string, want int) {
+		t.Helper()
+		r, err := newRunner(t.TempDir(), self, runSettings{Workers: 1}, t.Logf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.startOrigin(t.Context(), kind); err != nil {
+			t.Fatal(err)
+		}
+		defer r.origin.stop()
+		conn, err := net.Dial("tcp", r.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := io.WriteString(conn, "GET "+path+" HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		var fields []string
+		lines := bufio.NewScanner(conn)
+		if !lines.Scan() || !strings.Contains(lines.Text(), " 200 ") {
+			t.Errorf("%s %s: %q, want status 200", kind, path, lines.Text())
+		}
+		for lines.Scan() && lines.Text() != "" {
+			fields = append(fields, lines.Text())
+		}
+		if len(fields) != want {
+			t.Errorf("%s %s: %d fields, want %d: %q", kind, path, len(fields), want, fields)
+		}
+	}
+	check("own", "/page/10240", 15)
+	check("own", "/entry/1024", 8)
+	if _, err := find("nginx"); err != nil {
+		t.Skip("no nginx for the origin")
+	}
+	check("nginx", "/page/10240", 15)
+	check("nginx", "/entry/1024", 8+1) // Connection is not stored
 }

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+
+	"weir/bench/origin"
 )
 
 // startOrigin starts what all peers stand in front of, as a process; the caller
@@ -30,7 +32,7 @@ func (r *runner) startOrigin(ctx context.Context, kind string) error {
 	}
 	r.settings.Origin = "nginx"
 	s := r.base("")
-	s.Dir, s.Listen = filepath.Join(r.dir, "origin"), r.address
+	s.Dir, s.Listen, s.Page = filepath.Join(r.dir, "origin"), r.address, origin.PageFields()
 	if err := writeFiles(filepath.Join(s.Dir, "files", "bytes")); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"debug/buildinfo"
 	"embed"
 	"fmt"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"text/template"
 
 	"weir/bench"
+	"weir/bench/origin"
 )
 
 // settings is what the configuration templates in conf/ may use.
@@ -26,12 +28,13 @@ type settings struct {
 	Admin                  string // "host:port" for the admin API; empty means none
 	Cert, Key, Name        string // PEM files and their name; empty means plaintext
 	Cache                  bool
-	Observed               bool   // metrics and access log on
-	Socket                 string // the origin's unix socket
-	Unix                   bool   // the origin is reached by it
-	Pipeline               int    // requests that share a connection to the origin
-	Forwarding             bool   // X-Forwarded-* fields
-	Root                   bool   // this runs as root
+	Observed               bool           // metrics and access log on
+	Socket                 string         // the origin's unix socket
+	Unix                   bool           // the origin is reached by it
+	Pipeline               int            // requests that share a connection to the origin
+	Forwarding             bool           // the forwarding fields that weir sends by default
+	Page                   []origin.Field // what the origin sends with pages
+	Root                   bool           // this runs as root
 	Workers                int
 	Files, Connections     int // descriptors, client connections at most
 }
@@ -53,6 +56,8 @@ type peer struct {
 	argv func(program, file string, s settings) []string
 	// tls, cache and pass say what it can do and is measured at.
 	tls, cache, pass bool
+	// largest is the largest body that it is measured at; 0 means any.
+	largest int64
 	// option, if not nil, changes a setting: this is weir once more, and only
 	// compared with weir.
 	option func(*settings)
@@ -88,7 +93,7 @@ func peers(weir, self string) []peer {
 				return []string{program, "-F", "-j", "none", "-n", s.Dir, "-a", s.Listen, "-f", file, "-s", "malloc,256m",
 					"-p", "thread_pools=" + strconv.Itoa(s.Workers), "-p", "thread_pool_min=50", "-p", "timeout_idle=3600"}
 			}, cache: true},
-		{name: "caddy", program: "caddy", how: "apt-get install caddy", version: []string{"version"}, conf: "Caddyfile", file: "Caddyfile",
+		{name: "caddy", program: "caddy", how: "run `make bench-caddy`", version: []string{"version"}, conf: "Caddyfile", file: "Caddyfile",
 			argv: func(program, file string, _ settings) []string {
 				return []string{program, "run", "--adapter", "caddyfile", "--config", file}
 			}, tls: true, pass: true},
@@ -97,8 +102,16 @@ func peers(weir, self string) []peer {
 				return []string{program, "serve-httputil", "-listen", s.Listen, "-to", s.Origin,
 					"-cert", s.Cert, "-key", s.Key, fmt.Sprintf("-forwarding=%t", s.Forwarding)}
 			}, tls: true, pass: true},
+		{name: theFloor, program: self, how: "it is part of this command", conf: "", file: "",
+			argv: func(program, _ string, s settings) []string {
+				return []string{program, "serve-floor", "-listen", s.Listen, "-to", s.Origin, fmt.Sprintf("-forwarding=%t", s.Forwarding)}
+			}, pass: true, largest: 10 << 10},
 	}
 }
+
+// theFloor is the bare forwarder of bench/floor. It is no peer: it shows what is
+// left to gain.
+const theFloor = "floor"
 
 // isWeir says whether a peer of this name is weir, with whatever settings.
 func isWeir(name string) bool { return name == "weir" || strings.HasPrefix(name, "weir-") }
@@ -136,7 +149,13 @@ func (p peer) tell(ctx context.Context) string {
 		return "unknown"
 	}
 	line, _, _ := strings.Cut(string(out), "\n")
-	return strings.TrimSpace(line)
+	if line = strings.TrimSpace(line); line == "unknown" {
+		// A Go program built by version: the toolchain has noted which.
+		if info, err := buildinfo.ReadFile(path); err == nil {
+			return info.Main.Version
+		}
+	}
+	return line
 }
 
 //go:embed conf

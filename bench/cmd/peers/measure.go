@@ -121,8 +121,11 @@ func (r *runner) sample(ctx context.Context, sc scenario, p peer) (sample, error
 		return sample{}, err
 	}
 	defer r.stop(proc, s)
-	if sc.idle {
+	switch {
+	case sc.idle:
 		return r.idle(ctx, sc, proc, s.Listen)
+	case sc.entry:
+		return r.entry(ctx, sc, s)
 	}
 	return r.busy(ctx, sc, proc, s.Listen)
 }
@@ -131,6 +134,7 @@ func (r *runner) sample(ctx context.Context, sc scenario, p peer) (sample, error
 func (r *runner) start(ctx context.Context, sc scenario, p peer) (*process, settings, error) {
 	s := r.base(r.address)
 	s.Cache = sc.cache
+	s.Observed = sc.entry // weir's metrics tell what an entry takes
 	if sc.tls {
 		s.Cert, s.Key = r.cert, r.key
 	}
@@ -243,56 +247,6 @@ func (r *runner) busy(ctx context.Context, sc scenario, proc *process, address s
 		s.Failed += open.Failed()
 	}
 	return s, nil
-}
-
-// idle measures what a connection costs that has done one exchange and waits.
-func (r *runner) idle(ctx context.Context, sc scenario, proc *process, address string) (sample, error) {
-	var s sample
-	// The first connections fill pools and caches that all later ones share.
-	sc.conns = 64
-	warm, err := load.New(r.options(sc, address))
-	if err != nil {
-		return s, err
-	}
-	_, err = phase(ctx, warm, load.Phase{Requests: 5000})
-	warm.Close()
-	if err != nil {
-		return s, err
-	}
-	settle(ctx)
-	before, err := measureTree(proc.pid(), true)
-	if err != nil {
-		return s, err
-	}
-	sc.conns = r.settings.Idle
-	g, err := load.New(r.options(sc, address))
-	if err != nil {
-		return s, err
-	}
-	defer g.Close()
-	// At a moderate rate each connection gets its one request in turn, and
-	// few are busy at once.
-	res, err := phase(ctx, g, load.Phase{Requests: int64(sc.conns), Rate: 2500})
-	if err != nil {
-		return s, err
-	}
-	settle(ctx)
-	after, err := measureTree(proc.pid(), true)
-	if err != nil {
-		return s, err
-	}
-	s.Requests, s.Failed = res.Requests, res.Failed()
-	s.Resident = float64(before.resident)
-	s.IdleBytes = max(float64(after.resident-before.resident)/float64(sc.conns), 0)
-	return s, nil
-}
-
-// settle gives a process the time to do what it does when nothing happens.
-func settle(ctx context.Context) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(2 * time.Second):
-	}
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

@@ -18,6 +18,13 @@ func markdown(r *result) string {
 	m := r.Machine
 	fmt.Fprintf(&b, "Measured %s at revision `%s` on %d cores of %s, %.0f GiB, Linux %s, %s, %s.\n", r.Time.Format("2006-01-02 15:04 MST"),
 		r.Revision, m.Cores, m.CPU, float64(m.Memory)/(1<<30), m.Kernel, m.System, m.Go)
+	if len(m.Caches) > 0 {
+		var names []string
+		for _, c := range m.Caches {
+			names = append(names, c.String())
+		}
+		fmt.Fprintf(&b, "Caches of core 0: %s.\n", strings.Join(names, ", "))
+	}
 	fmt.Fprintf(&b, "Origin: %s. Medians of %d rounds, each with %g s closed loop and %g s at a fixed rate, %d workers for each peer, forwarding fields %s.\n",
 		r.Settings.Origin, r.Settings.Rounds, r.Settings.Closed, r.Settings.Open, r.Settings.Workers, onOff(r.Settings.Forwarding))
 	fmt.Fprintf(&b, "Load average at the start: %s. Command: `%s`.\n\n", m.LoadAvg, r.Command)
@@ -40,8 +47,10 @@ func markdown(r *result) string {
 	section(&b, &others, columns, "CPU microseconds per request (in brackets: weir's as a multiple of it)", cpu, 1, true)
 	section(&b, &others, columns, "Requests per second, closed loop", func(s sample) float64 { return s.PerSecond }, 0, false)
 	latency(&b, &others, columns)
-	section(&b, &others, columns, "Resident MiB after the load", func(s sample) float64 { return s.Resident / (1 << 20) }, 1, false)
+	section(&b, &others, columns, "Resident MiB after the load", resident, 1, false)
+	section(&b, &others, columns, "Resident MiB at the start", start, 1, false)
 	section(&b, &others, columns, "KiB per idle connection", idle, 2, false)
+	section(&b, &others, []string{"weir"}, "KiB that weir charges for a cached entry", entry, 2, false)
 	section(&b, &own, columnsOf(&own), "weir's own options: CPU microseconds per request (in brackets: weir's as a multiple of it)", cpu, 1, true)
 	failures(&b, r)
 	verdicts(&b, r)
@@ -142,29 +151,71 @@ func failures(b *strings.Builder, r *result) {
 	}
 }
 
+// verdicts is the table of the targets that were measured, and a list of the others.
 func verdicts(b *strings.Builder, r *result) {
 	if len(r.Targets) == 0 {
 		return
 	}
-	b.WriteString("\n### Targets\n\n| scenario | what | against | measured | must | aim | |\n|---|---|---|---|---|---|---|\n")
-	bound := func(f float64) string {
-		if f == 0 {
-			return ""
-		}
-		return fmt.Sprintf("<= %.3g", f)
-	}
+	b.WriteString("\n### Targets\n\n| scenario | what | weir | peer | ratio | must | aim | |\n|---|---|---|---|---|---|---|---|\n")
+	var unknown []string
 	for _, v := range r.Targets {
-		measured := ""
-		if v.State != stateUnknown {
-			// Enough digits to see on which side of its bound it is.
-			measured = strconv.FormatFloat(math.Round(v.Measured*1000)/1000, 'f', -1, 64)
+		if v.State == stateUnknown {
+			unknown = append(unknown, strings.TrimSpace(v.Scenario+" "+v.Against)+" ("+v.What+")")
+			continue
 		}
-		must := bound(v.Must)
-		if v.Must == 0 {
-			must = "0"
-		}
-		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s | %s |\n", v.Scenario, v.What, v.Against, measured, must, bound(v.Aim), v.State)
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s | %s | %s |\n", v.Scenario, v.What, v.weir(), v.peer(), v.ratio(), v.must(), limit(v.Aim), v.State)
 	}
+	if len(unknown) > 0 {
+		fmt.Fprintf(b, "\nNot measured: %s.\n", strings.Join(unknown, ", "))
+	}
+}
+
+// weir is weir's figure; if it is what the bounds are for, with all digits that count.
+func (v verdict) weir() string {
+	if v.Against == "" {
+		return digits(v.Weir)
+	}
+	return number(v.Weir)
+}
+
+// peer names who weir was measured against, with the figure.
+func (v verdict) peer() string {
+	switch v.Against {
+	case "":
+		return ""
+	case best:
+		return fmt.Sprintf("%s %s (the best)", v.Peer, number(v.Other))
+	}
+	return v.Peer + " " + number(v.Other)
+}
+
+// ratio is weir's figure divided by the peer's, if there is one.
+func (v verdict) ratio() string {
+	if v.Against == "" {
+		return ""
+	}
+	return digits(v.Ratio)
+}
+
+// must is the bound that must hold: 0 where nothing else is allowed.
+func (v verdict) must() string {
+	if v.Must == 0 && v.Aim == 0 {
+		return "0"
+	}
+	return limit(v.Must)
+}
+
+// limit prints an upper bound; 0 means that there is none.
+func limit(f float64) string {
+	if f == 0 {
+		return ""
+	}
+	return fmt.Sprintf("<= %.3g", f)
+}
+
+// digits prints enough of a figure to see on which side of a bound it is.
+func digits(f float64) string {
+	return strconv.FormatFloat(math.Round(f*1000)/1000, 'f', -1, 64)
 }
 
 // save writes NAME.json, NAME.md and NAME-CHART.svg into dir.
