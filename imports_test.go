@@ -25,12 +25,12 @@ type room struct {
 func rooms() []room {
 	leaves := []string{"cache/redis", "cache/disk", "discover/"}
 	return []room{
-		{"config", nil, "what users may write can be read, and used by tools, without the rest"},
+		{"config", nil, "what users may write, all its syntax included, can be read, and used by tools, without the rest"},
 		{"internal/wire", nil, "message framing is right or wrong whoever uses it"},
 		{"internal/sock", nil, "what a socket can do has nothing to do with HTTP"},
 		{"internal/notify", nil, "telling the service manager has nothing to do with HTTP"},
 		{"internal/demo", nil, "the built-in origin stands for somebody else's server"},
-		{"internal/match", []string{"config"}, "a match is a function of rules and request"},
+		{"internal/match", []string{"config"}, "config parses what routes ask for, and a match is a function of that and a request"},
 		{"internal/header", []string{"config", "internal/wire"}, "header rules know neither routes nor targets"},
 		{"internal/listener", []string{"config"}, "accepting clients knows nothing of HTTP"},
 		{"internal/transport", []string{"config", "internal/sock", "internal/wire"}, "connections to one target do not know why that target was chosen"},

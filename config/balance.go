@@ -231,7 +231,7 @@ func (h *HashBalance) validate(at place) {
 }
 
 func (s *Sticky) validate(at place) {
-	if s.Cookie != "" && !isToken(s.Cookie) {
+	if s.Cookie != "" && !validToken(s.Cookie) {
 		at.wrong("cookie", strconv.Quote(s.Cookie), "the name of a cookie: letters, digits and !#$%&'*+-.^_`|~")
 	}
 	if !strings.HasPrefix(s.Path, "/") || strings.ContainsAny(s.Path, ";\x7f") || hasControl(s.Path) {
@@ -242,16 +242,6 @@ func (s *Sticky) validate(at place) {
 	if s.SameSite == "none" && s.Secure == "never" {
 		at.wrong("secure", `"never"`, `"auto" or "always", because browsers drop a cookie of same_site = "none" without it`)
 	}
-}
-
-// isToken says whether s is a token as RFC 9110 section 5.6.2 has it.
-func isToken(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; !isAlnum(c) && !strings.ContainsRune("!#$%&'*+-.^_`|~", rune(c)) {
-			return false
-		}
-	}
-	return s != ""
 }
 
 func (r *Retry) validate(at place) {

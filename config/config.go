@@ -17,7 +17,8 @@
 //  3. What its type does not say already, such as ranges and references, is
 //     checked in the validate method of the struct. Negative numbers are
 //     refused without that. Names of things that another package implements
-//     are checked there and reported with Config.Problem.
+//     are checked there, by a function that returns Errors and is called by
+//     server.CheckParts.
 //  4. Show it with its default and one line of why in config.toml, and run
 //     go test ./config -update, which writes the table in docs/configuration.md.
 //

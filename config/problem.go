@@ -85,6 +85,21 @@ func (e Errors) Err() error {
 	return e
 }
 
+// Below returns e with its keys put below the key that parts name, as for Key;
+// parts are not empty.
+func (e Errors) Below(parts ...any) Errors {
+	table := Key(parts...)
+	list := slices.Clone(e)
+	for i, p := range list {
+		separator := "."
+		if p.Key == "" || p.Key[0] == '[' {
+			separator = ""
+		}
+		list[i].Key = table + separator + p.Key
+	}
+	return list
+}
+
 // Key returns the path of a key: Key("routes", 0, "upstream") is
 // `routes[0].upstream`. Names that are no bare TOML keys are quoted:
 // `upstreams."a/b".targets[2]`. Every part is a string or an int.

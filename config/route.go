@@ -16,92 +16,14 @@ func (r *Route) Label(i int) string {
 	return "route-" + strconv.Itoa(i+1)
 }
 
-// Captures returns the names that every path of the route captures, in the
-// order of the first path: those that the route's templates may use.
-func (r *Route) Captures() []string {
-	var common []string
-	for i, path := range r.Path {
-		names := captures(path)
-		if i == 0 {
-			common = names
-			continue
-		}
-		common = slices.DeleteFunc(common, func(name string) bool { return !slices.Contains(names, name) })
-	}
-	return common
-}
-
-// captures returns the names that a path captures.
-func captures(path string) []string {
-	var names []string
-	for segment := range strings.SplitSeq(path, "/") {
-		if name, ok := captureName(segment); ok && name != "" {
-			names = append(names, name)
-		}
-	}
-	return names
-}
-
-// captureName returns the name in a segment such as "{service}", "v{major}" or
-// "{rest...}", or none for a literal one. It is not ok if the segment is neither.
-func captureName(segment string) (name string, ok bool) {
-	segment = strings.NewReplacer("{{", "", "}}", "").Replace(segment)
-	before, rest, found := strings.Cut(segment, "{")
-	if !found {
-		return "", !strings.Contains(segment, "}")
-	}
-	name, after, closed := strings.Cut(rest, "}")
-	if !closed || strings.ContainsAny(before+after, "{}") {
-		return "", false
-	}
-	if before == "" && after == "" {
-		name = strings.TrimSuffix(name, "...")
-	}
-	return name, validCapture(name)
-}
-
-// validCapture says whether s is a name of letters, digits and underscores.
-func validCapture(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if !isAlnum(s[i]) && s[i] != '_' {
-			return false
-		}
-	}
-	return s != ""
-}
-
 func (r *Route) validate(at place) {
-	for i, host := range r.Host {
-		if want := hostWant(host); want != "" {
-			at.key("host").index(i).wrong("", strconv.Quote(host), want)
+	pattern := r.pattern(at)
+	r.validateAction(at, pattern)
+	if r.AddPrefix != "" {
+		path, want := parsePath(r.AddPrefix)
+		if want != "" || path.Prefix || path.Captures != nil {
+			at.wrong("add_prefix", strconv.Quote(r.AddPrefix), `a path that starts with "/" and does not end with it, without captures`)
 		}
-	}
-	for i, path := range r.Path {
-		if want := pathWant(path); want != "" {
-			at.key("path").index(i).wrong("", strconv.Quote(path), want)
-		}
-	}
-	for i, method := range r.Method {
-		at := at.key("method").index(i)
-		if !validToken(method) {
-			at.wrong("", strconv.Quote(method), `a method such as "GET"`)
-		} else if upper := strings.ToUpper(method); upper != method && slices.Contains(commonMethods[:], upper) {
-			at.unknown("", strconv.Quote(method), "a method as clients send it: upper and lower case differ", upper)
-		}
-	}
-	for _, name := range sortedKeys(r.Header) {
-		at.key("header").field(name, name)
-		at.key("header").text(name, r.Header[name])
-	}
-	for _, name := range sortedKeys(r.Query) {
-		if name == "" {
-			at.wrong("query", `""`, "the name of a parameter")
-		}
-	}
-	r.validateAction(at)
-
-	if p := r.AddPrefix; p != "" && (p[0] != '/' || strings.HasSuffix(p, "/") || pathWant(p) != "" || captures(p) != nil) {
-		at.wrong("add_prefix", strconv.Quote(p), `a path that starts with "/" and does not end with it, without captures`)
 	}
 	if rewrite := r.Rewrite.String(); rewrite != "" && (rewrite[0] != '/' && rewrite[0] != '{' || hasControl(rewrite) || strings.ContainsAny(rewrite, " #")) {
 		at.wrong("rewrite", strconv.Quote(rewrite), `a path that starts with "/" or a variable, without spaces and "#"`)
@@ -114,12 +36,9 @@ func (r *Route) validate(at place) {
 	}
 }
 
-// commonMethods are those that somebody may have written in lower case.
-var commonMethods = [...]string{"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "QUERY", "TRACE"}
-
 // validateAction checks that a route does exactly one thing, and that the keys
 // that are about forwarding stand where something is forwarded.
-func (r *Route) validateAction(at place) {
+func (r *Route) validateAction(at place, pattern Pattern) {
 	var found []string
 	if !r.Upstream.IsZero() {
 		found = append(found, "upstream")
@@ -139,7 +58,7 @@ func (r *Route) validateAction(at place) {
 		return
 	}
 	if found[0] == "upstream" {
-		r.validateUpstream(at)
+		r.validateUpstream(at, pattern)
 		return
 	}
 	for _, key := range []struct {
@@ -156,7 +75,7 @@ func (r *Route) validateAction(at place) {
 }
 
 // validateUpstream checks that the upstream can exist.
-func (r *Route) validateUpstream(at place) {
+func (r *Route) validateUpstream(at place, pattern Pattern) {
 	known := sortedKeys(at.check.config.Upstreams)
 	text := strconv.Quote(r.Upstream.String())
 	names := r.Upstream.Names()
@@ -168,20 +87,23 @@ func (r *Route) validateUpstream(at place) {
 		}
 		return
 	}
-	available, good := r.Captures(), true
+	if len(pattern.Paths) < len(r.Path) {
+		return // what the wrong paths were meant to capture is not known
+	}
+	available, good := pattern.captures(), true
 	for _, name := range names {
 		if !slices.Contains(available, name) {
 			at.unknown("upstream", strconv.Quote("{"+name+"}"), "a capture that every path of the route has: "+OneOf(available), Nearest(name, available))
 			good = false
 		}
 	}
-	if good && !slices.ContainsFunc(known, r.Upstream.pattern().MatchString) {
+	if good && !slices.ContainsFunc(known, r.Upstream.expression().MatchString) {
 		at.wrong("upstream", text, "a template that fits the name of an upstream: "+OneOf(known))
 	}
 }
 
-// pattern returns what matches every text that t can become if no variable is empty.
-func (t Template) pattern() *regexp.Regexp {
+// expression returns what matches every text that t can become if no variable is empty.
+func (t Template) expression() *regexp.Regexp {
 	var b strings.Builder
 	for _, p := range t.parts {
 		if p.name == "" {
@@ -191,65 +113,6 @@ func (t Template) pattern() *regexp.Regexp {
 		}
 	}
 	return regexp.MustCompile("^(?s:" + b.String() + ")$")
-}
-
-// hostWant says what is allowed in place of a route's host; empty if it is good.
-func hostWant(host string) string {
-	name := strings.TrimPrefix(host, "*.")
-	if strings.HasPrefix(name, "[") && strings.HasSuffix(name, "]") && validAuthority(name) {
-		return ""
-	}
-	if h, _, ok := strings.Cut(name, ":"); ok && validAuthority(name) {
-		return `a host without its port: "` + h + `"`
-	}
-	if !validHostName(name) || strings.HasSuffix(name, ".") {
-		return `a host such as "www.example.org" or "*.example.org" (international names in their "xn--" form)`
-	}
-	return ""
-}
-
-// pathWant says what is allowed in place of a route's path; empty if it is good.
-func pathWant(path string) string {
-	if path == "" || path[0] != '/' {
-		return `a path that starts with "/"`
-	}
-	var names []string
-	for segment := range strings.SplitSeq(path[1:], "/") {
-		if segment == "." || segment == ".." {
-			return `a path without "." and "..": matching removes them from requests`
-		}
-		name, ok := captureName(segment)
-		if !ok {
-			return `at most one capture between two slashes, such as "/{service}/" or "/v{major}/", with letters, digits and underscores, and "{{" for a literal "{"`
-		}
-		if name == "" {
-			continue
-		}
-		if strings.HasSuffix(segment, "...}") && !strings.HasSuffix(path, "/"+segment) {
-			return `nothing behind "` + segment + `", which takes everything`
-		}
-		if slices.Contains(names, name) {
-			return "each capture once"
-		}
-		names = append(names, name)
-	}
-	if strings.ContainsAny(path, "?# \\") || hasControl(path) {
-		return `a path without "?", "#", "\", spaces and control characters`
-	}
-	for rest := path; ; {
-		i := strings.IndexByte(rest, '%')
-		if i < 0 {
-			return ""
-		}
-		rest = rest[i+1:]
-		if len(rest) < 2 || !isHex(rest[0]) || !isHex(rest[1]) {
-			return `two hexadecimal digits after each "%"`
-		}
-	}
-}
-
-func isHex(c byte) bool {
-	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
 }
 
 func (r *Redirect) validate(at place) {

@@ -23,11 +23,14 @@ func (c *Config) problems() Errors {
 	return check.problems
 }
 
-// Problem returns a problem at a key, with its place in the file, for checks
-// that other packages make. message reads `found "x": want ...`.
-func (c *Config) Problem(key, message string) Problem {
-	file, line := c.Position(key)
-	return Problem{File: file, Line: line, Key: key, Message: message}
+// Locate returns the problems that other packages found in c, with their places
+// in the file. Their keys are whole paths.
+func (c *Config) Locate(found Errors) Errors {
+	list := slices.Clone(found)
+	for i := range list {
+		list[i].File, list[i].Line = c.Position(list[i].Key)
+	}
+	return list
 }
 
 // check is one run of Validate.

@@ -176,7 +176,7 @@ func TestValidate(t *testing.T) {
 	bad("routes", "upstream = 'origin'\npath = '/{a}{b}/'",
 		`routes[0].path[0]: found "/{a}{b}/": want at most one capture between two slashes, such as "/{service}/" or "/v{major}/", with letters, digits and underscores, and "{{" for a literal "{"`)
 	bad("routes", "upstream = 'origin'\npath = '/{a...}/b'",
-		`routes[0].path[0]: found "/{a...}/b": want nothing behind "{a...}", which takes everything`)
+		`routes[0].path[0]: found "/{a...}/b": want nothing after "{a...}", which takes everything`)
 	bad("routes", "upstream = 'origin'\npath = '/{n}/{n}'", `routes[0].path[0]: found "/{n}/{n}": want each capture once`)
 	bad("routes", "upstream = 'origin'\npath = '/a?b'", `routes[0].path[0]: found "/a?b": want a path without "?", "#", "\", spaces and control characters`)
 	bad("routes", "upstream = 'origin'\npath = '/%4'", `routes[0].path[0]: found "/%4": want two hexadecimal digits after each "%"`)

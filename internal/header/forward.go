@@ -43,19 +43,20 @@ var (
 	nameVia       = newFieldName(fasthttp.HeaderVia)
 )
 
-// NewForwarder compiles c. An error is always of type Problems.
+// NewForwarder compiles c. An error is always of type config.Errors, with keys
+// below those of c.
 func NewForwarder(c config.Forwarding) (*Forwarder, error) {
 	f := &Forwarder{xForwarded: c.XForwarded, forwarded: c.Forwarded, via: c.Via, requestID: newFieldName(c.RequestID)}
 	for _, p := range c.TrustedProxies {
 		f.trusted = append(f.trusted, p.Prefix)
 	}
-	var problems Problems
+	var problems config.Errors
 	if c.RequestID != "" && (!token(c.RequestID) || wire.Lookup([]byte(c.RequestID)) != 0 || special(c.RequestID)) {
-		problems = append(problems, Problem{Key: "request_id", Message: strconv.Quote(c.RequestID) +
+		problems = append(problems, config.Problem{Key: "request_id", Message: strconv.Quote(c.RequestID) +
 			": want the name of a field that has no other meaning, such as \"X-Request-Id\""})
 	}
 	if i := bytes.IndexAny([]byte(c.Via), " \t\r\n,;()\"\x00"); i >= 0 {
-		problems = append(problems, Problem{Key: "via", Message: strconv.Quote(c.Via) +
+		problems = append(problems, config.Problem{Key: "via", Message: strconv.Quote(c.Via) +
 			": want a name without spaces, commas, quotes or parentheses"})
 	}
 	if problems != nil {

@@ -189,7 +189,7 @@ func TestForwarderProblems(t *testing.T) {
 	check := func(c config.Forwarding, key string) {
 		t.Helper()
 		_, err := header.NewForwarder(c)
-		p, _ := err.(header.Problems)
+		p, _ := err.(config.Errors)
 		if len(p) != 1 || p[0].Key != key {
 			t.Errorf("%+v: problems %v, want one of %s", c, err, key)
 		}

@@ -34,7 +34,7 @@ type rule struct {
 
 // CompileRequest compiles rules for requests. captures are the names that the
 // route's path captures. Without any rule it returns nil. An error is always of
-// type Problems.
+// type config.Errors, with keys below those of r.
 func CompileRequest(r config.HeaderRules, captures []string) (*RequestRules, error) {
 	c := compiler{captures: captures, single: singleInRequest[:], refused: func(name, step string) string {
 		if name == fasthttp.HeaderHost && step != "set" {
@@ -184,7 +184,7 @@ type compiler struct {
 	captures []string
 	single   []string
 	refused  func(name, step string) string
-	problems Problems
+	problems config.Errors
 }
 
 func (c *compiler) compile(r config.HeaderRules) (*rules, error) {
@@ -210,7 +210,7 @@ func (c *compiler) compile(r config.HeaderRules) (*rules, error) {
 func (c *compiler) values(step string, table map[string]config.Template) []rule {
 	var list []rule
 	for name, value := range table {
-		key := step + "." + name
+		key := config.Key(step, name)
 		field, ok := c.name(step, key, name)
 		if !ok {
 			continue
@@ -238,7 +238,7 @@ func (c *compiler) values(step string, table map[string]config.Template) []rule 
 		list = append(list, rule{name: newFieldName(field), value: value})
 	}
 	slices.SortFunc(list, func(a, b rule) int { return strings.Compare(a.name.text, b.name.text) })
-	slices.SortFunc(c.problems, func(a, b Problem) int { return strings.Compare(a.Key, b.Key) })
+	slices.SortFunc(c.problems, func(a, b config.Problem) int { return strings.Compare(a.Key, b.Key) })
 	return list
 }
 
@@ -270,7 +270,7 @@ func (c *compiler) name(step, key, name string) (string, bool) {
 }
 
 func (c *compiler) problem(key, format string, args ...any) {
-	c.problems = append(c.problems, Problem{Key: key, Message: fmt.Sprintf(format, args...)})
+	c.problems = append(c.problems, config.Problem{Key: key, Message: fmt.Sprintf(format, args...)})
 }
 
 // special says whether fasthttp keeps the field apart from the others.

@@ -94,7 +94,7 @@ func TestResponseRules(t *testing.T) {
 func TestRuleProblems(t *testing.T) {
 	check := func(err error, want string) {
 		t.Helper()
-		if _, ok := err.(header.Problems); !ok || err.Error() != want {
+		if _, ok := err.(config.Errors); !ok || err.Error() != want {
 			t.Errorf("problems:\n%v\nwant\n%s", err, want)
 		}
 	}

@@ -1,15 +1,14 @@
 package match
 
-// MaxCaptures is how many captures one path may have.
-const MaxCaptures = 8
+import "weir/config"
 
 // Captures is what the path of a match captured. The zero value is empty and
 // ready for Match; it is meant to be kept and used again. Values are borrowed
 // from the Path of the Request: canonical, with reserved characters still
 // percent-encoded, so they may be put into another path.
 type Captures struct {
-	names   [MaxCaptures]string
-	values  [MaxCaptures][]byte
+	names   [config.MaxCaptures]string
+	values  [config.MaxCaptures][]byte
 	n       int
 	slashes int
 }

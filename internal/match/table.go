@@ -2,9 +2,8 @@ package match
 
 import (
 	"bytes"
-	"strings"
 
-	"github.com/valyala/fasthttp"
+	"weir/config"
 )
 
 // Request is what routes are matched against. All slices are borrowed for the
@@ -21,7 +20,14 @@ type Request struct {
 	Method []byte
 	// Header is read only when a candidate route has header conditions. nil
 	// has no fields.
-	Header *fasthttp.RequestHeader
+	Header Fields
+}
+
+// Fields are the header fields of a request.
+type Fields interface {
+	// PeekAll returns the values of the lines of a field, whose name has any
+	// case. The values are borrowed until the next call.
+	PeekAll(name string) [][]byte
 }
 
 // Table is a compiled list of routes. It is never changed after New and may be
@@ -32,8 +38,6 @@ type Table struct {
 	exact    map[string]*site
 	wildcard map[string]*site
 	any      *site
-	// captures are the names that all paths of a route have.
-	captures [][]string
 }
 
 // site is the routes of one host.
@@ -66,7 +70,7 @@ type affix struct {
 type entry struct {
 	route, pattern int
 	conditions     *conditions
-	path           *pattern // nil if the route has none
+	path           *config.PathPattern // canonical; nil if the route has no path
 }
 
 // maxHost is the longest name that the domain name system has.
@@ -110,10 +114,6 @@ func (t *Table) Match(r *Request, c *Captures) (route, pattern int, ok bool) {
 	}
 	return 0, 0, false
 }
-
-// Captures returns the names that every path of a route captures: those that
-// the route's templates may use. route is an index in the list given to New.
-func (t *Table) Captures(route int) []string { return t.captures[route] }
 
 // hostName appends the lower-case name in host, without its port and final
 // dot, to dst; nothing if it is longer than a name can be.
@@ -180,16 +180,16 @@ func (n *node) find(rest []byte, r *Request, c *Captures) *entry {
 		c.n--
 	}
 	if e := accept(n.tails, r, c); e != nil {
-		if e.path.rest {
+		if e.path.Rest {
 			c.push(rest)
-			c.names[c.n-1] = e.path.names[c.n-1]
+			c.names[c.n-1] = e.path.Captures[c.n-1]
 		}
 		return e
 	}
 	return nil
 }
 
-// step goes on behind the segment that led to n.
+// step goes on after the segment that led to n.
 func (n *node) step(after []byte, more bool, r *Request, c *Captures) *entry {
 	if more {
 		return n.find(after, r, c)
@@ -205,8 +205,8 @@ func accept(list []entry, r *Request, c *Captures) *entry {
 			continue
 		}
 		if e.path != nil {
-			copy(c.names[:c.n], e.path.names)
-			c.slashes = e.path.slashes
+			copy(c.names[:c.n], e.path.Captures)
+			c.slashes = e.path.Slashes
 		}
 		return e
 	}
@@ -219,11 +219,11 @@ func (s *site) insert(e entry) (list *[]entry) {
 		list = &s.pathless
 	} else {
 		n := &s.root
-		for i := range e.path.segments {
-			n = n.child(&e.path.segments[i])
+		for i := range e.path.Segments {
+			n = n.child((*segment)(&e.path.Segments[i]))
 		}
 		list = &n.exact
-		if e.path.tail {
+		if e.path.Prefix {
 			list = &n.tails
 		}
 	}
@@ -231,20 +231,20 @@ func (s *site) insert(e entry) (list *[]entry) {
 	return list
 }
 
-// child returns the node behind s, which it makes if there is none.
+// child returns the node that s leads to. It makes the node of a new segment.
 func (n *node) child(s *segment) *node {
 	switch {
-	case !s.capture:
-		next := n.literals[s.before]
+	case s.Capture == "":
+		next := n.literals[s.Before]
 		if next == nil {
 			if n.literals == nil {
 				n.literals = map[string]*node{}
 			}
 			next = &node{}
-			n.literals[strings.Clone(s.before)] = next
+			n.literals[s.Before] = next
 		}
 		return next
-	case s.before == "" && s.after == "":
+	case s.Before == "" && s.After == "":
 		if n.capture == nil {
 			n.capture = &node{}
 		}
@@ -253,7 +253,7 @@ func (n *node) child(s *segment) *node {
 	at := len(n.affixes)
 	for i := range n.affixes {
 		a := &n.affixes[i]
-		if a.before == s.before && a.after == s.after {
+		if a.Before == s.Before && a.After == s.After {
 			return a.next
 		}
 		if at == len(n.affixes) && s.moreSpecific(&a.segment) {
@@ -265,14 +265,4 @@ func (n *node) child(s *segment) *node {
 	copy(n.affixes[at+1:], n.affixes[at:])
 	n.affixes[at] = affix{segment: *s, next: next}
 	return next
-}
-
-// moreSpecific orders captures with text around them: more text first, then
-// more of it before the capture. Two that are equal in both and fit the same
-// segment are the same.
-func (s *segment) moreSpecific(other *segment) bool {
-	if a, b := len(s.before)+len(s.after), len(other.before)+len(other.after); a != b {
-		return a > b
-	}
-	return len(s.before) > len(other.before)
 }
