@@ -105,9 +105,6 @@ func (m *Monitor) probe(ctx context.Context, t *lb.Target, probe Probe) error {
 	if err != nil {
 		m.log.Debug("probe failed", "upstream", m.u.Name(), "target", t.Name(), "error", err)
 	}
-	if m.o.OnProbe != nil {
-		m.o.OnProbe(m.u, t, err)
-	}
 	return err
 }
 

@@ -27,9 +27,6 @@ type Options struct {
 	// Log gets failing probes at debug level; changes of state are logged by
 	// the upstream. nil means none.
 	Log *slog.Logger
-	// OnProbe is called after each probe, with nil if it succeeded; nil means
-	// that nobody is told. Many goroutines call it.
-	OnProbe func(u *lb.Upstream, t *lb.Target, err error)
 	// NewProbe makes the probes, in place of what health.probe names; nil means weir's own.
 	NewProbe func(u *lb.Upstream, t *lb.Target) (Probe, error)
 	// Dial connects to an unreachable target and closes the connection; nil
