@@ -22,10 +22,10 @@ func Load(path string, checks ...func(*Config) Errors) (*Config, error) {
 }
 
 // Parse reads a configuration in TOML, gives every key that it lacks its
-// default, and validates the whole; name stands for the file in errors. checks
-// are what other packages have to say; they see configurations that are not
-// valid too. A Config is returned only if nothing is wrong. The error is Errors:
-// everything at once, but for a syntax error, which stands alone.
+// default, and validates the whole; name is the file's name in errors. checks are
+// the checks of other packages; they see configurations that are not valid too. A
+// Config is returned only if nothing is wrong. The error is Errors with all
+// problems, or with a syntax error alone.
 func Parse(name string, data []byte, checks ...func(*Config) Errors) (*Config, error) {
 	c, problems := read(name, data)
 	if c == nil {

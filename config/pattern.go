@@ -6,13 +6,14 @@ import (
 	"strings"
 )
 
-// Pattern is what a route asks for, parsed. It says nothing of what a request
-// looks like in detail: internal/match compares patterns with requests.
+// Pattern is what a route asks for, parsed. Package config checks only what users
+// write; internal/match compares patterns with requests and knows their paths'
+// canonical form.
 type Pattern struct {
-	// Hosts and Paths are alternatives; none means any.
+	// Hosts and Paths are alternatives; an empty list fits all requests.
 	Hosts []HostPattern
 	Paths []PathPattern
-	// Methods are alternatives, as they were written; none means any.
+	// Methods are alternatives, as they were written; an empty list fits all.
 	Methods []string
 	// Headers and Queries must all fit. They are sorted by name.
 	Headers []Condition
@@ -30,8 +31,8 @@ type HostPattern struct {
 
 // PathPattern is one path of a route.
 type PathPattern struct {
-	// Segments are what stands between the slashes, without the empty segment
-	// after the last slash of a prefix and without "{name...}".
+	// Segments are the parts between the slashes, without the empty part after
+	// the last slash of a prefix and without "{name...}".
 	Segments []PathSegment
 	// Prefix says that anything may follow the segments and a slash.
 	Prefix bool
@@ -69,11 +70,11 @@ const MaxCaptures = 8
 // route's own; with problems the Pattern is not complete.
 func (r *Route) Pattern() (Pattern, Errors) {
 	check := &check{config: new(Config)}
-	return r.pattern(place{check, ""}), check.problems
+	return r.pattern(keyPath{check, ""}), check.problems
 }
 
 // Captures returns the names that every path of the route captures, in the
-// order of the first path: those that the route's templates may use.
+// order of the first path. The route's templates may use them.
 func (r *Route) Captures() []string {
 	pattern, _ := r.Pattern()
 	return pattern.captures()
@@ -92,7 +93,7 @@ func (p *Pattern) captures() []string {
 }
 
 // pattern parses what the route asks for and reports what is wrong.
-func (r *Route) pattern(at place) (p Pattern) {
+func (r *Route) pattern(at keyPath) (p Pattern) {
 	for i, text := range r.Host {
 		host, want := parseHost(text)
 		if want == "" && slices.Contains(p.Hosts, host) {
@@ -141,7 +142,7 @@ func newCondition(name, value string) Condition {
 	return Condition{Name: name, Value: value, Any: value == "*"}
 }
 
-func headerConditions(at place, fields map[string]string) (list []Condition) {
+func headerConditions(at keyPath, fields map[string]string) (list []Condition) {
 	for _, name := range sortedKeys(fields) {
 		at.field(name, name)
 		value := fields[name]
@@ -242,7 +243,7 @@ func validCapture(s string) bool {
 	return s != "" && s[0] > '9' && s[0] != '_'
 }
 
-// parseSegment parses what stands between two slashes.
+// parseSegment parses the text between two slashes.
 func parseSegment(part string) (s PathSegment, want string) {
 	if part == "." || part == ".." {
 		return s, `a path without "." and "..": matching removes them from requests`
@@ -276,8 +277,8 @@ func parseSegment(part string) (s PathSegment, want string) {
 	return s, want
 }
 
-// literalWant says what is allowed in place of the literal text of a path;
-// empty if the text is good.
+// literalWant says what is allowed in place of a wrong literal of a path; it is
+// empty for a good one.
 func literalWant(text string) string {
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; {

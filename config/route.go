@@ -16,7 +16,7 @@ func (r *Route) Label(i int) string {
 	return "route-" + strconv.Itoa(i+1)
 }
 
-func (r *Route) validate(at place) {
+func (r *Route) validate(at keyPath) {
 	pattern := r.pattern(at)
 	r.validateAction(at, pattern)
 	if r.AddPrefix != "" {
@@ -36,9 +36,9 @@ func (r *Route) validate(at place) {
 	}
 }
 
-// validateAction checks that a route does exactly one thing, and that the keys
-// that are about forwarding stand where something is forwarded.
-func (r *Route) validateAction(at place, pattern Pattern) {
+// validateAction checks that a route has exactly one action, and that the keys
+// about forwarding are only in routes that forward.
+func (r *Route) validateAction(at keyPath, pattern Pattern) {
 	var found []string
 	if !r.Upstream.IsZero() {
 		found = append(found, "upstream")
@@ -74,13 +74,13 @@ func (r *Route) validateAction(at place, pattern Pattern) {
 	}
 }
 
-// validateUpstream checks that the upstream can exist.
-func (r *Route) validateUpstream(at place, pattern Pattern) {
+// validateUpstream checks that the upstream exists, or for a template that it can.
+func (r *Route) validateUpstream(at keyPath, pattern Pattern) {
 	known := sortedKeys(at.check.config.Upstreams)
 	text := strconv.Quote(r.Upstream.String())
 	names := r.Upstream.Names()
 	if names == nil {
-		// Braces may be doubled in the text; the name is what Append makes of it.
+		// Braces may be doubled in the text; Append turns them into single ones.
 		name := string(r.Upstream.Append(nil, nil))
 		if !slices.Contains(known, name) {
 			at.unknown("upstream", text, "the name of an upstream: "+OneOf(known), Nearest(name, known))
@@ -88,7 +88,7 @@ func (r *Route) validateUpstream(at place, pattern Pattern) {
 		return
 	}
 	if len(pattern.Paths) < len(r.Path) {
-		return // what the wrong paths were meant to capture is not known
+		return // the captures of the wrong paths are not known
 	}
 	available, good := pattern.captures(), true
 	for _, name := range names {
@@ -115,7 +115,7 @@ func (t Template) expression() *regexp.Regexp {
 	return regexp.MustCompile("^(?s:" + b.String() + ")$")
 }
 
-func (r *Redirect) validate(at place) {
+func (r *Redirect) validate(at keyPath) {
 	at.needs("to", r.To.String(), `a URL or path such as "https://{host}{path}"`)
 	at.text("to", r.To.String())
 	if !slices.Contains(redirectStatuses[:], r.Status) {
@@ -125,7 +125,7 @@ func (r *Redirect) validate(at place) {
 
 var redirectStatuses = [...]int{301, 302, 303, 307, 308}
 
-func (r *Respond) validate(at place) {
+func (r *Respond) validate(at keyPath) {
 	at.between("status", r.Status, 200, 599)
 	if r.Body != "" && (r.Status == 204 || r.Status == 205 || r.Status == 304) {
 		at.wrong("body", "one for status "+strconv.Itoa(r.Status), "none, because such a response has no content")
@@ -140,7 +140,7 @@ func (r *Respond) validate(at place) {
 
 func (h *HeaderRules) empty() bool { return len(h.Set)+len(h.Add)+len(h.Remove) == 0 }
 
-func (h *HeaderRules) validate(at place) {
+func (h *HeaderRules) validate(at keyPath) {
 	set, add, remove := map[string]string{}, map[string]string{}, map[string]string{}
 	for _, name := range sortedKeys(h.Set) {
 		at.key("set").settable(name, name, set)
@@ -155,9 +155,9 @@ func (h *HeaderRules) validate(at place) {
 	}
 }
 
-// settable reports a field name that no rule may touch, and one that stood
-// there already in upper or lower case.
-func (p place) settable(key, name string, seen map[string]string) {
+// settable reports a field name that rules may not change, and one that is in
+// seen already, whatever its case.
+func (p keyPath) settable(key, name string, seen map[string]string) {
 	if !p.field(key, name) {
 		return
 	}
@@ -177,17 +177,17 @@ func (p place) settable(key, name string, seen map[string]string) {
 	seen[lower] = name
 }
 
-// framingFields say how a message is framed or how a connection is used (RFC
-// 9110 section 7.6.1, RFC 9112 section 6). A rule for one of them could make
-// two servers see different messages.
+// framingFields are the fields that frame a message or control a connection (RFC
+// 9110 section 7.6.1, RFC 9112 section 6). A rule for one of them could make two
+// servers see different messages.
 var framingFields = [...]string{
 	"connection", "content-length", "expect", "http2-settings", "keep-alive", "proxy-connection",
 	"te", "trailer", "transfer-encoding", "upgrade",
 }
 
-// field reports a name that is no field name (RFC 9110 section 5.1) and says
-// whether it was one.
-func (p place) field(key, name string) bool {
+// field says whether a name is a field name (RFC 9110 section 5.1), and reports a
+// name that is not.
+func (p keyPath) field(key, name string) bool {
 	if validToken(name) {
 		return true
 	}
@@ -199,8 +199,8 @@ func (p place) field(key, name string) bool {
 	return false
 }
 
-// text reports a value with bytes that no field may have.
-func (p place) text(key, value string) {
+// text reports a value with bytes that field values may not have.
+func (p keyPath) text(key, value string) {
 	if hasControl(value) {
 		p.wrong(key, strconv.Quote(value), "a value without control characters")
 	}

@@ -52,7 +52,7 @@ type compiler struct {
 	table    *Table
 	routes   []config.Route
 	problems []config.Errors // by route
-	// lists are all places that hold entries.
+	// lists are all lists of entries in the table.
 	lists map[*[]entry]struct{}
 	// alive are the routes that have an entry which can be reached, rival the
 	// route that comes before one which cannot.
@@ -75,7 +75,7 @@ func (c *compiler) add(i int) {
 		}
 	}
 	if len(c.problems[i]) > 0 {
-		// Half a route would make others look unreachable, or not.
+		// Without its faulty conditions the route could make others look unreachable.
 		c.alive[i] = true
 		return
 	}

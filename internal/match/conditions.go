@@ -105,8 +105,8 @@ func inQuery(c *config.Condition, query []byte) bool {
 	return false
 }
 
-// equalForm says whether encoded means want, as HTML forms encode: "%41" is "A"
-// and "+" a space. A broken escape means itself.
+// equalForm says whether encoded, decoded as HTML forms are, is want: "%41" is "A"
+// and "+" is a space. A broken escape stays as it is.
 func equalForm(encoded []byte, want string) bool {
 	w := 0
 	for i := 0; i < len(encoded); i++ {
@@ -161,9 +161,8 @@ func (c *conditions) implies(b *conditions) bool {
 		covers(c.queries, b.queries, func(a, b string) bool { return a == b })
 }
 
-// key is a text that is equal for conditions that ask for the same things but
-// for their methods. Values whose bit is set in anyMask (headers first) are
-// taken as "any".
+// key is a text that is equal for conditions that differ only in their methods.
+// Values whose bit is set in anyMask (headers first) count as "any".
 func (c *conditions) key(anyMask uint) string {
 	if c == nil {
 		return ""
@@ -189,8 +188,8 @@ func valueKey(c config.Condition, any bool) string {
 // maxWider bounds the fields and parameters for which wider tries both the value and any.
 const maxWider = 8
 
-// wider returns the keys of all conditions that c's requests fit and that weigh
-// as much as c, methods aside.
+// wider returns the keys of all conditions that c's requests fit and that have the
+// same fields and parameters as c, methods ignored.
 func (c *conditions) wider() iter.Seq[string] {
 	return func(yield func(string) bool) {
 		pairs := 0

@@ -79,7 +79,7 @@ func TestHosts(t *testing.T) {
 	check("[::1]:80", 2)
 	check("[::1]", 2)
 	check("192.0.2.1:1", 2)
-	// Nobody's.
+	// Hosts that no route names.
 	check("", 3)
 	check(strings.Repeat("a.", 200)+"example.org", 3)
 }
@@ -186,7 +186,7 @@ func TestConditions(t *testing.T) {
 	check("GET x/a?q=a+b", 0)
 	check("GET x/a?q=a+bc&r=1", 0)
 	check("GET x/a?q=%zz&r=1", 0)
-	// GET routes take HEAD too; what fits nowhere falls to the next best path.
+	// GET routes fit HEAD too; a request that does not fit falls to the next best path.
 	check("GET x/b", 5)
 	check("HEAD x/b", 5)
 	check("DELETE x/b", 6)

@@ -14,9 +14,9 @@ import (
 	"weir/internal/match"
 )
 
-// The reference says what Match shall do with no thought of speed: it looks at
-// every path of every route with a regular expression and keeps the best that
-// fits. It knows only canonical, literal text.
+// The reference does what Match must do, without regard to speed: it compares
+// every path of every route by a regular expression and keeps the best that fits.
+// It knows only canonical, literal text.
 
 type candidate struct {
 	route, pattern int
@@ -127,7 +127,7 @@ func (c *candidate) beats(other *candidate) bool {
 	a, b := strings.Split(c.path, "/"), strings.Split(other.path, "/")
 	for i := range min(len(a), len(b)) {
 		if i == 0 {
-			continue // what stands before the first slash
+			continue // the empty text before the first slash
 		}
 		x, y := segmentRank(a[i], i == len(a)-1), segmentRank(b[i], i == len(b)-1)
 		if d := slices.Compare(x, y); d != 0 {

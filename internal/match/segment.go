@@ -34,8 +34,8 @@ func makeCanonical(p *config.PathPattern) (want string) {
 	return ""
 }
 
-// match says whether seg fits and what it captures. A capture takes at least
-// one byte and never half of an encoded one.
+// match says whether seg fits and returns what it captures: at least one byte, and
+// never half of an encoded one.
 func (s *segment) match(seg []byte) (value []byte, ok bool) {
 	if len(seg) <= len(s.Before)+len(s.After) ||
 		string(seg[:len(s.Before)]) != s.Before || string(seg[len(seg)-len(s.After):]) != s.After {
@@ -48,9 +48,9 @@ func (s *segment) match(seg []byte) (value []byte, ok bool) {
 	return value, true
 }
 
-// moreSpecific orders captures with text around them: more text first, then
-// more of it before the capture. Two that are equal in both and fit the same
-// segment are the same.
+// moreSpecific orders captures with text around them: more text first, then more
+// text before the capture. Two segments that are equal in both and fit the same
+// text are the same.
 func (s *segment) moreSpecific(other *segment) bool {
 	if a, b := len(s.Before)+len(s.After), len(other.Before)+len(other.After); a != b {
 		return a > b

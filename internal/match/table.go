@@ -14,19 +14,20 @@ type Request struct {
 	// Path is the canonical path; see Canonical. "*" (of OPTIONS) fits only
 	// routes without a path.
 	Path []byte
-	// Query is the raw query without its "?"; nil if there is none.
+	// Query is the raw query without its "?"; nil for a request without one.
 	Query []byte
 	// Method is the request's method.
 	Method []byte
 	// Header is read only when a candidate route has header conditions. nil
-	// has no fields.
+	// stands for a request without fields.
 	Header Fields
 }
 
 // Fields are the header fields of a request.
 type Fields interface {
-	// PeekAll returns the values of the lines of a field, whose name has any
-	// case. The values are borrowed until the next call.
+	// PeekAll returns the values of all lines of a field. The case of name does
+	// not matter. The result is valid until the next call; PeekAll does not
+	// allocate.
 	PeekAll(name string) [][]byte
 }
 
@@ -47,15 +48,15 @@ type site struct {
 	pathless []entry
 }
 
-// node is a place between two slashes, in a tree of path segments. Its children
-// are tried from the most to the least specific, and the first one under which
-// a route fits wins: that is the documented order, because it compares paths at
-// their first difference.
+// node is a node of a tree of path segments: the segments from the root to it are
+// the start of some routes' paths. Its children are tried from the most to the
+// least specific, and the first one with a route that fits wins. That is the
+// documented order, because it compares paths at their first difference.
 type node struct {
 	literals map[string]*node
 	affixes  []affix // those with more literal text first
 	capture  *node
-	// exact end here; tails go on with anything after a slash.
+	// The paths of exact end here; those of tails fit anything after a slash.
 	exact []entry
 	tails []entry
 }
@@ -73,7 +74,7 @@ type entry struct {
 	path           *config.PathPattern // canonical; nil if the route has no path
 }
 
-// maxHost is the longest name that the domain name system has.
+// maxHost is the length of the longest name in the domain name system.
 const maxHost = 255
 
 // Match finds the most specific route that fits r and fills c with what its
@@ -93,7 +94,7 @@ func (t *Table) Match(r *Request, c *Captures) (route, pattern int, ok bool) {
 		if len(t.wildcard) > 0 {
 			// From the first dot on to the last: the longest suffix first.
 			for i := bytes.IndexByte(host, '.'); i >= 0; {
-				// A dot in front would leave no label for the asterisk.
+				// With i == 0 the host has no label for the asterisk.
 				if s := t.wildcard[string(host[i:])]; s != nil && i > 0 {
 					if e := s.find(r, c); e != nil {
 						return e.route, e.pattern, true
@@ -116,7 +117,7 @@ func (t *Table) Match(r *Request, c *Captures) (route, pattern int, ok bool) {
 }
 
 // hostName appends the lower-case name in host, without its port and final
-// dot, to dst; nothing if it is longer than a name can be.
+// dot, to dst. It appends nothing for a name that is too long.
 func hostName(dst, host []byte) []byte {
 	if len(host) > 0 && host[0] == '[' {
 		if i := bytes.IndexByte(host, ']'); i >= 0 {
@@ -150,7 +151,8 @@ func (s *site) find(r *Request, c *Captures) *entry {
 	return accept(s.pathless, r, c)
 }
 
-// find looks for rest, which is what comes after a slash.
+// find returns the most specific entry below n that fits; rest is the path after
+// the slash that follows n. It returns nil if no entry fits.
 func (n *node) find(rest []byte, r *Request, c *Captures) *entry {
 	segment, after, more := rest, []byte(nil), false
 	if i := bytes.IndexByte(rest, '/'); i >= 0 {
@@ -161,7 +163,7 @@ func (n *node) find(rest []byte, r *Request, c *Captures) *entry {
 			return e
 		}
 	}
-	// An attempt that comes back without an entry leaves c as it was.
+	// A child without an entry that fits leaves c as it was.
 	for i := range n.affixes {
 		a := &n.affixes[i]
 		if value, ok := a.match(segment); ok {
@@ -189,7 +191,8 @@ func (n *node) find(rest []byte, r *Request, c *Captures) *entry {
 	return nil
 }
 
-// step goes on after the segment that led to n.
+// step returns the most specific entry that fits, at n if the path ends with the
+// segment that led to n, or below n if more says that a slash and after follow.
 func (n *node) step(after []byte, more bool, r *Request, c *Captures) *entry {
 	if more {
 		return n.find(after, r, c)
@@ -197,7 +200,8 @@ func (n *node) step(after []byte, more bool, r *Request, c *Captures) *entry {
 	return accept(n.exact, r, c)
 }
 
-// accept returns the first entry whose conditions fit, and names the captures.
+// accept returns the first entry whose conditions fit, and adds the names of the
+// captures to c.
 func accept(list []entry, r *Request, c *Captures) *entry {
 	for i := range list {
 		e := &list[i]
@@ -213,7 +217,7 @@ func accept(list []entry, r *Request, c *Captures) *entry {
 	return nil
 }
 
-// insert adds e under its path. list is where it now stands.
+// insert adds e to the list of its path, which it returns.
 func (s *site) insert(e entry) (list *[]entry) {
 	if e.path == nil {
 		list = &s.pathless
