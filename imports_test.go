@@ -27,7 +27,7 @@ func rooms() []room {
 	// which programs that embed package server choose for themselves.
 	leaves := []string{"cache/redis", "cache/disk", "discover/"}
 	return []room{
-		{"config", []string{"internal/field"}, "what users may write can be read, and used by tools, without the rest"},
+		{"config", []string{"internal/field"}, "what users may write, all its syntax included, can be read, and used by tools, without the rest"},
 		{"internal/sock", nil, "what a socket can do has nothing to do with HTTP"},
 		{"internal/field", nil, "the syntax of a value does not depend on who reads it"},
 		{"internal/head", nil, "a head is right or wrong whoever uses it"},
@@ -35,7 +35,7 @@ func rooms() []room {
 		{"internal/body", []string{"internal/head", "internal/sock"}, "bytes are moved the same way whatever message they belong to"},
 		{"internal/notify", nil, "telling the service manager has nothing to do with HTTP"},
 		{"internal/demo", nil, "the built-in origin stands for somebody else's server"},
-		{"internal/match", []string{"config", "internal/field", "internal/head"}, "a match is a function of rules and request"},
+		{"internal/match", []string{"config", "internal/field", "internal/head"}, "config parses what routes ask for, and a match is a function of that and a request"},
 		{"internal/forward", []string{"config", "internal/field", "internal/head"}, "header rules know neither routes nor targets"},
 		{"internal/listener", []string{"config"}, "accepting clients knows nothing of HTTP"},
 		{"internal/transport", []string{"config", "internal/sock", "internal/head", "internal/body"}, "connections to one target do not know why that target was chosen"},
@@ -48,7 +48,7 @@ func rooms() []room {
 		{"cache/tier", []string{"cache/rule"}, "what a tier keeps can be read without the store"},
 		{"cache/redis", []string{"config", "cache/tier"}, "a client library stays in its leaf"},
 		{"cache/disk", []string{"config", "cache/tier"}, "a tier keeps bytes and is chosen by the program"},
-		{"health", []string{"config", "lb", "internal/transport"}, "probes judge targets and nothing else"},
+		{"health", []string{"config", "lb"}, "probes judge targets and nothing else"},
 		{"discover", []string{"config", "lb"}, "sources report endpoints and nothing else"},
 		{"discover/", []string{"config", "lb", "discover"}, "a client library stays in its leaf"},
 		{"proxy", []string{
@@ -58,7 +58,7 @@ func rooms() []room {
 		{"internal/http1", []string{
 			"config", "proxy", "internal/body", "internal/forward", "internal/head", "internal/listener", "internal/sock",
 		}, "a front end translates between clients and the core"},
-		{"internal/accesslog", []string{"config", "proxy"}, "the access log is a hook"},
+		{"internal/accesslog", []string{"config", "proxy", "internal/head"}, "the access log is a hook"},
 		{"internal/inspect", []string{"config", "proxy"}, "the inspector is a hook"},
 		{"admin", []string{"config"}, "the operators' side commands what the server lends it by an interface, and so does weir purge from another process"},
 		{"internal/testkit", []string{"config", "internal/head"}, "what tests share must not decide what they test"},

@@ -1,21 +1,21 @@
 // Package admin is the operators' side of weir: an HTTP API on an address of its
-// own that purges, drains and shows targets, and the client that weir purge is.
-// It knows nothing of caches and upstreams but what Weir can do, and asks nobody
-// who they are: that is the address's affair. Package server serves it; main
+// own that purges, drains and shows targets, and the client that weir purge uses.
+// It knows of caches and upstreams only what the interface Weir offers. It has no
+// authentication: its address must not be public. Package server serves it; main
 // calls it.
 package admin
 
 import "errors"
 
-// Weir is what the API commands. Its methods may be called from any goroutine.
+// Weir is what the API commands. Any goroutine may call its methods.
 type Weir interface {
-	// Purge ends the entries that p names and reports how many there were in
+	// Purge removes the entries that p names and returns how many of them were in
 	// this process's memory. The error is ErrNoCache or nil.
 	Purge(p Purge) (int, error)
-	// Drain begins or ends the draining of a target, and returns it as it is
-	// then. An error says which upstreams or targets there are.
+	// Drain begins or ends the draining of a target, and returns its new state.
+	// An error lists the upstreams or targets that exist.
 	Drain(upstream, target string, on bool) (Target, error)
-	// Upstreams are in the order of their names.
+	// Upstreams returns the upstreams in the order of their names.
 	Upstreams() []Upstream
 }
 
@@ -26,7 +26,7 @@ var ErrNoCache = errors.New("no route has a cache, so there is nothing to purge"
 type Purge struct {
 	// URL is "https://host/target"; it names all variants of one resource.
 	URL string `json:"url,omitempty"`
-	// Host is an authority as clients write it, "host" or "host:port".
+	// Host is the host as clients send it, "host" or "host:port".
 	Host string `json:"host,omitempty"`
 	// Prefix is the start of URLs, "https://host/path/".
 	Prefix string `json:"prefix,omitempty"`
@@ -34,7 +34,7 @@ type Purge struct {
 	Group string `json:"group,omitempty"`
 	// All names everything.
 	All bool `json:"all,omitempty"`
-	// Soft makes the entries stale instead of ending them.
+	// Soft makes the entries stale instead of removing them.
 	Soft bool `json:"soft,omitempty"`
 }
 
@@ -50,7 +50,7 @@ type Target struct {
 	Name string `json:"name"`
 	// State is one of the names of package lb's states.
 	State string `json:"state"`
-	// Reason is why the state is not healthy, if that is known.
+	// Reason is why the state is not healthy; empty if that is not known.
 	Reason string `json:"reason,omitempty"`
 	// Weight is its share relative to the others.
 	Weight int `json:"weight"`
@@ -58,13 +58,13 @@ type Target struct {
 	Priority int `json:"priority"`
 	// InFlight counts the running exchanges.
 	InFlight int `json:"in_flight"`
-	// Succeeded and Failed count exchanges since the target exists;
-	// FailedInARow those since the last that succeeded.
+	// Succeeded and Failed count exchanges since the target was added;
+	// FailedInARow counts the failed ones since the last that succeeded.
 	Succeeded    int64 `json:"succeeded"`
 	Failed       int64 `json:"failed"`
 	FailedInARow int64 `json:"failed_in_a_row"`
 	// Latency is the moving average of the time to a response's head, in
-	// seconds; 0 if there was none yet.
+	// seconds; 0 before the first response.
 	Latency float64 `json:"latency_seconds"`
 }
 

@@ -28,9 +28,9 @@ const (
 
 type api struct{ weir Weir }
 
-// Handler returns the API. Every answer but the profiles of net/http/pprof is
-// JSON; that to an error is {"error": "..."} with status 400 (the request is
-// wrong), 403 (a browser sent it), 404 (what it names is not there) or 405.
+// Handler returns the API. Every response except the profiles of net/http/pprof is
+// JSON. An error is {"error": "..."} with status 400 (the request is wrong), 403 (a
+// browser sent it), 404 (what it names does not exist) or 405.
 func Handler(w Weir) http.Handler { return api{w} }
 
 func (a api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -54,8 +54,8 @@ func (a api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusMethodNotAllowed, fmt.Errorf("found method %q for %s: want %q", r.Method, r.URL.Path, method))
 		return
 	}
-	// A page from elsewhere must not command weir through the browser of somebody
-	// who can reach it. Browsers send this field with every POST.
+	// A foreign page must not command weir through the browser of a user who can
+	// reach this address. Browsers send this field with every POST.
 	if r.Header.Get("Origin") != "" {
 		fail(w, http.StatusForbidden, errors.New("found the field Origin: browsers may not use this API"))
 		return
@@ -63,8 +63,8 @@ func (a api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	serve(w, r)
 }
 
-// profiles returns what serves a profile of the running process; nil if path is
-// not one of theirs.
+// profiles returns the handler of a profile of the running process; nil if path is
+// not the path of a profile.
 func profiles(path string) http.HandlerFunc {
 	switch name, ok := strings.CutPrefix(path, pathProfiles); {
 	case !ok:
@@ -74,7 +74,7 @@ func profiles(path string) http.HandlerFunc {
 	case name == "trace":
 		return pprof.Trace
 	}
-	return pprof.Index // which serves the others by name
+	return pprof.Index // serves the other profiles by name
 }
 
 func (a api) purge(w http.ResponseWriter, r *http.Request) {
@@ -97,7 +97,7 @@ func (a api) purge(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, purged{n})
 }
 
-// Check says what is wrong with p, in the words of the API.
+// Check returns what is wrong with p as the API reports it.
 func (p *Purge) Check() error {
 	var given []string
 	for _, f := range []struct {
@@ -126,8 +126,8 @@ func (p *Purge) Check() error {
 	return nil
 }
 
-// checkURL judges a URL as far as cache keys have it: the target is not looked
-// at, since keys hold it byte for byte.
+// checkURL checks scheme and host of a URL. It does not check the request target,
+// because cache keys contain that byte for byte.
 func checkURL(name, url, want string) error {
 	scheme, rest, _ := strings.Cut(url, "://")
 	known := strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https")
@@ -166,7 +166,7 @@ func (a api) upstreams(w http.ResponseWriter, _ *http.Request) {
 	answer(w, http.StatusOK, upstreams{a.weir.Upstreams()})
 }
 
-// decode reads a JSON object whose members go where fields says.
+// decode reads a JSON object and stores its members where fields points to.
 func decode(body io.Reader, fields map[string]any) error {
 	text, err := io.ReadAll(io.LimitReader(body, maxBody+1))
 	if err != nil {
@@ -200,7 +200,7 @@ func decode(body io.Reader, fields map[string]any) error {
 	return nil
 }
 
-// short is a value for an error.
+// short returns a value shortened for an error.
 func short(value []byte) string {
 	if len(value) > 60 {
 		return strconv.Quote(string(value[:60]) + "...")
@@ -216,5 +216,5 @@ func answer(w http.ResponseWriter, status int, v any) {
 	w.WriteHeader(status)
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
-	e.Encode(v) // an error is a caller that went away
+	e.Encode(v) // fails only if the caller closed its connection
 }

@@ -75,7 +75,7 @@ func TestAPI(t *testing.T) {
 	check("POST", "/purge/", `{"all":true}`, 404, `found path`)
 	check("GET", "/purge", ``, 405, `found method \"GET\" for /purge: want \"POST\"`)
 	check("POST", "/upstreams", ``, 405, `want \"GET\"`)
-	// Bodies that are none.
+	// Bodies that are not JSON objects.
 	check("POST", "/purge", ``, 400, `found a body that is no JSON object`)
 	check("POST", "/purge", `null`, 400, `found a body that is no JSON object`)
 	check("POST", "/purge", `{"all":true} {}`, 400, `found a body that is no JSON object`)
@@ -99,7 +99,7 @@ func TestAPI(t *testing.T) {
 	check("POST", "/drain", `{"upstream":"u","on":true}`, 400, `target: found nothing`)
 	check("POST", "/drain", `{"upstream":"u","target":"a"}`, 400, `on: found nothing: want true or false`)
 	check("POST", "/drain", `{"upstream":"u","target":"a","on":1}`, 400, `on: found 1: want true or false`)
-	// A page from elsewhere, in the browser of somebody who can reach the API.
+	// A foreign page, in the browser of a user who can reach the API.
 	check("POST", "/purge", `{"all":true}`, 403, `browsers may not use this API`, "Origin: https://elsewhere.example")
 	check("POST", "/purge", `{"all":true}`, 403, `browsers may not use this API`, "Origin: null")
 }

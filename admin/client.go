@@ -17,12 +17,12 @@ const maxAnswer = 1 << 20
 
 // Client calls the API of a running weir.
 type Client struct {
-	// Address is where the API listens; a host that means any address is taken
-	// for this machine.
+	// Address is where the API listens. A host that stands for all addresses of
+	// a machine means this machine.
 	Address config.Address
 }
 
-// Purge purges in the running weir and reports how many entries that were.
+// Purge purges in the running weir and returns the number of purged entries.
 func (c *Client) Purge(ctx context.Context, p Purge) (int, error) {
 	var got purged
 	if err := c.call(ctx, pathPurge, p, &got); err != nil {

@@ -15,8 +15,8 @@ type HashBalance struct {
 	// "query:NAME". An exchange without such a value goes to any target.
 	By string `toml:"by"`
 	// BoundedLoad is how many times the average number of running exchanges a
-	// target may have before keys of its own go elsewhere; 0 means no bound,
-	// anything else is above 1.
+	// target may have before its keys go to other targets; 0 means no bound,
+	// other values are above 1.
 	BoundedLoad float64 `toml:"bounded_load"`
 }
 
@@ -36,32 +36,33 @@ type Sticky struct {
 	HTTPOnly bool `toml:"http_only"`
 	// SameSite is "lax", "strict", "none", or "" to send none.
 	SameSite string `toml:"same_site"`
-	// Secret keys the cookie's values, which else could be guessed from the
-	// URLs of the targets. Several weirs with the same secret agree.
+	// Secret keys the cookie's values, which could otherwise be guessed from the
+	// URLs of the targets. Several weirs with the same secret give a target the
+	// same value.
 	Secret string `toml:"secret"`
 }
 
-// Retry is when and how often an exchange is tried again on another target. It
-// never is after the first byte of a response reached the client.
+// Retry is when and how often an exchange is tried again on another target. No
+// exchange is tried again after the first byte of a response reached the client.
 type Retry struct {
 	// Attempts is how often an exchange is tried at most, the first included: 1 to 8.
-	// Above 1, failed connects do not count, up to 8 in all.
+	// Above 1, failed connects do not count, up to 8 attempts in all.
 	Attempts int `toml:"attempts"`
 	// On names what is tried again: "connect", "reset", "timeout", and status
-	// codes such as "503". Only requests that are safe to repeat are, see
-	// docs/balancing.md, except for "connect", which sent nothing.
+	// codes such as "503". Only requests that are safe to repeat are tried again,
+	// see docs/balancing.md; after "connect", which sent nothing, all are.
 	On []string `toml:"on"`
 	// TryTimeout bounds one attempt up to its response's head; 0 means that
-	// only the upstream's timeouts do.
+	// only the upstream's timeouts bound it.
 	TryTimeout Duration `toml:"try_timeout"`
 	// Backoff is the wait before the second attempt; it doubles for each
-	// further one. The wait is between half of it and all of it, by chance. The
+	// further one. The wait is a random time from half of it to all of it. The
 	// first retry after a failed connect never waits.
 	Backoff Duration `toml:"backoff"`
 	// BackoffMax bounds Backoff as it grows.
 	BackoffMax Duration `toml:"backoff_max"`
-	// RetryAfter is the longest Retry-After that is waited for; a response that
-	// asks for more is passed on to the client. 0 means that none is waited for.
+	// RetryAfter is the longest Retry-After that weir waits for; a response that
+	// asks for more is passed on to the client. 0 means that weir does not wait.
 	RetryAfter Duration `toml:"retry_after"`
 	// Body is how much of a request's body is kept for another attempt; a
 	// longer one is not tried again once its end has been read from the client.
@@ -69,8 +70,8 @@ type Retry struct {
 	// Budget is the share of recent exchanges that may be tried again: 0 to 1.
 	// Hedges count too.
 	Budget float64 `toml:"budget"`
-	// BudgetFloor is how many retries per ten seconds are allowed whatever
-	// Budget says, for upstreams with few requests.
+	// BudgetFloor is how many retries per ten seconds are allowed even if
+	// Budget is used up, for upstreams with few requests.
 	BudgetFloor int `toml:"budget_floor"`
 	// Hedge sends a second attempt to another target when the first is slower
 	// than this share of the upstream's recent exchanges: 0.5 to 0.999; 0 means off.
@@ -89,8 +90,8 @@ type Health struct {
 	Host string `toml:"host"`
 	// Status are the codes and ranges ("200-299") that an http probe expects.
 	Status []string `toml:"status"`
-	// Body must stand in the first 64 KiB of an http probe's response body;
-	// empty means that the body is not read.
+	// Body is a text that the first 64 KiB of an http probe's response body must
+	// contain; empty means that the body is not read.
 	Body string `toml:"body"`
 	// Service is what a grpc probe asks for; empty means the server as a whole.
 	Service string `toml:"service"`
@@ -108,9 +109,9 @@ type Health struct {
 	// 0 means that targets count as up until a probe says otherwise.
 	Wait Duration `toml:"wait"`
 	// PanicBelow is the share of usable targets below which health is
-	// ignored and all are used, because so many failures at once are more
+	// ignored and all targets are used, because so many failures at once are more
 	// likely a fault of the checks or of too much load: 0 to 1; 0 means never.
-	// Targets that refuse connections are not used even so.
+	// Targets that refuse connections are still not used.
 	PanicBelow float64 `toml:"panic_below"`
 	// Passive learns from the exchanges themselves.
 	Passive Passive `toml:"passive"`
@@ -133,26 +134,27 @@ type Passive struct {
 	Eject Duration `toml:"eject"`
 	// EjectMax bounds Eject as it grows.
 	EjectMax Duration `toml:"eject_max"`
-	// MaxEjected is the largest share of targets that may be ejected at once:
-	// 0 to 1. One may always be, but never the last usable one.
+	// MaxEjected is the largest share of targets that may be ejected at the same
+	// time: 0 to 1. One target may always be ejected, but never the last usable one.
 	MaxEjected float64 `toml:"max_ejected"`
-	// Redial is how long to wait before a target that could not be connected to
-	// is dialled again, at most; the first wait is a tenth of it. One dial at a
-	// time, which no exchange waits for.
+	// Redial is the longest wait before a target that could not be connected to
+	// is dialled again; the first wait is a tenth of it. There is one dial at a
+	// time, and no exchange waits for it.
 	Redial Duration `toml:"redial"`
 }
 
-// UpstreamLimits bound what is sent to an upstream at once. 0 means no bound.
+// UpstreamLimits bound what is sent to an upstream at the same time. 0 means no bound.
 type UpstreamLimits struct {
 	// InFlight bounds the running exchanges of the upstream.
 	InFlight int `toml:"in_flight"`
 	// TargetInFlight bounds the running exchanges of each target.
 	TargetInFlight int `toml:"target_in_flight"`
-	// Queue is how many exchanges may wait for a place; beyond: 503 at once.
+	// Queue is how many exchanges may wait until the limits let them go on; the
+	// next one is answered with 503 immediately.
 	Queue int `toml:"queue"`
-	// QueueTimeout bounds the wait; beyond: 503.
+	// QueueTimeout bounds the wait; after it the exchange is answered with 503.
 	QueueTimeout Duration `toml:"queue_timeout"`
-	// RetryAfter is the Retry-After of these 503s.
+	// RetryAfter is the Retry-After of these 503 responses.
 	RetryAfter Duration `toml:"retry_after"`
 	// Adaptive is "off", or "gradient": the in-flight bound of each target
 	// follows its latency, between 1 and TargetInFlight (1,000 if that is 0).
@@ -164,19 +166,19 @@ type Breaker struct {
 	// Failures is the share of exchanges that must fail within Window for the
 	// breaker to open: 0 to 1; 0 means off.
 	Failures float64 `toml:"failures"`
-	// Requests is how many exchanges there must have been in Window.
+	// Requests is how many exchanges Window must have for the breaker to open.
 	Requests int `toml:"requests"`
-	// Window is how far back is looked.
+	// Window is the time before now whose exchanges count.
 	Window Duration `toml:"window"`
-	// Open is how long nothing is sent; it doubles if the upstream still fails
-	// afterwards, up to ten times of it.
+	// Open is how long nothing is sent; it doubles each time the upstream still
+	// fails afterwards, up to ten times its value.
 	Open Duration `toml:"open"`
-	// HalfOpen is how many exchanges are let through after that, and must all
+	// HalfOpen is how many exchanges are let through after Open. All of them must
 	// succeed for the breaker to close.
 	HalfOpen int `toml:"half_open"`
 }
 
-// setBalanceDefaults sets the keys of this file as they are if the user says nothing.
+// setBalanceDefaults sets the defaults of the keys in this file.
 func (u *Upstream) setBalanceDefaults() {
 	u.Balance = "round_robin"
 	u.Hash = HashBalance{By: "client_address", BoundedLoad: 0}
@@ -226,13 +228,13 @@ func (u *Upstream) setBalanceDefaults() {
 	}
 }
 
-func (h *HashBalance) validate(at place) {
+func (h *HashBalance) validate(at keyPath) {
 	if h.BoundedLoad != 0 && !(h.BoundedLoad > 1 && h.BoundedLoad <= 100) {
 		at.wrong("bounded_load", fmt.Sprint(h.BoundedLoad), "0 for no bound, or more than 1 and up to 100")
 	}
 }
 
-func (s *Sticky) validate(at place) {
+func (s *Sticky) validate(at keyPath) {
 	if s.Cookie != "" && !field.IsToken(s.Cookie) {
 		at.wrong("cookie", strconv.Quote(s.Cookie), "the name of a cookie: letters, digits and !#$%&'*+-.^_`|~")
 	}
@@ -246,7 +248,7 @@ func (s *Sticky) validate(at place) {
 	}
 }
 
-func (r *Retry) validate(at place) {
+func (r *Retry) validate(at keyPath) {
 	at.between("attempts", r.Attempts, 1, 8)
 	if r.BackoffMax < r.Backoff {
 		at.wrong("backoff_max", strconv.Quote(r.BackoffMax.String()), "at least backoff, "+strconv.Quote(r.Backoff.String()))
@@ -261,7 +263,7 @@ func (r *Retry) validate(at place) {
 	}
 }
 
-func (h *Health) validate(at place) {
+func (h *Health) validate(at keyPath) {
 	if !strings.HasPrefix(h.Path, "/") || strings.HasPrefix(h.Path, "//") || strings.ContainsAny(h.Path, " \x7f#") || hasControl(h.Path) {
 		at.wrong("path", strconv.Quote(h.Path), `a path that begins with one "/", without spaces`)
 	}
@@ -276,7 +278,7 @@ func (h *Health) validate(at place) {
 	at.share("panic_below", h.PanicBelow, 0, 1)
 }
 
-func (p *Passive) validate(at place) {
+func (p *Passive) validate(at keyPath) {
 	at.share("outlier", p.Outlier, 0, 100)
 	at.between("outlier_requests", p.OutlierRequests, 1, 1_000_000)
 	at.positive("interval", p.Interval)
@@ -288,7 +290,7 @@ func (p *Passive) validate(at place) {
 	at.positive("redial", p.Redial)
 }
 
-func (l *UpstreamLimits) validate(at place) {
+func (l *UpstreamLimits) validate(at keyPath) {
 	if l.Queue == 0 {
 		return
 	}
@@ -298,7 +300,7 @@ func (l *UpstreamLimits) validate(at place) {
 	}
 }
 
-func (b *Breaker) validate(at place) {
+func (b *Breaker) validate(at keyPath) {
 	at.share("failures", b.Failures, 0, 1)
 	at.between("requests", b.Requests, 1, 1_000_000)
 	at.positive("window", b.Window)

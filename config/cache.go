@@ -6,19 +6,19 @@ import (
 	"time"
 )
 
-// Cache is about the tiers where entries live. Nothing is cached until a route
-// says so.
+// Cache is about the tiers where entries live. A route's responses are cached
+// only if the route says so.
 type Cache struct {
 	// Size bounds the near tier (memory), overhead included.
 	Size Size `toml:"size"`
-	// MaxObject bounds the body of one entry in memory; larger answers are
-	// stored on disk, or pass through.
+	// MaxObject bounds the body of one entry in memory; larger responses are
+	// stored on disk, or are passed through.
 	MaxObject Size `toml:"max_object"`
-	// Policy says which entry leaves a full near tier: one of the names that
-	// cache.Policies lists.
+	// Policy says which entry is removed from a full near tier: one of the names
+	// that cache.Policies lists.
 	Policy string `toml:"policy"`
-	// PurgeFrom are the client addresses whose PURGE requests are obeyed, on
-	// routes with a cache. Empty means PURGE is a method like any other.
+	// PurgeFrom are the client addresses whose PURGE requests purge entries, on
+	// routes with a cache. Empty means that PURGE is a method like any other.
 	PurgeFrom []Prefix `toml:"purge_from"`
 	// Persist keeps entries on disk over a restart.
 	Persist CachePersist `toml:"persist"`
@@ -26,23 +26,23 @@ type Cache struct {
 	Far CacheFar `toml:"far"`
 }
 
-// CachePersist keeps entries on disk, so that they survive a restart.
+// CachePersist keeps entries on disk, so that a restart does not lose them.
 type CachePersist struct {
 	// Folder holds the files; empty means off. One weir uses it at a time.
 	Folder string `toml:"folder"`
 	// Size bounds the files together.
 	Size Size `toml:"size"`
 	// MaxObject bounds a body that is too large for memory and is streamed to
-	// and from the folder; a quarter of Size does so too. 0 means that only what
-	// fits into memory is stored.
+	// and from the folder; a quarter of Size bounds it too. 0 means that only
+	// bodies that fit into memory are stored.
 	MaxObject Size `toml:"max_object"`
 }
 
 // CacheFar is a tier that many weirs share: Redis or Valkey.
 type CacheFar struct {
 	// URL is "redis://host:port/db", "rediss://..." for TLS, several hosts
-	// separated by commas for a cluster; empty means off. A user and password
-	// may stand in it.
+	// separated by commas for a cluster; empty means off. It may contain a user
+	// and a password.
 	URL string `toml:"url"`
 	// CA is a PEM file of the authorities to trust, with TLS; empty means the
 	// system's.
@@ -53,7 +53,7 @@ type CacheFar struct {
 	Timeout Duration `toml:"timeout"`
 	// Queue bounds the writes that wait; more are dropped and counted.
 	Queue int `toml:"queue"`
-	// Compress is the size from which bodies are compressed; 0 means never.
+	// Compress is the smallest size of a body that is compressed; 0 means never.
 	Compress Size `toml:"compress"`
 	// Failures in a row open the circuit, and Cooldown is how long it stays open.
 	Failures int      `toml:"failures"`
@@ -71,39 +71,39 @@ type RouteCache struct {
 	Targeted []string `toml:"targeted"`
 
 	// DefaultTTL is the lifetime of a response that says nothing about its
-	// freshness; 0 means it must say it.
+	// freshness; 0 means that there is no such default.
 	DefaultTTL Duration `toml:"default_ttl"`
-	// ForcedTTL is the lifetime of every response of a status that may be
-	// stored, whatever the origin says; it never overrules no-store or
+	// ForcedTTL is the lifetime of every response whose status allows storing
+	// it, even if the origin says another one; it never overrules no-store or
 	// private. 0 means off.
 	ForcedTTL Duration `toml:"forced_ttl"`
 	// NegativeTTL is the lifetime of a 404, 405, 410, 414 or 501 that says
-	// nothing about its freshness; 0 means as DefaultTTL.
+	// nothing about its freshness; 0 means that DefaultTTL is used.
 	NegativeTTL Duration `toml:"negative_ttl"`
-	// Heuristic is the share of the time since Last-Modified that such a
-	// response is taken for fresh, in percent (RFC 9111 section 4.2.2); 0
-	// means off. HeuristicMax bounds it.
+	// Heuristic is for how much of the time since its Last-Modified such a
+	// response is fresh, in percent (RFC 9111 section 4.2.2); 0 means off.
+	// HeuristicMax bounds the result.
 	Heuristic    int      `toml:"heuristic"`
 	HeuristicMax Duration `toml:"heuristic_max"`
 
-	// StaleWhileRevalidate and StaleIfError (RFC 5861) hold for responses that
-	// do not say so themselves.
+	// StaleWhileRevalidate and StaleIfError (RFC 5861) are the values for
+	// responses that do not have these directives.
 	StaleWhileRevalidate Duration `toml:"stale_while_revalidate"`
 	StaleIfError         Duration `toml:"stale_if_error"`
-	// StaleOnDisconnect is how long after its lifetime an entry may answer
-	// when no target could be reached or none answered (RFC 9111 section
-	// 4.2.4); 0 means never.
+	// StaleOnDisconnect is how long after its lifetime an entry may still be
+	// sent when no target could be reached or no target answered (RFC 9111
+	// section 4.2.4); 0 means never.
 	StaleOnDisconnect Duration `toml:"stale_on_disconnect"`
 
-	// RequestDirectives obeys the Cache-Control and Pragma fields of clients
+	// RequestDirectives follows the Cache-Control and Pragma fields of clients
 	// (RFC 9111 section 5.2.1). Clients can then make weir ask the origin.
 	RequestDirectives bool `toml:"request_directives"`
 	// SetCookie says when a response with Set-Cookie is stored: "never",
 	// "shared" (only if it says public, s-maxage or has a targeted field) or
-	// "always" (as RFC 9111 section 7.3 has it).
+	// "always" (as RFC 9111 section 7.3 allows).
 	SetCookie string `toml:"set_cookie"`
-	// SortLanguages takes "en, de" and "de, en" for the same Accept-Language.
-	// Right only for origins that ignore the order.
+	// SortLanguages treats "en, de" and "de, en" as the same Accept-Language.
+	// That is right only for origins that ignore the order.
 	SortLanguages bool `toml:"sort_languages"`
 	// SurrogateKeys are the response fields whose words name groups to purge.
 	SurrogateKeys []string `toml:"surrogate_keys"`
@@ -111,13 +111,13 @@ type RouteCache struct {
 	// Status sends the Cache-Status field (RFC 9211).
 	Status bool `toml:"status"`
 
-	// Collapse lets one fetch answer all who wait for the same key.
+	// Collapse lets one fetch answer all exchanges that wait for the same key.
 	Collapse bool `toml:"collapse"`
-	// Wait is how long an exchange waits for the head of somebody else's
+	// Wait is how long an exchange waits for the head of another exchange's
 	// fetch before it asks the origin itself.
 	Wait Duration `toml:"wait"`
 	// Uncacheable is for how long requests for a key are not collapsed after
-	// an answer that may not be stored.
+	// a response that may not be stored.
 	Uncacheable Duration `toml:"uncacheable"`
 
 	// Key is what makes two requests the same.
@@ -136,7 +136,7 @@ type CacheKey struct {
 	KeepQuery []string `toml:"keep_query"`
 	// SortQuery puts parameters in order.
 	SortQuery bool `toml:"sort_query"`
-	// IgnoreCase takes upper and lower case letters of the path for the same.
+	// IgnoreCase treats upper and lower case letters of the path as the same.
 	IgnoreCase bool `toml:"ignore_case"`
 	// Headers and Cookies of the request are added to the key.
 	Headers []string `toml:"headers"`
@@ -145,8 +145,8 @@ type CacheKey struct {
 
 // CacheBypass names requests that neither use nor fill the cache.
 type CacheBypass struct {
-	// Cookies, Headers and Query hold names; one that is there is enough. A
-	// name may end in "*".
+	// Cookies, Headers and Query hold names. A request that has one of them is
+	// enough. A name may end in "*".
 	Cookies []string `toml:"cookies"`
 	Headers []string `toml:"headers"`
 	Query   []string `toml:"query"`
@@ -174,7 +174,7 @@ func (c *CacheFar) setDefaults() {
 	}
 }
 
-func (c *CacheFar) validate(at place) {
+func (c *CacheFar) validate(at keyPath) {
 	if c.CA == "" {
 		return
 	}

@@ -9,20 +9,21 @@
 //     says units, ranges and what 0 or "" means, and becomes the key's
 //     description in the JSON schema and in docs/configuration.md. Text types
 //     (Duration, Size, Address, Prefix, Strings, Template) are in values.go. A
-//     new struct may stand in a file of its own; list that file in the
-//     directive go:embed of schema.go.
+//     new struct may have a file of its own; list that file in the directive
+//     go:embed of schema.go.
 //  2. If its default is not zero, set it in the setDefaults method of the struct
 //     (default.go, or beside the struct). New elements of lists and maps, and
-//     tables behind a pointer, get their defaults before the file is applied.
+//     tables that are pointers, get their defaults before the file is applied.
 //  3. What its type does not say already, such as ranges and references, is
 //     checked in the validate method of the struct. Negative numbers are
 //     refused without that. Names of things that another package implements
-//     are checked there and reported with Config.Problem.
+//     are checked there, by a function that returns Errors and is called by
+//     server.CheckParts.
 //  4. Show it with its default and one line of why in config.toml, and run
 //     go test ./config -update, which writes the table in docs/configuration.md.
 //
 // A type that may be written as one string or boolean in place of its table
-// (targets = ["http://..."], cache = true) has a method short, see decode.go.
+// (targets = ["http://..."], cache = true) has a method short: see decode.go.
 package config
 
 import "strings"
@@ -30,15 +31,16 @@ import "strings"
 // Config is one configuration. A nil or zero Config is not usable: start from
 // Default or Load. A Config is never changed after it was handed to a server.
 type Config struct {
-	// Listeners accept clients. At least one is needed, but by programs that pass
-	// listeners of their own to the server.
+	// Listeners accept clients. At least one is needed, except in programs that
+	// pass their own listeners to the server.
 	Listeners []Listener `toml:"listeners"`
 	// Routes are tried by the rule of internal/match: the most specific wins,
 	// ties by order.
 	Routes []Route `toml:"routes"`
 	// Upstreams are the named sets of targets that routes send to.
 	Upstreams map[string]Upstream `toml:"upstreams"`
-	// Forwarding says whose forwarding headers are believed and which are sent.
+	// Forwarding says which peers' forwarding headers are believed and which
+	// headers are sent.
 	Forwarding Forwarding `toml:"forwarding"`
 	// Log is weir's own log (not the access log).
 	Log Log `toml:"log"`
@@ -68,8 +70,8 @@ type Listener struct {
 	Certificates []Certificate `toml:"certificates"`
 	// MinTLS is "1.2" or "1.3".
 	MinTLS string `toml:"min_tls"`
-	// ProxyProtocol accepts a PROXY header, version 1 or 2, but only from
-	// these addresses; from them it is required. Empty means off.
+	// ProxyProtocol are the addresses that must send a PROXY header, version 1
+	// or 2; no other address may. Empty means off.
 	ProxyProtocol []Prefix `toml:"proxy_protocol"`
 	// Limits bound what clients may ask of this listener.
 	Limits ListenerLimits `toml:"limits"`
@@ -87,12 +89,13 @@ type Certificate struct {
 
 // ListenerLimits bound the use of one listener.
 type ListenerLimits struct {
-	// HeaderBytes bounds a request line plus its header fields; beyond: 431
-	// (414 if the request line alone is longer).
+	// HeaderBytes bounds a request line plus its header fields; a longer head is
+	// answered with 431 (414 if the request line alone is longer).
 	HeaderBytes Size `toml:"header_bytes"`
 	// Connections bounds open client connections; 0 means no bound.
 	Connections int `toml:"connections"`
-	// ConnectionsPerAddress bounds those of one client address (IPv6: one /64); 0 means no bound.
+	// ConnectionsPerAddress bounds the connections of one client address (IPv6:
+	// one /64); 0 means no bound.
 	ConnectionsPerAddress int `toml:"connections_per_address"`
 }
 
@@ -104,8 +107,8 @@ type ListenerTimeouts struct {
 	Header Duration `toml:"header"`
 	// Idle bounds the wait for the next request on a connection.
 	Idle Duration `toml:"idle"`
-	// Grace is how far a moving body may fall behind MinRate, silence included,
-	// and how long a client may take for a single write to make progress.
+	// Grace is how far a body may fall behind MinRate, pauses included, and how
+	// long a client may take for a single write to make progress.
 	Grace Duration `toml:"grace"`
 	// MinRate is the least number of bytes per second that a client must send
 	// of its request body, and take of its response, while weir waits for it.
@@ -143,7 +146,8 @@ type Route struct {
 	// Respond answers with a fixed response.
 	Respond *Respond `toml:"respond"`
 
-	// StripPrefix removes what Path matched up to its last slash from the path that is forwarded.
+	// StripPrefix removes the part that the route's path matched, up to the last
+	// slash of that path, from the path that is forwarded.
 	StripPrefix bool `toml:"strip_prefix"`
 	// AddPrefix is put before the path that is forwarded, after StripPrefix.
 	AddPrefix string `toml:"add_prefix"`
@@ -158,7 +162,8 @@ type Route struct {
 	// ResponseHeaders change what the client gets.
 	ResponseHeaders HeaderRules `toml:"response_headers"`
 
-	// MaxBody bounds a request body; beyond: 413. 0 means no bound.
+	// MaxBody bounds a request body; a longer one is answered with 413. 0 means
+	// no bound.
 	MaxBody Size `toml:"max_body"`
 
 	// Timeouts replace those of the upstream for this route.
@@ -169,8 +174,8 @@ type Route struct {
 	Cache *RouteCache `toml:"cache"`
 }
 
-// RouteTimeouts replace timeouts of the upstream for one route. 0 means the
-// upstream's.
+// RouteTimeouts replace timeouts of the upstream for one route. 0 keeps the
+// upstream's value.
 type RouteTimeouts struct {
 	// Total replaces the upstream's timeouts.total.
 	Total Duration `toml:"total"`
@@ -183,7 +188,7 @@ type RouteTimeouts struct {
 }
 
 // HeaderRules change header fields: removed first, then set, then added.
-// Values may use the variables of internal/header.
+// Values may use the variables of internal/forward.
 type HeaderRules struct {
 	// Set replaces all fields of a name by one.
 	Set map[string]Template `toml:"set"`
@@ -231,7 +236,7 @@ type Upstream struct {
 	Retry Retry `toml:"retry"`
 	// Health is how weir finds out which targets work.
 	Health Health `toml:"health"`
-	// Limits bound what is sent at once.
+	// Limits bound what is sent at the same time.
 	Limits UpstreamLimits `toml:"limits"`
 	// Breaker stops sending to an upstream that mostly fails.
 	Breaker Breaker `toml:"breaker"`
@@ -246,19 +251,19 @@ type Upstream struct {
 // Target is one address weir sends to.
 type Target struct {
 	// URL is "http://host:port", "https://host:port", "unix:/path" or "demo:NAME".
-	// A slash behind the port means nothing.
+	// A slash after the port changes nothing.
 	URL string `toml:"url"`
 	// Weight is the target's share relative to the others: 1 to 1,000,000.
 	Weight int `toml:"weight"`
-	// Priority is the target's group: those of a higher number are spare, used
-	// only if every target of the lower numbers is out. 0 to 15.
+	// Priority is the number of the target's group: 0 to 15. A group is used
+	// only if no target of the groups with lower numbers can be used.
 	Priority int `toml:"priority"`
 	// Drain lets running exchanges finish and sends no new ones.
 	Drain bool `toml:"drain"`
 }
 
-// Origin is the URL without the slash that browsers and habit put behind it, so
-// that a target has one name however it was written.
+// Origin is the URL without a final slash, which browsers and users often add,
+// so that both spellings name the same target.
 func (t *Target) Origin() string {
 	origin, slash := strings.CutSuffix(t.URL, "/")
 	if slash && (strings.HasPrefix(origin, "http://") || strings.HasPrefix(origin, "https://")) {
@@ -281,12 +286,13 @@ type UpstreamTimeouts struct {
 	// Write bounds the wait for the target to take the next bytes of a request.
 	Write Duration `toml:"write"`
 	// Total bounds an exchange from the first byte of its request to the last
-	// byte that a target sends, all attempts and waits included; beyond: 504, or
-	// a cut connection if the response has begun.
+	// byte that a target sends, all attempts and waits included. After it the
+	// exchange is answered with 504, or its connection is cut if the response has
+	// begun.
 	Total Duration `toml:"total"`
-	// DeadlineHeader is the name of a field that tells targets how many
-	// milliseconds are left of Total, anew for each attempt; what a client sends
-	// under this name is not passed on. Empty sends none.
+	// DeadlineHeader is the name of a field that tells the target of each attempt
+	// how many milliseconds are left of Total; a client's fields of this name are
+	// not passed on. Empty sends none.
 	DeadlineHeader string `toml:"deadline_header"`
 }
 
@@ -302,13 +308,14 @@ type Connections struct {
 	Idle Duration `toml:"idle"`
 	// HeaderBytes bounds a response head.
 	HeaderBytes Size `toml:"header_bytes"`
-	// Pipeline lets so many GET requests share a connection, which are sent
-	// without waiting for the answers before them (RFC 9112 section 9.3.2). 0
-	// or 1 is off, 64 is the most.
+	// Pipeline is how many GET requests may share a connection: each is sent
+	// without waiting for the responses to those before it (RFC 9112 section
+	// 9.3.2). 0 and 1 mean off, 64 is the maximum.
 	Pipeline int `toml:"pipeline"`
 }
 
-// UpstreamTLS is how https targets are verified and how weir shows itself to them.
+// UpstreamTLS is how https targets are verified and how weir identifies itself to
+// them.
 type UpstreamTLS struct {
 	// CA is a PEM file of the authorities to trust; empty means the system's.
 	CA string `toml:"ca"`
@@ -363,10 +370,10 @@ type Metrics struct {
 }
 
 // Admin is the API for operators, on its own address: purges, draining, the
-// state of targets. It asks nobody who they are.
+// state of targets. It has no authentication.
 type Admin struct {
-	// Address is "host:port" or "unix:/path"; whoever reaches it controls weir,
-	// so it must not be public. Empty means off.
+	// Address is "host:port" or "unix:/path". Every program that can connect to
+	// it controls weir, so it must not be public. Empty means off.
 	Address Address `toml:"address"`
 }
 

@@ -45,8 +45,8 @@ func fresh[T any]() *T {
 }
 
 // setDefaults gives v, and the tables that v always has, their defaults.
-// Elements of lists and maps, and tables behind a pointer, get theirs when they
-// come into being.
+// Elements of lists and maps, and tables that are pointers, get theirs when they
+// are made.
 func setDefaults(v reflect.Value) {
 	if d, ok := v.Addr().Interface().(defaulter); ok {
 		d.setDefaults()

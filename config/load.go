@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/BurntSushi/toml"
@@ -21,24 +22,24 @@ func Load(path string, checks ...func(*Config) Errors) (*Config, error) {
 }
 
 // Parse reads a configuration in TOML, gives every key that it lacks its
-// default, and validates the whole; name stands for the file in errors. checks
-// are what other packages have to say; they see configurations that are not
-// valid too. A Config is returned only if nothing is wrong. The error is Errors:
-// everything at once, but for a syntax error, which stands alone.
+// default, and validates the whole; name is the file's name in errors. checks are
+// the checks of other packages; they see configurations that are not valid too. A
+// Config is returned only if nothing is wrong. The error is Errors with all
+// problems, or with a syntax error alone.
 func Parse(name string, data []byte, checks ...func(*Config) Errors) (*Config, error) {
 	c, problems := read(name, data)
 	if c == nil {
 		return nil, problems
 	}
 	for _, p := range c.problems() {
-		if !explained(p, problems) {
+		if !sameValue(p, problems) {
 			problems = append(problems, p)
 		}
 	}
 	own := problems
 	for _, check := range checks {
 		for _, p := range check(c) {
-			if !explained(p, own) && !clouded(p, own) {
+			if !sameValue(p, own) && !causedBySibling(p, own) {
 				problems = append(problems, p)
 			}
 		}
@@ -49,20 +50,20 @@ func Parse(name string, data []byte, checks ...func(*Config) Errors) (*Config, e
 	return c, nil
 }
 
-// clouded says whether a problem is one of a list that has problems already. The
-// elements of a list are judged by each other, so it may be but a consequence: a
-// route with a misspelt condition seems to stand before all others.
-func clouded(p Problem, others Errors) bool {
+// sameValue says whether an earlier problem is about the value of p, a part of it
+// or a table around it. Then p says the same again, or is a consequence: a value
+// that could not be decoded keeps its default.
+func sameValue(p Problem, earlier Errors) bool {
+	return slices.ContainsFunc(earlier, func(e Problem) bool { return within(e.Key, p.Key) || within(p.Key, e.Key) })
+}
+
+// causedBySibling says whether p is about an element of a list that has an
+// earlier problem. Elements are compared with each other, so p may be a
+// consequence: a route whose condition has a misspelt key seems to fit all
+// requests of the next route.
+func causedBySibling(p Problem, earlier Errors) bool {
 	list, _, ok := strings.Cut(p.Key, "[")
-	if !ok {
-		return false
-	}
-	for _, o := range others {
-		if within(o.Key, list) {
-			return true
-		}
-	}
-	return false
+	return ok && slices.ContainsFunc(earlier, func(e Problem) bool { return within(e.Key, list) })
 }
 
 // read is Parse without validation. The Config is nil after a syntax error;
@@ -81,15 +82,4 @@ func read(name string, data []byte) (*Config, Errors) {
 	d := decoder{source: c.source}
 	d.decode("", reflect.ValueOf(c).Elem(), file)
 	return c, d.problems
-}
-
-// explained says whether a problem that validation found is but a consequence
-// of one that decoding found in the same place.
-func explained(p Problem, decoding Errors) bool {
-	for _, d := range decoding {
-		if within(d.Key, p.Key) || within(p.Key, d.Key) {
-			return true
-		}
-	}
-	return false
 }

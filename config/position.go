@@ -14,8 +14,8 @@ type source struct {
 
 // Position returns the file a Config was loaded from and the line of a key
 // path as Key writes it. A key that is not in the file has the line of the
-// nearest table or array around it; 0 means not known, "" that the Config was
-// built in Go.
+// nearest table or array around it. Line 0 means not known; file "" means that
+// the Config was built in Go.
 func (c *Config) Position(key string) (file string, line int) {
 	if c.source == nil {
 		return "", 0
@@ -48,9 +48,9 @@ func parent(key string) string {
 	return key[:cut]
 }
 
-// scan finds the lines of all keys and array elements. The TOML library tells
+// scan finds the lines of all keys and array elements. The TOML library reports
 // positions of syntax errors only. data must be valid TOML; on anything else
-// the result is incomplete, but scan ends.
+// scan ends too, with an incomplete result.
 func scan(data []byte) map[string]int {
 	s := scanner{data: data, line: 1, lines: map[string]int{}, tables: map[string]int{}}
 	table := ""
@@ -101,7 +101,7 @@ func (s *scanner) at(prefix string) bool {
 	return strings.HasPrefix(string(s.data[s.pos:min(len(s.data), s.pos+len(prefix))]), prefix)
 }
 
-// record notes the line of a path when it is seen first.
+// record stores the line where a path is seen first.
 func (s *scanner) record(path string) string {
 	if _, ok := s.lines[path]; !ok {
 		s.lines[path] = s.line
@@ -175,8 +175,8 @@ func (s *scanner) names() []string {
 	}
 }
 
-// text reads a string of any of the four kinds and returns what it says, if it
-// is one of the kinds that keys may have.
+// text reads a string of any of the four kinds and returns its value. The value
+// of the two kinds that keys cannot have may be incomplete.
 func (s *scanner) text() string {
 	quote := string(s.data[s.pos])
 	long := s.at(strings.Repeat(quote, 3))
@@ -208,8 +208,9 @@ func unescape(s string) string {
 	if strings.IndexByte(s, '\\') < 0 {
 		return s
 	}
-	// TOML's short escapes and \uXXXX are JSON's but for \e, \x and \U, which
-	// nobody writes in a key: those keep the line of the table around them.
+	// TOML's short escapes and \uXXXX are those of JSON. TOML also has \e, \x and
+	// \U, which are very rare in keys: such a key gets the line of the table
+	// around it.
 	var text string
 	if json.Unmarshal([]byte(`"`+s+`"`), &text) != nil {
 		return s

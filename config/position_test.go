@@ -44,7 +44,7 @@ func TestPosition(t *testing.T) {
 			t.Errorf("%s: got line %d, want %d", key, got, want)
 		}
 	}
-	// as it stands in the file
+	// a key of the file
 	check(1, Key("routes", 0))
 	check(5, Key("upstreams", "a.[b"))
 	// the nearest table around it

@@ -17,13 +17,13 @@ type Problem struct {
 	Line int
 	// Key is the key's path as Key writes it, or empty for the whole file.
 	Key string
-	// Found is what stands there: a quoted string, `integer 5`, `nothing`.
+	// Found is the value at Key: a quoted string, `integer 5`, `nothing`.
 	Found string
 	// Want is what is allowed; empty if Found says it all.
 	Want string
-	// Hint is the nearest known name; empty if none is near.
+	// Hint is the nearest known name; empty if no name is near.
 	Hint string
-	// Message says it in words of its own, in place of Found, Want and Hint.
+	// Message describes the problem in place of Found, Want and Hint.
 	Message string
 }
 
@@ -87,8 +87,23 @@ func (e Errors) Err() error {
 	return e
 }
 
+// Below returns e with its keys put below the key that parts name, as for Key;
+// parts are not empty.
+func (e Errors) Below(parts ...any) Errors {
+	table := Key(parts...)
+	list := slices.Clone(e)
+	for i, p := range list {
+		separator := "."
+		if p.Key == "" || p.Key[0] == '[' {
+			separator = ""
+		}
+		list[i].Key = table + separator + p.Key
+	}
+	return list
+}
+
 // Key returns the path of a key: Key("routes", 0, "upstream") is
-// `routes[0].upstream`. Names that are no bare TOML keys are quoted:
+// `routes[0].upstream`. Names that are not bare TOML keys are quoted:
 // `upstreams."a/b".targets[2]`. Every part is a string or an int.
 func Key(parts ...any) string {
 	key := ""
@@ -150,7 +165,8 @@ func OneOf(names []string) string {
 }
 
 // Nearest returns the known name that found was probably meant to be, or "" if
-// none is near: at most one edit for each three bytes, and one edit at least.
+// no name is near. Near is at most one edit for each three bytes of found, and
+// at most one edit for a shorter found.
 func Nearest(found string, known []string) string {
 	best, least := "", max(1, len(found)/3)+1
 	for _, name := range known {
@@ -161,8 +177,8 @@ func Nearest(found string, known []string) string {
 	return best
 }
 
-// distance is the number of bytes to insert, remove, replace or swap with their
-// neighbour to make b of a.
+// distance is the number of edits that turn a into b: a byte inserted, removed,
+// replaced, or swapped with the next byte.
 func distance(a, b string) int {
 	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range last {

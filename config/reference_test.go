@@ -13,8 +13,8 @@ import (
 
 var referenceFile = filepath.Join("..", "config.toml")
 
-// uncommented returns the reference file with the keys active that cannot
-// stand there so: lines that start with "#" and no space.
+// uncommented returns the reference file with all keys active, also those on lines
+// that start with "#" and no space.
 func uncommented(t *testing.T) string {
 	t.Helper()
 	data, err := os.ReadFile(referenceFile)
@@ -81,8 +81,8 @@ type reference struct {
 	shown  map[string]bool // by key without indexes and names
 }
 
-// tables says whether a type is a list or map of tables, or a table behind a
-// pointer, and which.
+// tables says whether a type is a list or map of tables, or a pointer to a table,
+// and returns the table's type.
 func tables(t reflect.Type) (reflect.Type, bool) {
 	switch t.Kind() {
 	case reflect.Slice, reflect.Map, reflect.Pointer:

@@ -18,96 +18,19 @@ func (r *Route) Label(i int) string {
 	return "route-" + strconv.Itoa(i+1)
 }
 
-// Captures returns the names that every path of the route captures, in the
-// order of the first path: those that the route's templates may use.
-func (r *Route) Captures() []string {
-	var common []string
-	for i, path := range r.Path {
-		names := captures(path)
-		if i == 0 {
-			common = names
-			continue
+func (r *Route) validate(at keyPath) {
+	pattern := r.pattern(at)
+	r.validateAction(at, pattern)
+	if r.AddPrefix != "" {
+		path, want := parsePath(r.AddPrefix)
+		if want != "" || path.Prefix || path.Captures != nil {
+			at.wrong("add_prefix", strconv.Quote(r.AddPrefix), `a path that starts with "/" and does not end with it, without captures`)
 		}
-		common = slices.DeleteFunc(common, func(name string) bool { return !slices.Contains(names, name) })
-	}
-	return common
-}
-
-// captures returns the names that a path captures.
-func captures(path string) []string {
-	var names []string
-	for segment := range strings.SplitSeq(path, "/") {
-		if name, ok := captureName(segment); ok && name != "" {
-			names = append(names, name)
-		}
-	}
-	return names
-}
-
-// captureName returns the name in a segment such as "{service}", "v{major}" or
-// "{rest...}", or none for a literal one. It is not ok if the segment is neither.
-func captureName(segment string) (name string, ok bool) {
-	segment = strings.NewReplacer("{{", "", "}}", "").Replace(segment)
-	before, rest, found := strings.Cut(segment, "{")
-	if !found {
-		return "", !strings.Contains(segment, "}")
-	}
-	name, after, closed := strings.Cut(rest, "}")
-	if !closed || strings.ContainsAny(before+after, "{}") {
-		return "", false
-	}
-	if before == "" && after == "" {
-		name = strings.TrimSuffix(name, "...")
-	}
-	return name, validCapture(name)
-}
-
-// validCapture says whether s is a name of letters, digits and underscores.
-func validCapture(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if !field.Alphanumeric(s[i]) && s[i] != '_' {
-			return false
-		}
-	}
-	return s != ""
-}
-
-func (r *Route) validate(at place) {
-	for i, host := range r.Host {
-		if want := hostWant(host); want != "" {
-			at.key("host").index(i).wrong("", strconv.Quote(host), want)
-		}
-	}
-	for i, path := range r.Path {
-		if want := pathWant(path); want != "" {
-			at.key("path").index(i).wrong("", strconv.Quote(path), want)
-		}
-	}
-	for i, method := range r.Method {
-		at := at.key("method").index(i)
-		if !field.IsToken(method) {
-			at.wrong("", strconv.Quote(method), `a method such as "GET"`)
-		} else if upper := strings.ToUpper(method); upper != method && slices.Contains(commonMethods[:], upper) {
-			at.unknown("", strconv.Quote(method), "a method as clients send it: upper and lower case differ", upper)
-		}
-	}
-	for _, name := range sortedKeys(r.Header) {
-		at.key("header").field(name, name)
-		at.key("header").text(name, r.Header[name])
-	}
-	for _, name := range sortedKeys(r.Query) {
-		if name == "" {
-			at.wrong("query", `""`, "the name of a parameter")
-		}
-	}
-	r.validateAction(at)
-
-	if p := r.AddPrefix; p != "" && (p[0] != '/' || strings.HasSuffix(p, "/") || pathWant(p) != "" || captures(p) != nil) {
-		at.wrong("add_prefix", strconv.Quote(p), `a path that starts with "/" and does not end with it, without captures`)
 	}
 	if rewrite := r.Rewrite.String(); rewrite != "" && (rewrite[0] != '/' && rewrite[0] != '{' || hasControl(rewrite) || strings.ContainsAny(rewrite, " #")) {
 		at.wrong("rewrite", strconv.Quote(rewrite), `a path that starts with "/" or a variable, without spaces and "#"`)
 	}
+	r.ResponseHeaders.validateDate(at.key("response_headers"))
 	if r.StripPrefix && len(r.Path) == 0 {
 		at.wrong("strip_prefix", "true without a path", "a path that says what to strip")
 	}
@@ -116,12 +39,9 @@ func (r *Route) validate(at place) {
 	}
 }
 
-// commonMethods are those that somebody may have written in lower case.
-var commonMethods = [...]string{"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "QUERY", "TRACE"}
-
-// validateAction checks that a route does exactly one thing, and that the keys
-// that are about forwarding stand where something is forwarded.
-func (r *Route) validateAction(at place) {
+// validateAction checks that a route has exactly one action, and that the keys
+// about forwarding are only in routes that forward.
+func (r *Route) validateAction(at keyPath, pattern Pattern) {
 	var found []string
 	if !r.Upstream.IsZero() {
 		found = append(found, "upstream")
@@ -141,7 +61,7 @@ func (r *Route) validateAction(at place) {
 		return
 	}
 	if found[0] == "upstream" {
-		r.validateUpstream(at)
+		r.validateUpstream(at, pattern)
 		return
 	}
 	for _, key := range []struct {
@@ -157,33 +77,36 @@ func (r *Route) validateAction(at place) {
 	}
 }
 
-// validateUpstream checks that the upstream can exist.
-func (r *Route) validateUpstream(at place) {
+// validateUpstream checks that the upstream exists, or for a template that it can.
+func (r *Route) validateUpstream(at keyPath, pattern Pattern) {
 	known := sortedKeys(at.check.config.Upstreams)
 	text := strconv.Quote(r.Upstream.String())
 	names := r.Upstream.Names()
 	if names == nil {
-		// Braces may be doubled in the text; the name is what Append makes of it.
+		// Braces may be doubled in the text; Append turns them into single ones.
 		name := string(r.Upstream.Append(nil, nil))
 		if !slices.Contains(known, name) {
 			at.unknown("upstream", text, "the name of an upstream: "+OneOf(known), Nearest(name, known))
 		}
 		return
 	}
-	available, good := r.Captures(), true
+	if len(pattern.Paths) < len(r.Path) {
+		return // the captures of the wrong paths are not known
+	}
+	available, good := pattern.captures(), true
 	for _, name := range names {
 		if !slices.Contains(available, name) {
 			at.unknown("upstream", strconv.Quote("{"+name+"}"), "a capture that every path of the route has: "+OneOf(available), Nearest(name, available))
 			good = false
 		}
 	}
-	if good && !slices.ContainsFunc(known, r.Upstream.pattern().MatchString) {
+	if good && !slices.ContainsFunc(known, r.Upstream.expression().MatchString) {
 		at.wrong("upstream", text, "a template that fits the name of an upstream: "+OneOf(known))
 	}
 }
 
-// pattern returns what matches every text that t can become if no variable is empty.
-func (t Template) pattern() *regexp.Regexp {
+// expression returns what matches every text that t can become if no variable is empty.
+func (t Template) expression() *regexp.Regexp {
 	var b strings.Builder
 	for _, p := range t.parts {
 		if p.name == "" {
@@ -195,62 +118,7 @@ func (t Template) pattern() *regexp.Regexp {
 	return regexp.MustCompile("^(?s:" + b.String() + ")$")
 }
 
-// hostWant says what is allowed in place of a route's host; empty if it is good.
-func hostWant(host string) string {
-	name := strings.TrimPrefix(host, "*.")
-	if strings.HasPrefix(name, "[") && strings.HasSuffix(name, "]") && validAuthority(name) {
-		return ""
-	}
-	if h, _, ok := strings.Cut(name, ":"); ok && validAuthority(name) {
-		return `a host without its port: "` + h + `"`
-	}
-	if !validHostName(name) || strings.HasSuffix(name, ".") {
-		return `a host such as "www.example.org" or "*.example.org" (international names in their "xn--" form)`
-	}
-	return ""
-}
-
-// pathWant says what is allowed in place of a route's path; empty if it is good.
-func pathWant(path string) string {
-	if path == "" || path[0] != '/' {
-		return `a path that starts with "/"`
-	}
-	var names []string
-	for segment := range strings.SplitSeq(path[1:], "/") {
-		if segment == "." || segment == ".." {
-			return `a path without "." and "..": matching removes them from requests`
-		}
-		name, ok := captureName(segment)
-		if !ok {
-			return `at most one capture between two slashes, such as "/{service}/" or "/v{major}/", with letters, digits and underscores, and "{{" for a literal "{"`
-		}
-		if name == "" {
-			continue
-		}
-		if strings.HasSuffix(segment, "...}") && !strings.HasSuffix(path, "/"+segment) {
-			return `nothing behind "` + segment + `", which takes everything`
-		}
-		if slices.Contains(names, name) {
-			return "each capture once"
-		}
-		names = append(names, name)
-	}
-	if strings.ContainsAny(path, "?# \\") || hasControl(path) {
-		return `a path without "?", "#", "\", spaces and control characters`
-	}
-	for rest := path; ; {
-		i := strings.IndexByte(rest, '%')
-		if i < 0 {
-			return ""
-		}
-		rest = rest[i+1:]
-		if len(rest) < 2 || field.Unhex(rest[0]) > 15 || field.Unhex(rest[1]) > 15 {
-			return `two hexadecimal digits after each "%"`
-		}
-	}
-}
-
-func (r *Redirect) validate(at place) {
+func (r *Redirect) validate(at keyPath) {
 	at.needs("to", r.To.String(), `a URL or path such as "https://{host}{path}"`)
 	at.text("to", r.To.String())
 	if !slices.Contains(redirectStatuses[:], r.Status) {
@@ -260,7 +128,7 @@ func (r *Redirect) validate(at place) {
 
 var redirectStatuses = [...]int{301, 302, 303, 307, 308}
 
-func (r *Respond) validate(at place) {
+func (r *Respond) validate(at keyPath) {
 	at.between("status", r.Status, 200, 599)
 	if r.Body != "" && (r.Status == 204 || r.Status == 205 || r.Status == 304) {
 		at.wrong("body", "one for status "+strconv.Itoa(r.Status), "none, because such a response has no content")
@@ -275,7 +143,7 @@ func (r *Respond) validate(at place) {
 
 func (h *HeaderRules) empty() bool { return len(h.Set)+len(h.Add)+len(h.Remove) == 0 }
 
-func (h *HeaderRules) validate(at place) {
+func (h *HeaderRules) validate(at keyPath) {
 	set, add, remove := map[string]string{}, map[string]string{}, map[string]string{}
 	for _, name := range sortedKeys(h.Set) {
 		at.key("set").settable(name, name, set)
@@ -283,6 +151,9 @@ func (h *HeaderRules) validate(at place) {
 	}
 	for _, name := range sortedKeys(h.Add) {
 		at.key("add").settable(name, name, add)
+		if strings.EqualFold(name, "Content-Type") {
+			at.key("add").wrong(name, strconv.Quote(name), "it under set: of two, some recipients read the first and some the last (RFC 9110 section 8.3)")
+		}
 		at.key("add").text(name, h.Add[name].String())
 	}
 	for i, name := range h.Remove {
@@ -290,9 +161,27 @@ func (h *HeaderRules) validate(at place) {
 	}
 }
 
-// settable reports a field name that no rule may touch, and one that stood
-// there already in upper or lower case.
-func (p place) settable(key, name string, seen map[string]string) {
+// validateDate reports rules for responses that change Date.
+func (h *HeaderRules) validateDate(at keyPath) {
+	check := func(at keyPath, key, name string) {
+		if strings.EqualFold(name, "Date") {
+			at.wrong(key, strconv.Quote(name), "another field: this one says when the origin answered (RFC 9110 section 6.6.1)")
+		}
+	}
+	for _, name := range sortedKeys(h.Set) {
+		check(at.key("set"), name, name)
+	}
+	for _, name := range sortedKeys(h.Add) {
+		check(at.key("add"), name, name)
+	}
+	for i, name := range h.Remove {
+		check(at.key("remove").index(i), "", name)
+	}
+}
+
+// settable reports a field name that rules may not change, and one that is in
+// seen already, whatever its case.
+func (p keyPath) settable(key, name string, seen map[string]string) {
 	if !p.field(key, name) {
 		return
 	}
@@ -312,17 +201,17 @@ func (p place) settable(key, name string, seen map[string]string) {
 	seen[lower] = name
 }
 
-// framingFields say how a message is framed or how a connection is used (RFC
-// 9110 section 7.6.1, RFC 9112 section 6). A rule for one of them could make
-// two servers see different messages.
+// framingFields are the fields that frame a message or control a connection (RFC
+// 9110 section 7.6.1, RFC 9112 section 6). A rule for one of them could make two
+// servers see different messages.
 var framingFields = [...]string{
 	"connection", "content-length", "expect", "http2-settings", "keep-alive", "proxy-connection",
 	"te", "trailer", "transfer-encoding", "upgrade",
 }
 
-// field reports a name that is no field name (RFC 9110 section 5.1) and says
-// whether it was one.
-func (p place) field(key, name string) bool {
+// field says whether a name is a field name (RFC 9110 section 5.1), and reports a
+// name that is not.
+func (p keyPath) field(key, name string) bool {
 	if field.IsToken(name) {
 		return true
 	}
@@ -334,8 +223,8 @@ func (p place) field(key, name string) bool {
 	return false
 }
 
-// text reports a value with bytes that no field may have.
-func (p place) text(key, value string) {
+// text reports a value with bytes that field values may not have.
+func (p keyPath) text(key, value string) {
 	if hasControl(value) {
 		p.wrong(key, strconv.Quote(value), "a value without control characters")
 	}

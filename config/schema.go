@@ -20,9 +20,8 @@ import (
 var sources embed.FS
 
 // Schema returns a JSON Schema (draft 2020-12) of the configuration for editors:
-// the types, descriptions and defaults of all keys. It does not say everything
-// that Validate checks. Maps are sorted, so that the bytes change only with
-// the keys.
+// the types, descriptions and defaults of all keys. Validate checks more than the
+// schema says. Maps are sorted, so that the bytes change only with the keys.
 func Schema() []byte {
 	s := schema(comments())
 	root := s.describe(reflect.ValueOf(Default()).Elem())
@@ -73,7 +72,7 @@ func addComments(list map[string]string, types *ast.GenDecl) {
 		if s, ok := t.Type.(*ast.StructType); ok {
 			last := ""
 			for _, f := range s.Fields.List {
-				if f.Doc != nil { // else the comment of the field before is about both
+				if f.Doc != nil { // without a comment the one of the field before is about both
 					last = flat(f.Doc)
 				}
 				for _, name := range f.Names {
@@ -84,9 +83,9 @@ func addComments(list map[string]string, types *ast.GenDecl) {
 	}
 }
 
-// inKeys puts the names of keys in place of those of fields, which users of a
-// file do not know: the name that the text starts with, and all those that no
-// other word looks like ("MinRate").
+// inKeys replaces names of fields, which users of a file do not know, by names
+// of keys: the name that the text starts with, and all names in mixed case
+// ("MinRate"), which cannot be ordinary words.
 func inKeys(text string, s *ast.StructType) string {
 	for _, f := range s.Fields.List {
 		for _, name := range f.Names {
@@ -165,8 +164,8 @@ func (s schema) structure(v reflect.Value) map[string]any {
 	panic(fmt.Sprintf("BUG: no schema for the type %s", v.Type()))
 }
 
-// plain returns the default that a key has, as TOML and JSON would write it;
-// false for what has none of its own: tables, and lists and maps of tables.
+// plain returns the default of a key as TOML and JSON would write it; false for
+// tables, and lists and maps of tables, whose keys have the defaults.
 func plain(v reflect.Value) (any, bool) {
 	if text, ok := v.Interface().(encoding.TextMarshaler); ok {
 		b, err := text.MarshalText()

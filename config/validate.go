@@ -15,21 +15,24 @@ import (
 // Validate checks what can be checked without the rest of weir: required keys,
 // ranges, syntax, references, files that exist. It does not know the names of
 // balancing algorithms or of template variables, which the packages that
-// implement them check. Load and Parse call it; who builds a Config in Go calls
-// it before use. The error is Errors with everything at once.
+// implement them check. Load and Parse call it; a program that builds a Config in
+// Go calls it before use. The error is Errors with all problems.
 func (c *Config) Validate() error { return c.problems().Err() }
 
 func (c *Config) problems() Errors {
 	check := &check{config: c}
-	place{check, ""}.walk(reflect.ValueOf(c).Elem())
+	keyPath{check, ""}.walk(reflect.ValueOf(c).Elem())
 	return check.problems
 }
 
-// Problem returns a problem at a key, with its place in the file, for checks
-// that other packages make. message reads `found "x": want ...`.
-func (c *Config) Problem(key, message string) Problem {
-	file, line := c.Position(key)
-	return Problem{File: file, Line: line, Key: key, Message: message}
+// Locate returns the problems that other packages found in c, with their places
+// in the file. Their keys are whole paths.
+func (c *Config) Locate(found Errors) Errors {
+	list := slices.Clone(found)
+	for i := range list {
+		list[i].File, list[i].Line = c.Position(list[i].Key)
+	}
+	return list
 }
 
 // check is one run of Validate.
@@ -38,26 +41,26 @@ type check struct {
 	problems Errors
 }
 
-// place is the key path of a value that is being checked. Its methods report
+// keyPath is the key path of a value that is being checked. Its methods report
 // problems of the keys below it; the empty name stands for the value itself.
-type place struct {
+type keyPath struct {
 	check *check
 	path  string
 }
 
 // validator is implemented by tables that have more to check than their types
 // say. It is called once for each value, before those inside it.
-type validator interface{ validate(at place) }
+type validator interface{ validate(at keyPath) }
 
-func (p place) key(name string) place { return place{p.check, child(p.path, name)} }
+func (p keyPath) key(name string) keyPath { return keyPath{p.check, child(p.path, name)} }
 
-func (p place) index(i int) place { return place{p.check, element(p.path, i)} }
+func (p keyPath) index(i int) keyPath { return keyPath{p.check, element(p.path, i)} }
 
 // wrong reports what was found at a key, and what is allowed.
-func (p place) wrong(name, found, want string) { p.unknown(name, found, want, "") }
+func (p keyPath) wrong(name, found, want string) { p.unknown(name, found, want, "") }
 
 // unknown is wrong with a hint.
-func (p place) unknown(name, found, want, hint string) {
+func (p keyPath) unknown(name, found, want, hint string) {
 	if name != "" {
 		p = p.key(name)
 	}
@@ -67,50 +70,50 @@ func (p place) unknown(name, found, want, hint string) {
 	})
 }
 
-// needs reports a string that is missing.
-func (p place) needs(name, value, want string) {
+// needs reports an empty string.
+func (p keyPath) needs(name, value, want string) {
 	if value == "" {
 		p.wrong(name, "nothing", want)
 	}
 }
 
-// oneOf reports a string that is none of those allowed.
-func (p place) oneOf(name, value string, allowed ...string) {
+// oneOf reports a string that is not allowed.
+func (p keyPath) oneOf(name, value string, allowed ...string) {
 	if !slices.Contains(allowed, value) {
 		p.unknown(name, strconv.Quote(value), OneOf(allowed), Nearest(value, allowed))
 	}
 }
 
 // between reports a whole number that is out of range.
-func (p place) between(name string, value, least, most int) {
+func (p keyPath) between(name string, value, least, most int) {
 	if value < least || value > most {
 		p.wrong(name, strconv.Itoa(value), fmt.Sprintf("%d to %d", least, most))
 	}
 }
 
-// share reports a number that is not from least to most.
-func (p place) share(name string, value, least, most float64) {
+// share reports a number that is out of range.
+func (p keyPath) share(name string, value, least, most float64) {
 	if !(value >= least && value <= most) { // so that NaN is wrong too
 		p.wrong(name, fmt.Sprint(value), fmt.Sprintf("%v to %v", least, most))
 	}
 }
 
 // bytes reports a size that is out of range.
-func (p place) bytes(name string, value, least, most Size) {
+func (p keyPath) bytes(name string, value, least, most Size) {
 	if value >= 0 && (value < least || value > most) {
 		p.wrong(name, strconv.Quote(value.String()), fmt.Sprintf("%q to %q", least, most))
 	}
 }
 
 // positive reports a duration of 0.
-func (p place) positive(name string, value Duration) {
+func (p keyPath) positive(name string, value Duration) {
 	if value == 0 {
 		p.wrong(name, `"0s"`, "more than 0, because without a bound this could last for ever")
 	}
 }
 
 // file reports a file that cannot be read.
-func (p place) file(name, path string) {
+func (p keyPath) file(name, path string) {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
@@ -126,8 +129,9 @@ func reason(err error) string {
 	return text[strings.LastIndex(text, ": ")+1:][1:]
 }
 
-// unique reports a text that stood at an earlier place already, which seen holds.
-func (p place) unique(name, text string, seen map[string]string) {
+// unique reports a text that an earlier key has. seen holds the texts and their
+// keys.
+func (p keyPath) unique(name, text string, seen map[string]string) {
 	if first, ok := seen[text]; ok {
 		p.wrong(name, strconv.Quote(text), "another than at "+first)
 		return
@@ -139,7 +143,7 @@ func (p place) unique(name, text string, seen map[string]string) {
 }
 
 // walk checks v and everything in it.
-func (p place) walk(v reflect.Value) {
+func (p keyPath) walk(v reflect.Value) {
 	switch value := v.Addr().Interface().(type) {
 	case validator:
 		value.validate(p)
@@ -177,7 +181,7 @@ func (p place) walk(v reflect.Value) {
 	}
 }
 
-func (c *Config) validate(at place) {
+func (c *Config) validate(at keyPath) {
 	// An embedder may bring listeners of its own.
 	if len(c.Listeners) == 0 && c.source != nil {
 		at.wrong("listeners", "nothing", "at least one [[listeners]]")
@@ -207,8 +211,8 @@ func (c *Config) validate(at place) {
 	}
 }
 
-// address reports an address that another listener has already.
-func (p place) address(a Address, seen map[string]string) {
+// address reports an address that an earlier listener has.
+func (p keyPath) address(a Address, seen map[string]string) {
 	network, text := a.Split()
 	if network == "tcp" {
 		if strings.HasSuffix(text, ":0") {
@@ -230,9 +234,9 @@ func (p place) address(a Address, seen map[string]string) {
 	seen[network+text] = child(p.path, "address")
 }
 
-// pageAddress is address for the pages of operators, which take no socket of
-// the service manager.
-func (p place) pageAddress(a Address, seen map[string]string) {
+// pageAddress is address for the pages of operators, which cannot use a socket
+// of the service manager.
+func (p keyPath) pageAddress(a Address, seen map[string]string) {
 	if network, _ := a.Split(); network == "systemd" {
 		p.wrong("address", strconv.Quote(string(a)), `"host:port", ":port" or "unix:/path"`)
 		return
@@ -240,27 +244,27 @@ func (p place) pageAddress(a Address, seen map[string]string) {
 	p.address(a, seen)
 }
 
-func (l *Listener) validate(at place) {
+func (l *Listener) validate(at keyPath) {
 	at.needs("address", string(l.Address), wantAddress)
 	at.oneOf("min_tls", l.MinTLS, "1.2", "1.3")
 }
 
-func (l *ListenerLimits) validate(at place) {
+func (l *ListenerLimits) validate(at keyPath) {
 	at.bytes("header_bytes", l.HeaderBytes, 256, 16<<20)
 }
 
-func (t *ListenerTimeouts) validate(at place) {
+func (t *ListenerTimeouts) validate(at keyPath) {
 	at.positive("handshake", t.Handshake)
 	at.positive("header", t.Header)
 	at.positive("idle", t.Idle)
 	at.positive("grace", t.Grace)
 }
 
-func (c *Certificate) validate(at place) { at.certificate(c.Cert, c.Key, true) }
+func (c *Certificate) validate(at keyPath) { at.certificate(c.Cert, c.Key, true) }
 
-// certificate reports a certificate without a key, the other way round, and
-// files that are not there.
-func (p place) certificate(cert, key string, needed bool) {
+// certificate reports a certificate without a key, a key without a certificate,
+// and files that cannot be read.
+func (p keyPath) certificate(cert, key string, needed bool) {
 	for _, file := range []struct{ name, path, other string }{{"cert", cert, key}, {"key", key, cert}} {
 		switch {
 		case file.path != "":
@@ -271,7 +275,7 @@ func (p place) certificate(cert, key string, needed bool) {
 	}
 }
 
-func (u *Upstream) validate(at place) {
+func (u *Upstream) validate(at keyPath) {
 	if len(u.Targets) == 0 {
 		at.wrong("targets", "nothing", "at least one URL")
 	}
@@ -287,7 +291,7 @@ func (u *Upstream) validate(at place) {
 	}
 }
 
-func (t *Target) validate(at place) {
+func (t *Target) validate(at keyPath) {
 	if want := targetWant(t.Origin()); want != "" {
 		found := strconv.Quote(t.URL)
 		if t.URL == "" {
@@ -330,7 +334,8 @@ func targetWant(url string) string {
 
 const wantTarget = `"http://host:port", "https://host:port", "unix:/path" or "demo:NAME"`
 
-// laterSchemes are those that weir's documentation names but that nothing implements yet.
+// laterSchemes are the schemes that weir's documentation names and that are not
+// implemented yet.
 var laterSchemes = [...]string{"h2c", "dns", "srv", "consul", "etcd", "zookeeper", "file"}
 
 // validAuthority says whether s is a host with an optional port.
@@ -349,7 +354,7 @@ func validTargetPort(s string) bool {
 	return err == nil && n > 0
 }
 
-func (t *UpstreamTLS) validate(at place) {
+func (t *UpstreamTLS) validate(at keyPath) {
 	if t.CA != "" {
 		at.file("ca", t.CA)
 	}
@@ -359,13 +364,13 @@ func (t *UpstreamTLS) validate(at place) {
 	}
 }
 
-func (t *UpstreamTimeouts) validate(at place) {
+func (t *UpstreamTimeouts) validate(at keyPath) {
 	if t.DeadlineHeader != "" {
 		at.settable("deadline_header", t.DeadlineHeader, map[string]string{})
 	}
 }
 
-func (c *Connections) validate(at place) {
+func (c *Connections) validate(at keyPath) {
 	at.positive("idle", c.Idle)
 	at.bytes("header_bytes", c.HeaderBytes, 256, 16<<20)
 	at.between("pipeline", c.Pipeline, 0, 64)
@@ -374,7 +379,7 @@ func (c *Connections) validate(at place) {
 	}
 }
 
-func (f *Forwarding) validate(at place) {
+func (f *Forwarding) validate(at keyPath) {
 	if f.Via != "" && !field.IsToken(f.Via) && !validAuthority(f.Via) {
 		at.wrong("via", strconv.Quote(f.Via), "a name of letters, digits and -._~, or a host with a port (RFC 9110 section 7.6.3)")
 	}
@@ -383,12 +388,12 @@ func (f *Forwarding) validate(at place) {
 	}
 }
 
-func (l *Log) validate(at place) {
+func (l *Log) validate(at keyPath) {
 	at.oneOf("level", l.Level, "debug", "info", "warn", "error")
 	at.oneOf("format", l.Format, "text", "json")
 }
 
-func (a *AccessLog) validate(at place) {
+func (a *AccessLog) validate(at keyPath) {
 	at.needs("output", a.Output, `"stdout", "off" or a file`)
 	if a.Format == "json" {
 		return
@@ -401,4 +406,4 @@ func (a *AccessLog) validate(at place) {
 	}
 }
 
-func (l *Lifecycle) validate(at place) { at.positive("drain", l.Drain) }
+func (l *Lifecycle) validate(at keyPath) { at.positive("drain", l.Drain) }

@@ -176,7 +176,7 @@ func TestValidate(t *testing.T) {
 	bad("routes", "upstream = 'origin'\npath = '/{a}{b}/'",
 		`routes[0].path[0]: found "/{a}{b}/": want at most one capture between two slashes, such as "/{service}/" or "/v{major}/", with letters, digits and underscores, and "{{" for a literal "{"`)
 	bad("routes", "upstream = 'origin'\npath = '/{a...}/b'",
-		`routes[0].path[0]: found "/{a...}/b": want nothing behind "{a...}", which takes everything`)
+		`routes[0].path[0]: found "/{a...}/b": want nothing after "{a...}", which takes everything`)
 	bad("routes", "upstream = 'origin'\npath = '/{n}/{n}'", `routes[0].path[0]: found "/{n}/{n}": want each capture once`)
 	bad("routes", "upstream = 'origin'\npath = '/a?b'", `routes[0].path[0]: found "/a?b": want a path without "?", "#", "\", spaces and control characters`)
 	bad("routes", "upstream = 'origin'\npath = '/%4'", `routes[0].path[0]: found "/%4": want two hexadecimal digits after each "%"`)
@@ -203,6 +203,20 @@ func TestValidate(t *testing.T) {
 		`routes[0].request_headers.set.Host: found "Host": want another field: for this one there is host_header`)
 	bad("routes", "upstream = 'origin'\nrequest_headers.set = { X-A = '1', x-a = '2' }",
 		`routes[0].request_headers.set.x-a: found "x-a": want each field once, and here is "X-A"`)
+	bad("routes", "upstream = 'origin'\nresponse_headers.set = { http2-settings = '1', content-length = '1' }",
+		`routes[0].response_headers.set.content-length: found "content-length": want another field: this one belongs to the connection or to the framing of messages, which are weir's`+"\n"+
+			`routes[0].response_headers.set.http2-settings: found "http2-settings": want another field: this one belongs to the connection or to the framing of messages, which are weir's`)
+	bad("routes", "upstream = 'origin'\nrequest_headers.remove = ['a b', 'Host']",
+		`routes[0].request_headers.remove[0]: found "a b": want a field name such as "X-Service"`+"\n"+
+			`routes[0].request_headers.remove[1]: found "Host": want another field: for this one there is host_header`)
+	const oneType = `want it under set: of two, some recipients read the first and some the last (RFC 9110 section 8.3)`
+	bad("routes", "upstream = 'origin'\nrequest_headers.add.content-type = 'x'", `routes[0].request_headers.add.content-type: found "content-type": `+oneType)
+	bad("routes", "upstream = 'origin'\nresponse_headers.add.Content-Type = 'x'", `routes[0].response_headers.add.Content-Type: found "Content-Type": `+oneType)
+	const date = `want another field: this one says when the origin answered (RFC 9110 section 6.6.1)`
+	good("routes", "upstream = 'origin'\nrequest_headers.set.Date = 'x'")
+	bad("routes", "upstream = 'origin'\nresponse_headers.set.Date = 'x'", `routes[0].response_headers.set.Date: found "Date": `+date)
+	bad("routes", "upstream = 'origin'\nresponse_headers.add.date = 'x'", `routes[0].response_headers.add.date: found "date": `+date)
+	bad("routes", "upstream = 'origin'\nresponse_headers.remove = ['DATE']", `routes[0].response_headers.remove[0]: found "DATE": `+date)
 	bad("routes", "upstream = 'origin'\nrequest_headers.add = { 'X A' = '1' }",
 		`routes[0].request_headers.add: found "X A": want a field name such as "X-Service"`)
 	bad("routes", `upstream = 'origin'`+"\n"+`request_headers.add.A = "a\r\nb: c"`,

@@ -14,7 +14,7 @@ import (
 )
 
 // Duration is a time span written as in Go: "250ms", "5s", "1h30m". It is
-// never negative; what 0 means is said at each key.
+// never negative. Each key says what 0 means.
 type Duration time.Duration
 
 // D returns d for the time package.
@@ -35,7 +35,7 @@ func (d Duration) String() string {
 // MarshalText returns String.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
-// UnmarshalText accepts what time.ParseDuration accepts, but nothing negative.
+// UnmarshalText accepts what time.ParseDuration accepts, except negative spans.
 func (d *Duration) UnmarshalText(text []byte) error {
 	v, err := time.ParseDuration(string(text))
 	if err != nil || v < 0 {
@@ -54,11 +54,11 @@ func (d Duration) check() error {
 }
 
 // Size is a number of bytes written as "0", "512", "64KiB", "1MiB" or "10MB".
-// It is never negative; what 0 means is said at each key.
+// It is never negative. Each key says what 0 means.
 type Size int64
 
-// The units of Size. Longer suffixes stand before those they end with, bigger
-// ones before smaller ones, so that String finds the shortest text.
+// The units of Size. UnmarshalText needs a suffix such as "MB" before "B", and
+// String needs large units before small ones to find the shortest text.
 var sizeUnits = [...]struct {
 	suffix string
 	bytes  int64
@@ -107,14 +107,15 @@ func (s Size) check() error {
 }
 
 // Address is where a listener listens: "host:port", ":port", "unix:/path" or
-// "systemd:NAME". The empty Address means none.
+// "systemd:NAME". The empty Address means no address.
 type Address string
 
 // String returns a as it was written.
 func (a Address) String() string { return string(a) }
 
 // Split returns the network and the address within it: "tcp" with "host:port",
-// "unix" with a path, "systemd" with the socket's name, or "" twice for none.
+// "unix" with a path, "systemd" with the socket's name, or "" twice for the empty
+// Address.
 func (a Address) Split() (network, address string) {
 	switch {
 	case a == "":
@@ -127,7 +128,7 @@ func (a Address) Split() (network, address string) {
 	return "tcp", string(a)
 }
 
-// UnmarshalText accepts the forms named at Address, and nothing for none.
+// UnmarshalText accepts the forms named at Address, and the empty text.
 func (a *Address) UnmarshalText(text []byte) error {
 	v := Address(text)
 	if err := v.check(); err != nil {
@@ -179,8 +180,8 @@ func validListenHost(s string) bool {
 // The zero Prefix contains nothing.
 type Prefix struct{ netip.Prefix }
 
-// ParsePrefix reads a range; a bare address is a range of one. Bits set behind
-// the range's length are an error, because they show that something else was meant.
+// ParsePrefix reads a range; a bare address is a range of one. Bits set after the
+// range's length are an error, because they show that something else was meant.
 func ParsePrefix(s string) (Prefix, error) {
 	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
 		a = a.Unmap()
@@ -214,12 +215,12 @@ func (p Prefix) check() error {
 	return nil
 }
 
-// Strings is one string or a list of them. None is nil.
+// Strings is one string or a list of strings. nil is the empty list.
 type Strings []string
 
 // Template is a text with variables: "/v2/{service}". "{{" and "}}" are literal
 // braces. The zero Template is the empty text. A Template is never changed, so
-// copies may be used at once.
+// several goroutines may use copies.
 type Template struct {
 	text  string
 	parts []part
@@ -231,8 +232,8 @@ type part struct {
 	name    string
 }
 
-// ParseTemplate compiles s. Whether the variables exist is for the caller to
-// check: see Names.
+// ParseTemplate compiles s. The caller checks whether the variables exist: see
+// Names.
 func ParseTemplate(s string) (Template, error) {
 	t := Template{text: s}
 	var literal []byte
@@ -264,7 +265,7 @@ func ParseTemplate(s string) (Template, error) {
 	return t, nil
 }
 
-// MustTemplate is ParseTemplate for texts that stand in a program. It panics on
+// MustTemplate is ParseTemplate for texts that are part of a program. It panics on
 // a text that is not a template.
 func MustTemplate(s string) Template {
 	t, err := ParseTemplate(s)
@@ -274,8 +275,8 @@ func MustTemplate(s string) Template {
 	return t
 }
 
-// validVariable says whether s may stand between braces: the names of captures
-// and those of internal/header's variables.
+// validVariable says whether s may be between braces. The names of captures and
+// of internal/forward's variables may.
 func validVariable(s string) bool {
 	for i := 0; i < len(s); i++ {
 		c := s[i]
@@ -302,7 +303,7 @@ func (t Template) Append(dst []byte, lookup func(name string) []byte) []byte {
 }
 
 // Names returns the names of the variables in their order, repeated ones too;
-// nil if there are none.
+// nil for a text without variables.
 func (t Template) Names() []string {
 	var names []string
 	for _, p := range t.parts {
@@ -342,8 +343,8 @@ const (
 )
 
 // validHostName says whether s is a host name of letters, digits and hyphens in
-// labels of at most 63 bytes. Underscores are let through: they are common in
-// the names of containers.
+// labels of at most 63 bytes. Underscores are allowed too, because they are
+// common in the names of containers.
 func validHostName(s string) bool {
 	s = strings.TrimSuffix(s, ".")
 	if s == "" || len(s) > 253 {

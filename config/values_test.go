@@ -185,8 +185,8 @@ func TestTemplateAppendAllocatesNothing(t *testing.T) {
 	}
 }
 
-// FuzzTemplate makes sure that a text without variables comes out as it went
-// in, whatever is in it, once its braces are doubled.
+// FuzzTemplate makes sure that any text is a template for itself once its braces
+// are doubled.
 func FuzzTemplate(f *testing.F) {
 	f.Add("a{{b}}c")
 	f.Add("{x}")

@@ -12,7 +12,8 @@ import (
 // active says whether targets are probed.
 func (m *Monitor) active() bool { return m.cfg.Probe != probeOff || m.o.NewProbe != nil }
 
-// follow makes sure that exactly the targets of the current set are probed.
+// follow starts and stops probing so that exactly the targets of the current set
+// are probed.
 func (m *Monitor) follow() {
 	if !m.active() {
 		return
@@ -69,13 +70,13 @@ func (m *Monitor) probeTarget(ctx context.Context, t *lb.Target, first bool) {
 	s := series{known: !first, up: !t.Down()}
 	wait := time.Duration(0)
 	if !first {
-		// So that a reload does not make all probes come at once.
+		// A reload must not send all probes at the same time.
 		wait = time.Duration(rand.Float64() * float64(interval))
 	}
 	for sleep(ctx, wait) {
 		err := m.probe(ctx, t, probe)
 		if ctx.Err() != nil {
-			break // the failure is ours
+			break // the probe failed because it was cancelled
 		}
 		if s.add(err == nil, m.cfg.Rise, m.cfg.Fall) {
 			if s.up {
@@ -119,17 +120,17 @@ func (m *Monitor) newProbe(t *lb.Target) (Probe, error) {
 	return newProbe(m.cfg, d), nil
 }
 
-// series is the verdict that follows from the probes of one target so far.
+// series is the verdict on one target that its probes have led to.
 type series struct {
-	// known says that there was a verdict; the first probe makes one by itself.
+	// known says that there is a verdict; the first probe alone makes one.
 	known bool
 	up    bool
-	// against counts the probes in a row that speak against the verdict.
+	// against counts the probes in a row that contradict the verdict.
 	against int
 }
 
-// add takes in a probe and reports whether it made a verdict: the first one, or
-// another than before.
+// add adds the result of a probe and returns whether it made the first verdict or
+// changed the verdict.
 func (s *series) add(ok bool, rise, fall int) bool {
 	if s.known && ok == s.up {
 		s.against = 0

@@ -2,8 +2,8 @@ package health
 
 import "testing"
 
-// FuzzServingStatus holds that only a HealthCheckResponse whose status is
-// SERVING passes, and that nothing makes the reader fall over.
+// FuzzServingStatus checks that only a HealthCheckResponse whose status is SERVING
+// passes, and that no input makes the reader panic.
 func FuzzServingStatus(f *testing.F) {
 	f.Add([]byte("\x00\x00\x00\x00\x02\x08\x01"))
 	f.Add([]byte("\x00\x00\x00\x00\x02\x08\x02"))

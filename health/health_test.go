@@ -242,7 +242,7 @@ func TestReloadKeepsVerdicts(t *testing.T) {
 		w.send(1, "a", lb.Outcome{Kind: lb.ConnectFailed})
 		time.Sleep(time.Second)
 		if n := w.count(w.dials, "a"); n == 0 {
-			t.Error("nobody dials a")
+			t.Error("nothing dials a")
 		}
 	})
 }
@@ -355,7 +355,7 @@ func TestOutlier(t *testing.T) {
 		equal(t, "too few exchanges each", w.states(), "healthy healthy healthy healthy healthy")
 		minute(2000)
 		equal(t, "enough", w.states(), "healthy healthy ejected healthy healthy")
-		// Where all do about as well, none of them stands out.
+		// If all do about as well, no target is ejected.
 		rates = map[string]float64{"a": 0.99, "b": 0.96, "c": 0.96, "d": 0.99, "e": 0.99}
 		time.Sleep(10 * time.Second)
 		w.send(1, "c", lb.Outcome{Kind: lb.Success, Status: 200})

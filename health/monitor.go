@@ -1,11 +1,11 @@
 // Package health finds out which targets of an upstream work. Active probes ask
-// each target from time to time; passive observation judges by the exchanges
-// themselves: failures in a row, success rates that stand out, and connections
-// that cannot be made, which are tried again in the background so that no
-// exchange has to.
+// each target from time to time. Passive observation uses the results of exchanges:
+// failures in a row, success rates far below those of other targets, and failed
+// connects. A target that cannot be connected to is dialled in the background, so
+// that no exchange has to try it.
 //
 // It decides and tells package lb (SetUp, SetDown, Eject, SetReachable), which
-// keeps the state and enforces how much may be out. It picks no targets and
+// keeps the state and bounds how many targets may be out. It picks no targets and
 // sees no requests. Package server starts a Monitor for each upstream of a
 // generation and stops it with the generation.
 package health
@@ -22,17 +22,17 @@ import (
 	"weir/lb"
 )
 
-// Options are what a Monitor may be told besides the upstream. The zero Options are good.
+// Options are what a Monitor needs besides the upstream. The zero Options are usable.
 type Options struct {
-	// Log gets failing probes at debug level; changes of state are logged by
-	// the upstream. nil means none.
+	// Log gets failing probes at debug level; the upstream logs changes of state.
+	// nil means no log.
 	Log *slog.Logger
-	// NewProbe makes the probes, in place of what health.probe names; nil means weir's own.
+	// NewProbe makes the probes; nil means the probe that health.probe names.
 	NewProbe func(u *lb.Upstream, t *lb.Target) (Probe, error)
 }
 
-// Monitor watches one upstream, in one generation. It owns all the goroutines
-// that do so. Make it with New, call Start once, and Stop at the end.
+// Monitor watches one upstream, in one generation, and owns all goroutines that do
+// this. Make it with New, call Start once, and Stop at the end.
 type Monitor struct {
 	u   *lb.Upstream
 	cfg *config.Health
@@ -42,9 +42,9 @@ type Monitor struct {
 	watcher *lb.Watcher
 	ctx     context.Context
 	cancel  context.CancelFunc
-	// replaced asks for a look at the set of targets.
+	// replaced has a token when the set of targets has changed.
 	replaced chan struct{}
-	// ready is closed when each target there was at the start has its first verdict.
+	// ready is closed when each target of Start has its first verdict.
 	ready chan struct{}
 
 	mu      sync.Mutex
@@ -80,15 +80,15 @@ func New(u *lb.Upstream, o Options) (*Monitor, error) {
 		Replaced: func() {
 			select {
 			case m.replaced <- struct{}{}:
-			default: // a look is due already
+			default: // look has not taken the last token yet
 			}
 		},
 	}
 	return m, nil
 }
 
-// Start begins to watch, in place of the Monitor of an older generation, whose
-// Stop may come before or after.
+// Start begins to watch. It replaces the Monitor of an older generation, whose Stop
+// may be called before or after.
 func (m *Monitor) Start() {
 	m.u.Watch(m.watcher)
 	for _, t := range m.u.Targets() {
@@ -108,7 +108,7 @@ func (m *Monitor) Start() {
 	}
 }
 
-// Stop ends all watching and waits until nothing of it runs any more.
+// Stop ends all watching and waits until all goroutines have ended.
 func (m *Monitor) Stop() {
 	m.u.Unwatch(m.watcher)
 	m.mu.Lock()
@@ -119,7 +119,7 @@ func (m *Monitor) Stop() {
 }
 
 // Wait blocks until each target has its first verdict, but no longer than
-// health.wait. It returns at once if nothing is probed.
+// health.wait. It returns immediately if nothing is probed.
 func (m *Monitor) Wait(ctx context.Context) {
 	if m.cfg.Wait == 0 || !m.active() {
 		return
@@ -134,7 +134,7 @@ func (m *Monitor) Wait(ctx context.Context) {
 	}
 }
 
-// look follows changes of the set, and judges success rates from time to time.
+// look reacts to changes of the set, and judges success rates from time to time.
 func (m *Monitor) look() {
 	var tick <-chan time.Time
 	if m.cfg.Passive.Outlier > 0 {
@@ -176,7 +176,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// jittered returns d moved by up to share of itself, up or down.
+// jittered returns d changed by a random part of up to share of it, up or down.
 func jittered(d time.Duration, share float64) time.Duration {
 	return d + time.Duration(float64(d)*share*(2*rand.Float64()-1))
 }

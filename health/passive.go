@@ -9,12 +9,12 @@ import (
 	"weir/lb"
 )
 
-// failed ejects a target after too many failures in a row. It is called on the
-// goroutines of exchanges.
+// failed ejects a target after too many failures in a row. The goroutines of
+// exchanges call it.
 func (m *Monitor) failed(t *lb.Target, o lb.Outcome, inARow int64) {
 	limit := int64(m.cfg.Passive.Failures)
-	// While a target may not be ejected, asking again each time would be a lock
-	// for each failure.
+	// Eject takes a lock. If it refuses, it is called again only after limit more
+	// failures.
 	if limit == 0 || inARow%limit != 0 {
 		return
 	}
@@ -25,8 +25,8 @@ func (m *Monitor) failed(t *lb.Target, o lb.Outcome, inARow int64) {
 	m.u.Eject(t, fmt.Sprintf("%d failures in a row, the last: %s", inARow, what))
 }
 
-// redial dials t in the background until a connection comes about. One call
-// for a target that is being dialled already does nothing.
+// redial dials t in the background until a connection is made. A call for a
+// target that is being dialled already does nothing.
 func (m *Monitor) redial(t *lb.Target) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -56,9 +56,9 @@ func (m *Monitor) dialTarget(t *lb.Target) {
 	m.mu.Lock()
 	delete(m.dialing, t.URL())
 	m.mu.Unlock()
-	// 1. An exchange's connect fails while the entry is still there: redial does nothing.
-	// 2. The entry goes away.
-	// 3. Without this look t would not be dialled again.
+	// 1. An exchange's connect fails while the entry still exists: redial does nothing.
+	// 2. The entry is deleted.
+	// 3. Without this check nothing would dial t.
 	if m.ctx.Err() == nil && !t.Reachable() && m.has(t) {
 		m.redial(t)
 	}
@@ -73,7 +73,7 @@ func (m *Monitor) dial(t *lb.Target) error {
 	defer cancel()
 	d, ok := t.Transport().(dialer)
 	if !ok {
-		return nil // only exchanges can tell
+		return nil // only exchanges can connect to this target and find out
 	}
 	c, err := d.Dial(ctx)
 	if err != nil {
@@ -85,8 +85,8 @@ func (m *Monitor) dial(t *lb.Target) error {
 // counts is how many exchanges of a target succeeded and failed.
 type counts struct{ good, bad int64 }
 
-// judgeRates ejects targets whose success rate since before stands out, and
-// returns the counts for the next time.
+// judgeRates ejects targets whose success rate since before is far below those of
+// the others. It returns the counts for the next call.
 func (m *Monitor) judgeRates(before map[string]counts) map[string]counts {
 	now := make(map[string]counts)
 	var judged []*lb.Target
@@ -108,9 +108,9 @@ func (m *Monitor) judgeRates(before map[string]counts) map[string]counts {
 }
 
 const (
-	// leastRates is how many rates make a comparison.
+	// leastRates is how many rates a comparison needs.
 	leastRates = 3
-	// leastGap is how far below the mean a rate must be in any case: where all
+	// leastGap is how far below the mean a rate must be at least: if all targets
 	// do well, the deviation is so small that chance alone would eject.
 	leastGap = 0.05
 )

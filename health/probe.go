@@ -16,7 +16,8 @@ import (
 	"weir/config"
 )
 
-// Probe asks one target once whether it works; nil is yes. It obeys ctx.
+// Probe asks one target once whether it works; nil means that it does. It returns
+// when ctx ends.
 type Probe func(ctx context.Context) error
 
 // The values of health.probe.
@@ -30,7 +31,7 @@ const (
 // Probes returns the names that health.probe knows.
 func Probes() []string { return []string{probeOff, probeHTTP, probeTCP, probeGRPC} }
 
-// Check returns what is wrong with c that only this package knows. The keys are
+// Check returns the problems of c that only this package can find. The keys are
 // below the upstream's own.
 func Check(c *config.Upstream) (problems []config.Problem) {
 	if !slices.Contains(Probes(), c.Health.Probe) {
@@ -72,7 +73,7 @@ func parseStatus(s string) (statusRange, bool) {
 		100 <= least && least <= most && most <= 599
 }
 
-// newProbe makes the probe of a target as cfg wants it.
+// newProbe makes the probe that cfg names.
 func newProbe(cfg *config.Health, d dialer) Probe {
 	switch cfg.Probe {
 	case probeTCP:
@@ -85,7 +86,7 @@ func newProbe(cfg *config.Health, d dialer) Probe {
 	panic("BUG: no probe is named " + cfg.Probe)
 }
 
-// tcpProbe succeeds if a connection comes about, TLS included.
+// tcpProbe succeeds if a connection can be made, TLS included.
 func tcpProbe(d dialer) Probe {
 	return func(ctx context.Context) error {
 		c, err := d.Dial(ctx)
@@ -96,11 +97,11 @@ func tcpProbe(d dialer) Probe {
 	}
 }
 
-// maxProbeBody is how much of a response's body is looked at.
+// maxProbeBody is how much of a response's body is read.
 const maxProbeBody = 64 << 10
 
-// httpProbe succeeds if the answer to a GET has one of the expected statuses
-// and, if asked for, the text in its body.
+// httpProbe succeeds if the response to a GET has one of the expected statuses
+// and, if health.body is set, this text in its body.
 func httpProbe(cfg *config.Health, d dialer) Probe {
 	var ranges []statusRange
 	for _, s := range cfg.Status {
@@ -116,7 +117,7 @@ func httpProbe(cfg *config.Health, d dialer) Probe {
 	}
 	client := probeClient(d, nil)
 	return func(ctx context.Context) error {
-		// The URL's host is not dialled. The path goes out as it was written.
+		// The URL's host is not dialled. Opaque sends the path as it was written.
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://target/", nil)
 		if err != nil {
 			panic("BUG: " + err.Error())
@@ -149,12 +150,13 @@ func httpProbe(cfg *config.Health, d dialer) Probe {
 	}
 }
 
-// grpcProbe calls grpc.health.v1.Health/Check and succeeds if the answer is
-// SERVING. The two messages have one field each, so that no protobuf or gRPC
-// package is needed: the request is a string, the answer an enumeration.
+// grpcProbe calls grpc.health.v1.Health/Check and succeeds if the response is
+// SERVING. Neither a protobuf nor a gRPC package is needed, because the two
+// messages have one field each: a string in the request, an enumeration in the
+// response.
 func grpcProbe(cfg *config.Health, d dialer) Probe {
 	protocols := new(http.Protocols)
-	protocols.SetUnencryptedHTTP2(true) // over whatever Dial made, TLS too
+	protocols.SetUnencryptedHTTP2(true) // on each connection that Dial made, TLS too
 	client := probeClient(d, protocols)
 	host := cfg.Host
 	if host == "" {
@@ -195,8 +197,8 @@ func grpcProbe(cfg *config.Health, d dialer) Probe {
 	}
 }
 
-// appendCheckRequest appends a HealthCheckRequest with gRPC's five bytes before
-// it: no compression, and the length.
+// appendCheckRequest appends a HealthCheckRequest after the five bytes of gRPC's
+// frame: no compression, and the length.
 func appendCheckRequest(dst []byte, service string) []byte {
 	var m []byte
 	if service != "" {
@@ -209,7 +211,7 @@ func appendCheckRequest(dst []byte, service string) []byte {
 	return append(dst, m...)
 }
 
-// servingStatus reads a HealthCheckResponse with gRPC's five bytes before it.
+// servingStatus reads a HealthCheckResponse after the five bytes of gRPC's frame.
 func servingStatus(body []byte) error {
 	if len(body) < 5 || body[0] != 0 || uint64(binary.BigEndian.Uint32(body[1:])) != uint64(len(body)-5) {
 		return errors.New("the answer is no single uncompressed gRPC message")
@@ -240,7 +242,7 @@ func servingStatus(body []byte) error {
 }
 
 // probeClient is an HTTP client whose connections all go to the target of d. It
-// follows no redirect, and nothing from the environment changes where it goes.
+// follows no redirects and ignores the proxies of the environment.
 func probeClient(d dialer, protocols *http.Protocols) *http.Client {
 	var alpn []string
 	if protocols != nil {
@@ -260,7 +262,7 @@ func probeClient(d dialer, protocols *http.Protocols) *http.Client {
 	}
 }
 
-// unwrapURL drops the made-up URL from a client's error.
+// unwrapURL removes the URL, which has no real host, from a client's error.
 func unwrapURL(err error) error {
 	if inner := errors.Unwrap(err); inner != nil {
 		return inner

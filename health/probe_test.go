@@ -92,12 +92,12 @@ func TestHTTPProbe(t *testing.T) {
 	check("/ok", "up", nil)
 	check("/bad", "probe: status is 503, want 200-399", nil)
 	check("/bad", "up", func(h *config.Health) { h.Status = []string{"200", "503"} })
-	// A redirect is an answer, not a way.
+	// A redirect is a response like others: it is not followed.
 	check("/moved", "up", nil)
 	check("/moved", "probe: status is 302, want 200", func(h *config.Health) { h.Status = []string{"200"} })
 	check("/ok", "up", func(h *config.Health) { h.Body = "well" })
 	check("/ok", `probe: body has no "ill"`, func(h *config.Health) { h.Body = "ill" })
-	// However long the body is, only its beginning is read.
+	// Only the beginning of a long body is read.
 	check("/endless", `probe: body has no "end"`, func(h *config.Health) { h.Body = "end" })
 	check("/endless", "up", nil)
 	check("/host", "up", func(h *config.Health) { h.Body = strings.TrimPrefix(s.URL, "http://") })
@@ -153,7 +153,7 @@ func TestTCPProbe(t *testing.T) {
 }
 
 // grpcOrigin answers grpc.health.v1.Health/Check as a gRPC server does. The
-// status follows from the service that is asked for.
+// service in the request decides on the status.
 func grpcOrigin(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	if r.ProtoMajor != 2 || r.URL.Path != "/grpc.health.v1.Health/Check" || r.Method != http.MethodPost ||

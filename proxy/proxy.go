@@ -65,8 +65,7 @@ type Parts struct {
 	Closing func() bool
 }
 
-// New compiles a Proxy. Its errors are of type match.Problems or
-// forward.Problems where a key is at fault.
+// New compiles a Proxy. Its errors hold config.Errors where a key is at fault.
 func New(p Parts) (*Proxy, error) {
 	forwarder, err := forward.NewForwarder(p.Config.Forwarding)
 	if err != nil {
@@ -111,7 +110,7 @@ func New(p Parts) (*Proxy, error) {
 	}
 	for i := range p.Config.Routes {
 		r := &p.Config.Routes[i]
-		route, err := newRoute(r, RouteName(r, i), table.Captures(i), proxy.upstreams, p.Config.Forwarding, p.Metrics)
+		route, err := newRoute(r, r.Label(i), r.Captures(), proxy.upstreams, p.Config.Forwarding, p.Metrics)
 		if err != nil {
 			return nil, fmt.Errorf("routes[%d]: %w", i, err)
 		}
@@ -121,15 +120,6 @@ func New(p Parts) (*Proxy, error) {
 		proxy.routes = append(proxy.routes, route)
 	}
 	return proxy, nil
-}
-
-// RouteName is the name of the route with this index: its own, or "route-N"
-// counted from 1.
-func RouteName(r *config.Route, index int) string {
-	if r.Name != "" {
-		return r.Name
-	}
-	return fmt.Sprintf("route-%d", index+1)
 }
 
 // Serve takes one exchange through its life. The front end has filled the

@@ -29,60 +29,43 @@ func check(cfg *config.Config, o *options) error {
 	return checkParts(cfg, o).Err()
 }
 
-func checkParts(cfg *config.Config, o *options) (problems config.Errors) {
-	add := func(p config.Problem, parts ...any) {
-		key := config.Key(parts...)
-		if p.Key != "" {
-			key += "." + p.Key
-		}
-		p.Key = key
-		p.File, p.Line = cfg.Position(key)
-		problems = append(problems, p)
-	}
-	for _, p := range accesslog.Check(&cfg.AccessLog) {
-		add(p, "access_log")
-	}
+func checkParts(cfg *config.Config, o *options) config.Errors {
+	var problems config.Errors
+	add := func(found config.Errors, parts ...any) { problems = append(problems, found.Below(parts...)...) }
+	add(accesslog.Check(&cfg.AccessLog), "access_log")
 	seen := make(map[config.Address]bool)
 	for i := range cfg.Listeners {
 		// With port 0 too, where the kernel would find two ports: a reload knows
 		// listeners by their addresses.
-		if a := cfg.Listeners[i].Address; seen[a] {
-			add(config.Problem{Key: "address", Found: strconv.Quote(string(a)), Want: "another than a listener before has"}, "listeners", i)
-		} else {
-			seen[a] = true
+		a := cfg.Listeners[i].Address
+		if seen[a] {
+			add(config.Errors{{Key: "address", Found: strconv.Quote(string(a)), Want: "another than a listener before has"}}, "listeners", i)
 		}
+		seen[a] = true
 	}
 	algorithms := o.balancing()
 	for name := range cfg.Upstreams {
 		u := cfg.Upstreams[name]
-		for _, p := range append(lb.Check(&u, algorithms), health.Check(&u)...) {
-			add(p, "upstreams", name)
-		}
+		add(lb.Check(&u, algorithms), "upstreams", name)
+		add(health.Check(&u), "upstreams", name)
 	}
-	table, err := match.New(cfg.Routes)
-	var routes match.Problems
-	if errors.As(err, &routes) {
-		for _, p := range routes {
-			add(config.Problem{Key: p.Key, Message: p.Message}, "routes", p.Route)
-		}
-	}
-	headers := func(err error, parts ...any) {
-		var list config.Errors
-		if errors.As(err, &list) {
-			for _, p := range list {
-				add(p, parts...)
-			}
-		}
-	}
+	_, err := match.New(cfg.Routes)
+	problems = append(problems, problemsOf(err)...)
 	_, err = forward.NewForwarder(cfg.Forwarding)
-	headers(err, "forwarding")
-	if table != nil {
-		for i := range cfg.Routes {
-			_, err := forward.CompileRequest(cfg.Routes[i].RequestHeaders, table.Captures(i))
-			headers(err, "routes", i, "request_headers")
-			_, err = forward.CompileResponse(cfg.Routes[i].ResponseHeaders, table.Captures(i))
-			headers(err, "routes", i, "response_headers")
-		}
+	add(problemsOf(err), "forwarding")
+	for i := range cfg.Routes {
+		r := &cfg.Routes[i]
+		captures := r.Captures()
+		_, err := forward.CompileRequest(r.RequestHeaders, captures)
+		add(problemsOf(err), "routes", i, "request_headers")
+		_, err = forward.CompileResponse(r.ResponseHeaders, captures)
+		add(problemsOf(err), "routes", i, "response_headers")
 	}
+	return cfg.Locate(problems)
+}
+
+// problemsOf returns the problems that err consists of; nil if err is nil.
+func problemsOf(err error) config.Errors {
+	problems, _ := errors.AsType[config.Errors](err)
 	return problems
 }

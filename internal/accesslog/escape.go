@@ -9,8 +9,8 @@ import (
 
 const hexDigits = "0123456789abcdef"
 
-// plain holds the bytes that stand for themselves in both styles: printable
-// ASCII without quotes and backslashes.
+// plain holds the bytes that need no escape in either style: printable ASCII
+// without quotes and backslashes.
 var plain = func() (t [256]bool) {
 	for c := ' '; c <= '~'; c++ {
 		t[c] = c != '"' && c != '\\'
@@ -18,7 +18,7 @@ var plain = func() (t [256]bool) {
 	return t
 }()
 
-// absent appends what stands for a value that is not there.
+// absent appends the sign for a missing value: "-" in text, nothing in JSON.
 func absent(dst []byte, s style) []byte {
 	if s == styleText {
 		return append(dst, '-')
@@ -26,8 +26,8 @@ func absent(dst []byte, s style) []byte {
 	return dst
 }
 
-// appendText appends v so that it can neither end its line, nor its quotes, nor
-// do anything to a terminal.
+// appendText appends v escaped, so that it cannot end its line or its quotes and
+// cannot control a terminal.
 func appendText[T string | []byte](dst []byte, v T, s style) []byte {
 	if len(v) == 0 {
 		return absent(dst, s)
@@ -163,8 +163,8 @@ func appendDigits(dst []byte, n, width int) []byte {
 
 var pow10 = [...]int{1, 10, 100, 1000}
 
-// appendAddr leaves the zone out: in an address that a proxy reported, it may
-// be any text.
+// appendAddr appends an address without its zone, which may be any text in an
+// address that a proxy reported.
 func appendAddr(dst []byte, a netip.Addr, s style) []byte {
 	if !a.IsValid() {
 		return absent(dst, s)

@@ -9,17 +9,17 @@ import (
 )
 
 // Format is a compiled form of a line: JSON or a template. The zero Format is
-// not usable: see ParseFormat. A Format is never changed, so copies may be used
-// at once.
+// not usable: see ParseFormat. A Format is never changed, so several goroutines
+// may use copies.
 type Format struct {
-	// parts are the template's; none means JSON.
+	// parts are those of the template; nil means JSON.
 	parts []part
 }
 
-// part is some literal text followed by a field, or by nothing at the end.
+// part is a literal text and the field after it; the last part has no field.
 type part struct {
 	literal string
-	field   field // fieldCount for nothing
+	field   field // fieldCount for no field
 }
 
 // ParseFormat compiles config.AccessLog.Format: "json", or a template of the
@@ -47,8 +47,9 @@ func ParseFormat(text string) (Format, error) {
 		}
 	}
 
-	// The template is taken apart once: a NUL, which it cannot hold, marks where
-	// its variables stand. Appending a line then needs no look-ups by name.
+	// The template is split into parts here, so that appending a line needs no
+	// look-ups by name. A NUL, which the template cannot contain, marks the
+	// positions of its variables.
 	var f Format
 	unknown := ""
 	marked := template.Append(nil, func(name string) []byte {
@@ -93,8 +94,8 @@ func (f Format) Append(dst []byte, r *Record) []byte {
 	return append(dst, '\n')
 }
 
-// keys are the names of fields as they stand in an object. The first comma
-// becomes the brace.
+// keys are the names of fields as an object has them. The comma of the first one is
+// replaced by the brace.
 var keys = func() (k [fieldCount]string) {
 	for i := range fields {
 		k[i] = `,"` + fields[i].Name + `":`
@@ -102,7 +103,7 @@ var keys = func() (k [fieldCount]string) {
 	return k
 }()
 
-// appendObject appends r as a JSON object; fields that hold nothing are left out.
+// appendObject appends r as a JSON object without its empty fields.
 func appendObject(dst []byte, r *Record) []byte {
 	start := len(dst)
 	for id := range fieldCount {

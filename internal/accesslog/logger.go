@@ -1,13 +1,12 @@
 // Package accesslog writes one line for each exchange, as JSON or by a
 // template, to standard output, a file or a writer.
 //
-// The request path formats a line into a pooled buffer and copies it behind the
-// lines that wait, under a lock that is held for that copy only. One goroutine
-// owns the output and writes what waits. An output that is slower than the
-// requests costs lines, which are counted, and never time.
+// The goroutine of an exchange formats a line into a pooled buffer and appends it
+// to the waiting lines, under a lock that is held for that copy only. Another
+// goroutine owns the output and writes the waiting lines. If the output is slower
+// than the requests, lines are dropped and counted, and no exchange waits.
 //
-// The package knows nothing of the proxy core: the server fills a Record when
-// an exchange has settled.
+// FromExchange makes the Record of an exchange that has ended; Log writes it.
 package accesslog
 
 import (
@@ -27,8 +26,8 @@ const (
 	// waitingLimit bounds the bytes that wait for the output. There are two
 	// such buffers: one fills while the other is written.
 	waitingLimit = 1 << 20
-	// flushBytes waiting are written at once, fewer after flushDelay: a busy
-	// log costs a few large writes, a quiet one is up to date for a reader.
+	// When flushBytes wait they are written immediately, fewer bytes after
+	// flushDelay: a busy log needs few writes, and a quiet one is up to date.
 	flushBytes = 64 << 10
 	flushDelay = 100 * time.Millisecond
 	// scratchLimit is the largest buffer for one line that is kept for reuse.
@@ -44,25 +43,26 @@ type Options struct {
 	// called by one goroutine at a time and never closed.
 	Writer io.Writer
 	// OnError is called by the goroutine that writes, for the first failed
-	// write after one that worked; nil means nobody is told. It must not call Close.
+	// write after one that worked; nil means that errors are only counted. It
+	// must not call Close.
 	OnError func(error)
 }
 
-// Logger is an access log. A nil Logger is off: its methods do nothing. All
-// methods may be called by several goroutines at once.
+// Logger is an access log. A nil Logger is off: its methods do nothing. Several
+// goroutines may call all methods at the same time.
 type Logger struct {
 	format  Format
-	path    string // of the file; empty if the output is no file of ours
+	path    string // of the file; empty if the output is not a file that we opened
 	onError func(error)
 	scratch sync.Pool // of *[]byte
 
 	mu      sync.Mutex
 	waiting []byte   // whole lines
 	lines   uint64   // in waiting
-	next    *os.File // takes the place of out before waiting is written; or nil
+	next    *os.File // replaces out before waiting is written; nil without a Reopen
 	closed  bool
 
-	wake    chan struct{} // something waits
+	wake    chan struct{} // lines wait
 	full    chan struct{} // flushBytes wait
 	closing chan struct{}
 	done    chan struct{}
@@ -71,13 +71,13 @@ type Logger struct {
 
 	// The rest belongs to the goroutine that writes.
 	out     io.Writer
-	file    *os.File // out, if it is ours to close; else nil
+	file    *os.File // out, if we opened it and must close it; otherwise nil
 	torn    bool     // the last write ended inside a line
 	failing bool     // the last write failed
 }
 
-// Check returns what is wrong with cfg that only this package knows. The keys
-// are below the access log's own. New fails if there is anything.
+// Check returns the problems of cfg that only this package can find. The keys
+// are below the access log's own. New fails if there are any.
 func Check(cfg *config.AccessLog) (problems []config.Problem) {
 	if cfg.Output == "" {
 		problems = append(problems, config.Problem{Key: "output", Found: `""`, Want: `"stdout", "off" or the path of a file`})
@@ -142,9 +142,9 @@ func open(path string) (*os.File, error) {
 	return f, nil
 }
 
-// Log appends the line of r to those that wait, or drops and counts it if too
-// many do. It keeps nothing of r, never waits for the output, and allocates
-// nothing in the long run.
+// Log appends the line of r to the waiting lines, or drops and counts it if too
+// many wait. It keeps nothing of r and never waits for the output. It allocates
+// only while its buffers grow.
 func (l *Logger) Log(r *Record) {
 	if l == nil {
 		return
@@ -158,7 +158,7 @@ func (l *Logger) Log(r *Record) {
 	}
 }
 
-// add copies a line behind those that wait.
+// add appends a line to the waiting lines.
 func (l *Logger) add(line []byte) {
 	l.mu.Lock()
 	before := len(l.waiting)
@@ -180,7 +180,7 @@ func (l *Logger) add(line []byte) {
 	}
 }
 
-// signal leaves a token in c unless there is one.
+// signal puts a token into c unless c holds one.
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -188,10 +188,9 @@ func signal(c chan struct{}) {
 	}
 }
 
-// Reopen has the lines that wait written at once, and opens the file again, for a
-// log that was moved away: lines logged after Reopen has returned go to the new
-// file. If the file cannot be opened, the old one stays in use and the error is
-// returned.
+// Reopen writes the waiting lines immediately and opens the file again, for a log
+// that was moved away: lines logged after Reopen has returned go to the new file. If
+// the file cannot be opened, the old one stays in use and the error is returned.
 func (l *Logger) Reopen() error {
 	if l == nil {
 		return nil
@@ -205,13 +204,13 @@ func (l *Logger) Reopen() error {
 		return err
 	}
 	l.mu.Lock()
-	unused := file // what nobody will write to
+	unused := file // the file that will not be written to
 	if !l.closed {
 		unused, l.next = l.next, file
 	}
 	l.mu.Unlock()
 	signal(l.wake)
-	signal(l.full) // lines that wait are not worth holding up the old file's release
+	signal(l.full) // without it the old file would stay open for flushDelay
 	if unused != nil {
 		return unused.Close()
 	}
@@ -226,8 +225,8 @@ func (l *Logger) Written() uint64 {
 	return l.written.Load()
 }
 
-// Dropped returns the number of lines that are lost: because too many waited,
-// because a write failed, or because they came after Close.
+// Dropped returns the number of lines that were lost because too many waited, a
+// write failed, or Close was called before.
 func (l *Logger) Dropped() uint64 {
 	if l == nil {
 		return 0
@@ -243,9 +242,9 @@ func (l *Logger) WriteErrors() uint64 {
 	return l.writeErrors.Load()
 }
 
-// Close writes what waits, closes the file and returns when that is done. It
-// gives up with an error after two seconds if the output takes nothing. Lines
-// logged from now on are dropped and counted.
+// Close writes the waiting lines, closes the file and returns when that is done.
+// It gives up with an error after two seconds if the output takes nothing. Lines
+// logged after Close are dropped and counted.
 func (l *Logger) Close() error {
 	if l == nil {
 		return nil
@@ -267,7 +266,7 @@ func (l *Logger) Close() error {
 	}
 }
 
-// run writes what waits until Close.
+// run writes the waiting lines until Close.
 func (l *Logger) run() {
 	defer close(l.done)
 	var spare []byte
@@ -298,8 +297,8 @@ func (l *Logger) run() {
 	}
 }
 
-// flush writes what waits and returns its buffer for the next round; spare
-// takes its place.
+// flush writes the waiting lines and returns their buffer for the next call; spare
+// is the buffer of the next lines.
 func (l *Logger) flush(spare []byte) []byte {
 	l.mu.Lock()
 	batch, lines, next := l.waiting, l.lines, l.next
@@ -318,11 +317,11 @@ func (l *Logger) flush(spare []byte) []byte {
 	return batch
 }
 
-// write writes a batch of whole lines and counts what became of them.
+// write writes a batch of whole lines and counts the written and the lost ones.
 func (l *Logger) write(batch []byte, lines uint64) {
 	if l.torn {
-		// End the line that a failed write left half done, or the next one
-		// would be glued to it.
+		// End the line that a failed write left incomplete; otherwise the next
+		// line would be joined to it.
 		if _, err := l.out.Write([]byte{'\n'}); err != nil {
 			l.dropped.Add(lines)
 			l.fail(err)
@@ -343,7 +342,7 @@ func (l *Logger) write(batch []byte, lines uint64) {
 	l.fail(err)
 }
 
-// fail counts a failed write and tells of the first in a row.
+// fail counts a failed write and reports the first of several in a row.
 func (l *Logger) fail(err error) {
 	l.writeErrors.Add(1)
 	if !l.failing && l.onError != nil {

@@ -146,7 +146,7 @@ func TestReopenFailureKeepsTheOldFile(t *testing.T) {
 	}
 }
 
-// gate is a writer that tells of each call and waits for leave.
+// gate is a writer that reports each call and waits until it may go on.
 type gate struct {
 	called, leave chan struct{}
 	mu            sync.Mutex

@@ -5,31 +5,31 @@ import (
 	"time"
 )
 
-// Record is what is known of one exchange when it has ended. Log reads it and
+// Record is what a line can say of one exchange that has ended. Log reads it and
 // keeps nothing of it: strings and bytes are borrowed for the call. Bytes that
-// came from the client or the target may hold anything; they are escaped.
+// came from the client or the target may contain anything; Log escapes them.
 type Record struct {
 	// Time is when the first byte of the request was read.
 	Time time.Time
-	// Client is the client's address as the trusted proxies tell it; invalid
-	// if there is none (a unix socket).
+	// Client is the client's address as trusted proxies report it; invalid for a
+	// client on a unix socket.
 	Client netip.Addr
-	// Peer is the other end of the client's connection; invalid as Client.
+	// Peer is the other end of the client's connection; invalid for a unix socket.
 	Peer netip.AddrPort
 
 	// Listener, Route, Upstream and Target are names from the configuration;
-	// empty if the exchange did not get that far.
+	// empty if the exchange ended before one was chosen.
 	Listener, Route, Upstream, Target string
 
-	// Method to Referer are the client's, as they were sent; empty if absent
-	// or if the request could not be read.
+	// Method to Referer are what the client sent; empty if the request does not
+	// have it or could not be read.
 	Method, RequestTarget, Host, UserAgent, Referer []byte
 	// Proto is the version of HTTP of the request, such as "HTTP/1.1".
 	Proto string
 	// RequestID is the one the target got.
 	RequestID []byte
 
-	// Status is what the client was answered; 0 if nothing was answered.
+	// Status is the status of the response; 0 if no response was sent.
 	Status int
 	// Cause is the name of the reason why the exchange ended as it did.
 	Cause string
@@ -41,16 +41,16 @@ type Record struct {
 	// Duration is from the first byte in to the last byte out.
 	Duration time.Duration
 	// FirstByte is how long the target took from the end of the request to its
-	// response head; 0 if there was none.
+	// response head; 0 without a response head.
 	FirstByte time.Duration
 
 	// TLS says whether the client's connection is encrypted.
 	TLS bool
-	// Cache says what the cache did; empty if it was not asked.
+	// Cache says what the cache did; empty if the cache was not asked.
 	Cache string
 }
 
-// field is one thing a line can tell.
+// field is the number of a field of a line.
 type field uint8
 
 const (
@@ -81,11 +81,11 @@ const (
 	fieldCount
 )
 
-// Field is the name of a field and one line on what it holds.
+// Field is the name of a field and one line on its meaning.
 type Field struct{ Name, Meaning string }
 
-// fields is the one list of names: JSON, templates, their errors and the
-// reference page take it from here. A JSON line has this order.
+// fields is the only list of names: JSON, templates, their errors and the
+// reference page use it. A JSON line has this order.
 var fields = [fieldCount]Field{
 	fieldTime:          {"time", "when the request's first byte was read, RFC 3339 in UTC with milliseconds"},
 	fieldListener:      {"listener", "name of the listener"},
@@ -119,13 +119,13 @@ func Fields() []Field { return append([]Field(nil), fields[:]...) }
 type style uint8
 
 const (
-	styleText style = iota // plain; "-" for nothing
-	styleJSON              // quoted where JSON quotes; nothing at all for nothing
+	styleText style = iota // plain; "-" for an empty value
+	styleJSON              // quoted where JSON quotes; nothing for an empty value
 )
 
-// append appends the value of f, escaped for s. In JSON a field that holds
-// nothing appends nothing. It is a switch and not a table of functions because
-// the argument of a function value is moved to the heap.
+// append appends the value of f, escaped for s. In JSON an empty field appends
+// nothing. It is a switch and not a table of functions because the argument of a
+// function value is moved to the heap.
 func (f field) append(dst []byte, r *Record, s style) []byte {
 	switch f {
 	case fieldTime:

@@ -3,7 +3,6 @@ package forward
 import (
 	"net/netip"
 	"strconv"
-	"strings"
 
 	"weir/config"
 	"weir/internal/head"
@@ -39,25 +38,16 @@ type received struct {
 // version has none (RFC 9110 sections 2.5 and 7.6.3).
 var viaVersions = [...]string{head.HTTP11: "1.1", head.HTTP10: "1.0", head.HTTP2: "2", head.HTTP3: "3"}
 
-// NewForwarder compiles c. An error is always of type config.Errors, with keys
-// below those of c.
+// NewForwarder compiles c, whose syntax config has checked. An error is always of
+// type config.Errors, with keys below those of c.
 func NewForwarder(c config.Forwarding) (*Forwarder, error) {
 	f := &Forwarder{xForwarded: c.XForwarded, forwarded: c.Forwarded, requestID: head.NewName(c.RequestID)}
 	for _, p := range c.TrustedProxies {
 		f.trusted = append(f.trusted, p.Prefix)
 	}
-	var problems config.Errors
-	known := !f.requestID.Is(head.RequestID) && head.Lookup([]byte(c.RequestID)) != 0
-	if c.RequestID != "" && (known || !token(c.RequestID)) {
-		problems = append(problems, config.Problem{Key: "request_id", Message: strconv.Quote(c.RequestID) +
-			": want the name of a field that has no other meaning, such as \"X-Request-Id\""})
-	}
-	if strings.ContainsAny(c.Via, " \t\r\n,;()\"\x00") {
-		problems = append(problems, config.Problem{Key: "via", Message: strconv.Quote(c.Via) +
-			": want a name without spaces, commas, quotes or parentheses"})
-	}
-	if problems != nil {
-		return nil, problems
+	if !f.requestID.Is(head.RequestID) && head.Lookup([]byte(c.RequestID)) != 0 {
+		return nil, config.Errors{{Key: "request_id", Found: strconv.Quote(c.RequestID),
+			Want: `the name of a field that has no other meaning, such as "X-Request-Id"`}}
 	}
 	if c.Via != "" {
 		f.via = make([]received, len(viaVersions))

@@ -220,11 +220,9 @@ func TestForwarderProblems(t *testing.T) {
 			t.Errorf("%+v: problems %v, want one of %s", c, err, key)
 		}
 	}
-	check(config.Forwarding{RequestID: "a b"}, "request_id")
 	check(config.Forwarding{RequestID: "Host"}, "request_id")
 	check(config.Forwarding{RequestID: "cookie"}, "request_id")
 	check(config.Forwarding{RequestID: "User-Agent"}, "request_id")
-	check(config.Forwarding{Via: "a b"}, "via")
 }
 
 func TestForwardAllocates(t *testing.T) {

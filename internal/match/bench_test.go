@@ -95,9 +95,9 @@ func TestMatchAllocates(t *testing.T) {
 		config.Route{Path: config.Strings{"/{a}/{b}/"}, Query: map[string]string{"q": "a b"}, Method: config.Strings{"GET"}},
 	)
 	requests := []*match.Request{
-		{Host: []byte("WWW.example.org:80"), Path: []byte("/x/v1/y/z"), Query: []byte("q=a+b"), Method: []byte("GET"), Header: head(t, "X-A: 1")},
-		{Host: []byte("other"), Path: []byte("/x/v1/y/z"), Query: []byte("q=a+b"), Method: []byte("GET"), Header: head(t, "X-A: 2")},
-		{Host: []byte("other"), Path: []byte("/x"), Query: []byte("q=a+b"), Method: []byte("GET"), Header: head(t, "X-A: 2")},
+		{Host: []byte("WWW.example.org:80"), Path: []byte("/x/v1/y/z"), Query: []byte("q=a+b"), Method: []byte("GET"), Header: request(t, "X-A: 1")},
+		{Host: []byte("other"), Path: []byte("/x/v1/y/z"), Query: []byte("q=a+b"), Method: []byte("GET"), Header: request(t, "X-A: 2")},
+		{Host: []byte("other"), Path: []byte("/x"), Query: []byte("q=a+b"), Method: []byte("GET"), Header: request(t, "X-A: 2")},
 	}
 	var c match.Captures
 	for i, r := range requests {

@@ -1,20 +1,19 @@
 package match
 
-// MaxCaptures is how many captures one path may have.
-const MaxCaptures = 8
+import "weir/config"
 
 // Captures is what the path of a match captured. The zero value is empty and
-// ready for Match; it is meant to be kept and used again. Values are borrowed
-// from the Path of the Request: canonical, with reserved characters still
+// ready for Match; callers keep it and use it again. Values are borrowed from the
+// Path of the Request: they are canonical, and reserved characters in them are
 // percent-encoded, so they may be put into another path.
 type Captures struct {
-	names   [MaxCaptures]string
-	values  [MaxCaptures][]byte
+	names   [config.MaxCaptures]string
+	values  [config.MaxCaptures][]byte
 	n       int
 	slashes int
 }
 
-// Get returns what was captured under name, or nil if there is no such capture.
+// Get returns what was captured under name; nil if nothing was.
 func (c *Captures) Get(name string) []byte {
 	for i := range c.n {
 		if c.names[i] == name {
@@ -30,14 +29,14 @@ func (c *Captures) Len() int { return c.n }
 // At returns capture i, in the order of the path.
 func (c *Captures) At(i int) (name string, value []byte) { return c.names[i], c.values[i] }
 
-// Reset empties c, so that it holds on to no request.
+// Reset empties c, so that it keeps no request's memory alive.
 func (c *Captures) Reset() { *c = Captures{} }
 
-// Slashes returns the number of slashes in the path that matched, which tells
-// StripPrefix how far it reaches; 0 if the route has no path.
+// Slashes returns the number of slashes in the route's path that matched, for
+// StripPrefix; 0 if the route has no path.
 func (c *Captures) Slashes() int { return c.slashes }
 
-// push adds a value; accept gives it its name.
+// push adds a value; accept adds its name.
 func (c *Captures) push(value []byte) {
 	c.values[c.n] = value
 	c.n++

@@ -10,15 +10,16 @@ import (
 	"weir/config"
 )
 
-// New compiles routes. An error is always of type Problems and names every
-// fault, not only the first.
+// New compiles routes. The error is always of type config.Errors and names every
+// fault, not only the first; its keys are those of config.Config.Routes.
 func New(routes []config.Route) (*Table, error) {
 	c := compiler{
-		table:  &Table{exact: map[string]*site{}, wildcard: map[string]*site{}, captures: make([][]string, len(routes))},
-		routes: routes,
-		lists:  map[*[]entry]struct{}{},
-		alive:  make([]bool, len(routes)),
-		rival:  make([]int, len(routes)),
+		table:    &Table{exact: map[string]*site{}, wildcard: map[string]*site{}},
+		routes:   routes,
+		problems: make([]config.Errors, len(routes)),
+		lists:    map[*[]entry]struct{}{},
+		alive:    make([]bool, len(routes)),
+		rival:    make([]int, len(routes)),
 	}
 	for i := range routes {
 		c.add(i)
@@ -32,14 +33,16 @@ func New(routes []config.Route) (*Table, error) {
 		})
 		c.judge(*list)
 	}
+	var all config.Errors
 	for i := range routes {
 		c.reportDead(i)
-	}
-	if len(c.problems) > 0 {
-		slices.SortFunc(c.problems, func(a, b Problem) int {
-			return cmp.Or(a.Route-b.Route, strings.Compare(a.Key, b.Key), strings.Compare(a.Message, b.Message))
+		slices.SortFunc(c.problems[i], func(a, b config.Problem) int {
+			return cmp.Or(strings.Compare(a.Key, b.Key), strings.Compare(a.Message, b.Message))
 		})
-		return nil, c.problems
+		all = append(all, c.problems[i].Below("routes", i)...)
+	}
+	if len(all) > 0 {
+		return nil, all
 	}
 	return c.table, nil
 }
@@ -48,91 +51,77 @@ func New(routes []config.Route) (*Table, error) {
 type compiler struct {
 	table    *Table
 	routes   []config.Route
-	problems Problems
-	// lists are all places that hold entries.
+	problems []config.Errors // by route
+	// lists are all lists of entries in the table.
 	lists map[*[]entry]struct{}
 	// alive are the routes that have an entry which can be reached, rival the
-	// route that stands before one which cannot.
+	// route that comes before one which cannot.
 	alive []bool
 	rival []int
 }
 
+func (c *compiler) report(route int, p config.Problem) {
+	c.problems[route] = append(c.problems[route], p)
+}
+
 // add compiles route i into the table.
 func (c *compiler) add(i int) {
-	r := &c.routes[i]
-	faults := len(c.problems)
-	fault := func(key, format string, args ...any) {
-		c.problems = append(c.problems, Problem{Route: i, Key: key, Message: fmt.Sprintf(format, args...)})
+	c.rival[i] = -1
+	pattern, problems := c.routes[i].Pattern()
+	c.problems[i] = problems
+	for k := range pattern.Paths {
+		if want := makeCanonical(&pattern.Paths[k]); want != "" {
+			c.report(i, config.Problem{Key: config.Key("path", k), Found: strconv.Quote(c.routes[i].Path[k]), Want: want})
+		}
+	}
+	if len(c.problems[i]) > 0 {
+		// Without its faulty conditions the route could make others look unreachable.
+		c.alive[i] = true
+		return
 	}
 
-	sites := make([]*site, 0, 1)
-	for k, h := range r.Host {
-		name, wildcard, err := parseHost(h)
-		if err != nil {
-			fault("host", "%v", err)
-			continue
-		}
-		s := c.site(name, wildcard)
-		if slices.Contains(sites, s) {
-			fault("host", "host %q stands there twice", r.Host[k])
-		}
-		sites = append(sites, s)
+	var sites []*site
+	for _, host := range pattern.Hosts {
+		sites = append(sites, c.site(host))
 	}
-	if len(r.Host) == 0 {
+	if len(sites) == 0 {
 		if c.table.any == nil {
 			c.table.any = &site{}
 		}
 		sites = append(sites, c.table.any)
 	}
-
-	paths := make([]*pattern, 0, 1)
-	for _, text := range r.Path {
-		p, err := parsePath(text)
-		if err != nil {
-			fault("path", "%v", err)
-			continue
-		}
-		paths = append(paths, p)
-	}
-	if len(r.Path) == 0 {
-		paths = append(paths, nil)
-	}
-	c.table.captures[i] = common(paths)
-
-	conditions := newConditions(r, fault)
-	if len(c.problems) > faults {
-		// Half a route would make others look shadowed, or not.
-		c.alive[i] = true
-		return
-	}
-	c.rival[i] = -1
+	conditions := newConditions(&pattern)
 	for _, s := range sites {
-		for k, p := range paths {
-			list := s.insert(entry{route: i, pattern: k, conditions: conditions, path: p})
-			c.lists[list] = struct{}{}
+		for k := range max(1, len(pattern.Paths)) {
+			e := entry{route: i, pattern: k, conditions: conditions}
+			if k < len(pattern.Paths) {
+				e.path = &pattern.Paths[k]
+			}
+			c.lists[s.insert(e)] = struct{}{}
 		}
 	}
 }
 
-// site returns the routes of a host, which it makes if there are none.
-func (c *compiler) site(name string, wildcard bool) *site {
+// site returns the routes of a host. It makes the site of a new host.
+func (c *compiler) site(host config.HostPattern) *site {
 	sites := c.table.exact
-	if wildcard {
+	if host.Wildcard {
 		sites = c.table.wildcard
 	}
-	s := sites[name]
+	s := sites[host.Name]
 	if s == nil {
 		s = &site{}
-		sites[name] = s
+		sites[host.Name] = s
 	}
 	return s
 }
 
-// judge marks the routes of a sorted list that can be reached through it. An
-// entry can be shadowed only from the same list: whatever fits more requests
-// stands under a less specific host or path, where it comes later. Within the
-// list more conditions come first, so the one that shadows asks for the same
-// fields and parameters, for the same value or any.
+// judge marks the routes of a sorted list that can be reached through it. Only
+// entries of the same list can make an entry unreachable: an entry that fits
+// more requests by its host or path is in another list, which is tried later.
+// Within the list entries with more conditions come first, so an entry that
+// makes another unreachable has conditions for the same fields and parameters,
+// with the same value or any.
 func (c *compiler) judge(list []entry) {
 	if len(list) == 1 {
 		c.alive[list[0].route] = true
@@ -153,9 +142,9 @@ func (c *compiler) judge(list []entry) {
 		case before < 0:
 			c.alive[e.route] = true
 		case list[before].route == e.route:
-			c.problems = append(c.problems, Problem{Route: e.route, Key: "path", Message: fmt.Sprintf(
-				"path %q fits the same requests as %q of the same route",
-				c.routes[e.route].Path[e.pattern], c.routes[e.route].Path[list[before].pattern])})
+			paths := c.routes[e.route].Path
+			c.report(e.route, config.Problem{Key: "path", Message: fmt.Sprintf(
+				"path %q fits the same requests as %q of the same route", paths[e.pattern], paths[list[before].pattern])})
 		case c.rival[e.route] < 0 || list[before].route < c.rival[e.route]:
 			c.rival[e.route] = list[before].route
 		}
@@ -172,60 +161,6 @@ func (c *compiler) reportDead(i int) {
 	if len(c.routes[i].Path) == 0 {
 		key = "host"
 	}
-	name := c.routes[c.rival[i]].Name
-	if name == "" {
-		name = "route-" + strconv.Itoa(c.rival[i]+1)
-	}
-	c.problems = append(c.problems, Problem{Route: i, Key: key, Message: fmt.Sprintf(
-		"can never match: route %q fits the same requests and comes first", name)})
-}
-
-// parseHost returns the lower-case key of a host, which is the part from the
-// first dot on for a wildcard.
-func parseHost(text string) (name string, wildcard bool, err error) {
-	const want = `"www.example.org", "*.example.org" or an address, without a port`
-	name = strings.ToLower(strings.TrimSuffix(text, "."))
-	if rest, ok := strings.CutPrefix(name, "*"); ok {
-		name, wildcard = rest, true
-		if !strings.HasPrefix(name, ".") || len(name) < 2 {
-			return "", false, fmt.Errorf("host %q: want %s", text, want)
-		}
-	}
-	if name == "" || len(name) > maxHost {
-		return "", false, fmt.Errorf("host %q: want %s", text, want)
-	}
-	if strings.HasPrefix(name, "[") && strings.HasSuffix(name, "]") && !wildcard {
-		return name, false, nil
-	}
-	for label := range strings.SplitSeq(strings.TrimPrefix(name, "."), ".") {
-		if label == "" {
-			return "", false, fmt.Errorf("host %q: want %s", text, want)
-		}
-		for i := range len(label) {
-			b := label[i]
-			if b >= 0x80 {
-				return "", false, fmt.Errorf("host %q: want the ASCII form (\"xn--...\") that clients send", text)
-			}
-			if !('a' <= b && b <= 'z' || '0' <= b && b <= '9' || b == '-' || b == '_') {
-				return "", false, fmt.Errorf("host %q: want %s", text, want)
-			}
-		}
-	}
-	return name, wildcard, nil
-}
-
-// common returns the names that all paths capture.
-func common(paths []*pattern) []string {
-	var names []string
-	for i, p := range paths {
-		if p == nil {
-			return nil
-		}
-		if i == 0 {
-			names = slices.Clone(p.names)
-			continue
-		}
-		names = slices.DeleteFunc(names, func(n string) bool { return !slices.Contains(p.names, n) })
-	}
-	return names
+	c.report(i, config.Problem{Key: key, Message: fmt.Sprintf(
+		"can never match: route %q fits the same requests and comes first", c.routes[c.rival[i]].Label(c.rival[i]))})
 }

@@ -11,62 +11,24 @@ import (
 	"weir/internal/head"
 )
 
-// conditions are what a route asks for besides host and path. nil are none.
+// conditions are what a route asks for besides host and path. nil asks for nothing.
 type conditions struct {
 	// methods is empty for any.
 	methods []string
-	headers []pair
-	queries []pair
+	headers []config.Condition // sorted by name, as queries are
+	queries []config.Condition
+	// names are those of headers, in the form that a Head looks up.
+	names []head.Name
 }
 
-// pair is a name with the value it must have; any says that every value fits.
-type pair struct {
-	name, value string
-	any         bool
-}
-
-// newConditions compiles the conditions of one route and calls fault for each
-// that is wrong.
-func newConditions(r *config.Route, fault func(key, format string, args ...any)) *conditions {
-	c := &conditions{}
-	for _, m := range r.Method {
-		switch {
-		case !field.IsToken(m):
-			fault("method", "method %q: want a method such as \"GET\"", m)
-		case strings.ToUpper(m) != m && knownMethod(strings.ToUpper(m)):
-			fault("method", "method %q can never match: methods have upper and lower case, want %q", m, strings.ToUpper(m))
-		case slices.Contains(c.methods, m):
-			fault("method", "method %q stands there twice", m)
-		default:
-			c.methods = append(c.methods, m)
-		}
+func newConditions(p *config.Pattern) *conditions {
+	c := &conditions{methods: p.Methods, headers: p.Headers, queries: p.Queries}
+	for _, h := range p.Headers {
+		c.names = append(c.names, head.NewName(h.Name))
 	}
 	// A HEAD asks for what a GET would answer (RFC 9110 section 9.3.2).
 	if slices.Contains(c.methods, "GET") && !slices.Contains(c.methods, "HEAD") {
 		c.methods = append(c.methods, "HEAD")
-	}
-	for name, value := range r.Header {
-		if !field.IsToken(name) {
-			fault("header."+name, "%q is no field name", name)
-		} else if strings.ContainsAny(value, "\r\n\x00") || strings.Trim(value, " \t") != value {
-			fault("header."+name, "value %q can never match: want no line ends and no space around it", value)
-		}
-		c.headers = append(c.headers, pair{name: name, value: value, any: value == "*"})
-	}
-	for name, value := range r.Query {
-		if name == "" {
-			fault("query", "want the name of a parameter, found an empty one")
-		}
-		c.queries = append(c.queries, pair{name: name, value: value, any: value == "*"})
-	}
-	// Maps have no order; the faults and the checks shall have one.
-	byName := func(a, b pair) int { return strings.Compare(a.name, b.name) }
-	slices.SortFunc(c.headers, byName)
-	slices.SortFunc(c.queries, byName)
-	for i := 1; i < len(c.headers); i++ {
-		if strings.EqualFold(c.headers[i-1].name, c.headers[i].name) {
-			fault("header."+c.headers[i].name, "field %q stands there twice", c.headers[i].name)
-		}
 	}
 	if c.count() == 0 {
 		return nil
@@ -95,12 +57,12 @@ func (c *conditions) fit(r *Request) bool {
 		return false
 	}
 	for i := range c.queries {
-		if !c.queries[i].inQuery(r.Query) {
+		if !inQuery(&c.queries[i], r.Query) {
 			return false
 		}
 	}
 	for i := range c.headers {
-		if !c.headers[i].inHeader(r) {
+		if !inHeader(&c.headers[i], r.Header, c.names[i]) {
 			return false
 		}
 	}
@@ -116,13 +78,13 @@ func contains(list []string, b []byte) bool {
 	return false
 }
 
-// inHeader says whether one of the field's lines has the value.
-func (p *pair) inHeader(r *Request) bool {
-	if r.Header == nil {
+// inHeader says whether h has the field of that name with the value on one of its lines.
+func inHeader(c *config.Condition, h *head.Head, name head.Name) bool {
+	if h == nil {
 		return false
 	}
-	for v := range r.Header.Lines(head.NewName(p.name)) {
-		if p.any || p.value == string(v) {
+	for v := range h.Lines(name) {
+		if c.Any || c.Value == string(v) {
 			return true
 		}
 	}
@@ -130,17 +92,17 @@ func (p *pair) inHeader(r *Request) bool {
 }
 
 // inQuery says whether one of the query's parameters has the name and the value.
-func (p *pair) inQuery(query []byte) bool {
+func inQuery(c *config.Condition, query []byte) bool {
 	for name, value := range field.Parameters(query) {
-		if equalForm(name, p.name) && (p.any || equalForm(value, p.value)) {
+		if equalForm(name, c.Name) && (c.Any || equalForm(value, c.Value)) {
 			return true
 		}
 	}
 	return false
 }
 
-// equalForm says whether encoded means want, as HTML forms encode: "%41" is "A"
-// and "+" a space. A broken escape means itself.
+// equalForm says whether encoded, decoded as HTML forms are, is want: "%41" is "A"
+// and "+" is a space. A broken escape stays as it is.
 func equalForm(encoded []byte, want string) bool {
 	w := 0
 	for i := 0; i < len(encoded); i++ {
@@ -176,11 +138,11 @@ func (c *conditions) implies(b *conditions) bool {
 			}
 		}
 	}
-	covers := func(wide, narrow []pair, equal func(a, b string) bool) bool {
+	covers := func(wide, narrow []config.Condition, equal func(a, b string) bool) bool {
 		for i := range wide {
 			found := false
 			for j := range narrow {
-				if equal(wide[i].name, narrow[j].name) && (wide[i].any || !narrow[j].any && wide[i].value == narrow[j].value) {
+				if equal(wide[i].Name, narrow[j].Name) && (wide[i].Any || !narrow[j].Any && wide[i].Value == narrow[j].Value) {
 					found = true
 					break
 				}
@@ -195,9 +157,8 @@ func (c *conditions) implies(b *conditions) bool {
 		covers(c.queries, b.queries, func(a, b string) bool { return a == b })
 }
 
-// key is a text that is equal for conditions that ask for the same things but
-// for their methods. Values whose bit is set in anyMask (headers first) are
-// taken as "any".
+// key is a text that is equal for conditions that differ only in their methods.
+// Values whose bit is set in anyMask (headers first) count as "any".
 func (c *conditions) key(anyMask uint) string {
 	if c == nil {
 		return ""
@@ -205,26 +166,26 @@ func (c *conditions) key(anyMask uint) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%t", len(c.methods) > 0)
 	for i, p := range c.headers {
-		b.WriteString(" h" + strings.ToLower(p.name) + p.valueKey(anyMask>>i&1 == 1))
+		b.WriteString(" h" + strings.ToLower(p.Name) + valueKey(p, anyMask>>i&1 == 1))
 	}
 	for i, p := range c.queries {
-		fmt.Fprintf(&b, " q%q%s", p.name, p.valueKey(anyMask>>(i+len(c.headers))&1 == 1))
+		fmt.Fprintf(&b, " q%q%s", p.Name, valueKey(p, anyMask>>(i+len(c.headers))&1 == 1))
 	}
 	return b.String()
 }
 
-func (p *pair) valueKey(any bool) string {
-	if any || p.any {
+func valueKey(c config.Condition, any bool) string {
+	if any || c.Any {
 		return "*"
 	}
-	return fmt.Sprintf("=%q", p.value)
+	return fmt.Sprintf("=%q", c.Value)
 }
 
-// maxWider bounds the pairs for which wider tries both the value and any.
+// maxWider bounds the fields and parameters for which wider tries both the value and any.
 const maxWider = 8
 
-// wider returns the keys of all conditions that c's requests fit and that weigh
-// as much as c, methods aside.
+// wider returns the keys of all conditions that c's requests fit and that have the
+// same fields and parameters as c, methods ignored.
 func (c *conditions) wider() iter.Seq[string] {
 	return func(yield func(string) bool) {
 		pairs := 0
@@ -237,12 +198,4 @@ func (c *conditions) wider() iter.Seq[string] {
 			}
 		}
 	}
-}
-
-func knownMethod(s string) bool {
-	switch s {
-	case "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY":
-		return true
-	}
-	return false
 }

@@ -1,14 +1,12 @@
 package match_test
 
 import (
-	"bufio"
 	"errors"
 	"strings"
 	"testing"
 
-	"github.com/valyala/fasthttp"
-
 	"weir/config"
+	"weir/internal/head"
 	"weir/internal/match"
 )
 
@@ -33,17 +31,17 @@ func ask(t testing.TB, tab *match.Table, line string, header ...string) (route i
 		t.Fatalf("%s: %v", line, refusal)
 	}
 	route, _, ok = tab.Match(&match.Request{
-		Host: []byte(host), Path: canonical, Query: []byte(query), Method: []byte(method), Header: head(t, header...),
+		Host: []byte(host), Path: canonical, Query: []byte(query), Method: []byte(method), Header: request(t, header...),
 	}, &c)
 	return route, ok, c
 }
 
-// head parses a request head with the given lines.
-func head(t testing.TB, lines ...string) *fasthttp.RequestHeader {
+// request scans a request head with the given lines.
+func request(t testing.TB, lines ...string) *head.Head {
 	t.Helper()
-	h := &fasthttp.RequestHeader{}
+	h := &head.Head{}
 	raw := "GET / HTTP/1.1\r\nHost: x\r\n" + strings.Join(append(lines, "\r\n"), "\r\n")
-	if err := h.Read(bufio.NewReader(strings.NewReader(raw))); err != nil {
+	if err := h.ScanRequest([]byte(raw)); err != nil {
 		t.Fatal(err)
 	}
 	return h
@@ -79,7 +77,7 @@ func TestHosts(t *testing.T) {
 	check("[::1]:80", 2)
 	check("[::1]", 2)
 	check("192.0.2.1:1", 2)
-	// Nobody's.
+	// Hosts that no route names.
 	check("", 3)
 	check(strings.Repeat("a.", 200)+"example.org", 3)
 }
@@ -186,7 +184,7 @@ func TestConditions(t *testing.T) {
 	check("GET x/a?q=a+b", 0)
 	check("GET x/a?q=a+bc&r=1", 0)
 	check("GET x/a?q=%zz&r=1", 0)
-	// GET routes take HEAD too; what fits nowhere falls to the next best path.
+	// GET routes fit HEAD too; a request that does not fit falls to the next best path.
 	check("GET x/b", 5)
 	check("HEAD x/b", 5)
 	check("DELETE x/b", 6)
@@ -205,11 +203,12 @@ func TestAsteriskFitsRoutesWithoutPath(t *testing.T) {
 }
 
 func TestSlashesAndCommonCaptures(t *testing.T) {
-	tab := table(t,
-		config.Route{Path: config.Strings{"/{service}/{version}/", "/old/{service}/v{version}"}},
-		config.Route{Path: config.Strings{"/x/{a}", "/y/{b}/{a}"}},
-		config.Route{},
-	)
+	routes := []config.Route{
+		{Path: config.Strings{"/{service}/{version}/", "/old/{service}/v{version}"}},
+		{Path: config.Strings{"/x/{a}", "/y/{b}/{a}"}},
+		{},
+	}
+	tab := table(t, routes...)
 	check := func(path string, pattern int, stripped string) {
 		t.Helper()
 		var c match.Captures
@@ -225,7 +224,7 @@ func TestSlashesAndCommonCaptures(t *testing.T) {
 	check("/other", 0, "/other")
 	names := func(route int, want string) {
 		t.Helper()
-		if got := strings.Join(tab.Captures(route), " "); got != want {
+		if got := strings.Join(routes[route].Captures(), " "); got != want {
 			t.Errorf("route %d captures %q, want %q", route, got, want)
 		}
 	}
@@ -238,7 +237,7 @@ func TestProblems(t *testing.T) {
 	check := func(want string, routes ...config.Route) {
 		t.Helper()
 		_, err := match.New(routes)
-		var p match.Problems
+		var p config.Errors
 		switch {
 		case want == "" && err != nil:
 			t.Errorf("unexpected problems:\n%v", err)
@@ -252,32 +251,44 @@ func TestProblems(t *testing.T) {
 	host := func(h ...string) config.Route { return config.Route{Host: h} }
 
 	// Bad paths.
-	check(`routes[0].path: path "a": want "/exact", "/prefix/" or a template such as "/{service}/{version}/"`, path("a"))
-	check(`routes[1].path: path "/{a": want a capture such as "{service}", or "{{" for a literal "{"`, path("/"), path("/{a"))
-	check(`routes[0].path: path "/a}": want "}}" for a literal "}"`, path("/a}"))
-	check(`routes[0].path: path "/{a}{b}": segment "{a}{b}": want at most one capture between two slashes`, path("/{a}{b}"))
-	check(`routes[0].path: path "/{1}": capture "1": want letters, digits and underscores, a letter first`, path("/{1}"))
-	check(`routes[0].path: path "/{a}/{a}": capture "a" stands there twice`, path("/{a}/{a}"))
-	check(`routes[0].path: path "/{a...}/b": "{a...}" takes everything, so nothing may follow it`, path("/{a...}/b"))
-	check(`routes[0].path: path "/{a}/{b}/{c}/{d}/{e}/{f}/{g}/{h}/{i}": more captures than the 8 that are allowed`,
+	check(`routes[0].path[0]: found "a": want a path that starts with "/"`, path("a"))
+	const capture = `want at most one capture between two slashes, such as "/{service}/" or "/v{major}/", with letters, digits and underscores, and "{{" for a literal "{"`
+	check(`routes[1].path[0]: found "/{a": `+capture, path("/"), path("/{a"))
+	check(`routes[0].path[0]: found "/a}": `+capture, path("/a}"))
+	check(`routes[0].path[0]: found "/{a}{b}": `+capture, path("/{a}{b}"))
+	check(`routes[0].path[0]: found "/{}": `+capture, path("/{}"))
+	check(`routes[0].path[0]: found "/{1}": want captures with names of letters, digits and underscores, a letter first`, path("/{1}"))
+	check(`routes[0].path[0]: found "/{...}": want captures with names of letters, digits and underscores, a letter first`, path("/{...}"))
+	check(`routes[0].path[0]: found "/{a}/{a}": want each capture once`, path("/{a}/{a}"))
+	check(`routes[0].path[0]: found "/{a...}/b": want nothing after "{a...}", which takes everything`, path("/{a...}/b"))
+	check(`routes[0].path[0]: found "/{a}/{b}/{c}/{d}/{e}/{f}/{g}/{h}/{i}": want at most 8 captures`,
 		path("/{a}/{b}/{c}/{d}/{e}/{f}/{g}/{h}/{i}"))
 	// Paths that no request can have.
-	check(`routes[0].path: path "/a/../b": segment ".." can never match: matching removes dot segments from requests`, path("/a/../b"))
-	check(`routes[0].path: path "/a?b": '?' can never match: want "%3F", or no query`, path("/a?b"))
-	check(`routes[0].path: path "/%zz": "%zz" can never match: requests with that are refused (path_broken_escape)`, path("/%zz"))
+	check(`routes[0].path[0]: found "/a/../b": want a path without "." and "..": matching removes them from requests`, path("/a/../b"))
+	check(`routes[0].path[1]: found "/a/%2e%2E/b": want a path without "." and "..", encoded ones too: matching removes them from requests`, path("/a", "/a/%2e%2E/b"))
+	check(`routes[0].path[0]: found "/a/..;b": want a path without "." and "..", encoded ones too: matching removes them from requests`, path("/a/..;b"))
+	check(`routes[0].path[0]: found "/a?b": want a path without "?", "#", "\", spaces and control characters`, path("/a?b"))
+	check(`routes[0].path[0]: found "/a\tb": want a path without "?", "#", "\", spaces and control characters`, path("/a\tb"))
+	check(`routes[0].path[0]: found "/%zz": want two hexadecimal digits after each "%"`, path("/%zz"))
+	check(`routes[0].path[0]: found "/a/x%00{b}": want a path that requests can have: with "x%00" they are refused (path_null_byte)`, path("/a/x%00{b}"))
 	// Bad hosts.
-	check(`routes[0].host: host "a:80": want "www.example.org", "*.example.org" or an address, without a port`, host("a:80"))
-	check(`routes[0].host: host "*": want "www.example.org", "*.example.org" or an address, without a port`, host("*"))
-	check(`routes[0].host: host "a.*.b": want "www.example.org", "*.example.org" or an address, without a port`, host("a.*.b"))
-	check(`routes[0].host: host "ü.de": want the ASCII form ("xn--...") that clients send`, host("ü.de"))
-	check(`routes[0].host: host "A." stands there twice`, host("a", "A."))
+	check(`routes[0].host[0]: found "a:80": want a host without its port: "a"`, host("a:80"))
+	check(`routes[0].host[0]: found "[::1]:80": want a host without its port: "[::1]"`, host("[::1]:80"))
+	const name = `want a host such as "www.example.org" or "*.example.org" (international names in their "xn--" form)`
+	check(`routes[0].host[0]: found "*": `+name, host("*"))
+	check(`routes[0].host[0]: found "a.*.b": `+name, host("a.*.b"))
+	check(`routes[0].host[0]: found "ü.de": `+name, host("ü.de"))
+	check(`routes[0].host[0]: found "*.[::1]": `+name, host("*.[::1]"))
+	check(`routes[0].host[1]: found "A": want each host once`, host("a", "A"))
 	// Bad conditions.
-	check(`routes[0].method: method "get" can never match: methods have upper and lower case, want "GET"`, config.Route{Method: config.Strings{"get"}})
-	check(`routes[0].header.a b: "a b" is no field name`, config.Route{Header: map[string]string{"a b": "1"}})
-	check(`routes[0].header.a: value " 1" can never match: want no line ends and no space around it`, config.Route{Header: map[string]string{"a": " 1"}})
+	check(`routes[0].method[0]: found "get": want a method as clients send it: upper and lower case differ; did you mean "GET"?`, config.Route{Method: config.Strings{"get"}})
+	check(`routes[0].method[1]: found "PUT": want each method once`, config.Route{Method: config.Strings{"PUT", "PUT"}})
+	check(`routes[0].header: found "a b": want a field name such as "X-Service"`, config.Route{Header: map[string]string{"a b": "1"}})
+	check(`routes[0].header.a: found " 1": want a value without spaces around it, which fields never have`, config.Route{Header: map[string]string{"a": " 1"}})
+	check(`routes[0].header.x-a: found "x-a": want each field once, and here is "X-A"`, config.Route{Header: map[string]string{"X-A": "1", "X-B": "1", "x-a": "1"}})
 	// Several at once, in the order of the file.
-	check("routes[0].path: path \"a\": want \"/exact\", \"/prefix/\" or a template such as \"/{service}/{version}/\"\n"+
-		"routes[1].host: host \"*\": want \"www.example.org\", \"*.example.org\" or an address, without a port", path("a"), host("*"))
+	check("routes[0].path[0]: found \"a\": want a path that starts with \"/\"\n"+
+		"routes[1].host[0]: found \"*\": "+name, path("a"), host("*"))
 
 	// Routes that cannot be reached.
 	check(`routes[1].path: can never match: route "route-1" fits the same requests and comes first`, path("/a"), path("/a"))
@@ -285,7 +296,7 @@ func TestProblems(t *testing.T) {
 		config.Route{Name: "one", Path: config.Strings{"/{a}/"}}, path("/{b}/"))
 	check(`routes[1].path: can never match: route "route-1" fits the same requests and comes first`, path("/a/"), path("/a/{rest...}"))
 	check(`routes[1].path: can never match: route "route-1" fits the same requests and comes first`, path("/a%2fb"), path("/%61%2Fb"))
-	check(`routes[1].host: can never match: route "route-1" fits the same requests and comes first`, host("a"), host("A."))
+	check(`routes[1].host: can never match: route "route-1" fits the same requests and comes first`, host("a"), host("A"))
 	check(`routes[0].path: path "/%61" fits the same requests as "/a" of the same route`, path("/a", "/%61"))
 	check(`routes[1].path: can never match: route "route-1" fits the same requests and comes first`,
 		config.Route{Path: config.Strings{"/a"}, Method: config.Strings{"GET", "POST"}},

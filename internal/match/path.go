@@ -7,33 +7,33 @@ import (
 	"weir/internal/field"
 )
 
-// Refusal is why a request's path is not routed at all. Matching sees the
-// canonical path while the target gets the raw one, so a path that the two
-// could understand differently is answered with 400. The zero value means
-// that the path is accepted.
+// Refusal is why a request's path is not routed at all. Routes are matched with
+// the canonical path while the target gets the raw one, so a path that a target
+// could understand differently is answered with 400. The zero value means that the
+// path is accepted.
 type Refusal uint8
 
 // The reasons for a refusal.
 const (
-	// Accepted is no refusal.
+	// Accepted means that the path is not refused.
 	Accepted Refusal = iota
-	// NotAbsolute is a path that does not start with a slash, or none at all.
+	// NotAbsolute is a path that does not start with a slash, or an empty one.
 	NotAbsolute
-	// BrokenEscape is a "%" without two hexadecimal digits behind it.
+	// BrokenEscape is a "%" without two hexadecimal digits after it.
 	BrokenEscape
 	// NullByte is "%00".
 	NullByte
 	// ControlByte is a control byte or a space, raw, or a control byte encoded.
 	ControlByte
-	// Backslash is a raw backslash, which some servers take for a slash.
+	// Backslash is a raw backslash, which some servers read as a slash.
 	Backslash
-	// Fragment is a raw "#", which ends the path: it is no part of one.
+	// Fragment is a raw "#", which ends a path and cannot be part of it.
 	Fragment
 	// DotSegment is a "." or ".." segment that servers understand in different
 	// ways: between encoded slashes or backslashes, with parameters ("..;x"),
-	// and ".." behind a segment with an encoded slash or behind none ("//..").
+	// and ".." after a segment with an encoded slash or after an empty one ("//..").
 	DotSegment
-	// AboveRoot is a ".." segment with nothing left to leave.
+	// AboveRoot is a ".." segment that would leave the root.
 	AboveRoot
 )
 
@@ -57,11 +57,11 @@ func (r Refusal) String() string {
 	return refusalNames[r]
 }
 
-// Canonical returns the path that matching sees for a raw path (a request
-// target without its query), or why there is none. Percent-encoded bytes that
-// need no encoding are decoded, the others keep it with upper-case digits, so
-// "%2F" stays different from "/"; repeated slashes stay. Dot segments, raw or
-// encoded, are removed (RFC 3986 section 5.2.4). It returns raw itself if nothing
+// Canonical returns the path that routes are matched with for a raw path (a
+// request target without its query), or why the path is refused. Percent-encoded
+// bytes that need no encoding are decoded; the others stay encoded, with upper-case
+// digits, so "%2F" is not "/". Repeated slashes stay. Dot segments, raw or encoded,
+// are removed (RFC 3986 section 5.2.4). Canonical returns raw itself if nothing
 // changes; otherwise it writes into dst[:0], which grows only if
 // cap(dst) < len(raw). dst and raw must not overlap.
 func Canonical(dst, raw []byte) (path []byte, refusal Refusal) {
@@ -90,11 +90,11 @@ func Canonical(dst, raw []byte) (path []byte, refusal Refusal) {
 	if !hasDotSegment(raw) {
 		return raw, Accepted
 	}
-	return resolve(append(dst[:0], raw...)) // which is nothing if raw is dst already
+	return resolve(append(dst[:0], raw...)) // copies nothing new if raw is dst
 }
 
-// resolve removes the dot segments of a decoded path, in place, unless servers
-// that decode more than we do would remove other ones.
+// resolve removes the dot segments of a decoded path, in place. It refuses a path
+// of which servers that decode more than weir does would remove other segments.
 func resolve(path []byte) ([]byte, Refusal) {
 	out := path[:0]
 	for i := 0; i < len(path); {
@@ -129,7 +129,7 @@ func resolve(path []byte) ([]byte, Refusal) {
 }
 
 // RemoveDots removes the dot segments of a raw path that Canonical accepted and
-// changes nothing else of it: what is left has the slashes of the canonical path.
+// changes nothing else: the result has as many slashes as the canonical path.
 // Without dot segments it returns raw itself.
 func RemoveDots(raw []byte) []byte {
 	if !bytes.Contains(raw, slashDot) && !bytes.Contains(raw, slashPercent) {
@@ -157,7 +157,8 @@ func RemoveDots(raw []byte) []byte {
 	return out
 }
 
-// dots returns 1 or 2 if a raw segment is that many dots and nothing else, else 0.
+// dots returns 1 or 2 if a raw segment is that many dots, raw or encoded, and
+// nothing else; otherwise 0.
 func dots(segment []byte) int {
 	n := 0
 	for len(segment) > 0 {
@@ -177,11 +178,10 @@ func dots(segment []byte) int {
 	return n
 }
 
-// StripPrefix returns the rest of raw from its slash number slashes on (counted
-// from 1), because that is where the part that a route's path matched ends. Both
-// the canonical path and the raw one without dot segments may be given: they have
-// the same slashes. With
-// fewer slashes in raw than asked for it is returned as it is.
+// StripPrefix returns raw from its n-th slash on, with n = slashes counted from 1:
+// there ends the part that a route's path matched. raw may be the canonical path or
+// the raw one without dot segments, because both have the same slashes. A path with
+// fewer slashes is returned as it is.
 func StripPrefix(raw []byte, slashes int) []byte {
 	if slashes == 0 {
 		return raw
@@ -198,7 +198,7 @@ func StripPrefix(raw []byte, slashes int) []byte {
 
 var slashDot, slashPercent = []byte("/."), []byte("/%")
 
-// class is what a byte of a path needs to be looked at for.
+// class is a set of the reasons why a byte of a path needs a closer look.
 type class uint8
 
 const (
@@ -208,8 +208,8 @@ const (
 	classPercent
 	classDot
 	// classDecoded is a byte whose encoded form is decoded: the unreserved
-	// characters of RFC 3986 section 2.3 and those that may not stand in a
-	// path but do, where the encoded form is the same thing.
+	// characters of RFC 3986 section 2.3, and those that a path may not contain
+	// but that clients send raw, with the same meaning as their encoded form.
 	classDecoded
 )
 
@@ -258,9 +258,9 @@ func decode(dst, raw []byte) ([]byte, Refusal) {
 	return dst, Accepted
 }
 
-// Encode percent-encodes the bytes of uri that no URI may hold (RFC 3986 section
-// 2), which captures hold decoded; everything else stays. Without such bytes it
-// returns uri itself, else a copy.
+// Encode percent-encodes the bytes of uri that no URI may contain (RFC 3986
+// section 2) and that captures contain decoded; all others stay. Without such bytes
+// it returns uri itself, otherwise a copy.
 func Encode(uri []byte) []byte {
 	var out []byte
 	for i, b := range uri {
@@ -282,10 +282,10 @@ func Encode(uri []byte) []byte {
 
 const upperHex = "0123456789ABCDEF"
 
-// hasDotSegment says whether a decoded path has a "." or ".." segment for
-// anybody: encoded slashes and backslashes count as slashes too, because many
+// hasDotSegment says whether any kind of server sees a "." or ".." segment in a
+// decoded path: encoded slashes and backslashes count as slashes, because many
 // servers decode before they remove dot segments, and a segment ends where its
-// parameters start, because others drop those first.
+// parameters start, because other servers remove parameters first.
 func hasDotSegment(path []byte) bool {
 	for i := 0; i < len(path); {
 		n := separator(path[i:])
@@ -310,7 +310,7 @@ func hasDotSegment(path []byte) bool {
 	return false
 }
 
-// hasSeparator says whether a segment has an encoded slash or backslash in it.
+// hasSeparator says whether a segment contains an encoded slash or backslash.
 func hasSeparator(segment []byte) bool {
 	for i := range segment {
 		if separator(segment[i:]) > 0 {
@@ -320,8 +320,8 @@ func hasSeparator(segment []byte) bool {
 	return false
 }
 
-// separator returns the length of the slash or backslash that path starts with,
-// raw or encoded; 0 if there is none.
+// separator returns the length of the slash or encoded slash or backslash that path
+// starts with; 0 if it starts with another byte.
 func separator(path []byte) int {
 	switch {
 	case path[0] == '/':

@@ -185,7 +185,7 @@ func FuzzCanonical(f *testing.F) {
 		if same, _ := match.Canonical(nil, plain); !bytes.Equal(same, path) {
 			t.Fatalf("Canonical(%q) = %q, but without dots, %q, it is %q", raw, path, plain, same)
 		}
-		// Whatever a server takes for a slash and for the end of a segment.
+		// Everything that a server may read as a slash and as the end of a segment.
 		all := strings.NewReplacer("%2F", "/", "%5C", "/", `\`, "/").Replace(string(path))
 		for _, segment := range strings.Split(all, "/") {
 			segment, _, _ = strings.Cut(strings.ReplaceAll(segment, "%3B", ";"), ";")

@@ -8,15 +8,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/valyala/fasthttp"
-
 	"weir/config"
+	"weir/internal/head"
 	"weir/internal/match"
 )
 
-// The reference says what Match shall do with no thought of speed: it looks at
-// every path of every route with a regular expression and keeps the best that
-// fits. It knows only canonical, literal text.
+// The reference does what Match must do, without regard to speed: it compares
+// every path of every route by a regular expression and keeps the best that fits.
+// It knows only canonical, literal text.
 
 type candidate struct {
 	route, pattern int
@@ -75,7 +74,8 @@ func (c *candidate) fits(route *config.Route, r *match.Request) (captures map[st
 		return nil, false
 	}
 	for name, value := range route.Header {
-		if got := r.Header.Peek(name); got == nil || value != "*" && value != string(got) {
+		n := head.NewName(name)
+		if got := r.Header.Get(n); r.Header.Count(n) == 0 || value != "*" && value != string(got) {
 			return nil, false
 		}
 	}
@@ -127,7 +127,7 @@ func (c *candidate) beats(other *candidate) bool {
 	a, b := strings.Split(c.path, "/"), strings.Split(other.path, "/")
 	for i := range min(len(a), len(b)) {
 		if i == 0 {
-			continue // what stands before the first slash
+			continue // the empty text before the first slash
 		}
 		x, y := segmentRank(a[i], i == len(a)-1), segmentRank(b[i], i == len(b)-1)
 		if d := slices.Compare(x, y); d != 0 {
@@ -211,18 +211,18 @@ func accepted(routes []config.Route) acceptedTable {
 		if err == nil {
 			return acceptedTable{tab, routes}
 		}
-		bad := map[int]bool{}
-		for _, p := range err.(match.Problems) {
-			bad[p.Route] = true
-		}
 		var rest []config.Route
 		for i := range routes {
-			if !bad[i] {
+			if !slices.ContainsFunc(err.(config.Errors), func(p config.Problem) bool { return ofRoute(p, i) }) {
 				rest = append(rest, routes[i])
 			}
 		}
 		routes = rest
 	}
+}
+
+func ofRoute(p config.Problem, i int) bool {
+	return strings.HasPrefix(p.Key, config.Key("routes", i)+".")
 }
 
 // Every route that New calls unreachable is one that the reference never picks.
@@ -231,12 +231,12 @@ func TestUnreachableAgainstReference(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(uint64(seed), 2))
 		routes := randomRoutes(rnd)
 		_, err := match.New(routes)
-		problems, _ := err.(match.Problems)
+		problems, _ := err.(config.Errors)
 		for range 100 {
 			best, _ := reference(routes, randomRequest(rnd))
 			for _, p := range problems {
-				if best != nil && best.route == p.Route && strings.HasPrefix(p.Message, "can never match") {
-					t.Fatalf("seed %d: route %d is said to be unreachable: %s\n%+v", seed, p.Route, p.Message, routes)
+				if best != nil && ofRoute(p, best.route) && strings.HasPrefix(p.Message, "can never match") {
+					t.Fatalf("seed %d: route %d is said to be unreachable: %s\n%+v", seed, best.route, p.Message, routes)
 				}
 			}
 		}
@@ -278,9 +278,9 @@ func randomRequest(rnd *rand.Rand) *match.Request {
 	for range 1 + rnd.IntN(4) {
 		path += "/" + pick(rnd, "x", "y", "xy", "xyy", "xzy", "z", "")
 	}
-	h := &fasthttp.RequestHeader{}
+	h := &head.Head{}
 	if rnd.IntN(2) == 0 {
-		h.Set("H", pick(rnd, "1", "2", "3"))
+		h.Set(head.NewName("H"), []byte(pick(rnd, "1", "2", "3")))
 	}
 	return &match.Request{
 		Host:   []byte(pick(rnd, "a.b.c", "b.c", "B.C:80", "x.a.b.c", "y.c.", "c", "other")),
@@ -296,9 +296,10 @@ func FuzzTemplate(f *testing.F) {
 		f.Add(s, "/a/b/c")
 	}
 	f.Fuzz(func(t *testing.T, template, path string) {
-		tab, err := match.New([]config.Route{{Path: config.Strings{template}}})
+		route := config.Route{Path: config.Strings{template}}
+		tab, err := match.New([]config.Route{route})
 		if err != nil {
-			if _, ok := err.(match.Problems); !ok {
+			if _, ok := err.(config.Errors); !ok {
 				t.Fatalf("error of type %T", err)
 			}
 			return
@@ -312,7 +313,7 @@ func FuzzTemplate(f *testing.F) {
 			return
 		}
 		// What was captured is put back into the template.
-		if len(tab.Captures(0)) != c.Len() || c.Slashes() > strings.Count(path, "/") {
+		if len(route.Captures()) != c.Len() || c.Slashes() > strings.Count(path, "/") {
 			t.Fatalf("%q fits %q with %d captures, %d slashes", template, path, c.Len(), c.Slashes())
 		}
 		for i := range c.Len() {

@@ -2,8 +2,8 @@ package match
 
 import (
 	"bytes"
-	"strings"
 
+	"weir/config"
 	"weir/internal/head"
 )
 
@@ -15,12 +15,12 @@ type Request struct {
 	// Path is the canonical path; see Canonical. "*" (of OPTIONS) fits only
 	// routes without a path.
 	Path []byte
-	// Query is the raw query without its "?"; nil if there is none.
+	// Query is the raw query without its "?"; nil for a request without one.
 	Query []byte
 	// Method is the request's method.
 	Method []byte
 	// Header is read only when a candidate route has header conditions. nil
-	// has no fields.
+	// stands for a request without fields.
 	Header *head.Head
 }
 
@@ -32,8 +32,6 @@ type Table struct {
 	exact    map[string]*site
 	wildcard map[string]*site
 	any      *site
-	// captures are the names that all paths of a route have.
-	captures [][]string
 }
 
 // site is the routes of one host.
@@ -43,15 +41,15 @@ type site struct {
 	pathless []entry
 }
 
-// node is a place between two slashes, in a tree of path segments. Its children
-// are tried from the most to the least specific, and the first one under which
-// a route fits wins: that is the documented order, because it compares paths at
-// their first difference.
+// node is a node of a tree of path segments: the segments from the root to it are
+// the start of some routes' paths. Its children are tried from the most to the
+// least specific, and the first one with a route that fits wins. That is the
+// documented order, because it compares paths at their first difference.
 type node struct {
 	literals map[string]*node
 	affixes  []affix // those with more literal text first
 	capture  *node
-	// exact end here; tails go on with anything after a slash.
+	// The paths of exact end here; those of tails fit anything after a slash.
 	exact []entry
 	tails []entry
 }
@@ -66,10 +64,10 @@ type affix struct {
 type entry struct {
 	route, pattern int
 	conditions     *conditions
-	path           *pattern // nil if the route has none
+	path           *config.PathPattern // canonical; nil if the route has no path
 }
 
-// maxHost is the longest name that the domain name system has.
+// maxHost is the length of the longest name in the domain name system.
 const maxHost = 255
 
 // Match finds the most specific route that fits r and fills c with what its
@@ -89,7 +87,7 @@ func (t *Table) Match(r *Request, c *Captures) (route, pattern int, ok bool) {
 		if len(t.wildcard) > 0 {
 			// From the first dot on to the last: the longest suffix first.
 			for i := bytes.IndexByte(host, '.'); i >= 0; {
-				// A dot in front would leave no label for the asterisk.
+				// With i == 0 the host has no label for the asterisk.
 				if s := t.wildcard[string(host[i:])]; s != nil && i > 0 {
 					if e := s.find(r, c); e != nil {
 						return e.route, e.pattern, true
@@ -111,12 +109,8 @@ func (t *Table) Match(r *Request, c *Captures) (route, pattern int, ok bool) {
 	return 0, 0, false
 }
 
-// Captures returns the names that every path of a route captures: those that
-// the route's templates may use. route is an index in the list given to New.
-func (t *Table) Captures(route int) []string { return t.captures[route] }
-
 // hostName appends the lower-case name in host, without its port and final
-// dot, to dst; nothing if it is longer than a name can be.
+// dot, to dst. It appends nothing for a name that is too long.
 func hostName(dst, host []byte) []byte {
 	if len(host) > 0 && host[0] == '[' {
 		if i := bytes.IndexByte(host, ']'); i >= 0 {
@@ -150,7 +144,8 @@ func (s *site) find(r *Request, c *Captures) *entry {
 	return accept(s.pathless, r, c)
 }
 
-// find looks for rest, which is what comes after a slash.
+// find returns the most specific entry below n that fits; rest is the path after
+// the slash that follows n. It returns nil if no entry fits.
 func (n *node) find(rest []byte, r *Request, c *Captures) *entry {
 	segment, after, more := rest, []byte(nil), false
 	if i := bytes.IndexByte(rest, '/'); i >= 0 {
@@ -161,7 +156,7 @@ func (n *node) find(rest []byte, r *Request, c *Captures) *entry {
 			return e
 		}
 	}
-	// An attempt that comes back without an entry leaves c as it was.
+	// A child without an entry that fits leaves c as it was.
 	for i := range n.affixes {
 		a := &n.affixes[i]
 		if value, ok := a.match(segment); ok {
@@ -180,16 +175,17 @@ func (n *node) find(rest []byte, r *Request, c *Captures) *entry {
 		c.n--
 	}
 	if e := accept(n.tails, r, c); e != nil {
-		if e.path.rest {
+		if e.path.Rest {
 			c.push(rest)
-			c.names[c.n-1] = e.path.names[c.n-1]
+			c.names[c.n-1] = e.path.Captures[c.n-1]
 		}
 		return e
 	}
 	return nil
 }
 
-// step goes on behind the segment that led to n.
+// step returns the most specific entry that fits, at n if the path ends with the
+// segment that led to n, or below n if more says that a slash and after follow.
 func (n *node) step(after []byte, more bool, r *Request, c *Captures) *entry {
 	if more {
 		return n.find(after, r, c)
@@ -197,7 +193,8 @@ func (n *node) step(after []byte, more bool, r *Request, c *Captures) *entry {
 	return accept(n.exact, r, c)
 }
 
-// accept returns the first entry whose conditions fit, and names the captures.
+// accept returns the first entry whose conditions fit, and adds the names of the
+// captures to c.
 func accept(list []entry, r *Request, c *Captures) *entry {
 	for i := range list {
 		e := &list[i]
@@ -205,25 +202,25 @@ func accept(list []entry, r *Request, c *Captures) *entry {
 			continue
 		}
 		if e.path != nil {
-			copy(c.names[:c.n], e.path.names)
-			c.slashes = e.path.slashes
+			copy(c.names[:c.n], e.path.Captures)
+			c.slashes = e.path.Slashes
 		}
 		return e
 	}
 	return nil
 }
 
-// insert adds e under its path. list is where it now stands.
+// insert adds e to the list of its path, which it returns.
 func (s *site) insert(e entry) (list *[]entry) {
 	if e.path == nil {
 		list = &s.pathless
 	} else {
 		n := &s.root
-		for i := range e.path.segments {
-			n = n.child(&e.path.segments[i])
+		for i := range e.path.Segments {
+			n = n.child((*segment)(&e.path.Segments[i]))
 		}
 		list = &n.exact
-		if e.path.tail {
+		if e.path.Prefix {
 			list = &n.tails
 		}
 	}
@@ -231,20 +228,20 @@ func (s *site) insert(e entry) (list *[]entry) {
 	return list
 }
 
-// child returns the node behind s, which it makes if there is none.
+// child returns the node that s leads to. It makes the node of a new segment.
 func (n *node) child(s *segment) *node {
 	switch {
-	case !s.capture:
-		next := n.literals[s.before]
+	case s.Capture == "":
+		next := n.literals[s.Before]
 		if next == nil {
 			if n.literals == nil {
 				n.literals = map[string]*node{}
 			}
 			next = &node{}
-			n.literals[strings.Clone(s.before)] = next
+			n.literals[s.Before] = next
 		}
 		return next
-	case s.before == "" && s.after == "":
+	case s.Before == "" && s.After == "":
 		if n.capture == nil {
 			n.capture = &node{}
 		}
@@ -253,7 +250,7 @@ func (n *node) child(s *segment) *node {
 	at := len(n.affixes)
 	for i := range n.affixes {
 		a := &n.affixes[i]
-		if a.before == s.before && a.after == s.after {
+		if a.Before == s.Before && a.After == s.After {
 			return a.next
 		}
 		if at == len(n.affixes) && s.moreSpecific(&a.segment) {
@@ -265,14 +262,4 @@ func (n *node) child(s *segment) *node {
 	copy(n.affixes[at+1:], n.affixes[at:])
 	n.affixes[at] = affix{segment: *s, next: next}
 	return next
-}
-
-// moreSpecific orders captures with text around them: more text first, then
-// more of it before the capture. Two that are equal in both and fit the same
-// segment are the same.
-func (s *segment) moreSpecific(other *segment) bool {
-	if a, b := len(s.before)+len(s.after), len(other.before)+len(other.after); a != b {
-		return a > b
-	}
-	return len(s.before) > len(other.before)
 }
