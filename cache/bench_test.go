@@ -103,7 +103,7 @@ func BenchmarkPolicy(b *testing.B) {
 
 func replay(b *testing.B, policy string, keys []int) float64 {
 	c := config.Default().Cache
-	c.Size, c.MaxObject, c.Policy = 12<<20, 1<<20, policy
+	c.Size, c.MaxObject, c.Policy = 6<<20, 1<<20, policy
 	store, err := cache.NewStore(&c)
 	if err != nil {
 		b.Fatal(err)
