@@ -6,12 +6,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/valyala/fasthttp"
-
 	"weir/cache"
 	"weir/cache/evict"
 	"weir/cache/rule"
 	"weir/config"
+	"weir/internal/head"
 )
 
 // BenchmarkHit is a fresh hit from look-up to head.
@@ -21,14 +20,15 @@ func BenchmarkHit(b *testing.B) {
 			d := newDriver(b, 64<<20, nil)
 			fields := rule.Fields("Accept-Encoding: gzip, br\r\nUser-Agent: x\r\nAccept: */*\r\n")
 			for i := range 1000 {
-				d.do(b, fmt.Sprintf("GET http://www.example.org/some/path/%d?x=y", i), fields, "", func(*fasthttp.RequestHeader) message {
+				d.do(b, fmt.Sprintf("GET http://www.example.org/some/path/%d?x=y", i), fields, "", func(*head.Head) message {
 					m := answer(200, "Cache-Control: max-age=1000", "ETag: \"a\"", "Last-Modified: Thu, 01 Jan 2026 00:00:00 GMT", vary)
 					m.body = strings.Repeat("x", 1<<10)
 					return m
 				})
 			}
 			q := d.request(b, "GET http://www.example.org/some/path/77?x=y", fields, "")
-			var h, empty fasthttp.ResponseHeader
+			var h head.Head
+			var out []byte
 			b.ReportAllocs()
 			for b.Loop() {
 				found := d.store.Lookup(q)
@@ -36,7 +36,9 @@ func BenchmarkHit(b *testing.B) {
 				if !ok || found.Outcome != rule.Fresh {
 					b.Fatal(found.Outcome)
 				}
-				a.Copy(&h, &empty)
+				a.Lend(&h)
+				h.Add(head.Age, []byte("1"))
+				out = h.AppendTo(out[:0])
 			}
 		})
 	}
@@ -101,7 +103,7 @@ func BenchmarkPolicy(b *testing.B) {
 
 func replay(b *testing.B, policy string, keys []int) float64 {
 	c := config.Default().Cache
-	c.Size, c.MaxObject, c.Policy = 12<<20, 1<<20, policy
+	c.Size, c.MaxObject, c.Policy = 6<<20, 1<<20, policy
 	store, err := cache.NewStore(&c)
 	if err != nil {
 		b.Fatal(err)
@@ -113,8 +115,8 @@ func replay(b *testing.B, policy string, keys []int) float64 {
 	d := &driver{store: store, policy: p, now: epoch}
 	q := d.request(b, "GET http://h/", nil, "")
 	hits := 0
-	response := head(200, "Cache-Control: max-age=100000\r\n")
-	response.Requested, response.Received = epoch, epoch
+	answer := response(200, "Cache-Control: max-age=100000\r\n")
+	answer.Requested, answer.Received = epoch, epoch
 	for _, k := range keys {
 		q.Target = fmt.Appendf(q.Target[:0], "/%d", k)
 		found := store.Lookup(q)
@@ -123,7 +125,7 @@ func replay(b *testing.B, policy string, keys []int) float64 {
 			continue
 		}
 		f, _ := store.Join(q, &found, false)
-		f.Respond(q, response)
+		f.Respond(q, answer)
 		f.Write(nil)
 		f.Commit()
 	}

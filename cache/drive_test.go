@@ -1,7 +1,6 @@
 package cache_test
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -11,12 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/valyala/fasthttp"
-
 	"weir/cache"
 	"weir/cache/rule"
 	"weir/config"
-	"weir/internal/wire"
+	"weir/internal/head"
 )
 
 // epoch is when tests begin. Its Date is Fri, 02 Jan 2026 03:04:05 GMT.
@@ -113,27 +110,22 @@ func (d *driver) request(t testing.TB, line string, fields rule.Fields, body str
 	if i := strings.IndexAny(rest, "/?"); i >= 0 {
 		host, target = rest[:i], rest[i:]
 	}
-	h := new(fasthttp.RequestHeader)
+	h := new(head.Head)
 	text := method + " " + target + " HTTP/1.1\r\nHost: " + host + "\r\n" + string(fields)
 	if body != "" {
 		text += "Content-Length: " + strconv.Itoa(len(body)) + "\r\n"
 	}
-	if err := h.Read(bufio.NewReader(strings.NewReader(text + "\r\n"))); err != nil {
+	if err := h.ScanRequest([]byte(text + "\r\n")); err != nil {
 		t.Fatalf("request %q: %v", text, err)
 	}
-	d.q.Policy, d.q.Header, d.q.Now = d.policy, h, d.now
-	d.q.Fields = 0
-	for line := range strings.SplitSeq(string(fields), "\r\n") {
-		name, _, _ := strings.Cut(line, ":")
-		d.q.Fields |= wire.Lookup([]byte(name))
-	}
+	d.q.Policy, d.q.Head, d.q.Now = d.policy, h, d.now
 	d.q.Scheme, d.q.Host, d.q.Target = []byte(scheme), []byte(host), []byte(target)
 	d.q.Body = body != ""
 	return &d.q
 }
 
 // origin answers what it is asked.
-type origin func(h *fasthttp.RequestHeader) message
+type origin func(h *head.Head) message
 
 // do runs an exchange.
 func (d *driver) do(t testing.TB, line string, fields rule.Fields, body string, o origin) result {
@@ -141,11 +133,11 @@ func (d *driver) do(t testing.TB, line string, fields rule.Fields, body string, 
 	q := d.request(t, line, fields, body)
 	found := d.store.Lookup(q)
 	r := result{outcome: found.Outcome, reason: found.Reason}
-	ask := func(h *fasthttp.RequestHeader) message {
+	ask := func(h *head.Head) message {
 		r.asked = true
-		r.upstream = message{first: string(h.Method()) + " " + string(h.RequestURI())}
-		for k, v := range h.All() {
-			r.upstream.fields = rule.AppendField(r.upstream.fields, k, v)
+		r.upstream = message{first: string(h.Method()) + " " + string(h.Target())}
+		for f := range h.All() {
+			r.upstream.fields = rule.AppendField(r.upstream.fields, f.Name, f.Value)
 		}
 		return o(h)
 	}
@@ -163,7 +155,7 @@ func (d *driver) do(t testing.TB, line string, fields rule.Fields, body string, 
 		r.status = 504
 		return r
 	case rule.Bypass:
-		m := ask(q.Header)
+		m := ask(q.Head)
 		r.pass(m)
 		if m.err == nil {
 			f, _ := d.store.Unsafe(q, d.response(m))
@@ -208,7 +200,7 @@ func (d *driver) response(m message) *rule.Response {
 // fetch asks the origin on behalf of f; without q in the background.
 func (d *driver) fetch(t testing.TB, r *result, q *cache.Request, found *cache.Found, f *cache.Fetch, ask origin) {
 	defer f.Abort(cache.ErrAborted)
-	var h fasthttp.RequestHeader
+	var h head.Head
 	f.Request().CopyTo(&h)
 	f.Condition(&h)
 	m := ask(&h)
@@ -228,8 +220,8 @@ func (d *driver) fetch(t testing.TB, r *result, q *cache.Request, found *cache.F
 	r.decision = f.Respond(q, d.response(m))
 	switch r.decision.Action {
 	case cache.Again:
-		h.Del("If-None-Match")
-		h.Del("If-Modified-Since")
+		h.Del(head.IfNoneMatch)
+		h.Del(head.IfModifiedSince)
 		m = ask(&h)
 		r.decision = f.Respond(q, d.response(m))
 	case cache.Updated, cache.UseStale:
@@ -276,12 +268,12 @@ func (d *driver) reply(t testing.TB, r *result, q *cache.Request, found *cache.F
 		t.Fatal("only the origin can judge")
 	}
 	r.status = a.Status
-	head := a.Head()
-	line := bytes.IndexByte(head, '\n') + 1
-	if want := fmt.Sprintf("HTTP/1.1 %d ", a.Status); !bytes.HasPrefix(head, []byte(want)) {
-		t.Fatalf("status line %q for %d", head[:line], a.Status)
+	raw := a.Head()
+	line := bytes.IndexByte(raw, '\n') + 1
+	if want := fmt.Sprintf("HTTP/1.1 %d ", a.Status); !bytes.HasPrefix(raw, []byte(want)) {
+		t.Fatalf("status line %q for %d", raw[:line], a.Status)
 	}
-	r.head = rule.AppendField(bytes.Clone(head[line:]), []byte("Age"), strconv.AppendInt(nil, a.Age, 10))
+	r.head = rule.AppendField(bytes.Clone(raw[line:]), []byte("Age"), strconv.AppendInt(nil, a.Age, 10))
 	r.body = string(a.Body)
 	r.collapsed = found.Collapsed
 	if a.Reader != nil {
@@ -303,13 +295,24 @@ func (d *driver) reply(t testing.TB, r *result, q *cache.Request, found *cache.F
 	if !a.Bodyless && a.Length >= 0 && r.err == nil && int64(len(r.body)) != a.Length {
 		t.Fatalf("%d body bytes, announced %d", len(r.body), a.Length)
 	}
-	// The head as fasthttp has it says the same.
-	var h, empty fasthttp.ResponseHeader
-	empty.SetNoDefaultContentType(true)
-	if err := a.Copy(&h, &empty); err != nil {
-		t.Fatalf("cannot copy head %q: %v", head, err)
+	checkLent(t, &a)
+}
+
+// checkLent checks that the lent head of an answer goes out as the bytes of the answer's head,
+// and says of itself what a scan of these bytes finds.
+func checkLent(t testing.TB, a *cache.Answer) {
+	t.Helper()
+	var lent, scanned head.Head
+	a.Lend(&lent)
+	sent := lent.AppendTo(nil)
+	if want := string(a.Head()) + "\r\n"; string(sent) != want {
+		t.Fatalf("the lent head goes out as %q, want %q", sent, want)
 	}
-	if h.StatusCode() != a.Status {
-		t.Fatalf("status %d after copying, %d before", h.StatusCode(), a.Status)
+	if err := scanned.ScanResponse(sent); err != nil {
+		t.Fatalf("cannot scan head %q: %v", sent, err)
+	}
+	if lent.Status != a.Status || lent.Status != scanned.Status || lent.Length != a.Length || lent.Present() != scanned.Present() {
+		t.Fatalf("%q is lent with status %d, length %d and fields %#x; the answer has %d and %d, a scan finds %d and fields %#x",
+			sent, lent.Status, lent.Length, lent.Present(), a.Status, a.Length, scanned.Status, scanned.Present())
 	}
 }

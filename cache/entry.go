@@ -34,10 +34,10 @@ type Entry struct {
 	asked  atomic.Uint32
 }
 
-// entryOverhead is what an entry costs beside its bytes: the struct, its node,
-// its place in the maps, and what the allocator rounds up. TestMemoryCost
+// entryOverhead is what an entry costs beside its bytes: the Entry, its node and
+// resource, its place in the maps, and what the allocator rounds up. TestMemoryCost
 // compares it with the heap.
-const entryOverhead = 640
+const entryOverhead = 512
 
 // cost is the memory that the entry holds.
 func (e *Entry) cost() int64 {

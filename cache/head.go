@@ -1,6 +1,8 @@
 package cache
 
 import (
+	"bytes"
+
 	"weir/cache/rule"
 	"weir/internal/head"
 )
@@ -13,7 +15,7 @@ func (a *Answer) Lend(h *head.Head) {
 	raw, present := a.Entry.Head, a.Entry.Present
 	if a.head != nil {
 		raw = a.head
-		present, _ = head.CheckFields(raw[len(head.AppendStatusLine(nil, a.Status, nil)):])
+		present, _ = head.CheckFields(raw[bytes.IndexByte(raw, '\n')+1:])
 	}
 	h.LendResponse(raw, present, a.Status, a.Length)
 }

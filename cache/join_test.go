@@ -14,6 +14,7 @@ import (
 	"weir/cache"
 	"weir/cache/rule"
 	"weir/config"
+	"weir/internal/head"
 )
 
 // crowd is what many exchanges for one key came to.
@@ -88,7 +89,7 @@ func (c *crowd) got(body string) int64 {
 	return 0
 }
 
-func head(status int, fields string) *rule.Response {
+func response(status int, fields string) *rule.Response {
 	return &rule.Response{Status: status, Fields: rule.Fields(fields), Length: -1, Requested: time.Now(), Received: time.Now()}
 }
 
@@ -119,7 +120,7 @@ func TestCollapse(t *testing.T) {
 		c := newCrowd(t, nil)
 		took := run(c, same, func(f *cache.Fetch, q *cache.Request) (string, error) {
 			time.Sleep(time.Second)
-			f.Respond(q, head(200, "Cache-Control: max-age=60\r\n"))
+			f.Respond(q, response(200, "Cache-Control: max-age=60\r\n"))
 			for i := range 10 {
 				time.Sleep(time.Second)
 				f.Write([]byte(body[i*10<<10 : (i+1)*10<<10]))
@@ -140,7 +141,7 @@ func TestCollapse(t *testing.T) {
 		c := newCrowd(t, nil)
 		fetch := func(f *cache.Fetch, q *cache.Request) (string, error) {
 			time.Sleep(time.Second)
-			f.Respond(q, head(200, "Cache-Control: no-store\r\n"))
+			f.Respond(q, response(200, "Cache-Control: no-store\r\n"))
 			return "own", nil
 		}
 		if took := run(c, same, fetch); c.fetches.Load() != n || took != 2*time.Second {
@@ -166,7 +167,7 @@ func TestCollapse(t *testing.T) {
 			if first.CompareAndSwap(false, true) {
 				panic("bug")
 			}
-			f.Respond(q, head(200, "Cache-Control: max-age=60\r\n"))
+			f.Respond(q, response(200, "Cache-Control: max-age=60\r\n"))
 			f.Commit()
 			return "", nil
 		})
@@ -180,7 +181,7 @@ func TestCollapse(t *testing.T) {
 		c := newCrowd(t, nil)
 		run(c, same, func(f *cache.Fetch, q *cache.Request) (string, error) {
 			time.Sleep(time.Second)
-			f.Respond(q, head(200, "Cache-Control: max-age=60\r\n"))
+			f.Respond(q, response(200, "Cache-Control: max-age=60\r\n"))
 			f.Write([]byte("half"))
 			time.Sleep(time.Second)
 			f.Abort(io.ErrUnexpectedEOF)
@@ -202,7 +203,7 @@ func TestCollapse(t *testing.T) {
 			if first.CompareAndSwap(false, true) {
 				time.Sleep(time.Hour)
 			}
-			f.Respond(q, head(200, "Cache-Control: no-store\r\n"))
+			f.Respond(q, response(200, "Cache-Control: no-store\r\n"))
 			return "own", nil
 		})
 		if took != time.Hour || c.got("own") != n {
@@ -220,8 +221,8 @@ func TestCollapse(t *testing.T) {
 			return "http://h/x", fmt.Sprintf("Foo: %d\r\n", i%2)
 		}, func(f *cache.Fetch, q *cache.Request) (string, error) {
 			time.Sleep(time.Second)
-			f.Respond(q, head(200, "Cache-Control: max-age=60\r\nVary: Foo\r\n"))
-			b := "foo " + string(q.Header.Peek("Foo"))
+			f.Respond(q, response(200, "Cache-Control: max-age=60\r\nVary: Foo\r\n"))
+			b := "foo " + string(q.Head.Get(head.NewName("Foo")))
 			f.Write([]byte(b))
 			f.Commit()
 			return b, nil
@@ -237,7 +238,7 @@ func TestCollapse(t *testing.T) {
 		big := strings.Repeat("0123456789abcdef", 1<<16) // 1 MiB, ten times
 		var got atomic.Int64
 		f := newFill(t, c, "http://h/x")
-		f.Respond(nil, head(200, "Cache-Control: max-age=60\r\n"))
+		f.Respond(nil, response(200, "Cache-Control: max-age=60\r\n"))
 		var wg sync.WaitGroup
 		for range 3 {
 			wg.Go(func() {
@@ -297,7 +298,7 @@ func TestPurgeWhileFetching(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c := newCrowd(t, nil)
 			f := newFill(t, c, "http://h/dir/x")
-			f.Respond(nil, head(200, "Cache-Control: max-age=60\r\n"+fields))
+			f.Respond(nil, response(200, "Cache-Control: max-age=60\r\n"+fields))
 			c.d.store.Purge(p, time.Now().UnixNano())
 			if got := f.Commit() == rule.ReasonDoomed; got != doomed {
 				t.Errorf("%s: doomed %v", name, got)
@@ -319,7 +320,7 @@ func TestPurgeWhileFetching(t *testing.T) {
 func TestAnswerIsGone(t *testing.T) {
 	c := newCrowd(t, nil)
 	f := newFill(t, c, "http://h/a")
-	f.Respond(nil, head(200, "Cache-Control: max-age=60\r\n"))
+	f.Respond(nil, response(200, "Cache-Control: max-age=60\r\n"))
 	d := &driver{store: c.d.store, policy: c.d.policy, now: time.Now()}
 	q := d.request(t, "GET http://h/a", nil, "")
 	found := c.d.store.Lookup(q)

@@ -11,10 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/valyala/fasthttp"
-
 	"weir/cache/rule"
 	"weir/config"
+	"weir/internal/head"
 )
 
 var modelSteps = flag.Int("model.steps", 30_000, "exchanges of TestModel")
@@ -797,11 +796,11 @@ func TestModel(t *testing.T) {
 			return r
 		}
 		want := m.do(a, origin)
-		got := d.do(t, a.method+" "+a.url, a.fields.fields(), "", func(h *fasthttp.RequestHeader) message {
+		got := d.do(t, a.method+" "+a.url, a.fields.fields(), "", func(h *head.Head) message {
 			if a.down {
 				return message{err: errRefused}
 			}
-			o := origin(string(h.Peek("If-None-Match")), string(h.Peek("Range")))
+			o := origin(string(h.Get(head.IfNoneMatch)), string(h.Get(head.Range)))
 			return message{first: strconv.Itoa(o.status), fields: o.fields.fields(), body: o.body}
 		})
 		gotAge := int64(-1)

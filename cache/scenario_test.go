@@ -8,10 +8,9 @@ import (
 	"time"
 
 	"github.com/BurntSushi/toml"
-	"github.com/valyala/fasthttp"
-
 	"weir/cache/rule"
 	"weir/config"
+	"weir/internal/head"
 )
 
 // TestScenarios runs testdata/*.txtar. A section is an exchange:
@@ -142,7 +141,7 @@ func (d *driver) step(t *testing.T, name, text string) {
 	} else if _, has := reply.lookup("Date"); !has && !noDate {
 		reply.fields = append(reply.fields, "Date: "+d.now.Format("Mon, 02 Jan 2006 15:04:05 GMT")+"\r\n"...)
 	}
-	r := d.do(t, request.first, request.fields, request.body, func(*fasthttp.RequestHeader) message {
+	r := d.do(t, request.first, request.fields, request.body, func(*head.Head) message {
 		if reply.first == "" {
 			t.Fatalf("%s: the origin was asked", name)
 		}

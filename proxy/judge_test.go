@@ -8,8 +8,9 @@ import (
 	"syscall"
 	"testing"
 
+	"weir/internal/body"
+	"weir/internal/head"
 	"weir/internal/transport"
-	"weir/internal/wire"
 	"weir/lb"
 )
 
@@ -39,14 +40,14 @@ func TestJudge(t *testing.T) {
 	check(headCause(io.EOF, false), CauseReset, 502, lb.Reset)
 	check(headCause(syscall.ECONNRESET, false), CauseReset, 502, lb.Reset)
 	check(headCause(io.ErrUnexpectedEOF, true), CauseBadResponse, 502, lb.BadResponse)
-	check(headCause(wire.DefectBareLF, true), CauseBadResponse, 502, lb.BadResponse)
+	check(headCause(head.DefectBareLF, true), CauseBadResponse, 502, lb.BadResponse)
 	check(headCause(os.ErrDeadlineExceeded, false), CauseFirstByte, 504, lb.Timeout)
 	check(headCause(os.ErrDeadlineExceeded, true), CauseFirstByte, 504, lb.Timeout)
 
 	bodyCause := NewExchange().bodyCause
-	check(bodyCause(wire.ErrTruncated), CauseTruncated, 502, lb.Reset)
+	check(bodyCause(body.ErrTruncated), CauseTruncated, 502, lb.Reset)
 	check(bodyCause(syscall.ECONNRESET), CauseTruncated, 502, lb.Reset)
-	check(bodyCause(wire.DefectChunk), CauseBadResponse, 502, lb.BadResponse)
+	check(bodyCause(body.DefectChunk), CauseBadResponse, 502, lb.BadResponse)
 	check(bodyCause(os.ErrDeadlineExceeded), CauseStalled, 502, lb.Timeout)
 }
 

@@ -1,7 +1,6 @@
 package redis_test
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,12 +11,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/valyala/fasthttp"
-
 	"weir/cache"
 	"weir/cache/redis"
 	"weir/cache/rule"
 	"weir/config"
+	"weir/internal/head"
 )
 
 // limit is how long anything may take.
@@ -140,24 +138,30 @@ func newWeir(t *testing.T, url string, more ...func(*config.CacheFar)) *weir {
 	return &weir{t, store, policy}
 }
 
+// request is a request now.
+func (w *weir) request(method, path, fields string) *cache.Request {
+	w.t.Helper()
+	h := new(head.Head)
+	if err := h.ScanRequest([]byte(method + " " + path + " HTTP/1.1\r\nHost: h\r\n" + fields + "\r\n")); err != nil {
+		w.t.Fatal(err)
+	}
+	return &cache.Request{Request: rule.Request{
+		Policy: w.policy, Head: h, Scheme: []byte("http"), Host: []byte("h"), Target: []byte(path), Now: time.Now(),
+	}}
+}
+
 // get is an exchange; it returns the body and whether the origin was asked,
 // which then answers with these fields and body.
 func (w *weir) get(path, fields string, request ...string) (body string, asked bool) {
 	w.t.Helper()
-	h := new(fasthttp.RequestHeader)
-	text := "GET " + path + " HTTP/1.1\r\nHost: h\r\n" + strings.Join(request, "") + "\r\n"
-	if err := h.Read(bufio.NewReader(strings.NewReader(text))); err != nil {
-		w.t.Fatal(err)
-	}
-	now := time.Now()
-	q := &cache.Request{Request: rule.Request{Policy: w.policy, Header: h, Scheme: []byte("http"), Host: []byte("h"), Target: []byte(path), Now: now}}
+	q := w.request("GET", path, strings.Join(request, ""))
 	found := w.store.Lookup(q)
 	if found.Outcome == rule.Miss {
 		f, role := w.store.Join(q, &found, false)
 		if role == cache.Lead || role == cache.Alone {
 			defer f.Abort(cache.ErrAborted)
-			body := fmt.Sprintf("%s at %d %s", path, now.UnixNano(), strings.Repeat("x", 2000))
-			if d := f.Respond(q, &rule.Response{Status: 200, Fields: rule.Fields(fields), Length: -1, Requested: now, Received: now}); d.Action == cache.Keep {
+			body := fmt.Sprintf("%s at %d %s", path, q.Now.UnixNano(), strings.Repeat("x", 2000))
+			if d := f.Respond(q, &rule.Response{Status: 200, Fields: rule.Fields(fields), Length: -1, Requested: q.Now, Received: q.Now}); d.Action == cache.Keep {
 				f.Write([]byte(body))
 				f.Commit()
 			}
@@ -174,13 +178,8 @@ func (w *weir) get(path, fields string, request ...string) (body string, asked b
 // post is an exchange that changes something.
 func (w *weir) post(path string) {
 	w.t.Helper()
-	h := new(fasthttp.RequestHeader)
-	if err := h.Read(bufio.NewReader(strings.NewReader("POST " + path + " HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n"))); err != nil {
-		w.t.Fatal(err)
-	}
-	now := time.Now()
-	q := &cache.Request{Request: rule.Request{Policy: w.policy, Header: h, Scheme: []byte("http"), Host: []byte("h"), Target: []byte(path), Now: now}}
-	if _, n := w.store.Unsafe(q, &rule.Response{Status: 204, Requested: now, Received: now}); n != 1 {
+	q := w.request("POST", path, "Content-Length: 0\r\n")
+	if _, n := w.store.Unsafe(q, &rule.Response{Status: 204, Requested: q.Now, Received: q.Now}); n != 1 {
 		w.t.Errorf("POST %s invalidates %d", path, n)
 	}
 }

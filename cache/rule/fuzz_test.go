@@ -7,6 +7,7 @@ import (
 
 	"weir/cache/rule"
 	"weir/config"
+	"weir/internal/head"
 )
 
 // FuzzControl: no field makes the parsers fail or read what is not there.
@@ -71,9 +72,9 @@ func FuzzKey(f *testing.F) {
 
 // key is the key of a request with the fields A and B.
 func key(p *rule.Policy, host, target, a, b string) string {
-	var h rule.RequestHead
-	h.Set("A", a)
-	h.Set("B", b)
+	var h head.Head
+	h.Set(head.NewName("A"), []byte(a))
+	h.Set(head.NewName("B"), []byte(b))
 	return string(p.AppendKey(nil, []byte("http"), []byte(host), []byte(target), &h))
 }
 

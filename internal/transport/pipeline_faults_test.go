@@ -92,7 +92,7 @@ func TestPipelinePanic(t *testing.T) {
 				}()
 				c := pool.Join(0, 0)
 				defer pool.Release(c, true)
-				c.Send([]byte("?"))
+				transport.SendForTest(c, []byte("?"))
 				b, err := c.Reader.Peek(len(answer))
 				if err != transport.ErrAlone && string(b) != answer {
 					t.Errorf("answer is %q, %v", b, err)
@@ -167,7 +167,7 @@ func TestPipelineLargeRequests(t *testing.T) {
 		all.Go(func() {
 			c := pool.Join(0, 0)
 			defer pool.Release(c, false)
-			c.Send(request)
+			transport.SendForTest(c, request)
 			if b, err := c.Reader.Peek(1); err != nil && err != transport.ErrAlone {
 				t.Errorf("error is %v for %q", err, b)
 			}
@@ -203,7 +203,7 @@ func TestPipelineEndedLate(t *testing.T) {
 	for range 200 {
 		one := func(request string) *transport.Conn {
 			c := pool.Join(0, 0)
-			c.Send([]byte(request))
+			transport.SendForTest(c, []byte(request))
 			c.LimitRead(time.Now(), time.Hour)
 			return c
 		}
@@ -239,7 +239,7 @@ func TestPipelineTimeIsUp(t *testing.T) {
 		c := pool.Join(0, 0)
 		all.Go(func() {
 			defer pool.Release(c, false)
-			c.Send([]byte("?"))
+			transport.SendForTest(c, []byte("?"))
 			c.LimitRead(time.Now(), limit)
 			if _, err := c.Reader.Peek(1); !errors.Is(err, want) {
 				t.Errorf("error is %v, want %v", err, want)
@@ -281,7 +281,7 @@ func TestPipelineRetired(t *testing.T) {
 		}
 		pool := target.Transport().(*transport.HTTP1)
 		c := pool.Join(0, 0)
-		c.Send([]byte("?"))
+		transport.SendForTest(c, []byte("?"))
 		u.Close()
 		close(answers)
 		if _, err := c.Reader.Peek(len(answer)); err != nil {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"weir/config"
+	"weir/internal/body"
+	"weir/internal/head"
 	"weir/internal/testkit"
 	"weir/internal/transport"
 )
@@ -27,6 +29,16 @@ func shared(t *testing.T, url string, change func(*config.Upstream)) *transport.
 	})
 }
 
+// scanned returns the head of a request.
+func scanned(t testing.TB, text string) *head.Head {
+	t.Helper()
+	h := new(head.Head)
+	if err := h.ScanRequest([]byte(text)); err != nil {
+		t.Fatalf("%q: %v", text, err)
+	}
+	return h
+}
+
 // ask makes an exchange on a shared connection and returns the answer's bytes.
 func ask(pool *transport.HTTP1, request []byte, size int) (string, error) {
 	c := pool.Join(time.Minute, time.Minute)
@@ -34,7 +46,7 @@ func ask(pool *transport.HTTP1, request []byte, size int) (string, error) {
 		return "", errors.New("nothing is shared")
 	}
 	defer pool.Release(c, true)
-	if err := c.Send(request); err != nil {
+	if err := transport.SendForTest(c, request); err != nil {
 		return "", err
 	}
 	b, err := c.Reader.Peek(size)
@@ -48,7 +60,7 @@ func TestPipelineAllocations(t *testing.T) {
 		t.Skip("the race detector allocates, and makes pools forget")
 	}
 	answer := "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
-	request := []byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	request := scanned(t, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 	origin := testkit.Listen(t, func(c *testkit.Conn) {
 		b, out := make([]byte, 64<<10), []byte(strings.Repeat(answer, 64))
 		for {
@@ -56,17 +68,23 @@ func TestPipelineAllocations(t *testing.T) {
 			if err != nil {
 				return
 			}
-			c.Conn.Write(out[:n/len(request)*len(answer)])
+			c.Conn.Write(out[:n/request.Size*len(answer)])
 		}
 	})
 	pool := shared(t, origin.URL, nil)
+	var h head.Head
+	var r body.Reader
+	sent := transport.Request{Head: request}
 	one := func() {
-		c := pool.Join(time.Minute, time.Minute)
-		c.Send(request)
-		if _, err := c.Reader.Peek(len(answer)); err != nil {
+		s := pool.Share(time.Minute, time.Minute)
+		s.Send(&sent)
+		if _, err := s.ReadHead(&h); err != nil {
 			t.Error(err)
 		}
-		pool.Release(c, true)
+		if p, err := s.Response(&h, false, &r).Next(nil); string(p) != "hello" {
+			t.Errorf("the body is %q, %v", p, err)
+		}
+		s.Release(true)
 	}
 	for range 100 {
 		one()
@@ -89,7 +107,7 @@ func TestPipelineLeavesConnections(t *testing.T) {
 	for range 2 {
 		wait.Go(func() {
 			c := pool.Join(time.Minute, time.Minute)
-			c.Send([]byte("?"))
+			transport.SendForTest(c, []byte("?"))
 			c.Reader.Peek(1)
 			pool.Release(c, false)
 		})
