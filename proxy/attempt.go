@@ -93,6 +93,7 @@ func (u *upload) reset() {
 // begin makes a an attempt of x at t, which was acquired for it.
 func (a *attempt) begin(x *Exchange, t *lb.Target, now time.Time) {
 	a.reset()
+	x.Response = &x.room.reply // that of an attempt before is gone
 	a.x, a.proxy, a.upstream, a.target = x, x.proxy, x.Upstream, t
 	a.state, a.began, a.firstByte = attemptChosen, now, 0
 	x.Result.Target = t

@@ -46,7 +46,7 @@ func (x *Exchange) hedgeDelay() (time.Duration, bool) {
 // within delay.
 func (a *attempt) waitHead(delay time.Duration) *attemptError {
 	s := a.stream
-	s.ReadUntil(a.began.Add(delay))
+	s.ReadUntil(time.Now().Add(delay)) // connecting may have taken longer than that
 	err := s.Await()
 	if err != nil && !sock.TimedOut(err) {
 		return headFailure(s, err, false)

@@ -20,6 +20,7 @@ type Stream struct {
 
 	in, out transfer
 	asking  question
+	fresh   bool // nothing was asked before
 	answer  func(fd uintptr) bool
 	readFn  func(fd uintptr) bool
 	writeFn func(fd uintptr) bool
@@ -246,15 +247,15 @@ const (
 )
 
 // Ask writes out, and then calls answer, with the descriptor for ReadNow,
-// whenever something may have come back, until answer returns true. It saves one
-// read that would return EAGAIN: the goroutine registers with the poller before
-// it writes. If fresh is false, the connection is looked at first and must be
-// open and silent, else the error is ErrNotQuiet. sent is how much was written: a
+// whenever something may have come back, until answer returns true. If fresh is false,
+// the connection is looked at first and must be open and silent, else the error is
+// ErrNotQuiet; that saves the read after the write, which would return EAGAIN, because the
+// goroutine is registered with the poller before. sent is how much was written: a
 // peer that refuses a request may answer before all of it is.
 func (s *Stream) Ask(out []byte, fresh bool, answer func(fd uintptr) bool) (sent int, err error) {
 	t := &s.out
 	t.p, t.more, t.n, t.errno = out, nil, 0, 0
-	s.answer, s.asking = answer, questionLook
+	s.answer, s.asking, s.fresh = answer, questionLook, fresh
 	if fresh {
 		s.asking = questionWrite
 	}
@@ -297,9 +298,11 @@ func (s *Stream) ask(fd uintptr) bool {
 			return true
 		}
 		s.asking = questionAnswer
-		if s.out.errno == 0 {
-			return false // whatever comes from now on wakes us
+		if s.out.errno == 0 && !s.fresh {
+			return false // what comes from now on wakes the goroutine
 		}
+		// A peer may have answered before it was asked (a server that is overloaded says so
+		// as it accepts): that came before the goroutine was registered with the poller.
 	}
 	return s.answer(fd)
 }

@@ -115,6 +115,17 @@ func TestStreamAsks(t *testing.T) {
 	if sent, err := ask([]byte("q"), false); sent != 0 || !errors.Is(err, sock.ErrNotQuiet) {
 		t.Errorf("closed: %d sent, %v", sent, err)
 	}
+	// A peer that answers before it is asked, and keeps its side open: nothing more will come
+	// that could wake the reader.
+	s, far = pair(t)
+	far.Write([]byte("early"))
+	for waiting = sock.NewProbe(s.Conn); waiting.Look() != sock.PendingBytes; {
+		time.Sleep(time.Millisecond)
+	}
+	s.SetReadDeadline(time.Now().Add(time.Minute))
+	if sent, err := ask([]byte("q"), true); sent != 1 || string(p[:n]) != "early" || err != nil {
+		t.Errorf("early answer: %d sent, answer %q, %v", sent, p[:n], err)
+	}
 	s, far = pair(t)
 	s.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
 	if sent, err := ask([]byte("q"), false); sent != 1 || !errors.Is(err, os.ErrDeadlineExceeded) {

@@ -118,8 +118,9 @@ func (c *Conn) Await() (err error) {
 	case request == nil:
 		err = c.first.Await()
 	default:
-		c.request = nil
-		c.sent, err = c.first.Ask(request, !c.reused)
+		if c.sent, err = c.first.Ask(request, !c.reused); c.sent > 0 || !sock.TimedOut(err) {
+			c.request = nil
+		}
 	}
 	return err
 }

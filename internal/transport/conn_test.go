@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"weir/config"
+	"weir/internal/head"
+	"weir/internal/sock"
 	"weir/internal/testkit"
 	"weir/internal/transport"
 )
@@ -154,4 +156,38 @@ func TestMaxConnections(t *testing.T) {
 	}
 	equal(t, "reused", c.Reused(), true)
 	pool.Release(c, false)
+}
+
+// A deadline that passes before a request was written, while the connection was made, says
+// nothing about the target: the request is sent by the next wait.
+func TestRequestSurvivesEarlyDeadline(t *testing.T) {
+	origin := testkit.Listen(t, func(c *testkit.Conn) {
+		for {
+			if _, err := c.TryHead(); err != nil || c.TrySend("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") != nil {
+				return
+			}
+		}
+	})
+	pool := connect(t, origin.URL, transport.Options{}, nil)
+	for _, state := range []string{"fresh", "used before"} {
+		s, err := pool.Open(time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var request, response head.Head
+		request.StartRequest(head.HTTP11, []byte("GET"), []byte("/"))
+		request.Add(head.Host, []byte("a"))
+		if _, err := s.Send(&transport.Request{Head: &request}); err != nil {
+			t.Fatal(err)
+		}
+		s.ReadUntil(time.Unix(1, 0))
+		if err := s.Await(); !sock.TimedOut(err) || s.Sent() {
+			t.Errorf("%s: %v, sent %v; want a time-out before anything is sent", state, err, s.Sent())
+		}
+		s.ReadUntil(time.Now().Add(time.Minute))
+		if _, err := s.ReadHead(&response); err != nil || response.Status != 200 {
+			t.Errorf("%s: status %d, %v", state, response.Status, err)
+		}
+		s.Release(true)
+	}
 }

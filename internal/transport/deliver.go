@@ -182,7 +182,7 @@ func (c *sharedConn) release() {
 	c.reset()
 	t.Release(conn, true)
 	if t.retired.Load() {
-		t.Close() // the exchanges that waited may have left before
+		t.CloseIdle() // the exchanges that waited may have left before
 	}
 }
 

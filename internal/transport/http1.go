@@ -31,9 +31,6 @@ func (t *HTTP1) Share(within, write time.Duration) Stream {
 	return c
 }
 
-// CloseIdle implements Transport.
-func (t *HTTP1) CloseIdle() { t.Close() }
-
 // Send implements Stream.
 func (c *Conn) Send(r *Request) (n int, err error) {
 	out := r.Head.AppendTo(r.Room[:0])

@@ -156,15 +156,15 @@ func (t *HTTP1) Release(c *Conn, reusable bool) {
 	}
 }
 
-// Close closes the unused connections. Lent ones are closed as they come back
+// CloseIdle closes the unused connections. Lent ones are closed as they come back
 // only if their exchanges say so; an HTTP1 that is not used any more drains by
 // itself.
-func (t *HTTP1) Close() { t.hc.CloseIdleConnections() }
+func (t *HTTP1) CloseIdle() { t.hc.CloseIdleConnections() }
 
-// Retire is Close for good: no upstream and no exchange has the target any more.
+// Retire is CloseIdle for good: no upstream and no exchange has the target any more.
 func (t *HTTP1) Retire() {
 	t.retired.Store(true)
-	t.Close()
+	t.CloseIdle()
 }
 
 // lease is what HostClient calls a client connection; its type has no exported
