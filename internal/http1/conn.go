@@ -265,7 +265,8 @@ func (c *conn) noteRefused(e *exchange, raw []byte) {
 	method, rest, _ := bytes.Cut(line, []byte(" "))
 	target, _, three := bytes.Cut(rest, []byte(" "))
 	if !whole || !three {
-		method, target = nil, nil
+		// A first line that names no version is at most HTTP/1.0.
+		method, target, version = nil, nil, head.HTTP10
 	}
 	e.Request.StartRequest(version, method, nil)
 	e.RequestTarget = append(e.RequestTarget[:0], target...)
