@@ -71,11 +71,11 @@ func (p *Policy) Keep(r *Response, t Terms, c *Control) Stored {
 }
 
 // Load is what is stored with that status line, fields and body length, as a tier
-// returned them; it keeps nothing of them. ok is false if they cannot be the head of a
-// response.
+// returned them; it keeps nothing of them. ok is false if Keep cannot have made them: a
+// damaged disk and a hostile tier must not decide where an answer ends.
 func Load(t Terms, status int, line, fields []byte, length int64) (s Stored, ok bool) {
-	phrase, whole := bytes.CutSuffix(line, []byte("\r\n"))
-	if _, ok := head.CheckFields(fields); !ok || !whole || len(phrase) < statusLineMin || bytes.ContainsAny(phrase, "\r\n\x00") {
+	present, ok := head.CheckFields(fields)
+	if !ok || present&neverStored != 0 || !head.CheckStatusLine(line, status) {
 		return Stored{}, false
 	}
 	s = Stored{Terms: t, Status: status, Line: len(line), End: len(line) + len(fields)}
@@ -83,9 +83,6 @@ func Load(t Terms, status int, line, fields []byte, length int64) (s Stored, ok 
 	s.finish(append(append(lines, line...), fields...), length)
 	return s, true
 }
-
-// statusLineMin is the length of a status line without phrase and line break.
-const statusLineMin = len("HTTP/1.1 200 ")
 
 // WithLength is s for a body of that length.
 func (s Stored) WithLength(length int64) Stored {
@@ -109,7 +106,7 @@ func (s *Stored) finish(lines []byte, length int64) {
 
 // Phrase is the reason phrase.
 func (s *Stored) Phrase() []byte {
-	return bytes.TrimRight(s.Head[statusLineMin:s.Line], "\r\n")
+	return bytes.TrimRight(s.Head[len("HTTP/1.1 200 "):s.Line], "\r\n")
 }
 
 // HasBody says whether answers of that status have a body.
@@ -208,34 +205,15 @@ func (r *Response) Merge(old *Stored) {
 	r.Fields = append(merged, r.Fields...)
 }
 
-// storable says whether a field is stored at all: not those that belong to one
-// connection or one hop (RFC 9111 section 3.1), nor those that are made anew
-// for each answer.
-func storable(name []byte) bool {
-	switch len(name) {
-	case 2:
-		return !field.EqualFold(name, "TE")
-	case 3:
-		return !field.EqualFold(name, "Age")
-	case 7:
-		return !field.EqualFold(name, "Upgrade") && !field.EqualFold(name, "Trailer")
-	case 10:
-		return !field.EqualFold(name, "Connection") && !field.EqualFold(name, "Keep-Alive")
-	case 14:
-		return !field.EqualFold(name, "Content-Length")
-	case 16:
-		return !field.EqualFold(name, "Proxy-Connection")
-	case 17:
-		return !field.EqualFold(name, "Transfer-Encoding")
-	case 18:
-		return !field.EqualFold(name, "Proxy-Authenticate")
-	case 19:
-		return !field.EqualFold(name, "Proxy-Authorization")
-	case 25:
-		return !field.EqualFold(name, "Proxy-Authentication-Info")
-	}
-	return true
-}
+// neverStored are the fields that belong to one connection or one hop (RFC 9111 section
+// 3.1), and those that are made anew for each answer.
+var neverStored = head.Framing | head.SetOf(
+	head.Connection, head.KeepAlive, head.ProxyConnection, head.TE, head.Trailer, head.Upgrade, head.Age,
+	head.ProxyAuthenticate, head.ProxyAuthorization, head.ProxyAuthenticationInfo,
+)
+
+// storable says whether a field is stored at all.
+func storable(name []byte) bool { return head.Lookup(name)&neverStored == 0 }
 
 // keptOn304 are the fields that describe the stored bytes; what a 304 says in
 // them is not about those.

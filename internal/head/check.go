@@ -21,3 +21,14 @@ func CheckFields(lines []byte) (present Set, ok bool) {
 	}
 	return present, true
 }
+
+// CheckStatusLine says whether line, with its CRLF, is what AppendStatusLine writes for
+// that status, of three digits, and some phrase without control bytes.
+func CheckStatusLine(line []byte, status int) bool {
+	const phrase = len("HTTP/1.1 200 ")
+	if status < 100 || status > 999 || len(line) < phrase+len("\r\n") {
+		return false
+	}
+	p := line[phrase : len(line)-len("\r\n")]
+	return sound(p) && bytes.Equal(line, AppendStatusLine(nil, status, p))
+}
