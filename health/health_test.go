@@ -249,7 +249,11 @@ func TestReloadKeepsVerdicts(t *testing.T) {
 
 func TestProbesFollowTheSet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "a b", probing)
+		w := newWorld(t, "", probing)
+		if err := w.SetEndpoints([]lb.Endpoint{{URL: "http://a"}, {URL: "http://b"}}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
 		w.set("c", true)
 		if err := w.SetEndpoints([]lb.Endpoint{{URL: "http://b"}, {URL: "http://c"}}); err != nil {
 			t.Fatal(err)
@@ -259,6 +263,41 @@ func TestProbesFollowTheSet(t *testing.T) {
 		time.Sleep(65 * time.Second)
 		equal(t, "probes of a, which is gone", w.count(w.probes, "a"), before)
 		equal(t, "probes of b", w.count(w.probes, "b"), 7)
+	})
+}
+
+// A target that goes and comes back at once is another one, and is probed and dialled
+// as such.
+func TestTargetComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "a", probing)
+		find := func(list ...lb.Endpoint) {
+			if err := w.SetEndpoints(list); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b := lb.Endpoint{URL: "http://b"}
+		find(b)
+		synctest.Wait()
+		w.set("b", true)
+		w.send(1, "b", lb.Outcome{Kind: lb.ConnectFailed})
+		equal(t, "dead", w.states(), "healthy unreachable")
+		find()
+		find(b)
+		equal(t, "probed at once", w.states(), "healthy down")
+		w.set("b", false)
+		time.Sleep(20 * time.Second)
+		equal(t, "up again", w.states(), "healthy healthy")
+		w.set("b", true)
+		w.send(1, "b", lb.Outcome{Kind: lb.ConnectFailed})
+		find()
+		find(b)
+		w.set("b", false)
+		w.send(1, "b", lb.Outcome{Kind: lb.ConnectFailed})
+		before := w.count(w.dials, "b")
+		time.Sleep(2 * time.Second)
+		equal(t, "dialled", w.count(w.dials, "b"), before+1)
+		equal(t, "reachable", w.states(), "healthy healthy")
 	})
 }
 
