@@ -250,14 +250,10 @@ func TestReloadKeepsVerdicts(t *testing.T) {
 func TestProbesFollowTheSet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "", probing)
-		if err := w.SetEndpoints([]lb.Endpoint{{URL: "http://a"}, {URL: "http://b"}}); err != nil {
-			t.Fatal(err)
-		}
+		w.find("a", "b")
 		synctest.Wait()
 		w.set("c", true)
-		if err := w.SetEndpoints([]lb.Endpoint{{URL: "http://b"}, {URL: "http://c"}}); err != nil {
-			t.Fatal(err)
-		}
+		w.find("b", "c")
 		equal(t, "at once", w.states(), "healthy down")
 		before := w.count(w.probes, "a")
 		time.Sleep(65 * time.Second)
@@ -266,37 +262,40 @@ func TestProbesFollowTheSet(t *testing.T) {
 	})
 }
 
+// find reports the endpoints of these names.
+func (w *world) find(names ...string) {
+	w.Helper()
+	var list []lb.Endpoint
+	for _, name := range names {
+		list = append(list, lb.Endpoint{URL: "http://" + name})
+	}
+	if err := w.SetEndpoints(list); err != nil {
+		w.Fatal(err)
+	}
+}
+
 // A target that goes and comes back at once is another one, and is probed and dialled
 // as such.
 func TestTargetComesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "a", probing)
-		find := func(list ...lb.Endpoint) {
-			if err := w.SetEndpoints(list); err != nil {
-				t.Fatal(err)
-			}
-		}
-		b := lb.Endpoint{URL: "http://b"}
-		find(b)
-		synctest.Wait()
+		w.find("b")
+		equal(t, "at first", w.states(), "healthy healthy")
 		w.set("b", true)
-		w.send(1, "b", lb.Outcome{Kind: lb.ConnectFailed})
-		equal(t, "dead", w.states(), "healthy unreachable")
-		find()
-		find(b)
+		w.find()
+		w.find("b")
 		equal(t, "probed at once", w.states(), "healthy down")
-		w.set("b", false)
-		time.Sleep(20 * time.Second)
-		equal(t, "up again", w.states(), "healthy healthy")
-		w.set("b", true)
-		w.send(1, "b", lb.Outcome{Kind: lb.ConnectFailed})
-		find()
-		find(b)
-		w.set("b", false)
-		w.send(1, "b", lb.Outcome{Kind: lb.ConnectFailed})
-		before := w.count(w.dials, "b")
+	})
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "a", nil)
+		refused := lb.Outcome{Kind: lb.ConnectFailed}
+		w.find("b")
+		w.send(1, "b", refused)
+		w.find()
+		w.find("b")
+		w.send(1, "b", refused)
 		time.Sleep(2 * time.Second)
-		equal(t, "dialled", w.count(w.dials, "b"), before+1)
+		equal(t, "dialled", w.count(w.dials, "b"), 1)
 		equal(t, "reachable", w.states(), "healthy healthy")
 	})
 }

@@ -52,7 +52,7 @@ type Monitor struct {
 	running sync.WaitGroup
 	probing map[lb.Identity]context.CancelFunc
 	dialing map[lb.Identity]bool
-	pending int                           // targets without a first verdict
+	pending int // targets without a first verdict
 }
 
 // New returns a Monitor that does nothing yet. The error is a config.Problem.
