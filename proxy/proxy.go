@@ -44,7 +44,8 @@ type Proxy struct {
 type Parts struct {
 	// Config is the generation's configuration, which was found to be valid.
 	Config *config.Config
-	// Upstreams are the balancers by name.
+	// Upstreams are the balancers by name. Metrics.NewTarget made the attachments of their
+	// targets.
 	Upstreams map[string]*lb.Upstream
 	// Hooks are the embedder's and the server's own, in the order of their calls.
 	Hooks []Hooks
@@ -105,7 +106,7 @@ func New(p Parts) (*Proxy, error) {
 			queues:         u.Limits.Queue > 0,
 			hedges:         u.Retry.Hedge > 0,
 			pipelines:      u.Connections.Pipeline > 1,
-			metrics:        p.Metrics.upstream(name),
+			retries:        p.Metrics.upstream(name),
 		}
 	}
 	for i := range p.Config.Routes {

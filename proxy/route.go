@@ -62,7 +62,7 @@ type Upstream struct {
 	queues         bool // an exchange may have to wait for a target
 	hedges         bool // a second attempt may start while the first runs
 	pipelines      bool // exchanges may share connections
-	metrics        *upstreamMetrics
+	retries        *retryMetrics
 }
 
 // Listener is what the core knows of a listener.

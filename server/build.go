@@ -37,9 +37,10 @@ func (s *Server) build(cfg *config.Config, old *generation) (_ *generation, err 
 			before = old.upstreams[name]
 		}
 		g.upstreams[name], err = lb.NewUpstream(name, &u, lb.Options{
-			NewTransport: s.newTransport,
-			Algorithms:   s.options.balancing(),
-			Log:          s.log,
+			NewTransport:  s.newTransport,
+			NewAttachment: s.metrics.NewTarget,
+			Algorithms:    s.options.balancing(),
+			Log:           s.log,
 		}, before)
 		if err != nil {
 			delete(g.upstreams, name)
