@@ -87,7 +87,7 @@ func (m *Metrics) Retain(proxies []*Proxy, listeners []*Listener) {
 		for _, r := range p.routes {
 			keep[routeLabels(r.Name)] = true
 		}
-		for name := range p.upstreams {
+		for name := range p.all() {
 			keep[upstreamLabels(name)] = true
 		}
 	}
@@ -265,10 +265,21 @@ func (m *Metrics) WriteMetrics(w io.Writer) {
 	}
 }
 
+// all returns the upstreams by name that exchanges of p may go to.
+func (p *Proxy) all() map[string]*Upstream {
+	all := maps.Clone(p.upstreams)
+	for name, u := range p.added.All() {
+		if all[name] == nil {
+			all[name] = u
+		}
+	}
+	return all
+}
+
 // WriteMetrics writes what is read off the targets at the time of asking.
 func (p *Proxy) WriteMetrics(w io.Writer) {
 	p.writeCache(w)
-	for name, u := range p.upstreams {
+	for name, u := range p.all() {
 		writeUpstream(w, upstreamLabels(name), u.Set)
 		for _, t := range u.Set.Targets() {
 			labels := targetLabels(name, t.Name())

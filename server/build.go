@@ -1,13 +1,11 @@
 package server
 
 import (
-	"fmt"
 	"net"
 	"net/netip"
 	"time"
 
 	"weir/config"
-	"weir/health"
 	"weir/internal/accesslog"
 	"weir/internal/listener"
 	"weir/internal/sock"
@@ -22,7 +20,7 @@ func (s *Server) build(cfg *config.Config, old *generation) (_ *generation, err 
 	g := &generation{
 		config:    cfg,
 		log:       s.log,
-		upstreams: make(map[string]*lb.Upstream, len(cfg.Upstreams)),
+		upstreams: make(map[string]*upstream, len(cfg.Upstreams)),
 		empty:     make(chan struct{}),
 	}
 	defer func() {
@@ -30,34 +28,26 @@ func (s *Server) build(cfg *config.Config, old *generation) (_ *generation, err 
 			g.close()
 		}
 	}()
+	sets := make(map[string]*lb.Upstream, len(cfg.Upstreams))
 	for name := range cfg.Upstreams {
-		u := cfg.Upstreams[name]
-		var before *lb.Upstream
+		settings := cfg.Upstreams[name]
+		var before *upstream
 		if old != nil {
 			before = old.upstreams[name]
 		}
-		g.upstreams[name], err = lb.NewUpstream(name, &u, lb.Options{
-			NewTransport:  s.newTransport,
-			NewAttachment: s.metrics.NewTarget,
-			Algorithms:    s.options.balancing(),
-			Log:           s.log,
-		}, before)
+		u, err := s.newUpstream(name, &settings, before)
 		if err != nil {
-			delete(g.upstreams, name)
-			return nil, fmt.Errorf("upstream %q: %w", name, err)
+			return nil, err
 		}
-		m, err := health.New(g.upstreams[name], health.Options{Log: s.log})
-		if err != nil {
-			return nil, fmt.Errorf("upstream %q: %w", name, err)
-		}
-		g.monitors = append(g.monitors, m)
+		g.upstreams[name], sets[name] = u, u.Upstream
 	}
 	if g.store, err = s.acquireStore(cfg, old); err != nil {
 		return nil, err
 	}
 	g.proxy, err = proxy.New(proxy.Parts{
 		Config:    cfg,
-		Upstreams: g.upstreams,
+		Upstreams: sets,
+		Added:     &s.table,
 		Hooks:     append([]proxy.Hooks{{OnDone: s.record}}, s.options.hooks...),
 		Log:       s.log,
 		Metrics:   s.metrics,

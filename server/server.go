@@ -43,6 +43,8 @@ type Server struct {
 	accessLog atomic.Pointer[accesslog.Logger]
 	started   time.Time
 	reloads   reloadMetrics
+	// table has the upstreams that were added at run time, for routes.
+	table proxy.Upstreams
 
 	// mu makes Start, Serve, Reload, Shutdown and Close take turns.
 	mu          sync.Mutex
@@ -51,6 +53,8 @@ type Server struct {
 	adminPage   page
 	// leaving are listeners that a reload removed, with connections perhaps.
 	leaving []*running
+	// added are the upstreams in table, by name.
+	added map[string]*upstream
 	// retiring are old generations whose exchanges have not all ended.
 	retiring []*generation
 	state    atomic.Int32
@@ -84,6 +88,7 @@ func New(cfg *config.Config, opts ...Option) (_ *Server, err error) {
 	s := &Server{
 		set:       metrics.NewSet(),
 		listeners: make(map[config.Address]*running),
+		added:     make(map[string]*upstream),
 		done:      make(chan struct{}),
 		stopLook:  make(chan struct{}),
 		started:   time.Now(),
@@ -150,8 +155,8 @@ func (s *Server) Start() error {
 		return err
 	}
 	s.movePages(pages)
-	for _, m := range g.monitors {
-		m.Wait(context.Background()) // no longer than health.wait
+	for _, u := range g.upstreams {
+		u.wait()
 	}
 	for _, r := range opened {
 		s.serve(r)
@@ -169,6 +174,9 @@ func (s *Server) begin() error {
 		s.lookDone = make(chan struct{})
 		s.background.Go(s.look)
 		s.current.Load().watch()
+		for _, u := range s.added {
+			u.watch()
+		}
 	}
 	return nil
 }
@@ -411,6 +419,7 @@ func (s *Server) Close() error {
 	}
 	s.mu.Lock()
 	errs = append(errs, s.closePages())
+	s.closeAdded()
 	s.mu.Unlock()
 	for s.fetches.Cut() > 0 {
 		time.Sleep(10 * time.Millisecond)
