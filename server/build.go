@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"time"
@@ -40,6 +41,9 @@ func (s *Server) build(cfg *config.Config, old *generation) (_ *generation, err 
 			return nil, err
 		}
 		g.upstreams[name], sets[name] = u, u.Upstream
+		if u.sources, err = s.options.sources(name, &settings); err != nil {
+			return nil, fmt.Errorf("upstream %q: %w", name, err)
+		}
 	}
 	if g.store, err = s.acquireStore(cfg, old); err != nil {
 		return nil, err

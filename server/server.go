@@ -19,6 +19,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"weir/config"
+	"weir/discover"
 	"weir/internal/accesslog"
 	"weir/internal/demo"
 	"weir/internal/http1"
@@ -55,6 +56,9 @@ type Server struct {
 	leaving []*running
 	// added are the upstreams in table, by name.
 	added map[string]*upstream
+	// followers run the sources of upstreams of the configuration, by name; there is none
+	// for an upstream that never had sources.
+	followers map[string]*discover.Follower
 	// retiring are old generations whose exchanges have not all ended.
 	retiring []*generation
 	state    atomic.Int32
@@ -89,6 +93,7 @@ func New(cfg *config.Config, opts ...Option) (_ *Server, err error) {
 		set:       metrics.NewSet(),
 		listeners: make(map[config.Address]*running),
 		added:     make(map[string]*upstream),
+		followers: make(map[string]*discover.Follower),
 		done:      make(chan struct{}),
 		stopLook:  make(chan struct{}),
 		started:   time.Now(),
@@ -177,6 +182,7 @@ func (s *Server) begin() error {
 		for _, u := range s.added {
 			u.watch()
 		}
+		s.follow(s.current.Load())
 	}
 	return nil
 }
@@ -298,6 +304,7 @@ func (s *Server) reload(cfg *config.Config) error {
 	// Nothing below can fail.
 	if serving {
 		next.watch()
+		s.follow(next)
 	}
 	s.current.Store(next)
 	commit()
@@ -419,7 +426,7 @@ func (s *Server) Close() error {
 	}
 	s.mu.Lock()
 	errs = append(errs, s.closePages())
-	s.closeAdded()
+	s.closeUpstreams()
 	s.mu.Unlock()
 	for s.fetches.Cut() > 0 {
 		time.Sleep(10 * time.Millisecond)

@@ -8,6 +8,7 @@ import (
 	"reflect"
 
 	"weir/config"
+	"weir/discover"
 	"weir/health"
 	"weir/lb"
 	"weir/proxy"
@@ -18,6 +19,8 @@ import (
 type upstream struct {
 	*lb.Upstream
 	monitor *health.Monitor
+	// sources find targets besides those of the configuration.
+	sources []discover.Spec
 }
 
 // newUpstream makes an upstream that adopts what before knows, which may be nil.
@@ -53,6 +56,28 @@ func (u *upstream) wait() { u.monitor.Wait(context.Background()) }
 func (u *upstream) close() {
 	u.monitor.Stop()
 	u.Close()
+}
+
+// follow makes the sources of all upstreams be those of g: what runs already and is in
+// g goes on. s.mu is held.
+func (s *Server) follow(g *generation) {
+	for name, u := range g.upstreams {
+		f := s.followers[name]
+		if f == nil && len(u.sources) == 0 {
+			continue
+		}
+		if f == nil {
+			f = discover.NewFollower(discover.Options{Log: s.log, OnPanic: func(v any) { s.metrics.Panicked(s.log, v) }})
+			s.followers[name] = f
+		}
+		f.Follow(u.Upstream, u.sources)
+	}
+	for name, f := range s.followers {
+		if g.upstreams[name] == nil {
+			delete(s.followers, name)
+			s.background.Go(f.Stop)
+		}
+	}
 }
 
 // setUpstream adds an upstream at run time, or replaces the one that was added with
@@ -120,8 +145,12 @@ func (s *Server) sets() map[string]*lb.Upstream {
 	return all
 }
 
-// closeAdded takes away all upstreams that were added. s.mu is held.
-func (s *Server) closeAdded() {
+// closeUpstreams takes away all upstreams that were added, and ends all sources. s.mu is
+// held.
+func (s *Server) closeUpstreams() {
+	for _, f := range s.followers {
+		s.background.Go(f.Stop)
+	}
 	for name := range maps.Clone(s.added) {
 		s.removeLocked(name)
 	}

@@ -95,7 +95,7 @@ func TestAddedUpstreams(t *testing.T) {
 		}
 	}
 	attempts := fmt.Sprintf("weir_upstream_attempts_total{upstream=%q,target=%q,cause=%q}", "late", late.URL, "ok")
-	equal(t, attempts, w.metric(attempts), "2")
+	testkit.Eventually(t, attempts+" is "+"2", func() bool { return w.metric(attempts) == "2" })
 
 	equal(t, "removed", w.RemoveUpstream("late"), true)
 	check("removed", "/late/", 404, "")
@@ -103,7 +103,7 @@ func TestAddedUpstreams(t *testing.T) {
 	equal(t, "removed twice", w.RemoveUpstream("late"), false)
 	w.set("late", defaults(), late.URL)
 	check("back", "/late/", 200, "late")
-	equal(t, attempts, w.metric(attempts), "1")
+	testkit.Eventually(t, attempts+" is "+"1", func() bool { return w.metric(attempts) == "1" })
 
 	// A bad one changes nothing.
 	if err := w.SetUpstream("late", once, []lb.Endpoint{{URL: "ftp://x"}}); err == nil {
