@@ -54,7 +54,7 @@ func rooms() []room {
 		{"discover/", []string{"config", "lb", "discover"}, "a client library stays in its leaf"},
 		{"proxy", []string{
 			"config", "lb", "cache", "cache/rule", "internal/body", "internal/field", "internal/forward", "internal/head", "internal/match",
-			"internal/sock", "internal/transport",
+			"internal/refs", "internal/sock", "internal/transport",
 		}, "log, inspector and admin are hooks; front ends come to the core, not the core to them"},
 		{"internal/http1", []string{
 			"config", "proxy", "internal/body", "internal/forward", "internal/head", "internal/listener", "internal/sock",
