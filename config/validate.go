@@ -292,17 +292,28 @@ func (u *Upstream) validate(at keyPath) {
 }
 
 func (t *Target) validate(at keyPath) {
-	if want := targetWant(t.Origin()); want != "" {
-		found := strconv.Quote(t.URL)
-		if t.URL == "" {
-			found = "nothing"
-		} else if strings.Contains(t.URL, "@") {
-			found = "a URL with a user" // and perhaps a password, which no log should have
-		}
+	if found, want := t.URLProblem(); want != "" {
 		at.wrong("url", found, want)
 	}
-	at.between("weight", t.Weight, 1, 1_000_000)
+	at.between("weight", t.Weight, 1, MaxWeight)
 	at.between("priority", t.Priority, 0, 15)
+}
+
+// MaxWeight is the largest weight of a target.
+const MaxWeight = 1_000_000
+
+// URLProblem says what the target's URL is and what is allowed in its place; want is
+// empty if the URL is good. Targets that are found at run time must be good in the same way.
+func (t *Target) URLProblem() (found, want string) {
+	switch want = targetWant(t.Origin()); {
+	case t.URL == "":
+		found = "nothing"
+	case strings.Contains(t.URL, "@"):
+		found = "a URL with a user" // and perhaps a password, which no log should have
+	default:
+		found = strconv.Quote(t.URL)
+	}
+	return found, want
 }
 
 // targetWant says what is allowed in place of a target's URL; empty if the URL is good.

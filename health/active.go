@@ -13,8 +13,14 @@ import (
 func (m *Monitor) active() bool { return m.cfg.Probe != probeOff || m.o.NewProbe != nil }
 
 // follow starts and stops probing so that exactly the targets of the current set
-// are probed.
+// are probed, and has the unreachable ones dialled: a target may have become so while
+// another generation looked after it.
 func (m *Monitor) follow() {
+	for _, t := range m.u.Targets() {
+		if !t.Reachable() {
+			m.redial(t)
+		}
+	}
 	if !m.active() {
 		return
 	}
@@ -23,12 +29,12 @@ func (m *Monitor) follow() {
 	if m.stopped {
 		return
 	}
-	current := make(map[string]bool)
+	current := make(map[lb.Identity]bool)
 	for _, t := range m.u.Targets() {
-		current[t.URL()] = true
-		if m.probing[t.URL()] == nil {
+		current[t.Identity()] = true
+		if m.probing[t.Identity()] == nil {
 			ctx, cancel := context.WithCancel(m.ctx)
-			m.probing[t.URL()] = cancel
+			m.probing[t.Identity()] = cancel
 			first := !t.Probed()
 			if first && m.pending >= 0 {
 				m.pending++
@@ -36,10 +42,10 @@ func (m *Monitor) follow() {
 			m.running.Go(func() { m.probeTarget(ctx, t, first) })
 		}
 	}
-	for url, cancel := range m.probing {
-		if !current[url] {
+	for id, cancel := range m.probing {
+		if !current[id] {
 			cancel()
-			delete(m.probing, url)
+			delete(m.probing, id)
 		}
 	}
 }

@@ -249,16 +249,54 @@ func TestReloadKeepsVerdicts(t *testing.T) {
 
 func TestProbesFollowTheSet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "a b", probing)
+		w := newWorld(t, "", probing)
+		w.find("a", "b")
+		synctest.Wait()
 		w.set("c", true)
-		if err := w.SetEndpoints([]lb.Endpoint{{URL: "http://b"}, {URL: "http://c"}}); err != nil {
-			t.Fatal(err)
-		}
+		w.find("b", "c")
 		equal(t, "at once", w.states(), "healthy down")
 		before := w.count(w.probes, "a")
 		time.Sleep(65 * time.Second)
 		equal(t, "probes of a, which is gone", w.count(w.probes, "a"), before)
 		equal(t, "probes of b", w.count(w.probes, "b"), 7)
+	})
+}
+
+// find reports the endpoints of these names.
+func (w *world) find(names ...string) {
+	w.Helper()
+	var list []lb.Endpoint
+	for _, name := range names {
+		list = append(list, lb.Endpoint{URL: "http://" + name})
+	}
+	if err := w.SetEndpoints(list); err != nil {
+		w.Fatal(err)
+	}
+}
+
+// A target that goes and comes back at once is another one, and is probed and dialled
+// as such.
+func TestTargetComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "a", probing)
+		w.find("b")
+		equal(t, "at first", w.states(), "healthy healthy")
+		w.set("b", true)
+		w.find()
+		w.find("b")
+		equal(t, "probed at once", w.states(), "healthy down")
+	})
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "a", nil)
+		refused := lb.Outcome{Kind: lb.ConnectFailed}
+		w.find("b")
+		w.send(1, "b", refused)
+		w.find()
+		w.find("b")
+		w.send(1, "b", refused)
+		time.Sleep(2 * time.Second)
+		equal(t, "dialled", w.count(w.dials, "b"), 1)
+		equal(t, "reachable", w.states(), "healthy healthy")
 	})
 }
 

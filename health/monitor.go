@@ -50,9 +50,9 @@ type Monitor struct {
 	mu      sync.Mutex
 	stopped bool
 	running sync.WaitGroup
-	probing map[string]context.CancelFunc // by URL
-	dialing map[string]bool               // by URL
-	pending int                           // targets without a first verdict
+	probing map[lb.Identity]context.CancelFunc
+	dialing map[lb.Identity]bool
+	pending int // targets without a first verdict
 }
 
 // New returns a Monitor that does nothing yet. The error is a config.Problem.
@@ -67,8 +67,8 @@ func New(u *lb.Upstream, o Options) (*Monitor, error) {
 		log:      o.Log,
 		replaced: make(chan struct{}, 1),
 		ready:    make(chan struct{}),
-		probing:  make(map[string]context.CancelFunc),
-		dialing:  make(map[string]bool),
+		probing:  make(map[lb.Identity]context.CancelFunc),
+		dialing:  make(map[lb.Identity]bool),
 	}
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
@@ -91,11 +91,6 @@ func New(u *lb.Upstream, o Options) (*Monitor, error) {
 // may be called before or after.
 func (m *Monitor) Start() {
 	m.u.Watch(m.watcher)
-	for _, t := range m.u.Targets() {
-		if !t.Reachable() {
-			m.redial(t)
-		}
-	}
 	m.follow()
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -142,7 +137,7 @@ func (m *Monitor) look() {
 		defer ticker.Stop()
 		tick = ticker.C
 	}
-	before := make(map[string]counts)
+	before := make(map[lb.Identity]counts)
 	for {
 		select {
 		case <-m.ctx.Done():

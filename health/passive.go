@@ -30,10 +30,10 @@ func (m *Monitor) failed(t *lb.Target, o lb.Outcome, inARow int64) {
 func (m *Monitor) redial(t *lb.Target) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.stopped || m.dialing[t.URL()] {
+	if m.stopped || m.dialing[t.Identity()] {
 		return
 	}
-	m.dialing[t.URL()] = true
+	m.dialing[t.Identity()] = true
 	m.running.Go(func() { m.dialTarget(t) })
 }
 
@@ -54,7 +54,7 @@ func (m *Monitor) dialTarget(t *lb.Target) {
 		m.log.Debug("target still unreachable", "upstream", m.u.Name(), "target", t.Name(), "error", err)
 	}
 	m.mu.Lock()
-	delete(m.dialing, t.URL())
+	delete(m.dialing, t.Identity())
 	m.mu.Unlock()
 	// 1. An exchange's connect fails while the entry still exists: redial does nothing.
 	// 2. The entry is deleted.
@@ -87,14 +87,14 @@ type counts struct{ good, bad int64 }
 
 // judgeRates ejects targets whose success rate since before is far below those of
 // the others. It returns the counts for the next call.
-func (m *Monitor) judgeRates(before map[string]counts) map[string]counts {
-	now := make(map[string]counts)
+func (m *Monitor) judgeRates(before map[lb.Identity]counts) map[lb.Identity]counts {
+	now := make(map[lb.Identity]counts)
 	var judged []*lb.Target
 	var rates []float64
 	for _, t := range m.u.Targets() {
 		good, bad, _ := t.Counts()
-		now[t.URL()] = counts{good, bad}
-		old, known := before[t.URL()]
+		now[t.Identity()] = counts{good, bad}
+		old, known := before[t.Identity()]
 		good, bad = good-old.good, bad-old.bad
 		if known && good+bad >= int64(m.cfg.Passive.OutlierRequests) && t.State() <= lb.SlowStart {
 			judged = append(judged, t)

@@ -54,7 +54,6 @@ func (u *Upstream) acquire(p *Pick) (*Target, error) {
 		return nil, ErrBusy
 	}
 	p.mask = u.mask.Load()
-	p.full = false
 	p.maskOnly = p.n == 0 && u.ceiling == 0
 	p.warmupSkips = maxWarmupSkips
 	if t := u.pick(p); t != nil {
@@ -67,10 +66,21 @@ func (u *Upstream) acquire(p *Pick) (*Target, error) {
 	return nil, ErrNoTarget
 }
 
-// pick honours a sticky cookie, else asks the algorithm of each group in turn,
-// and takes what was chosen.
+// pick picks from the current set. A set that is replaced meanwhile may have targets
+// that are gone; then pick tries the new one.
 func (u *Upstream) pick(p *Pick) *Target {
-	s := u.set.Load()
+	for {
+		s := u.set.Load()
+		p.full = false
+		if t := u.pickFrom(s, p); t != nil || u.set.Load() == s {
+			return t
+		}
+	}
+}
+
+// pickFrom honours a sticky cookie, else asks the algorithm of each group in turn,
+// and takes what was chosen.
+func (u *Upstream) pickFrom(s *snapshot, p *Pick) *Target {
 	if len(p.Sticky) > 0 && p.n == 0 {
 		if t := s.cookies[string(p.Sticky)]; t != nil && p.Admits(t) {
 			if t = u.take(t, p); t != nil {
@@ -98,7 +108,7 @@ func (u *Upstream) pick(p *Pick) *Target {
 	return nil
 }
 
-// take counts an exchange on t. It returns nil if t has no room any more.
+// take counts an exchange on t. It returns nil if t has no room any more, or is gone.
 func (u *Upstream) take(t *Target, p *Pick) *Target {
 	l := t.live
 	if running := l.inFlight.Add(1); u.ceiling > 0 && running > u.targetLimit(t) {
@@ -117,7 +127,10 @@ func (u *Upstream) take(t *Target, p *Pick) *Target {
 			return nil
 		}
 	}
-	l.refs.Add(1)
+	if !l.holders.Hold() {
+		l.inFlight.Add(-1)
+		return nil
+	}
 	if p.n < maxTried {
 		p.tried[p.n] = l
 		p.n++

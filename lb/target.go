@@ -2,7 +2,6 @@ package lb
 
 import (
 	"math"
-	"sync/atomic"
 	"time"
 )
 
@@ -82,41 +81,6 @@ type Target struct {
 	trial bool
 }
 
-// live is what survives a reload. It lives as long as an upstream holds it or
-// an exchange runs on it.
-type live struct {
-	identity  string
-	transport Transport
-	// refs counts the upstreams (sets of targets, to be exact) that have it, plus the exchanges on it.
-	refs atomic.Int64
-
-	bits     atomic.Uint32
-	inFlight atomic.Int64
-
-	// fails counts failed exchanges in a row; good and bad count all.
-	fails atomic.Int64
-	good  atomic.Int64
-	bad   atomic.Int64
-
-	// since is when the target began to warm up, trialAt when a target that is
-	// out gets its next trial, 0 for never: both in Monotonic time.
-	since   atomic.Int64
-	trialAt atomic.Int64
-	// redials and ejections count what makes the next wait longer, and
-	// ejectedUntil is when the last ejection ended; core.mu guards them.
-	redials      int
-	ejections    int
-	ejectedUntil int64
-	// reason is why the target is in its state; nil for none.
-	reason atomic.Pointer[string]
-
-	// probed says that there was a verdict by probes.
-	probed atomic.Bool
-
-	latency latency
-	limit   adaptive
-}
-
 // Name returns the target's name in metrics and logs: its URL without user
 // information.
 func (t *Target) Name() string { return t.name }
@@ -136,6 +100,10 @@ func (t *Target) InFlight() int { return int(t.live.inFlight.Load()) }
 // Transport returns the connections to the target, as Options.NewTransport made
 // them. They may be used between Acquire and Release.
 func (t *Target) Transport() Transport { return t.live.transport }
+
+// Attachment returns what Options.NewAttachment made for the target. It may be used
+// between Acquire and Release.
+func (t *Target) Attachment() Attachment { return t.live.attachment }
 
 // Latency returns the moving average of the time to a response's head, 0 if
 // there was none yet.
@@ -163,6 +131,13 @@ func (t *Target) Reachable() bool { return t.live.bits.Load()&bitUnreachable == 
 
 // Probed reports whether SetUp or SetDown was ever called for t.
 func (t *Target) Probed() bool { return t.live.probed.Load() }
+
+// Identity is what a target is, however many generations know it. Identities can be
+// compared. A target that was gone and comes back has another one.
+type Identity struct{ live *live }
+
+// Identity returns the identity of t.
+func (t *Target) Identity() Identity { return Identity{t.live} }
 
 // Same reports whether t and o are the same target, perhaps as different
 // generations know it.

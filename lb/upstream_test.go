@@ -163,15 +163,14 @@ func TestFailedBuildLeavesOldAlone(t *testing.T) {
 }
 
 func TestSetEndpoints(t *testing.T) {
-	s := newStand(t, "a b", nil)
+	s := newStand(t, "", nil)
+	s.find("a b")
 	var p lb.Pick
 	a, err := s.Acquire(&p)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.SetEndpoints([]lb.Endpoint{{URL: "http://b"}, {URL: "http://c", Weight: 2}, {URL: "http://d", Drain: true}}); err != nil {
-		t.Fatal(err)
-	}
+	s.find("b c*2 d!drain")
 	got := s.Shares(30, 1)
 	if want := (map[string]int{"b": 10, "c": 20}); !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)

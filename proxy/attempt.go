@@ -127,8 +127,8 @@ func (a *attempt) end(e ending) {
 	if latency == 0 {
 		latency = time.Since(a.began)
 	}
+	countAttempt(a.target, e.cause, latency) // before the target may go, and its figures with it
 	a.upstream.Set.Release(a.target, lb.Outcome{Kind: e.kind, Status: e.status, Latency: latency})
-	a.proxy.metrics.attempt(a.upstream, a.target, e.cause, latency)
 }
 
 // giveUp ends an attempt whose response the client does not get.

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/VictoriaMetrics/metrics"
 
@@ -27,8 +26,9 @@ type Metrics struct {
 	// unrouted is for exchanges that no route took.
 	unrouted *routeMetrics
 
-	mu     sync.Mutex
-	series map[string]*series // by kind and name of what they are about
+	mu      sync.Mutex
+	series  map[string]*series        // by kind and name of what they are about
+	targets map[string]*targetMetrics // by labels
 }
 
 // series are the metrics about one configured thing.
@@ -42,7 +42,6 @@ type series struct {
 	dead bool
 
 	route    *routeMetrics
-	target   *targetMetrics
 	upstream *retryMetrics
 	listener *listenerMetrics
 }
@@ -56,9 +55,10 @@ func (m *Metrics) Panicked(log *slog.Logger, v any) {
 // NewMetrics returns metrics that write into set.
 func NewMetrics(set *metrics.Set) *Metrics {
 	m := &Metrics{
-		set:    set,
-		panics: set.NewCounter("weir_panics_total"),
-		series: make(map[string]*series),
+		set:     set,
+		panics:  set.NewCounter("weir_panics_total"),
+		series:  make(map[string]*series),
+		targets: make(map[string]*targetMetrics),
 	}
 	m.unrouted = m.route("")
 	return m
@@ -78,20 +78,17 @@ func (m *Metrics) of(labels string, fill func(*series)) *series {
 	return s
 }
 
-// Retain drops the series of routes, upstreams, targets and listeners that are
-// in none of proxies and not among listeners. It is called when an old generation
-// has ended; a series that comes back later starts at 0.
+// Retain drops the series of routes, upstreams and listeners that are in none of
+// proxies and not among listeners; those of targets go with their targets. It is called
+// when an old generation has ended; a series that comes back later starts at 0.
 func (m *Metrics) Retain(proxies []*Proxy, listeners []*Listener) {
 	keep := map[string]bool{routeLabels(""): true}
 	for _, p := range proxies {
 		for _, r := range p.routes {
 			keep[routeLabels(r.Name)] = true
 		}
-		for name, u := range p.upstreams {
+		for name := range p.all() {
 			keep[upstreamLabels(name)] = true
-			for _, t := range u.Set.Targets() {
-				keep[targetLabels(name, t.Name())] = true
-			}
 		}
 	}
 	for _, l := range listeners {
@@ -135,19 +132,6 @@ type routeMetrics struct {
 	in, out  *metrics.Counter
 	status   statuses
 	cause    [causes]atomic.Pointer[metrics.Counter]
-}
-
-type targetMetrics struct {
-	series    *series
-	firstByte histogram
-	cause     [causes]atomic.Pointer[metrics.Counter]
-}
-
-type upstreamMetrics struct {
-	m       *Metrics
-	name    string
-	targets sync.Map // *lb.Target to *targetMetrics
-	retries *retryMetrics
 }
 
 // statuses are counters by status code. There may be very many routes, and each
@@ -205,20 +189,8 @@ func (m *Metrics) listener(name string) *listenerMetrics {
 	}).listener
 }
 
-func (m *Metrics) upstream(name string) *upstreamMetrics {
-	retries := m.of(upstreamLabels(name), func(s *series) { s.upstream = &retryMetrics{series: s} }).upstream
-	return &upstreamMetrics{m: m, name: name, retries: retries}
-}
-
-func (u *upstreamMetrics) target(t *lb.Target) *targetMetrics {
-	if known, ok := u.targets.Load(t); ok {
-		return known.(*targetMetrics)
-	}
-	tm := u.m.of(targetLabels(u.name, t.Name()), func(s *series) {
-		s.target = &targetMetrics{series: s}
-	}).target
-	u.targets.Store(t, tm)
-	return tm
+func (m *Metrics) upstream(name string) *retryMetrics {
+	return m.of(upstreamLabels(name), func(s *series) { s.upstream = &retryMetrics{series: s} }).upstream
 }
 
 // settle counts an exchange that has ended.
@@ -242,19 +214,10 @@ func (m *Metrics) settle(x *Exchange) {
 	x.countCache()
 }
 
-// attempt counts an attempt that has ended.
-func (m *Metrics) attempt(u *Upstream, target *lb.Target, cause Cause, firstByte time.Duration) {
-	t := u.metrics.target(target)
-	if cause == CauseOK {
-		t.firstByte.observe(firstByte)
-	}
-	lazy(t.series, &t.cause[cause], "weir_upstream_attempts_total", "cause", Cause.String, cause).Inc()
-}
-
 // judged counts what was decided after a failed attempt: another one, by what
 // had happened, or none, by why not.
 func (m *Metrics) judged(x *Exchange, t lb.Try, refusal lb.Refusal) {
-	r := x.Upstream.metrics.retries
+	r := x.Upstream.retries
 	switch {
 	case refusal != lb.RetryAllowed:
 		lazy(r.series, &r.refused[refusal], "weir_upstream_retries_refused_total", "reason", lb.Refusal.String, refusal).Inc()
@@ -267,7 +230,7 @@ func (m *Metrics) judged(x *Exchange, t lb.Try, refusal lb.Refusal) {
 
 // hedged counts a hedge.
 func (m *Metrics) hedged(u *Upstream, result hedgeResult) {
-	r := u.metrics.retries
+	r := u.retries
 	lazy(r.series, &r.hedges[result], "weir_upstream_hedges_total", "result", hedgeResult.String, result).Inc()
 }
 
@@ -284,25 +247,39 @@ func lazy[V any](s *series, at *atomic.Pointer[metrics.Counter], metric, label s
 
 // WriteMetrics writes what is not in the set that NewMetrics was given.
 func (m *Metrics) WriteMetrics(w io.Writer) {
+	// w may be slow, and exchanges must not wait for it.
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	all := slices.Sorted(maps.Keys(m.series))
-	for _, labels := range all {
-		if r := m.series[labels].route; r != nil {
+	series, targets := maps.Clone(m.series), maps.Clone(m.targets)
+	m.mu.Unlock()
+	for _, labels := range slices.Sorted(maps.Keys(series)) {
+		if r := series[labels].route; r != nil {
 			r.duration.write(w, "weir_request_duration_seconds", labels)
 		}
 	}
-	for _, labels := range all {
-		if t := m.series[labels].target; t != nil {
-			t.firstByte.write(w, "weir_upstream_first_byte_seconds", labels)
+	names := slices.Sorted(maps.Keys(targets))
+	for _, labels := range names {
+		targets[labels].writeAttempts(w)
+	}
+	for _, labels := range names {
+		targets[labels].firstByte.write(w, "weir_upstream_first_byte_seconds", labels)
+	}
+}
+
+// all returns the upstreams by name that exchanges of p may go to.
+func (p *Proxy) all() map[string]*Upstream {
+	all := maps.Clone(p.upstreams)
+	for name, u := range p.added.All() {
+		if all[name] == nil {
+			all[name] = u
 		}
 	}
+	return all
 }
 
 // WriteMetrics writes what is read off the targets at the time of asking.
 func (p *Proxy) WriteMetrics(w io.Writer) {
 	p.writeCache(w)
-	for name, u := range p.upstreams {
+	for name, u := range p.all() {
 		writeUpstream(w, upstreamLabels(name), u.Set)
 		for _, t := range u.Set.Targets() {
 			labels := targetLabels(name, t.Name())

@@ -27,6 +27,7 @@ type Proxy struct {
 	table     *match.Table
 	routes    []*Route
 	upstreams map[string]*Upstream
+	added     *Upstreams
 	forwarder *forward.Forwarder
 	dates     forward.Dates
 	hooks     hookLists
@@ -44,8 +45,12 @@ type Proxy struct {
 type Parts struct {
 	// Config is the generation's configuration, which was found to be valid.
 	Config *config.Config
-	// Upstreams are the balancers by name.
+	// Upstreams are the balancers by name. Metrics.NewTarget made the attachments of their
+	// targets.
 	Upstreams map[string]*lb.Upstream
+	// Added are upstreams that come and go, for the templates of routes; nil means
+	// none. One of Upstreams comes before one of the same name here.
+	Added *Upstreams
 	// Hooks are the embedder's and the server's own, in the order of their calls.
 	Hooks []Hooks
 	// Log gets panics.
@@ -78,6 +83,7 @@ func New(p Parts) (*Proxy, error) {
 	proxy := &Proxy{
 		table:     table,
 		upstreams: make(map[string]*Upstream, len(p.Upstreams)),
+		added:     cmp.Or(p.Added, new(Upstreams)),
 		forwarder: forwarder,
 		hooks:     newHookLists(p.Hooks),
 		log:       p.Log,
@@ -93,20 +99,7 @@ func New(p Parts) (*Proxy, error) {
 		proxy.background = func(f func()) { go f() }
 	}
 	for name, set := range p.Upstreams {
-		u := p.Config.Upstreams[name]
-		proxy.upstreams[name] = &Upstream{
-			Set:            set,
-			name:           name,
-			limits:         upstreamLimits(&u),
-			write:          u.Timeouts.Write.D(),
-			deadlineHeader: nameOf(u.Timeouts.DeadlineHeader),
-			hash:           set.HashSource(),
-			hashHeader:     nameOf(set.HashSource().Name),
-			queues:         u.Limits.Queue > 0,
-			hedges:         u.Retry.Hedge > 0,
-			pipelines:      u.Connections.Pipeline > 1,
-			metrics:        p.Metrics.upstream(name),
-		}
+		proxy.upstreams[name] = newUpstream(set, p.Metrics)
 	}
 	for i := range p.Config.Routes {
 		r := &p.Config.Routes[i]
@@ -258,6 +251,7 @@ func (x *Exchange) takeSteps(mayWait bool) verdict {
 func (x *Exchange) settle() {
 	p, r := x.proxy, &x.Result
 	x.phase = phaseSettled
+	x.leaveUpstream()
 	r.End = time.Now()
 	r.BytesIn += x.Body.Seen()
 	x.taps.end(ToTarget)

@@ -24,11 +24,12 @@ func (x *Exchange) refreshIfDue() {
 	p.fetches.add(&s.cached.store.detached)
 	p.background(func() {
 		defer func() {
-			p.fetches.remove(&s.cached.store.detached)
 			if v := recover(); v != nil {
 				p.recovered(s.abandon)
 				p.metrics.Panicked(p.log, v)
 			}
+			s.leaveUpstream()
+			p.fetches.remove(&s.cached.store.detached)
 			f.Abort(cache.ErrAborted)
 		}()
 		// The same route, for its captures; but what would answer without asking the

@@ -8,7 +8,6 @@ import (
 	"weir/config"
 	"weir/internal/forward"
 	"weir/internal/head"
-	"weir/lb"
 )
 
 // Route is a compiled route: what to do with the requests that it matches.
@@ -47,23 +46,6 @@ const (
 	hostTarget
 	hostFixed
 )
-
-// Upstream is a named set of targets as routes use it.
-type Upstream struct {
-	// Set balances.
-	Set *lb.Upstream
-
-	name           string
-	limits         limits
-	write          time.Duration
-	deadlineHeader head.Name // zero: none
-	hash           lb.HashSource
-	hashHeader     head.Name
-	queues         bool // an exchange may have to wait for a target
-	hedges         bool // a second attempt may start while the first runs
-	pipelines      bool // exchanges may share connections
-	metrics        *upstreamMetrics
-}
 
 // Listener is what the core knows of a listener.
 type Listener struct {

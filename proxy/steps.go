@@ -96,9 +96,19 @@ func (x *Exchange) pickUpstream() verdict {
 		return goOn
 	}
 	x.room.scratch = x.Route.upstreamName.Append(x.room.scratch[:0], x.room.lookup)
-	if x.Upstream = x.proxy.upstreams[string(x.room.scratch)]; x.Upstream == nil {
+	if x.Upstream = x.proxy.upstreams[string(x.room.scratch)]; x.Upstream != nil {
+		return goOn
+	}
+	if x.Upstream = x.proxy.added.Get(x.room.scratch); x.Upstream == nil {
 		x.fail(404, CauseNoUpstream)
 		return ended
 	}
 	return goOn
+}
+
+// leaveUpstream lets go of what pickUpstream found. Upstream stays set, for logs.
+func (x *Exchange) leaveUpstream() {
+	if x.Upstream != nil {
+		x.Upstream.release()
+	}
 }

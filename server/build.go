@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"weir/config"
-	"weir/health"
 	"weir/internal/accesslog"
 	"weir/internal/listener"
 	"weir/internal/sock"
@@ -22,7 +21,7 @@ func (s *Server) build(cfg *config.Config, old *generation) (_ *generation, err 
 	g := &generation{
 		config:    cfg,
 		log:       s.log,
-		upstreams: make(map[string]*lb.Upstream, len(cfg.Upstreams)),
+		upstreams: make(map[string]*upstream, len(cfg.Upstreams)),
 		empty:     make(chan struct{}),
 	}
 	defer func() {
@@ -30,33 +29,29 @@ func (s *Server) build(cfg *config.Config, old *generation) (_ *generation, err 
 			g.close()
 		}
 	}()
+	sets := make(map[string]*lb.Upstream, len(cfg.Upstreams))
 	for name := range cfg.Upstreams {
-		u := cfg.Upstreams[name]
-		var before *lb.Upstream
+		settings := cfg.Upstreams[name]
+		var before *upstream
 		if old != nil {
 			before = old.upstreams[name]
 		}
-		g.upstreams[name], err = lb.NewUpstream(name, &u, lb.Options{
-			NewTransport: s.newTransport,
-			Algorithms:   s.options.balancing(),
-			Log:          s.log,
-		}, before)
+		u, err := s.newUpstream(name, &settings, before)
 		if err != nil {
-			delete(g.upstreams, name)
+			return nil, err
+		}
+		g.upstreams[name], sets[name] = u, u.Upstream
+		if u.sources, err = s.options.sources(name, &settings); err != nil {
 			return nil, fmt.Errorf("upstream %q: %w", name, err)
 		}
-		m, err := health.New(g.upstreams[name], health.Options{Log: s.log})
-		if err != nil {
-			return nil, fmt.Errorf("upstream %q: %w", name, err)
-		}
-		g.monitors = append(g.monitors, m)
 	}
 	if g.store, err = s.acquireStore(cfg, old); err != nil {
 		return nil, err
 	}
 	g.proxy, err = proxy.New(proxy.Parts{
 		Config:    cfg,
-		Upstreams: g.upstreams,
+		Upstreams: sets,
+		Added:     &s.table,
 		Hooks:     append([]proxy.Hooks{{OnDone: s.record}}, s.options.hooks...),
 		Log:       s.log,
 		Metrics:   s.metrics,

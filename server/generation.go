@@ -6,8 +6,6 @@ import (
 	"sync/atomic"
 
 	"weir/config"
-	"weir/health"
-	"weir/lb"
 	"weir/proxy"
 )
 
@@ -17,8 +15,7 @@ type generation struct {
 	config    *config.Config
 	log       *slog.Logger
 	proxy     *proxy.Proxy
-	upstreams map[string]*lb.Upstream
-	monitors  []*health.Monitor
+	upstreams map[string]*upstream
 	store     *store // nil if no route has a cache
 
 	// running counts the exchanges; once the generation is retired, the one
@@ -62,19 +59,16 @@ func (g *generation) drained() <-chan struct{} {
 
 // watch starts to look after the targets.
 func (g *generation) watch() {
-	for _, m := range g.monitors {
-		m.Start()
+	for _, u := range g.upstreams {
+		u.watch()
 	}
 }
 
 // close gives back what g holds. Calling it again does nothing.
 func (g *generation) close() {
 	g.closed.Do(func() {
-		for _, m := range g.monitors {
-			m.Stop()
-		}
 		for _, u := range g.upstreams {
-			u.Close()
+			u.close()
 		}
 		if g.store != nil {
 			g.store.release(g.log)

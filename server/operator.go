@@ -24,11 +24,11 @@ func (s *Server) Drain(upstream, target string, on bool) error {
 func (s *Server) drain(upstream, target string, on bool) (*lb.Target, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	g := s.current.Load()
-	u := g.upstreams[upstream]
+	sets := s.sets()
+	u := sets[upstream]
 	if u == nil {
 		return nil, fmt.Errorf("cannot drain in upstream %q: there is %s", upstream,
-			config.OneOf(slices.Sorted(maps.Keys(g.upstreams))))
+			config.OneOf(slices.Sorted(maps.Keys(sets))))
 	}
 	var names []string
 	for _, t := range u.Targets() {
@@ -69,11 +69,11 @@ func (o operator) Drain(upstream, target string, on bool) (admin.Target, error) 
 }
 
 func (o operator) Upstreams() []admin.Upstream {
-	g := o.s.current.Load()
-	list := make([]admin.Upstream, 0, len(g.upstreams))
-	for _, name := range slices.Sorted(maps.Keys(g.upstreams)) {
+	sets := o.s.sets()
+	list := make([]admin.Upstream, 0, len(sets))
+	for _, name := range slices.Sorted(maps.Keys(sets)) {
 		u := admin.Upstream{Name: name, Targets: []admin.Target{}}
-		for _, t := range g.upstreams[name].Targets() {
+		for _, t := range sets[name].Targets() {
 			u.Targets = append(u.Targets, describe(t))
 		}
 		list = append(list, u)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"weir/config"
+	"weir/discover"
 	"weir/lb"
 	"weir/lb/balance"
 	"weir/proxy"
@@ -23,6 +24,7 @@ type options struct {
 	algorithms []lb.Algorithm
 	systemd    bool
 	tiers      func(c *config.Cache) ([]Tier, error)
+	newSources func(upstream string, cfg *config.Upstream) ([]discover.Spec, error)
 	slowTurn   time.Duration // transport.Options.SlowTurn; for tests
 }
 
@@ -47,6 +49,14 @@ func WithAlgorithms(a ...lb.Algorithm) Option {
 
 // balancing returns weir's own algorithms and those that were added.
 func (o *options) balancing() []lb.Algorithm { return append(balance.Algorithms(), o.algorithms...) }
+
+// sources makes the sources of an upstream. Nothing in the configuration names one yet.
+func (o *options) sources(upstream string, cfg *config.Upstream) ([]discover.Spec, error) {
+	if o.newSources == nil {
+		return nil, nil
+	}
+	return o.newSources(upstream, cfg)
+}
 
 // WithSystemdSockets lets "systemd:NAME" addresses choose from the sockets that
 // the service manager passed to this process; without it they are errors. Only

@@ -19,6 +19,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"weir/config"
+	"weir/discover"
 	"weir/internal/accesslog"
 	"weir/internal/demo"
 	"weir/internal/http1"
@@ -43,6 +44,8 @@ type Server struct {
 	accessLog atomic.Pointer[accesslog.Logger]
 	started   time.Time
 	reloads   reloadMetrics
+	// table has the upstreams that were added at run time, for routes.
+	table proxy.Upstreams
 
 	// mu makes Start, Serve, Reload, Shutdown and Close take turns.
 	mu          sync.Mutex
@@ -51,6 +54,11 @@ type Server struct {
 	adminPage   page
 	// leaving are listeners that a reload removed, with connections perhaps.
 	leaving []*running
+	// added are the upstreams in table, by name.
+	added map[string]*upstream
+	// followers run the sources of upstreams of the configuration, by name; there is none
+	// for an upstream that never had sources.
+	followers map[string]*discover.Follower
 	// retiring are old generations whose exchanges have not all ended.
 	retiring []*generation
 	state    atomic.Int32
@@ -84,6 +92,8 @@ func New(cfg *config.Config, opts ...Option) (_ *Server, err error) {
 	s := &Server{
 		set:       metrics.NewSet(),
 		listeners: make(map[config.Address]*running),
+		added:     make(map[string]*upstream),
+		followers: make(map[string]*discover.Follower),
 		done:      make(chan struct{}),
 		stopLook:  make(chan struct{}),
 		started:   time.Now(),
@@ -150,8 +160,8 @@ func (s *Server) Start() error {
 		return err
 	}
 	s.movePages(pages)
-	for _, m := range g.monitors {
-		m.Wait(context.Background()) // no longer than health.wait
+	for _, u := range g.upstreams {
+		u.wait()
 	}
 	for _, r := range opened {
 		s.serve(r)
@@ -169,6 +179,10 @@ func (s *Server) begin() error {
 		s.lookDone = make(chan struct{})
 		s.background.Go(s.look)
 		s.current.Load().watch()
+		for _, u := range s.added {
+			u.watch()
+		}
+		s.follow(s.current.Load())
 	}
 	return nil
 }
@@ -290,6 +304,7 @@ func (s *Server) reload(cfg *config.Config) error {
 	// Nothing below can fail.
 	if serving {
 		next.watch()
+		s.follow(next)
 	}
 	s.current.Store(next)
 	commit()
@@ -411,6 +426,7 @@ func (s *Server) Close() error {
 	}
 	s.mu.Lock()
 	errs = append(errs, s.closePages())
+	s.closeUpstreams()
 	s.mu.Unlock()
 	for s.fetches.Cut() > 0 {
 		time.Sleep(10 * time.Millisecond)

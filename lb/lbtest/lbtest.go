@@ -6,6 +6,7 @@ package lbtest
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,6 +26,9 @@ type Stand struct {
 	Clock *atomic.Int64
 	// Options are what Build gives to lb.NewUpstream.
 	Options lb.Options
+
+	mu   sync.Mutex
+	made []*Conns
 }
 
 // New builds an upstream. Targets are "name" or "name*weight" or "name@priority".
@@ -34,7 +38,7 @@ func New(t testing.TB, targets string, settings func(*config.Upstream)) *Stand {
 	s.Clock.Store(int64(time.Hour))
 	chance := rand.New(rand.NewPCG(1, 2))
 	var mu sync.Mutex
-	s.Options = lb.Options{Algorithms: balance.Algorithms(), NewTransport: newConns, Now: s.Clock.Load, Rand: func() uint64 {
+	s.Options = lb.Options{Algorithms: balance.Algorithms(), NewTransport: s.connect, Now: s.Clock.Load, Rand: func() uint64 {
 		mu.Lock()
 		defer mu.Unlock()
 		return chance.Uint64()
@@ -43,18 +47,35 @@ func New(t testing.TB, targets string, settings func(*config.Upstream)) *Stand {
 	return s
 }
 
-// conns stands for the connections to a target.
-type conns struct{ url string }
-
-func newConns(url string, _ *config.Upstream) (lb.Transport, error) {
-	if !strings.HasPrefix(url, "http://") {
-		return nil, fmt.Errorf("unknown scheme in %q", url)
-	}
-	return &conns{url}, nil
+// Conns stands for the connections to a target.
+type Conns struct {
+	retired atomic.Int32
 }
 
 // Retire implements lb.Transport.
-func (*conns) Retire() {}
+func (c *Conns) Retire() { c.retired.Add(1) }
+
+// Retired returns how often c was retired.
+func (c *Conns) Retired() int { return int(c.retired.Load()) }
+
+// connect makes the connections to a target.
+func (s *Stand) connect(url string, _ *config.Upstream) (lb.Transport, error) {
+	if !strings.HasPrefix(url, "http://") {
+		return nil, fmt.Errorf("unknown scheme in %q", url)
+	}
+	c := new(Conns)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.made = append(s.made, c)
+	return c, nil
+}
+
+// Made returns the connections of all targets that were ever made.
+func (s *Stand) Made() []*Conns {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.made)
+}
 
 // Build makes another generation of the upstream; old may be nil.
 func (s *Stand) Build(targets string, settings func(*config.Upstream), old *lb.Upstream) *lb.Upstream {

@@ -1,0 +1,293 @@
+package discover_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"weir/config"
+	"weir/discover"
+	"weir/lb"
+	"weir/lb/balance"
+)
+
+// fake is a source that reports and fails as the test says.
+type fake struct {
+	reports chan []lb.Endpoint
+	ends    chan error
+
+	mu      sync.Mutex
+	starts  int
+	running int
+}
+
+func newFake() *fake { return &fake{reports: make(chan []lb.Endpoint), ends: make(chan error)} }
+
+func (s *fake) Run(ctx context.Context, report func([]lb.Endpoint)) error {
+	s.count(1, 1)
+	defer s.count(0, -1)
+	for {
+		select {
+		case list := <-s.reports:
+			report(list)
+		case err := <-s.ends:
+			if err != nil && err.Error() == "panic" {
+				panic("of the source")
+			}
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (s *fake) count(starts, running int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.starts += starts
+	s.running += running
+}
+
+// counts returns how often Run was called, and how many calls have not returned.
+func (s *fake) counts() string {
+	synctest.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return fmt.Sprint(s.starts, " ", s.running)
+}
+
+// report reports endpoints of these names.
+func (s *fake) report(names ...string) {
+	list := []lb.Endpoint{}
+	for _, name := range names {
+		list = append(list, lb.Endpoint{URL: "http://" + name})
+	}
+	s.reports <- list
+}
+
+// world is an upstream with a Follower; it must run in a synctest bubble.
+type world struct {
+	*testing.T
+	u      *lb.Upstream
+	f      *discover.Follower
+	log    bytes.Buffer
+	panics int
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{T: t}
+	w.f = discover.NewFollower(discover.Options{
+		Log:     slog.New(slog.NewTextHandler(&w.log, nil)),
+		OnPanic: func(any) { w.panics++ },
+	})
+	w.reload()
+	t.Cleanup(func() {
+		w.f.Stop()
+		w.u.Close()
+	})
+	return w
+}
+
+// reload makes a new generation with these sources; each is "ID" and what runs it.
+func (w *world) reload(specs ...discover.Spec) {
+	w.Helper()
+	cfg := config.DefaultUpstream()
+	cfg.Targets = []config.Target{config.DefaultTarget("http://static")}
+	old := w.u
+	var err error
+	if w.u, err = lb.NewUpstream("test", &cfg, lb.Options{Algorithms: balance.Algorithms()}, old); err != nil {
+		w.Fatal(err)
+	}
+	w.f.Follow(w.u, specs)
+	if old != nil {
+		old.Close()
+	}
+}
+
+// check compares the targets that were found.
+func (w *world) check(what, want string) {
+	w.Helper()
+	synctest.Wait()
+	var names []string
+	for _, t := range w.u.Targets() {
+		names = append(names, strings.TrimPrefix(t.Name(), "http://"))
+	}
+	equal(w, what, strings.TrimPrefix(strings.TrimPrefix(strings.Join(names, " "), "static"), " "), want)
+}
+
+func equal[T comparable](t testing.TB, what string, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}
+
+func spec(id string, s discover.Source) discover.Spec { return discover.Spec{ID: id, Source: s} }
+
+// A source of the same ID goes on over a reload, with its targets.
+func TestSourceGoesOnOverReload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		one := newFake()
+		w.reload(spec("one", one))
+		one.report("b", "a")
+		w.check("reported", "a b")
+		a := w.u.Targets()[1]
+		w.u.SetDrain(a, true)
+
+		unused := newFake()
+		w.reload(spec("one", unused))
+		w.check("after a reload", "a b")
+		equal(t, "the source", one.counts(), "1 1")
+		equal(t, "the same source again", unused.counts(), "0 0")
+		equal(t, "state of a", w.u.Targets()[1].State(), lb.Draining)
+		one.report("b", "c", "a")
+		w.check("reported later", "a b c")
+		equal(t, "the same target", w.u.Targets()[1].Same(a), true)
+		one.report()
+		w.check("nothing is there any more", "")
+
+		one.report("a")
+		w.reload()
+		w.check("without the source", "")
+		equal(t, "the source has ended", one.counts(), "1 0")
+	})
+}
+
+// One source in place of another: what the old one found stays until the new one has
+// reported.
+func TestSourceIsReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		one, two, three := newFake(), newFake(), newFake()
+		w.reload(spec("one", one), spec("two", two))
+		one.report("a", "b")
+		w.check("one has reported", "a b")
+		two.report("c", "b", "static")
+		w.check("both have", "a b c")
+
+		w.reload(spec("two", two), spec("three", three))
+		equal(t, "one has ended", one.counts(), "1 0")
+		w.check("three has not reported", "b c a")
+		two.report("c")
+		w.check("two has again", "c a b")
+		three.ends <- errors.New("not there")
+		w.check("three failed", "c a b")
+		time.Sleep(time.Second)
+		three.report("d")
+		w.check("three has reported", "c d")
+
+		// A source that ends without a report has found nothing.
+		four := newFake()
+		w.reload(spec("four", four))
+		w.check("four has not reported", "c d")
+		four.ends <- nil
+		w.check("four never will", "")
+		equal(t, "it is not run again", four.counts(), "1 0")
+	})
+}
+
+// A source that fails is run again, after waits that grow, and what it found stays.
+func TestSourceFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		s := newFake()
+		w.reload(spec("s", s))
+		s.report("a")
+		fail := func(text string, least, most time.Duration) {
+			t.Helper()
+			s.mu.Lock()
+			before := s.starts
+			s.mu.Unlock()
+			s.ends <- errors.New(text)
+			began := time.Now()
+			for {
+				synctest.Wait()
+				s.mu.Lock()
+				again := s.starts > before
+				s.mu.Unlock()
+				if again {
+					break
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+			if waited := time.Since(began); waited < least || waited > most+10*time.Millisecond {
+				t.Errorf("%s: waited %v, want %v to %v", text, waited, least, most)
+			}
+			w.check("what was found", "a")
+		}
+		for wait := time.Second; wait < time.Minute; wait *= 2 {
+			fail("broken", wait/2, wait)
+		}
+		for range 3 {
+			fail("broken", 30*time.Second, time.Minute)
+		}
+		// A report makes it begin anew.
+		s.report("a")
+		fail("panic", time.Second/2, time.Second)
+		fail("broken", time.Second, 2*time.Second)
+		equal(t, "panics", w.panics, 1)
+		w.f.Stop()
+		equal(t, "stopped", strings.HasSuffix(s.counts(), " 0"), true)
+		w.check("what was found, to the end", "a")
+		for _, want := range []string{`source=s error=broken again_in=`, `error="panic: of the source"`} {
+			if !strings.Contains(w.log.String(), want) {
+				t.Errorf("no %s in the log:\n%s", want, w.log.String())
+			}
+		}
+	})
+}
+
+// What cannot be used is left out, and the rest is used.
+func TestBadEndpoints(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		s := newFake()
+		w.reload(spec("s", s))
+		s.reports <- []lb.Endpoint{
+			{URL: "http://b", Weight: 1 << 40}, {URL: "ftp://x"}, {URL: "http://user:secret@c"}, {URL: ""},
+			{URL: "http://a/", Weight: -1}, {URL: "http://a", Weight: 5}, {URL: "http://d/path"},
+		}
+		w.check("the good ones", "a b")
+		equal(t, "weight of a", w.u.Targets()[1].Weight(), 1)
+		equal(t, "weight of b", w.u.Targets()[2].Weight(), config.MaxWeight)
+		if log := w.log.String(); strings.Contains(log, "secret") || strings.Count(log, "cannot be used") != 4 {
+			t.Errorf("log:\n%s", log)
+		}
+		// The same in another order is no change.
+		before := w.u.Targets()
+		s.reports <- []lb.Endpoint{{URL: "http://a"}, {URL: "http://b", Weight: config.MaxWeight}}
+		synctest.Wait()
+		equal(t, "the set is the same", &w.u.Targets()[0], &before[0])
+	})
+}
+
+// A report of a source that was stopped changes nothing.
+func TestLateReport(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		late := make(chan func([]lb.Endpoint), 1)
+		w.reload(spec("s", sourceFunc(func(ctx context.Context, report func([]lb.Endpoint)) error {
+			late <- report
+			<-ctx.Done()
+			return ctx.Err()
+		})))
+		report := <-late
+		report([]lb.Endpoint{{URL: "http://a"}})
+		w.check("in time", "a")
+		w.reload()
+		report([]lb.Endpoint{{URL: "http://b"}})
+		w.check("too late", "")
+	})
+}
+
+type sourceFunc func(ctx context.Context, report func([]lb.Endpoint)) error
+
+func (f sourceFunc) Run(ctx context.Context, report func([]lb.Endpoint)) error { return f(ctx, report) }

@@ -1,0 +1,33 @@
+package discover
+
+import (
+	"context"
+
+	"weir/lb"
+)
+
+// Source finds the endpoints of an upstream: by asking a name server or a registry, or by
+// reading a file.
+type Source interface {
+	// Run calls report with all endpoints when it knows them, and again with all of them
+	// each time that something has changed, until ctx ends. The list may be empty, and
+	// says nothing by its order; report keeps nothing of it and does not wait for long.
+	//
+	// Run returns soon after ctx has ended; what it returns then is not looked at. Before that, an error
+	// says that the source failed: what was reported stays, and Run is called again later. nil
+	// says that nothing will change any more: what was reported stays for good.
+	//
+	// Run is not called again before it has returned. It may be called again after ctx
+	// has ended, with another one.
+	Run(ctx context.Context, report func(endpoints []lb.Endpoint)) error
+}
+
+// Spec is a source that a configuration asks for.
+type Spec struct {
+	// ID is the source's name in logs, and tells it apart: a source of the same ID in the
+	// next configuration is the same one. It has all settings in it that make a
+	// difference, and no secrets.
+	ID string
+	// Source must not have been started; it is not used if one of the same ID runs.
+	Source Source
+}

@@ -1,0 +1,101 @@
+package lb
+
+import "slices"
+
+// Endpoint is an address as a source reports it.
+type Endpoint struct {
+	// URL is as in the configuration.
+	URL string
+	// Weight is the share relative to the others; below 1 counts as 1.
+	Weight int
+	// Priority is the group; 0 is used first.
+	Priority int
+	// Drain lets running exchanges finish and sends no new ones.
+	Drain bool
+}
+
+// SetEndpoints says which endpoints were found besides the static targets, in place of
+// those that it was given before. It counts for all generations, the later ones included.
+// Targets that stay keep connections, counts and health; those that are gone get no
+// new exchanges and close their connections when the running ones have ended.
+//
+// An error is about the newest generation, and changes nothing. An older generation
+// that cannot have the endpoints keeps those that it has.
+func (u *Upstream) SetEndpoints(endpoints []Endpoint) error {
+	c := u.core
+	c.mu.Lock()
+	old, changes, err := c.find(slices.Clone(endpoints))
+	c.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	for _, s := range old {
+		s.release()
+	}
+	u.tell(changes)
+	if w := c.watcher.Load(); w != nil && w.Replaced != nil {
+		w.Replaced()
+	}
+	return nil
+}
+
+// find replaces the sets of all generations. It returns the sets they had, which are to
+// be released. mu must be held.
+func (c *core) find(found []Endpoint) (old []*snapshot, changes []change, err error) {
+	known := c.known()
+	for i, u := range slices.Backward(c.open) {
+		s, err := u.newSnapshot(found, known)
+		if err != nil {
+			if i == len(c.open)-1 {
+				return nil, nil, err
+			}
+			u.o.Log.Warn("an old generation cannot use what was found", "upstream", u.name, "error", err)
+			continue
+		}
+		old = append(old, u.set.Swap(s))
+		changes = append(changes, u.settleLocked(u.now())...)
+	}
+	c.found = found
+	return old, changes, nil
+}
+
+// known returns the live parts of the targets of all generations by their identity. mu
+// must be held.
+func (c *core) known() map[string]*live {
+	known := make(map[string]*live)
+	for _, u := range c.open {
+		for _, t := range u.set.Load().targets {
+			known[t.live.identity] = t.live
+		}
+	}
+	return known
+}
+
+// open makes the first set of the generation.
+func (u *Upstream) open() error {
+	c := u.core
+	c.mu.Lock()
+	s, err := u.newSnapshot(c.found, c.known())
+	if err != nil {
+		c.mu.Unlock()
+		return err
+	}
+	u.set.Store(s)
+	c.open = append(c.open, u)
+	changes := u.settleLocked(u.now())
+	c.mu.Unlock()
+	u.tell(changes)
+	return nil
+}
+
+// Close gives the targets back. Exchanges that run on them go on; connections
+// are closed once no generation and no exchange has the target. Calling it again does
+// nothing.
+func (u *Upstream) Close() {
+	c := u.core
+	c.mu.Lock()
+	c.open = slices.DeleteFunc(c.open, func(o *Upstream) bool { return o == u })
+	old := u.set.Swap(&snapshot{})
+	c.mu.Unlock()
+	old.release()
+}
