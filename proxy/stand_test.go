@@ -271,3 +271,6 @@ func lacks(t testing.TB, what, text, part string) {
 		t.Errorf("%s is %.600q, with %q", what, text, part)
 	}
 }
+
+// settle waits until every goroutine of the bubble waits for another.
+func settle() { synctest.Wait() }

@@ -225,6 +225,7 @@ func (s *fakeStream) ReadHead(h *head.Head) (started bool, err error) {
 	}
 	next := s.peeked
 	s.peeked = nil
+	h.Reset()
 	text, ok := next.(string)
 	if !ok {
 		s.heads <- next // it stays so
