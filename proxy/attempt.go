@@ -331,6 +331,9 @@ func headFailure(s transport.Stream, err error, started bool) *attemptError {
 	if de := (*transport.DialError)(nil); err == transport.ErrNoConn || errors.As(err, &de) {
 		return dialFailure(err) // a shared connection is made when it is needed
 	}
+	if err == errRacerPanicked {
+		return &attemptError{cause: CausePanic, err: err, sent: true, fault: faultOurs}
+	}
 	return &attemptError{
 		cause: headCause(err, started),
 		err:   err,

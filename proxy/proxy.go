@@ -292,10 +292,13 @@ func (p *Proxy) recover(x *Exchange, done *bool) {
 	p.recovered(x.settle)
 }
 
-// abandon gives back what a panic left in the attempt.
+// abandon gives back what a panic left in the attempt, and in the first one if a hook
+// panicked that was called for a hedge.
 func (x *Exchange) abandon() {
-	if a := x.attempt; a != nil && a.state != attemptEnded {
-		a.giveUp(ending{kind: lb.Canceled, cause: CausePanic})
+	for _, a := range [...]*attempt{x.attempt, &x.room.attempt} {
+		if a != nil {
+			a.giveUp(ending{kind: lb.Canceled, cause: CausePanic})
+		}
 	}
 }
 

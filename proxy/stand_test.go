@@ -124,8 +124,8 @@ func (s *stand) settled() {
 	s.t.Helper()
 	s.background.Wait()
 	for _, f := range s.targets {
-		f.running.Wait()
 		f.settled()
+		f.running.Wait()
 	}
 	for name, u := range s.sets {
 		if n := u.InFlight(); n != 0 {
@@ -227,6 +227,9 @@ func (c *client) serve() string {
 // ended is how the exchange ended, after all that it used was given back.
 func (c *client) ended() string {
 	c.s.t.Helper()
+	if c.phase != phaseSettled {
+		c.s.t.Fatalf("the exchange goes on: %q", c.front.trace())
+	}
 	c.s.settled()
 	end := fmt.Sprintf("%d %s", c.Result.Status, c.Result.Cause)
 	if c.Result.Status != c.front.status {
@@ -235,18 +238,15 @@ func (c *client) ended() string {
 	return end
 }
 
-// start serves the exchange on a goroutine, and returns what waits for its end.
-func (c *client) start() func() string {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		c.s.Serve(c.Exchange)
-	}()
-	return func() string {
-		<-done
-		return c.ended()
-	}
+// start serves the exchange on a goroutine, up to the point where it waits for the test.
+func (c *client) start() *client {
+	go c.s.Serve(c.Exchange)
+	settle()
+	return c
 }
+
+// settle waits until every goroutine of the bubble waits for another.
+func settle() { synctest.Wait() }
 
 // equal fails the test if got is not want.
 func equal[T comparable](t testing.TB, what string, got, want T) {
@@ -271,6 +271,3 @@ func lacks(t testing.TB, what, text, part string) {
 		t.Errorf("%s is %.600q, with %q", what, text, part)
 	}
 }
-
-// settle waits until every goroutine of the bubble waits for another.
-func settle() { synctest.Wait() }

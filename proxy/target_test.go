@@ -126,6 +126,11 @@ func (f *fakeTarget) settled() {
 	if f.released != len(f.streams) {
 		f.t.Errorf("target %s lent %d streams and got %d back", f.name, len(f.streams), f.released)
 	}
+	for _, s := range f.streams {
+		if !closed(s.gone) {
+			close(s.gone) // so that the script ends
+		}
+	}
 }
 
 // fakeStream is a Stream. What it delivers is no text of HTTP/1.1.
