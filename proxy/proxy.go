@@ -260,13 +260,23 @@ func (x *Exchange) settle() {
 	x.phase = phaseSettled
 	r.End = time.Now()
 	r.BytesIn += x.Body.Seen()
-	x.taps.end(ToTarget)
+	x.endTaps()
 	if (r.Cause == CauseClientGone || r.Cause == CauseTruncated) && p.closing != nil && p.closing() {
 		r.Cause = CauseShutdown
 	}
 	p.metrics.settle(x)
 	x.Client.Listener.metrics.inFlight.Add(-1)
 	x.runHooks(p.hooks.onDone)
+}
+
+// endTaps tells the taps of bodies that never moved, or not to their end. A panic of a tap
+// must not keep the exchange from being accounted for.
+func (x *Exchange) endTaps() {
+	for d := range directions {
+		for x.taps.watched(d) {
+			x.proxy.recovered(func() { x.taps.end(d) })
+		}
+	}
 }
 
 // recover ends an exchange that panicked: the client is told if that is still

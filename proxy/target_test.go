@@ -177,6 +177,9 @@ func (s *fakeStream) Send(r *transport.Request) (int, error) {
 		return 0, s.sendErr
 	}
 	s.head, s.held, s.sent = string(r.Head.AppendTo(nil)), string(r.Held), true
+	if !r.Chunked {
+		s.upload.is(max(r.Head.Length, 0))
+	}
 	if s.held != "" {
 		s.upload.send(s.held)
 	}
