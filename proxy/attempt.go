@@ -362,8 +362,12 @@ func (a *attempt) receive() (started bool, err error) {
 	return a.stream.ReadHead(&a.response)
 }
 
-// readHead reads response heads until the final one and passes interim ones on.
+// readHead reads response heads until the final one and passes interim ones on. The limit
+// that was set for that has taken back the interruption of an exchange that was canceled before.
 func (a *attempt) readHead() *attemptError {
+	if a.x.Client.Cancel.Canceled() {
+		return clientGone(a.stream.Sent())
+	}
 	started, err := a.receive()
 	return a.acceptHead(started, err)
 }

@@ -50,6 +50,10 @@ func (b *bound) wait() <-chan struct{} {
 	return b.passed
 }
 
+// over says whether the deadline has passed and was not moved since: as with sockets,
+// who waits does not notice a deadline that another one replaced at once.
+func (b *bound) over() bool { return closed(b.wait()) }
+
 func closed(ch <-chan struct{}) bool {
 	select {
 	case <-ch:

@@ -88,7 +88,6 @@ func (f *feed) stop() { f.change(func() { f.stopped = true }) }
 // Next implements body.Source.
 func (f *feed) Next([]byte) ([]byte, error) {
 	for {
-		passed := f.bound.wait()
 		f.mu.Lock()
 		p, err, changed := f.next()
 		f.mu.Unlock()
@@ -97,10 +96,12 @@ func (f *feed) Next([]byte) ([]byte, error) {
 		}
 		select {
 		case <-changed:
-		case <-passed:
-			f.mu.Lock()
-			f.err = os.ErrDeadlineExceeded
-			f.mu.Unlock()
+		case <-f.bound.wait():
+			if f.bound.over() {
+				f.mu.Lock()
+				f.err = os.ErrDeadlineExceeded
+				f.mu.Unlock()
+			}
 		}
 	}
 }

@@ -47,6 +47,9 @@ func (x *Exchange) hedgeDelay() (time.Duration, bool) {
 func (a *attempt) waitHead(delay time.Duration) *attemptError {
 	s := a.stream
 	s.ReadUntil(time.Now().Add(delay)) // connecting may have taken longer than that
+	if a.x.Client.Cancel.Canceled() {
+		return clientGone(s.Sent()) // as in readHead
+	}
 	err := s.Await()
 	if err != nil && !sock.TimedOut(err) {
 		return headFailure(s, err, false)

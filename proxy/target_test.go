@@ -211,18 +211,25 @@ func (s *fakeStream) Await() error {
 	if s.peeked != nil {
 		return nil
 	}
-	select {
-	case <-s.cut:
+	if closed(s.cut) {
 		return net.ErrClosed
-	default:
 	}
-	select {
+	select { // what is there comes first
 	case s.peeked = <-s.heads:
 		return nil
-	case <-s.read.wait():
-		return os.ErrDeadlineExceeded
-	case <-s.cut:
-		return net.ErrClosed
+	default:
+	}
+	for {
+		select {
+		case s.peeked = <-s.heads:
+			return nil
+		case <-s.read.wait():
+			if s.read.over() {
+				return os.ErrDeadlineExceeded
+			}
+		case <-s.cut:
+			return net.ErrClosed
+		}
 	}
 }
 
@@ -348,12 +355,14 @@ func (w fakeWriter) Write(p []byte) error {
 	case s.writeErr != nil:
 		return s.writeErr
 	case s.blocks:
-		select {
-		case <-s.write.wait():
-			return os.ErrDeadlineExceeded
-		case <-s.cut:
-			return net.ErrClosed
+		for !s.write.over() {
+			select {
+			case <-s.write.wait():
+			case <-s.cut:
+				return net.ErrClosed
+			}
 		}
+		return os.ErrDeadlineExceeded
 	}
 	s.upload.send(string(p))
 	return nil

@@ -138,7 +138,7 @@ func TestUploadFails(t *testing.T) {
 		func(c *client) { c.front.body.send("two") }, "413 body_too_large")
 	equal(t, "the calls", large.front.trace(), "close start write finish")
 	cut := check("the body is malformed after the answer began", oneTarget, nil, echo, fails(body.DefectChunk), "200 bad_request")
-	equal(t, "the calls", cut.front.trace(), "close start write flush abort")
+	equal(t, "whether the answer was cut", cut.front.did("abort"), true)
 
 	// The target's.
 	broken := func(s *fakeStream) error { s.writeErr = syscall.ECONNRESET; return nil }
