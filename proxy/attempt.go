@@ -71,6 +71,10 @@ func (a *attempt) reset() {
 		return
 	}
 	a.x, a.proxy, a.upstream, a.target, a.stream, a.state = nil, nil, nil, nil, nil, attemptUnused
+	a.began, a.firstByte = time.Time{}, 0
+	if a.request == &a.own {
+		a.own.Reset()
+	}
 	a.request, a.out = nil, transport.Request{Room: a.out.Room[:0]}
 	a.upload.reset()
 	if a.received != nil {

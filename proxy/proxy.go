@@ -296,7 +296,9 @@ func (p *Proxy) recover(x *Exchange, done *bool) {
 	p.recovered(x.abandon)
 	p.recovered(func() {
 		x.Result.Cause, x.Result.Err = CausePanic, fmt.Errorf("panic: %v", v)
-		x.Client.Front.CloseAfter()
+		if x.phase < phaseReplying {
+			x.Client.Front.CloseAfter()
+		}
 		x.fail(500, CausePanic)
 	})
 	p.recovered(x.settle)

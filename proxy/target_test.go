@@ -396,14 +396,14 @@ func (s *fakeStream) respond(text string) {
 	s.heads <- raw
 }
 
-// answer sends a whole response; a head without framing announces the length of the body.
+// answer sends a whole response at once; a head without framing announces the length of the body.
 func (s *fakeStream) answer(text string, pieces ...string) {
 	all := strings.Join(pieces, "")
 	if lower := strings.ToLower(text); !strings.Contains(lower, "content-length") && !strings.Contains(lower, "chunked") {
 		text += fmt.Sprintf("\nContent-Length: %d", len(all))
 	}
-	s.respond(text)
 	s.body.send(pieces...).end()
+	s.respond(text)
 }
 
 // fail ends the response with an error, in the head or the body.
