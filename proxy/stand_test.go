@@ -27,7 +27,8 @@ func bubble(t *testing.T, test func(t *testing.T)) {
 	t.Helper()
 	began := time.Now()
 	synctest.Test(t, func(t *testing.T) {
-		time.Sleep(time.Until(began)) // the clock of a bubble begins long before lb's
+		// The clock of a bubble begins long before lb's. Ages are in whole seconds.
+		time.Sleep(time.Until(began.Truncate(time.Second).Add(time.Second)))
 		test(t)
 	})
 }

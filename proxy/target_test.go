@@ -158,6 +158,7 @@ type fakeStream struct {
 	cut         chan struct{}
 	gone        chan struct{} // closed by Release
 	reusable    bool
+	tunnel      net.Conn
 }
 
 // use complains about a stream that is used after it was given back.
@@ -269,9 +270,17 @@ func (s *fakeStream) Tunnel() (net.Conn, []byte) {
 	s.use("Tunnel")
 	ours, theirs := net.Pipe()
 	s.target.running.Go(func() { io.Copy(theirs, theirs) }) // an echo
-	s.target.t.Cleanup(func() { ours.Close() })
-	return ours, []byte("early ")
+	s.tunnel = halfPipe{ours, theirs}
+	return s.tunnel, []byte("early ")
 }
+
+// halfPipe is one end of a net.Pipe, whose peer says nothing more once it hears nothing more.
+type halfPipe struct {
+	net.Conn
+	peer net.Conn
+}
+
+func (p halfPipe) CloseWrite() error { return p.peer.Close() }
 
 // LimitRead implements transport.Stream.
 func (s *fakeStream) LimitRead(now time.Time, limit time.Duration) {
@@ -336,6 +345,9 @@ func (s *fakeStream) Release(reusable bool) {
 	s.use("Release")
 	s.reusable = reusable
 	close(s.gone)
+	if s.tunnel != nil {
+		s.tunnel.Close()
+	}
 	s.upload.fail(io.ErrUnexpectedEOF)
 	s.target.mu.Lock()
 	s.target.released++
