@@ -71,6 +71,10 @@ func (a *attempt) reset() {
 		return
 	}
 	a.x, a.proxy, a.upstream, a.target, a.stream, a.state = nil, nil, nil, nil, nil, attemptUnused
+	a.began, a.firstByte = time.Time{}, 0
+	if a.request == &a.own {
+		a.own.Reset()
+	}
 	a.request, a.out = nil, transport.Request{Room: a.out.Room[:0]}
 	a.upload.reset()
 	if a.received != nil {
@@ -331,6 +335,9 @@ func headFailure(s transport.Stream, err error, started bool) *attemptError {
 	if de := (*transport.DialError)(nil); err == transport.ErrNoConn || errors.As(err, &de) {
 		return dialFailure(err) // a shared connection is made when it is needed
 	}
+	if err == errRacerPanicked {
+		return &attemptError{cause: CausePanic, err: err, sent: true, fault: faultOurs}
+	}
 	return &attemptError{
 		cause: headCause(err, started),
 		err:   err,
@@ -359,8 +366,12 @@ func (a *attempt) receive() (started bool, err error) {
 	return a.stream.ReadHead(&a.response)
 }
 
-// readHead reads response heads until the final one and passes interim ones on.
+// readHead reads response heads until the final one and passes interim ones on. The limit
+// that was set for that has taken back the interruption of an exchange that was canceled before.
 func (a *attempt) readHead() *attemptError {
+	if a.x.Client.Cancel.Canceled() {
+		return clientGone(a.stream.Sent())
+	}
 	started, err := a.receive()
 	return a.acceptHead(started, err)
 }

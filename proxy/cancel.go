@@ -58,7 +58,7 @@ func (c *Cancel) arm(w Interrupter, now time.Time) {
 // canceled.
 func (c *Cancel) disarm() bool {
 	c.mu.Lock()
-	c.waiting = nil
+	c.waiting, c.since = nil, time.Time{}
 	c.mu.Unlock()
 	return c.canceled.Load()
 }

@@ -180,6 +180,17 @@ type room struct {
 	lookup func(name string) []byte
 }
 
+// reset forgets what the buffers hold, or borrow: a stored entry that was sent must not stay
+// in memory for as long as an exchange waits to be used again. What was not used is not
+// touched.
+func (r *room) reset() {
+	if r.reply.Status != 0 {
+		r.reply.Reset()
+		r.memory.Reset(nil)
+	}
+	r.canonical, r.scratch = r.canonical[:0], r.scratch[:0]
+}
+
 // NewExchange returns an Exchange for a front end to pool.
 func NewExchange() *Exchange {
 	x := new(Exchange)
@@ -193,16 +204,20 @@ func NewExchange() *Exchange {
 func (x *Exchange) Reset() {
 	x.Client = Client{}
 	x.Request.Reset()
-	x.Body = &x.room.empty
+	x.Body, x.Start = &x.room.empty, time.Time{}
 	x.RequestTarget, x.Path, x.Query, x.Canonical = x.RequestTarget[:0], nil, nil, nil
 	x.Host, x.RequestID, x.ClientAddr = x.Host[:0], x.RequestID[:0], netip.Addr{}
 	x.Captures.Reset()
 	x.Route, x.Upstream = nil, nil
 	x.Response = &x.room.reply
+	x.room.reset()
 	x.Result = Result{}
 	x.proxy, x.phase, x.step = nil, phaseReceived, 0
 	if x.held = x.held[:0]; cap(x.held) > copyBuffer {
 		x.held = nil // too much to keep in a pool
+	}
+	if len(x.outgoing.Method()) > 0 {
+		x.outgoing.Reset()
 	}
 	x.attempt = nil
 	x.room.attempt.reset()

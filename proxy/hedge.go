@@ -47,6 +47,9 @@ func (x *Exchange) hedgeDelay() (time.Duration, bool) {
 func (a *attempt) waitHead(delay time.Duration) *attemptError {
 	s := a.stream
 	s.ReadUntil(time.Now().Add(delay)) // connecting may have taken longer than that
+	if a.x.Client.Cancel.Canceled() {
+		return clientGone(s.Sent()) // as in readHead
+	}
 	err := s.Await()
 	if err != nil && !sock.TimedOut(err) {
 		return headFailure(s, err, false)
@@ -129,11 +132,11 @@ func (x *Exchange) race(a *attempt, t *lb.Target) *attemptError {
 	over := make(chan struct{})
 	go p.recovered(func() {
 		defer func() { close(over); results <- first }()
-		first.finish(first.receive())
+		first.run(first.receive)
 	})
 	p.background(func() {
 		defer func() { results <- second }()
-		p.recovered(second.run)
+		p.recovered(func() { second.run(second.exchange) })
 	})
 
 	var winner *racer
@@ -220,8 +223,15 @@ func cloneHead(h *head.Head) *head.Head {
 
 var errHedgeLost = errors.New("the first attempt answered first")
 
-// run makes the attempt. If it has lost meanwhile, it also gives back what it holds.
-func (r *racer) run() { r.finish(r.exchange()) }
+var errRacerPanicked = errors.New("panic in one of two attempts")
+
+// run calls exchange, which makes the attempt or what is left of it, and notes how that
+// ended, in a panic too. A racer that has lost meanwhile gives back what it holds.
+func (r *racer) run(exchange func() (started bool, err error)) {
+	started, err := false, errRacerPanicked
+	defer func() { r.finish(started, err) }()
+	started, err = exchange()
+}
 
 // finish notes how the racer ended.
 func (r *racer) finish(started bool, err error) {
@@ -287,6 +297,8 @@ func (r *racer) lose() hedgeResult {
 func (r *racer) endLost() {
 	e := ending{kind: lb.Canceled, cause: CauseHedge}
 	switch {
+	case r.err == errRacerPanicked:
+		e.cause = CausePanic
 	case r.stream == nil && r.err != nil:
 		f := dialFailure(r.err)
 		e.kind, e.cause = f.outcome(), f.cause

@@ -254,13 +254,23 @@ func (x *Exchange) settle() {
 	x.leaveUpstream()
 	r.End = time.Now()
 	r.BytesIn += x.Body.Seen()
-	x.taps.end(ToTarget)
+	x.endTaps()
 	if (r.Cause == CauseClientGone || r.Cause == CauseTruncated) && p.closing != nil && p.closing() {
 		r.Cause = CauseShutdown
 	}
 	p.metrics.settle(x)
 	x.Client.Listener.metrics.inFlight.Add(-1)
 	x.runHooks(p.hooks.onDone)
+}
+
+// endTaps tells the taps of bodies that never moved, or not to their end. A panic of a tap
+// must not keep the exchange from being accounted for.
+func (x *Exchange) endTaps() {
+	for d := range directions {
+		for x.taps.watched(d) {
+			x.proxy.recovered(func() { x.taps.end(d) })
+		}
+	}
 }
 
 // recover ends an exchange that panicked: the client is told if that is still
@@ -280,16 +290,21 @@ func (p *Proxy) recover(x *Exchange, done *bool) {
 	p.recovered(x.abandon)
 	p.recovered(func() {
 		x.Result.Cause, x.Result.Err = CausePanic, fmt.Errorf("panic: %v", v)
-		x.Client.Front.CloseAfter()
+		if x.phase < phaseReplying {
+			x.Client.Front.CloseAfter()
+		}
 		x.fail(500, CausePanic)
 	})
 	p.recovered(x.settle)
 }
 
-// abandon gives back what a panic left in the attempt.
+// abandon gives back what a panic left in the attempt, and in the first one if a hook
+// panicked that was called for a hedge.
 func (x *Exchange) abandon() {
-	if a := x.attempt; a != nil && a.state != attemptEnded {
-		a.giveUp(ending{kind: lb.Canceled, cause: CausePanic})
+	for _, a := range [...]*attempt{x.attempt, &x.room.attempt} {
+		if a != nil {
+			a.giveUp(ending{kind: lb.Canceled, cause: CausePanic})
+		}
 	}
 }
 

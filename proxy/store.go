@@ -118,9 +118,6 @@ func (x *Exchange) replyWhileStoring(a *attempt, bodyless, closes bool) {
 	f := c.fetch
 	// From here on the client's going away must not end the fetch.
 	gone := x.Client.Cancel.disarm()
-	if !c.background {
-		c.store.reset()
-	}
 	c.store.cancel.arm(a.stream, x.Start)
 	a.body.stopped = &c.store.stop
 	// The reader must be there before the first byte, because a body that

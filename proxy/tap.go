@@ -1,5 +1,7 @@
 package proxy
 
+import "slices"
+
 // Direction is the way of a body through weir.
 type Direction uint8
 
@@ -45,31 +47,34 @@ func (x *Exchange) Tap(d Direction, limit int64, watch Tap) {
 // watched says whether any tap still wants bytes.
 func (t *taps) watched(d Direction) bool { return len(t[d]) > 0 }
 
-// see shows p to the taps.
+// see shows p to the taps. A tap that panics is not called again; the others are.
 func (t *taps) see(d Direction, p []byte) {
-	list := t[d]
+	list, next := t[d], 0
 	if len(list) == 0 {
 		return
 	}
-	kept := list[:0]
-	for _, w := range list {
+	t[d] = list[:0]
+	defer func() {
+		t[d] = append(t[d], list[next:]...)
+		clear(list[len(t[d]):])
+	}()
+	for next < len(list) {
+		w := list[next]
+		next++
 		piece := p[:min(int64(len(p)), w.left)]
 		w.left -= int64(len(piece))
 		w.watch(piece, w.left == 0)
 		if w.left > 0 {
-			kept = append(kept, w)
+			t[d] = append(t[d], w)
 		}
 	}
-	clear(list[len(kept):])
-	t[d] = kept
 }
 
 // end tells the taps that nothing more comes.
 func (t *taps) end(d Direction) {
-	list := t[d]
-	t[d] = list[:0]
-	for i, w := range list {
-		list[i] = tap{}
+	for len(t[d]) > 0 {
+		w := t[d][0]
+		t[d] = slices.Delete(t[d], 0, 1)
 		w.watch(nil, true)
 	}
 }

@@ -68,7 +68,6 @@ func (x *Exchange) join(a *attempt) {
 		tunnels.Add(-1)
 		x.Result.BytesIn, x.Result.BytesOut = t.in.Load(), t.out.Load()
 	}
-	x.Client.Front.CloseAfter()
 	a.giveUp(ending{kind: lb.Success, cause: CauseOK, status: 101})
 }
 

@@ -195,7 +195,9 @@ func (a *attempt) uploaded(err error, firstByte time.Duration) {
 		if a.x.time.late(end) {
 			end = a.x.time.deadline
 		}
-		a.stream.InterruptFrom(end)
+		if a.stream.InterruptFrom(end); a.x.Client.Cancel.Canceled() {
+			a.stream.Interrupt() // which the new limit has taken back
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package transport
 import (
 	"bufio"
 	"net"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -39,6 +40,8 @@ type Conn struct {
 	dry   *dryConn // under TLS, else nil
 	// readArmed and writeArmed are the deadlines that are set on Conn.
 	readArmed, writeArmed time.Time
+	// writeEnded says that InterruptWrite was called since Unlimit.
+	writeEnded atomic.Bool
 }
 
 func newConn(c, raw net.Conn, dry *dryConn) *Conn {
@@ -202,6 +205,7 @@ func (c *Conn) LimitWrite(now time.Time, limit time.Duration) {
 
 // Unlimit takes all deadlines away.
 func (c *Conn) Unlimit() {
+	c.writeEnded.Store(false)
 	c.readArmed, c.writeArmed = time.Time{}, time.Time{}
 	c.Conn.SetDeadline(time.Time{})
 }

@@ -191,3 +191,23 @@ func TestRequestSurvivesEarlyDeadline(t *testing.T) {
 		s.Release(true)
 	}
 }
+
+// A write of a body that was interrupted before it began does not wait, although its own
+// limit begins with it.
+func TestInterruptWrite(t *testing.T) {
+	origin := testkit.Listen(t, func(c *testkit.Conn) { c.Hold() })
+	c, err := connect(t, origin.URL, transport.Options{}, nil).Open(time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := c.BodyWriter(false, time.Hour)
+	c.InterruptWrite()
+	if err := w.Write(make([]byte, 64<<20)); !sock.TimedOut(err) {
+		t.Errorf("the write ended with %v", err)
+	}
+	c.Unlimit()
+	if err := w.Write(make([]byte, 16<<10)); err != nil {
+		t.Errorf("after Unlimit: %v", err)
+	}
+	c.Release(false)
+}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"io"
 	"net"
+	"os"
 	"time"
 
 	"weir/internal/body"
@@ -122,7 +123,10 @@ func (c *Conn) Interrupt() { c.Conn.SetDeadline(sock.LongAgo) }
 func (c *Conn) InterruptRead() { c.Conn.SetReadDeadline(sock.LongAgo) }
 
 // InterruptWrite implements Stream.
-func (c *Conn) InterruptWrite() { c.Conn.SetWriteDeadline(sock.LongAgo) }
+func (c *Conn) InterruptWrite() {
+	c.writeEnded.Store(true)
+	c.Conn.SetWriteDeadline(sock.LongAgo)
+}
 
 // InterruptFrom implements Stream.
 func (c *Conn) InterruptFrom(t time.Time) { c.Conn.SetReadDeadline(t) }
@@ -187,6 +191,9 @@ func (w *bodyWriter) Finish(trailer *head.Head) error {
 
 func (w *bodyWriter) send(p []byte) error {
 	w.c.LimitWrite(time.Now(), w.limit)
+	if w.c.writeEnded.Load() {
+		return os.ErrDeadlineExceeded // the new limit may have taken back the interruption
+	}
 	_, err := w.c.Write(p)
 	return err
 }

@@ -89,8 +89,9 @@ type Stream interface {
 
 	// Interrupt ends every wait with a time-out.
 	Interrupt()
-	// InterruptRead and InterruptWrite end the waits of one direction.
+	// InterruptRead ends the wait of a read.
 	InterruptRead()
+	// InterruptWrite ends the waits of a BodyWriter, those that begin until Unlimit too.
 	InterruptWrite()
 	// InterruptFrom bounds the reads to end at t, like ReadUntil.
 	InterruptFrom(t time.Time)
