@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 
 	"weir/config"
@@ -55,7 +56,7 @@ func checkParts(cfg *config.Config, o *options) (problems config.Errors) {
 	algorithms := o.balancing()
 	for name := range cfg.Upstreams {
 		u := cfg.Upstreams[name]
-		for _, p := range append(lb.Check(&u, algorithms), health.Check(&u)...) {
+		for _, p := range slices.Concat(lb.Check(&u, algorithms), health.Check(&u), checkHandlers(&u, o.handlers)) {
 			add(p, "upstreams", name)
 		}
 	}

@@ -3,9 +3,13 @@ package server
 import (
 	"io"
 	"log/slog"
+	"net/http"
 	"time"
 
+	"github.com/valyala/fasthttp"
+
 	"weir/config"
+	"weir/internal/mount"
 	"weir/lb"
 	"weir/lb/balance"
 	"weir/proxy"
@@ -23,6 +27,7 @@ type options struct {
 	algorithms []lb.Algorithm
 	systemd    bool
 	tiers      func(c *config.Cache) ([]Tier, error)
+	handlers   map[string]mounter
 	slowTurn   time.Duration // transport.Options.SlowTurn; for tests
 }
 
@@ -47,6 +52,28 @@ func WithAlgorithms(a ...lb.Algorithm) Option {
 
 // balancing returns weir's own algorithms and those that were added.
 func (o *options) balancing() []lb.Algorithm { return append(balance.Algorithms(), o.algorithms...) }
+
+// WithHandler makes h the target "handler:name", which upstreams balance, cache, probe and count
+// like any other. Reloads keep it. A request's context ends when its client leaves; Close
+// waits until h has returned. docs/embedding.md says more. name has letters, digits, "_" and "-".
+func WithHandler(name string, h http.Handler) Option {
+	return withMounter(name, func(o mount.Options) *mount.Server { return mount.HTTP(h, o) })
+}
+
+// WithFastHTTP does the same with a handler of fasthttp. Bodies of requests are streamed: PostBody
+// reads the body whole, RequestBodyStream reads piece by piece.
+func WithFastHTTP(name string, h fasthttp.RequestHandler) Option {
+	return withMounter(name, func(o mount.Options) *mount.Server { return mount.FastHTTP(h, o) })
+}
+
+func withMounter(name string, m mounter) Option {
+	return func(o *options) {
+		if o.handlers == nil {
+			o.handlers = make(map[string]mounter)
+		}
+		o.handlers[name] = m
+	}
+}
 
 // WithSystemdSockets lets "systemd:NAME" addresses choose from the sockets that
 // the service manager passed to this process; without it they are errors. Only
