@@ -25,6 +25,7 @@ func (x *Exchange) refreshIfDue() {
 	p.background(func() {
 		defer func() {
 			p.fetches.remove(&s.cached.store.detached)
+			s.endTaps()
 			if v := recover(); v != nil {
 				p.recovered(s.abandon)
 				p.metrics.Panicked(p.log, v)
