@@ -250,7 +250,8 @@ type Upstream struct {
 
 // Target is one address weir sends to.
 type Target struct {
-	// URL is "http://host:port", "https://host:port", "unix:/path" or "demo:NAME".
+	// URL is "http://host:port", "https://host:port", "unix:/path", "demo:NAME" or
+	// "handler:NAME", which is a handler of the program that embeds weir.
 	// A slash after the port changes nothing.
 	URL string `toml:"url"`
 	// Weight is the target's share relative to the others: 1 to 1,000,000.

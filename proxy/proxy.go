@@ -172,14 +172,27 @@ func (p *Proxy) Refuse(x *Exchange, status int, cause Cause, err error) {
 // begin finds out who asks for what.
 func (x *Exchange) begin() verdict {
 	p := x.proxy
-	x.setTarget(x.Request.Target())
+	x.RequestTarget = append(x.RequestTarget[:0], x.Request.Target()...)
 	x.Host = append(x.Host[:0], x.Request.Get(head.Host)...)
 	x.ClientAddr = p.forwarder.Client(&x.Request, x.Client.Peer)
 	x.RequestID = p.forwarder.RequestID(x.RequestID[:0], &x.Request, x.Client.Peer)
+	if x.locate(x.RequestTarget) == ended {
+		return ended
+	}
+	if len(p.hooks.onRequest) > 0 {
+		return x.askHooks()
+	}
+	return goOn
+}
+
+// locate takes a request target apart and finds out which path matching sees. It refuses
+// what another reader might take for another path.
+func (x *Exchange) locate(target []byte) verdict {
+	x.splitTarget(target)
 	path, refusal := match.Canonical(x.room.canonical[:0], x.Path)
 	// A target that takes a fragment for a part of the path must not find other
 	// segments in it than the ones that were matched.
-	if fragment := x.RequestTarget[len(x.Path):]; len(fragment) > 0 && fragment[0] == '#' && bytes.ContainsAny(fragment, `/\%`) {
+	if fragment := target[len(x.Path):]; len(fragment) > 0 && fragment[0] == '#' && bytes.ContainsAny(fragment, `/\%`) {
 		refusal = match.Fragment
 	}
 	if refusal != match.Accepted && string(x.Path) != "*" {
@@ -192,20 +205,11 @@ func (x *Exchange) begin() verdict {
 	if len(path) > 0 && &path[0] != &x.Path[0] {
 		x.room.canonical = path
 	}
-	x.runHooks(p.hooks.onRequest)
-	if x.phase == phaseAnswered {
-		x.Result.Cause = CauseHook
-		x.send(x.room.scratch)
-		return ended
-	}
 	return goOn
 }
 
-// setTarget takes a request target apart. It copies the target, because a hook may change
-// that of the request.
-func (x *Exchange) setTarget(target []byte) {
-	x.RequestTarget = append(x.RequestTarget[:0], target...)
-	target = x.RequestTarget
+// splitTarget takes a request target apart. Path and Query are parts of it.
+func (x *Exchange) splitTarget(target []byte) {
 	if i := bytes.IndexByte(target, '#'); i >= 0 {
 		target = target[:i] // no part of a request (RFC 9110 section 4.2.5)
 	}
@@ -261,16 +265,6 @@ func (x *Exchange) settle() {
 	p.metrics.settle(x)
 	x.Client.Listener.metrics.inFlight.Add(-1)
 	x.runHooks(p.hooks.onDone)
-}
-
-// endTaps tells the taps of bodies that never moved, or not to their end. A panic of a tap
-// must not keep the exchange from being accounted for.
-func (x *Exchange) endTaps() {
-	for d := range directions {
-		for x.taps.watched(d) {
-			x.proxy.recovered(func() { x.taps.end(d) })
-		}
-	}
 }
 
 // recover ends an exchange that panicked: the client is told if that is still

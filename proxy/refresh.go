@@ -29,6 +29,7 @@ func (x *Exchange) refreshIfDue() {
 				p.metrics.Panicked(p.log, v)
 			}
 			s.leaveUpstream()
+			s.endTaps()
 			p.fetches.remove(&s.cached.store.detached)
 			f.Abort(cache.ErrAborted)
 		}()

@@ -22,7 +22,7 @@ type Tap func(piece []byte, end bool)
 
 // tap is a Tap and how many bytes it may still get.
 type tap struct {
-	watch Tap
+	watch Tap // nil once it was called for the last time
 	left  int64
 }
 
@@ -41,40 +41,54 @@ func (t *taps) reset() {
 // the response's. A body that is watched does not move inside the kernel until all
 // limits are reached. With several attempts the request's body is seen once.
 func (x *Exchange) Tap(d Direction, limit int64, watch Tap) {
-	x.taps[d] = append(x.taps[d], tap{watch, limit})
+	x.taps[d] = append(x.taps[d], tap{watch, max(limit, 0)})
 }
 
 // watched says whether any tap still wants bytes.
 func (t *taps) watched(d Direction) bool { return len(t[d]) > 0 }
 
-// see shows p to the taps. A tap that panics is not called again; the others are.
+// see shows p to the taps. One that panics is not called again.
 func (t *taps) see(d Direction, p []byte) {
-	list, next := t[d], 0
+	list := t[d]
 	if len(list) == 0 {
 		return
 	}
-	t[d] = list[:0]
-	defer func() {
-		t[d] = append(t[d], list[next:]...)
-		clear(list[len(t[d]):])
-	}()
-	for next < len(list) {
-		w := list[next]
-		next++
+	for i := range list {
+		w := &list[i]
+		watch := w.watch
+		if watch == nil {
+			continue
+		}
 		piece := p[:min(int64(len(p)), w.left)]
 		w.left -= int64(len(piece))
-		w.watch(piece, w.left == 0)
+		w.watch = nil
+		watch(piece, w.left == 0)
 		if w.left > 0 {
-			t[d] = append(t[d], w)
+			w.watch = watch
 		}
 	}
+	t[d] = slices.DeleteFunc(list, func(w tap) bool { return w.watch == nil })
 }
 
-// end tells the taps that nothing more comes.
+// end tells the taps that nothing more comes. One that panics is not called again, and
+// keeps the others from being told: endTaps tells them.
 func (t *taps) end(d Direction) {
-	for len(t[d]) > 0 {
-		w := t[d][0]
-		t[d] = slices.Delete(t[d], 0, 1)
-		w.watch(nil, true)
+	list := t[d]
+	for i := range list {
+		watch := list[i].watch
+		list[i].watch = nil
+		if watch != nil {
+			watch(nil, true)
+		}
+	}
+	t[d] = list[:0]
+}
+
+// endTaps tells all taps that are left that nothing more comes, when the exchange is over.
+func (x *Exchange) endTaps() {
+	for d := range directions {
+		for x.taps.watched(d) {
+			x.proxy.recovered(func() { x.taps.end(d) })
+		}
 	}
 }
