@@ -101,12 +101,22 @@ func (x *Exchange) lookUp() verdict {
 	x.Result.Cache = CacheResult{Asked: true, Outcome: c.found.Outcome, Reason: c.found.Reason}
 	switch c.found.Outcome {
 	case rule.Fresh, rule.Stale:
-		if c.found.InMemory() && x.answerFromCache() {
+		if c.found.InMemory() && x.answerNow() {
 			x.refreshIfDue()
 			return ended
 		}
 	}
 	return goOn
+}
+
+// answerNow is answerFromCache for an entry in memory, if the client has room for its body.
+func (x *Exchange) answerNow() bool {
+	a, ok := x.proxy.cache.Answer(&x.cached.request, &x.cached.found)
+	if room := x.Client.Room; !ok || room > 0 && !a.Bodyless && a.Length > room {
+		return false
+	}
+	x.sendAnswer(&a)
+	return true
 }
 
 var upgrades = head.SetOf(head.Upgrade)

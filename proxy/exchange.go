@@ -64,6 +64,10 @@ type Client struct {
 	Remote netip.AddrPort
 	// TLS says whether the client's connection is encrypted.
 	TLS bool
+	// Room is how many bytes of a body Front takes without waiting for the client: ServeNow
+	// leaves longer stored bodies to ServeRest. 0 stands for any number, for front ends whose
+	// reader may wait. Weir's own pages do not ask: they are short.
+	Room int64
 }
 
 // Exchange is one request and its answer, from first byte in to last byte out.
