@@ -42,6 +42,7 @@ type stand struct {
 	peer    forward.Peer
 	lis     *Listener
 	set     *metrics.Set
+	figures *Metrics
 	logged  lockedBuffer
 	// background counts what runs without a client.
 	background sync.WaitGroup
@@ -78,15 +79,18 @@ func newStand(t testing.TB, text string, hooks ...Hooks) *stand {
 		t: t, targets: map[string]*fakeTarget{}, sets: map[string]*lb.Upstream{}, set: metrics.NewSet(),
 		peer: forward.NewPeer(netip.MustParseAddrPort("192.0.2.7:4000"), false),
 	}
+	m := NewMetrics(s.set)
+	s.figures = m
 	for name := range cfg.Upstreams {
 		u := cfg.Upstreams[name]
-		s.sets[name], err = lb.NewUpstream(name, &u, lb.Options{NewTransport: s.newTarget, Algorithms: balance.Algorithms()}, nil)
+		s.sets[name], err = lb.NewUpstream(name, &u, lb.Options{
+			NewTransport: s.newTarget, NewAttachment: m.NewTarget, Algorithms: balance.Algorithms(),
+		}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(s.sets[name].Close)
 	}
-	m := NewMetrics(s.set)
 	s.lis = m.NewListener("main", 0)
 	store, err := cache.NewStore(&cfg.Cache)
 	if err != nil {
@@ -156,6 +160,7 @@ func (s *stand) settled() {
 func (s *stand) metric(series string) string {
 	var b bytes.Buffer
 	s.set.WritePrometheus(&b)
+	s.figures.WriteMetrics(&b)
 	for line := range strings.Lines(b.String()) {
 		if value, ok := strings.CutPrefix(line, series+" "); ok {
 			return strings.TrimSpace(value)
