@@ -57,10 +57,10 @@ type Parts struct {
 	Log *slog.Logger
 	// Metrics are shared by all generations of a server.
 	Metrics *Metrics
-	// Cache keeps the responses of routes with a cache; it may be nil if there
-	// is none.
+	// Cache keeps the responses of routes with a cache; it may be nil if no route has
+	// one.
 	Cache *cache.Store
-	// Fetches gets those for Cache; nil means that nobody ends them early.
+	// Fetches gets those for Cache; nil means that nothing ends them early.
 	Fetches *Fetches
 	// Background runs work that no client waits for, on a goroutine of its own,
 	// and is waited for before the generation ends; nil means a bare goroutine.
