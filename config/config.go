@@ -218,7 +218,7 @@ type Respond struct {
 
 // Upstream is a named set of targets with one balancing algorithm.
 type Upstream struct {
-	// Targets are URLs (http, https, unix, demo) or tables with url and weight.
+	// Targets are URLs (http, https, unix, demo, handler) or tables with url and weight.
 	Targets []Target `toml:"targets"`
 	// Balance is the name of the balancing algorithm.
 	Balance string `toml:"balance"`
@@ -250,7 +250,8 @@ type Upstream struct {
 
 // Target is one address weir sends to.
 type Target struct {
-	// URL is "http://host:port", "https://host:port", "unix:/path" or "demo:NAME".
+	// URL is "http://host:port", "https://host:port", "unix:/path", "demo:NAME" or
+	// "handler:NAME", which is a handler of the program that embeds weir.
 	// A slash after the port changes nothing.
 	URL string `toml:"url"`
 	// Weight is the target's share relative to the others: 1 to 1,000,000.

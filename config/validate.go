@@ -331,9 +331,9 @@ func targetWant(url string) string {
 		if !strings.HasPrefix(rest, "/") || len(rest) > 107 || hasControl(rest) {
 			return `"unix:" and an absolute path of at most 107 bytes`
 		}
-	case scheme == "demo":
+	case scheme == "demo" || scheme == "handler":
 		if !bareKey(rest) {
-			return `"demo:" and a name of letters, digits, "_" and "-"`
+			return fmt.Sprintf(`%q and a name of letters, digits, "_" and "-"`, scheme+":")
 		}
 	case slices.Contains(laterSchemes[:], scheme):
 		return wantTarget + fmt.Sprintf(" (%q is planned, but not there yet)", scheme)
@@ -343,7 +343,7 @@ func targetWant(url string) string {
 	return ""
 }
 
-const wantTarget = `"http://host:port", "https://host:port", "unix:/path" or "demo:NAME"`
+const wantTarget = `"http://host:port", "https://host:port", "unix:/path", "demo:NAME" or "handler:NAME"`
 
 // laterSchemes are the schemes that weir's documentation names and that are not
 // implemented yet.

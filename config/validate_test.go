@@ -232,15 +232,15 @@ func TestValidate(t *testing.T) {
 		`routes[0].respond.headers.Connection: found "Connection": want another field: this one belongs to the connection or to the framing of messages, which are weir's`)
 
 	// upstreams: targets
-	good("upstreams", "targets = ['http://a', 'https://a:1', 'http://[::1]:80', 'unix:/a', 'demo:one']")
+	good("upstreams", "targets = ['http://a', 'https://a:1', 'http://[::1]:80', 'unix:/a', 'demo:one', 'handler:my_app-2']")
 	bad("upstreams", "targets = []", `upstreams.origin.targets: found nothing: want at least one URL`)
 	bad("upstreams", "targets = ['http://a', { url = 'http://a', weight = 2 }]",
 		`upstreams.origin.targets[1]: found "http://a": want another than at upstreams.origin.targets[0]`)
 	bad("upstreams", "targets = [{ weight = 0 }]",
-		`upstreams.origin.targets[0].url: found nothing: want "http://host:port", "https://host:port", "unix:/path" or "demo:NAME"`+"\n"+
+		`upstreams.origin.targets[0].url: found nothing: want "http://host:port", "https://host:port", "unix:/path", "demo:NAME" or "handler:NAME"`+"\n"+
 			`upstreams.origin.targets[0].weight: found 0: want 1 to 1000000`)
 	bad("upstreams", "targets = ['127.0.0.1:80']",
-		`upstreams.origin.targets[0].url: found "127.0.0.1:80": want "http://host:port", "https://host:port", "unix:/path" or "demo:NAME"`)
+		`upstreams.origin.targets[0].url: found "127.0.0.1:80": want "http://host:port", "https://host:port", "unix:/path", "demo:NAME" or "handler:NAME"`)
 	good("upstreams", "targets = ['http://a/', 'https://a:1/', 'http://[::1]:80/']")
 	bad("upstreams", "targets = ['http://a/', 'http://a']",
 		`upstreams.origin.targets[1]: found "http://a": want another than at upstreams.origin.targets[0]`)
@@ -253,7 +253,9 @@ func TestValidate(t *testing.T) {
 	bad("upstreams", "targets = ['http://user:secret@a']",
 		`upstreams.origin.targets[0].url: found a URL with a user: want "http://host" or "http://host:port", and no path (a route's add_prefix does that)`)
 	bad("upstreams", "targets = ['consul://a']",
-		`upstreams.origin.targets[0].url: found "consul://a": want "http://host:port", "https://host:port", "unix:/path" or "demo:NAME" ("consul" is planned, but not there yet)`)
+		`upstreams.origin.targets[0].url: found "consul://a": want "http://host:port", "https://host:port", "unix:/path", "demo:NAME" or "handler:NAME" ("consul" is planned, but not there yet)`)
+	bad("upstreams", "targets = ['handler:']",
+		`upstreams.origin.targets[0].url: found "handler:": want "handler:" and a name of letters, digits, "_" and "-"`)
 	bad("upstreams", "targets = ['unix:a', 'demo:a b']",
 		`upstreams.origin.targets[0].url: found "unix:a": want "unix:" and an absolute path of at most 107 bytes`+"\n"+
 			`upstreams.origin.targets[1].url: found "demo:a b": want "demo:" and a name of letters, digits, "_" and "-"`)

@@ -75,9 +75,9 @@ func (s *Server) build(cfg *config.Config, old *generation) (_ *generation, err 
 // newTransport makes the connections to a target.
 func (s *Server) newTransport(url string, cfg *config.Upstream) (lb.Transport, error) {
 	return transport.NewHTTP1(url, cfg, transport.Options{
-		DialDemo: s.demo.Dial,
-		OnPanic:  func(v any) { s.metrics.Panicked(s.log, v) },
-		SlowTurn: s.options.slowTurn,
+		DialLocal: s.local.dial,
+		OnPanic:   func(v any) { s.metrics.Panicked(s.log, v) },
+		SlowTurn:  s.options.slowTurn,
 	})
 }
 

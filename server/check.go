@@ -48,6 +48,7 @@ func checkParts(cfg *config.Config, o *options) config.Errors {
 		u := cfg.Upstreams[name]
 		add(lb.Check(&u, algorithms), "upstreams", name)
 		add(health.Check(&u), "upstreams", name)
+		add(checkHandlers(&u, o.handlers), "upstreams", name)
 	}
 	_, err := match.New(cfg.Routes)
 	problems = append(problems, problemsOf(err)...)

@@ -3,10 +3,14 @@ package server
 import (
 	"io"
 	"log/slog"
+	"net/http"
 	"time"
+
+	"github.com/valyala/fasthttp"
 
 	"weir/config"
 	"weir/discover"
+	"weir/internal/mount"
 	"weir/lb"
 	"weir/lb/balance"
 	"weir/proxy"
@@ -25,6 +29,7 @@ type options struct {
 	systemd    bool
 	tiers      func(c *config.Cache) ([]Tier, error)
 	newSources func(upstream string, cfg *config.Upstream) ([]discover.Spec, error)
+	handlers   map[string]mounter
 	slowTurn   time.Duration // transport.Options.SlowTurn; for tests
 }
 
@@ -56,6 +61,28 @@ func (o *options) sources(upstream string, cfg *config.Upstream) ([]discover.Spe
 		return nil, nil
 	}
 	return o.newSources(upstream, cfg)
+}
+
+// WithHandler makes h the target "handler:name", which upstreams balance, cache, probe and count
+// like any other. Reloads keep it. A request's context ends when its client leaves; Close
+// waits until h has returned. docs/embedding.md says more. name has letters, digits, "_" and "-".
+func WithHandler(name string, h http.Handler) Option {
+	return withMounter(name, func(o mount.Options) *mount.Server { return mount.HTTP(h, o) })
+}
+
+// WithFastHTTP does the same with a handler of fasthttp. Bodies of requests are streamed: PostBody
+// reads the body whole, RequestBodyStream reads piece by piece.
+func WithFastHTTP(name string, h fasthttp.RequestHandler) Option {
+	return withMounter(name, func(o mount.Options) *mount.Server { return mount.FastHTTP(h, o) })
+}
+
+func withMounter(name string, m mounter) Option {
+	return func(o *options) {
+		if o.handlers == nil {
+			o.handlers = make(map[string]mounter)
+		}
+		o.handlers[name] = m
+	}
 }
 
 // WithSystemdSockets lets "systemd:NAME" addresses choose from the sockets that

@@ -21,9 +21,9 @@ import (
 	"weir/config"
 	"weir/discover"
 	"weir/internal/accesslog"
-	"weir/internal/demo"
 	"weir/internal/http1"
 	"weir/internal/listener"
+	"weir/internal/mount"
 	"weir/proxy"
 )
 
@@ -37,7 +37,7 @@ type Server struct {
 	set     *metrics.Set
 	metrics *proxy.Metrics
 	front   http1.Front
-	demo    *demo.Origin
+	local   *local
 	sockets *listener.Inherited
 
 	current   atomic.Pointer[generation]
@@ -114,13 +114,16 @@ func New(cfg *config.Config, opts ...Option) (_ *Server, err error) {
 		}
 		s.sockets = in
 	}
-	s.demo = demo.New()
+	s.metrics = proxy.NewMetrics(s.set)
+	s.local = newLocal(cfg, s.options.handlers, mount.Options{
+		OnPanic: func(v any) { s.metrics.Panicked(s.log, v) },
+		Log:     s.log,
+	})
 	defer func() {
 		if err != nil {
-			s.demo.Close()
+			s.local.close()
 		}
 	}()
-	s.metrics = proxy.NewMetrics(s.set)
 	s.reloads.init(s.set)
 	s.initPages()
 	s.front.Handler = handler{s}
@@ -433,7 +436,8 @@ func (s *Server) Close() error {
 	}
 	s.background.Wait()
 	s.current.Load().close()
-	errs = append(errs, s.accessLog.Load().Close(), s.demo.Close())
+	errs = append(errs, s.accessLog.Load().Close())
+	s.local.close()
 	close(s.done)
 	return errors.Join(errs...)
 }

@@ -28,24 +28,24 @@ type page struct {
 
 // pages are all there are: the index shows the same list. A second line of a
 // page only shows more to try.
-func (o *Origin) pages() []page {
+func pages() []page {
 	return []page{
-		{"/", "/", "who answers, and what it got", o.index},
+		{"/", "/", "who answers, and what it got", index},
 		{"/echo", "/echo", "the request as it arrived, its body while it arrives", echo},
 		{"/events", "/events?n=5&every=1s", "server-sent events, one by one", events},
 		{"/slow", "/slow?d=2s", "an answer that takes its time", slow},
 		{"/fail", "/fail?status=503", "an answer with that status", fail},
 		{"/fail", "/fail?cut=1", "a connection cut in the middle of the answer's body", nil},
 		{"/bytes", "/bytes?n=1048576", "that many bytes", sendBytes},
-		{"/upgrade", "/upgrade", "an upgrade to the protocol asked for, then an echo", o.upgrade},
+		{"/upgrade", "/upgrade", "an upgrade to the protocol asked for, then an echo", upgrade},
 	}
 }
 
-func (o *Origin) handler() http.Handler {
+func handler() http.Handler {
 	// Not an http.ServeMux: it would redirect paths such as "//" and "/a/../b",
 	// and hide how they arrived.
 	byPath := map[string]http.HandlerFunc{}
-	for _, p := range o.pages() {
+	for _, p := range pages() {
 		if p.serve != nil {
 			byPath[p.path] = p.serve
 		}
@@ -67,14 +67,14 @@ func (o *Origin) handler() http.Handler {
 func answering(r *http.Request) *instance { return r.Context().Value(instanceKey{}).(*instance) }
 
 // index tells who answers; in HTML to those who ask for it.
-func (o *Origin) index(w http.ResponseWriter, r *http.Request) {
+func index(w http.ResponseWriter, r *http.Request) {
 	i := answering(r)
 	var text strings.Builder
 	fmt.Fprintf(&text, "This is %s, a built-in demo target of weir. It has answered %d requests.\n", i.name, i.requests.Load())
 	text.WriteString("\nYour request, as it arrived here:\n\n")
 	writeHead(&text, r, "    ")
 	text.WriteString("\nWhat to try:\n\n")
-	for _, p := range o.pages() {
+	for _, p := range pages() {
 		fmt.Fprintf(&text, "    %-22s %s\n", p.try, p.does)
 	}
 	if !strings.Contains(r.Header.Get("Accept"), "text/html") {
@@ -84,7 +84,7 @@ func (o *Origin) index(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	body := html.EscapeString(text.String())
-	for _, p := range o.pages() {
+	for _, p := range pages() {
 		if p.try == "/" || p.path == "/upgrade" {
 			continue // here already; nothing that a browser could follow
 		}
@@ -180,6 +180,7 @@ func slow(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	wait(r, d)
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	fmt.Fprintf(w, "%s took %s\n", answering(r).name, d)
 }
 
@@ -230,7 +231,7 @@ func sendBytes(w http.ResponseWriter, r *http.Request) {
 
 // upgrade switches to whatever protocol was asked for and sends back all bytes,
 // until the client has closed its sending side.
-func (o *Origin) upgrade(w http.ResponseWriter, r *http.Request) {
+func upgrade(w http.ResponseWriter, r *http.Request) {
 	protocol := r.Header.Get("Upgrade")
 	if protocol == "" {
 		w.Header().Set("Upgrade", "echo")
@@ -241,7 +242,6 @@ func (o *Origin) upgrade(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		panic(fmt.Sprintf("BUG: cannot take over a connection: %s", err))
 	}
-	defer o.running.Done()
 	defer c.Close()
 	fmt.Fprintf(buf, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\nX-Demo-Target: %s\r\n\r\n", protocol, answering(r).name)
 	if buf.Flush() != nil {

@@ -34,7 +34,7 @@ func (e *DialError) Unwrap() error { return e.Err }
 
 // address is a target's URL, taken apart.
 type address struct {
-	scheme string // http, https, unix, demo
+	scheme string // http, https, unix, demo, handler
 	// network and addr are what to dial.
 	network, addr string
 	// host is what a Host field of this target says: host and port as written.
@@ -67,13 +67,16 @@ func parseTargetURL(raw string) (address, error) {
 		if a.addr == "" {
 			return address{}, fmt.Errorf("target URL %q has no socket path", raw)
 		}
-	case "demo":
-		a.network, a.addr, a.host, a.name = "demo", u.Opaque, "demo-"+u.Opaque, "demo"
+	case "demo", "handler":
+		a.network, a.addr, a.host, a.name = localNetwork, u.Opaque, u.Scheme+"-"+u.Opaque, u.Scheme
 	default:
-		return address{}, fmt.Errorf("target URL %q: scheme is %q, want http, https, unix or demo", raw, u.Scheme)
+		return address{}, fmt.Errorf("target URL %q: scheme is %q, want http, https, unix, demo or handler", raw, u.Scheme)
 	}
 	return a, nil
 }
+
+// localNetwork is the network of targets that are a part of this process.
+const localNetwork = "local"
 
 // keepAliveInterval is how often TCP looks whether the other end is still there.
 const keepAliveInterval = 30 * time.Second
@@ -83,18 +86,18 @@ type dialer struct {
 	address
 	connect, handshake time.Duration
 	tls                *tls.Config // nil for plaintext
-	demo               func(name string) (net.Conn, error)
+	local              func(scheme, name string) (net.Conn, error)
 }
 
-func newDialer(a address, cfg *config.Upstream, demo func(string) (net.Conn, error)) (*dialer, error) {
+func newDialer(a address, cfg *config.Upstream, local func(scheme, name string) (net.Conn, error)) (*dialer, error) {
 	d := &dialer{
 		address:   a,
 		connect:   time.Duration(cfg.Timeouts.Connect),
 		handshake: time.Duration(cfg.Timeouts.TLS),
-		demo:      demo,
+		local:     local,
 	}
-	if a.scheme == "demo" && demo == nil {
-		return nil, fmt.Errorf("target %q: this program has no demo origin", a.host)
+	if a.network == localNetwork && local == nil {
+		return nil, fmt.Errorf("target %q: this program has no targets of its own", a.scheme+":"+a.addr)
 	}
 	if a.scheme != "https" {
 		return d, nil
@@ -133,8 +136,8 @@ func newDialer(a address, cfg *config.Upstream, demo func(string) (net.Conn, err
 // families race as RFC 8305 says (net.Dialer does it). within bounds it besides
 // the dialer's own limits; 0 means that these alone do.
 func (d *dialer) dial(within time.Duration) (*Conn, error) {
-	if d.demo != nil && d.scheme == "demo" {
-		nc, err := d.demo(d.addr)
+	if d.network == localNetwork {
+		nc, err := d.local(d.scheme, d.addr)
 		if err != nil {
 			return nil, &DialError{Phase: "connect", Err: err}
 		}
@@ -175,8 +178,8 @@ func (d *dialer) dial(within time.Duration) (*Conn, error) {
 // ctx. protocols are offered by ALPN (RFC 7301); none means HTTP/1.1.
 func (t *HTTP1) Dial(ctx context.Context, protocols ...string) (net.Conn, error) {
 	d := t.dialer
-	if d.scheme == "demo" {
-		return d.demo(d.addr)
+	if d.network == localNetwork {
+		return d.local(d.scheme, d.addr)
 	}
 	nd := net.Dialer{Timeout: d.connect, KeepAlive: keepAliveInterval}
 	nc, err := nd.DialContext(ctx, d.network, d.addr)

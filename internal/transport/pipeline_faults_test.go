@@ -74,7 +74,7 @@ func TestPipelinePanic(t *testing.T) {
 					}
 					panics.Add(1)
 				},
-				DialDemo: func(string) (net.Conn, error) {
+				DialLocal: func(_, _ string) (net.Conn, error) {
 					once.Do(func() { close(dialing) })
 					<-dialed
 					if dial.Swap(false) {
@@ -158,7 +158,7 @@ func TestPipelineLargeRequests(t *testing.T) {
 		}
 	})
 	dialed := make(chan struct{})
-	pool := connect(t, "demo:a", transport.Options{SlowTurn: time.Hour, DialDemo: func(string) (net.Conn, error) {
+	pool := connect(t, "demo:a", transport.Options{SlowTurn: time.Hour, DialLocal: func(_, _ string) (net.Conn, error) {
 		<-dialed
 		return net.Dial("unix", strings.TrimPrefix(origin.URL, "unix:"))
 	}}, func(u *config.Upstream) { u.Connections.Pipeline = 64 })

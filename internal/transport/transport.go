@@ -49,8 +49,9 @@ type HTTP1 struct {
 
 // Options are what a transport needs besides its upstream's configuration.
 type Options struct {
-	// DialDemo connects to a built-in target; nil makes demo: URLs an error.
-	DialDemo func(name string) (net.Conn, error)
+	// DialLocal connects to a target that is a part of this process, by its URL's scheme
+	// ("demo" or "handler") and name; nil makes such URLs an error.
+	DialLocal func(scheme, name string) (net.Conn, error)
 	// OnPanic hears of a bug that cost a connection which exchanges shared; they
 	// have others. The stack is still there when it is called. nil means that
 	// such a bug is not reported.
@@ -66,7 +67,7 @@ func NewHTTP1(rawURL string, cfg *config.Upstream, o Options) (*HTTP1, error) {
 	if err != nil {
 		return nil, err
 	}
-	d, err := newDialer(addr, cfg, o.DialDemo)
+	d, err := newDialer(addr, cfg, o.DialLocal)
 	if err != nil {
 		return nil, err
 	}
