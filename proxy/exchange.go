@@ -79,11 +79,12 @@ type Exchange struct {
 	// Start is when the first byte arrived.
 	Start time.Time
 
-	// Target is the request target as it came; Path and Query are its parts,
-	// Canonical is the path as matching sees it, which may be Path itself.
+	// RequestTarget is the request target as it came. Path and Query are the parts of
+	// the target that the request has after OnRequest, Canonical is the path as matching sees
+	// it, which may be Path itself.
 	RequestTarget, Path, Query, Canonical []byte
-	// Host is the Host field as the client sent it, or the authority of an
-	// absolute target.
+	// Host is the Host field, or the authority of an absolute target, as the client sent it or
+	// OnRequest changed it.
 	Host []byte
 	// ClientAddr is the address of the client, behind trusted proxies too; invalid
 	// for clients on unix sockets.
@@ -199,6 +200,7 @@ func (x *Exchange) Reset() {
 	x.Captures.Reset()
 	x.Route, x.Upstream = nil, nil
 	x.Response = &x.room.reply
+	x.room.reply.Reset() // before OnResponse, hooks find an empty head
 	x.Result = Result{}
 	x.proxy, x.phase, x.step = nil, phaseReceived, 0
 	if x.held = x.held[:0]; cap(x.held) > copyBuffer {

@@ -1,6 +1,10 @@
 package proxy
 
-import "weir/internal/head"
+import (
+	"bytes"
+
+	"weir/internal/head"
+)
 
 // Hooks are functions that are called at fixed points of each exchange after
 // untrusted input was cleaned. Each may be nil. They run on the exchange's
@@ -9,7 +13,7 @@ import "weir/internal/head"
 // with a 500 and is counted.
 type Hooks struct {
 	// OnRequest is called before routing. It may change Request, end the
-	// exchange with Answer, and Tap.
+	// exchange with Answer, and Tap either body.
 	OnRequest func(x *Exchange)
 	// OnUpstream is called for each attempt, when the target is chosen and
 	// before anything is sent; it may change Outgoing, for this attempt alone. A cache has
@@ -18,10 +22,10 @@ type Hooks struct {
 	// stored, in OnResponse. What OnRequest changes counts.
 	OnUpstream func(x *Exchange)
 	// OnResponse is called when a target's response head was read, before it is
-	// stored anywhere; it may change Response, and Tap.
+	// stored anywhere; it may change Response, and Tap the response's body.
 	OnResponse func(x *Exchange)
 	// OnReply is called before the client is answered, whatever the response
-	// comes from; it may change Response.
+	// comes from; it may change Response, and Tap the response's body.
 	OnReply func(x *Exchange)
 	// OnDone is called once, last, when the last byte was written or the
 	// exchange has failed.
@@ -55,6 +59,23 @@ func (x *Exchange) runHooks(list []func(x *Exchange)) {
 	for _, hook := range list {
 		hook(x)
 	}
+}
+
+// askHooks calls the hooks of OnRequest until one answers, and takes over what they have
+// changed.
+func (x *Exchange) askHooks() verdict {
+	for _, hook := range x.proxy.hooks.onRequest {
+		if hook(x); x.phase == phaseAnswered {
+			x.Result.Cause = CauseHook
+			x.send(x.room.scratch)
+			return ended
+		}
+	}
+	x.Host = append(x.Host[:0], x.Request.Get(head.Host)...)
+	if target := x.Request.Target(); !bytes.Equal(target, x.RequestTarget) {
+		return x.locate(target)
+	}
+	return goOn
 }
 
 // Outgoing is the head that the running attempt sends to its target. It is

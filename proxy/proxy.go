@@ -172,14 +172,27 @@ func (p *Proxy) Refuse(x *Exchange, status int, cause Cause, err error) {
 // begin finds out who asks for what.
 func (x *Exchange) begin() verdict {
 	p := x.proxy
-	x.setTarget(x.Request.Target())
+	x.RequestTarget = append(x.RequestTarget[:0], x.Request.Target()...)
 	x.Host = append(x.Host[:0], x.Request.Get(head.Host)...)
 	x.ClientAddr = p.forwarder.Client(&x.Request, x.Client.Peer)
 	x.RequestID = p.forwarder.RequestID(x.RequestID[:0], &x.Request, x.Client.Peer)
+	if x.locate(x.RequestTarget) == ended {
+		return ended
+	}
+	if len(p.hooks.onRequest) > 0 {
+		return x.askHooks()
+	}
+	return goOn
+}
+
+// locate takes a request target apart and finds out which path matching sees. It refuses
+// what another reader might take for another path.
+func (x *Exchange) locate(target []byte) verdict {
+	x.splitTarget(target)
 	path, refusal := match.Canonical(x.room.canonical[:0], x.Path)
 	// A target that takes a fragment for a part of the path must not find other
 	// segments in it than the ones that were matched.
-	if fragment := x.RequestTarget[len(x.Path):]; len(fragment) > 0 && fragment[0] == '#' && bytes.ContainsAny(fragment, `/\%`) {
+	if fragment := target[len(x.Path):]; len(fragment) > 0 && fragment[0] == '#' && bytes.ContainsAny(fragment, `/\%`) {
 		refusal = match.Fragment
 	}
 	if refusal != match.Accepted && string(x.Path) != "*" {
@@ -192,20 +205,11 @@ func (x *Exchange) begin() verdict {
 	if len(path) > 0 && &path[0] != &x.Path[0] {
 		x.room.canonical = path
 	}
-	x.runHooks(p.hooks.onRequest)
-	if x.phase == phaseAnswered {
-		x.Result.Cause = CauseHook
-		x.send(x.room.scratch)
-		return ended
-	}
 	return goOn
 }
 
-// setTarget takes a request target apart. It copies the target, because a hook may change
-// that of the request.
-func (x *Exchange) setTarget(target []byte) {
-	x.RequestTarget = append(x.RequestTarget[:0], target...)
-	target = x.RequestTarget
+// splitTarget takes a request target apart. Path and Query are parts of it.
+func (x *Exchange) splitTarget(target []byte) {
 	if i := bytes.IndexByte(target, '#'); i >= 0 {
 		target = target[:i] // no part of a request (RFC 9110 section 4.2.5)
 	}
@@ -254,7 +258,7 @@ func (x *Exchange) settle() {
 	x.leaveUpstream()
 	r.End = time.Now()
 	r.BytesIn += x.Body.Seen()
-	x.taps.end(ToTarget)
+	x.endTaps()
 	if (r.Cause == CauseClientGone || r.Cause == CauseTruncated) && p.closing != nil && p.closing() {
 		r.Cause = CauseShutdown
 	}

@@ -23,7 +23,8 @@ func (x *Exchange) newSub(h *head.Head) *Exchange {
 	s.Request.Length = head.LengthNone
 	s.Start = time.Now()
 	s.proxy = x.proxy
-	s.setTarget(x.RequestTarget)
+	s.RequestTarget = append(s.RequestTarget, x.RequestTarget...)
+	s.splitTarget(s.Request.Target())
 	s.Canonical = append(s.room.canonical[:0], x.Canonical...)
 	s.Host = append(s.Host, x.Host...)
 	s.ClientAddr = x.ClientAddr

@@ -1,5 +1,7 @@
 package proxy
 
+import "slices"
+
 // Direction is the way of a body through weir.
 type Direction uint8
 
@@ -20,7 +22,7 @@ type Tap func(piece []byte, end bool)
 
 // tap is a Tap and how many bytes it may still get.
 type tap struct {
-	watch Tap
+	watch Tap // nil once it was called for the last time
 	left  int64
 }
 
@@ -39,37 +41,54 @@ func (t *taps) reset() {
 // the response's. A body that is watched does not move inside the kernel until all
 // limits are reached. With several attempts the request's body is seen once.
 func (x *Exchange) Tap(d Direction, limit int64, watch Tap) {
-	x.taps[d] = append(x.taps[d], tap{watch, limit})
+	x.taps[d] = append(x.taps[d], tap{watch, max(limit, 0)})
 }
 
 // watched says whether any tap still wants bytes.
 func (t *taps) watched(d Direction) bool { return len(t[d]) > 0 }
 
-// see shows p to the taps.
+// see shows p to the taps. One that panics is not called again.
 func (t *taps) see(d Direction, p []byte) {
 	list := t[d]
 	if len(list) == 0 {
 		return
 	}
-	kept := list[:0]
-	for _, w := range list {
+	for i := range list {
+		w := &list[i]
+		watch := w.watch
+		if watch == nil {
+			continue
+		}
 		piece := p[:min(int64(len(p)), w.left)]
 		w.left -= int64(len(piece))
-		w.watch(piece, w.left == 0)
+		w.watch = nil
+		watch(piece, w.left == 0)
 		if w.left > 0 {
-			kept = append(kept, w)
+			w.watch = watch
 		}
 	}
-	clear(list[len(kept):])
-	t[d] = kept
+	t[d] = slices.DeleteFunc(list, func(w tap) bool { return w.watch == nil })
 }
 
-// end tells the taps that nothing more comes.
+// end tells the taps that nothing more comes. One that panics is not called again, and
+// keeps the others from being told: endTaps tells them.
 func (t *taps) end(d Direction) {
 	list := t[d]
+	for i := range list {
+		watch := list[i].watch
+		list[i].watch = nil
+		if watch != nil {
+			watch(nil, true)
+		}
+	}
 	t[d] = list[:0]
-	for i, w := range list {
-		list[i] = tap{}
-		w.watch(nil, true)
+}
+
+// endTaps tells all taps that are left that nothing more comes, when the exchange is over.
+func (x *Exchange) endTaps() {
+	for d := range directions {
+		for x.taps.watched(d) {
+			x.proxy.recovered(func() { x.taps.end(d) })
+		}
 	}
 }

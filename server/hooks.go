@@ -13,19 +13,50 @@ import (
 
 // hooksOf are the core's hooks that call an embedder's.
 func hooksOf(h hook.Hooks) proxy.Hooks {
-	adapt := func(f func(hook.Exchange)) func(*proxy.Exchange) {
+	adapt := func(f func(hook.Exchange), see func(x *proxy.Exchange) hook.Exchange) func(*proxy.Exchange) {
 		if f == nil {
 			return nil
 		}
-		return func(x *proxy.Exchange) { f(view{x}) }
+		return func(x *proxy.Exchange) { f(see(x)) }
 	}
+	asks := func(x *proxy.Exchange) hook.Exchange { return asking{view{x}} }
+	answers := func(x *proxy.Exchange) hook.Exchange { return answering{view{x}} }
+	looks := func(x *proxy.Exchange) hook.Exchange { return view{x} }
 	return proxy.Hooks{
-		OnRequest: adapt(h.OnRequest), OnUpstream: adapt(h.OnUpstream), OnResponse: adapt(h.OnResponse),
-		OnReply: adapt(h.OnReply), OnDone: adapt(h.OnDone),
+		OnRequest: adapt(h.OnRequest, asks), OnUpstream: adapt(h.OnUpstream, looks), OnResponse: adapt(h.OnResponse, answers),
+		OnReply: adapt(h.OnReply, answers), OnDone: adapt(h.OnDone, looks),
 	}
 }
 
-// view is an exchange as embedders see it.
+// asking is an exchange as OnRequest sees it.
+type asking struct{ view }
+
+func (v asking) Answer(status int, contentType, body string) {
+	if !validStatus(status) {
+		panic(fmt.Sprintf("hook: Answer with status %d: want 200 to 599", status))
+	}
+	v.x.Answer(status, contentType, body)
+}
+
+func (v asking) Tap(d hook.Direction, limit int64, watch func(piece []byte, end bool)) {
+	to := proxy.ToTarget
+	if d == hook.ToClient {
+		to = proxy.ToClient
+	}
+	v.x.Tap(to, limit, watch)
+}
+
+// answering is an exchange as OnResponse and OnReply see it.
+type answering struct{ view }
+
+func (v answering) Tap(d hook.Direction, limit int64, watch func(piece []byte, end bool)) {
+	if d != hook.ToClient {
+		panic("hook: Tap of the request's body: it may have moved, only OnRequest can")
+	}
+	v.x.Tap(proxy.ToClient, limit, watch)
+}
+
+// view is an exchange as the other hooks see it.
 type view struct{ x *proxy.Exchange }
 
 func (v view) Request() hook.Head { return headView{&v.x.Request} }
@@ -39,14 +70,10 @@ func (v view) Outgoing() hook.Head {
 
 func (v view) Response() hook.Head { return headView{v.x.Response} }
 
-func (v view) Answer(status int, contentType, body string) { v.x.Answer(status, contentType, body) }
+func (v view) Answer(int, string, string) { panic("hook: Answer is for OnRequest") }
 
-func (v view) Tap(d hook.Direction, limit int64, watch func(piece []byte, end bool)) {
-	to := proxy.ToTarget
-	if d == hook.ToClient {
-		to = proxy.ToClient
-	}
-	v.x.Tap(to, limit, watch)
+func (v view) Tap(hook.Direction, int64, func([]byte, bool)) {
+	panic("hook: Tap is for OnRequest, OnResponse and OnReply")
 }
 
 func (v view) Info() hook.Info {
@@ -90,12 +117,15 @@ func (v headView) SetTarget(target string) error {
 func (v headView) Status() int { return v.h.Status }
 
 func (v headView) SetStatus(status int) error {
-	if status < 200 || status > 599 {
+	if !validStatus(status) {
 		return fmt.Errorf("cannot set the status to %d: want 200 to 599", status)
 	}
 	v.h.SetStatus(status)
 	return nil
 }
+
+// validStatus says whether a final response may have this status.
+func validStatus(status int) bool { return status >= 200 && status <= 599 }
 
 func (v headView) Peek(name string) []byte { return v.h.Get(head.NewName(name)) }
 

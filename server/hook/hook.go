@@ -17,19 +17,24 @@ import (
 // after untrusted input was cleaned. Each may be nil. They run on the
 // exchange's goroutine and should be quick; OnRequest and OnReply must not wait
 // for anything, because they may run where requests are read. A panic in one ends
-// the exchange with a 500 and is counted.
+// the exchange with a 500, or cuts a response that has begun, and is counted.
+//
+// A request that weir makes itself, to validate a stored response, has OnUpstream and
+// OnResponse only.
 type Hooks struct {
 	// OnRequest is called before routing. It may change Request, end the exchange
-	// with Answer, and Tap either body.
+	// with Answer, and Tap either body. What it changes decides the route, the key in the cache,
+	// and what every attempt sends.
 	OnRequest func(x Exchange)
 	// OnUpstream is called for each attempt, when the target is chosen and before
 	// anything is sent. It may change Outgoing, for this attempt alone. A cache has
 	// looked for an answer by then: what the hook changes is not in the key, so a
 	// response that depends on it for one client must be made one that is not stored,
-	// in OnResponse. What OnRequest changes counts.
+	// in OnResponse.
 	OnUpstream func(x Exchange)
 	// OnResponse is called when the head of a target's response was read, before the
-	// response is stored anywhere. It may change Response, and Tap the response's body.
+	// response is stored anywhere: once for each response that is not given up for another
+	// attempt. It may change Response, and Tap the response's body.
 	OnResponse func(x Exchange)
 	// OnReply is called before the client is answered, whatever the response comes
 	// from. It may change Response, and Tap the response's body.
@@ -42,7 +47,7 @@ type Hooks struct {
 // Exchange is one request and its answer. Nothing of it may be kept after the hook has
 // returned, but for what says that it is a copy.
 type Exchange interface {
-	// Request is the request's head as the client sent it.
+	// Request is the request's head as the client sent it and OnRequest changed it.
 	Request() Head
 	// Outgoing is the request's head as the running attempt sends it; nil before the
 	// first attempt.
@@ -50,13 +55,18 @@ type Exchange interface {
 	// Response is the response's head. Before OnResponse it is empty.
 	Response() Head
 	// Answer ends the exchange with this response instead of routing it. It is for
-	// OnRequest. contentType may be empty.
+	// OnRequest: elsewhere it panics, and so it does with a status that is not 200 to 599.
+	// contentType may be empty. The hooks of OnRequest that would come next are not called.
 	Answer(status int, contentType, body string)
-	// Tap makes watch see the first limit bytes of a body as they pass, and its end. It
-	// must be called before that body moves. piece is borrowed for the call, and may be empty
-	// at the end. watch may be called on another goroutine than the hook's, never by two at
-	// once. A body that is watched does not move inside the kernel until all limits are
-	// reached.
+	// Tap makes watch see the first limit bytes of a body as they pass, and its end. OnRequest
+	// may tap either body, OnResponse and OnReply the response's; elsewhere Tap panics.
+	//
+	// piece is borrowed for the call, and may be empty at the end. end is true in the last call,
+	// exactly once: when the body has ended, the limit is reached, or the exchange is over, whichever
+	// comes first. The bytes of a request's body are seen once, however many attempts there are;
+	// those of a connection after an upgrade are no body. watch may be called on another
+	// goroutine than the hook's, never by two at once. A panic of watch is one of the hook. A
+	// body that is watched does not move inside the kernel until all limits are reached.
 	Tap(d Direction, limit int64, watch func(piece []byte, end bool))
 	// Info says what is known so far. It is a copy.
 	Info() Info
@@ -116,7 +126,7 @@ type Info struct {
 	Peer   netip.AddrPort
 	// TLS says whether the client's connection is encrypted.
 	TLS bool
-	// Host is the host that the client asked for.
+	// Host is the host that the client asked for, or that OnRequest made of it.
 	Host string
 	// RequestID is the id that the target gets.
 	RequestID string
@@ -125,14 +135,15 @@ type Info struct {
 	Listener, Route, Upstream, Target string
 	// Attempts counts the targets that were tried.
 	Attempts int
-	// Status is what the client was answered, Cause the name of the reason, and Err the
-	// error that Cause stands for; 0, "ok" and nil before an answer began.
+	// Status is what the client was answered, 0 before that. Cause is the name of the reason, "ok"
+	// before an answer was made, and Err the error that Cause stands for, which may be nil.
 	Status int
 	Cause  string
 	Err    error
 	// Cache says what the cache did; empty if it was not asked.
 	Cache string
-	// BytesIn and BytesOut count the bytes of the two bodies, without framing.
+	// BytesIn and BytesOut count the bytes of the two bodies, without framing. BytesIn is 0
+	// before OnDone.
 	BytesIn, BytesOut int64
 	// FirstByte is how long the target took from the end of the request to its response
 	// head; 0 if there was none.
