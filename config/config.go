@@ -218,7 +218,7 @@ type Respond struct {
 
 // Upstream is a named set of targets with one balancing algorithm.
 type Upstream struct {
-	// Targets are URLs (http, https, unix, demo) or tables with url and weight.
+	// Targets are URLs (http, https, unix, demo, handler) or tables with url and weight.
 	Targets []Target `toml:"targets"`
 	// Balance is the name of the balancing algorithm.
 	Balance string `toml:"balance"`

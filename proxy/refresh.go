@@ -28,6 +28,7 @@ func (x *Exchange) refreshIfDue() {
 				p.recovered(s.abandon)
 				p.metrics.Panicked(p.log, v)
 			}
+			s.endTaps()
 			s.leaveUpstream()
 			s.endTaps()
 			p.fetches.remove(&s.cached.store.detached)
