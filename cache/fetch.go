@@ -36,12 +36,12 @@ type Fetch struct {
 	joined    atomic.Bool
 	asked     rule.Asked
 	head      head.Head // as it was when the fetch began
-	// candidates are the entries that a 304 may be about; the first is what
-	// the request selects.
-	candidates []*Entry
-	selected   *Entry
-	narrowed   bool      // Condition removed something of the client's
-	part       rule.Span // what of the entry the body is, if that is partial
+	// selected is the entry that the request selects, and that alone a 304 may be about:
+	// origins give one entity tag to several variants (RFC 9110 section 8.8.1), so a tag of
+	// another variant does not say which one the client may get (RFC 9111 section 4.3.4).
+	selected *Entry
+	narrowed bool      // Condition removed something of the client's
+	part     rule.Span // what of the entry the body is, if that is partial
 
 	mu      sync.Mutex
 	state   fetchState

@@ -25,7 +25,7 @@ func (a *Answer) Lend(h *head.Head) {
 // section 4.3.1). Without anything to validate, or to replace, the client's
 // own conditions and range stay.
 func (f *Fetch) Condition(h *head.Head) {
-	if f.selected == nil && len(f.candidates) == 0 || f.asked.Method != rule.MethodGet {
+	if f.selected == nil || f.asked.Method != rule.MethodGet {
 		return
 	}
 	conditions := rule.Conditions()
@@ -35,19 +35,10 @@ func (f *Fetch) Condition(h *head.Head) {
 			h.Del(name)
 		}
 	}
-	var tags []byte
-	for _, e := range f.candidates {
-		if len(e.ETag) > 0 {
-			if len(tags) > 0 {
-				tags = append(tags, ", "...)
-			}
-			tags = append(tags, e.ETag...)
-		}
+	if len(f.selected.ETag) > 0 {
+		h.Set(head.IfNoneMatch, f.selected.ETag)
 	}
-	if len(tags) > 0 {
-		h.Set(head.IfNoneMatch, tags)
-	}
-	if f.selected != nil && f.selected.HasModified {
+	if f.selected.HasModified {
 		h.Set(head.IfModifiedSince, f.selected.Fields().Get("Last-Modified"))
 	}
 }

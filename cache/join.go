@@ -88,9 +88,6 @@ func (s *Store) Join(q *Request, found *Found, alone bool) (*Fetch, Role) {
 	found.Entry, found.uncacheable = v.now.Entry, v.now.uncacheable
 	f.enterLocked(sh, v.key)
 	f.selected = found.Entry
-	if v.whole {
-		f.candidatesLocked(sh, q)
-	}
 	sh.mu.Unlock()
 	if !alone && s.lookInTiers(q, found, f) {
 		return nil, Ready
@@ -123,10 +120,7 @@ func (s *Store) lookInTiers(q *Request, found *Found, f *Fetch) bool {
 		return true
 	case rule.Revalidate:
 		found.Entry, found.Outcome, found.Reason = e, now.Outcome, now.Reason
-		f.selected, f.candidates = e, nil
-		if e.Validatable() {
-			f.candidates = []*Entry{e}
-		}
+		f.selected = e
 	}
 	return false
 }
@@ -154,7 +148,6 @@ func (s *Store) Refresh(q *Request, found *Found) *Fetch {
 	f.askForGet()
 	f.enterLocked(sh, key)
 	f.selected = found.Entry
-	f.candidatesLocked(sh, q)
 	return f
 }
 
@@ -197,24 +190,4 @@ func (s *Store) newFetch(q *Request) *Fetch {
 	}
 	f.keepHead(q)
 	return f
-}
-
-// candidatesLocked notes what a 304 may be about: the selected entry, or all
-// variants that can be told apart by their entity tags.
-func (f *Fetch) candidatesLocked(sh *shard, q *Request) {
-	if e := f.selected; e != nil {
-		if e.Validatable() {
-			f.candidates = []*Entry{e}
-		}
-		return
-	}
-	r := sh.resourceLocked(q.hash, q.Key)
-	if r == nil {
-		return
-	}
-	for _, n := range r.nodes {
-		if v := n.Value; !v.hitForMiss && !v.partial && len(v.ETag) > 0 && v.Status == 200 && len(f.candidates) < 8 {
-			f.candidates = append(f.candidates, v)
-		}
-	}
 }

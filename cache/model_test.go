@@ -205,7 +205,7 @@ func storable(a ask, k kept) bool {
 		return false
 	case authorization && !has("public") && !has("must-revalidate") && !has("s-maxage"):
 		return false
-	case cookie && !has("public") && !has("s-maxage"):
+	case cookie:
 		return false
 	case k.noCache() && !k.validator():
 		return false
@@ -519,16 +519,8 @@ func (m *model) do(a ask, origin func(tags, part string) reply) expected {
 // the entry that answers instead.
 func (m *model) fetch(a ask, k kept, i int, origin func(tags, part string) reply, tags *string, background bool) (reply, *kept, bool) {
 	var candidates []kept
-	if i >= 0 {
-		if k.validator() {
-			candidates = []kept{k}
-		}
-	} else {
-		for _, v := range m.kept[a.url] {
-			if _, ok := v.fields.get("ETag"); ok && v.bytes == nil && v.status == 200 && len(candidates) < 8 {
-				candidates = append(candidates, v)
-			}
-		}
+	if i >= 0 && k.validator() {
+		candidates = []kept{k}
 	}
 	var list []string
 	for _, c := range candidates {
@@ -549,6 +541,25 @@ func (m *model) fetch(a ask, k kept, i int, origin func(tags, part string) reply
 		for _, c := range candidates {
 			if t, _ := c.fields.get("ETag"); strings.TrimPrefix(t, "W/") == strings.TrimPrefix(tag, "W/") {
 				n := merge(c, r, a.now)
+				if slices.ContainsFunc(varies(n), func(name string) bool { return name != "*" && !slices.Contains(varies(c), name) }) {
+					// It is not known for which values of these fields c was made.
+					m.drop(a.url, i)
+					*tags = ""
+					narrowed := len(a.fields.all("If-None-Match"))+len(a.fields.all("Range")) > 0
+					r = origin("", "")
+					n := kept{reply: r, at: a.now}
+					b := a
+					b.method = "GET"
+					if !storable(b, n) {
+						m.forget(a, r)
+						return r, nil, true
+					}
+					m.put(a, n)
+					if narrowed {
+						return reply{}, &n, true
+					}
+					return r, nil, true
+				}
 				b := a
 				b.method = "GET"
 				if i >= 0 && fmt.Sprint(varies(n)) == fmt.Sprint(varies(c)) || i < 0 && fmt.Sprint(varies(n)) == fmt.Sprint(varies(c)) {
@@ -607,11 +618,8 @@ func varies(k kept) []string {
 
 // oneClients says that an update brings a cookie that others may not get.
 func oneClients(r reply) bool {
-	d := r.fields.directives()
 	_, cookie := r.fields.get("Set-Cookie")
-	_, public := d["public"]
-	_, shared := d["s-maxage"]
-	return cookie && !public && !shared
+	return cookie
 }
 
 // merge is k with the fields of a 304.

@@ -40,7 +40,7 @@ func (f *Fetch) Respond(q *Request, r *rule.Response) Decision {
 	if q == nil {
 		q = &Request{Request: rule.Request{At: r.Received.UnixNano(), Control: rule.NoRequestControl()}}
 	}
-	if r.Status == 304 && len(f.candidates) > 0 {
+	if r.Status == 304 && f.selected != nil && f.selected.Validatable() {
 		return f.notModified(r)
 	}
 	switch r.Status {
@@ -138,17 +138,18 @@ func (f *Fetch) mark(now int64) {
 	})
 }
 
-// notModified makes a 304 update what it is about (RFC 9111 section 4.3.4).
+// notModified makes a 304 update what it is about (RFC 9111 section 4.3.4). One that is
+// about something else, or that changes what the entry is selected by, does not say what
+// this client may get.
 func (f *Fetch) notModified(r *rule.Response) Decision {
-	e := f.validated(r)
-	if e == nil {
-		f.candidates, f.selected = nil, nil
-		return Decision{Action: Again, Reason: rule.ReasonNotModified}
-	}
+	e := f.selected
 	n, reason := f.updated(e, f.asked, r)
-	if e != f.selected {
-		// Another variant: the origin says that it answers this request too.
-		n.variant = string(f.policy.AppendVary(nil, n.Vary, &f.head))
+	if known := n.SelectedWithin(&e.Stored); !known || !e.ValidatedBy(r) {
+		f.selected = nil
+		if !known {
+			f.store.drop(e)
+		}
+		return Decision{Action: Again, Reason: rule.ReasonNotModified}
 	}
 	if reason == rule.ReasonNone && f.isDoomed() {
 		reason = rule.ReasonDoomed
@@ -192,24 +193,4 @@ func (f *Fetch) newEntry(s rule.Stored) *Entry {
 func (f *Fetch) updated(e *Entry, q rule.Asked, r *rule.Response) (*Entry, rule.Reason) {
 	s, reason := f.policy.Update(&e.Stored, q, r)
 	return &Entry{Stored: s, key: e.key, hash: e.hash, variant: e.variant, body: e.body, blob: e.blob}, reason
-}
-
-// validated is the candidate that a 304 is about, nil if it cannot be told.
-func (f *Fetch) validated(r *rule.Response) *Entry {
-	tag := r.Fields.Get("ETag")
-	if len(tag) == 0 {
-		if len(f.candidates) == 1 {
-			return f.candidates[0]
-		}
-		return nil
-	}
-	for _, e := range f.candidates {
-		if rule.SameTag(e.ETag, tag) {
-			return e
-		}
-	}
-	if len(f.candidates) == 1 && len(f.candidates[0].ETag) == 0 {
-		return f.candidates[0] // validated by its date
-	}
-	return nil
 }

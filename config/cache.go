@@ -98,9 +98,10 @@ type RouteCache struct {
 	// RequestDirectives follows the Cache-Control and Pragma fields of clients
 	// (RFC 9111 section 5.2.1). Clients can then make weir ask the origin.
 	RequestDirectives bool `toml:"request_directives"`
-	// SetCookie says when a response with Set-Cookie is stored: "never",
-	// "shared" (only if it says public, s-maxage or has a targeted field) or
-	// "always" (as RFC 9111 section 7.3 allows).
+	// SetCookie says when a response with Set-Cookie is stored, cookie included:
+	// "never", "shared" (only if it says public, s-maxage or has a targeted field)
+	// or "always" (as RFC 9111 section 7.3 allows). With the last two one client
+	// can get a cookie that was made for another.
 	SetCookie string `toml:"set_cookie"`
 	// SortLanguages treats "en, de" and "de, en" as the same Accept-Language.
 	// That is right only for origins that ignore the order.
@@ -196,7 +197,7 @@ func (r *RouteCache) setDefaults() {
 		HeuristicMax:      Duration(24 * time.Hour),
 		StaleOnDisconnect: Duration(time.Minute),
 		RequestDirectives: true,
-		SetCookie:         "shared",
+		SetCookie:         "never",
 		SurrogateKeys:     []string{"Surrogate-Key", "Cache-Tag"},
 		Status:            true,
 		Collapse:          true,
