@@ -165,30 +165,33 @@ func (f *Found) StaleFor(q *Request, failure rule.Failure) (rule.Reason, bool) {
 	return q.mayAnswer(f.Entry, failure)
 }
 
-// keep stores e in all tiers. It reports false if it cannot fit into the near
-// one.
-func (s *Store) keep(e *Entry) bool {
-	if !s.put(e) {
-		return false
+// keep stores e, which f brought, in all tiers, or says why not.
+func (s *Store) keep(e *Entry, f *Fetch) rule.Reason {
+	reason := s.put(e, f)
+	if reason == rule.ReasonNone {
+		s.toTiers(e)
 	}
-	s.toTiers(e)
-	return true
+	return reason
 }
 
-// put stores e in the near tier and makes room for it. It reports false if it cannot fit.
-func (s *Store) put(e *Entry) bool {
+// put stores e, which f brought, in the near tier and makes room for it, or says why not.
+// f is nil for a note.
+func (s *Store) put(e *Entry, f *Fetch) rule.Reason {
 	cost := e.cost()
-	if cost > s.limit {
-		return false
-	}
 	sh := s.shard(e.hash)
-	if !s.reserve(cost, sh) {
-		return false
+	if cost > s.limit || !s.reserve(cost, sh) {
+		return rule.ReasonTooLarge
 	}
 	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if f != nil && f.isDoomed() {
+		// Decided under the lock with which a purge dooms: either the purge sees e, or
+		// this sees the purge.
+		s.used.Add(-cost)
+		return rule.ReasonDoomed
+	}
 	s.used.Add(-sh.insertLocked(e, cost))
-	sh.mu.Unlock()
-	return true
+	return rule.ReasonNone
 }
 
 // reserve makes room for n bytes, which it counts as used. Entries of sh go

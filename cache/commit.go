@@ -15,12 +15,8 @@ func (f *Fetch) Commit() rule.Reason {
 	if e.partial {
 		e, reason = f.joinParts(e)
 	}
-	switch {
-	case reason != rule.ReasonNone:
-	case f.isDoomed():
-		reason = rule.ReasonDoomed
-	case !f.store.put(e):
-		reason = rule.ReasonTooLarge
+	if reason == rule.ReasonNone {
+		reason = f.store.put(e, f)
 	}
 	switch {
 	case e.blob != nil:

@@ -108,7 +108,7 @@ func (s *Store) lookInTiers(q *Request, found *Found, f *Fetch) bool {
 			panic(v)
 		}
 	}()
-	e := s.fromTiers(q)
+	e := s.fromTiers(q, f)
 	if e == nil {
 		return false
 	}

@@ -135,7 +135,7 @@ func (f *Fetch) mark(now int64) {
 	f.store.put(&Entry{
 		key: f.key, hash: f.hash, hitForMiss: true,
 		Stored: rule.Stored{Terms: rule.Terms{Received: now, Lifetime: f.policy.Uncacheable()}},
-	})
+	}, nil)
 }
 
 // notModified makes a 304 update what it is about (RFC 9111 section 4.3.4). One that is
@@ -151,15 +151,14 @@ func (f *Fetch) notModified(r *rule.Response) Decision {
 		}
 		return Decision{Action: Again, Reason: rule.ReasonNotModified}
 	}
-	if reason == rule.ReasonNone && f.isDoomed() {
-		reason = rule.ReasonDoomed
+	if reason == rule.ReasonNone {
+		reason = f.store.keep(n, f)
 	}
 	if reason != rule.ReasonNone {
 		f.store.drop(e)
 		f.release(reason)
 		return Decision{Updated, reason, n}
 	}
-	f.store.keep(n)
 	f.finish(n, rule.ReasonNone)
 	return Decision{Updated, rule.ReasonNone, n}
 }
@@ -177,9 +176,11 @@ func (f *Fetch) freshen(r *rule.Response) {
 	}
 	q := f.asked
 	q.Method = rule.MethodGet
-	if n, reason := f.updated(e, q, r); reason == rule.ReasonNone {
-		f.store.keep(n)
-	} else {
+	n, reason := f.updated(e, q, r)
+	if reason == rule.ReasonNone {
+		reason = f.store.keep(n, f)
+	}
+	if reason != rule.ReasonNone {
 		f.store.drop(e)
 	}
 }
