@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"fmt"
 	"hash/maphash"
 	"sync/atomic"
@@ -78,7 +79,9 @@ type Found struct {
 	// Collapsed says that another request's fetch brought the entry.
 	Collapsed bool
 
-	uncacheable bool
+	// uncacheable is when an answer for the key was noted not to be storable, in ns; 0 if
+	// there is no such note.
+	uncacheable int64
 	fetch       *Fetch // still fetching the body of Entry
 }
 
@@ -100,11 +103,15 @@ func (s *Store) Lookup(q *Request) Found {
 }
 
 // decide says what an entry, or none, means for the request.
-func (q *Request) decide(e *Entry, uncacheable bool, missed rule.Reason) Found {
+func (q *Request) decide(e *Entry, uncacheable int64, missed rule.Reason) Found {
 	f := Found{Outcome: rule.Miss, Reason: missed, Entry: e, uncacheable: uncacheable}
 	if e != nil {
 		f.Outcome, f.Reason = q.judge(e)
 		switch f.Outcome {
+		case rule.Revalidate:
+			if f.Reason == rule.ReasonStale {
+				f.Reason = cmp.Or(q.Policy.Withheld(&e.Stored, e.purged.Load(), q.At, false), f.Reason)
+			}
 		case rule.Fresh, rule.Stale:
 			f.Refresh = f.Reason == rule.ReasonStaleWhileRevalidate
 			if q.Conditional() && e.Precondition(&q.Request) == rule.AskOrigin {
@@ -136,7 +143,7 @@ func (s *Store) Answer(q *Request, found *Found) (a Answer, ok bool) {
 		r, err := s.newBlobReader(e, a.runs)
 		if err != nil {
 			s.dropDamaged(e, err)
-			*found = q.decide(nil, false, rule.ReasonEvicted)
+			*found = q.decide(nil, 0, rule.ReasonEvicted)
 			return Answer{}, false
 		}
 		a.Reader = r
@@ -148,7 +155,7 @@ func (s *Store) Answer(q *Request, found *Found) (a Answer, ok bool) {
 		}
 		r, reason := found.fetch.reader(first, a.Length)
 		if r == nil {
-			*found = q.decide(nil, false, reason)
+			*found = q.decide(nil, 0, reason)
 			return Answer{}, false
 		}
 		a.Reader = r
@@ -163,6 +170,15 @@ func (f *Found) StaleFor(q *Request, failure rule.Failure) (rule.Reason, bool) {
 		return rule.ReasonNone, false
 	}
 	return q.mayAnswer(f.Entry, failure)
+}
+
+// Withheld says why what was found may not answer although a stale window is open, when
+// the origin cannot be reached; none if that is not so.
+func (f *Found) Withheld(q *Request) rule.Reason {
+	if f.Entry == nil || f.Outcome != rule.Revalidate {
+		return rule.ReasonNone
+	}
+	return q.Policy.Withheld(&f.Entry.Stored, f.Entry.purged.Load(), q.At, true)
 }
 
 // keep stores e, which f brought, in all tiers, or says why not.

@@ -112,6 +112,18 @@ func (f *Fetch) enterLocked(sh *shard, key string) {
 	sh.fetches[key] = f
 }
 
+// step makes room for the next fetch with that key, while a purge still finds this one:
+// what it brings is of no use to requests that come from now on.
+func (f *Fetch) step() {
+	sh := f.store.shard(f.hash)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.fetches[f.flightKey] == f {
+		delete(sh.fetches, f.flightKey)
+		f.enterLocked(sh, f.store.ownKey(f.key))
+	}
+}
+
 // leave makes room for the next fetch with that key.
 func (f *Fetch) leave() {
 	if f.flightKey == "" {

@@ -50,16 +50,20 @@ func (sh *shard) resourceLocked(hash uint64, key []byte) *resource {
 }
 
 // findLocked is the newest entry that q selects. missed says why there is
-// none; uncacheable that answers for the key are known not to be storable.
-func (sh *shard) findLocked(q *Request) (e *Entry, uncacheable bool, missed rule.Reason) {
+// none; uncacheable when an answer for the key was noted not to be storable, 0 if there is
+// no such note.
+func (sh *shard) findLocked(q *Request) (e *Entry, uncacheable int64, missed rule.Reason) {
 	r := sh.resourceLocked(q.hash, q.Key)
 	if r == nil {
-		return nil, false, rule.ReasonURIMiss
+		return nil, 0, rule.ReasonURIMiss
 	}
 	missed = rule.ReasonURIMiss
 	for _, n := range r.nodes {
 		if n.Value.hitForMiss {
-			uncacheable = n.Value.FreshUntil() > q.At
+			if n.Value.FreshUntil() > q.At {
+				uncacheable = n.Value.Received
+				sh.ranking.Touch(n)
+			}
 			continue
 		}
 		if n.Value.partial {

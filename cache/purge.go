@@ -242,7 +242,7 @@ func (s *Store) Unsafe(q *Request, r *rule.Response) (f *Fetch, invalidated int)
 		f.asked.ContentLocation = true
 		sh := s.shard(f.hash)
 		sh.mu.Lock()
-		f.enterLocked(sh, s.ownKey(q))
+		f.enterLocked(sh, s.ownKey(f.key))
 		sh.mu.Unlock()
 	}
 	return f, invalidated

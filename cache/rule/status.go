@@ -17,6 +17,8 @@ type Status struct {
 	// Stored says that the answer is being stored, Unstored why it is not.
 	Stored   bool
 	Unstored Reason
+	// Hint says why what is stored is not fresh.
+	Hint Reason
 	// Collapsed says that another request's fetch answered.
 	Collapsed bool
 }
@@ -45,6 +47,7 @@ func (s *Status) Append(dst []byte, name string) []byte {
 		if s.Stored {
 			dst = append(dst, "; stored; ttl="...)
 			dst = strconv.AppendInt(dst, s.TTL, 10)
+			detail = s.Hint
 		}
 		if detail == ReasonNone && s.Reason.String() != forward {
 			detail = s.Reason
