@@ -130,7 +130,8 @@ func (f *Fetch) WantsNothing(q *Request, r *rule.Response) (e *Entry, ok bool) {
 // WantsRange says whether the client, of whose range the fetch knows nothing, asked for a
 // part of a response that is not stored, and that part is all of it.
 func (f *Fetch) WantsRange(q *Request, r *rule.Response) bool {
-	return f.narrowed && r.Status == 200 && r.Length > 0 && f.selected == nil && q.Ranged() && q.Whole()
+	return f.narrowed && r.Status == 200 && r.Length > 0 && f.selected == nil && q.Ranged() && q.Whole() &&
+		string(r.Fields.Get("Accept-Ranges")) != "none"
 }
 
 // superseded releases the others, and forgets what the response replaces

@@ -55,6 +55,9 @@ type Terms struct {
 // FreshUntil is when the lifetime ends, in ns since the epoch.
 func (t *Terms) FreshUntil() int64 { return t.Received - t.Age + t.Lifetime*int64(time.Second) }
 
+// OldOnArrival says whether the age was above the lifetime when the response came in.
+func (t *Terms) OldOnArrival() bool { return t.Lifetime > 0 && t.FreshUntil() <= t.Received }
+
 // AgeAt is the age in ns (RFC 9111 section 4.2.3).
 func (t *Terms) AgeAt(now int64) int64 { return t.Age + max(now-t.Received, 0) }
 
@@ -94,7 +97,7 @@ func (p *Policy) JudgeResponse(q Asked, r *Response) (Terms, Control, Reason) {
 	if reason := p.judgeVary(r.Fields); reason != ReasonNone {
 		return t, control, reason
 	}
-	if t.Lifetime > 0 && t.FreshUntil() <= t.Received {
+	if t.OldOnArrival() {
 		control.Hint = ReasonOldOnArrival
 	} else if t.Lifetime <= 0 && (control.Malformed || expires && badExpires(r)) {
 		control.Hint = ReasonBadFreshness
