@@ -60,8 +60,17 @@ func NewStore(c *config.Cache) (*Store, error) {
 	return s, nil
 }
 
-// hash places a key.
-func (s *Store) hash(key []byte) uint64 { return maphash.Bytes(s.seed, key) }
+// hash places a key. The bits that choose the shard are those of its URL, so that a
+// purge finds all keys of a URL in one shard.
+func (s *Store) hash(key []byte) uint64 {
+	url := rule.KeyURL(key)
+	hash := maphash.Bytes(s.seed, url)
+	if len(url) == len(key) {
+		return hash
+	}
+	low := uint64(len(s.shards) - 1)
+	return maphash.Bytes(s.seed, key)&^low | hash&low
+}
 
 func (s *Store) shard(hash uint64) *shard { return &s.shards[hash&uint64(len(s.shards)-1)] }
 

@@ -105,6 +105,7 @@ func New(p Parts) (*Proxy, error) {
 			queues:         u.Limits.Queue > 0,
 			hedges:         u.Retry.Hedge > 0,
 			pipelines:      u.Connections.Pipeline > 1,
+			maxBackground:  int64(u.Limits.Background),
 			metrics:        p.Metrics.upstream(name),
 		}
 	}

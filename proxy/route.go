@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"weir/cache/rule"
@@ -63,7 +64,24 @@ type Upstream struct {
 	hedges         bool // a second attempt may start while the first runs
 	pipelines      bool // exchanges may share connections
 	metrics        *upstreamMetrics
+
+	// background counts the exchanges without a client that run, and maxBackground
+	// bounds them; 0 means no bound.
+	background    atomic.Int64
+	maxBackground int64
 }
+
+// beginBackground says whether one more exchange without a client may run; if so,
+// endBackground must follow.
+func (u *Upstream) beginBackground() bool {
+	if n := u.background.Add(1); u.maxBackground > 0 && n > u.maxBackground {
+		u.endBackground()
+		return false
+	}
+	return true
+}
+
+func (u *Upstream) endBackground() { u.background.Add(-1) }
 
 // Listener is what the core knows of a listener.
 type Listener struct {
