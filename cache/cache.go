@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"fmt"
 	"hash/maphash"
 	"sync/atomic"
@@ -59,8 +60,17 @@ func NewStore(c *config.Cache) (*Store, error) {
 	return s, nil
 }
 
-// hash places a key.
-func (s *Store) hash(key []byte) uint64 { return maphash.Bytes(s.seed, key) }
+// hash places a key. The bits that choose the shard are those of its URL, so that a
+// purge finds all keys of a URL in one shard.
+func (s *Store) hash(key []byte) uint64 {
+	url := rule.KeyURL(key)
+	hash := maphash.Bytes(s.seed, url)
+	if len(url) == len(key) {
+		return hash
+	}
+	low := uint64(len(s.shards) - 1)
+	return maphash.Bytes(s.seed, key)&^low | hash&low
+}
 
 func (s *Store) shard(hash uint64) *shard { return &s.shards[hash&uint64(len(s.shards)-1)] }
 
@@ -78,7 +88,9 @@ type Found struct {
 	// Collapsed says that another request's fetch brought the entry.
 	Collapsed bool
 
-	uncacheable bool
+	// uncacheable is when an answer for the key was noted not to be storable, in ns; 0 if
+	// there is no such note.
+	uncacheable int64
 	fetch       *Fetch // still fetching the body of Entry
 }
 
@@ -100,11 +112,15 @@ func (s *Store) Lookup(q *Request) Found {
 }
 
 // decide says what an entry, or none, means for the request.
-func (q *Request) decide(e *Entry, uncacheable bool, missed rule.Reason) Found {
+func (q *Request) decide(e *Entry, uncacheable int64, missed rule.Reason) Found {
 	f := Found{Outcome: rule.Miss, Reason: missed, Entry: e, uncacheable: uncacheable}
 	if e != nil {
 		f.Outcome, f.Reason = q.judge(e)
 		switch f.Outcome {
+		case rule.Revalidate:
+			if f.Reason == rule.ReasonStale {
+				f.Reason = cmp.Or(q.Policy.Withheld(&e.Stored, e.purged.Load(), q.At, false), f.Reason)
+			}
 		case rule.Fresh, rule.Stale:
 			f.Refresh = f.Reason == rule.ReasonStaleWhileRevalidate
 			if q.Conditional() && e.Precondition(&q.Request) == rule.AskOrigin {
@@ -136,7 +152,7 @@ func (s *Store) Answer(q *Request, found *Found) (a Answer, ok bool) {
 		r, err := s.newBlobReader(e, a.runs)
 		if err != nil {
 			s.dropDamaged(e, err)
-			*found = q.decide(nil, false, rule.ReasonEvicted)
+			*found = q.decide(nil, 0, rule.ReasonEvicted)
 			return Answer{}, false
 		}
 		a.Reader = r
@@ -148,7 +164,7 @@ func (s *Store) Answer(q *Request, found *Found) (a Answer, ok bool) {
 		}
 		r, reason := found.fetch.reader(first, a.Length)
 		if r == nil {
-			*found = q.decide(nil, false, reason)
+			*found = q.decide(nil, 0, reason)
 			return Answer{}, false
 		}
 		a.Reader = r
@@ -165,30 +181,42 @@ func (f *Found) StaleFor(q *Request, failure rule.Failure) (rule.Reason, bool) {
 	return q.mayAnswer(f.Entry, failure)
 }
 
-// keep stores e in all tiers. It reports false if it cannot fit into the near
-// one.
-func (s *Store) keep(e *Entry) bool {
-	if !s.put(e) {
-		return false
+// Withheld says why what was found may not answer although a stale window is open, when
+// the origin cannot be reached; none if that is not so.
+func (f *Found) Withheld(q *Request) rule.Reason {
+	if f.Entry == nil || f.Outcome != rule.Revalidate {
+		return rule.ReasonNone
 	}
-	s.toTiers(e)
-	return true
+	return q.Policy.Withheld(&f.Entry.Stored, f.Entry.purged.Load(), q.At, true)
 }
 
-// put stores e in the near tier and makes room for it. It reports false if it cannot fit.
-func (s *Store) put(e *Entry) bool {
-	cost := e.cost()
-	if cost > s.limit {
-		return false
+// keep stores e, which f brought, in all tiers, or says why not.
+func (s *Store) keep(e *Entry, f *Fetch) rule.Reason {
+	reason := s.put(e, f)
+	if reason == rule.ReasonNone {
+		s.toTiers(e)
 	}
+	return reason
+}
+
+// put stores e, which f brought, in the near tier and makes room for it, or says why not.
+// f is nil for a note.
+func (s *Store) put(e *Entry, f *Fetch) rule.Reason {
+	cost := e.cost()
 	sh := s.shard(e.hash)
-	if !s.reserve(cost, sh) {
-		return false
+	if cost > s.limit || !s.reserve(cost, sh) {
+		return rule.ReasonTooLarge
 	}
 	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if f != nil && f.isDoomed() {
+		// Decided under the lock with which a purge dooms: either the purge sees e, or
+		// this sees the purge.
+		s.used.Add(-cost)
+		return rule.ReasonDoomed
+	}
 	s.used.Add(-sh.insertLocked(e, cost))
-	sh.mu.Unlock()
-	return true
+	return rule.ReasonNone
 }
 
 // reserve makes room for n bytes, which it counts as used. Entries of sh go

@@ -15,12 +15,8 @@ func (f *Fetch) Commit() rule.Reason {
 	if e.partial {
 		e, reason = f.joinParts(e)
 	}
-	switch {
-	case reason != rule.ReasonNone:
-	case f.isDoomed():
-		reason = rule.ReasonDoomed
-	case !f.store.put(e):
-		reason = rule.ReasonTooLarge
+	if reason == rule.ReasonNone {
+		reason = f.store.put(e, f)
 	}
 	switch {
 	case e.blob != nil:
@@ -114,6 +110,18 @@ func (f *Fetch) release(reason rule.Reason) {
 func (f *Fetch) enterLocked(sh *shard, key string) {
 	f.flightKey = key
 	sh.fetches[key] = f
+}
+
+// step makes room for the next fetch with that key, while a purge still finds this one:
+// what it brings is of no use to requests that come from now on.
+func (f *Fetch) step() {
+	sh := f.store.shard(f.hash)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.fetches[f.flightKey] == f {
+		delete(sh.fetches, f.flightKey)
+		f.enterLocked(sh, f.store.ownKey(f.key))
+	}
 }
 
 // leave makes room for the next fetch with that key.

@@ -236,12 +236,28 @@ func (d *driver) fetch(t testing.TB, r *result, q *cache.Request, found *cache.F
 	}
 	if q != nil {
 		r.pass(m)
+		d.want(t, r, q, f, m)
 	}
 	d.finish(t, r, f, m)
 	if q != nil && r.stored && f.Narrowed() {
 		// The fetch did without the client's own condition or range.
 		found := f.Found()
 		d.reply(t, r, q, &found)
+	}
+}
+
+// want gives the client what it asked for of a response that is not stored, and for which
+// the fetch did without the client's own condition or range.
+func (d *driver) want(t testing.TB, r *result, q *cache.Request, f *cache.Fetch, m message) {
+	if r.decision.Action != cache.Pass {
+		return
+	}
+	if e, ok := f.WantsNothing(q, d.response(m)); ok {
+		d.reply(t, r, q, &cache.Found{Outcome: rule.Fresh, Entry: e})
+	} else if f.WantsRange(q, d.response(m)) {
+		r.status = 206
+		length := len(r.body)
+		r.head = rule.AppendField(bytes.Clone(r.head), []byte("Content-Range"), fmt.Appendf(nil, "bytes 0-%d/%d", length-1, length))
 	}
 }
 

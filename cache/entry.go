@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"strings"
 	"sync/atomic"
 
 	"weir/cache/rule"
@@ -42,6 +43,9 @@ const entryOverhead = 512
 // cost is the memory that the entry holds.
 func (e *Entry) cost() int64 {
 	n := entryOverhead + cap(e.Head) + cap(e.body) + len(e.key) + len(e.variant)
+	if strings.IndexByte(e.key, '\n') >= 0 {
+		n += 128 // its place in shard.extended
+	}
 	for _, s := range e.Vary {
 		n += 16 + len(s)
 	}

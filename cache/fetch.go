@@ -36,12 +36,15 @@ type Fetch struct {
 	joined    atomic.Bool
 	asked     rule.Asked
 	head      head.Head // as it was when the fetch began
-	// candidates are the entries that a 304 may be about; the first is what
-	// the request selects.
-	candidates []*Entry
-	selected   *Entry
-	narrowed   bool      // Condition removed something of the client's
-	part       rule.Span // what of the entry the body is, if that is partial
+	// selected is the entry that the request selects, and that alone a 304 may be about:
+	// origins give one entity tag to several variants (RFC 9110 section 8.8.1), so a tag of
+	// another variant does not say which one the client may get (RFC 9111 section 4.3.4).
+	selected  *Entry
+	asksWhole bool      // for the whole representation, whatever the client wrote
+	narrowed  bool      // Condition removed something of the client's
+	noted     int64     // when an answer for the key was noted not to be storable; 0 if there was no note
+	delay     int64     // how long the head was on its way, in ns
+	part      rule.Span // what of the entry the body is, if that is partial
 
 	mu      sync.Mutex
 	state   fetchState
@@ -153,9 +156,9 @@ func (f *Fetch) waitForRoom(n int64) {
 // the lock while the fetch leaves its shard, whose lock comes first.
 func (f *Fetch) waitToPass(reason rule.Reason) {
 	f.state, f.reason = passing, reason
-	received := f.entry.Received
+	received, status := f.entry.Received, f.entry.Status
 	f.mu.Unlock()
-	f.mark(received)
+	f.mark(received, status)
 	f.leave()
 	f.mu.Lock()
 	f.notifyLocked()

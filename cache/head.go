@@ -22,35 +22,34 @@ func (a *Answer) Lend(h *head.Head) {
 
 // Condition makes h the request that the fetch needs: for the whole
 // representation, with the conditions that validate what is stored (RFC 9111
-// section 4.3.1). Without anything to validate, or to replace, the client's
-// own conditions and range stay.
+// section 4.3.1). The client's own conditions and range stay where the fetch is for
+// this client alone.
 func (f *Fetch) Condition(h *head.Head) {
-	if f.selected == nil && len(f.candidates) == 0 || f.asked.Method != rule.MethodGet {
+	if !f.asksWhole {
 		return
 	}
-	conditions := rule.Conditions()
-	for _, name := range append(conditions[:], head.IfRange, head.Range) {
-		if rule.HasValue(h, name) {
-			f.narrowed = true
-			h.Del(name)
-		}
-	}
-	var tags []byte
-	for _, e := range f.candidates {
-		if len(e.ETag) > 0 {
-			if len(tags) > 0 {
-				tags = append(tags, ", "...)
+	if h.Has(narrowing) {
+		conditions := rule.Conditions()
+		for _, name := range append(conditions[:], head.IfRange, head.Range) {
+			if rule.HasValue(h, name) {
+				f.narrowed = true
+				h.Del(name)
 			}
-			tags = append(tags, e.ETag...)
 		}
 	}
-	if len(tags) > 0 {
-		h.Set(head.IfNoneMatch, tags)
+	if f.selected == nil {
+		return
 	}
-	if f.selected != nil && f.selected.HasModified {
+	if len(f.selected.ETag) > 0 {
+		h.Set(head.IfNoneMatch, f.selected.ETag)
+	}
+	if f.selected.HasModified {
 		h.Set(head.IfModifiedSince, f.selected.Fields().Get("Last-Modified"))
 	}
 }
+
+// narrowing are the fields by which a client asks for less than everything.
+var narrowing = head.Conditional | head.SetOf(head.Range)
 
 // keepHead keeps the head of q, which the fetch begins with.
 func (f *Fetch) keepHead(q *Request) { q.Head.Clone(&f.head) }

@@ -25,8 +25,9 @@ const (
 // view is what Join sees of the store when it decides who fetches.
 type view struct {
 	now      Found  // what a look-up finds
-	whole    bool   // the request is for all of the target: others can use the answer
+	whole    bool   // the fetch is for all of the target: others can use the answer
 	collapse bool   // requests for the key may wait for each other
+	insists  bool   // the request has no use for the fetch of another
 	key      string // under which they meet
 	other    *Fetch // what is under way there, nil if nothing
 }
@@ -36,27 +37,28 @@ func (v *view) role() Role {
 	switch {
 	case v.now.Outcome == rule.Fresh, v.now.Outcome == rule.Stale:
 		return Ready
-	case v.collapse && v.other != nil:
+	case v.collapse && v.other != nil && !v.insists:
 		return Follow
-	case v.collapse && v.whole:
+	case v.collapse && v.other == nil && v.whole:
 		return Lead
 	}
 	return Alone
 }
 
-// viewLocked looks at the store for Join. A condition or range of the client's
-// own goes to the origin as it is if there is nothing to validate; the answer is
-// then for this client alone.
+// viewLocked looks at the store for Join. Where answers are known not to be storable, or
+// not to be of use to others than those for whom they were made, each request goes to the
+// origin at once, and with the condition or range that its client wrote.
 func (sh *shard) viewLocked(q *Request, found *Found, alone bool) (v view) {
 	v.now = *found
 	if !alone {
 		e, uncacheable, missed := sh.findLocked(q)
 		v.now = q.decide(e, uncacheable, missed)
 		v.now.uncacheable = uncacheable
-		v.collapse = q.Policy.Collapses() && !uncacheable && v.now.Outcome != rule.Bypass
+		v.collapse = q.Policy.Collapses() && uncacheable == 0 && v.now.Outcome != rule.Bypass && (e == nil || e.Shareable())
 	}
-	private := v.now.Entry == nil && (q.Conditional() || q.Ranged())
-	v.whole = q.Method == rule.MethodGet && !private && v.now.Outcome != rule.Bypass
+	asked := v.now.Entry == nil && (q.Conditional() || q.Ranged()) && (v.now.uncacheable != 0 || !q.Whole())
+	v.whole = q.Method == rule.MethodGet && !asked && v.now.Outcome != rule.Bypass
+	v.insists = q.Insists()
 	if v.collapse {
 		v.key, v.other = sh.meetLocked(q)
 	}
@@ -83,14 +85,11 @@ func (s *Store) Join(q *Request, found *Found, alone bool) (*Fetch, Role) {
 		sh.mu.Unlock()
 		return v.other, Follow
 	case Alone:
-		v.key = s.ownKey(q)
+		v.key = s.ownKey(f.key)
 	}
 	found.Entry, found.uncacheable = v.now.Entry, v.now.uncacheable
 	f.enterLocked(sh, v.key)
-	f.selected = found.Entry
-	if v.whole {
-		f.candidatesLocked(sh, q)
-	}
+	f.selected, f.asksWhole, f.noted = found.Entry, v.whole, found.uncacheable
 	sh.mu.Unlock()
 	if !alone && s.lookInTiers(q, found, f) {
 		return nil, Ready
@@ -102,7 +101,7 @@ func (s *Store) Join(q *Request, found *Found, alone bool) (*Fetch, Role) {
 // if found can answer now; f has then ended, with the same answer for the
 // requests that wait. What is there but stale is what f validates.
 func (s *Store) lookInTiers(q *Request, found *Found, f *Fetch) bool {
-	if len(s.tiers) == 0 || found.Entry != nil || found.uncacheable {
+	if len(s.tiers) == 0 || found.Entry != nil || found.uncacheable != 0 {
 		return false
 	}
 	defer func() {
@@ -111,11 +110,11 @@ func (s *Store) lookInTiers(q *Request, found *Found, f *Fetch) bool {
 			panic(v)
 		}
 	}()
-	e := s.fromTiers(q)
+	e := s.fromTiers(q, f)
 	if e == nil {
 		return false
 	}
-	now := q.decide(e, false, rule.ReasonNone)
+	now := q.decide(e, 0, rule.ReasonNone)
 	switch now.Outcome {
 	case rule.Fresh, rule.Stale:
 		f.finish(e, rule.ReasonNone)
@@ -123,18 +122,15 @@ func (s *Store) lookInTiers(q *Request, found *Found, f *Fetch) bool {
 		return true
 	case rule.Revalidate:
 		found.Entry, found.Outcome, found.Reason = e, now.Outcome, now.Reason
-		f.selected, f.candidates = e, nil
-		if e.Validatable() {
-			f.candidates = []*Entry{e}
-		}
+		f.selected, f.asksWhole = e, q.Method == rule.MethodGet
 	}
 	return false
 }
 
 // ownKey is a key of one fetch alone, which no other request joins but which a
 // purge must find.
-func (s *Store) ownKey(q *Request) string {
-	return string(strconv.AppendUint(append(append([]byte(nil), q.Key...), 1), s.alone.Add(1), 36))
+func (s *Store) ownKey(key string) string {
+	return key + "\x01" + strconv.FormatUint(s.alone.Add(1), 36)
 }
 
 // Refresh begins the one background fetch that validates a stale entry. It is
@@ -153,8 +149,7 @@ func (s *Store) Refresh(q *Request, found *Found) *Fetch {
 	}
 	f.askForGet()
 	f.enterLocked(sh, key)
-	f.selected = found.Entry
-	f.candidatesLocked(sh, q)
+	f.selected, f.asksWhole = found.Entry, true
 	return f
 }
 
@@ -197,24 +192,4 @@ func (s *Store) newFetch(q *Request) *Fetch {
 	}
 	f.keepHead(q)
 	return f
-}
-
-// candidatesLocked notes what a 304 may be about: the selected entry, or all
-// variants that can be told apart by their entity tags.
-func (f *Fetch) candidatesLocked(sh *shard, q *Request) {
-	if e := f.selected; e != nil {
-		if e.Validatable() {
-			f.candidates = []*Entry{e}
-		}
-		return
-	}
-	r := sh.resourceLocked(q.hash, q.Key)
-	if r == nil {
-		return
-	}
-	for _, n := range r.nodes {
-		if v := n.Value; !v.hitForMiss && !v.partial && len(v.ETag) > 0 && v.Status == 200 && len(f.candidates) < 8 {
-			f.candidates = append(f.candidates, v)
-		}
-	}
 }

@@ -151,8 +151,13 @@ func TestCollapse(t *testing.T) {
 		if took := run(c, same, fetch); c.fetches.Load() != 2*n || took != time.Second {
 			t.Errorf("%d fetches in %v", c.fetches.Load(), took)
 		}
+		// These answers began the time anew: it is two minutes from them.
+		time.Sleep(2*time.Minute - 2*time.Second)
+		if took := run(c, same, fetch); took != time.Second {
+			t.Errorf("took %v", took)
+		}
 		// Forgotten after a while.
-		time.Sleep(10 * time.Second)
+		time.Sleep(2 * time.Minute)
 		if took := run(c, same, fetch); took != 2*time.Second {
 			t.Errorf("took %v", took)
 		}
@@ -336,4 +341,54 @@ func TestAnswerIsGone(t *testing.T) {
 	if _, ok := c.d.store.Answer(q, &found); ok || found.Outcome != rule.Miss || found.Reason != rule.ReasonTooLarge {
 		t.Errorf("answered %v, %v, %v", ok, found.Outcome, found.Reason)
 	}
+}
+
+// TestPurgeMeetsEnd: of a purge and the end of a fetch that began before it, neither order
+// leaves what was purged.
+func TestPurgeMeetsEnd(t *testing.T) {
+	check := func(name string, fields string, begin func(d *driver), end func(f *cache.Fetch)) {
+		t.Helper()
+		d := newDriver(t, 1<<20, nil)
+		for i := range 3000 {
+			d.store.Purge(cache.Purge{All: true}, d.now.UnixNano())
+			begin(d)
+			q := d.request(t, "GET http://h/x", rule.Fields(fields), "")
+			found := d.store.Lookup(q)
+			f, role := d.store.Join(q, &found, false)
+			if role != cache.Lead && role != cache.Alone {
+				t.Fatalf("%s: role %v", name, role)
+			}
+			var wg sync.WaitGroup
+			wg.Go(func() { end(f) })
+			wg.Go(func() { d.store.Purge(cache.Purge{URL: "http://h/x"}, d.now.UnixNano()) })
+			wg.Wait()
+			if found := d.store.Lookup(q); found.Entry != nil {
+				t.Fatalf("%s: in round %d %v is there after the purge", name, i, found.Outcome)
+			}
+		}
+	}
+	at := func(d *driver, fields string) *rule.Response {
+		r := response(200, fields)
+		r.Requested, r.Received = d.now, d.now
+		return r
+	}
+	var d *driver
+	remember := func(now *driver) { d = now }
+	check("a 200", "", remember, func(f *cache.Fetch) {
+		f.Respond(nil, at(d, "Cache-Control: max-age=60\r\n"))
+		f.Commit()
+	})
+	check("a 304", "", func(now *driver) {
+		d = now
+		d.do(t, "GET http://h/x", nil, "", func(*head.Head) message { return answer(200, "Cache-Control: max-age=60, no-cache", `ETag: "a"`) })
+	}, func(f *cache.Fetch) {
+		r := at(d, "Cache-Control: max-age=60\r\nETag: \"a\"\r\n")
+		r.Status = 304
+		f.Respond(nil, r)
+		f.Abort(cache.ErrAborted)
+	})
+	check("a note", "", remember, func(f *cache.Fetch) {
+		f.Respond(nil, at(d, "Cache-Control: no-store\r\n"))
+		f.Abort(cache.ErrAborted)
+	})
 }

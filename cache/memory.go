@@ -2,6 +2,7 @@ package cache
 
 import (
 	"slices"
+	"strings"
 	"sync"
 
 	"weir/cache/evict"
@@ -22,6 +23,35 @@ type resource struct {
 	nodes []*node   // variants, the newest first
 }
 
+// url is the part of the key that names the URL; extended says that there is more.
+func (r *resource) url() (url string, extended bool) {
+	i := strings.IndexByte(r.key, '\n')
+	if i < 0 {
+		return r.key, false
+	}
+	return r.key[:i], true
+}
+
+// enter puts what is in the set of that name.
+func enter[T comparable](sets map[string]map[T]struct{}, name string, what T) {
+	set := sets[name]
+	if set == nil {
+		set = make(map[T]struct{})
+		sets[name] = set
+	}
+	set[what] = struct{}{}
+}
+
+// leave takes what out of the set of that name.
+func leave[T comparable](sets map[string]map[T]struct{}, name string, what T) {
+	if set := sets[name]; set != nil {
+		delete(set, what)
+		if len(set) == 0 {
+			delete(sets, name)
+		}
+	}
+}
+
 // shard is a part of the near tier with a lock of its own.
 type shard struct {
 	mu        sync.Mutex
@@ -29,6 +59,8 @@ type shard struct {
 	ranking   evict.Ranking[*Entry]
 	fetches   map[string]*Fetch
 	groups    map[string]map[*node]struct{}
+	// extended are the resources whose keys have more than their URL, by that.
+	extended map[string]map[*resource]struct{}
 	_         [64]byte // shards on cache lines of their own
 }
 
@@ -36,6 +68,7 @@ func (sh *shard) init(r evict.Ranking[*Entry]) {
 	sh.resources = make(map[uint64]*resource)
 	sh.fetches = make(map[string]*Fetch)
 	sh.groups = make(map[string]map[*node]struct{})
+	sh.extended = make(map[string]map[*resource]struct{})
 	sh.ranking = r
 }
 
@@ -50,16 +83,20 @@ func (sh *shard) resourceLocked(hash uint64, key []byte) *resource {
 }
 
 // findLocked is the newest entry that q selects. missed says why there is
-// none; uncacheable that answers for the key are known not to be storable.
-func (sh *shard) findLocked(q *Request) (e *Entry, uncacheable bool, missed rule.Reason) {
+// none; uncacheable when an answer for the key was noted not to be storable, 0 if there is
+// no such note.
+func (sh *shard) findLocked(q *Request) (e *Entry, uncacheable int64, missed rule.Reason) {
 	r := sh.resourceLocked(q.hash, q.Key)
 	if r == nil {
-		return nil, false, rule.ReasonURIMiss
+		return nil, 0, rule.ReasonURIMiss
 	}
 	missed = rule.ReasonURIMiss
 	for _, n := range r.nodes {
 		if n.Value.hitForMiss {
-			uncacheable = n.Value.FreshUntil() > q.At
+			if n.Value.FreshUntil() > q.At {
+				uncacheable = n.Value.Received
+				sh.ranking.Touch(n)
+			}
 			continue
 		}
 		if n.Value.partial {
@@ -98,6 +135,9 @@ func (sh *shard) insertLocked(e *Entry, cost int64) (freed int64) {
 	if r == nil {
 		r = &resource{key: e.key, next: sh.resources[e.hash]}
 		sh.resources[e.hash] = r
+		if url, extended := r.url(); extended {
+			enter(sh.extended, url, r)
+		}
 	}
 	for i := 0; i < len(r.nodes); i++ {
 		old := r.nodes[i].Value
@@ -117,12 +157,7 @@ func (sh *shard) insertLocked(e *Entry, cost int64) (freed int64) {
 	r.nodes[0] = n
 	sh.ranking.Add(n)
 	for _, g := range e.Groups {
-		set := sh.groups[g]
-		if set == nil {
-			set = make(map[*node]struct{})
-			sh.groups[g] = set
-		}
-		set[n] = struct{}{}
+		enter(sh.groups, g, n)
 	}
 	return freed
 }
@@ -148,12 +183,7 @@ func (sh *shard) dropNodeLocked(r *resource, i int) int64 {
 	r.nodes = r.nodes[:len(r.nodes)-1]
 	sh.ranking.Remove(n)
 	for _, g := range n.Value.Groups {
-		if set := sh.groups[g]; set != nil {
-			delete(set, n)
-			if len(set) == 0 {
-				delete(sh.groups, g)
-			}
-		}
+		leave(sh.groups, g, n)
 	}
 	return n.Cost
 }
@@ -174,6 +204,9 @@ func (sh *shard) removeLocked(n *node) (freed int64) {
 
 // forgetLocked takes an empty resource out of the map.
 func (sh *shard) forgetLocked(r *resource, hash uint64) {
+	if url, extended := r.url(); extended {
+		leave(sh.extended, url, r)
+	}
 	if first := sh.resources[hash]; first == r {
 		if r.next == nil {
 			delete(sh.resources, hash)

@@ -113,8 +113,10 @@ func (f *Fetch) respondPart(r *rule.Response) (e *Entry, s rule.Span, reason rul
 	switch {
 	case e.Validate || e.FreshUntil() <= e.Received:
 		return nil, s, rule.ReasonNoFreshness // parts are not validated
-	case r.Unprovable:
-		return nil, s, rule.ReasonTruncated
+	case f.isDoomed():
+		return nil, s, rule.ReasonDoomed
+	case r.Unprovable && !f.policy.StoresUntilClose():
+		return nil, s, rule.ReasonCloseDelimited
 	case s.Size() > f.store.maxObject:
 		return nil, s, rule.ReasonTooLarge
 	case f.store.filling.Load()+s.Size() > f.store.limit/2:

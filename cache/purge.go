@@ -67,9 +67,6 @@ func (s *Store) end(m tier.Mark, before int64) int {
 	switch {
 	case m.All:
 		return s.endWhere(m, before, func(string) bool { return true })
-	case m.AllVariants:
-		narrow := m.Key + "\n" // how a key goes on that a rule made narrower
-		return s.endKey(m, before) + s.endWhere(m, before, func(key string) bool { return strings.HasPrefix(key, narrow) })
 	case m.Key != "":
 		return s.endKey(m, before)
 	case m.Group != "":
@@ -95,19 +92,28 @@ func (q *Request) changed(key []byte) tier.Mark {
 	return tier.Mark{At: q.At, Key: string(rule.KeyURL(key)), AllVariants: q.Policy.ExtendsKey()}
 }
 
-// endKey ends all variants of a key.
+// endKey ends all variants of a key, and with AllVariants also of those to which a rule
+// added something. All of them are in one shard.
 func (s *Store) endKey(m tier.Mark, before int64) int {
 	k := []byte(m.Key)
 	hash := s.hash(k)
 	sh := s.shard(hash)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	sh.doomLocked(func(f *Fetch) bool { return f.key == m.Key })
-	r := sh.resourceLocked(hash, k)
-	if r == nil {
-		return 0
+	extended := m.Key + "\n"
+	sh.doomLocked(func(f *Fetch) bool {
+		return f.key == m.Key || m.AllVariants && strings.HasPrefix(f.key, extended)
+	})
+	var nodes []*node
+	if r := sh.resourceLocked(hash, k); r != nil {
+		nodes = slices.Clone(r.nodes)
 	}
-	return s.endLocked(sh, slices.Clone(r.nodes), m, before)
+	if m.AllVariants {
+		for r := range sh.extended[m.Key] {
+			nodes = append(nodes, r.nodes...)
+		}
+	}
+	return s.endLocked(sh, nodes, m, before)
 }
 
 // endWhere walks over all entries: purges are rare, and an index of hosts and
@@ -242,7 +248,7 @@ func (s *Store) Unsafe(q *Request, r *rule.Response) (f *Fetch, invalidated int)
 		f.asked.ContentLocation = true
 		sh := s.shard(f.hash)
 		sh.mu.Lock()
-		f.enterLocked(sh, s.ownKey(q))
+		f.enterLocked(sh, s.ownKey(f.key))
 		sh.mu.Unlock()
 	}
 	return f, invalidated

@@ -1,6 +1,8 @@
 package cache
 
 import (
+	"time"
+
 	"weir/cache/rule"
 	"weir/cache/tier"
 )
@@ -24,7 +26,8 @@ const (
 // Decision is what Respond decided.
 type Decision struct {
 	Action Action
-	// Reason is why the response is not stored, or why the stale entry answers.
+	// Reason is why the response is not stored, why it is stored but not fresh, or why
+	// the stale entry answers.
 	Reason rule.Reason
 	// Entry is what is being stored, or what answers.
 	Entry *Entry
@@ -33,6 +36,7 @@ type Decision struct {
 // Respond takes the head of the origin's response. q may be nil in the
 // background.
 func (f *Fetch) Respond(q *Request, r *rule.Response) Decision {
+	f.delay = int64(max(r.Received.Sub(r.Requested), 0))
 	if f.asked.Method == rule.MethodHead {
 		f.freshen(r)
 		return Decision{Action: Pass, Reason: rule.ReasonMethod}
@@ -40,7 +44,7 @@ func (f *Fetch) Respond(q *Request, r *rule.Response) Decision {
 	if q == nil {
 		q = &Request{Request: rule.Request{At: r.Received.UnixNano(), Control: rule.NoRequestControl()}}
 	}
-	if r.Status == 304 && len(f.candidates) > 0 {
+	if r.Status == 304 && f.selected != nil && f.selected.Validatable() {
 		return f.notModified(r)
 	}
 	switch r.Status {
@@ -71,8 +75,10 @@ func (f *Fetch) Respond(q *Request, r *rule.Response) Decision {
 	var blob tier.Blob
 	if reason == rule.ReasonNone {
 		switch {
-		case r.Unprovable:
-			reason = rule.ReasonTruncated
+		case f.isDoomed():
+			reason = rule.ReasonDoomed
+		case r.Unprovable && !f.policy.StoresUntilClose():
+			reason = rule.ReasonCloseDelimited
 		case r.Length > f.store.largest():
 			reason = rule.ReasonTooLarge
 		case f.store.filling.Load()+held > f.store.limit/2:
@@ -88,8 +94,11 @@ func (f *Fetch) Respond(q *Request, r *rule.Response) Decision {
 		return Decision{Pass, reason, nil}
 	}
 	e := f.newEntry(f.policy.Keep(r, t, &control))
+	if e.FreshUntil() <= e.Received && e.SWR == 0 {
+		f.step()
+	}
 	f.stream(e, held, blob)
-	return Decision{Keep, rule.ReasonNone, e}
+	return Decision{Keep, control.Hint, e}
 }
 
 // stream begins to take the body of e, of which memory will hold that many
@@ -107,6 +116,24 @@ func (f *Fetch) stream(e *Entry, held int64, b tier.Blob) {
 	f.notifyLocked()
 }
 
+// WantsNothing says whether the client, of whose condition the fetch knows nothing, has
+// what a response shows that is not stored: then e answers with 304.
+func (f *Fetch) WantsNothing(q *Request, r *rule.Response) (e *Entry, ok bool) {
+	if !f.narrowed || r.Status != 200 || r.Fields.Has("Set-Cookie") {
+		return nil, false
+	}
+	t, control, _ := f.policy.JudgeResponse(f.asked, r)
+	e = f.newEntry(f.policy.Keep(r, t, &control))
+	return e, e.Precondition(&q.Request) == rule.NotModified
+}
+
+// WantsRange says whether the client, of whose range the fetch knows nothing, asked for a
+// part of a response that is not stored, and that part is all of it.
+func (f *Fetch) WantsRange(q *Request, r *rule.Response) bool {
+	return f.narrowed && r.Status == 200 && r.Length > 0 && f.selected == nil && q.Ranged() && q.Whole() &&
+		string(r.Fields.Get("Accept-Ranges")) != "none"
+}
+
 // superseded releases the others, and forgets what the response replaces
 // although it is not stored itself.
 func (f *Fetch) superseded(r *rule.Response, reason rule.Reason) {
@@ -120,45 +147,58 @@ func (f *Fetch) superseded(r *rule.Response, reason rule.Reason) {
 		if f.selected == nil && r.Status < 500 && r.Status != 304 && r.Status != 416 && reason != rule.ReasonMemory {
 			f.dropParts(r)
 		}
-		f.mark(r.Received.UnixNano())
+		if reason != rule.ReasonDoomed {
+			f.mark(r.Received.UnixNano(), r.Status)
+		}
 	}
 	f.release(reason)
 }
 
-// mark notes that answers for the key are not storable for now, so that requests
-// for it do not wait for each other. Where no request waited there is nothing to
-// note: a client that asks for ever new keys must not fill the memory with notes.
-func (f *Fetch) mark(now int64) {
-	if !f.joined.Load() || f.policy.Uncacheable() <= 0 {
+// maxFailureNote bounds the note, in seconds, that an origin's failure makes: it says
+// little about the answers after it.
+const maxFailureNote = 10
+
+// mark notes that answers for the key are not storable for now, so that requests for it
+// do not wait for each other and keep their clients' conditions. A note is made where
+// another request waited, or the client's own condition was left out in vain, and made
+// anew by each answer that comes while it is there: a client that asks for ever new keys
+// must not fill the memory with notes.
+func (f *Fetch) mark(now int64, status int) {
+	lifetime := f.policy.Uncacheable()
+	if status >= 500 {
+		lifetime = min(lifetime, maxFailureNote)
+	}
+	wanted := f.joined.Load() || f.narrowed || f.noted != 0
+	if lifetime <= 0 || !wanted || f.noted != 0 && now-f.noted < int64(time.Second) {
 		return
 	}
 	f.store.put(&Entry{
 		key: f.key, hash: f.hash, hitForMiss: true,
-		Stored: rule.Stored{Terms: rule.Terms{Received: now, Lifetime: f.policy.Uncacheable()}},
-	})
+		Stored: rule.Stored{Terms: rule.Terms{Received: now, Lifetime: lifetime}},
+	}, nil)
 }
 
-// notModified makes a 304 update what it is about (RFC 9111 section 4.3.4).
+// notModified makes a 304 update what it is about (RFC 9111 section 4.3.4). One that is
+// about something else, or that changes what the entry is selected by, does not say what
+// this client may get.
 func (f *Fetch) notModified(r *rule.Response) Decision {
-	e := f.validated(r)
-	if e == nil {
-		f.candidates, f.selected = nil, nil
+	e := f.selected
+	n, reason := f.updated(e, f.asked, r)
+	if known := n.SelectedWithin(&e.Stored); !known || !e.ValidatedBy(r) {
+		f.selected = nil
+		if !known {
+			f.store.drop(e)
+		}
 		return Decision{Action: Again, Reason: rule.ReasonNotModified}
 	}
-	n, reason := f.updated(e, f.asked, r)
-	if e != f.selected {
-		// Another variant: the origin says that it answers this request too.
-		n.variant = string(f.policy.AppendVary(nil, n.Vary, &f.head))
-	}
-	if reason == rule.ReasonNone && f.isDoomed() {
-		reason = rule.ReasonDoomed
+	if reason == rule.ReasonNone {
+		reason = f.store.keep(n, f)
 	}
 	if reason != rule.ReasonNone {
 		f.store.drop(e)
 		f.release(reason)
 		return Decision{Updated, reason, n}
 	}
-	f.store.keep(n)
 	f.finish(n, rule.ReasonNone)
 	return Decision{Updated, rule.ReasonNone, n}
 }
@@ -176,9 +216,11 @@ func (f *Fetch) freshen(r *rule.Response) {
 	}
 	q := f.asked
 	q.Method = rule.MethodGet
-	if n, reason := f.updated(e, q, r); reason == rule.ReasonNone {
-		f.store.keep(n)
-	} else {
+	n, reason := f.updated(e, q, r)
+	if reason == rule.ReasonNone {
+		reason = f.store.keep(n, f)
+	}
+	if reason != rule.ReasonNone {
 		f.store.drop(e)
 	}
 }
@@ -192,24 +234,4 @@ func (f *Fetch) newEntry(s rule.Stored) *Entry {
 func (f *Fetch) updated(e *Entry, q rule.Asked, r *rule.Response) (*Entry, rule.Reason) {
 	s, reason := f.policy.Update(&e.Stored, q, r)
 	return &Entry{Stored: s, key: e.key, hash: e.hash, variant: e.variant, body: e.body, blob: e.blob}, reason
-}
-
-// validated is the candidate that a 304 is about, nil if it cannot be told.
-func (f *Fetch) validated(r *rule.Response) *Entry {
-	tag := r.Fields.Get("ETag")
-	if len(tag) == 0 {
-		if len(f.candidates) == 1 {
-			return f.candidates[0]
-		}
-		return nil
-	}
-	for _, e := range f.candidates {
-		if rule.SameTag(e.ETag, tag) {
-			return e
-		}
-	}
-	if len(f.candidates) == 1 && len(f.candidates[0].ETag) == 0 {
-		return f.candidates[0] // validated by its date
-	}
-	return nil
 }

@@ -104,14 +104,17 @@ func (s *Store) TierStats() []TierStats {
 }
 
 // fromTiers looks for the entry that q selects in the tiers and puts it into the
-// near one. It may block for as long as a tier's time-out.
-func (s *Store) fromTiers(q *Request) *Entry {
+// near one, unless it was purged meanwhile, which f knows. It may block for as long as a
+// tier's time-out.
+func (s *Store) fromTiers(q *Request, f *Fetch) *Entry {
 	for i, a := range s.tiers {
 		e := a.find(q)
 		if e == nil {
 			continue
 		}
-		s.put(e)
+		if s.put(e, f) == rule.ReasonDoomed {
+			return nil
+		}
 		for _, nearer := range s.tiers[:i] {
 			nearer.enqueue(e)
 		}

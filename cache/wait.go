@@ -19,6 +19,11 @@ func (f *Fetch) Wait(q *Request, found *Found, done <-chan struct{}) (role Role,
 	}
 	switch {
 	case err == errLate:
+		// The next request for the key need not wait as long in vain.
+		found.uncacheable = q.At + int64(q.Policy.Wait())
+		f.mu.Unlock()
+		f.mark(found.uncacheable, 0)
+		f.mu.Lock()
 		return Alone, rule.ReasonWait, nil
 	case err != nil:
 		return Alone, rule.ReasonNone, err
@@ -45,6 +50,10 @@ func (f *Fetch) waitForHead(most time.Duration, done <-chan struct{}) error {
 func (f *Fetch) offerLocked(q *Request, found *Found) (Role, rule.Reason, error) {
 	switch f.state {
 	case released:
+		if f.reason == rule.ReasonDoomed {
+			return Retry, f.reason, nil // purged since the request came: another fetch has what is there now
+		}
+		found.uncacheable = q.At
 		return Alone, f.reason, nil
 	case failed:
 		if errors.Is(f.err, ErrGone) {
@@ -53,13 +62,17 @@ func (f *Fetch) offerLocked(q *Request, found *Found) (Role, rule.Reason, error)
 		return Alone, rule.ReasonFailed, f.err
 	}
 	e := f.entry
-	if e.Received > q.At {
+	waited := q.At <= e.Received
+	if waited {
 		q.Advance(time.Unix(0, e.Received))
 	}
 	if !q.selects(e) {
 		return Retry, rule.ReasonVaryMiss, nil
 	}
 	outcome, why := q.judge(e)
+	if outcome == rule.Revalidate && why == rule.ReasonStale && waited && e.FreshFor(f.delay) {
+		outcome, why = rule.Fresh, rule.ReasonNone
+	}
 	switch {
 	case outcome != rule.Fresh && outcome != rule.Stale:
 		return Alone, why, nil

@@ -156,6 +156,10 @@ type UpstreamLimits struct {
 	QueueTimeout Duration `toml:"queue_timeout"`
 	// RetryAfter is the Retry-After of these 503 responses.
 	RetryAfter Duration `toml:"retry_after"`
+	// Background bounds the requests that no client waits for: those that validate
+	// a cached response which was sent although stale. Beyond it such a response is
+	// sent without being validated.
+	Background int `toml:"background"`
 	// Adaptive is "off", or "gradient": the in-flight bound of each target
 	// follows its latency, between 1 and TargetInFlight (1,000 if that is 0).
 	Adaptive string `toml:"adaptive"`
@@ -216,6 +220,7 @@ func (u *Upstream) setBalanceDefaults() {
 		},
 	}
 	u.Limits = UpstreamLimits{
+		Background:   64,
 		QueueTimeout: Duration(time.Second),
 		RetryAfter:   Duration(time.Second),
 		Adaptive:     "off",

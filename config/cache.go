@@ -98,9 +98,10 @@ type RouteCache struct {
 	// RequestDirectives follows the Cache-Control and Pragma fields of clients
 	// (RFC 9111 section 5.2.1). Clients can then make weir ask the origin.
 	RequestDirectives bool `toml:"request_directives"`
-	// SetCookie says when a response with Set-Cookie is stored: "never",
-	// "shared" (only if it says public, s-maxage or has a targeted field) or
-	// "always" (as RFC 9111 section 7.3 allows).
+	// SetCookie says when a response with Set-Cookie is stored, cookie included:
+	// "never", "shared" (only if it says public, s-maxage or has a targeted field)
+	// or "always" (as RFC 9111 section 7.3 allows). With the last two one client
+	// can get a cookie that was made for another.
 	SetCookie string `toml:"set_cookie"`
 	// SortLanguages treats "en, de" and "de, en" as the same Accept-Language.
 	// That is right only for origins that ignore the order.
@@ -111,13 +112,23 @@ type RouteCache struct {
 	// Status sends the Cache-Status field (RFC 9211).
 	Status bool `toml:"status"`
 
+	// Fill is what a fetch without an entry to validate leaves out of the client's
+	// request so that the answer can be stored: "asked" (nothing), "condition"
+	// (If-None-Match and If-Modified-Since) or "whole" (also a Range of
+	// "bytes=0-"). The client gets what it asked for all the same.
+	Fill string `toml:"fill"`
+	// StoreUntilClose stores bodies that end when the connection does. Such a body
+	// that was cut off looks whole unless the connection was reset.
+	StoreUntilClose bool `toml:"store_until_close"`
+
 	// Collapse lets one fetch answer all exchanges that wait for the same key.
 	Collapse bool `toml:"collapse"`
 	// Wait is how long an exchange waits for the head of another exchange's
 	// fetch before it asks the origin itself.
 	Wait Duration `toml:"wait"`
 	// Uncacheable is for how long requests for a key are not collapsed after
-	// a response that may not be stored.
+	// a response that may not be stored, or one that took longer than Wait. Each
+	// further one within that time begins it anew.
 	Uncacheable Duration `toml:"uncacheable"`
 
 	// Key is what makes two requests the same.
@@ -196,12 +207,13 @@ func (r *RouteCache) setDefaults() {
 		HeuristicMax:      Duration(24 * time.Hour),
 		StaleOnDisconnect: Duration(time.Minute),
 		RequestDirectives: true,
-		SetCookie:         "shared",
+		SetCookie:         "never",
+		Fill:              "whole",
 		SurrogateKeys:     []string{"Surrogate-Key", "Cache-Tag"},
 		Status:            true,
 		Collapse:          true,
 		Wait:              Duration(10 * time.Second),
-		Uncacheable:       Duration(10 * time.Second),
+		Uncacheable:       Duration(2 * time.Minute),
 	}
 }
 

@@ -30,6 +30,9 @@ func (x *Exchange) countCache() {
 	if r.Reason != rule.ReasonNone {
 		lazy(s, &m.reason[r.Reason], "weir_cache_reasons_total", "reason", rule.Reason.String, r.Reason).Inc()
 	}
+	if r.Hint != rule.ReasonNone {
+		lazy(s, &m.reason[r.Hint], "weir_cache_reasons_total", "reason", rule.Reason.String, r.Hint).Inc()
+	}
 	if r.Unstored != rule.ReasonNone {
 		lazy(s, &m.unstored[r.Unstored], "weir_cache_unstored_total", "reason", rule.Reason.String, r.Unstored).Inc()
 	}

@@ -29,13 +29,15 @@ type CacheResult struct {
 	// it did not.
 	Stored   bool
 	Unstored rule.Reason
+	// Hint says why what was stored is not fresh.
+	Hint rule.Reason
 	// Collapsed says that the fetch of another exchange answered.
 	Collapsed bool
 	// Answered says that an entry answered.
 	Answered bool
 }
 
-// String is one name for it: why the response was not stored, else why the
+// String is one name for it: why the response was not stored, or is not fresh, else why the
 // target was asked or a stale entry answered, else the outcome. It is empty if
 // the route has no cache.
 func (r CacheResult) String() string {
@@ -44,6 +46,8 @@ func (r CacheResult) String() string {
 		return ""
 	case r.Unstored != rule.ReasonNone:
 		return r.Unstored.String()
+	case r.Hint != rule.ReasonNone:
+		return r.Hint.String()
 	case r.Reason != rule.ReasonNone:
 		return r.Reason.String()
 	}
@@ -242,8 +246,12 @@ func (x *Exchange) answerStale(failure rule.Failure) bool {
 	if !x.Result.Cache.Asked || c.background || x.phase >= phaseReplying {
 		return false
 	}
+	c.request.Advance(time.Now())
 	reason, ok := c.found.StaleFor(&c.request, failure)
 	if !ok {
+		if why := c.found.Withheld(&c.request); why != rule.ReasonNone {
+			x.Result.Cache.Reason = why
+		}
 		return false
 	}
 	c.found.Outcome, c.found.Reason = rule.Stale, reason
@@ -390,7 +398,7 @@ func (x *Exchange) addCacheStatus() {
 	r := &x.Result.Cache
 	s := rule.Status{
 		Outcome: r.Outcome, Reason: r.Reason, Forwarded: !r.Answered || r.Status > 0, FwdStatus: r.Status,
-		Stored: r.Stored, Unstored: r.Unstored, Collapsed: r.Collapsed,
+		Stored: r.Stored, Unstored: r.Unstored, Hint: r.Hint, Collapsed: r.Collapsed,
 	}
 	if e := x.cached.found.Entry; e != nil {
 		s.TTL = x.cached.request.TTL(e)

@@ -6,14 +6,20 @@ import (
 )
 
 // refreshIfDue validates the stale entry that has just answered x, in the background
-// and only once at a time, if it may be used a little longer only for that reason.
+// and only once at a time, if it may be used a little longer only for that reason. With
+// too many such exchanges at the upstream the entry stays as it is.
 func (x *Exchange) refreshIfDue() {
 	c := &x.cached
 	if !c.found.Refresh {
 		return
 	}
+	u := x.Upstream
+	if !u.beginBackground() {
+		return
+	}
 	f := x.proxy.cache.Refresh(&c.request, &c.found)
 	if f == nil {
+		u.endBackground()
 		return
 	}
 	s := x.newSub(f.Request())
@@ -33,6 +39,7 @@ func (x *Exchange) refreshIfDue() {
 			s.endTaps()
 			p.fetches.remove(&s.cached.store.detached)
 			f.Abort(cache.ErrAborted)
+			u.endBackground()
 		}()
 		// The same route, for its captures; but what would answer without asking the
 		// target is left out.

@@ -40,6 +40,9 @@ func (x *Exchange) fail(status int, cause Cause) {
 		h.SetInt(head.RetryAfter, int64(seconds))
 	}
 	h.Add(head.ContentType, []byte("text/plain; charset=utf-8"))
+	if x.Result.Cache.Asked {
+		x.addCacheStatus()
+	}
 	// What went wrong inside is for the log; the client gets the name.
 	b := strconv.AppendInt(x.room.scratch[:0], int64(status), 10)
 	b = append(append(b, ' '), http.StatusText(status)...)

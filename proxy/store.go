@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"weir/cache"
@@ -19,6 +20,10 @@ type storing struct {
 	// no such goroutine.
 	stored chan struct{}
 	fields []byte
+	// unstored is what storeBody says in the end: why the body is not stored.
+	unstored rule.Reason
+	// untilClose says that the body ends when the connection does, and is stored so.
+	untilClose bool
 }
 
 // offerToCache shows a target's response to the cache before the client gets it. It
@@ -30,6 +35,8 @@ func (x *Exchange) offerToCache(a *attempt, bodyless, closes bool) bool {
 	q := &c.request
 	if c.background {
 		q = nil
+	} else {
+		q.Advance(r.Received)
 	}
 	if c.fetch == nil {
 		if result.Outcome != rule.Bypass || c.background {
@@ -46,11 +53,15 @@ func (x *Exchange) offerToCache(a *attempt, bodyless, closes bool) bool {
 	d := c.fetch.Respond(q, &r)
 	result.Unstored = d.Reason
 	result.Stored = d.Action == cache.Updated && d.Reason == rule.ReasonNone
+	result.Hint = rule.ReasonNone
+	if result.Stored && d.Entry.OldOnArrival() {
+		result.Hint = rule.ReasonOldOnArrival
+	}
 	switch d.Action {
 	case cache.Keep:
-		result.Stored = true
+		result.Stored, result.Unstored, result.Hint = true, rule.ReasonNone, d.Reason
 		c.found.Entry = d.Entry
-		x.addCacheStatus()
+		c.store.untilClose, c.store.unstored = r.Unprovable, rule.ReasonNone
 		x.replyWhileStoring(a, bodyless, closes)
 		return true
 	case cache.Updated, cache.UseStale:
@@ -80,8 +91,27 @@ func (x *Exchange) offerToCache(a *attempt, bodyless, closes bool) bool {
 		a.endStoring(true, nil)
 		return true
 	}
+	if e, ok := c.fetch.WantsNothing(q, &r); ok {
+		a.endStoring(closes || !bodyless, nil)
+		c.found = cache.Found{Outcome: result.Outcome, Reason: result.Reason, Entry: e}
+		if x.answerFromCache() {
+			x.ofTarget()
+		}
+		return true
+	}
+	if c.fetch.WantsRange(q, &r) {
+		x.Response.SetStatus(206)
+		x.Response.Set(head.ContentRange, fmt.Appendf(nil, "bytes 0-%d/%d", r.Length-1, r.Length))
+	}
 	x.addCacheStatus()
 	return false
+}
+
+// ofTarget notes that what was sent as if from the cache came from a target just now.
+func (x *Exchange) ofTarget() {
+	if x.Result.Cause == CauseCached {
+		x.Result.Cause = CauseOK
+	}
 }
 
 // again asks once more, without the conditions of the store.
@@ -131,7 +161,10 @@ func (x *Exchange) replyWhileStoring(a *attempt, bodyless, closes bool) {
 	if c.background || a.body.Done() || a.body.Whole() {
 		x.storeBody(a)
 		a.endStoring(closes, a.body.err)
+		x.noteStored()
+		x.addCacheStatus()
 	} else {
+		x.addCacheStatus()
 		x.proxy.fetches.add(&c.store.detached)
 		c.store.stored = make(chan struct{})
 		go func() {
@@ -141,6 +174,7 @@ func (x *Exchange) replyWhileStoring(a *attempt, bodyless, closes bool) {
 		defer func() {
 			<-c.store.stored
 			c.store.stored = nil
+			x.noteStored()
 			x.proxy.fetches.remove(&c.store.detached)
 			a.endStoring(closes || c.store.stop.Load(), a.body.err)
 		}()
@@ -152,11 +186,10 @@ func (x *Exchange) replyWhileStoring(a *attempt, bodyless, closes bool) {
 		x.stopReading(a, reader)
 	case part != nil:
 		c.found.Outcome, c.found.Reason = x.Result.Cache.Outcome, x.Result.Cache.Reason
-		if x.sendAnswer(part); x.Result.Cause == CauseCached {
-			x.Result.Cause = CauseOK // and what the client did not want is stored too
-		} else {
+		if x.sendAnswer(part); x.Result.Cause != CauseCached {
 			x.stopReading(a, reader)
 		}
+		x.ofTarget() // and what the client did not want is stored too
 	default:
 		x.addStickyCookie() // the entry has none
 		x.replyStoring(a, reader, length, bodyless)
@@ -177,7 +210,16 @@ func (x *Exchange) readerFor(f *cache.Fetch, bodyless bool) (reader cache.Reader
 		if !ok {
 			panic("BUG: an entry that was fetched for a request cannot answer it")
 		}
-		return answer.Reader, &answer
+		if answer.Status != c.found.Entry.Status {
+			return answer.Reader, &answer
+		}
+		// All of it, with the fields that are for this client alone.
+		if answer.Reader != nil {
+			answer.Reader.Close()
+		}
+		if bodyless {
+			return nil, nil
+		}
 	case bodyless:
 		return nil, nil
 	}
@@ -279,15 +321,21 @@ func (x *Exchange) storeBody(a *attempt) {
 			break
 		}
 	}
-	if !src.Proven() {
+	if !src.Proven() && !(x.cached.store.untilClose && src.Done()) {
 		if src.err == nil {
 			src.err = body.ErrTruncated
 		}
 		f.Abort(cache.ErrAborted)
+		x.cached.store.unstored = rule.ReasonTruncated
 		return
 	}
-	if reason := f.Commit(); reason != rule.ReasonNone {
-		x.Result.Cache.Unstored, x.Result.Cache.Stored = reason, false
+	x.cached.store.unstored = f.Commit()
+}
+
+// noteStored notes what became of storing the body.
+func (x *Exchange) noteStored() {
+	if reason := x.cached.store.unstored; reason != rule.ReasonNone {
+		x.Result.Cache.Stored, x.Result.Cache.Unstored, x.Result.Cache.Hint = false, reason, rule.ReasonNone
 	}
 }
 

@@ -32,7 +32,24 @@ type Upstream struct {
 	// for its exchanges.
 	holders refs.Count
 	idle    func()
+
+	// background counts the exchanges without a client that run, and maxBackground
+	// bounds them; 0 means no bound.
+	background    atomic.Int64
+	maxBackground int64
 }
+
+// beginBackground says whether one more exchange without a client may run; if so,
+// endBackground must follow.
+func (u *Upstream) beginBackground() bool {
+	if n := u.background.Add(1); u.maxBackground > 0 && n > u.maxBackground {
+		u.endBackground()
+		return false
+	}
+	return true
+}
+
+func (u *Upstream) endBackground() { u.background.Add(-1) }
 
 // NewUpstream returns the upstream of set for Upstreams.Set. idle is called once, when
 // the table and all exchanges have let go of it; on the goroutine of the last of them,
@@ -56,6 +73,7 @@ func newUpstream(set *lb.Upstream, m *Metrics) *Upstream {
 		queues:         cfg.Limits.Queue > 0,
 		hedges:         cfg.Retry.Hedge > 0,
 		pipelines:      cfg.Connections.Pipeline > 1,
+		maxBackground:  int64(cfg.Limits.Background),
 		retries:        m.upstream(set.Name()),
 	}
 }

@@ -270,7 +270,7 @@ func TestCacheNeverStoresLostBodies(t *testing.T) {
 		equal(t, path+": asked", asked.Load(), int64(2*i+2))
 	}
 	for range 2 {
-		if _, h, body := w.get("GET", "/close"); body != "hello" || !strings.HasSuffix(h.Get("Cache-Status"), "detail=truncated") {
+		if _, h, body := w.get("GET", "/close"); body != "hello" || !strings.HasSuffix(h.Get("Cache-Status"), "detail=close-delimited") {
 			t.Errorf("/close: %q, %q", body, h.Get("Cache-Status"))
 		}
 	}

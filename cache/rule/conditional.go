@@ -105,9 +105,12 @@ func opaque(tag []byte) []byte {
 	return tag
 }
 
-// SameTag says whether two entity tags name the same representation, weak or
-// not.
-func SameTag(a, b []byte) bool { return bytes.Equal(opaque(a), opaque(b)) }
+// ValidatedBy says whether a 304 is about what is stored: their entity tags are the same,
+// weak or not, or one of them has none.
+func (s *Stored) ValidatedBy(r *Response) bool {
+	tag := r.Fields.Get("ETag")
+	return len(tag) == 0 || len(s.ETag) == 0 || bytes.Equal(opaque(tag), opaque(s.ETag))
+}
 
 // Strong says whether there is a strong validator (RFC 9110 section 8.8): an
 // entity tag, or without one a Last-Modified well before Date.

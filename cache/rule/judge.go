@@ -83,6 +83,41 @@ func (t *Terms) Judge(ended int64, c *RequestControl, now int64) (Outcome, Reaso
 	return Revalidate, ReasonStale
 }
 
+// Shareable says whether requests may wait for one answer like this: it answers others
+// than the one it was made for, be it for a second.
+func (t *Terms) Shareable() bool { return !t.Validate && (t.Lifetime > 0 || t.SWR > 0) }
+
+// FreshFor says whether a response that was delay ns on its way is fresh for a request
+// that has waited for it since before it came: for that one it is as new as an answer of
+// its own would be.
+func (t *Terms) FreshFor(delay int64) bool {
+	return !t.Validate && t.Lifetime > 0 && t.FreshUntil()+delay > t.Received
+}
+
+// Withheld says why a stale entry may not answer although a stale window of its own or
+// of the route is open, that of stale_on_disconnect if the origin cannot be reached; none
+// if no window is. ended is as in Until.
+func (p *Policy) Withheld(s *Stored, ended, now int64, unreachable bool) Reason {
+	if !s.NeverStale {
+		return ReasonNone
+	}
+	c, _ := p.control(s.Fields())
+	window := max(given(c.StaleWhileRevalidate, p.swr), given(c.StaleIfError, p.sie))
+	if unreachable {
+		window = max(window, p.disconnect)
+	}
+	over := now - s.Until(ended)
+	switch {
+	case window <= 0 || over < 0 || over > window*int64(time.Second):
+		return ReasonNone
+	case c.MustRevalidate || c.ProxyRevalidate:
+		return ReasonMustRevalidate
+	case c.SMaxAge != absent:
+		return ReasonSMaxAge
+	}
+	return ReasonNone
+}
+
 // Failure is how the origin failed a request.
 type Failure uint8
 

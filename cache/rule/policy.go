@@ -15,6 +15,7 @@ import (
 type Policy struct {
 	c         config.RouteCache
 	setCookie setCookieRule
+	fill      fillRule
 
 	heuristicMax, defaultTTL, negativeTTL, forcedTTL int64 // seconds
 	swr, sie, disconnect                             int64 // seconds
@@ -40,6 +41,17 @@ const (
 
 var setCookieRules = []string{setCookieNever: "never", setCookieShared: "shared", setCookieAlways: "always"}
 
+// fillRule says what of a client's own a fetch leaves out that has no entry to validate.
+type fillRule uint8
+
+const (
+	fillAsked     fillRule = iota // nothing
+	fillCondition                 // conditions
+	fillWhole                     // conditions, and ranges that are open and begin at 0
+)
+
+var fillRules = []string{fillAsked: "asked", fillCondition: "condition", fillWhole: "whole"}
+
 // NewPolicy compiles a route's policy. The route must have its cache on.
 // perClientFields are request fields whose values the proxy makes up for each
 // client; what an origin varies by one of them is never stored. With
@@ -48,6 +60,10 @@ func NewPolicy(c *config.RouteCache, perClientFields ...string) (*Policy, error)
 	rule := slices.Index(setCookieRules, c.SetCookie)
 	if rule < 0 {
 		return nil, fmt.Errorf("cannot use set_cookie %q: expected one of %s", c.SetCookie, strings.Join(setCookieRules, ", "))
+	}
+	fill := slices.Index(fillRules, c.Fill)
+	if fill < 0 {
+		return nil, fmt.Errorf("cannot use fill %q: expected one of %s", c.Fill, strings.Join(fillRules, ", "))
 	}
 	if c.Heuristic < 0 || c.Heuristic > 100 {
 		return nil, fmt.Errorf("cannot use heuristic %d: expected 0 to 100 percent", c.Heuristic)
@@ -65,6 +81,7 @@ func NewPolicy(c *config.RouteCache, perClientFields ...string) (*Policy, error)
 	p := &Policy{
 		c:             *c,
 		setCookie:     setCookieRule(rule),
+		fill:          fillRule(fill),
 		heuristicMax:  seconds(c.HeuristicMax),
 		defaultTTL:    seconds(c.DefaultTTL),
 		negativeTTL:   seconds(c.NegativeTTL),
@@ -106,6 +123,9 @@ func (p *Policy) Wait() time.Duration { return p.c.Wait.D() }
 
 // Collapses says whether requests for one key wait for one fetch.
 func (p *Policy) Collapses() bool { return p.c.Collapse }
+
+// StoresUntilClose says whether a body that ends when the connection does is stored.
+func (p *Policy) StoresUntilClose() bool { return p.c.StoreUntilClose }
 
 // Uncacheable is for how many seconds requests for a key whose answers cannot be
 // stored do not wait for each other; not above 0 means that they always may.

@@ -24,6 +24,8 @@ const (
 	// Why an entry could not be used as it was.
 	ReasonStale            // its lifetime is over
 	ReasonPurged           // a soft purge or an invalidation ended its lifetime
+	ReasonMustRevalidate   // its lifetime is over, and must-revalidate or proxy-revalidate forbids its stale window
+	ReasonSMaxAge          // the same, and s-maxage forbids it
 	ReasonNoCacheResponse  // the response said no-cache
 	ReasonNoCacheRequest   // the client said no-cache
 	ReasonMaxAgeRequest    // older than the client's max-age
@@ -47,17 +49,20 @@ const (
 	ReasonVaryOwn     // a request field that the proxy makes up for each client
 	ReasonNotUnderstood
 	ReasonNoFreshness
-	ReasonNoValidator // must be validated, but has nothing to do it with
-	ReasonPartial     // 206
-	ReasonNotModified // 304 for which there is no entry
+	ReasonBadFreshness // what says how long it is fresh is malformed
+	ReasonOldOnArrival // its age was above its lifetime when it came in
+	ReasonNoValidator  // must be validated, but has nothing to do it with
+	ReasonPartial      // 206
+	ReasonNotModified  // 304 for which there is no entry
 	ReasonInterim
 	ReasonContentLocation // a POST whose answer is not the target's representation
 	ReasonTooLarge
-	ReasonTruncated // its end was not proven
-	ReasonFailed    // no response
-	ReasonDoomed    // purged or invalidated while it was fetched
-	ReasonMemory    // no memory left for what is being fetched
-	ReasonDisk      // a large body could not be written to disk
+	ReasonTruncated      // its end was not proven
+	ReasonCloseDelimited // its body ends when the connection does
+	ReasonFailed         // no response
+	ReasonDoomed         // purged or invalidated while it was fetched
+	ReasonMemory         // no memory left for what is being fetched
+	ReasonDisk           // a large body could not be written to disk
 
 	// Why requests for a key are not collapsed.
 	ReasonWait // waited too long for another's fetch
@@ -76,6 +81,8 @@ var reasonNames = [...]string{
 	ReasonEvicted:              "evicted",
 	ReasonStale:                "stale",
 	ReasonPurged:               "purged",
+	ReasonMustRevalidate:       "must-revalidate",
+	ReasonSMaxAge:              "s-maxage",
 	ReasonNoCacheResponse:      "no-cache",
 	ReasonNoCacheRequest:       "no-cache-request",
 	ReasonMaxAgeRequest:        "max-age-request",
@@ -95,6 +102,8 @@ var reasonNames = [...]string{
 	ReasonVaryOwn:              "vary-own",
 	ReasonNotUnderstood:        "not-understood",
 	ReasonNoFreshness:          "no-freshness",
+	ReasonBadFreshness:         "bad-freshness",
+	ReasonOldOnArrival:         "old-on-arrival",
 	ReasonNoValidator:          "no-validator",
 	ReasonPartial:              "partial",
 	ReasonNotModified:          "not-modified",
@@ -102,6 +111,7 @@ var reasonNames = [...]string{
 	ReasonContentLocation:      "content-location",
 	ReasonTooLarge:             "too-large",
 	ReasonTruncated:            "truncated",
+	ReasonCloseDelimited:       "close-delimited",
 	ReasonFailed:               "failed",
 	ReasonDoomed:               "doomed",
 	ReasonMemory:               "memory",

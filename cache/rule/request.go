@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"slices"
 	"time"
 
 	"weir/internal/field"
@@ -19,6 +20,10 @@ const (
 	MethodUnsafe // invalidates
 )
 
+// safe are the methods of IANA's registry that are safe, without GET and HEAD: asking
+// with them changes nothing (RFC 9110 section 9.2.1). Any other may change something.
+var safe = []string{"OPTIONS", "PRI", "PROPFIND", "QUERY", "REPORT", "SEARCH", "TRACE"}
+
 func methodOf(b []byte) Method {
 	switch string(b) {
 	case "GET":
@@ -27,7 +32,8 @@ func methodOf(b []byte) Method {
 		return MethodHead
 	case "POST":
 		return MethodPost
-	case "OPTIONS", "TRACE":
+	}
+	if slices.Contains(safe, string(b)) {
 		return MethodSafe
 	}
 	return MethodUnsafe
@@ -102,6 +108,25 @@ func (q *Request) Conditional() bool { return q.Head.Has(head.Conditional) }
 
 // Ranged says whether the client asked for a part.
 func (q *Request) Ranged() bool { return q.Head.Has(ranged) && q.Method == MethodGet }
+
+// Insists says whether the client wants an answer that is made for it, and has no use
+// for one that is under way already.
+func (q *Request) Insists() bool { return q.Control.NoCache || q.Control.MaxAge == 0 }
+
+// Whole says whether the fetch that the request needs, without an entry to validate, asks
+// for the whole representation: the route leaves out what the client has of its own, a
+// condition or a range that means everything. The client still gets what it asked for.
+func (q *Request) Whole() bool {
+	switch ranged := q.Ranged(); {
+	case !ranged && !q.Conditional():
+		return true
+	case q.Policy.fill == fillAsked, HasValue(q.Head, head.IfRange):
+		return false
+	case ranged:
+		return q.Policy.fill == fillWhole && field.EqualFold(field.Trim(q.Head.Joined(head.Range)), "bytes=0-")
+	}
+	return true
+}
 
 // Asked is what judging the response will need.
 func (q *Request) Asked() Asked {

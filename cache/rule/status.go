@@ -1,6 +1,9 @@
 package rule
 
-import "strconv"
+import (
+	"strconv"
+	"time"
+)
 
 // Status is what the Cache-Status field (RFC 9211) says of an exchange.
 type Status struct {
@@ -17,6 +20,8 @@ type Status struct {
 	// Stored says that the answer is being stored, Unstored why it is not.
 	Stored   bool
 	Unstored Reason
+	// Hint says why what is stored is not fresh.
+	Hint Reason
 	// Collapsed says that another request's fetch answered.
 	Collapsed bool
 }
@@ -45,6 +50,7 @@ func (s *Status) Append(dst []byte, name string) []byte {
 		if s.Stored {
 			dst = append(dst, "; stored; ttl="...)
 			dst = strconv.AppendInt(dst, s.TTL, 10)
+			detail = s.Hint
 		}
 		if detail == ReasonNone && s.Reason.String() != forward {
 			detail = s.Reason
@@ -83,12 +89,13 @@ func (r Reason) forward(o Outcome) string {
 	return "stale"
 }
 
-// TTL is for how many seconds a stored response stays fresh; negative if it is
-// stale. ended is as in Until.
+// TTL is for how many seconds a stored response stays fresh, what was begun of a second
+// included; negative if it is stale. ended is as in Until.
 func (t *Terms) TTL(ended, now int64) int64 {
+	const second = int64(time.Second)
 	left := t.Until(ended) - now
 	if left < 0 {
-		return -(-left + 999_999_999) / 1_000_000_000
+		return -(-left + second - 1) / second
 	}
-	return left / 1_000_000_000
+	return (left + second - 1) / second
 }

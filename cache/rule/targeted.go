@@ -1,15 +1,33 @@
 package rule
 
-import "weir/internal/field"
+import (
+	"bytes"
+
+	"weir/internal/field"
+)
 
 // ParseTargeted reads a targeted cache control field (RFC 9213): the same
 // directives as a structured-field dictionary (RFC 9651). ok is false if the
 // field is empty, does not parse, or gives a known directive a value of the
-// wrong type; it must then be ignored as a whole.
+// wrong type; it must then be ignored as a whole, but for what Control.forbid
+// finds in it, which is all that c then says.
 func ParseTargeted(b []byte) (c Control, ok bool) {
 	c = noControl
-	ok = len(field.Trim(b)) > 0 && field.Dictionary(b, c.set)
-	return c, ok
+	if len(field.Trim(b)) == 0 {
+		return c, false
+	}
+	if !field.Dictionary(b, c.set) {
+		c = noControl
+		c.Malformed = true
+		c.forbid(b)
+		return c, false
+	}
+	c.Authorized = c.MustRevalidate
+	if i := bytes.IndexByte(b, ';'); i >= 0 {
+		c.forbid(b[i:]) // parameters: "max-age=60; private" has the wrong separator
+	}
+	c.permit()
+	return c, true
 }
 
 // set takes one member of the dictionary; the last of a name counts. It says
@@ -48,7 +66,8 @@ func (c *Control) set(key []byte, v field.Item) bool {
 	case seconds != nil && v.Kind == field.Integer && v.Number >= 0:
 		*seconds = min(v.Number, MaxDelta)
 	case names != nil && v.Kind == field.String:
-		*names, *flag = v.Text, len(v.Text) == 0
+		*names, *flag = nil, false
+		qualify(flag, names, v.Text)
 	case flag != nil && v.Kind == field.Boolean:
 		*flag = v.Truth
 		if names != nil {

@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"cmp"
 	"time"
 
 	"weir/internal/field"
@@ -54,6 +55,9 @@ type Terms struct {
 // FreshUntil is when the lifetime ends, in ns since the epoch.
 func (t *Terms) FreshUntil() int64 { return t.Received - t.Age + t.Lifetime*int64(time.Second) }
 
+// OldOnArrival says whether the age was above the lifetime when the response came in.
+func (t *Terms) OldOnArrival() bool { return t.Lifetime > 0 && t.FreshUntil() <= t.Received }
+
 // AgeAt is the age in ns (RFC 9111 section 4.2.3).
 func (t *Terms) AgeAt(now int64) int64 { return t.Age + max(now-t.Received, 0) }
 
@@ -79,12 +83,13 @@ func (p *Policy) JudgeResponse(q Asked, r *Response) (Terms, Control, Reason) {
 		return t, control, ReasonNoStore
 	case control.Private:
 		return t, control, ReasonPrivate
-	case q.Authorization && !control.Public && !control.MustRevalidate && control.SMaxAge == absent:
+	case q.Authorization && !control.Authorized:
 		return t, control, ReasonAuthorization
 	case r.Fields.Has("Set-Cookie") && !dropped(&control, "set-cookie") && !p.storesCookies(&control, targeted):
 		return t, control, ReasonSetCookie
 	}
-	explicit := control.SMaxAge != absent || control.MaxAge != absent || !targeted && r.Fields.Has("Expires")
+	expires := !targeted && r.Fields.Has("Expires")
+	explicit := control.SMaxAge != absent || control.MaxAge != absent || expires
 	if q.Method == MethodPost && (!explicit || r.Status != 200 || !q.ContentLocation) {
 		// RFC 9110 section 9.3.3.
 		return t, control, ReasonContentLocation
@@ -92,36 +97,57 @@ func (p *Policy) JudgeResponse(q Asked, r *Response) (Terms, Control, Reason) {
 	if reason := p.judgeVary(r.Fields); reason != ReasonNone {
 		return t, control, reason
 	}
-	validator := r.Fields.Has("ETag") || r.Fields.Has("Last-Modified")
+	if t.OldOnArrival() {
+		control.Hint = ReasonOldOnArrival
+	} else if t.Lifetime <= 0 && (control.Malformed || expires && badExpires(r)) {
+		control.Hint = ReasonBadFreshness
+	}
+	validator := len(r.Fields.Get("ETag")) > 0 || datedAt(r)
 	switch {
 	case t.Validate && !validator:
 		return t, control, ReasonNoValidator
-	case !explicit && !control.Public && !cacheableByDefault(r.Status):
-		return t, control, ReasonNoFreshness
-	case t.Lifetime <= 0 && !validator:
-		return t, control, ReasonNoFreshness
+	case !explicit && !control.Public && !cacheableByDefault(r.Status), t.Lifetime <= 0 && !validator:
+		return t, control, cmp.Or(control.Hint, ReasonNoFreshness)
 	}
 	return t, control, ReasonNone
+}
+
+// datedAt says whether Last-Modified is a date: without one there is nothing to validate.
+func datedAt(r *Response) bool {
+	_, ok := field.ParseDate(r.Fields.Get("Last-Modified"), r.Received.Unix())
+	return ok
+}
+
+// badExpires says whether Expires is meant for a date but is not one. 0 and -1 are how
+// origins say that a response is stale.
+func badExpires(r *Response) bool {
+	value := r.Fields.Joined("Expires")
+	_, ok := field.ParseDate(value, r.Received.Unix())
+	return !ok && string(value) != "0" && string(value) != "-1"
 }
 
 // control is the field that counts: the first targeted one that is valid, else
 // Cache-Control.
 func (p *Policy) control(f Fields) (c Control, targeted bool) {
+	refused := noControl // what targeted fields that are not valid forbid
 	for _, name := range p.c.Targeted {
 		if list := f.Joined(name); list != nil {
-			if c, ok := ParseTargeted(list); ok {
+			c, ok := ParseTargeted(list)
+			if ok {
+				c.add(&refused)
 				return c, true
 			}
+			refused.add(&c)
 		}
 	}
 	list := f.Joined("Cache-Control")
-	if list == nil && field.EqualFold(field.Trim(f.Get("Pragma")), "no-cache") {
+	c = ParseControl(list)
+	c.add(&refused)
+	if list == nil && field.HasToken(f.Joined("Pragma"), "no-cache") {
 		// RFC 9111 does not ask for this, but an origin that sends it means it.
-		c = noControl
 		c.NoCache = true
-		return c, false
 	}
-	return ParseControl(list), false
+	return c, false
 }
 
 // terms works out age, lifetime and the windows after it.
@@ -174,7 +200,7 @@ func (p *Policy) lifetime(c *Control, targeted bool, r *Response, date, now int6
 			return min(max(at-date, 0), MaxDelta)
 		}
 	}
-	if !cacheableByDefault(r.Status) && !c.Public {
+	if !cacheableByDefault(r.Status) && !c.Public || c.Malformed {
 		return 0
 	}
 	if modified, ok := field.ParseDate(r.Fields.Get("Last-Modified"), now); ok && p.c.Heuristic > 0 && modified < date {
@@ -192,7 +218,7 @@ func (p *Policy) storesCookies(c *Control, targeted bool) bool {
 	case setCookieAlways:
 		return true
 	case setCookieShared:
-		return c.Public || c.SMaxAge != absent || targeted
+		return c.Shared || targeted
 	}
 	return false
 }

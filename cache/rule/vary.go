@@ -12,7 +12,8 @@ import (
 const MaxVary = 16
 
 // varyNames reads Vary (RFC 9111 section 4.1): the names in lower case, sorted
-// and without repeats. star says that no request ever matches.
+// and without repeats. star says that no request ever matches: for "*", and for a
+// member that is not the name of a field.
 func varyNames(f Fields) (names []string, star bool) {
 	list := f.Joined("Vary")
 	for {
@@ -24,8 +25,8 @@ func varyNames(f Fields) (names []string, star bool) {
 		list = rest
 		switch {
 		case len(item) == 0:
-		case string(item) == "*":
-			star = true
+		case !field.IsToken(item), string(item) == "*":
+			star = true // which fields select it is not known
 		default:
 			names = append(names, string(bytes.ToLower(item)))
 		}
@@ -44,6 +45,11 @@ func (p *Policy) judgeVary(f Fields) Reason {
 		return ReasonVaryOwn
 	}
 	return ReasonNone
+}
+
+// SelectedWithin says whether s is selected by no other request fields than old.
+func (s *Stored) SelectedWithin(old *Stored) bool {
+	return !slices.ContainsFunc(s.Vary, func(n string) bool { return !slices.Contains(old.Vary, n) })
 }
 
 // AppendVary adds what the request says in the named fields. An absent field

@@ -36,6 +36,26 @@ func next(list []byte, escapes bool) (member, rest []byte, more bool) {
 	return Trim(list), nil, true
 }
 
+// Unquoted is what stands in a quoted string (RFC 9110 section 5.6.4), escapes as they
+// are; nil if b is not one quoted string, whole.
+func Unquoted(b []byte) []byte {
+	if len(b) < 2 || b[0] != '"' {
+		return nil
+	}
+	for i := 1; i < len(b); i++ {
+		switch b[i] {
+		case '\\':
+			i++
+		case '"':
+			if i+1 < len(b) {
+				return nil
+			}
+			return b[1:i:i]
+		}
+	}
+	return nil
+}
+
 // Tokens are the members of a list of tokens that are not empty. Every comma
 // counts, so that a quotation mark cannot hide a name, as in Connection.
 func Tokens(list []byte) iter.Seq[[]byte] {
