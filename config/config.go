@@ -343,7 +343,11 @@ type Forwarding struct {
 	Via string `toml:"via"`
 	// RequestID is the name of the request id's field; empty sends none.
 	RequestID string `toml:"request_id"`
-	// CancelOnHalfClose treats a client that closed its sending side as gone.
+	// CancelOnHalfClose ends the exchange of a client that closed its sending side while
+	// weir waits for the target, and tells the target so by closing too. A client that closes
+	// its connection looks exactly like one that only ends its sending side and still
+	// reads, so with true the latter gets no answer that takes longer than a second, and
+	// with false the former makes targets work in vain.
 	CancelOnHalfClose bool `toml:"cancel_on_half_close"`
 }
 

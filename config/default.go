@@ -102,7 +102,7 @@ func (c *Connections) setDefaults() {
 }
 
 func (f *Forwarding) setDefaults() {
-	*f = Forwarding{XForwarded: true, Via: "weir", RequestID: "X-Request-Id"}
+	*f = Forwarding{XForwarded: true, Via: "weir", RequestID: "X-Request-Id", CancelOnHalfClose: true}
 }
 
 func (l *Log) setDefaults() { *l = Log{Level: "info", Format: "text"} }

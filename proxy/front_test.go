@@ -170,6 +170,13 @@ func (f *fakeFront) Finish(trailer *head.Head) error {
 	return nil
 }
 
+// Delivered implements Front.
+func (f *fakeFront) Delivered() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return int64(f.text.Len())
+}
+
 // Abort implements Front.
 func (f *fakeFront) Abort() {
 	if f.finished {

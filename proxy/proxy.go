@@ -254,6 +254,7 @@ func (x *Exchange) settle() {
 	x.leaveUpstream()
 	r.End = time.Now()
 	r.BytesIn += x.Body.Seen()
+	r.BytesOut += x.Client.Front.Delivered()
 	x.endTaps()
 	if (r.Cause == CauseClientGone || r.Cause == CauseTruncated) && p.closing != nil && p.closing() {
 		r.Cause = CauseShutdown

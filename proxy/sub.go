@@ -39,6 +39,7 @@ func (noClient) Start(*head.Head, int64, bool) error { return nil }
 func (noClient) Write([]byte) error                  { return nil }
 func (noClient) Flush() error                        { return nil }
 func (noClient) Finish(*head.Head) error             { return nil }
+func (noClient) Delivered() int64                    { return 0 }
 func (noClient) Abort()                              {}
 func (noClient) CloseAfter()                         {}
 func (noClient) StopReading()                        {}

@@ -351,7 +351,7 @@ func TestClientGone(t *testing.T) {
 	}, func(c *testkit.Client) { c.Head("GET") })
 }
 
-// One that only ended its sending side still gets its answer.
+// One that only ended its sending side still gets its answer, where weir is told to wait.
 func TestHalfClosedClient(t *testing.T) {
 	t.Parallel()
 	answer := make(chan struct{})
@@ -360,7 +360,7 @@ func TestHalfClosedClient(t *testing.T) {
 		c.Wait(answer)
 		c.Send(ok)
 	})
-	c := through(t, origin).dial()
+	c := run(t, "[forwarding]\ncancel_on_half_close = false\n%s", toOne(origin.URL)).dial()
 	c.Send(get)
 	c.CloseWrite()
 	receive(t, after(1500)) // long enough for weir to have looked

@@ -3,6 +3,7 @@ package http1
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -33,7 +34,8 @@ type conn struct {
 	front    *Front
 	c        *listener.Conn
 	nc       net.Conn
-	stream   *sock.Stream // the same; nil under TLS
+	stream   *sock.Stream      // the same; nil under TLS
+	under    *sock.PacedStream // what TLS writes to; nil without TLS
 	listener func() *proxy.Listener
 	peer     forward.Peer
 	// br is nil while the connection waits for a request, unless it is under TLS.
@@ -70,6 +72,9 @@ func newConn(f *Front, c *listener.Conn, l func() *proxy.Listener) *conn {
 		cn.first.Init(cn.stream, cn, &cn.br, inputs)
 	} else {
 		cn.br = bufio.NewReaderSize(cn, readBuffer)
+		if secure, ok := cn.nc.(*tls.Conn); ok {
+			cn.under, _ = secure.NetConn().(*sock.PacedStream)
+		}
 	}
 	return cn
 }
@@ -82,6 +87,9 @@ func (c *conn) serve() {
 		case again:
 		case linger:
 			c.c.Linger()
+			return
+		case c.aborted:
+			c.c.Reset()
 			return
 		default:
 			c.c.Close()
@@ -154,10 +162,10 @@ func (c *conn) begin(e *exchange) {
 // await waits for the first byte of a request.
 func (c *conn) await() bool {
 	cfg := c.c.Config()
+	c.mode = modePlain // for a head that is there in part, too
 	if c.br != nil && c.br.Buffered() > 0 {
 		return true
 	}
-	c.mode = modePlain
 	if d, set := sock.Rearm(c.readArmed, c.since, cfg.Timeouts.Idle.D()); set {
 		c.readArmed = d
 		c.nc.SetReadDeadline(d)
@@ -178,8 +186,10 @@ func (c *conn) await() bool {
 		runtime.Gosched()
 	}
 	c.state.Store(busy)
-	if (c.br == nil || c.br.Buffered() == 0) && c.probe.Look() != sock.PendingBytes {
-		return false
+	if c.br == nil || c.br.Buffered() == 0 {
+		if p := c.probe.Look(); p != sock.PendingBytes && p != sock.PendingEnd {
+			return false
+		}
 	}
 	c.readArmed = time.Time{}
 	c.nc.SetReadDeadline(time.Now().Add(cfg.Timeouts.Header.D()))
@@ -251,6 +261,7 @@ func (c *conn) readHead(e *exchange, cfg *config.Listener) (status int, cause pr
 	}
 	c.mode = modeBody
 	c.grace, c.minRate = cfg.Timeouts.Grace.D(), int64(cfg.Timeouts.MinRate)
+	c.pace.Reset(c.grace, c.minRate)
 	c.version = h.Version
 	c.head = string(h.Method()) == "HEAD"
 	c.closing = !h.Persistent()
