@@ -67,7 +67,7 @@ func (t *ListenerTimeouts) setDefaults() {
 		Handshake: Duration(10 * time.Second),
 		Header:    Duration(10 * time.Second),
 		Idle:      Duration(75 * time.Second),
-		Grace:     Duration(20 * time.Second),
+		Grace:     Duration(time.Minute),
 		MinRate:   240,
 		Tunnel:    Duration(time.Hour),
 	}

@@ -44,6 +44,9 @@ type Front interface {
 	// CloseAfter makes this exchange the last one of its connection. It must
 	// come before Start.
 	CloseAfter()
+	// BePatient bounds the client's silence in the bodies of this exchange by grace, if that is
+	// more than 0, and does not judge their rates if anyRate.
+	BePatient(grace time.Duration, anyRate bool)
 	// StopReading makes a Next of the request body that waits, and every
 	// later one, fail at once. Any goroutine may call it.
 	StopReading()

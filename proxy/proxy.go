@@ -229,6 +229,9 @@ func (x *Exchange) match() verdict {
 		return ended
 	}
 	x.Route = x.proxy.routes[i]
+	if r := x.Route; r.grace > 0 || r.anyRate {
+		x.Client.Front.BePatient(r.grace, r.anyRate)
+	}
 	return goOn
 }
 

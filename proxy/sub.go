@@ -43,6 +43,7 @@ func (noClient) Delivered() int64                    { return 0 }
 func (noClient) Abort()                              {}
 func (noClient) CloseAfter()                         {}
 func (noClient) StopReading()                        {}
+func (noClient) BePatient(time.Duration, bool)       {}
 
 func (noClient) Move(body.Kernel, int64) (int64, error, error) { return 0, nil, errors.ErrUnsupported }
 

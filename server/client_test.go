@@ -158,3 +158,63 @@ func TestSecondHeadTimeout(t *testing.T) {
 		}
 	})
 }
+
+// A route may let its clients be as slow and as silent as they like.
+func TestPatientRoute(t *testing.T) {
+	t.Parallel()
+	origin := testkit.Listen(t, func(c *testkit.Conn) {
+		for {
+			if m, err := c.TryHead(); err != nil || m.ReadBody(c.Reader) != nil {
+				return
+			}
+			c.TrySend(ok)
+		}
+	})
+	settings := "timeouts = { grace = \"200ms\", min_rate = \"100KB\" }\n"
+	eachClient(t, settings, toOne(origin.URL)+"[[routes]]\npath = \"/patient\"\nupstream = \"o\"\ntimeouts = { grace = \"1m\", any_rate = true }\n"+
+		"[[routes]]\npath = \"/rate\"\nupstream = \"o\"\ntimeouts = { any_rate = true }\n", func(t *testing.T, w *weir, dial func() *testkit.Client) {
+		upload := func(path string, pause, pieces int) int {
+			c := dial()
+			c.Send(fmt.Sprintf("POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", path, pieces))
+			go func() {
+				for range pieces {
+					time.Sleep(time.Duration(pause) * time.Millisecond) // this is how slow it is
+					if _, err := c.Conn.Write([]byte("x")); err != nil {
+						return
+					}
+				}
+			}()
+			return c.Response("POST").Status()
+		}
+		equal(t, "status of a pause", upload("/patient", 800, 1), 200)
+		equal(t, "status of a pause without the keys", upload("/up", 800, 1), 408)
+		equal(t, "status of a slow upload", upload("/rate", 20, 40), 200)
+		equal(t, "status of a slow upload without the keys", upload("/up", 20, 40), 408)
+		equal(t, "status of a pause at any rate", upload("/rate", 800, 1), 408)
+	})
+}
+
+// The answer to an upload that is not wanted arrives, whoever gives it and however much
+// the client sends before it reads.
+func TestAnswerBeforeTheBody(t *testing.T) {
+	t.Parallel()
+	origin := testkit.Listen(t, func(c *testkit.Conn) {
+		c.Head()
+		c.Send("HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno")
+		c.Rest()
+	})
+	rest := "[[routes]]\npath = \"/large\"\nmax_body = \"1MiB\"\nupstream = \"o\"\n[[routes]]\npath = \"/fixed\"\nrespond = { status = 429 }\n" +
+		"[[routes]]\npath = \"/origin\"\nupstream = \"o\"\n[upstreams.o]\ntargets = [\"" + origin.URL + "\"]\n"
+	eachClient(t, "", rest, func(t *testing.T, w *weir, dial func() *testkit.Client) {
+		const size = 12 << 20
+		for path, status := range map[string]int{"/large": 413, "/nowhere": 404, "/fixed": 429, "/origin": 401} {
+			c := dial()
+			c.Send(fmt.Sprintf("POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", path, size))
+			for range size / (1 << 20) {
+				c.Send(strings.Repeat("x", 1<<20))
+			}
+			equal(t, "status for "+path, c.Response("POST").Status(), status)
+			c.Close()
+		}
+	})
+}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -260,8 +261,11 @@ func (c *conn) readHead(e *exchange, cfg *config.Listener) (status int, cause pr
 		c.br = nil
 	}
 	c.mode = modeBody
-	c.grace, c.minRate = cfg.Timeouts.Grace.D(), int64(cfg.Timeouts.MinRate)
-	c.pace.Reset(c.grace, c.minRate)
+	c.grace, c.rate = cfg.Timeouts.Grace.D(), int64(cfg.Timeouts.MinRate)
+	c.pace.Reset(c.grace, c.rate)
+	if h.Length < 0 {
+		c.rate = 0 // perhaps the body is made while it is sent
+	}
 	c.version = h.Version
 	c.head = string(h.Method()) == "HEAD"
 	c.closing = !h.Persistent()
@@ -307,12 +311,12 @@ func causeOf(d *head.Defect) proxy.Cause {
 type reader struct {
 	mode      mode
 	readArmed time.Time
-	// grace and minRate bound a body: it may be behind minRate by grace, however
-	// much came before. Only waiting for the client counts, not what the target
-	// takes.
-	grace   time.Duration
-	minRate int64
-	behind  time.Duration
+	// grace and rate bound a body: it may be behind rate by grace, however much came before,
+	// and so be silent for grace. Only waiting for the client counts, not what the target
+	// takes. rate 0 is none.
+	grace  time.Duration
+	rate   int64
+	behind time.Duration
 }
 
 // mode says who bounds the time of a read.
@@ -342,11 +346,34 @@ func (c *conn) Read(p []byte) (int, error) {
 		return 0, errStopped
 	}
 	n, err := c.nc.Read(p)
-	if c.minRate > 0 {
-		earned := time.Duration(n) * time.Second / time.Duration(c.minRate)
+	switch {
+	case err != nil && sock.TimedOut(err) && !c.stopped.Load():
+		err = c.slowBody()
+	case c.rate > 0:
+		earned := time.Duration(n) * time.Second / time.Duration(c.rate)
 		c.behind = max(0, c.behind+time.Since(began)-earned)
 	}
 	return n, err
+}
+
+// slowBody says which limit a client is below whose body did not go on in time.
+func (c *conn) slowBody() error {
+	if c.behind > 0 {
+		return &slowError{what: "sent less than " + strconv.FormatInt(c.rate, 10) + " bytes per second", key: "timeouts.min_rate"}
+	}
+	return &slowError{what: "sent nothing for " + c.grace.String(), key: "timeouts.grace"}
+}
+
+// BePatient implements proxy.Front.
+func (c *conn) BePatient(grace time.Duration, anyRate bool) {
+	rate := c.pace.Rate()
+	if grace > 0 {
+		c.grace = grace
+	}
+	if anyRate {
+		c.rate, rate = 0, 0
+	}
+	c.pace.Reset(c.grace, rate)
 }
 
 // StopReading implements proxy.Front.

@@ -26,6 +26,7 @@ type Conn struct {
 	remote netip.AddrPort
 	client netip.Addr // what admitClient counted; not valid if nothing
 
+	lingers     bool // it has had its last answer; guarded by the listener's mu
 	established bool // the handler has it, or is about to; guarded by the listener's mu
 }
 
