@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"weir/internal/body"
 	"weir/internal/head"
@@ -192,6 +193,9 @@ func (f *fakeFront) CloseAfter() {
 	}
 	f.call("close")
 }
+
+// BePatient implements Front.
+func (f *fakeFront) BePatient(time.Duration, bool) { f.call("patient") }
 
 // StopReading implements Front.
 func (f *fakeFront) StopReading() {
