@@ -107,12 +107,13 @@ type ListenerTimeouts struct {
 	Header Duration `toml:"header"`
 	// Idle bounds the wait for the next request on a connection.
 	Idle Duration `toml:"idle"`
-	// Grace is how far a body may fall behind MinRate, pauses included, and how
-	// long a client may take for a single write to make progress.
+	// Grace is how long a client may send nothing of a request's body, or take
+	// nothing of a response, and how far it may fall behind MinRate.
 	Grace Duration `toml:"grace"`
 	// MinRate is the least number of bytes per second that a client must send
-	// of its request body, and take of its response, while weir waits for it.
-	// 0 means Grace alone bounds each wait.
+	// of a request body whose length is known, and take of a response, while weir waits
+	// for it. A body of unknown length is often made while it is sent, so that
+	// its rate says nothing. 0 means Grace alone bounds each wait.
 	MinRate Size `toml:"min_rate"`
 	// Tunnel bounds how long an upgraded connection may be silent in both
 	// directions; 0 means no bound.
@@ -166,7 +167,7 @@ type Route struct {
 	// no bound.
 	MaxBody Size `toml:"max_body"`
 
-	// Timeouts replace those of the upstream for this route.
+	// Timeouts replace those of the upstream and of the listener for this route.
 	Timeouts RouteTimeouts `toml:"timeouts"`
 
 	// Cache is the route's cache policy, true, false or a table; nil means no
@@ -174,8 +175,8 @@ type Route struct {
 	Cache *RouteCache `toml:"cache"`
 }
 
-// RouteTimeouts replace timeouts of the upstream for one route. 0 keeps the
-// upstream's value.
+// RouteTimeouts replace timeouts of the upstream and of the listener for one route. 0 keeps
+// their value.
 type RouteTimeouts struct {
 	// Total replaces the upstream's timeouts.total.
 	Total Duration `toml:"total"`
@@ -185,6 +186,11 @@ type RouteTimeouts struct {
 	FirstByte Duration `toml:"first_byte"`
 	// Idle replaces the upstream's timeouts.idle.
 	Idle Duration `toml:"idle"`
+	// Grace replaces the listener's timeouts.grace, for bodies of this route; 0 means that.
+	Grace Duration `toml:"grace"`
+	// AnyRate lets clients send and take bodies of this route at any rate, whatever the
+	// listener's timeouts.min_rate says.
+	AnyRate bool `toml:"any_rate"`
 }
 
 // HeaderRules change header fields: removed first, then set, then added.
@@ -344,7 +350,11 @@ type Forwarding struct {
 	Via string `toml:"via"`
 	// RequestID is the name of the request id's field; empty sends none.
 	RequestID string `toml:"request_id"`
-	// CancelOnHalfClose treats a client that closed its sending side as gone.
+	// CancelOnHalfClose ends the exchange of a client that closed its sending side while
+	// weir waits for the target, and tells the target so by closing too. A client that closes
+	// its connection looks exactly like one that only ends its sending side and still
+	// reads, so with true the latter gets no answer that takes longer than a second, and
+	// with false the former makes targets work in vain.
 	CancelOnHalfClose bool `toml:"cancel_on_half_close"`
 }
 

@@ -67,7 +67,7 @@ func (t *ListenerTimeouts) setDefaults() {
 		Handshake: Duration(10 * time.Second),
 		Header:    Duration(10 * time.Second),
 		Idle:      Duration(75 * time.Second),
-		Grace:     Duration(20 * time.Second),
+		Grace:     Duration(time.Minute),
 		MinRate:   240,
 		Tunnel:    Duration(time.Hour),
 	}
@@ -102,7 +102,7 @@ func (c *Connections) setDefaults() {
 }
 
 func (f *Forwarding) setDefaults() {
-	*f = Forwarding{XForwarded: true, Via: "weir", RequestID: "X-Request-Id"}
+	*f = Forwarding{XForwarded: true, Via: "weir", RequestID: "X-Request-Id", CancelOnHalfClose: true}
 }
 
 func (l *Log) setDefaults() { *l = Log{Level: "info", Format: "text"} }

@@ -35,12 +35,18 @@ type Front interface {
 	// Finish ends the body, with a trailer section where the framing has room for
 	// one, and sends everything. trailer may be nil.
 	Finish(trailer *head.Head) error
+	// Delivered is how many bytes of the final response's body were written. It counts
+	// payload alone, and what TLS or the kernel has taken.
+	Delivered() int64
 	// Abort makes sure that the client cannot take what it got for a whole
 	// response.
 	Abort()
 	// CloseAfter makes this exchange the last one of its connection. It must
 	// come before Start.
 	CloseAfter()
+	// BePatient bounds the client's silence in the bodies of this exchange by grace, if that is
+	// more than 0, and does not judge their rates if anyRate.
+	BePatient(grace time.Duration, anyRate bool)
 	// StopReading makes a Next of the request body that waits, and every
 	// later one, fail at once. Any goroutine may call it.
 	StopReading()
@@ -140,7 +146,7 @@ type Result struct {
 	Target *lb.Target
 	// Attempts counts the attempts.
 	Attempts int
-	// BytesIn and BytesOut are payload bytes from and to the client; for
+	// BytesIn and BytesOut are payload bytes from and to the client, as far as they moved; for
 	// upgraded connections those of the tunnel.
 	BytesIn, BytesOut int64
 	// FirstByte is how long the target took from the end of the request to its

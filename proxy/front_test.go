@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"weir/internal/body"
 	"weir/internal/head"
@@ -170,6 +171,13 @@ func (f *fakeFront) Finish(trailer *head.Head) error {
 	return nil
 }
 
+// Delivered implements Front.
+func (f *fakeFront) Delivered() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return int64(f.text.Len())
+}
+
 // Abort implements Front.
 func (f *fakeFront) Abort() {
 	if f.finished {
@@ -185,6 +193,9 @@ func (f *fakeFront) CloseAfter() {
 	}
 	f.call("close")
 }
+
+// BePatient implements Front.
+func (f *fakeFront) BePatient(time.Duration, bool) { f.call("patient") }
 
 // StopReading implements Front.
 func (f *fakeFront) StopReading() {

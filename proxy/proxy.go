@@ -233,6 +233,9 @@ func (x *Exchange) match() verdict {
 		return ended
 	}
 	x.Route = x.proxy.routes[i]
+	if r := x.Route; r.grace > 0 || r.anyRate {
+		x.Client.Front.BePatient(r.grace, r.anyRate)
+	}
 	return goOn
 }
 
@@ -258,6 +261,7 @@ func (x *Exchange) settle() {
 	x.leaveUpstream()
 	r.End = time.Now()
 	r.BytesIn += x.Body.Seen()
+	r.BytesOut += x.Client.Front.Delivered()
 	x.endTaps()
 	if (r.Cause == CauseClientGone || r.Cause == CauseTruncated) && p.closing != nil && p.closing() {
 		r.Cause = CauseShutdown

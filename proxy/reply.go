@@ -141,7 +141,6 @@ func (x *Exchange) copy(src body.Source) (srcErr, err error) {
 		if k := src.Kernel(); k != (body.Kernel{}) && src.Left() >= moveMin && !x.taps.watched(ToClient) {
 			moved, srcErr, err := front.Move(k, src.Left())
 			if err != errors.ErrUnsupported {
-				x.Result.BytesOut += moved
 				src.Moved(moved)
 				return srcErr, err
 			}
@@ -163,7 +162,6 @@ func (x *Exchange) copy(src body.Source) (srcErr, err error) {
 			}
 			return err, nil
 		}
-		x.Result.BytesOut += int64(len(piece))
 		x.taps.see(ToClient, piece)
 		if err := front.Write(piece); err != nil {
 			return nil, err

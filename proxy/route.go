@@ -28,6 +28,9 @@ type Route struct {
 	hostValue   []byte
 	maxBody     int64
 	limits      limits
+	// grace and anyRate replace the listener's limits of bodies, if they say something.
+	grace   time.Duration
+	anyRate bool
 
 	requestRules  *forward.Rules
 	responseRules *forward.Rules
@@ -80,6 +83,8 @@ func newRoute(r *config.Route, name string, captures []string, upstreams map[str
 		rewrite:       r.Rewrite,
 		maxBody:       int64(r.MaxBody),
 		limits:        routeLimits(&r.Timeouts),
+		grace:         r.Timeouts.Grace.D(),
+		anyRate:       r.Timeouts.AnyRate,
 		requestRules:  request,
 		responseRules: response,
 		metrics:       m.route(name),

@@ -40,9 +40,11 @@ func (noClient) Start(*head.Head, int64, bool) error { return nil }
 func (noClient) Write([]byte) error                  { return nil }
 func (noClient) Flush() error                        { return nil }
 func (noClient) Finish(*head.Head) error             { return nil }
+func (noClient) Delivered() int64                    { return 0 }
 func (noClient) Abort()                              {}
 func (noClient) CloseAfter()                         {}
 func (noClient) StopReading()                        {}
+func (noClient) BePatient(time.Duration, bool)       {}
 
 func (noClient) Move(body.Kernel, int64) (int64, error, error) { return 0, nil, errors.ErrUnsupported }
 

@@ -111,7 +111,7 @@ func (s *Server) listenerOptions(socket net.Listener) listener.Options {
 		Socket:    socket,
 		UnderTLS: func(c net.Conn) net.Conn {
 			if stream := sock.NewStream(c); stream != nil {
-				return stream
+				return &sock.PacedStream{Stream: stream}
 			}
 			return c
 		},

@@ -289,10 +289,19 @@ func TestClientLimits(t *testing.T) {
 		ends(t, c, 408)
 		receive(t, stop)
 	})
-	check("chunks that drip", slow, "408 client_slow", func(t *testing.T, c *testkit.Client) {
-		stop := drip(c, post(-1), "1\r\nx\r\n")
+	check("chunks without end", slow, "408 client_slow", func(t *testing.T, c *testkit.Client) {
+		c.Send(post(-1) + "5\r\nhello\r\n")
 		ends(t, c, 408)
-		receive(t, stop)
+	})
+	check("chunks that drip", slow, "200 ok", func(t *testing.T, c *testkit.Client) {
+		// A body that is made while it is sent has no rate of its own.
+		c.Send(post(-1))
+		for range 60 {
+			receive(t, after(20)) // this is how slow it is
+			c.Send("1\r\nx\r\n")
+		}
+		c.Send("0\r\n\r\n")
+		equal(t, "status", c.Response("POST").Status(), 200)
 	})
 	check("reads nothing", slow, "200 client_slow", func(t *testing.T, c *testkit.Client) {
 		c.Send("GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -351,7 +360,7 @@ func TestClientGone(t *testing.T) {
 	}, func(c *testkit.Client) { c.Head("GET") })
 }
 
-// One that only ended its sending side still gets its answer.
+// One that only ended its sending side still gets its answer, where weir is told to wait.
 func TestHalfClosedClient(t *testing.T) {
 	t.Parallel()
 	answer := make(chan struct{})
@@ -360,7 +369,7 @@ func TestHalfClosedClient(t *testing.T) {
 		c.Wait(answer)
 		c.Send(ok)
 	})
-	c := through(t, origin).dial()
+	c := run(t, "[forwarding]\ncancel_on_half_close = false\n%s", toOne(origin.URL)).dial()
 	c.Send(get)
 	c.CloseWrite()
 	receive(t, after(1500)) // long enough for weir to have looked

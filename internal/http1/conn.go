@@ -3,10 +3,12 @@ package http1
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
 	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,7 +35,8 @@ type conn struct {
 	front    *Front
 	c        *listener.Conn
 	nc       net.Conn
-	stream   *sock.Stream // the same; nil under TLS
+	stream   *sock.Stream      // the same; nil under TLS
+	under    *sock.PacedStream // what TLS writes to; nil without TLS
 	listener func() *proxy.Listener
 	peer     forward.Peer
 	// br is nil while the connection waits for a request, unless it is under TLS.
@@ -70,6 +73,9 @@ func newConn(f *Front, c *listener.Conn, l func() *proxy.Listener) *conn {
 		cn.first.Init(cn.stream, cn, &cn.br, inputs)
 	} else {
 		cn.br = bufio.NewReaderSize(cn, readBuffer)
+		if secure, ok := cn.nc.(*tls.Conn); ok {
+			cn.under, _ = secure.NetConn().(*sock.PacedStream)
+		}
 	}
 	return cn
 }
@@ -82,6 +88,9 @@ func (c *conn) serve() {
 		case again:
 		case linger:
 			c.c.Linger()
+			return
+		case c.aborted:
+			c.c.Reset()
 			return
 		default:
 			c.c.Close()
@@ -154,10 +163,10 @@ func (c *conn) begin(e *exchange) {
 // await waits for the first byte of a request.
 func (c *conn) await() bool {
 	cfg := c.c.Config()
+	c.mode = modePlain // for a head that is there in part, too
 	if c.br != nil && c.br.Buffered() > 0 {
 		return true
 	}
-	c.mode = modePlain
 	if d, set := sock.Rearm(c.readArmed, c.since, cfg.Timeouts.Idle.D()); set {
 		c.readArmed = d
 		c.nc.SetReadDeadline(d)
@@ -178,8 +187,10 @@ func (c *conn) await() bool {
 		runtime.Gosched()
 	}
 	c.state.Store(busy)
-	if (c.br == nil || c.br.Buffered() == 0) && c.probe.Look() != sock.PendingBytes {
-		return false
+	if c.br == nil || c.br.Buffered() == 0 {
+		if p := c.probe.Look(); p != sock.PendingBytes && p != sock.PendingEnd {
+			return false
+		}
 	}
 	c.readArmed = time.Time{}
 	c.nc.SetReadDeadline(time.Now().Add(cfg.Timeouts.Header.D()))
@@ -250,7 +261,11 @@ func (c *conn) readHead(e *exchange, cfg *config.Listener) (status int, cause pr
 		c.br = nil
 	}
 	c.mode = modeBody
-	c.grace, c.minRate = cfg.Timeouts.Grace.D(), int64(cfg.Timeouts.MinRate)
+	c.grace, c.rate = cfg.Timeouts.Grace.D(), int64(cfg.Timeouts.MinRate)
+	c.pace.Reset(c.grace, c.rate)
+	if h.Length < 0 {
+		c.rate = 0 // perhaps the body is made while it is sent
+	}
 	c.version = h.Version
 	c.head = string(h.Method()) == "HEAD"
 	c.closing = !h.Persistent()
@@ -296,12 +311,12 @@ func causeOf(d *head.Defect) proxy.Cause {
 type reader struct {
 	mode      mode
 	readArmed time.Time
-	// grace and minRate bound a body: it may be behind minRate by grace, however
-	// much came before. Only waiting for the client counts, not what the target
-	// takes.
-	grace   time.Duration
-	minRate int64
-	behind  time.Duration
+	// grace and rate bound a body: it may be behind rate by grace, however much came before,
+	// and so be silent for grace. Only waiting for the client counts, not what the target
+	// takes. rate 0 is none.
+	grace  time.Duration
+	rate   int64
+	behind time.Duration
 }
 
 // mode says who bounds the time of a read.
@@ -331,11 +346,34 @@ func (c *conn) Read(p []byte) (int, error) {
 		return 0, errStopped
 	}
 	n, err := c.nc.Read(p)
-	if c.minRate > 0 {
-		earned := time.Duration(n) * time.Second / time.Duration(c.minRate)
+	switch {
+	case err != nil && sock.TimedOut(err) && !c.stopped.Load():
+		err = c.slowBody()
+	case c.rate > 0:
+		earned := time.Duration(n) * time.Second / time.Duration(c.rate)
 		c.behind = max(0, c.behind+time.Since(began)-earned)
 	}
 	return n, err
+}
+
+// slowBody says which limit a client is below whose body did not go on in time.
+func (c *conn) slowBody() error {
+	if c.behind > 0 {
+		return &slowError{what: "sent less than " + strconv.FormatInt(c.rate, 10) + " bytes per second", key: "timeouts.min_rate"}
+	}
+	return &slowError{what: "sent nothing for " + c.grace.String(), key: "timeouts.grace"}
+}
+
+// BePatient implements proxy.Front.
+func (c *conn) BePatient(grace time.Duration, anyRate bool) {
+	rate := c.pace.Rate()
+	if grace > 0 {
+		c.grace = grace
+	}
+	if anyRate {
+		c.rate, rate = 0, 0
+	}
+	c.pace.Reset(c.grace, rate)
 }
 
 // StopReading implements proxy.Front.

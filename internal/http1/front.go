@@ -59,6 +59,7 @@ func (f *Front) Serve(c *listener.Conn, l func() *proxy.Listener) {
 	defer func() {
 		f.remove(cn)
 		if v := recover(); v != nil {
+			c.Reset() // a response that breaks off must not look whole
 			f.OnPanic(v)
 		}
 	}()

@@ -3,6 +3,7 @@ package http1
 import (
 	"errors"
 	"net"
+	"strconv"
 	"time"
 
 	"weir/internal/body"
@@ -27,9 +28,12 @@ const (
 type writer struct {
 	out    []byte
 	pooled *[]byte
-	// writeArmed is the deadline of writes; there is none until the client has
-	// made one wait.
-	writeArmed time.Time
+	// overhead is how many bytes of out are no bytes of a body, delivered how many of the
+	// response's body were written.
+	overhead  int
+	delivered int64
+	// pace bounds how slowly the client may take what is written.
+	pace sock.Pace
 
 	framing  framing
 	left     int64 // bytes of a framingLength body to come
@@ -46,6 +50,8 @@ type writer struct {
 func (w *writer) reset() {
 	w.framing, w.left, w.bodyless, w.version, w.head = framingLength, 0, false, head.HTTP11, false
 	w.closing, w.finished, w.aborted, w.tunnel, w.err = false, false, false, false, nil
+	w.overhead, w.delivered = 0, 0
+	w.pace.Reset(defaultGrace, 0)
 }
 
 // gather appends a head to what is to be written. The buffer for that is taken with the first
@@ -55,7 +61,9 @@ func (w *writer) gather(h *head.Head) {
 		w.pooled = outBuffers.Get().(*[]byte)
 		w.out = (*w.pooled)[:0]
 	}
+	before := len(w.out)
 	w.out = h.AppendTo(w.out)
+	w.overhead += len(w.out) - before
 }
 
 func (w *writer) releaseOut() {
@@ -147,29 +155,10 @@ func (c *conn) Write(p []byte) error {
 	return c.writeWith(p)
 }
 
-// sendFile is send with bytes of a file behind p.
-func (c *conn) sendFile(p []byte, file int, offset, size int64) error {
-	for hasty := c.writeArmed.IsZero(); ; hasty = false { // as in send
-		if !hasty {
-			c.armWrite(len(p) + int(size))
-		}
-		n, err := c.stream.SendFile(p, file, offset, size, hasty)
-		k := min(n, int64(len(p)))
-		p, offset, size = p[k:], offset+n-k, size-(n-k)
-		switch {
-		case err == nil && len(p) == 0 && size == 0:
-			return nil
-		case err == nil: // was hasty
-		case !sock.TimedOut(err) || n < c.leastProgress():
-			return err
-		default:
-			c.writeArmed = time.Time{}
-		}
-	}
-}
-
 func (c *conn) writeChunk(p []byte) error {
+	before := len(c.out)
 	c.out = body.AppendChunkHead(c.out, len(p))
+	c.overhead += len(c.out) - before
 	if len(c.out)+len(p) > outBuffer {
 		if err := c.writeWith(p); err != nil {
 			return err
@@ -178,6 +167,7 @@ func (c *conn) writeChunk(p []byte) error {
 		c.out = append(c.out, p...)
 	}
 	c.out = append(c.out, '\r', '\n')
+	c.overhead += 2
 	return nil
 }
 
@@ -190,84 +180,80 @@ func (c *conn) writeWith(p []byte) error {
 		p = p[n:]
 	}
 	c.err = c.send(c.out, p)
-	c.out = c.out[:0]
 	return c.err
 }
 
 // Flush implements proxy.Front.
 func (c *conn) Flush() error {
 	if c.err == nil && len(c.out) > 0 {
-		c.err = c.flush()
+		c.err = c.send(c.out, nil)
 	}
 	return c.err
 }
 
-func (c *conn) flush() error {
-	err := c.send(c.out, nil)
-	c.out = c.out[:0]
+// send writes what is gathered, which is p, and then more, and notes how much of the body
+// has left. A record of TLS is written whole or not at all, and the stream below TLS waits
+// for the client: TLS itself cannot go on after a time-out.
+func (c *conn) send(p, more []byte) error {
+	var n int
+	var err error
+	switch {
+	case c.stream != nil:
+		n, err = c.stream.WritePaced(&c.pace, p, more)
+	default:
+		n, err = c.sendSecure(p, more)
+	}
+	c.sent(int64(n))
+	return c.slow(err)
+}
+
+// sendSecure is send by TLS.
+func (c *conn) sendSecure(p, more []byte) (n int, err error) {
+	if c.under != nil {
+		c.under.At(&c.pace)
+		defer c.under.Free()
+	}
+	for _, b := range [2][]byte{p, more} {
+		if len(b) == 0 || err != nil {
+			continue
+		}
+		var k int
+		k, err = c.nc.Write(b)
+		n += k
+	}
+	return n, err
+}
+
+// sent notes that n bytes have left, of which the first are those that were gathered.
+func (c *conn) sent(n int64) {
+	c.delivered += max(n-int64(c.overhead), 0)
+	c.out, c.overhead = c.out[:0], 0
+}
+
+// Delivered implements proxy.Front.
+func (c *conn) Delivered() int64 { return c.delivered }
+
+// slow says which limit a client is below that took too little.
+func (c *conn) slow(err error) error {
+	switch {
+	case errors.Is(err, sock.ErrTookNothing):
+		return &slowError{what: "took nothing for " + c.pace.Grace().String(), key: "timeouts.grace"}
+	case errors.Is(err, sock.ErrTookLittle):
+		return &slowError{what: "took less than " + strconv.FormatInt(c.pace.Rate(), 10) + " bytes per second", key: "timeouts.min_rate"}
+	}
 	return err
 }
 
-// send writes p and then more. A client must take at least minRate bytes per
-// second of it, looked at once in every grace; TLS cannot go on after a time-out
-// and gets all of its time at once.
-func (c *conn) send(p, more []byte) error {
-	if c.stream == nil {
-		for _, b := range [2][]byte{p, more} {
-			if len(b) > 0 {
-				c.armWrite(len(b))
-				if _, err := c.nc.Write(b); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	}
-	// Most writes are taken at once and need neither a deadline nor the time.
-	if c.writeArmed.IsZero() {
-		n, err := c.stream.WriteNow(p, more)
-		if err != nil || n == len(p)+len(more) {
-			return err
-		}
-		p, more = advance(p, more, n)
-	}
-	for {
-		c.armWrite(len(p) + len(more))
-		n, err := c.stream.WriteBoth(p, more)
-		if err == nil {
-			return nil
-		}
-		if !sock.TimedOut(err) || int64(n) < c.leastProgress() {
-			return err
-		}
-		p, more = advance(p, more, n)
-		c.writeArmed = time.Time{}
-	}
-}
+// slowError is a client that is slower than the key of a limit allows.
+type slowError struct{ what, key string }
 
-// advance is what is left of p and more after n bytes.
-func advance(p, more []byte, n int) ([]byte, []byte) {
-	k := min(n, len(p))
-	return p[k:], more[n-k:]
-}
+func (e *slowError) Error() string { return "client " + e.what + " (" + e.key + ")" }
 
-// leastProgress is how many bytes a client must take in every grace.
-func (c *conn) leastProgress() int64 { return max(1, int64(c.grace.Seconds()*float64(c.minRate))) }
+// Timeout makes it a time-out, as package net has them.
+func (*slowError) Timeout() bool { return true }
 
-// armWrite bounds the coming write of n bytes.
-func (c *conn) armWrite(n int) {
-	limit := c.grace
-	if limit == 0 {
-		limit = defaultGrace
-	}
-	if c.c.TLS() != nil && c.minRate > 0 {
-		limit += time.Duration(n) * time.Second / time.Duration(c.minRate)
-	}
-	if d, set := sock.Rearm(c.writeArmed, time.Now(), limit); set {
-		c.writeArmed = d
-		c.nc.SetWriteDeadline(d)
-	}
-}
+// Temporary implements net.Error.
+func (*slowError) Temporary() bool { return false }
 
 // defaultGrace bounds the writing of answers to requests whose head never came
 // as far as naming the limits.
@@ -293,8 +279,9 @@ func (c *conn) moveFile(f *body.File, n int64) (int64, error) {
 	if c.left -= n; c.left < 0 {
 		panic("BUG: more bytes of a body than its head says")
 	}
-	c.err = c.sendFile(c.out, f.Descriptor, f.Offset, n)
-	c.out = c.out[:0]
+	wrote, err := c.stream.SendFilePaced(&c.pace, c.out, f.Descriptor, f.Offset, n)
+	c.sent(wrote)
+	c.err = c.slow(err)
 	return n, c.err
 }
 
@@ -316,7 +303,9 @@ func (c *conn) moveSocket(k body.Kernel, n int64) (moved int64, srcErr, err erro
 			return moved, err, nil
 		}
 		piece := int64(p.Held())
-		if c.err = c.drain(p); c.err != nil {
+		err := c.stream.DrainPaced(&c.pace, p)
+		c.sent(piece - int64(p.Held()))
+		if c.err = c.slow(err); c.err != nil {
 			return moved, nil, c.err
 		}
 		moved += piece
@@ -325,28 +314,15 @@ func (c *conn) moveSocket(k body.Kernel, n int64) (moved int64, srcErr, err erro
 	return moved, nil, nil
 }
 
-// drain sends what p holds to the client.
-func (c *conn) drain(p *sock.Pipe) error {
-	for p.Held() > 0 {
-		before := p.Held()
-		c.armWrite(before)
-		if err := p.Drain(c.stream); err != nil {
-			if !sock.TimedOut(err) || int64(before-p.Held()) < c.leastProgress() {
-				return err
-			}
-			c.writeArmed = time.Time{}
-		}
-	}
-	return nil
-}
-
 // Finish implements proxy.Front.
 func (c *conn) Finish(trailer *head.Head) error {
 	if c.err != nil {
 		return c.err
 	}
 	if c.framing == framingChunked && !c.bodyless {
+		before := len(c.out)
 		c.out = body.AppendLastChunk(c.out, trailer)
+		c.overhead += len(c.out) - before
 	}
 	if c.framing == framingLength && c.left > 0 && !c.bodyless {
 		panic("BUG: fewer bytes of a body than its head says")
@@ -360,10 +336,7 @@ func (c *conn) Finish(trailer *head.Head) error {
 // end is how some clients recognise the end of a body.
 func (c *conn) Abort() {
 	c.aborted = true
-	c.out = c.out[:0]
-	if raw, ok := c.c.Raw().(*net.TCPConn); ok {
-		raw.SetLinger(0)
-	}
+	c.out, c.overhead = c.out[:0], 0
 }
 
 // Tunnel implements proxy.Front.

@@ -26,6 +26,7 @@ type Conn struct {
 	remote netip.AddrPort
 	client netip.Addr // what admitClient counted; not valid if nothing
 
+	lingers     bool // it has had its last answer; guarded by the listener's mu
 	established bool // the handler has it, or is about to; guarded by the listener's mu
 }
 
@@ -74,6 +75,16 @@ func (c *Conn) TLS() *tls.ConnectionState { return c.state }
 // Close closes the connection; with TLS it tries to tell the client first.
 // Calling it again does nothing but return an error.
 func (c *Conn) Close() error { return c.conn.Close() }
+
+// Reset closes the connection so that the client cannot take what it got for all that
+// was to come: TCP with a reset, TLS without the alert that says so (RFC 8446 section 6.1).
+// Without TLS, a unix socket has no way to say it.
+func (c *Conn) Reset() error {
+	if tcp, ok := c.raw.(*net.TCPConn); ok {
+		tcp.SetLinger(0)
+	}
+	return c.raw.Close()
+}
 
 // establish brings c to where a request may come: PROXY header, limit of the
 // client, TLS handshake. A reason other than "" says why it did not get there.

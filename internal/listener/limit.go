@@ -70,6 +70,9 @@ func (l *Listener) release(c *Conn) {
 	c.Close()
 	l.mu.Lock()
 	delete(l.conns, c)
+	if c.lingers {
+		l.lingering--
+	}
 	if c.client.IsValid() {
 		if l.perClient[c.client]--; l.perClient[c.client] == 0 {
 			delete(l.perClient, c.client)

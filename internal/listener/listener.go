@@ -56,6 +56,7 @@ type Listener struct {
 	aborted   bool
 	handle    func(*Conn) // nil until Serve
 	conns     map[*Conn]struct{}
+	lingering int // how many of conns have had their last answer
 	perClient map[netip.Addr]int
 	refused   map[Reason]uint64
 }
@@ -317,8 +318,9 @@ func (l *Listener) Close() error {
 	return nil
 }
 
-// Wait returns nil as soon as no connection is open, or ctx's error. It does
-// not stop accepting; that is Close.
+// Wait returns nil as soon as no connection is open, or ctx's error. Before Abort it does
+// not wait for connections that only linger, whose clients have had all that comes. It
+// does not stop accepting; that is Close.
 func (l *Listener) Wait(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() {
 		l.mu.Lock()
@@ -328,10 +330,16 @@ func (l *Listener) Wait(ctx context.Context) error {
 	defer stop()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for len(l.conns) > 0 && ctx.Err() == nil {
+	open := func() int {
+		if l.aborted {
+			return len(l.conns)
+		}
+		return len(l.conns) - l.lingering
+	}
+	for open() > 0 && ctx.Err() == nil {
 		l.awaitChange()
 	}
-	if len(l.conns) == 0 {
+	if open() == 0 {
 		return nil
 	}
 	return ctx.Err()

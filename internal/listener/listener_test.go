@@ -377,7 +377,7 @@ func TestLinger(t *testing.T) {
 				c.Linger()
 			})
 			client := wrap(dial(t, l))
-			if _, err := client.Write(make([]byte, 100<<10)); err != nil {
+			if _, err := client.Write(make([]byte, 16<<20)); err != nil {
 				t.Fatal(err)
 			}
 			if got, err := io.ReadAll(client); string(got) != "431\n" || err != nil {
@@ -389,24 +389,59 @@ func TestLinger(t *testing.T) {
 	check("tls", secure, func(c net.Conn) net.Conn { return tls.Client(c, ca.client("www.example.org")) })
 }
 
-// A client that sends for ever costs no more than LingerBytes, and one that
-// does nothing no more than LingerTime.
+// A client that sends for ever is let go in the end, and one that does nothing after a
+// while.
 func TestLingerBounds(t *testing.T) {
 	t.Parallel()
-	l := start(t, local(), listener.Options{}, func(c *listener.Conn) { c.Linger() })
-	silent, endless := dial(t, l), dial(t, l)
-	var err error
-	for sent := 0; err == nil; sent += 64 << 10 {
-		if sent > 64<<20 {
-			t.Fatal("64 MiB were taken")
-		}
-		_, err = endless.Write(make([]byte, 64<<10))
+	drop := func(within, silence time.Duration, client func(net.Conn)) time.Duration {
+		took := make(chan time.Duration, 1)
+		l := start(t, local(), listener.Options{}, func(c *listener.Conn) {
+			began := time.Now()
+			listener.Drop(c.NetConn(), began.Add(within), silence)
+			took <- time.Since(began)
+		})
+		client(dial(t, l))
+		return <-took
 	}
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Error("the connection stalled instead of being closed")
+	endless := func(c net.Conn) {
+		go func() {
+			for _, err := c.Write([]byte("x")); err == nil; _, err = c.Write([]byte("x")) {
+				time.Sleep(time.Millisecond)
+			}
+		}()
 	}
-	closed(t, silent)
-	until(t, "both are gone", func() bool { return l.Stats().Open == 0 })
+	if took := drop(300*time.Millisecond, patience, endless); took < 300*time.Millisecond || took > patience/2 {
+		t.Errorf("one that sends for ever cost %v", took)
+	}
+	if took := drop(patience, 300*time.Millisecond, func(net.Conn) {}); took < 300*time.Millisecond || took > patience/2 {
+		t.Errorf("one that does nothing cost %v", took)
+	}
+}
+
+// The end of a listener does not wait for connections that only linger, but a cut does.
+func TestWaitPassesLingering(t *testing.T) {
+	t.Parallel()
+	l := start(t, local(), listener.Options{}, func(c *listener.Conn) {
+		io.WriteString(c.NetConn(), "413\n")
+		c.Linger()
+	})
+	client := dial(t, l)
+	if _, err := io.ReadFull(client, make([]byte, 4)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	began := time.Now()
+	if err := errors.Join(l.Close(), l.Wait(ctx)); err != nil || time.Since(began) > listener.LingerSilence/2 {
+		t.Errorf("the end took %v: %v", time.Since(began), err)
+	}
+	if open := l.Stats().Open; open != 1 {
+		t.Errorf("%d connections are open, want the one that lingers", open)
+	}
+	l.Abort()
+	if err := l.Wait(ctx); err != nil || l.Stats().Open != 0 {
+		t.Errorf("after the cut %d are open: %v", l.Stats().Open, err)
+	}
 }
 
 func TestReasonsAreCounted(t *testing.T) {

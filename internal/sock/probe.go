@@ -4,6 +4,8 @@ import (
 	"net"
 	"syscall"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // Probe tells without blocking what waits on a socket. It allocates nothing
@@ -11,8 +13,8 @@ import (
 type Probe struct {
 	raw   syscall.RawConn
 	check func(fd uintptr)
-	b     [1]byte
-	n     int
+	poll  unix.PollFd
+	now   unix.Timespec // zero: the poll does not wait
 	errno syscall.Errno
 }
 
@@ -23,11 +25,13 @@ type Pending uint8
 const (
 	// PendingNothing: the socket is open and quiet.
 	PendingNothing Pending = iota
-	// PendingBytes: bytes can be read.
+	// PendingBytes: bytes can be read, and more may come.
 	PendingBytes
-	// PendingEnd: the peer closed its sending side, and perhaps more.
+	// PendingEnd: the peer closed its sending side, and perhaps more. Bytes that it sent
+	// before may still have to be read.
 	PendingEnd
-	// PendingBroken: the connection was reset or is closed on our side.
+	// PendingBroken: the connection was reset, is closed on our side, or is one of a unix
+	// socket that the peer has closed.
 	PendingBroken
 )
 
@@ -44,16 +48,15 @@ func NewProbe(c net.Conn) *Probe {
 	}
 	p := &Probe{raw: raw}
 	p.check = func(fd uintptr) {
-		// A raw call: with MSG_DONTWAIT it never blocks, so the scheduler need
-		// not know of it.
-		n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&p.b[0])), 1,
-			syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
-		p.n, p.errno = int(n), errno
+		// A poll, because a peek cannot see an end that has bytes before it. A raw call,
+		// because a poll without time to wait never blocks.
+		p.poll = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}
+		_, _, p.errno = syscall.RawSyscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&p.poll)), 1, uintptr(unsafe.Pointer(&p.now)), 0, 0, 0)
 	}
 	return p
 }
 
-// Look peeks at the socket.
+// Look looks at the socket.
 func (p *Probe) Look() Pending {
 	if p == nil {
 		return PendingNothing
@@ -61,13 +64,15 @@ func (p *Probe) Look() Pending {
 	if err := p.raw.Control(p.check); err != nil {
 		return PendingBroken
 	}
-	switch {
-	case p.errno == syscall.EAGAIN || p.errno == syscall.EINTR:
-		return PendingNothing
+	switch found := p.poll.Revents; {
 	case p.errno != 0:
+		return PendingNothing // the kernel could not look
+	case found&(unix.POLLERR|unix.POLLHUP|unix.POLLNVAL) != 0:
 		return PendingBroken
-	case p.n == 0:
+	case found&unix.POLLRDHUP != 0:
 		return PendingEnd
+	case found&unix.POLLIN != 0:
+		return PendingBytes
 	}
-	return PendingBytes
+	return PendingNothing
 }

@@ -26,6 +26,8 @@ type Stream struct {
 	writeFn func(fd uintptr) bool
 	fileFn  func(fd uintptr) bool
 	askFn   func(fd uintptr) bool
+	heldFn  func(fd uintptr)
+	held    int32 // what heldFn found
 }
 
 // maxCall bounds what one system call moves, because the scheduler cannot take
@@ -57,7 +59,7 @@ func NewStream(c net.Conn) *Stream {
 		return nil
 	}
 	s := &Stream{Conn: c, raw: raw}
-	s.readFn, s.writeFn, s.fileFn, s.askFn = s.read, s.write, s.sendFile, s.ask
+	s.readFn, s.writeFn, s.fileFn, s.askFn, s.heldFn = s.read, s.write, s.sendFile, s.ask, s.lookHeld
 	return s
 }
 

@@ -1,0 +1,4 @@
+package listener
+
+// Drop is what Linger does with what comes.
+var Drop = drop
