@@ -68,6 +68,10 @@ type Listener struct {
 	// Certificates make the listener speak TLS; SNI chooses, the first is the
 	// default. Files are read again when they change.
 	Certificates []Certificate `toml:"certificates"`
+	// HTTPSRedirect answers requests that clients send over http with a redirect to
+	// the same URL with https: 301, and 308 for methods other than GET and HEAD. Only
+	// routes whose listener condition names this listener come first.
+	HTTPSRedirect bool `toml:"https_redirect"`
 	// MinTLS is "1.2" or "1.3".
 	MinTLS string `toml:"min_tls"`
 	// ProxyProtocol are the addresses that must send a PROXY header, version 1
@@ -77,6 +81,14 @@ type Listener struct {
 	Limits ListenerLimits `toml:"limits"`
 	// Timeouts bound how long clients may take.
 	Timeouts ListenerTimeouts `toml:"timeouts"`
+}
+
+// Label is the listener's name in metrics, logs and routes: Name, or the address.
+func (l *Listener) Label() string {
+	if l.Name != "" {
+		return l.Name
+	}
+	return string(l.Address)
 }
 
 // Certificate is a certificate chain and its key, both PEM files.
@@ -132,6 +144,12 @@ type Route struct {
 	Path Strings `toml:"path"`
 	// Method is one or several methods; none means any.
 	Method Strings `toml:"method"`
+	// Listener is one or several names of listeners (or addresses, for listeners
+	// without a name) that the request came in through; none means any.
+	Listener Strings `toml:"listener"`
+	// Scheme is "http" or "https", as the client had it: what trusted proxies say in
+	// X-Forwarded-Proto counts. Empty means any.
+	Scheme string `toml:"scheme"`
 	// Header fields that must be there: name to value; "*" means any value.
 	Header map[string]string `toml:"header"`
 	// Query parameters that must be there: name to value; "*" means any value.
@@ -200,7 +218,8 @@ type HeaderRules struct {
 
 // Redirect is an answer with a Location.
 type Redirect struct {
-	// To is the Location; it may use variables and captures.
+	// To is the Location; it may use variables and captures. The request's query is
+	// added unless To has a "?" or the variable search.
 	To Template `toml:"to"`
 	// Status is 301, 302, 303, 307 or 308.
 	Status int `toml:"status"`

@@ -17,6 +17,10 @@ type Pattern struct {
 	Paths []PathPattern
 	// Methods are alternatives, as they were written; an empty list fits all.
 	Methods []string
+	// Listeners are alternatives, by their labels; an empty list fits all.
+	Listeners []string
+	// Scheme is "http", "https", or empty for any.
+	Scheme string
 	// Headers and Queries must all fit. They are sorted by name.
 	Headers []Condition
 	Queries []Condition
@@ -126,6 +130,16 @@ func (r *Route) pattern(at keyPath) (p Pattern) {
 		default:
 			p.Methods = append(p.Methods, method)
 		}
+	}
+	for i, listener := range r.Listener {
+		if slices.Contains(p.Listeners, listener) {
+			at.key("listener").index(i).wrong("", strconv.Quote(listener), "each listener once")
+			continue
+		}
+		p.Listeners = append(p.Listeners, listener)
+	}
+	if p.Scheme = r.Scheme; p.Scheme != "" {
+		at.oneOf("scheme", p.Scheme, "http", "https")
 	}
 	p.Headers = headerConditions(at.key("header"), r.Header)
 	for _, name := range sortedKeys(r.Query) {

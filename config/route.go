@@ -20,6 +20,7 @@ func (r *Route) Label(i int) string {
 
 func (r *Route) validate(at keyPath) {
 	pattern := r.pattern(at)
+	r.validateListener(at)
 	r.validateAction(at, pattern)
 	if r.AddPrefix != "" {
 		path, want := parsePath(r.AddPrefix)
@@ -36,6 +37,23 @@ func (r *Route) validate(at keyPath) {
 	}
 	if h := r.HostHeader; h != "pass" && h != "target" && !validAuthority(h) {
 		at.unknown("host_header", strconv.Quote(h), `"pass", "target" or a host with an optional port`, Nearest(h, []string{"pass", "target"}))
+	}
+}
+
+// validateListener checks that the listeners that a route names exist. A program
+// may bring listeners of its own.
+func (r *Route) validateListener(at keyPath) {
+	if len(r.Listener) == 0 || at.check.config.source == nil {
+		return
+	}
+	var known []string
+	for i := range at.check.config.Listeners {
+		known = append(known, at.check.config.Listeners[i].Label())
+	}
+	for i, name := range r.Listener {
+		if !slices.Contains(known, name) {
+			at.key("listener").index(i).unknown("", strconv.Quote(name), "the name of a listener, or the address of one without a name: "+OneOf(known), Nearest(name, known))
+		}
 	}
 }
 

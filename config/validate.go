@@ -247,6 +247,9 @@ func (p keyPath) pageAddress(a Address, seen map[string]string) {
 func (l *Listener) validate(at keyPath) {
 	at.needs("address", string(l.Address), wantAddress)
 	at.oneOf("min_tls", l.MinTLS, "1.2", "1.3")
+	if l.HTTPSRedirect && len(l.Certificates) > 0 {
+		at.wrong("https_redirect", "true beside certificates", "it on the listener that speaks plain HTTP")
+	}
 }
 
 func (l *ListenerLimits) validate(at keyPath) {

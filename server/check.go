@@ -55,11 +55,7 @@ func checkParts(cfg *config.Config, o *options) config.Errors {
 	add(problemsOf(err), "forwarding")
 	for i := range cfg.Routes {
 		r := &cfg.Routes[i]
-		captures := r.Captures()
-		_, err := forward.CompileRequest(r.RequestHeaders, captures)
-		add(problemsOf(err), "routes", i, "request_headers")
-		_, err = forward.CompileResponse(r.ResponseHeaders, captures)
-		add(problemsOf(err), "routes", i, "response_headers")
+		add(forward.CheckRoute(r, r.Captures()), "routes", i)
 	}
 	return cfg.Locate(problems)
 }
