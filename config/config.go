@@ -1,6 +1,7 @@
 // Package config is what users may write: the pure data of one TOML file, its
 // defaults, and the checks that need nothing but the file itself. It imports
-// nothing of ours, starts nothing and opens nothing but the file it loads.
+// nothing of ours, starts nothing and reads nothing but the file it loads; of the files
+// that the file names it only looks whether they may be read.
 // Every other package reads it; main and embedders fill it.
 //
 // # How to add a key
@@ -376,7 +377,8 @@ type Log struct {
 
 // AccessLog has one line for each exchange.
 type AccessLog struct {
-	// Output is "stdout", "off", or a file that is opened again on SIGHUP.
+	// Output is "stdout", "stderr", "off", or a file that is opened again on SIGHUP
+	// and SIGUSR1. The path of a file has a "/" or a "." in it.
 	Output string `toml:"output"`
 	// Format is "json", or a template of the log's fields for text.
 	Format string `toml:"format"`

@@ -138,9 +138,8 @@ func (r *Route) pattern(at keyPath) (p Pattern) {
 		}
 		p.Listeners = append(p.Listeners, listener)
 	}
-	if p.Scheme = r.Scheme; p.Scheme != "" {
-		at.oneOf("scheme", p.Scheme, "http", "https")
-	}
+	p.Scheme = r.Scheme
+	at.oneOf("scheme", p.Scheme, "", "http", "https")
 	p.Headers = headerConditions(at.key("header"), r.Header)
 	for _, name := range sortedKeys(r.Query) {
 		if name == "" {
@@ -281,6 +280,9 @@ func parseSegment(part string) (s PathSegment, want string) {
 			literal = nil
 			i += length
 		}
+	}
+	if strings.HasPrefix(part, "*") || strings.HasSuffix(part, "*") {
+		return s, `a path without "*", which stands for itself: a "/" at the end fits everything below, and "{name}" fits one segment`
 	}
 	if s.Capture == "" {
 		s.Before = string(literal)

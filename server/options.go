@@ -22,6 +22,7 @@ type options struct {
 	accessLog  io.Writer
 	algorithms []lb.Algorithm
 	systemd    bool
+	checked    bool
 	tiers      func(c *config.Cache) ([]Tier, error)
 	slowTurn   time.Duration // transport.Options.SlowTurn; for tests
 }
@@ -52,3 +53,7 @@ func (o *options) balancing() []lb.Algorithm { return append(balance.Algorithms(
 // the service manager passed to this process; without it they are errors. Only
 // one server of a process may have it.
 func WithSystemdSockets() Option { return func(o *options) { o.systemd = true } }
+
+// WithChecked says that every configuration which New and Reload get has passed Check, or
+// config.Load with CheckParts, so that it is not checked a second time.
+func WithChecked() Option { return func(o *options) { o.checked = true } }
