@@ -34,11 +34,8 @@ func NewStore(c *config.Cache) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.Size <= 0 {
-		return nil, fmt.Errorf("cannot use cache size %s: expected more than 0", c.Size)
-	}
-	if c.MaxObject <= 0 || c.MaxObject > c.Size {
-		return nil, fmt.Errorf("cannot use max_object %s: expected more than 0 and at most size, %s", c.MaxObject, c.Size)
+	if err := checkSizes(c); err != nil {
+		return nil, err
 	}
 	// Many shards for a large store, one for a small one, where the order of
 	// leaving matters more than a lock.
@@ -58,6 +55,16 @@ func NewStore(c *config.Cache) (*Store, error) {
 	}
 	s.pages = newFilePages(s.limit, s.used)
 	return s, nil
+}
+
+func checkSizes(c *config.Cache) error {
+	if c.Size <= 0 {
+		return fmt.Errorf("cannot use cache size %s: expected more than 0", c.Size)
+	}
+	if c.MaxObject <= 0 || c.MaxObject > c.Size {
+		return fmt.Errorf("cannot use max_object %s: expected more than 0 and at most size, %s", c.MaxObject, c.Size)
+	}
+	return nil
 }
 
 // hash places a key. The bits that choose the shard are those of its URL, so that a

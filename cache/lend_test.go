@@ -29,7 +29,7 @@ var lendings = []struct {
 func fillLendable(t *testing.T) *driver {
 	t.Helper()
 	d := newDriver(t, 8<<20, nil)
-	if !d.fillWith(t, "http://h/x", 10, "ETag: \"a\"", "Vary: Foo", "x-a: 1", "X-A: 2", "Set-cookie: no", "Cache-Control: public") {
+	if !d.fillWith(t, "http://h/x", 10, "ETag: \"a\"", "Vary: Foo", "x-a: 1", "X-A: 2", "x-Case: no", "Cache-Control: public") {
 		t.Fatal("not stored")
 	}
 	return d

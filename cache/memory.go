@@ -61,7 +61,7 @@ type shard struct {
 	groups    map[string]map[*node]struct{}
 	// extended are the resources whose keys have more than their URL, by that.
 	extended map[string]map[*resource]struct{}
-	_         [64]byte // shards on cache lines of their own
+	_        [64]byte // shards on cache lines of their own
 }
 
 func (sh *shard) init(r evict.Ranking[*Entry]) {

@@ -1,6 +1,7 @@
 // Package config is what users may write: the pure data of one TOML file, its
 // defaults, and the checks that need nothing but the file itself. It imports
-// nothing of ours, starts nothing and opens nothing but the file it loads.
+// nothing of ours, starts nothing and reads nothing but the file it loads; of the files
+// that the file names it only looks whether they may be read.
 // Every other package reads it; main and embedders fill it.
 //
 // # How to add a key
@@ -68,6 +69,10 @@ type Listener struct {
 	// Certificates make the listener speak TLS; SNI chooses, the first is the
 	// default. Files are read again when they change.
 	Certificates []Certificate `toml:"certificates"`
+	// HTTPSRedirect answers requests that clients send over http with a redirect to
+	// the same URL with https: 301, and 308 for methods other than GET and HEAD. Only
+	// routes whose listener condition names this listener come first.
+	HTTPSRedirect bool `toml:"https_redirect"`
 	// MinTLS is "1.2" or "1.3".
 	MinTLS string `toml:"min_tls"`
 	// ProxyProtocol are the addresses that must send a PROXY header, version 1
@@ -77,6 +82,14 @@ type Listener struct {
 	Limits ListenerLimits `toml:"limits"`
 	// Timeouts bound how long clients may take.
 	Timeouts ListenerTimeouts `toml:"timeouts"`
+}
+
+// Label is the listener's name in metrics, logs and routes: Name, or the address.
+func (l *Listener) Label() string {
+	if l.Name != "" {
+		return l.Name
+	}
+	return string(l.Address)
 }
 
 // Certificate is a certificate chain and its key, both PEM files.
@@ -133,6 +146,12 @@ type Route struct {
 	Path Strings `toml:"path"`
 	// Method is one or several methods; none means any.
 	Method Strings `toml:"method"`
+	// Listener is one or several names of listeners (or addresses, for listeners
+	// without a name) that the request came in through; none means any.
+	Listener Strings `toml:"listener"`
+	// Scheme is "http" or "https", as the client had it: what trusted proxies say in
+	// X-Forwarded-Proto counts. Empty means any.
+	Scheme string `toml:"scheme"`
 	// Header fields that must be there: name to value; "*" means any value.
 	Header map[string]string `toml:"header"`
 	// Query parameters that must be there: name to value; "*" means any value.
@@ -206,7 +225,8 @@ type HeaderRules struct {
 
 // Redirect is an answer with a Location.
 type Redirect struct {
-	// To is the Location; it may use variables and captures.
+	// To is the Location; it may use variables and captures. The request's query is
+	// added unless To has a "?" or the variable search.
 	To Template `toml:"to"`
 	// Status is 301, 302, 303, 307 or 308.
 	Status int `toml:"status"`
@@ -368,7 +388,8 @@ type Log struct {
 
 // AccessLog has one line for each exchange.
 type AccessLog struct {
-	// Output is "stdout", "off", or a file that is opened again on SIGHUP.
+	// Output is "stdout", "stderr", "off", or a file that is opened again on SIGHUP
+	// and SIGUSR1. The path of a file has a "/" or a "." in it.
 	Output string `toml:"output"`
 	// Format is "json", or a template of the log's fields for text.
 	Format string `toml:"format"`

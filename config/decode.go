@@ -30,6 +30,21 @@ func fields(t reflect.Type) []tagged {
 	return list
 }
 
+// layouts remembers the keys of struct types, for configurations with many tables. A nil
+// map remembers nothing.
+type layouts map[reflect.Type][]tagged
+
+func (l layouts) of(t reflect.Type) []tagged {
+	list, ok := l[t]
+	if !ok {
+		list = fields(t)
+		if l != nil {
+			l[t] = list
+		}
+	}
+	return list
+}
+
 // shorthand is implemented by types that may be written as one string, number
 // or boolean in place of their table or list.
 type shorthand interface {
@@ -61,6 +76,7 @@ func (t *Target) short() any { return &t.URL }
 // decoder sets Go values to what a file says and collects what is wrong.
 type decoder struct {
 	source   *source
+	layouts  layouts
 	problems Errors
 }
 
@@ -104,7 +120,7 @@ func (d *decoder) decode(path string, dst reflect.Value, src any) {
 		d.list(path, dst, src)
 	case reflect.Pointer:
 		dst.Set(reflect.New(dst.Type().Elem()))
-		initialise(dst.Elem())
+		d.layouts.initialise(dst.Elem())
 		d.decode(path, dst.Elem(), src)
 	default:
 		d.scalar(path, dst, src)
@@ -124,9 +140,9 @@ func (t Table) Decode(dst any) []Problem {
 }
 
 // initialise gives a new element its defaults.
-func initialise(v reflect.Value) {
+func (l layouts) initialise(v reflect.Value) {
 	if v.Kind() == reflect.Struct {
-		setDefaults(v)
+		l.setDefaults(v)
 	}
 }
 
@@ -145,18 +161,18 @@ func (d *decoder) table(path string, dst reflect.Value, src any) {
 		d.report(path, describe(src), wantOf(dst.Type()), "")
 		return
 	}
-	known := fields(dst.Type())
+	known := d.layouts.of(dst.Type())
 	for _, f := range known {
 		if value, ok := table[f.name]; ok {
 			d.decode(child(path, f.name), dst.Field(f.index), value)
 		}
 	}
-	var names []string
-	for _, f := range known {
-		names = append(names, f.name)
-	}
 	for _, name := range sortedKeys(table) {
-		if !slices.Contains(names, name) {
+		if !slices.ContainsFunc(known, func(f tagged) bool { return f.name == name }) {
+			var names []string
+			for _, f := range known {
+				names = append(names, f.name)
+			}
 			d.report(child(path, name), "an unknown key", "one of "+strings.Join(names, ", "), Nearest(name, names))
 		}
 	}
@@ -171,7 +187,7 @@ func (d *decoder) dictionary(path string, dst reflect.Value, src any) {
 	dst.Set(reflect.MakeMapWithSize(dst.Type(), len(table)))
 	for _, name := range sortedKeys(table) {
 		value := reflect.New(dst.Type().Elem()).Elem()
-		initialise(value)
+		d.layouts.initialise(value)
 		d.decode(child(path, name), value, table[name])
 		dst.SetMapIndex(reflect.ValueOf(name), value)
 	}
@@ -192,7 +208,7 @@ func (d *decoder) list(path string, dst reflect.Value, src any) {
 	}
 	list := reflect.MakeSlice(dst.Type(), len(values), len(values))
 	for i, value := range values {
-		initialise(list.Index(i))
+		d.layouts.initialise(list.Index(i))
 		d.decode(element(path, i), list.Index(i), value)
 	}
 	dst.Set(list)
@@ -204,24 +220,30 @@ func (d *decoder) text(path string, dst textual, src any) {
 		d.report(path, describe(src), dst.want(), "")
 		return
 	}
-	text, ok := d.expand(path, written)
+	plain := func(value string) string { return value }
+	if _, ok := dst.(*Template); ok {
+		plain = doubleBraces.Replace // a value is no template
+	}
+	text, ok := d.expand(path, written, plain)
 	if !ok {
 		return
 	}
 	if err := dst.UnmarshalText([]byte(text)); err != nil {
 		found := strconv.Quote(text)
 		if text != written {
-			found += " from " + strconv.Quote(written)
+			found += " with the values of the environment"
 		}
 		d.report(path, found, err.Error(), "")
 	}
 }
 
+var doubleBraces = strings.NewReplacer("{", "{{", "}", "}}")
+
 func (d *decoder) scalar(path string, dst reflect.Value, src any) {
 	switch src := src.(type) {
 	case string:
 		if dst.Kind() == reflect.String {
-			if text, ok := d.expand(path, src); ok {
+			if text, ok := d.expand(path, src, func(value string) string { return value }); ok {
 				dst.SetString(text)
 			}
 			return
@@ -249,27 +271,28 @@ func (d *decoder) scalar(path string, dst reflect.Value, src any) {
 	d.report(path, describe(src), wantOf(dst.Type()), "")
 }
 
-// expand replaces "${NAME}" by the environment's value of NAME and "$${" by
-// "${". It says whether it could.
-func (d *decoder) expand(path, s string) (string, bool) {
+// expand replaces "${NAME}" by what plain makes of the environment's value of NAME, and
+// "$${" by "${". It says whether it could.
+func (d *decoder) expand(path, written string, plain func(value string) string) (string, bool) {
 	const start = "${"
 	var b strings.Builder
-	good := true
+	good, rest := true, written
+	values := map[string]string{}
 	for {
-		i := strings.Index(s, start)
+		i := strings.Index(rest, start)
 		if i < 0 {
-			b.WriteString(s)
-			return b.String(), good
+			b.WriteString(rest)
+			break
 		}
-		if i > 0 && s[i-1] == '$' {
-			b.WriteString(s[:i-1] + start)
-			s = s[i+len(start):]
+		if i > 0 && rest[i-1] == '$' {
+			b.WriteString(rest[:i-1] + start)
+			rest = rest[i+len(start):]
 			continue
 		}
-		b.WriteString(s[:i])
-		name, rest, closed := strings.Cut(s[i+len(start):], "}")
+		b.WriteString(rest[:i])
+		name, after, closed := strings.Cut(rest[i+len(start):], "}")
 		if !closed || !validEnvironmentName(name) {
-			d.report(path, strconv.Quote(s[i:]), `"${NAME}" with letters, digits and underscores, or "$${" for a literal "${"`, "")
+			d.report(path, strconv.Quote(rest[i:]), `"${NAME}" with letters, digits and underscores, or "$${" for a literal "${"`, "")
 			return "", false
 		}
 		value, ok := os.LookupEnv(name)
@@ -277,9 +300,15 @@ func (d *decoder) expand(path, s string) (string, bool) {
 			d.report(path, fmt.Sprintf("%q", start+name+"}"), "the name of an environment variable that is set", "")
 			good = false
 		}
+		value = plain(value)
+		values[start+name+"}"] = value
 		b.WriteString(value)
-		s = rest
+		rest = after
 	}
+	if len(values) > 0 {
+		d.source.noteExpansion(path, expansion{written, b.String(), values})
+	}
+	return b.String(), good
 }
 
 func validEnvironmentName(s string) bool {

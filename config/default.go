@@ -40,20 +40,20 @@ type defaulter interface{ setDefaults() }
 // fresh returns a new T with the default of every key.
 func fresh[T any]() *T {
 	v := new(T)
-	setDefaults(reflect.ValueOf(v).Elem())
+	layouts(nil).setDefaults(reflect.ValueOf(v).Elem())
 	return v
 }
 
 // setDefaults gives v, and the tables that v always has, their defaults.
 // Elements of lists and maps, and tables that are pointers, get theirs when they
 // are made.
-func setDefaults(v reflect.Value) {
+func (l layouts) setDefaults(v reflect.Value) {
 	if d, ok := v.Addr().Interface().(defaulter); ok {
 		d.setDefaults()
 	}
-	for _, f := range fields(v.Type()) {
+	for _, f := range l.of(v.Type()) {
 		if inner := v.Field(f.index); inner.Kind() == reflect.Struct {
-			setDefaults(inner)
+			l.setDefaults(inner)
 		}
 	}
 }

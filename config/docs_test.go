@@ -81,7 +81,7 @@ func (d *documentation) table(path string, v reflect.Value) {
 		case reflect.Slice, reflect.Map, reflect.Pointer:
 			if e := t.Elem(); e.Kind() == reflect.Struct && len(fields(e)) > 0 {
 				element := reflect.New(e).Elem()
-				initialise(element)
+				layouts(nil).initialise(element)
 				path += map[reflect.Kind]string{reflect.Slice: "[]", reflect.Map: ".NAME", reflect.Pointer: ""}[t.Kind()]
 				tables = append(tables, inner{path, element})
 				kind = map[reflect.Kind]string{reflect.Slice: "list of tables", reflect.Map: "tables", reflect.Pointer: "none"}[t.Kind()]

@@ -6,6 +6,7 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/BurntSushi/toml"
@@ -44,6 +45,9 @@ func Parse(name string, data []byte, checks ...func(*Config) Errors) (*Config, e
 			}
 		}
 	}
+	for i, p := range problems {
+		problems[i] = c.source.hide(p)
+	}
 	if err := problems.Err(); err != nil {
 		return nil, err
 	}
@@ -69,6 +73,9 @@ func causedBySibling(p Problem, earlier Errors) bool {
 // read is Parse without validation. The Config is nil after a syntax error;
 // what could not be decoded keeps its default.
 func read(name string, data []byte) (*Config, Errors) {
+	if line := tooDeep(data); line > 0 {
+		return nil, Errors{{File: name, Line: line, Message: "cannot parse TOML: more than " + strconv.Itoa(maxDepth) + " lists and tables within each other"}}
+	}
 	var file map[string]any
 	if err := toml.Unmarshal(data, &file); err != nil {
 		p := Problem{File: name, Message: "cannot parse TOML: " + err.Error()}
@@ -79,7 +86,7 @@ func read(name string, data []byte) (*Config, Errors) {
 	}
 	c := Default()
 	c.source = &source{file: name, lines: scan(data)}
-	d := decoder{source: c.source}
+	d := decoder{source: c.source, layouts: layouts{}}
 	d.decode("", reflect.ValueOf(c).Elem(), file)
 	return c, d.problems
 }

@@ -195,7 +195,7 @@ levle = "info"
 format = "txt"
 `, `
 config.toml:1: listeners[0].address: found nothing: want "host:port", ":port", "unix:/path" or "systemd:NAME"
-config.toml:2: listeners[0].adress: found an unknown key: want one of name, address, certificates, min_tls, proxy_protocol, limits, timeouts; did you mean "address"?
+config.toml:2: listeners[0].adress: found an unknown key: want one of name, address, certificates, https_redirect, min_tls, proxy_protocol, limits, timeouts; did you mean "address"?
 config.toml:3: listeners[0].min_tls: found "1.1": want one of "1.2", "1.3"; did you mean "1.2"?
 config.toml:4: listeners[0].timeouts.idle: found "1 minute": want a time span such as "250ms", "5s" or "1h30m"
 config.toml:6: routes[0].upstream: found "orgin": want the name of an upstream: "origin"; did you mean "origin"?
@@ -251,11 +251,85 @@ respond.body = "${WEIR_TEST_UNSET} and ${WEIR_TEST_UNSET2}"
 name = "${not-a-name}"
 respond = {}
 `, `
-config.toml:2: listeners[0].address: found ":http" from ":${WEIR_TEST_PORT}": want "host:port", ":port", "unix:/path" or "systemd:NAME"
+config.toml:2: listeners[0].address: found ":${WEIR_TEST_PORT}" with the values of the environment: want "host:port", ":port", "unix:/path" or "systemd:NAME"
 config.toml:4: routes[0].respond.body: found "${WEIR_TEST_UNSET}": want the name of an environment variable that is set
 config.toml:4: routes[0].respond.body: found "${WEIR_TEST_UNSET2}": want the name of an environment variable that is set
 config.toml:6: routes[1].name: found "${not-a-name}": want "${NAME}" with letters, digits and underscores, or "$${" for a literal "${"
 `)
+}
+
+// Values of the environment are values, never templates, and no error shows them.
+func TestEnvironmentIsSecret(t *testing.T) {
+	const secret = `pa{ss}"word\`
+	t.Setenv("WEIR_TEST_SECRET", secret)
+	t.Setenv("WEIR_TEST_VARIABLE", "{host}")
+	c, err := config.Parse("config.toml", []byte(`
+[[listeners]]
+address = ":80"
+[[routes]]
+path = "/a/"
+upstream = "a"
+request_headers.set.Authorization = "Basic ${WEIR_TEST_SECRET}{path}"
+response_headers.add.X = "${WEIR_TEST_VARIABLE}"
+[[routes]]
+redirect.to = "/${WEIR_TEST_VARIABLE}{path}"
+[upstreams.a]
+targets = ["demo:a"]
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lookup := func(string) []byte { return []byte("/p") }
+	for _, check := range []struct {
+		got  config.Template
+		want string
+	}{
+		{c.Routes[0].RequestHeaders.Set["Authorization"], "Basic " + secret + "/p"},
+		{c.Routes[0].ResponseHeaders.Add["X"], "{host}"},
+		{c.Routes[1].Redirect.To, "/{host}/p"},
+	} {
+		if got := string(check.got.Append(nil, lookup)); got != check.want {
+			t.Errorf("got %s, want %s", got, check.want)
+		}
+	}
+
+	for _, keys := range []string{
+		"[lifecycle]\ndrain = '${WEIR_TEST_SECRET}'",                               // refused where the text is decoded
+		"[log]\nlevel = 'x${WEIR_TEST_SECRET}'",                                    // by a validator
+		"[upstreams.a]\ntargets = ['http://u:${WEIR_TEST_SECRET}@host']",           // in a part of a value
+		"[upstreams.a]\ntargets = ['demo:a']\nsticky.path = '${WEIR_TEST_SECRET}'", // of another file
+		"[admin]\naddress = 'unix:${WEIR_TEST_SECRET}'",                            // by a text type
+		"[[listeners]]\naddress = ':81'\ncertificates = [{ cert = '${WEIR_TEST_SECRET}', key = '/k' }]",
+		"[[routes]]\nname = '${WEIR_TEST_SECRET}'\nrespond = {}\n[[routes]]\nname = '${WEIR_TEST_SECRET}'\nrespond = {}",
+	} {
+		_, err := config.Parse("config.toml", []byte("[access_log]\noutput = ''\n"+keys), func(c *config.Config) config.Errors {
+			return c.Locate(config.Errors{{Key: "log.level", Message: "is " + c.Log.Level}})
+		})
+		if err == nil || strings.Contains(err.Error(), "word") {
+			t.Errorf("%s: %v", keys, err)
+		}
+	}
+}
+
+// What the TOML library would need an unbounded stack for is refused before it sees it.
+func TestDepth(t *testing.T) {
+	check := func(text, want string) {
+		t.Helper()
+		_, err := config.Parse("f", []byte(text))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.40s: got %v, want %s", text, err, want)
+		}
+	}
+	const many, deep = 3_000_000, "lists and tables within each other"
+	check("a = "+strings.Repeat("[", many)+strings.Repeat("]", many), "f:1: cannot parse TOML: more than 64 "+deep)
+	check("\na = "+strings.Repeat("[", many), "f:2: cannot parse TOML: more than 64 "+deep)
+	check("# [[[\na = '''\n[\n'''\nb = "+strings.Repeat("{a=", many), "f:5: cannot parse TOML: more than 64 "+deep)
+	check(strings.Repeat("a.", many)+"a = 1", "f:1: cannot parse TOML: more than 64 "+deep)
+	check("["+strings.Repeat("a . ", many)+"a]", "f:1: cannot parse TOML: more than 64 "+deep)
+	check("a = '"+strings.Repeat("[", many)+"\nb = "+strings.Repeat("[\n", many), deep)
+	// Brackets in strings and comments do not count.
+	check(strings.Repeat("# [[[\n", 100)+"a = [\"\\\""+strings.Repeat("[", 100)+"\", '"+strings.Repeat("{", 100)+"']", "f:101: a: found an unknown key")
+	check("a = \"\"\"\n"+strings.Repeat("[\"\n", 100)+"\"\"\"\nb = [[1], [2]]", "f:1: a: found an unknown key")
 }
 
 func TestErrorsCanBeRead(t *testing.T) {

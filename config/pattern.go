@@ -17,6 +17,10 @@ type Pattern struct {
 	Paths []PathPattern
 	// Methods are alternatives, as they were written; an empty list fits all.
 	Methods []string
+	// Listeners are alternatives, by their labels; an empty list fits all.
+	Listeners []string
+	// Scheme is "http", "https", or empty for any.
+	Scheme string
 	// Headers and Queries must all fit. They are sorted by name.
 	Headers []Condition
 	Queries []Condition
@@ -127,6 +131,15 @@ func (r *Route) pattern(at keyPath) (p Pattern) {
 			p.Methods = append(p.Methods, method)
 		}
 	}
+	for i, listener := range r.Listener {
+		if slices.Contains(p.Listeners, listener) {
+			at.key("listener").index(i).wrong("", strconv.Quote(listener), "each listener once")
+			continue
+		}
+		p.Listeners = append(p.Listeners, listener)
+	}
+	p.Scheme = r.Scheme
+	at.oneOf("scheme", p.Scheme, "", "http", "https")
 	p.Headers = headerConditions(at.key("header"), r.Header)
 	for _, name := range sortedKeys(r.Query) {
 		if name == "" {
@@ -267,6 +280,9 @@ func parseSegment(part string) (s PathSegment, want string) {
 			literal = nil
 			i += length
 		}
+	}
+	if strings.HasPrefix(part, "*") || strings.HasSuffix(part, "*") {
+		return s, `a path without "*", which stands for itself: a "/" at the end fits everything below, and "{name}" fits one segment`
 	}
 	if s.Capture == "" {
 		s.Before = string(literal)

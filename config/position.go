@@ -10,6 +10,8 @@ import (
 type source struct {
 	file  string
 	lines map[string]int // by key path
+	// expanded are the texts with values of the environment, by key path.
+	expanded map[string]expansion
 }
 
 // Position returns the file a Config was loaded from and the line of a key

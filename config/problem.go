@@ -149,7 +149,8 @@ func within(inner, outer string) bool {
 	return ok && (outer == "" || rest == "" || rest[0] == '.' || rest[0] == '[')
 }
 
-// OneOf returns the names as the Want of a Problem: `one of "a", "b"`.
+// OneOf returns the names as the Want of a Problem: `one of "a", "b"`. Of more than
+// twenty it returns the first twenty and the number of the others.
 func OneOf(names []string) string {
 	switch len(names) {
 	case 0:
@@ -157,11 +158,16 @@ func OneOf(names []string) string {
 	case 1:
 		return strconv.Quote(names[0])
 	}
-	quoted := make([]string, len(names))
-	for i, n := range names {
-		quoted[i] = strconv.Quote(n)
+	const most = 20 // a list is for people
+	quoted := make([]string, min(len(names), most))
+	for i := range quoted {
+		quoted[i] = strconv.Quote(names[i])
 	}
-	return "one of " + strings.Join(quoted, ", ")
+	list := "one of " + strings.Join(quoted, ", ")
+	if more := len(names) - most; more > 0 {
+		list += " and " + strconv.Itoa(more) + " more"
+	}
+	return list
 }
 
 // Nearest returns the known name that found was probably meant to be, or "" if

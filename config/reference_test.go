@@ -116,7 +116,7 @@ func (r *reference) compare(path string, proto reflect.Value, src any) {
 	inner := func(path string, src any) {
 		e, _ := tables(proto.Type())
 		v := reflect.New(e).Elem()
-		initialise(v)
+		layouts(nil).initialise(v)
 		r.compare(path, v, src)
 	}
 	_, many := tables(proto.Type())

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,6 +19,7 @@ func (r *Route) Label(i int) string {
 
 func (r *Route) validate(at keyPath) {
 	pattern := r.pattern(at)
+	r.validateListener(at)
 	r.validateAction(at, pattern)
 	if r.AddPrefix != "" {
 		path, want := parsePath(r.AddPrefix)
@@ -39,6 +39,23 @@ func (r *Route) validate(at keyPath) {
 	}
 }
 
+// validateListener checks that the listeners that a route names exist. A program
+// may bring listeners of its own.
+func (r *Route) validateListener(at keyPath) {
+	if len(r.Listener) == 0 || at.check.config.source == nil {
+		return
+	}
+	var known []string
+	for i := range at.check.config.Listeners {
+		known = append(known, at.check.config.Listeners[i].Label())
+	}
+	for i, name := range r.Listener {
+		if !slices.Contains(known, name) {
+			at.key("listener").index(i).unknown("", strconv.Quote(name), "the name of a listener, or the address of one without a name: "+OneOf(known), Nearest(name, known))
+		}
+	}
+}
+
 // validateAction checks that a route has exactly one action, and that the keys
 // about forwarding are only in routes that forward.
 func (r *Route) validateAction(at keyPath, pattern Pattern) {
@@ -52,6 +69,7 @@ func (r *Route) validateAction(at keyPath, pattern Pattern) {
 	if r.Respond != nil {
 		found = append(found, "respond")
 	}
+	at.note(func(rules *rules) { rules.choice = []string{"upstream", "redirect", "respond"} })
 	if len(found) != 1 {
 		list := "nothing"
 		if len(found) > 0 {
@@ -79,13 +97,12 @@ func (r *Route) validateAction(at keyPath, pattern Pattern) {
 
 // validateUpstream checks that the upstream exists, or for a template that it can.
 func (r *Route) validateUpstream(at keyPath, pattern Pattern) {
-	known := sortedKeys(at.check.config.Upstreams)
+	known := at.check.upstreamNames()
 	text := strconv.Quote(r.Upstream.String())
 	names := r.Upstream.Names()
 	if names == nil {
-		// Braces may be doubled in the text; Append turns them into single ones.
-		name := string(r.Upstream.Append(nil, nil))
-		if !slices.Contains(known, name) {
+		name := r.Upstream.Literal()
+		if _, ok := at.check.config.Upstreams[name]; !ok {
 			at.unknown("upstream", text, "the name of an upstream: "+OneOf(known), Nearest(name, known))
 		}
 		return
@@ -100,27 +117,15 @@ func (r *Route) validateUpstream(at keyPath, pattern Pattern) {
 			good = false
 		}
 	}
-	if good && !slices.ContainsFunc(known, r.Upstream.expression().MatchString) {
+	if good && !at.check.fitsUpstream(r.Upstream) {
 		at.wrong("upstream", text, "a template that fits the name of an upstream: "+OneOf(known))
 	}
-}
-
-// expression returns what matches every text that t can become if no variable is empty.
-func (t Template) expression() *regexp.Regexp {
-	var b strings.Builder
-	for _, p := range t.parts {
-		if p.name == "" {
-			b.WriteString(regexp.QuoteMeta(string(p.literal)))
-		} else {
-			b.WriteString(`[^/]+`)
-		}
-	}
-	return regexp.MustCompile("^(?s:" + b.String() + ")$")
 }
 
 func (r *Redirect) validate(at keyPath) {
 	at.needs("to", r.To.String(), `a URL or path such as "https://{host}{path}"`)
 	at.text("to", r.To.String())
+	at.note(func(rules *rules) { rules.enums["status"] = anyOf(redirectStatuses[:]) })
 	if !slices.Contains(redirectStatuses[:], r.Status) {
 		at.wrong("status", strconv.Itoa(r.Status), "301, 302, 303, 307 or 308")
 	}

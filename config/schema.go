@@ -20,11 +20,15 @@ import (
 var sources embed.FS
 
 // Schema returns a JSON Schema (draft 2020-12) of the configuration for editors:
-// the types, descriptions and defaults of all keys. Validate checks more than the
-// schema says. Maps are sorted, so that the bytes change only with the keys.
-func Schema() []byte {
-	s := schema(comments())
-	root := s.describe(reflect.ValueOf(Default()).Elem())
+// the types, descriptions, defaults, values and bounds of all keys. Validate checks more
+// than the schema says. names are the values of keys that other packages know, by the
+// path of the key without indexes and names: "upstreams.balance". Maps are sorted, so
+// that the bytes change only with the keys.
+func Schema(names map[string][]string) []byte {
+	s := schema{comments: comments(), names: names}
+	c := Default()
+	c.source = new(source) // what a file must have
+	root := s.describe("", reflect.ValueOf(c).Elem())
 	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	root["title"] = "weir configuration"
 	var b bytes.Buffer
@@ -37,8 +41,11 @@ func Schema() []byte {
 	return b.Bytes()
 }
 
-// schema holds the doc comments of types ("Route") and fields ("Route.Path").
-type schema map[string]string
+// schema is what the description of keys is made of.
+type schema struct {
+	comments map[string]string   // of types ("Route") and fields ("Route.Path")
+	names    map[string][]string // by path
+}
 
 // comments reads the doc comments of all struct types and their fields.
 func comments() map[string]string {
@@ -107,43 +114,38 @@ func inKeys(text string, s *ast.StructType) string {
 // flat returns a comment as one line.
 func flat(g *ast.CommentGroup) string { return strings.Join(strings.Fields(g.Text()), " ") }
 
-// describe returns the schema of v, which has its defaults.
-func (s schema) describe(v reflect.Value) map[string]any {
+// fromEnvironment is the pattern of a text that the environment makes anything of.
+const fromEnvironment = `\$\{`
+
+// describe returns the schema of v, which has its defaults, at a path without indexes and
+// names.
+func (s *schema) describe(path string, v reflect.Value) map[string]any {
 	switch value := v.Addr().Interface().(type) {
 	case textual:
 		text := map[string]any{"type": "string"}
 		if p, ok := value.(interface{ pattern() string }); ok {
-			text["pattern"] = "^(" + p.pattern() + `)$|\$\{` // "${NAME}" may stand for anything
+			text["pattern"] = "^(" + p.pattern() + `)$|` + fromEnvironment
 		}
 		return text
 	case shorthand:
 		short := reflect.New(reflect.TypeOf(value.short()).Elem()).Elem()
 		full := reflect.New(v.Type()).Elem()
-		initialise(full)
-		return map[string]any{"anyOf": []any{s.describe(short), s.structure(full)}}
+		layouts(nil).initialise(full)
+		return map[string]any{"anyOf": []any{s.describe(path, short), s.structure(path, full)}}
 	}
-	return s.structure(v)
+	return s.structure(path, v)
 }
 
 // structure is describe for types without a form of their own.
-func (s schema) structure(v reflect.Value) map[string]any {
+func (s *schema) structure(path string, v reflect.Value) map[string]any {
 	inner := func(t reflect.Type) map[string]any {
 		element := reflect.New(t).Elem()
-		initialise(element)
-		return s.describe(element)
+		layouts(nil).initialise(element)
+		return s.describe(path, element)
 	}
 	switch v.Kind() {
 	case reflect.Struct:
-		keys := map[string]any{}
-		for _, f := range fields(v.Type()) {
-			key := s.describe(v.Field(f.index))
-			key["description"] = s[v.Type().Name()+"."+v.Type().Field(f.index).Name]
-			if value, ok := plain(v.Field(f.index)); ok {
-				key["default"] = value
-			}
-			keys[f.name] = key
-		}
-		return map[string]any{"type": "object", "additionalProperties": false, "properties": keys}
+		return s.table(path, v)
 	case reflect.Map:
 		return map[string]any{"type": "object", "additionalProperties": inner(v.Type().Elem())}
 	case reflect.Slice:
@@ -153,7 +155,11 @@ func (s schema) structure(v reflect.Value) map[string]any {
 	case reflect.Interface: // anything
 		return map[string]any{}
 	case reflect.String:
-		return map[string]any{"type": "string"}
+		text := map[string]any{"type": "string"}
+		if known := s.names[path]; known != nil {
+			return oneOf(text, anyOf(known))
+		}
+		return text
 	case reflect.Bool:
 		return map[string]any{"type": "boolean"}
 	case reflect.Int:
@@ -162,6 +168,60 @@ func (s schema) structure(v reflect.Value) map[string]any {
 		return map[string]any{"type": "number"}
 	}
 	panic(fmt.Sprintf("BUG: no schema for the type %s", v.Type()))
+}
+
+// table is structure for a struct.
+func (s *schema) table(path string, v reflect.Value) map[string]any {
+	r := new(rules)
+	if checked, ok := v.Addr().Interface().(validator); ok {
+		r = rulesOf(checked)
+	}
+	keys := map[string]any{}
+	for _, f := range fields(v.Type()) {
+		key := s.describe(child(path, f.name), v.Field(f.index))
+		r.apply(f.name, key)
+		key["description"] = s.comments[v.Type().Name()+"."+v.Type().Field(f.index).Name]
+		if value, ok := plain(v.Field(f.index)); ok {
+			key["default"] = value
+		}
+		keys[f.name] = key
+	}
+	table := map[string]any{"type": "object", "additionalProperties": false, "properties": keys}
+	if r.required != nil {
+		table["required"] = r.required
+	}
+	if r.choice != nil {
+		var one []any
+		for _, name := range r.choice {
+			one = append(one, map[string]any{"required": []string{name}})
+		}
+		table["oneOf"] = one
+	}
+	return table
+}
+
+// apply adds the rules of a key to its schema.
+func (r *rules) apply(name string, key map[string]any) {
+	if values := r.enums[name]; values != nil {
+		oneOf(key, values)
+	}
+	if b, ok := r.bounds[name]; ok {
+		key["minimum"], key["maximum"] = b[0], b[1]
+	}
+	if r.positive[name] {
+		key["not"] = map[string]any{"pattern": "^[0.]+(ns|us|µs|ms|s|m|h)?$"}
+	}
+}
+
+// oneOf makes values the only ones that a schema allows, besides texts from the
+// environment.
+func oneOf(schema map[string]any, values []any) map[string]any {
+	if schema["type"] == "string" {
+		schema["anyOf"] = []any{map[string]any{"enum": values}, map[string]any{"pattern": fromEnvironment}}
+	} else {
+		schema["enum"] = values
+	}
+	return schema
 }
 
 // plain returns the default of a key as TOML and JSON would write it; false for

@@ -16,7 +16,8 @@ import (
 
 func compiled(t *testing.T) *jsonschema.Schema {
 	t.Helper()
-	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(config.Schema()))
+	names := map[string][]string{"upstreams.balance": {"round_robin", "p2c"}, "upstreams.retry.on": {"connect", "reset", "timeout", "503"}}
+	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(config.Schema(names)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,10 +73,11 @@ func TestSchema(t *testing.T) {
 	}
 	good(string(reference))
 	// a target is a string or a table, a host a string or a list
-	good("[upstreams.a]\ntargets = ['demo:a', { url = 'demo:b', weight = 2 }]")
-	good("routes = [{ host = 'a.example' }, { host = ['a.example'] }]")
+	const listener, route = "listeners = [{ address = ':80' }]\n", "routes = [{ upstream = 'a' }]\n"
+	good(listener + route + "[upstreams.a]\ntargets = ['demo:a', { url = 'demo:b', weight = 2 }]")
+	good(listener + "routes = [{ host = 'a.example', respond = {} }, { host = ['a.example'], redirect.to = '/' }]")
 	// a text from the environment may stand for any text type
-	good("[lifecycle]\ndrain = '${DRAIN}'")
+	good(listener + route + "[lifecycle]\ndrain = '${DRAIN}'\n[log]\nlevel = '${LEVEL}'")
 	// unknown keys, at every depth
 	bad("nonsense = 1", "nonsense")
 	bad("[upstreams.a.timeouts]\nconect = '1s'", "conect")
@@ -84,13 +86,33 @@ func TestSchema(t *testing.T) {
 	bad("[lifecycle]\nwatch = 'yes'", "want boolean")
 	bad("[lifecycle]\ndrain = 'soon'", "pattern")
 	bad("[listeners.limits]\n", "want array")
+	// values and bounds, which are those of Validate
+	bad("[log]\nlevel = 'verbose'", "/log/level")
+	bad("[upstreams.a]\nbalance = 'leastconn'", "/upstreams/a/balance")
+	bad("[upstreams.a.retry]\nattempts = 99", "maximum: got 99, want 8")
+	bad("[upstreams.a.retry]\nbudget = 1.5", "maximum")
+	bad("[upstreams.a.health]\ninterval = '0s'", "/upstreams/a/health/interval")
+	bad("[upstreams.a.retry]\non = ['conect']", "/upstreams/a/retry/on/0")
+	bad("routes = [{ redirect = { to = '/', status = 200 } }]", "/routes/0/redirect/status")
+	bad("routes = [{ respond.status = 199 }]", "minimum: got 199, want 200")
+	bad("routes = [{ scheme = 'ftp', respond = {} }]", "/routes/0/scheme")
+	bad("listeners = [{ address = ':80', min_tls = '1.1' }]", "/listeners/0/min_tls")
+	bad("[upstreams.a]\ntargets = [{ url = 'demo:a', weight = 0 }]", "minimum: got 0, want 1")
+	// required keys
+	bad("listeners = [{ name = 'a' }]", "missing property 'address'")
+	bad("listeners = [{ address = ':443', certificates = [{ cert = 'a' }] }]", "missing property 'key'")
+	bad("[upstreams.a]\nbalance = 'p2c'", "missing property 'targets'")
+	bad("routes = [{ redirect.status = 301 }]", "missing property 'to'")
+	bad("routes = [{ host = 'a' }]", "missing property 'upstream'")
+	bad("routes = [{ upstream = 'a', respond = {} }]", "oneOf")
+	bad(route, "missing property 'listeners'")
 }
 
 // TestSchemaDescribes fails if a key has no description, which is the doc
 // comment of its field.
 func TestSchemaDescribes(t *testing.T) {
 	var root map[string]any
-	if err := json.Unmarshal(config.Schema(), &root); err != nil {
+	if err := json.Unmarshal(config.Schema(nil), &root); err != nil {
 		t.Fatal(err)
 	}
 	n := 0

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"reflect"
@@ -20,7 +21,7 @@ import (
 func (c *Config) Validate() error { return c.problems().Err() }
 
 func (c *Config) problems() Errors {
-	check := &check{config: c}
+	check := &check{config: c, layouts: layouts{}}
 	keyPath{check, ""}.walk(reflect.ValueOf(c).Elem())
 	return check.problems
 }
@@ -31,6 +32,9 @@ func (c *Config) Locate(found Errors) Errors {
 	list := slices.Clone(found)
 	for i := range list {
 		list[i].File, list[i].Line = c.Position(list[i].Key)
+		if c.source != nil {
+			list[i] = c.source.hide(list[i])
+		}
 	}
 	return list
 }
@@ -39,6 +43,11 @@ func (c *Config) Locate(found Errors) Errors {
 type check struct {
 	config   *Config
 	problems Errors
+	layouts  layouts
+	// upstreams are the names of the upstreams, once a route has asked for them.
+	upstreams *nameList
+	// rules, if not nil, gets the rules of the keys that are checked, for the schema.
+	rules *rules
 }
 
 // keyPath is the key path of a value that is being checked. Its methods report
@@ -71,21 +80,35 @@ func (p keyPath) unknown(name, found, want, hint string) {
 }
 
 // needs reports an empty string.
-func (p keyPath) needs(name, value, want string) {
-	if value == "" {
+func (p keyPath) needs(name, value, want string) { p.required(name, value == "", want) }
+
+// required reports a key that is missing.
+func (p keyPath) required(name string, missing bool, want string) {
+	if missing {
+		p.note(func(r *rules) { r.required = append(r.required, name) })
 		p.wrong(name, "nothing", want)
 	}
 }
 
 // oneOf reports a string that is not allowed.
 func (p keyPath) oneOf(name, value string, allowed ...string) {
+	p.note(func(r *rules) { r.enums[name] = anyOf(allowed) })
 	if !slices.Contains(allowed, value) {
 		p.unknown(name, strconv.Quote(value), OneOf(allowed), Nearest(value, allowed))
 	}
 }
 
+func anyOf[T any](list []T) []any {
+	values := make([]any, len(list))
+	for i, v := range list {
+		values[i] = v
+	}
+	return values
+}
+
 // between reports a whole number that is out of range.
 func (p keyPath) between(name string, value, least, most int) {
+	p.note(func(r *rules) { r.bounds[name] = [2]float64{float64(least), float64(most)} })
 	if value < least || value > most {
 		p.wrong(name, strconv.Itoa(value), fmt.Sprintf("%d to %d", least, most))
 	}
@@ -93,6 +116,7 @@ func (p keyPath) between(name string, value, least, most int) {
 
 // share reports a number that is out of range.
 func (p keyPath) share(name string, value, least, most float64) {
+	p.note(func(r *rules) { r.bounds[name] = [2]float64{least, most} })
 	if !(value >= least && value <= most) { // so that NaN is wrong too
 		p.wrong(name, fmt.Sprint(value), fmt.Sprintf("%v to %v", least, most))
 	}
@@ -107,6 +131,7 @@ func (p keyPath) bytes(name string, value, least, most Size) {
 
 // positive reports a duration of 0.
 func (p keyPath) positive(name string, value Duration) {
+	p.note(func(r *rules) { r.positive[name] = true })
 	if value == 0 {
 		p.wrong(name, `"0s"`, "more than 0, because without a bound this could last for ever")
 	}
@@ -120,6 +145,13 @@ func (p keyPath) file(name, path string) {
 		p.wrong(name, strconv.Quote(path)+" ("+reason(err)+")", "a file")
 	case !info.Mode().IsRegular():
 		p.wrong(name, strconv.Quote(path)+", which is no regular file", "a file")
+	default:
+		f, err := os.Open(path)
+		if err != nil {
+			p.wrong(name, strconv.Quote(path)+" ("+reason(err)+")", "a file that may be read")
+			return
+		}
+		f.Close()
 	}
 }
 
@@ -155,7 +187,7 @@ func (p keyPath) walk(v reflect.Value) {
 	}
 	switch v.Kind() {
 	case reflect.Struct:
-		for _, f := range fields(v.Type()) {
+		for _, f := range p.check.layouts.of(v.Type()) {
 			p.key(f.name).walk(v.Field(f.index))
 		}
 	case reflect.Pointer:
@@ -183,22 +215,18 @@ func (p keyPath) walk(v reflect.Value) {
 
 func (c *Config) validate(at keyPath) {
 	// An embedder may bring listeners of its own.
-	if len(c.Listeners) == 0 && c.source != nil {
-		at.wrong("listeners", "nothing", "at least one [[listeners]]")
-	}
-	if len(c.Routes) == 0 {
-		at.wrong("routes", "nothing", "at least one [[routes]]")
-	}
-	addresses, names := map[string]string{}, map[string]string{}
+	at.required("listeners", len(c.Listeners) == 0 && c.source != nil, "at least one [[listeners]]")
+	at.required("routes", len(c.Routes) == 0, "at least one [[routes]]")
+	seen, names := addresses{}, map[string]string{}
 	for i, l := range c.Listeners {
 		at := at.key("listeners").index(i)
-		at.address(l.Address, addresses)
+		at.address(l.Address, seen)
 		if l.Name != "" {
 			at.unique("name", l.Name, names)
 		}
 	}
-	at.key("metrics").pageAddress(c.Metrics.Address, addresses)
-	at.key("admin").pageAddress(c.Admin.Address, addresses)
+	at.key("metrics").pageAddress(c.Metrics.Address, seen)
+	at.key("admin").pageAddress(c.Admin.Address, seen)
 
 	names = map[string]string{}
 	for i := range c.Routes {
@@ -211,32 +239,65 @@ func (c *Config) validate(at keyPath) {
 	}
 }
 
-// address reports an address that an earlier listener has.
-func (p keyPath) address(a Address, seen map[string]string) {
+// addresses are those of the listeners and pages so far, by network and port.
+type addresses map[string][]usedAddress
+
+// usedAddress is an address that a key has. Of TCP, any says that it stands for all
+// addresses of the machine; else host is one of them.
+type usedAddress struct {
+	key, host string
+	any       bool
+}
+
+// address reports an address that an earlier listener has, or that the kernel would not
+// open beside that listener's.
+func (p keyPath) address(a Address, seen addresses) {
 	network, text := a.Split()
-	if network == "tcp" {
-		if strings.HasSuffix(text, ":0") {
-			return // the kernel chooses
-		}
-		for _, any := range []string{"0.0.0.0:", "[::]:"} {
-			if port, ok := strings.CutPrefix(text, any); ok {
-				text = ":" + port
-			}
-		}
-	}
 	if a == "" {
 		return
 	}
-	if first, ok := seen[network+text]; ok {
-		p.wrong("address", strconv.Quote(string(a)), "another than at "+first)
-		return
+	used := usedAddress{key: child(p.path, "address"), host: text}
+	if network == "tcp" {
+		host, port, err := net.SplitHostPort(text)
+		number, portErr := strconv.Atoi(port)
+		if err != nil || portErr != nil || number == 0 {
+			return // a wrong address is reported already, and for port 0 the kernel chooses
+		}
+		network += ":" + strconv.Itoa(number)
+		used.host, used.any = sameHost(host)
 	}
-	seen[network+text] = child(p.path, "address")
+	for _, before := range seen[network] {
+		switch {
+		case before.host == used.host && before.any == used.any:
+			p.wrong("address", strconv.Quote(string(a)), "another than at "+before.key)
+			return
+		case before.any || used.any:
+			p.wrong("address", strconv.Quote(string(a)), "another port than at "+before.key+": an address without a host takes the port of all addresses")
+			return
+		}
+	}
+	seen[network] = append(seen[network], used)
+}
+
+// sameHost returns a host of an address in one spelling, and whether it stands for all
+// addresses of the machine.
+func sameHost(host string) (text string, any bool) {
+	if strings.EqualFold(host, "localhost") {
+		host = "127.0.0.1"
+	}
+	a, err := netip.ParseAddr(host)
+	switch {
+	case host == "" || err == nil && a.IsUnspecified():
+		return "", true
+	case err != nil:
+		return strings.ToLower(host), false
+	}
+	return a.Unmap().String(), false
 }
 
 // pageAddress is address for the pages of operators, which cannot use a socket
 // of the service manager.
-func (p keyPath) pageAddress(a Address, seen map[string]string) {
+func (p keyPath) pageAddress(a Address, seen addresses) {
 	if network, _ := a.Split(); network == "systemd" {
 		p.wrong("address", strconv.Quote(string(a)), `"host:port", ":port" or "unix:/path"`)
 		return
@@ -247,6 +308,9 @@ func (p keyPath) pageAddress(a Address, seen map[string]string) {
 func (l *Listener) validate(at keyPath) {
 	at.needs("address", string(l.Address), wantAddress)
 	at.oneOf("min_tls", l.MinTLS, "1.2", "1.3")
+	if l.HTTPSRedirect && len(l.Certificates) > 0 {
+		at.wrong("https_redirect", "true beside certificates", "it on the listener that speaks plain HTTP")
+	}
 }
 
 func (l *ListenerLimits) validate(at keyPath) {
@@ -270,15 +334,13 @@ func (p keyPath) certificate(cert, key string, needed bool) {
 		case file.path != "":
 			p.file(file.name, file.path)
 		case needed || file.other != "":
-			p.wrong(file.name, "nothing", "a PEM file, because cert and key belong together")
+			p.required(file.name, true, "a PEM file, because cert and key belong together")
 		}
 	}
 }
 
 func (u *Upstream) validate(at keyPath) {
-	if len(u.Targets) == 0 {
-		at.wrong("targets", "nothing", "at least one URL")
-	}
+	at.required("targets", len(u.Targets) == 0, "at least one URL")
 	at.needs("balance", u.Balance, "the name of a balancing algorithm")
 	if u.Connections.Pipeline > 1 && u.Retry.Hedge != 0 {
 		at.key("connections").wrong("pipeline", strconv.Itoa(u.Connections.Pipeline), "0, because what is hedged has a connection of its own (retry.hedge)")
@@ -292,7 +354,9 @@ func (u *Upstream) validate(at keyPath) {
 }
 
 func (t *Target) validate(at keyPath) {
-	if found, want := t.URLProblem(); want != "" {
+	if t.URL == "" {
+		at.required("url", true, targetWant(t.Origin()))
+	} else if found, want := t.URLProblem(); want != "" {
 		at.wrong("url", found, want)
 	}
 	at.between("weight", t.Weight, 1, MaxWeight)
@@ -405,7 +469,7 @@ func (l *Log) validate(at keyPath) {
 }
 
 func (a *AccessLog) validate(at keyPath) {
-	at.needs("output", a.Output, `"stdout", "off" or a file`)
+	at.needs("output", a.Output, `"stdout", "stderr", "off" or a file`)
 	if a.Format == "json" {
 		return
 	}

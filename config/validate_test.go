@@ -114,10 +114,22 @@ func TestValidate(t *testing.T) {
 	}
 
 	// listeners: addresses
-	good("listeners", "address = ':80'\n[[listeners]]\naddress = '[::1]:80'\n[[listeners]]\naddress = 'unix:/a'")
+	good("listeners", "address = ':80'\n[[listeners]]\naddress = '[::1]:81'\n[[listeners]]\naddress = 'unix:/a'")
+	good("listeners", "address = '127.0.0.1:80'\n[[listeners]]\naddress = '127.0.0.2:80'\n[[listeners]]\naddress = '[::1]:80'")
 	good("listeners", "address = ':0'\n[[listeners]]\naddress = ':0'")
 	bad("listeners", "address = ':80'\n[[listeners]]\naddress = '0.0.0.0:80'",
 		`listeners[1].address: found "0.0.0.0:80": want another than at listeners[0].address`)
+	// the kernel opens no address of a port that is taken on all addresses
+	const all = ": an address without a host takes the port of all addresses"
+	bad("listeners", "address = '127.0.0.1:80'\n[[listeners]]\naddress = '0.0.0.0:80'",
+		`listeners[1].address: found "0.0.0.0:80": want another port than at listeners[0].address`+all)
+	bad("listeners", "address = ':80'\n[[listeners]]\naddress = '[::1]:80'",
+		`listeners[1].address: found "[::1]:80": want another port than at listeners[0].address`+all)
+	bad("", "metrics.address = 'localhost:80'", `metrics.address: found "localhost:80": want another port than at listeners[0].address`+all)
+	bad("listeners", "address = '127.0.0.1:80'\n[[listeners]]\naddress = 'localhost:080'",
+		`listeners[1].address: found "localhost:080": want another than at listeners[0].address`)
+	bad("listeners", "address = '[::1]:80'\n[[listeners]]\naddress = '[0:0:0:0:0:0:0:1]:80'",
+		`listeners[1].address: found "[0:0:0:0:0:0:0:1]:80": want another than at listeners[0].address`)
 	bad("", "metrics.address = ':80'", `metrics.address: found ":80": want another than at listeners[0].address`)
 	bad("", "admin.address = ':80'", `admin.address: found ":80": want another than at listeners[0].address`)
 	bad("", "admin.address = 'systemd:admin'", `admin.address: found "systemd:admin": want "host:port", ":port" or "unix:/path"`)
@@ -276,6 +288,6 @@ func TestValidate(t *testing.T) {
 	good("", "access_log.format = '{client} {status}'")
 	bad("", "access_log.format = 'jsn'",
 		`access_log.format: found "jsn": want "json" or a template such as "{client} {method} {request_target} {status}"; did you mean "json"?`)
-	bad("", "access_log.output = ''", `access_log.output: found nothing: want "stdout", "off" or a file`)
+	bad("", "access_log.output = ''", `access_log.output: found nothing: want "stdout", "stderr", "off" or a file`)
 	bad("", "lifecycle.drain = '0s'", `lifecycle.drain: found "0s": want more than 0, because without a bound this could last for ever`)
 }

@@ -314,6 +314,9 @@ func (t Template) Names() []string {
 	return names
 }
 
+// Literal returns the text of a template without variables, doubled braces as single ones.
+func (t Template) Literal() string { return string(t.Append(nil, nil)) }
+
 // IsZero says whether the text is empty.
 func (t Template) IsZero() bool { return t.text == "" }
 

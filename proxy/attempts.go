@@ -268,7 +268,8 @@ func (x *Exchange) rewriteTarget(h *head.Head) {
 	b = append(b, path...)
 	query := true
 	if !r.rewrite.IsZero() {
-		b = match.Encode(r.rewrite.Append(b[:0], x.room.lookup))
+		b = r.rewrite.Append(append(b[:0], '/'), x.room.lookup)
+		b = match.Encode(dropBareMark(squeezeSlashes(b)))
 		query = bytes.IndexByte(b, '?') < 0
 	}
 	if query && x.Query != nil {

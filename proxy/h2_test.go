@@ -354,6 +354,9 @@ func (s *h2stream) CloseAfter() {}
 // StopReading implements proxy.Front.
 func (s *h2stream) StopReading() { s.body.stop(errReset) }
 
+// BePatient implements proxy.Front: the sketch bounds no silence.
+func (s *h2stream) BePatient(time.Duration, bool) {}
+
 // Tunnel implements proxy.Front. Only requests of HTTP/1.1 can ask for one.
 func (s *h2stream) Tunnel(*head.Head) (net.Conn, []byte, error) {
 	return nil, nil, errors.ErrUnsupported

@@ -64,7 +64,7 @@ func overH2(t testing.TB, routes string, script func(c *testkit.Conn)) *h2stand 
 		t.Fatal(err)
 	}
 	near, far := net.Pipe()
-	s.conn = &h2conn{proxy: p, listener: m.NewListener("main", 0), peer: forward.NewPeer(remote, true), nc: far, streams: map[uint32]*h2stream{}}
+	s.conn = &h2conn{proxy: p, listener: m.NewListener(&config.Listener{Name: "main"}), peer: forward.NewPeer(remote, true), nc: far, streams: map[uint32]*h2stream{}}
 	served := make(chan struct{})
 	go func() {
 		defer close(served)

@@ -219,6 +219,15 @@ func (x *Exchange) splitTarget(target []byte) {
 	}
 }
 
+// search is the query with its "?", or empty.
+func (x *Exchange) search() []byte {
+	if len(x.Query) == 0 {
+		return nil
+	}
+	at := len(x.Path)
+	return x.RequestTarget[at : at+1+len(x.Query)]
+}
+
 // match finds the route.
 func (x *Exchange) match() verdict {
 	i, _, ok := x.proxy.table.Match(&match.Request{
@@ -226,13 +235,22 @@ func (x *Exchange) match() verdict {
 		Path:   x.Canonical,
 		Query:  x.Query,
 		Method: x.Request.Method(),
-		Header: &x.Request,
+
+		Listener: x.Client.Listener.Name,
+		Scheme:   x.clientScheme(),
+		Header:   &x.Request,
 	}, &x.Captures)
-	if !ok {
+	if ok {
+		x.Route = x.proxy.routes[i]
+	}
+	switch l := x.Client.Listener; {
+	case l.httpsRedirect && !(ok && x.Route.ownListener) && string(x.clientScheme()) == "http":
+		x.redirectToHTTPS()
+		return ended
+	case !ok:
 		x.fail(404, CauseNoRoute)
 		return ended
 	}
-	x.Route = x.proxy.routes[i]
 	if r := x.Route; r.grace > 0 || r.anyRate {
 		x.Client.Front.BePatient(r.grace, r.anyRate)
 	}
@@ -322,6 +340,9 @@ const copyBuffer = 64 << 10
 // copyBuffers is shared by all servers of a process; it holds no state.
 var copyBuffers = sync.Pool{New: func() any { return new([copyBuffer]byte) }}
 
+// clientScheme is the scheme as the client had it.
+func (x *Exchange) clientScheme() []byte { return x.proxy.forwarder.Scheme(&x.Request, x.Client.Peer) }
+
 func (x *Exchange) routeName() string {
 	if x.Route == nil {
 		return ""
@@ -339,12 +360,18 @@ func (x *Exchange) variable(name string) []byte {
 		return []byte(x.ClientAddr.String())
 	case forward.ClientPort:
 		return x.Client.Peer.Port
+	case forward.ClientScheme:
+		return x.clientScheme()
 	case forward.Host:
 		return x.Host
+	case forward.Hostname:
+		return hostname(x.Host)
 	case forward.Path:
 		return x.Path
 	case forward.Query:
 		return x.Query
+	case forward.Search:
+		return x.search()
 	case forward.Method:
 		return x.Request.Method()
 	case forward.Scheme:

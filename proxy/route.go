@@ -18,9 +18,11 @@ type Route struct {
 	// upstream is set if the name is fixed; else upstreamName expands to it.
 	upstream     *Upstream
 	upstreamName config.Template
-	redirect     *config.Redirect
+	redirect     *redirect
 	respond      *config.Respond
 
+	// ownListener says that the route is for listeners that it names.
+	ownListener bool
 	stripPrefix bool
 	addPrefix   string
 	rewrite     config.Template
@@ -55,14 +57,17 @@ type Listener struct {
 	// Name labels the listener in metrics and logs.
 	Name string
 
-	tunnelIdle time.Duration
-	metrics    *listenerMetrics
+	tunnelIdle    time.Duration // bounds the silence of upgraded connections; 0 is no bound
+	httpsRedirect bool
+	metrics       *listenerMetrics
 }
 
-// NewListener returns a listener of the given name; tunnelIdle bounds the
-// silence of its upgraded connections, 0 for no bound.
-func (m *Metrics) NewListener(name string, tunnelIdle time.Duration) *Listener {
-	return &Listener{Name: name, tunnelIdle: tunnelIdle, metrics: m.listener(name)}
+// NewListener returns the core's side of a listener.
+func (m *Metrics) NewListener(cfg *config.Listener) *Listener {
+	name := cfg.Label()
+	return &Listener{
+		Name: name, tunnelIdle: cfg.Timeouts.Tunnel.D(), httpsRedirect: cfg.HTTPSRedirect, metrics: m.listener(name),
+	}
 }
 
 func newRoute(r *config.Route, name string, captures []string, upstreams map[string]*Upstream, f config.Forwarding, m *Metrics) (*Route, error) {
@@ -76,8 +81,8 @@ func newRoute(r *config.Route, name string, captures []string, upstreams map[str
 	}
 	route := &Route{
 		Name:          name,
-		redirect:      r.Redirect,
 		respond:       r.Respond,
+		ownListener:   len(r.Listener) > 0,
 		stripPrefix:   r.StripPrefix,
 		addPrefix:     r.AddPrefix,
 		rewrite:       r.Rewrite,
@@ -89,6 +94,9 @@ func newRoute(r *config.Route, name string, captures []string, upstreams map[str
 		responseRules: response,
 		metrics:       m.route(name),
 		cacheMetrics:  new(cacheMetrics),
+	}
+	if r.Redirect != nil {
+		route.redirect = &redirect{status: r.Redirect.Status, to: newLocation(r.Redirect.To)}
 	}
 	if !r.Upstream.IsZero() {
 		if len(r.Upstream.Names()) == 0 {

@@ -91,7 +91,7 @@ func newStand(t testing.TB, text string, hooks ...Hooks) *stand {
 		}
 		t.Cleanup(s.sets[name].Close)
 	}
-	s.lis = m.NewListener("main", 0)
+	s.lis = m.NewListener(&config.Listener{Name: "main"})
 	store, err := cache.NewStore(&cfg.Cache)
 	if err != nil {
 		t.Fatal(err)

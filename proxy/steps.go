@@ -4,7 +4,6 @@ import (
 	"weir/cache/rule"
 	"weir/config"
 	"weir/internal/head"
-	"weir/internal/match"
 )
 
 // verdict is what a step says about an exchange.
@@ -37,7 +36,7 @@ func steps(r *config.Route, policy *rule.Policy) []step {
 	}
 	switch {
 	case r.Redirect != nil:
-		add((*Exchange).redirect)
+		add((*Exchange).redirectAsRouted)
 	case r.Respond != nil:
 		add((*Exchange).respond)
 	default:
@@ -62,17 +61,6 @@ func (x *Exchange) limitBody() verdict {
 	}
 	x.Client.Front.CloseAfter()
 	x.fail(413, CauseBodyTooLarge)
-	return ended
-}
-
-// redirect answers with the route's redirect.
-func (x *Exchange) redirect() verdict {
-	r := x.Route.redirect
-	x.ownHead(r.Status)
-	x.room.scratch = match.Encode(r.To.Append(x.room.scratch[:0], x.room.lookup))
-	x.Response.Add(head.Location, x.room.scratch)
-	x.Result.Cause = CauseRedirect
-	x.send(nil)
 	return ended
 }
 

@@ -101,7 +101,7 @@ func (s *Server) openListener(cfg *config.Listener) (*running, error) {
 		return nil, err
 	}
 	r := &running{Listener: l}
-	r.core.Store(s.metrics.NewListener(l.Name(), cfg.Timeouts.Tunnel.D()))
+	r.core.Store(s.metrics.NewListener(l.Config()))
 	return r, nil
 }
 
@@ -182,7 +182,7 @@ func (s *Server) moveListeners(cfg *config.Config) (commit func(), err error) {
 	}
 	return func() {
 		for _, c := range updated {
-			c.r.core.Store(s.metrics.NewListener(c.r.Name(), c.r.Config().Timeouts.Tunnel.D()))
+			c.r.core.Store(s.metrics.NewListener(c.r.Config()))
 		}
 		for _, r := range opened {
 			s.serve(r)

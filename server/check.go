@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strconv"
 
+	"weir/cache"
 	"weir/config"
 	"weir/health"
 	"weir/internal/accesslog"
@@ -23,6 +24,9 @@ func Check(cfg *config.Config) error { return check(cfg, new(options)) }
 func CheckParts(cfg *config.Config) config.Errors { return checkParts(cfg, new(options)) }
 
 func check(cfg *config.Config, o *options) error {
+	if o.checked {
+		return nil
+	}
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
@@ -50,19 +54,34 @@ func checkParts(cfg *config.Config, o *options) config.Errors {
 		add(health.Check(&u), "upstreams", name)
 		add(checkHandlers(&u, o.handlers), "upstreams", name)
 	}
+	add(cache.Check(&cfg.Cache), "cache")
 	_, err := match.New(cfg.Routes)
 	problems = append(problems, problemsOf(err)...)
 	_, err = forward.NewForwarder(cfg.Forwarding)
 	add(problemsOf(err), "forwarding")
 	for i := range cfg.Routes {
 		r := &cfg.Routes[i]
-		captures := r.Captures()
-		_, err := forward.CompileRequest(r.RequestHeaders, captures)
-		add(problemsOf(err), "routes", i, "request_headers")
-		_, err = forward.CompileResponse(r.ResponseHeaders, captures)
-		add(problemsOf(err), "routes", i, "response_headers")
+		add(forward.CheckRoute(r, r.Captures()), "routes", i)
+		if r.Cache != nil && r.Cache.Enabled {
+			if err := cache.CheckRoute(r.Cache); err != nil {
+				add(config.Errors{{Message: err.Error()}}, "routes", i, "cache")
+			}
+		}
 	}
 	return cfg.Locate(problems)
+}
+
+// Names are the values of the keys that packages other than config know, by the path of
+// the key without indexes and names, for config.Schema.
+func Names() map[string][]string {
+	names := cache.Names()
+	var algorithms []string
+	for _, a := range new(options).balancing() {
+		algorithms = append(algorithms, a.Name)
+	}
+	names["upstreams.balance"] = algorithms
+	names["upstreams.health.probe"] = health.Probes()
+	return names
 }
 
 // problemsOf returns the problems that err consists of; nil if err is nil.

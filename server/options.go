@@ -27,6 +27,7 @@ type options struct {
 	accessLog  io.Writer
 	algorithms []lb.Algorithm
 	systemd    bool
+	checked    bool
 	tiers      func(c *config.Cache) ([]Tier, error)
 	newSources func(upstream string, cfg *config.Upstream) ([]discover.Spec, error)
 	handlers   map[string]mounter
@@ -89,3 +90,7 @@ func withMounter(name string, m mounter) Option {
 // the service manager passed to this process; without it they are errors. Only
 // one server of a process may have it.
 func WithSystemdSockets() Option { return func(o *options) { o.systemd = true } }
+
+// WithChecked says that every configuration which New and Reload get has passed Check, or
+// config.Load with CheckParts, so that it is not checked a second time.
+func WithChecked() Option { return func(o *options) { o.checked = true } }

@@ -216,7 +216,7 @@ func (s *Server) Serve(ln net.Listener) error {
 		return err
 	}
 	r := &running{Listener: l, foreign: true}
-	r.core.Store(s.metrics.NewListener(l.Name(), cfg.Timeouts.Tunnel.D()))
+	r.core.Store(s.metrics.NewListener(l.Config()))
 	s.mu.Lock()
 	if err := s.begin(); err != nil {
 		s.mu.Unlock()

@@ -52,6 +52,9 @@ const (
 
 var fillRules = []string{fillAsked: "asked", fillCondition: "condition", fillWhole: "whole"}
 
+// SetCookieRules returns the values of set_cookie.
+func SetCookieRules() []string { return slices.Clone(setCookieRules) }
+
 // NewPolicy compiles a route's policy. The route must have its cache on.
 // perClientFields are request fields whose values the proxy makes up for each
 // client; what an origin varies by one of them is never stored. With

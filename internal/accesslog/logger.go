@@ -15,9 +15,15 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"weir/config"
 )
@@ -79,13 +85,60 @@ type Logger struct {
 // Check returns the problems of cfg that only this package can find. The keys
 // are below the access log's own. New fails if there are any.
 func Check(cfg *config.AccessLog) (problems []config.Problem) {
-	if cfg.Output == "" {
-		problems = append(problems, config.Problem{Key: "output", Found: `""`, Want: `"stdout", "off" or the path of a file`})
+	if !slices.Contains(outputs[:], cfg.Output) && !isPath(cfg.Output) {
+		problems = append(problems, config.Problem{
+			Key: "output", Found: strconv.Quote(cfg.Output), Want: `"stdout", "stderr", "off" or the path of a file, with a "/" or a "." in it`,
+			Hint: outputHint(cfg.Output),
+		})
 	}
 	if _, err := ParseFormat(cfg.Format); err != nil {
 		p, _ := errors.AsType[config.Problem](err)
 		p.Key = "format"
 		problems = append(problems, p)
+	}
+	return problems
+}
+
+// outputs are those that are no file.
+var outputs = [...]string{"stdout", "stderr", "off"}
+
+// isPath says whether an output is meant to be a file. A single word is more likely the
+// name of an output that does not exist, and a colon the name of a protocol.
+func isPath(output string) bool {
+	first, _, deep := strings.Cut(output, "/")
+	return (deep || strings.Contains(output, ".")) && !strings.Contains(first, ":")
+}
+
+// outputHint returns the output that was probably meant.
+func outputHint(found string) string {
+	if slices.Contains([]string{"none", "false", "no", "null", "/dev/null"}, found) {
+		return "off"
+	}
+	return config.Nearest(found, outputs[:])
+}
+
+// CheckFile returns the problem of a file of the access log that could not be opened, in
+// a folder that is missing for example. It opens nothing.
+func CheckFile(cfg *config.AccessLog) (problems []config.Problem) {
+	if slices.Contains(outputs[:], cfg.Output) || !isPath(cfg.Output) {
+		return nil
+	}
+	problem := func(format string, args ...any) {
+		problems = append(problems, config.Problem{Key: "output", Message: fmt.Sprintf(format, args...)})
+	}
+	folder := filepath.Dir(cfg.Output)
+	info, err := os.Stat(cfg.Output)
+	switch {
+	case err == nil && info.IsDir():
+		problem("cannot write access log %q: the path is that of a folder", cfg.Output)
+	case err == nil:
+		if err := unix.Access(cfg.Output, unix.W_OK); err != nil {
+			problem("cannot write access log %q: %s", cfg.Output, err)
+		}
+	default:
+		if err := unix.Access(folder+"/.", unix.W_OK|unix.X_OK); err != nil {
+			problem("cannot make access log %q in folder %q: %s", cfg.Output, folder, err)
+		}
 	}
 	return problems
 }
@@ -121,6 +174,8 @@ func New(cfg config.AccessLog, o Options) (*Logger, error) {
 		l.out = o.Writer
 	case cfg.Output == "stdout":
 		l.out = os.Stdout
+	case cfg.Output == "stderr":
+		l.out = os.Stderr
 	default:
 		l.path = cfg.Output
 		if l.file, err = open(l.path); err != nil {
@@ -133,10 +188,14 @@ func New(cfg config.AccessLog, o Options) (*Logger, error) {
 }
 
 // open opens a log file for appending: two processes, or two generations, may
-// write to one file. The mode keeps clients' addresses from other users.
+// write to one file. The mode keeps clients' addresses from other users. A FIFO that no
+// process reads is an error; opening it would wait for a reader otherwise.
 func open(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
-	if err != nil {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|unix.O_NONBLOCK, 0o640)
+	switch {
+	case errors.Is(err, unix.ENXIO):
+		return nil, fmt.Errorf("cannot open access log %q: no process reads this FIFO or socket: %w", path, err)
+	case err != nil:
 		return nil, fmt.Errorf("cannot open access log %q: %w", path, err)
 	}
 	return f, nil

@@ -17,10 +17,7 @@ func announce(w io.Writer, log *slog.Logger, cfg *config.Config, s *server.Serve
 	try := ""
 	for i := range cfg.Listeners {
 		l := &cfg.Listeners[i]
-		name := l.Name
-		if name == "" {
-			name = l.Address.String()
-		}
+		name := l.Label()
 		a := s.Addr(name)
 		log.Info("listening", "listener", name, "address", a.String(), "tls", len(l.Certificates) > 0)
 		if try == "" && a.Network() == "tcp" {

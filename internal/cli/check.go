@@ -3,6 +3,8 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"log/slog"
+	"time"
 
 	urfave "github.com/urfave/cli/v3"
 
@@ -29,7 +31,17 @@ func check(c *urfave.Command) error {
 	for _, u := range cfg.Upstreams {
 		targets += len(u.Targets)
 	}
-	_, err = fmt.Fprintf(c.Root().Writer, "%s is fine: %s, %s, %s with %s\n", path,
+	warnings := server.Warnings(cfg, time.Now())
+	for _, w := range warnings {
+		if _, err := fmt.Fprintf(c.Root().Writer, "warning: %s\n", w.Error()); err != nil {
+			return err
+		}
+	}
+	verdict := "is fine"
+	if len(warnings) > 0 {
+		verdict = "works, with " + count(len(warnings), "warning")
+	}
+	_, err = fmt.Fprintf(c.Root().Writer, "%s %s: %s, %s, %s with %s\n", path, verdict,
 		count(len(cfg.Listeners), "listener"), count(len(cfg.Routes), "route"), count(len(cfg.Upstreams), "upstream"), count(targets, "target"))
 	return err
 }
@@ -42,13 +54,13 @@ func schemaCommand() *urfave.Command {
 }
 
 func schema(c *urfave.Command) error {
-	_, err := fmt.Fprintf(c.Root().Writer, "%s\n", config.Schema())
+	_, err := fmt.Fprintf(c.Root().Writer, "%s\n", config.Schema(server.Names()))
 	return err
 }
 
 // load reads the file at path. The error has everything that is wrong with it.
 func load(path string) (*config.Config, error) {
-	cfg, err := config.Load(path, server.CheckParts)
+	cfg, err := config.Load(path, server.CheckParts, server.CheckFiles, checkTiers)
 	if problems, ok := errors.AsType[config.Errors](err); ok {
 		return nil, fmt.Errorf("%s has %s:\n%w", path, count(len(problems), "problem"), problems)
 	}
@@ -64,4 +76,11 @@ func count(n int, thing string) string {
 		thing += "s"
 	}
 	return fmt.Sprintf("%d %s", n, thing)
+}
+
+// warn logs what works in a configuration, but is hardly meant.
+func warn(log *slog.Logger, cfg *config.Config) {
+	for _, w := range server.Warnings(cfg, time.Now()) {
+		log.Warn("the configuration works, but is hardly meant so", "warning", w.Error())
+	}
 }

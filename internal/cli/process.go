@@ -94,12 +94,15 @@ func (p *process) serve() error {
 // the old one stays in force, and reload has logged the error that it returns.
 func (p *process) reload(reason string) error {
 	p.tell(p.manager.Reloading())
-	cfg, err := p.load()
-	if err != nil {
-		p.server.ReloadFailed()
-	} else {
-		err = p.server.Reload(cfg)
-	}
+	var cfg *config.Config
+	var err error
+	p.await(func() {
+		if cfg, err = p.load(); err != nil {
+			p.server.ReloadFailed()
+		} else {
+			err = p.server.Reload(cfg)
+		}
+	})
 	if err != nil {
 		p.log.Error("reload failed, the old configuration stays in force", "reason", reason, "error", err)
 		p.tell(p.manager.Ready("serving the old configuration: the reload failed"))
@@ -109,8 +112,27 @@ func (p *process) reload(reason string) error {
 	setLevel(cfg.Log, &p.level)
 	p.memory.tune(cfg, p.log)
 	p.log.Info("reloaded", "reason", reason)
+	warn(p.log, cfg)
 	p.tell(p.manager.Ready("serving"))
 	return nil
+}
+
+// await calls f and meanwhile goes on telling the service manager that weir lives: a
+// large configuration takes longer to load than a sign of life may take to come.
+func (p *process) await(f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	for {
+		select {
+		case <-done:
+			return
+		case <-p.alive:
+			p.tell(p.manager.Watchdog())
+		}
+	}
 }
 
 // stop lets running exchanges end, at most for the configured time; a second

@@ -56,6 +56,7 @@ func run(c *urfave.Command) error {
 	p := &process{load: read, watched: watched, cfg: cfg, signals: signals}
 	p.log = newLog(cfg.Log, &p.level)
 	p.memory.tune(cfg, p.log)
+	warn(p.log, cfg)
 	if p.manager, err = notify.New(os.Getenv("NOTIFY_SOCKET")); err != nil {
 		return err
 	}
@@ -63,7 +64,7 @@ func run(c *urfave.Command) error {
 		return err
 	}
 	defer p.pidFile.close()
-	if p.server, err = server.New(cfg, server.WithLog(p.log), server.WithSystemdSockets(), server.WithTiers(tiers)); err != nil {
+	if p.server, err = server.New(cfg, server.WithLog(p.log), server.WithSystemdSockets(), server.WithTiers(tiers), server.WithChecked()); err != nil {
 		return err
 	}
 	if err := p.server.Start(); err != nil {

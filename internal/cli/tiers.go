@@ -1,6 +1,14 @@
 package cli
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
 	"weir/cache/disk"
 	"weir/cache/redis"
 	"weir/config"
@@ -26,4 +34,44 @@ func tiers(c *config.Cache) ([]server.Tier, error) {
 		list = append(list, server.Tier{Tier: t, Queue: c.Far.Queue, Compress: int(c.Far.Compress)})
 	}
 	return list, nil
+}
+
+// checkTiers reports settings of tiers that a start would refuse. It opens and connects
+// nothing.
+func checkTiers(cfg *config.Config) config.Errors {
+	c := &cfg.Cache
+	var problems config.Errors
+	if c.Persist.Folder != "" {
+		if _, err := disk.New(&c.Persist); err != nil {
+			problems = append(problems, config.Problem{Key: config.Key("cache", "persist", "size"), Message: err.Error()})
+		}
+		if err := checkFolder(c.Persist.Folder); err != nil {
+			problems = append(problems, config.Problem{Key: config.Key("cache", "persist", "folder"), Message: err.Error()})
+		}
+	}
+	if c.Far.URL != "" {
+		if _, err := redis.New(&c.Far); err != nil {
+			problems = append(problems, config.Problem{Key: config.Key("cache", "far", "url"), Message: err.Error()})
+		}
+	}
+	return cfg.Locate(problems)
+}
+
+// checkFolder says whether a folder is there and may be written, or can be made.
+func checkFolder(path string) error {
+	for at := filepath.Clean(path); ; at = filepath.Dir(at) {
+		info, err := os.Stat(at)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && at != filepath.Dir(at):
+			continue
+		case err != nil:
+			return fmt.Errorf("cannot use folder %q: %w", path, err)
+		case !info.IsDir():
+			return fmt.Errorf("cannot use folder %q: %q is no folder", path, at)
+		}
+		if err := unix.Access(at, unix.W_OK|unix.X_OK); err != nil {
+			return fmt.Errorf("cannot use folder %q: cannot write in %q: %w", path, at, err)
+		}
+		return nil
+	}
 }

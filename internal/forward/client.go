@@ -75,15 +75,44 @@ func lastComma(b []byte) int {
 	return -1
 }
 
-// forParameter returns the value of "for" in an element of Forwarded (RFC 7239
-// section 4), without quotes; nil without that parameter.
-func forParameter(element []byte) []byte {
+// Scheme returns "http" or "https", as the client had it: the peer's, unless the peer
+// is trusted; then the first element of X-Forwarded-Proto, or the proto of the first
+// element of Forwarded if there is no X-Forwarded-Proto. What is neither of the two
+// schemes is not believed. It must be called before Apply.
+func (f *Forwarder) Scheme(h *head.Head, p *Peer) []byte {
+	if !h.Has(forwardingFields) || !f.Trusts(p) {
+		return p.Scheme
+	}
+	said := h.Get(head.XForwardedProto)
+	if len(said) > 0 {
+		said, _ = nextElement(said)
+	} else {
+		said, _ = nextElement(h.Get(head.Forwarded))
+		said = parameter(said, "proto=")
+	}
+	for _, scheme := range schemes {
+		if equalFold(said, string(scheme)) {
+			return scheme
+		}
+	}
+	return p.Scheme
+}
+
+var schemes = [...][]byte{[]byte("http"), []byte("https")}
+
+// forParameter returns the value of "for" in an element of Forwarded.
+func forParameter(element []byte) []byte { return parameter(element, "for=") }
+
+// parameter returns the value of a parameter in an element of Forwarded (RFC 7239
+// section 4), without quotes; nil without that parameter. name is in lower case and ends
+// with "=".
+func parameter(element []byte, name string) []byte {
 	for len(element) > 0 {
 		var pair []byte
 		pair, element, _ = bytes.Cut(element, []byte{';'})
 		pair = trim(pair)
-		if len(pair) > 4 && equalFold(pair[:4], "for=") {
-			value := pair[4:]
+		if len(pair) > len(name) && equalFold(pair[:len(name)], name) {
+			value := pair[len(name):]
 			if n := len(value); n >= 2 && value[0] == '"' && value[n-1] == '"' {
 				value = value[1 : n-1]
 			}

@@ -1,10 +1,8 @@
 package forward
 
 import (
-	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"weir/config"
 	"weir/internal/head"
@@ -15,53 +13,57 @@ import (
 // route's path captures. Without any rule it returns nil. An error is always of
 // type config.Errors, with keys below those of r.
 func CompileRequest(r config.HeaderRules, captures []string) (*Rules, error) {
-	c := compiler{captures: captures, request: true}
-	return c.compile(r)
+	return compile(r, captures, true)
 }
 
 // CompileResponse compiles rules for responses, as CompileRequest does.
 func CompileResponse(r config.HeaderRules, captures []string) (*Rules, error) {
-	c := compiler{captures: captures}
-	return c.compile(r)
+	return compile(r, captures, false)
 }
 
-// compiler compiles the rules of one direction.
-type compiler struct {
-	captures []string
-	request  bool
-	problems config.Errors
-}
-
-func (c *compiler) compile(r config.HeaderRules) (*Rules, error) {
+func compile(r config.HeaderRules, captures []string, request bool) (*Rules, error) {
+	if problems := inRules(captures).checkRules(&r); problems != nil {
+		return nil, problems
+	}
 	var out Rules
 	for _, name := range r.Remove {
 		out.remove = append(out.remove, head.NewName(name))
 	}
-	out.set = c.values("set", r.Set)
-	out.add = c.values("add", r.Add)
-	if c.problems != nil {
-		return nil, c.problems
-	}
+	out.set = compileTable(r.Set, request)
+	out.add = compileTable(r.Add, request)
 	if out.remove == nil && out.set == nil && out.add == nil {
 		return nil, nil
 	}
 	return &out, nil
 }
 
-// values compiles one table, sorted, so that it is applied, and its problems are
-// reported, in the same order each time.
-func (c *compiler) values(step string, table map[string]config.Template) []rule {
+// checkRules reports names in the values of rules that have no value there, in the same
+// order each time.
+func (p place) checkRules(r *config.HeaderRules) (problems config.Errors) {
+	for _, step := range []struct {
+		key   string
+		table map[string]config.Template
+	}{{"set", r.Set}, {"add", r.Add}} {
+		for _, name := range slices.Sorted(maps.Keys(step.table)) {
+			problems = append(problems, p.check(config.Key(step.key, name), step.table[name])...)
+		}
+	}
+	return problems
+}
+
+// compileTable compiles one table, sorted, so that it is applied in the same order each
+// time.
+func compileTable(table map[string]config.Template, request bool) []rule {
 	var list []rule
 	for _, name := range slices.Sorted(maps.Keys(table)) {
-		c.checkVariables(config.Key(step, name), table[name])
-		list = append(list, c.rule(name, table[name]))
+		list = append(list, newRule(name, table[name], request))
 	}
 	return list
 }
 
-func (c *compiler) rule(name string, value config.Template) rule {
+func newRule(name string, value config.Template, request bool) rule {
 	r := rule{name: head.NewName(name), value: value}
-	r.cookie = c.request && r.name.Is(head.Cookie)
+	r.cookie = request && r.name.Is(head.Cookie)
 	if r.cookie || value.Names() != nil {
 		return r
 	}
@@ -70,28 +72,4 @@ func (c *compiler) rule(name string, value config.Template) rule {
 		r.line.Add(r.name, text)
 	}
 	return r
-}
-
-func (c *compiler) checkVariables(key string, value config.Template) {
-	for _, variable := range value.Names() {
-		switch captured := slices.Contains(c.captures, variable); {
-		case captured && Known(variable):
-			c.problem(key, "{%s} is both a variable and a capture of the path: want another name for the capture", variable)
-		case !captured && !Known(variable):
-			c.problem(key, "unknown variable {%s}: want %s", variable, c.allowed())
-		}
-	}
-}
-
-// allowed lists what a template may use here.
-func (c *compiler) allowed() string {
-	all := strings.Join(Variables(), ", ")
-	if len(c.captures) > 0 {
-		return all + ", or a capture of the route's path: " + strings.Join(c.captures, ", ")
-	}
-	return all
-}
-
-func (c *compiler) problem(key, format string, args ...any) {
-	c.problems = append(c.problems, config.Problem{Key: key, Message: fmt.Sprintf(format, args...)})
 }

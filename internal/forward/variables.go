@@ -9,15 +9,21 @@ const (
 	ClientAddr = "client_addr"
 	// ClientPort is the port of the peer that is connected.
 	ClientPort = "client_port"
+	// ClientScheme is "http" or "https", as the client had it: see Forwarder.Scheme.
+	ClientScheme = "client_scheme"
 	// Host is the request's host as it was sent.
 	Host = "host"
+	// Hostname is Host without its port.
+	Hostname = "hostname"
 	// Path is the raw path of the request's target.
 	Path = "path"
 	// Query is the raw query, without its "?".
 	Query = "query"
+	// Search is the raw query with its "?", or empty if there is no query.
+	Search = "search"
 	// Method is the request's method.
 	Method = "method"
-	// Scheme is "http" or "https".
+	// Scheme is "http" or "https", as the peer is connected.
 	Scheme = "scheme"
 	// RequestID is the request's id.
 	RequestID = "request_id"
@@ -32,7 +38,9 @@ const (
 // Variables returns the names of all variables, in the order they are
 // documented in.
 func Variables() []string {
-	return []string{ClientAddr, ClientPort, Host, Path, Query, Method, Scheme, RequestID, Route, Upstream, Target}
+	return []string{
+		ClientAddr, ClientPort, ClientScheme, Host, Hostname, Path, Query, Search, Method, Scheme, RequestID, Route, Upstream, Target,
+	}
 }
 
 // Known says whether name is a variable.

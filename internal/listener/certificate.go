@@ -1,6 +1,7 @@
 package listener
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -92,12 +93,25 @@ func sameFile(a, b os.FileInfo) bool {
 
 // read takes the content from the files; on an error the old one stays.
 func (p *pair) read() error {
-	content, err := tls.LoadX509KeyPair(p.files.Cert, p.files.Key)
+	content, err := LoadCertificate(p.files)
 	if err != nil {
-		return fmt.Errorf("cannot load certificate %q with key %q: %w", p.files.Cert, p.files.Key, err)
+		return err
 	}
-	p.content = &content
+	p.content = content
 	return nil
+}
+
+// LoadCertificate reads a certificate and its key, which must belong together.
+func LoadCertificate(files config.Certificate) (*tls.Certificate, error) {
+	content, err := tls.LoadX509KeyPair(files.Cert, files.Key)
+	if err != nil {
+		hint := ""
+		if key, readErr := os.ReadFile(files.Key); readErr == nil && bytes.Contains(key, []byte("ENCRYPTED")) {
+			hint = " (the key has a pass phrase: want a key without one)"
+		}
+		return nil, fmt.Errorf("cannot load certificate %q with key %q: %w%s", files.Cert, files.Key, err, hint)
+	}
+	return &content, nil
 }
 
 // index builds the table anew.

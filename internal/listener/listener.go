@@ -169,12 +169,7 @@ func (l *Listener) Addrs() []net.Addr {
 func (l *Listener) Config() *config.Listener { return &l.settings.Load().config }
 
 // Name returns the configured name, or the address if it has none.
-func (l *Listener) Name() string {
-	if c := l.Config(); c.Name != "" {
-		return c.Name
-	}
-	return string(l.address)
-}
+func (l *Listener) Name() string { return l.Config().Label() }
 
 // Serve accepts clients until Close and then returns; connections may live
 // longer (see Wait). Each connection gets a goroutine of its own that reads the

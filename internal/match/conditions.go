@@ -15,14 +15,17 @@ import (
 type conditions struct {
 	// methods is empty for any.
 	methods []string
-	headers []config.Condition // sorted by name, as queries are
-	queries []config.Condition
+	// listeners is empty for any, scheme too.
+	listeners []string
+	scheme    string
+	headers   []config.Condition // sorted by name, as queries are
+	queries   []config.Condition
 	// names are those of headers, in the form that a Head looks up.
 	names []head.Name
 }
 
 func newConditions(p *config.Pattern) *conditions {
-	c := &conditions{methods: p.Methods, headers: p.Headers, queries: p.Queries}
+	c := &conditions{methods: p.Methods, listeners: p.Listeners, scheme: p.Scheme, headers: p.Headers, queries: p.Queries}
 	for _, h := range p.Headers {
 		c.names = append(c.names, head.NewName(h.Name))
 	}
@@ -42,8 +45,10 @@ func (c *conditions) count() int {
 		return 0
 	}
 	n := len(c.headers) + len(c.queries)
-	if len(c.methods) > 0 {
-		n++
+	for _, asked := range []bool{len(c.methods) > 0, len(c.listeners) > 0, c.scheme != ""} {
+		if asked {
+			n++
+		}
 	}
 	return n
 }
@@ -54,6 +59,12 @@ func (c *conditions) fit(r *Request) bool {
 		return true
 	}
 	if len(c.methods) > 0 && !contains(c.methods, r.Method) {
+		return false
+	}
+	if len(c.listeners) > 0 && !slices.Contains(c.listeners, r.Listener) {
+		return false
+	}
+	if c.scheme != "" && c.scheme != string(r.Scheme) {
 		return false
 	}
 	for i := range c.queries {
@@ -128,15 +139,8 @@ func (c *conditions) implies(b *conditions) bool {
 	if c == nil || b == nil {
 		return c == nil
 	}
-	if len(c.methods) > 0 {
-		if len(b.methods) == 0 {
-			return false
-		}
-		for _, m := range b.methods {
-			if !slices.Contains(c.methods, m) {
-				return false
-			}
-		}
+	if !includes(c.methods, b.methods) || !includes(c.listeners, b.listeners) || c.scheme != "" && c.scheme != b.scheme {
+		return false
 	}
 	covers := func(wide, narrow []config.Condition, equal func(a, b string) bool) bool {
 		for i := range wide {
@@ -157,14 +161,24 @@ func (c *conditions) implies(b *conditions) bool {
 		covers(c.queries, b.queries, func(a, b string) bool { return a == b })
 }
 
-// key is a text that is equal for conditions that differ only in their methods.
+// includes says whether wide, of which an empty list stands for everything, has all of
+// narrow.
+func includes(wide, narrow []string) bool {
+	if len(wide) == 0 {
+		return true
+	}
+	return len(narrow) > 0 && !slices.ContainsFunc(narrow, func(s string) bool { return !slices.Contains(wide, s) })
+}
+
+// key is a text that is equal for conditions that differ only in their methods,
+// listeners and scheme.
 // Values whose bit is set in anyMask (headers first) count as "any".
 func (c *conditions) key(anyMask uint) string {
 	if c == nil {
 		return ""
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%t", len(c.methods) > 0)
+	fmt.Fprintf(&b, "%t %t %t", len(c.methods) > 0, len(c.listeners) > 0, c.scheme != "")
 	for i, p := range c.headers {
 		b.WriteString(" h" + strings.ToLower(p.Name) + valueKey(p, anyMask>>i&1 == 1))
 	}
@@ -185,7 +199,7 @@ func valueKey(c config.Condition, any bool) string {
 const maxWider = 8
 
 // wider returns the keys of all conditions that c's requests fit and that have the
-// same fields and parameters as c, methods ignored.
+// same fields and parameters as c; methods, listeners and scheme are ignored.
 func (c *conditions) wider() iter.Seq[string] {
 	return func(yield func(string) bool) {
 		pairs := 0

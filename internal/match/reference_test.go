@@ -34,7 +34,8 @@ func reference(routes []config.Route, r *match.Request) (best *candidate, captur
 		}
 		for _, host := range hosts {
 			for k, path := range paths {
-				c := &candidate{i, k, host, path, len(routes[i].Header) + len(routes[i].Query) + min(1, len(routes[i].Method))}
+				c := &candidate{i, k, host, path, len(routes[i].Header) + len(routes[i].Query) +
+					min(1, len(routes[i].Method)) + min(1, len(routes[i].Listener)) + min(1, len(routes[i].Scheme))}
 				values, ok := c.fits(&routes[i], r)
 				if ok && (best == nil || c.beats(best)) {
 					best, captures = c, values
@@ -71,6 +72,12 @@ func (c *candidate) fits(route *config.Route, r *match.Request) (captures map[st
 	method := string(r.Method)
 	if len(route.Method) > 0 && !slices.Contains(route.Method, method) &&
 		(method != "HEAD" || !slices.Contains(route.Method, "GET")) {
+		return nil, false
+	}
+	if len(route.Listener) > 0 && !slices.Contains(route.Listener, r.Listener) {
+		return nil, false
+	}
+	if route.Scheme != "" && route.Scheme != string(r.Scheme) {
 		return nil, false
 	}
 	for name, value := range route.Header {
@@ -268,6 +275,14 @@ func randomRoutes(rnd *rand.Rand) []config.Route {
 		if rnd.IntN(4) == 0 {
 			r.Query = map[string]string{"q": pick(rnd, "1", "2", "*")}
 		}
+		for range max(0, rnd.IntN(6)-3) {
+			if name := pick(rnd, "in", "out"); !slices.Contains(r.Listener, name) {
+				r.Listener = append(r.Listener, name)
+			}
+		}
+		if rnd.IntN(4) == 0 {
+			r.Scheme = pick(rnd, "http", "https")
+		}
 		routes = append(routes, r)
 	}
 	return routes
@@ -287,7 +302,10 @@ func randomRequest(rnd *rand.Rand) *match.Request {
 		Path:   []byte(path),
 		Query:  []byte(pick(rnd, "", "q=1", "q=2", "r=1&q=3")),
 		Method: []byte(pick(rnd, "GET", "POST", "HEAD", "PUT")),
-		Header: h,
+
+		Listener: pick(rnd, "in", "out", "other"),
+		Scheme:   []byte(pick(rnd, "http", "https")),
+		Header:   h,
 	}
 }
 

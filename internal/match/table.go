@@ -19,6 +19,10 @@ type Request struct {
 	Query []byte
 	// Method is the request's method.
 	Method []byte
+	// Listener is the label of the listener that took the request.
+	Listener string
+	// Scheme is "http" or "https", as the client had it.
+	Scheme []byte
 	// Header is read only when a candidate route has header conditions. nil
 	// stands for a request without fields.
 	Header *head.Head

@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -112,24 +114,57 @@ func newDialer(a address, cfg *config.Upstream, local func(scheme, name string) 
 	if cfg.TLS.ServerName != "" {
 		d.tls.ServerName = cfg.TLS.ServerName
 	}
-	if cfg.TLS.CA != "" {
-		pem, err := os.ReadFile(cfg.TLS.CA)
-		if err != nil {
-			return nil, fmt.Errorf("cannot read ca: %w", err)
-		}
-		d.tls.RootCAs = x509.NewCertPool()
-		if !d.tls.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("cannot use ca %q: no certificate in it", cfg.TLS.CA)
-		}
+	var err error
+	if d.tls.RootCAs, err = loadAuthorities(cfg.TLS.CA); err != nil {
+		return nil, err
 	}
-	if cfg.TLS.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(cfg.TLS.Cert, cfg.TLS.Key)
-		if err != nil {
-			return nil, fmt.Errorf("cannot use client certificate %q: %w", cfg.TLS.Cert, err)
-		}
-		d.tls.Certificates = []tls.Certificate{pair}
+	if d.tls.Certificates, err = loadIdentity(&cfg.TLS); err != nil {
+		return nil, err
 	}
 	return d, nil
+}
+
+// CheckTLS reports what is wrong with the files that an upstream's connections to https
+// targets need. The keys are below the upstream's own.
+func CheckTLS(cfg *config.Upstream) (problems config.Errors) {
+	if !slices.ContainsFunc(cfg.Targets, func(t config.Target) bool { return strings.HasPrefix(t.URL, "https:") }) {
+		return nil
+	}
+	if _, err := loadAuthorities(cfg.TLS.CA); err != nil {
+		problems = append(problems, config.Problem{Key: config.Key("tls", "ca"), Message: err.Error()})
+	}
+	if _, err := loadIdentity(&cfg.TLS); err != nil {
+		problems = append(problems, config.Problem{Key: config.Key("tls", "cert"), Message: err.Error()})
+	}
+	return problems
+}
+
+// loadAuthorities reads the authorities to trust; nil, the system's, if path is empty.
+func loadAuthorities(path string) (*x509.CertPool, error) {
+	if path == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read ca: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("cannot use ca %q: no certificate in it", path)
+	}
+	return pool, nil
+}
+
+// loadIdentity reads the client certificate; nil if there is none.
+func loadIdentity(cfg *config.UpstreamTLS) ([]tls.Certificate, error) {
+	if cfg.Cert == "" {
+		return nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(cfg.Cert, cfg.Key)
+	if err != nil {
+		return nil, fmt.Errorf("cannot use client certificate %q: %w", cfg.Cert, err)
+	}
+	return []tls.Certificate{pair}, nil
 }
 
 // dial opens a connection, ready for the first request. Addresses of both

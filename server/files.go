@@ -1,0 +1,144 @@
+package server
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"weir/config"
+	"weir/internal/accesslog"
+	"weir/internal/listener"
+	"weir/internal/transport"
+)
+
+// CheckFiles reports what is wrong with the files that a configuration names, by loading
+// them as a start does: certificates and keys that do not belong together, authorities
+// without a certificate, access logs whose folder is missing. It is for config.Load,
+// beside CheckParts, and opens nothing for writing.
+func CheckFiles(cfg *config.Config) config.Errors {
+	var problems config.Errors
+	add := func(found config.Errors, parts ...any) { problems = append(problems, found.Below(parts...)...) }
+	for i := range cfg.Listeners {
+		for k, files := range cfg.Listeners[i].Certificates {
+			if _, err := listener.LoadCertificate(files); err != nil {
+				add(config.Errors{{Message: err.Error()}}, "listeners", i, "certificates", k)
+			}
+		}
+	}
+	for name := range cfg.Upstreams {
+		u := cfg.Upstreams[name]
+		add(transport.CheckTLS(&u), "upstreams", name)
+	}
+	add(accesslog.CheckFile(&cfg.AccessLog), "access_log")
+	return cfg.Locate(problems)
+}
+
+// expiryWarning is how long before its end a certificate is warned of.
+const expiryWarning = 14 * 24 * time.Hour
+
+// Warnings reports what works, but is hardly meant: upstreams that no route uses,
+// certificates that are not valid at the time now, or soon will not be, and hosts of
+// routes that no certificate covers.
+func Warnings(cfg *config.Config, now time.Time) config.Errors {
+	warnings := cfg.UnusedUpstreams()
+	add := func(p config.Problem) { warnings = append(warnings, cfg.Locate(config.Errors{p})...) }
+	covers := make(map[string]*coverage) // by listener
+	for i := range cfg.Listeners {
+		l := &cfg.Listeners[i]
+		for k, files := range l.Certificates {
+			c, err := listener.LoadCertificate(files)
+			if err != nil {
+				continue // an error of CheckFiles
+			}
+			if text := judgeExpiry(c.Leaf, now); text != "" {
+				add(config.Problem{Key: config.Key("listeners", i, "certificates", k), Message: fmt.Sprintf("certificate %q %s", files.Cert, text)})
+			}
+			if covers[l.Label()] == nil {
+				covers[l.Label()] = newCoverage()
+			}
+			covers[l.Label()].add(c)
+		}
+	}
+	for i := range cfg.Routes {
+		for k, host := range cfg.Routes[i].Host {
+			if !covered(&cfg.Routes[i], host, covers) {
+				add(config.Problem{Key: config.Key("routes", i, "host", k), Message: fmt.Sprintf("no certificate covers %q", host)})
+			}
+		}
+	}
+	slices.SortStableFunc(warnings, func(a, b config.Problem) int { return a.Line - b.Line })
+	return warnings
+}
+
+// judgeExpiry says what is wrong with the time of a certificate; it is empty for a good one.
+func judgeExpiry(leaf *x509.Certificate, now time.Time) string {
+	const day = "2006-01-02 15:04 UTC"
+	switch end := leaf.NotAfter; {
+	case now.Before(leaf.NotBefore):
+		return "is not valid before " + leaf.NotBefore.UTC().Format(day)
+	case now.After(end):
+		return "has expired on " + end.UTC().Format(day)
+	case end.Sub(now) < min(expiryWarning, end.Sub(leaf.NotBefore)/3): // short-lived ones are renewed late
+		return "expires on " + end.UTC().Format(day)
+	}
+	return ""
+}
+
+// covered says whether a listener that speaks TLS, and that a route is for, has a
+// certificate for a host of it; true if there is no such listener.
+func covered(r *config.Route, host string, covers map[string]*coverage) bool {
+	asked := false
+	for label, c := range covers {
+		if len(r.Listener) > 0 && !slices.Contains(r.Listener, label) {
+			continue
+		}
+		if asked = true; c.covers(host) {
+			return true
+		}
+	}
+	return !asked || r.Scheme == "http"
+}
+
+// coverage is what the certificates of a listener are for.
+type coverage struct {
+	names    map[string]bool // in lower case; wildcards as "*.example.org"
+	suffixes map[string]bool // ".example.org" for names that end so
+}
+
+func newCoverage() *coverage { return &coverage{map[string]bool{}, map[string]bool{}} }
+
+func (c *coverage) add(pair *tls.Certificate) {
+	names := slices.Clone(pair.Leaf.DNSNames)
+	for _, ip := range pair.Leaf.IPAddresses {
+		names = append(names, ip.String())
+	}
+	if len(names) == 0 {
+		names = []string{pair.Leaf.Subject.CommonName}
+	}
+	for _, name := range names {
+		name = strings.ToLower(name)
+		c.names[name] = true
+		for i := range len(name) {
+			if name[i] == '.' {
+				c.suffixes[name[i:]] = true
+			}
+		}
+	}
+}
+
+// covers says whether there is a certificate for a host of a route; for "*.example.org"
+// one for any name that it fits is enough.
+func (c *coverage) covers(host string) bool {
+	host = strings.ToLower(strings.Trim(host, "[]"))
+	if rest, wildcard := strings.CutPrefix(host, "*"); wildcard {
+		return c.suffixes[rest]
+	}
+	if c.names[host] {
+		return true
+	}
+	_, parent, ok := strings.Cut(host, ".")
+	return ok && c.names["*."+parent]
+}
