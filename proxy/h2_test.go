@@ -50,6 +50,8 @@ type h2stream struct {
 	reset   bool // by one of the sides, or with the connection
 	ended   bool // the answer is whole
 	inline  bool // the reader serves it
+
+	delivered int64 // how many bytes of the body have left
 }
 
 var errReset = errors.New("the client has reset the stream")
@@ -309,10 +311,14 @@ func (s *h2stream) Write(p []byte) error {
 		if err := s.send(frameData, 0, p[:n]); err != nil {
 			return err
 		}
+		s.delivered += int64(n)
 		p = p[n:]
 	}
 	return nil
 }
+
+// Delivered implements proxy.Front.
+func (s *h2stream) Delivered() int64 { return s.delivered }
 
 // Move implements proxy.Front.
 func (s *h2stream) Move(body.Kernel, int64) (int64, error, error) {
@@ -350,6 +356,9 @@ func (s *h2stream) Abort() {
 
 // CloseAfter implements proxy.Front: other streams go on, and over sees to this one.
 func (s *h2stream) CloseAfter() {}
+
+// BePatient implements proxy.Front.
+func (s *h2stream) BePatient(time.Duration, bool) {}
 
 // StopReading implements proxy.Front.
 func (s *h2stream) StopReading() { s.body.stop(errReset) }
