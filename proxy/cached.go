@@ -79,10 +79,8 @@ func (c *cached) reset() {
 	c.request.Reset()
 	c.found, c.copied = cache.Found{}, cache.File{}
 	c.fetch, c.background = nil, false
-	c.text, c.store.fields = c.text[:0], c.store.fields[:0]
-	if c.store.stop.Load() {
-		c.store.reset()
-	}
+	c.text = c.text[:0]
+	c.store.reset()
 	if len(c.cleaned.Method()) > 0 {
 		c.cleaned.Reset()
 	}

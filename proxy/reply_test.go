@@ -105,9 +105,8 @@ func TestReplyBroken(t *testing.T) {
 		bubble(t, func(t *testing.T) {
 			s := newStand(t, oneTarget)
 			s.on("a", func(s *fakeStream) {
+				s.body.send("hello").fail(err)
 				s.respond("200\nContent-Length: 10")
-				s.body.send("hello")
-				s.body.fail(err)
 			})
 			c := s.request("GET /")
 			equal(t, want, c.serve(), want)

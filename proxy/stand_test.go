@@ -127,6 +127,7 @@ func (s *stand) on(target string, scripts ...script) *fakeTarget {
 // settled complains about anything that the exchanges so far have not given back.
 func (s *stand) settled() {
 	s.t.Helper()
+	settle()
 	s.background.Wait()
 	for _, f := range s.targets {
 		f.settled()
@@ -233,6 +234,7 @@ func (c *client) serve() string {
 // ended is how the exchange ended, after all that it used was given back.
 func (c *client) ended() string {
 	c.s.t.Helper()
+	settle()
 	if c.phase != phaseSettled {
 		c.s.t.Fatalf("the exchange goes on: %q", c.front.trace())
 	}

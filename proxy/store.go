@@ -26,6 +26,14 @@ type storing struct {
 	untilClose bool
 }
 
+// reset forgets the last exchange. It keeps the buffer.
+func (s *storing) reset() {
+	if s.stop.Load() {
+		s.detached.reset()
+	}
+	s.fields, s.unstored, s.untilClose = s.fields[:0], rule.ReasonNone, false
+}
+
 // offerToCache shows a target's response to the cache before the client gets it. It
 // returns true if it has ended the attempt, and answered.
 func (x *Exchange) offerToCache(a *attempt, bodyless, closes bool) bool {

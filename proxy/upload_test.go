@@ -136,7 +136,7 @@ func TestUploadFails(t *testing.T) {
 	check("the body is malformed", oneTarget, nil, collects, fails(body.DefectChunk), "400 bad_request")
 	large := check("the body is too large", "[[routes]]\nmax_body = \"4B\"\nupstream = \"o\"\n[upstreams.o]\ntargets = [\"http://a\"]\n", nil, collects,
 		func(c *client) { c.front.body.send("two") }, "413 body_too_large")
-	equal(t, "the calls", large.front.trace(), "close start write finish")
+	contains(t, "the calls", large.front.trace(), "close start write finish")
 	cut := check("the body is malformed after the answer began", oneTarget, nil, echo, fails(body.DefectChunk), "200 bad_request")
 	equal(t, "whether the answer was cut", cut.front.did("abort"), true)
 
