@@ -392,3 +392,123 @@ func TestPurgeMeetsEnd(t *testing.T) {
 		f.Abort(cache.ErrAborted)
 	})
 }
+
+// TestWaitersShare: requests that wait for an answer get it, although it is stale by the
+// time it comes, if others than the one it was made for may have it at all.
+func TestWaitersShare(t *testing.T) {
+	const n = 40
+	check := func(name string, fetches int64, took time.Duration, request string, answer *rule.Response) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			c := newCrowd(t, nil)
+			var wg sync.WaitGroup
+			start := time.Now()
+			for range n {
+				wg.Go(func() {
+					c.one(t, "http://h/x", request, func(f *cache.Fetch, q *cache.Request) (string, error) {
+						r := *answer
+						r.Requested = time.Now()
+						time.Sleep(1500 * time.Millisecond)
+						r.Received = time.Now()
+						if f.Respond(q, &r).Action == cache.Keep {
+							f.Commit()
+						}
+						return "", nil
+					})
+				})
+			}
+			wg.Wait()
+			if got := time.Since(start); c.fetches.Load() != fetches || got != took {
+				t.Errorf("%s: %d fetches in %v, want %d in %v", name, c.fetches.Load(), got, fetches, took)
+			}
+		})
+	}
+	once, twice := 1500*time.Millisecond, 3*time.Second
+	check("shorter than the origin's time", 1, once, "", response(200, "Cache-Control: max-age=1\r\n"))
+	check("s-maxage", 1, once, "", response(200, "Cache-Control: s-maxage=1\r\n"))
+	check("must-revalidate with a lifetime", 1, once, "", response(200, "Cache-Control: max-age=1, must-revalidate\r\n"))
+	check("an Age that leaves a rest", 1, once, "", response(200, "Cache-Control: max-age=3\r\nAge: 2\r\n"))
+	check("an Age that leaves none", n, twice, "", response(200, "Cache-Control: max-age=3\r\nAge: 3\r\n"))
+	check("no lifetime", n, twice, "", response(200, "Cache-Control: max-age=0\r\nETag: \"a\"\r\n"))
+	check("no lifetime, must-revalidate", n, twice, "", response(200, "Cache-Control: max-age=0, must-revalidate\r\nETag: \"a\"\r\n"))
+	check("no-cache", n, twice, "", response(200, "Cache-Control: max-age=1, no-cache\r\nETag: \"a\"\r\n"))
+	check("private", n, twice, "", response(200, "Cache-Control: max-age=1, private\r\n"))
+	check("a cookie", n, twice, "", response(200, "Cache-Control: max-age=1\r\nSet-Cookie: a=b\r\n"))
+	check("Authorization", n, twice, "Authorization: x\r\n", response(200, "Cache-Control: max-age=1\r\n"))
+	// These have no use for what another fetches: they do not wait for it.
+	check("clients that insist", n, once, "Cache-Control: no-cache\r\n", response(200, "Cache-Control: max-age=60\r\n"))
+	check("clients that reload", n, once, "Cache-Control: max-age=0\r\n", response(200, "Cache-Control: max-age=60\r\n"))
+	check("clients with conditions", 1, once, "If-None-Match: \"a\"\r\n", response(200, "Cache-Control: max-age=60\r\nETag: \"a\"\r\n"))
+	check("clients with open ranges", 1, once, "Range: bytes=0-\r\n", response(200, "Cache-Control: max-age=60\r\nETag: \"a\"\r\n"))
+}
+
+// TestNewcomersDoNotWaitForTheStale: who comes while the body of an answer arrives that is
+// stale already has a fetch of its own, and others share that.
+func TestNewcomersDoNotWaitForTheStale(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowd(t, nil)
+		fetch := func(f *cache.Fetch, q *cache.Request) (string, error) {
+			r := response(200, "Cache-Control: max-age=1\r\n")
+			time.Sleep(1500 * time.Millisecond)
+			r.Received = time.Now()
+			f.Respond(q, r)
+			time.Sleep(time.Second)
+			f.Commit()
+			return "", nil
+		}
+		var wg sync.WaitGroup
+		for i := range 10 {
+			wg.Go(func() {
+				time.Sleep(time.Duration(i/5) * 2 * time.Second)
+				c.one(t, "http://h/x", "", fetch)
+			})
+		}
+		wg.Wait()
+		if c.fetches.Load() != 2 {
+			t.Errorf("%d fetches", c.fetches.Load())
+		}
+	})
+}
+
+// TestWaitsOnce: keys whose answers cannot be shared make requests wait once and then not
+// again as long as such answers come.
+func TestWaitsOnce(t *testing.T) {
+	check := func(name string, origin time.Duration, fields string, pauses ...time.Duration) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			c := newCrowd(t, nil)
+			for i, pause := range append([]time.Duration{0}, pauses...) {
+				time.Sleep(pause)
+				longest := int64(0)
+				var wg sync.WaitGroup
+				var mu sync.Mutex
+				for j := range 3 {
+					wg.Go(func() {
+						time.Sleep(time.Duration(j) * time.Second)
+						start := time.Now()
+						c.one(t, "http://h/x", "", func(f *cache.Fetch, q *cache.Request) (string, error) {
+							time.Sleep(origin)
+							if f.Respond(q, response(200, fields)).Action == cache.Keep {
+								f.Commit()
+							}
+							return "", nil
+						})
+						mu.Lock()
+						defer mu.Unlock()
+						longest = max(longest, int64(time.Since(start)))
+					})
+				}
+				wg.Wait()
+				if waited := time.Duration(longest) > origin; waited != (i == 0) {
+					t.Errorf("%s: round %d took %v with an origin of %v", name, i, time.Duration(longest), origin)
+				}
+			}
+		})
+	}
+	minute := time.Minute
+	check("private", 3*time.Second, "Cache-Control: private\r\n", 0, minute, 110*time.Second, 110*time.Second, 110*time.Second)
+	check("a long poll", 12*time.Second, "Cache-Control: no-store\r\n", 0, 90*time.Second, 90*time.Second)
+	check("no-cache", 3*time.Second, "Cache-Control: no-cache\r\nETag: \"a\"\r\n", 0, minute, 5*minute)
+	check("no lifetime", 3*time.Second, "Cache-Control: max-age=0\r\nETag: \"a\"\r\n", 0, minute, 5*minute)
+	check("nothing said", 3*time.Second, "", 0)
+}
