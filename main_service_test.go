@@ -71,5 +71,9 @@ func TestMemoryIsTuned(t *testing.T) {
 	c := start(t, "run", "--config", path)
 	write(t, path, strings.Replace(small, `upstream = "demo"`, "upstream = \"demo\"\ncache = true", 1))
 	c.signal(syscall.SIGHUP)
-	c.logged("cache_size=256MiB memory_limit=100MiB")
+	// The default size of the cache fits, one that is written is warned of.
+	c.logged("limit=100MiB cache_size=50MiB")
+	write(t, path, strings.Replace(small, `upstream = "demo"`, "upstream = \"demo\"\ncache = true", 1)+"\n[cache]\nsize = \"256MiB\"\n")
+	c.signal(syscall.SIGHUP)
+	c.logged("the kernel will kill weir")
 }

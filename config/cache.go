@@ -9,7 +9,8 @@ import (
 // Cache is about the tiers where entries live. A route's responses are cached
 // only if the route says so.
 type Cache struct {
-	// Size bounds the near tier (memory), overhead included.
+	// Size bounds the near tier (memory), overhead included. weir run makes a size that
+	// the file does not have at most half of the memory limit of the control group.
 	Size Size `toml:"size"`
 	// MaxObject bounds the body of one entry in memory; larger responses are
 	// stored on disk, or are passed through.

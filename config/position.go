@@ -25,6 +25,16 @@ func (c *Config) Position(key string) (file string, line int) {
 	return c.source.file, c.source.line(key)
 }
 
+// Written says whether the file that a Config was loaded from has a key of its own for a
+// path as Key writes it; false for a Config built in Go.
+func (c *Config) Written(key string) bool {
+	if c.source == nil {
+		return false
+	}
+	_, ok := c.source.lines[key]
+	return ok
+}
+
 func (s *source) line(key string) int {
 	for ; key != ""; key = parent(key) {
 		if n, ok := s.lines[key]; ok {

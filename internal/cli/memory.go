@@ -35,24 +35,58 @@ type memory struct {
 	percent int // of GOGC; after begin, only the goroutine of finalizers uses it
 }
 
-// tune sets the collector by cfg and by the memory of the control group. The
+// memoryLimit sets the soft limit of the collector to that of the control group, unless the
+// environment does, and returns what is in force; math.MaxInt64 is no limit.
+func memoryLimit(log *slog.Logger) int64 {
+	limit, err := memlimit.Set()
+	if err != nil {
+		log.Warn("the memory limit of the control group is not known", "error", err)
+		return math.MaxInt64
+	}
+	return limit
+}
+
+// caches says whether a route has a cache.
+func caches(cfg *config.Config) bool {
+	return slices.ContainsFunc(cfg.Routes, func(r config.Route) bool { return r.Cache != nil && r.Cache.Enabled })
+}
+
+// fit makes the default size of the cache fit the memory that there is: at most half of
+// limit, because weir itself, connections and garbage need the rest. A size that
+// the file has stays.
+func fit(cfg *config.Config, limit int64) {
+	half := config.Size(limit / 2)
+	if half > 1<<20 {
+		half = half >> 20 << 20 // whole MiB are easier to read
+	}
+	c := &cfg.Cache
+	if cfg.Written(config.Key("cache", "size")) || c.Size <= half {
+		return
+	}
+	c.Size = half
+	if !cfg.Written(config.Key("cache", "max_object")) {
+		c.MaxObject = min(c.MaxObject, half)
+	}
+}
+
+// tune sets the collector by cfg, and says what the limit of memory means for it. The
 // collector works harder as that memory runs out.
-func (m *memory) tune(cfg *config.Config, log *slog.Logger) {
-	caching := slices.ContainsFunc(cfg.Routes, func(r config.Route) bool { return r.Cache != nil && r.Cache.Enabled })
+func (m *memory) tune(cfg *config.Config, limit int64, log *slog.Logger) {
+	caching := caches(cfg)
 	if os.Getenv("GOGC") == "" {
 		m.caching.Store(caching)
 		if caching {
 			m.begin.Do(func() { m.pace(nil) })
 		}
 	}
-	limit, err := memlimit.Set()
 	switch {
-	case err != nil:
-		log.Warn("the memory limit of the control group is not known", "error", err)
 	case limit == math.MaxInt64:
 	case caching && int64(cfg.Cache.Size) > limit/4*3:
-		log.Warn("the cache may take more than three quarters of the memory that there is: much CPU time may go into collecting garbage",
+		log.Warn("the cache is too large for the memory that there is: before it is full, the kernel will kill weir, or collecting garbage will take much CPU time; "+
+			"set cache.size to at most half of the limit",
 			"cache_size", cfg.Cache.Size, "memory_limit", config.Size(limit))
+	case caching:
+		log.Info("memory is limited", "limit", config.Size(limit), "cache_size", cfg.Cache.Size)
 	default:
 		log.Info("memory is limited", "limit", config.Size(limit))
 	}

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"log/slog"
+	"math"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -44,7 +45,8 @@ size = "256MiB"
 		}
 		debug.SetMemoryLimit(memory)
 		var log bytes.Buffer
-		m.tune(cfg, slog.New(slog.NewTextHandler(&log, nil)))
+		logger := slog.New(slog.NewTextHandler(&log, nil))
+		m.tune(cfg, memoryLimit(logger), logger)
 		if got := log.String(); !strings.Contains(got, logged) {
 			t.Errorf("no %q in the log: %s", logged, got)
 		}
@@ -81,4 +83,28 @@ size = "256MiB"
 	if m.caching.Load() {
 		t.Error("the environment's GOGC was not left alone")
 	}
+}
+
+// The default size of the cache fits the memory that there is; one that was written stays.
+func TestFitMemory(t *testing.T) {
+	check := func(text string, limit int64, size, object config.Size) {
+		t.Helper()
+		cfg, err := config.Parse("test", []byte(text+"\n[[listeners]]\naddress = ':80'\n[[routes]]\nrespond = {}\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fit(cfg, limit)
+		if cfg.Cache.Size != size || cfg.Cache.MaxObject != object {
+			t.Errorf("%q, %d: size %s, max_object %s, want %s and %s", text, limit, cfg.Cache.Size, cfg.Cache.MaxObject, size, object)
+		}
+	}
+	check("", math.MaxInt64, 256<<20, 8<<20)
+	check("", 1<<30, 256<<20, 8<<20)
+	check("", 256<<20, 128<<20, 8<<20)
+	check("", 57<<20+1, 28<<20, 8<<20)
+	check("", 10<<20, 5<<20, 5<<20)
+	check("[cache]\npolicy = 'lru'", 128<<20, 64<<20, 8<<20)
+	check("[cache]\nsize = '256MiB'", 64<<20, 256<<20, 8<<20)
+	check("cache.size = '100MiB'", 64<<20, 100<<20, 8<<20)
+	check("cache = { max_object = '6MiB' }", 10<<20, 5<<20, 6<<20) // which the start then refuses
 }

@@ -39,6 +39,7 @@ func setLevel(cfg config.Log, level *slog.LevelVar) {
 // process is a running weir. It belongs to one goroutine.
 type process struct {
 	load    func() (*config.Config, error)
+	tune    func(*config.Config) // fits memory to what load has returned
 	watched *watch
 	cfg     *config.Config
 	level   slog.LevelVar
@@ -110,7 +111,7 @@ func (p *process) reload(reason string) error {
 	}
 	p.cfg = cfg
 	setLevel(cfg.Log, &p.level)
-	p.memory.tune(cfg, p.log)
+	p.tune(cfg)
 	p.log.Info("reloaded", "reason", reason)
 	warn(p.log, cfg)
 	p.tell(p.manager.Ready("serving"))

@@ -53,9 +53,20 @@ func run(c *urfave.Command) error {
 	defer signal.Stop(signals)
 	signal.Ignore(syscall.SIGPIPE)
 
-	p := &process{load: read, watched: watched, cfg: cfg, signals: signals}
+	p := &process{watched: watched, cfg: cfg, signals: signals}
 	p.log = newLog(cfg.Log, &p.level)
-	p.memory.tune(cfg, p.log)
+	limit := memoryLimit(p.log)
+	p.load = func() (*config.Config, error) {
+		cfg, err := read()
+		if err == nil {
+			limit = memoryLimit(p.log)
+			fit(cfg, limit)
+		}
+		return cfg, err
+	}
+	p.tune = func(cfg *config.Config) { p.memory.tune(cfg, limit, p.log) }
+	fit(cfg, limit)
+	p.tune(cfg)
 	warn(p.log, cfg)
 	if p.manager, err = notify.New(os.Getenv("NOTIFY_SOCKET")); err != nil {
 		return err
