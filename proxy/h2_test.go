@@ -357,9 +357,6 @@ func (s *h2stream) Abort() {
 // CloseAfter implements proxy.Front: other streams go on, and over sees to this one.
 func (s *h2stream) CloseAfter() {}
 
-// BePatient implements proxy.Front.
-func (s *h2stream) BePatient(time.Duration, bool) {}
-
 // StopReading implements proxy.Front.
 func (s *h2stream) StopReading() { s.body.stop(errReset) }
 
