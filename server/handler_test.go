@@ -221,6 +221,10 @@ func TestHandlerResponse(t *testing.T) {
 		c.Send("HEAD /plain HTTP/1.1\r\nHost: weir.test\r\n\r\n")
 		equal(t, "HEAD", c.Response("HEAD").Get("Content-Length"), "6")
 		equal(t, "after HEAD", c.Get("/plain").Body, "<html>")
+		before := a.calls.Load()
+		c.Send("OPTIONS * HTTP/1.1\r\nHost: weir.test\r\n\r\n")
+		equal(t, "OPTIONS", c.Response("OPTIONS").Status(), 200)
+		equal(t, "calls", a.calls.Load(), before+1)
 	})
 }
 

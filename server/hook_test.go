@@ -173,7 +173,7 @@ func TestOnRequestAndCache(t *testing.T) {
 		}
 	})
 	var n notes
-	w := hooked(t, "[cache]\npurge_from = [\"127.0.0.1\"]\n"+strings.Replace(toOrigin(origin.URL), "\"all\"", "\"all\"\ncache = true", 1), hook.Hooks{
+	w := hooked(t, "[cache]\npurge_from = [\"127.0.0.1\"]\n"+strings.Replace(toOrigin(origin.URL), "\"all\"", "\"all\"\nadd_prefix = \"/pre\"\ncache = true", 1), hook.Hooks{
 		OnRequest: func(x hook.Exchange) {
 			x.Request().SetTarget("/same?" + x.Request().Get("X-Key"))
 			x.Request().Set("Host", "one.test")
@@ -186,14 +186,14 @@ func TestOnRequestAndCache(t *testing.T) {
 		equal(t, "body", c.Response("GET").Body, "ok")
 	}
 	ask("/a", "1")
-	equal(t, "first", receive(t, targets), "/same?1 one.test")
+	equal(t, "first", receive(t, targets), "/pre/same?1 one.test")
 	ask("/a", "2")
-	equal(t, "other key", receive(t, targets), "/same?2 one.test")
+	equal(t, "other key", receive(t, targets), "/pre/same?2 one.test")
 	ask("/b", "1")
 	c.Send("PURGE /c HTTP/1.1\r\nHost: weir.test\r\nX-Key: 1\r\nPurge-Mode: soft\r\n\r\n")
 	equal(t, "purged", c.Response("PURGE").Body, "{\"purged\":1}\n")
 	ask("/b", "1") // stale, which the target is asked about meanwhile
-	equal(t, "validated", receive(t, targets), "/same?1 one.test")
+	equal(t, "validated", receive(t, targets), "/pre/same?1 one.test")
 	equal(t, "caches", n.String(), "uri-miss uri-miss hit  stale-while-revalidate")
 	testkit.Eventually(t, "the entry is fresh again", func() bool { ask("/d", "1"); return strings.HasSuffix(n.String(), " hit") })
 }
@@ -410,10 +410,10 @@ func TestHookRefusals(t *testing.T) {
 // Hooks read and change fields, but for those that frame a message or belong to a connection.
 func TestHookFields(t *testing.T) {
 	t.Parallel()
-	var sent string
+	heads := make(chan string, 1)
 	origin := testkit.Listen(t, func(c *testkit.Conn) {
 		for {
-			sent = c.Request().Head
+			heads <- c.Request().Head
 			c.Send("HTTP/1.1 200 OK\r\nX-A: 1\r\nx-a: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n")
 		}
 	})
@@ -447,20 +447,20 @@ func TestHookFields(t *testing.T) {
 			t.Errorf("X-A is %q, %q, %q", values, h.Peek("X-A"), h.Get("X-A"))
 		}
 	}
-	var all, kept []string
+	var all, kept notes
 	w := hooked(t, toOrigin(origin.URL), hook.Hooks{
 		OnRequest: func(x hook.Exchange) {
 			r := x.Request()
 			equal(t, "method", r.Method(), "POST")
 			equal(t, "target", r.Target(), "/x?y")
 			for v := range r.Values("X-A") {
-				kept = append(kept, v)
+				kept.add("%s", v)
 			}
 			first := r.Get("X-A")
 			change(r)
-			kept = append(kept, first) // a copy, which the change leaves alone
+			kept.add("%s", first) // a copy, which the change leaves alone
 			for name, value := range r.All() {
-				all = append(all, name+"="+value)
+				all.add("%s=%s", name, value)
 			}
 		},
 		OnUpstream: func(x hook.Exchange) { change(x.Outgoing()) },
@@ -469,8 +469,9 @@ func TestHookFields(t *testing.T) {
 	c := w.dial()
 	c.Send("POST /x?y HTTP/1.1\r\nHost: weir.test\r\nx-A: 1\r\nContent-Length: 2\r\nX-A: 2\r\nX-B: b\r\n\r\nhi")
 	m := c.Response("POST")
-	equal(t, "values", strings.Join(kept, ","), "1,2,1")
-	equal(t, "all", strings.Join(all, " "), "Host=weir.test x-A=3 Content-Length=2 X-B=b X-Control=a  X-Smuggled: b c X-Last=spaces")
+	sent := receive(t, heads)
+	equal(t, "values", kept.String(), "1 2 1")
+	equal(t, "all", all.String(), "Host=weir.test x-A=3 Content-Length=2 X-B=b X-Control=a  X-Smuggled: b c X-Last=spaces")
 	if !strings.HasPrefix(sent, "POST /x?y HTTP/1.1\r\nHost: weir.test\r\nx-A: 3\r\nContent-Length: 2\r\nX-B: b\r\nX-Control: a  X-Smuggled: b c\r\nX-Last: ") {
 		t.Errorf("the target got %s", sent)
 	}

@@ -256,6 +256,8 @@ func TestTapResponseBody(t *testing.T) {
 				check("GET", "/none/", "")
 				check("GET", "/own", "own")
 				check("GET", "/moved", "")
+				s.mu.Lock()
+				defer s.mu.Unlock()
 				equal(t, "taps", len(s.list), 0)
 			})
 		}

@@ -1,0 +1,134 @@
+package mount_test
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/valyala/fasthttp"
+
+	"weir/internal/mount"
+)
+
+const switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
+
+// both are the same handler for both libraries: it waits until the server is closed, or takes the
+// connection over and waits for its end.
+func both() map[string]func() *mount.Server {
+	return map[string]func() *mount.Server{
+		"http": func() *mount.Server {
+			return mount.HTTP(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path != "/tunnel" {
+					<-r.Context().Done()
+					return
+				}
+				c, rw, err := w.(http.Hijacker).Hijack()
+				if err != nil {
+					panic(err)
+				}
+				io.WriteString(c, switching)
+				io.Copy(c, rw) // and leaves c open
+			}), mount.Options{})
+		},
+		"fasthttp": func() *mount.Server {
+			return mount.FastHTTP(func(ctx *fasthttp.RequestCtx) {
+				if string(ctx.Path()) != "/tunnel" {
+					<-ctx.Done()
+					return
+				}
+				ctx.SetStatusCode(101)
+				ctx.Hijack(func(c net.Conn) { io.Copy(c, c) })
+			}, mount.Options{})
+		},
+	}
+}
+
+func dial(t *testing.T, s *mount.Server, request string) net.Conn {
+	t.Helper()
+	c, err := s.Dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if _, err := io.WriteString(c, request); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// Close ends whatever runs, and Dial says so afterwards.
+func TestClose(t *testing.T) {
+	for name, begin := range both() {
+		t.Run(name, func(t *testing.T) {
+			s := begin()
+			fresh := dial(t, s, "")
+			waiting := dial(t, s, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+			tunnel := dial(t, s, "GET /tunnel HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+			if _, err := http.ReadResponse(bufio.NewReader(tunnel), nil); err != nil {
+				t.Fatal(err)
+			}
+			s.Close()
+			for _, c := range []net.Conn{fresh, tunnel} {
+				if rest, err := io.ReadAll(c); len(rest) > 0 {
+					t.Errorf("after Close: %q, %v", rest, err)
+				}
+			}
+			io.ReadAll(waiting)
+			if _, err := s.Dial(); !errors.Is(err, net.ErrClosed) {
+				t.Errorf("Dial after Close: %v", err)
+			}
+			// Close has waited for all; the last one may still be on its way out.
+			for range 100_000 {
+				if running() == "" {
+					return
+				}
+				runtime.Gosched()
+			}
+			t.Errorf("still there after Close:\n%s", running())
+		})
+	}
+}
+
+// running returns the stacks of all goroutines of servers.
+func running() string {
+	buf := make([]byte, 1<<20)
+	var found []string
+	for g := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+		for _, by := range []string{"weir/internal/mount.", "net/http.", "github.com/valyala/fasthttp.(*workerPool)", "github.com/valyala/fasthttp.(*Server)"} {
+			if strings.Contains(g, "created by "+by) {
+				found = append(found, g)
+			}
+		}
+	}
+	return strings.Join(found, "\n\n")
+}
+
+// No connection slips through while the server is closed.
+func TestCloseWhileDialling(t *testing.T) {
+	for name, begin := range both() {
+		t.Run(name, func(t *testing.T) {
+			for range 20 {
+				s := begin()
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					for {
+						c, err := s.Dial()
+						if err != nil {
+							return
+						}
+						defer c.Close()
+					}
+				}()
+				runtime.Gosched()
+				s.Close()
+				<-done
+			}
+		})
+	}
+}
