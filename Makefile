@@ -38,8 +38,8 @@ help: ## print this help
 	@echo '       BENCH=$(BENCH) BENCHTIME=$(BENCHTIME) FUZZTIME=$(FUZZTIME)'
 
 .PHONY: build
-build: ## build OUT/weir
-	go build -trimpath -tags '$(TAGS)' -ldflags '$(LDFLAGS) -X main.version=$(VERSION)' -o '$(OUT)/weir' .
+build: ## build OUT/weir, which needs no libraries
+	CGO_ENABLED=0 go build -trimpath -tags '$(TAGS)' -ldflags '$(LDFLAGS) -X main.version=$(VERSION)' -o '$(OUT)/weir' .
 
 .PHONY: run
 run: build ## build weir and start it with CONFIG

@@ -28,6 +28,7 @@ func rooms() []room {
 	leaves := []string{"cache/redis", "cache/disk", "discover/"}
 	return []room{
 		{"config", []string{"internal/field"}, "what users may write, all its syntax included, can be read, and used by tools, without the rest"},
+		{"docs", nil, "pages are text"},
 		{"internal/sock", nil, "what a socket can do has nothing to do with HTTP"},
 		{"internal/field", nil, "the syntax of a value does not depend on who reads it"},
 		{"internal/head", nil, "a head is right or wrong whoever uses it"},
@@ -66,7 +67,7 @@ func rooms() []room {
 		{"internal/testkit", []string{"config", "internal/head"}, "what tests share must not decide what they test"},
 		{"server/hook", []string{"internal/head"}, "what embedders see of an exchange stays small when the core changes"},
 		{"server", []string{
-			"config", "lb", "lb/balance", "cache", "cache/tier", "health", "discover", "proxy", "admin", "server/hook", "internal/",
+			"config", "lb", "lb/balance", "cache", "cache/tier", "health", "discover", "proxy", "admin", "server/hook", "docs", "internal/",
 		}, "it puts everything together but the leaves with client libraries, which embedders may not want"},
 		{"bench/", []string{"config", "server", "bench", "bench/"}, "it measures weir as embedders and users see it"},
 		{"bench", []string{"config", "server", "bench/"}, "it measures weir as embedders and users see it"},

@@ -259,6 +259,20 @@ func TestVersion(t *testing.T) {
 	}
 }
 
+func TestHelp(t *testing.T) {
+	check := func(want string, args ...string) {
+		t.Helper()
+		if stdout, stderr, code := weir(t, args...); code != 0 || stderr != "" || !strings.Contains(stdout, want) {
+			t.Errorf("weir %q: exit code %d, want 0 and %q; got %s%s", args, code, want, stdout, stderr)
+		}
+	}
+	check("reverse proxy, load balancer", "help")
+	check("--listen ADDRESS", "help", "run")
+	check("--listen ADDRESS", "run", "--help")
+	check("weir ", "--version")
+	check(" go1.", "-v")
+}
+
 // TestProgram: what make build leaves out is not missed. The size shows that the
 // linker drops unused methods: a dependency that calls methods by a name known
 // only at run time makes it keep all, which is 14 MB.
@@ -269,7 +283,7 @@ func TestProgram(t *testing.T) {
 	}
 	// Stack traces still name functions, files and lines.
 	c := start(t, "run", "--config", file(t, small))
-	c.signal(syscall.SIGQUIT)
+	c.signal(syscall.SIGABRT)
 	c.logged("weir/internal/cli.run(")
 	c.logged("weir/internal/cli/run.go:")
 	c.ends(2)
@@ -433,7 +447,11 @@ func TestDrainDeadline(t *testing.T) {
 }
 
 // TestDrain: a running exchange ends, the process with it.
-func TestDrain(t *testing.T) {
+func TestDrain(t *testing.T) { drains(t, syscall.SIGTERM) }
+
+// drains runs weir with an exchange that ends after the signals.
+func drains(t *testing.T, signals ...os.Signal) {
+	t.Helper()
 	release := make(chan struct{})
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		io.WriteString(w, "begin\n")
@@ -448,8 +466,11 @@ func TestDrain(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer response.Body.Close()
-	c.signal(syscall.SIGTERM)
+	c.signal(signals[0])
 	c.logged("msg=\"stopping")
+	for _, s := range signals[1:] {
+		c.signal(s)
+	}
 	close(release)
 	if body, err := io.ReadAll(response.Body); err != nil || string(body) != "begin\nend\n" {
 		t.Errorf("%q, %v", body, err)

@@ -38,6 +38,21 @@ type Purge struct {
 	Soft bool `json:"soft,omitempty"`
 }
 
+// Named returns what p names: "url", "host", "prefix", "group" or "all", and the name.
+func (p *Purge) Named() (what, name string) {
+	switch {
+	case p.URL != "":
+		return "url", p.URL
+	case p.Host != "":
+		return "host", p.Host
+	case p.Prefix != "":
+		return "prefix", p.Prefix
+	case p.Group != "":
+		return "group", p.Group
+	}
+	return "all", ""
+}
+
 // Upstream is an upstream as operators see it.
 type Upstream struct {
 	Name    string   `json:"name"`

@@ -399,6 +399,11 @@ type AccessLog struct {
 type Metrics struct {
 	// Address is "host:port" or "unix:/path"; empty means off.
 	Address Address `toml:"address"`
+	// PerRoute gives each route series of its own; without it their sums are there.
+	PerRoute bool `toml:"per_route"`
+	// PerTarget gives each target series of its own; without it their sums by upstream
+	// are there.
+	PerTarget bool `toml:"per_target"`
 }
 
 // Admin is the API for operators, on its own address: purges, draining, the

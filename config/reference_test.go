@@ -36,7 +36,7 @@ func TestReferenceFileRunsAsItStands(t *testing.T) {
 	if want := []string{"demo:one", "demo:two", "demo:three"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("targets are %q, want %q", got, want)
 	}
-	if c.Listeners[0].Address != "127.0.0.1:8080" || c.Metrics.Address != "127.0.0.1:9090" {
+	if c.Listeners[0].Address != "127.0.0.1:8080" || c.Metrics.Address != "127.0.0.1:9110" {
 		t.Errorf("addresses are %q and %q", c.Listeners[0].Address, c.Metrics.Address)
 	}
 }

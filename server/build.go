@@ -186,6 +186,7 @@ func (s *Server) moveListeners(cfg *config.Config) (commit func(), err error) {
 		}
 		for _, r := range opened {
 			s.serve(r)
+			s.log.Info("listener opened", "listener", r.Name(), "address", r.Addrs()[0].String())
 		}
 		s.leave(kept)
 	}, nil
@@ -203,6 +204,7 @@ func (s *Server) leave(kept map[config.Address]bool) {
 			s.log.Warn("cannot close a listener cleanly", "listener", r.Name(), "error", err)
 		}
 		s.leaving = append(s.leaving, r)
+		s.log.Info("listener closed, its connections may end", "listener", r.Name(), "connections", r.Stats().Open)
 	}
 	s.front.Leave()
 }

@@ -142,3 +142,29 @@ func (c *coverage) covers(host string) bool {
 	_, parent, ok := strings.Cut(host, ".")
 	return ok && c.names["*."+parent]
 }
+
+// eachCertificate calls f with each certificate in use, in the order of the listeners'
+// names.
+func (s *Server) eachCertificate(f func(listener, file string, leaf *x509.Certificate)) {
+	s.mu.Lock()
+	list := make([]*running, 0, len(s.listeners))
+	for _, r := range s.listeners {
+		list = append(list, r)
+	}
+	s.mu.Unlock()
+	slices.SortFunc(list, func(a, b *running) int { return strings.Compare(a.Name(), b.Name()) })
+	for _, r := range list {
+		for file, leaf := range r.Certificates() {
+			f(r.Name(), file, leaf)
+		}
+	}
+}
+
+// warnOfExpiry logs the certificates in use that are not valid, or soon will not be.
+func (s *Server) warnOfExpiry(now time.Time) {
+	s.eachCertificate(func(listener, file string, leaf *x509.Certificate) {
+		if text := judgeExpiry(leaf, now); text != "" {
+			s.log.Warn("a certificate in use "+text, "listener", listener, "certificate", file)
+		}
+	})
+}

@@ -1,9 +1,12 @@
 package server_test
 
 import (
+	"compress/gzip"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
+	"net"
 	"net/http"
 	"os"
 	"path"
@@ -106,6 +109,120 @@ func TestMetrics(t *testing.T) {
 	all := w.series()
 	if unique := slices.Compact(slices.Clone(all)); len(unique) != len(all) {
 		t.Errorf("%d series, %d different ones", len(all), len(unique))
+	}
+}
+
+// Every metric has its description and its kind, before all of its series.
+func TestMetricsAreDescribed(t *testing.T) {
+	t.Parallel()
+	pair := testkit.NewAuthority(t).Issue("a.example")
+	origin := testkit.Listen(t, testkit.Answer("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
+	w := launch(t, plainListener+fmt.Sprintf("[[listeners]]\nname = \"tls\"\naddress = \"127.0.0.2:0\"\ncertificates = [{ cert = %q, key = %q }]\n", pair.Cert, pair.Key)+toOrigin(origin.URL))
+	w.dial().Get("/")
+	w.logged(1)
+	described, name := map[string]bool{}, ""
+	for line := range strings.Lines(w.metrics()) {
+		line = strings.TrimSuffix(line, "\n")
+		if help, ok := strings.CutPrefix(line, "# HELP "); ok {
+			name, help, _ = strings.Cut(help, " ")
+			if described[name] || help == "" || strings.ContainsAny(help, "`[") || strings.HasPrefix(name, "weir_") && strings.HasPrefix(help, "of the ") {
+				t.Errorf("description %q", line)
+			}
+			described[name] = true
+			continue
+		}
+		if kind, ok := strings.CutPrefix(line, "# TYPE "+name+" "); ok {
+			equal(t, name+" is a counter", kind == "counter", strings.HasSuffix(name, "_total"))
+			equal(t, name+" is a histogram", kind == "histogram", name == "weir_request_duration_seconds" || name == "weir_upstream_first_byte_seconds")
+			continue
+		}
+		if !strings.HasPrefix(line, name) {
+			t.Errorf("%q stands with the series of %s", line, name)
+		}
+	}
+	if !described["weir_requests_total"] || !described["weir_upstream_first_byte_seconds"] || !described["go_goroutines"] {
+		t.Errorf("described are %v", described)
+	}
+	equal(t, "certificate", w.metric(fmt.Sprintf("weir_certificate_expiry_timestamp_seconds{listener=%q,certificate=%q}", "tls", pair.Cert)),
+		fmt.Sprint(pair.Certificate.Leaf.NotAfter.Unix()))
+	equal(t, "build", strings.Contains(w.metrics(), `weir_build_info{version="",goversion="go1`), true)
+}
+
+// Without series for each route and target there are their sums.
+func TestFewSeries(t *testing.T) {
+	t.Parallel()
+	answer := testkit.Answer("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+	a, b := testkit.Listen(t, answer), testkit.Listen(t, answer)
+	w := launch(t, toOrigin(a.URL, b.URL)+"[[routes]]\npath = \"/b\"\nupstream = \"origin\"\n[metrics]\naddress = \"127.0.0.1:0\"\nper_route = false\nper_target = false\n")
+	c := w.dial()
+	for _, path := range []string{"/", "/b", "/", "/b", "/b"} {
+		c.Get(path)
+	}
+	w.logged(5)
+	check := func(series, want string) {
+		t.Helper()
+		equal(t, series, w.metric(series), want)
+	}
+	check(`weir_requests_total{status="200"}`, "5")
+	check(`weir_request_duration_seconds_bucket{le="+Inf"}`, "5")
+	check(`weir_request_duration_seconds_count`, "5")
+	check(`weir_response_body_bytes_total`, "10")
+	check(`weir_upstream_attempts_total{upstream="origin",cause="ok"}`, "5")
+	check(`weir_upstream_connections{upstream="origin",state="open"}`, "2")
+	check(`weir_upstream_target_state{upstream="origin",state="healthy"}`, "2")
+	if page := w.metrics(); strings.Contains(page, "route=") || strings.Contains(page, "target=") {
+		t.Errorf("the labels are there:\n%s", page)
+	}
+	all := w.series()
+	if unique := slices.Compact(slices.Clone(all)); len(unique) != len(all) {
+		t.Errorf("%d series, %d different ones", len(all), len(unique))
+	}
+
+	// Compressed for those who take it.
+	get := func(accept string) *http.Response {
+		t.Helper()
+		r, err := http.NewRequest("GET", "http://"+w.MetricsAddr().String()+"/metrics", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Accept-Encoding", accept)
+		response, err := http.DefaultTransport.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { response.Body.Close() })
+		return response
+	}
+	for accept, coding := range map[string]string{"gzip": "gzip", "br, GZIP;q=0.5": "gzip", "identity": "", "gzip;q=0": "", "gzip; q=0.0": ""} {
+		equal(t, accept, get(accept).Header.Get("Content-Encoding"), coding)
+	}
+	z, err := gzip.NewReader(get("gzip").Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := io.ReadAll(z); err != nil || !strings.Contains(string(text), "# TYPE weir_requests_total counter") {
+		t.Errorf("the compressed page is %q, %v", text, err)
+	}
+}
+
+// A page whose name was made an address of this machine reads nothing.
+func TestPagesCheckTheHost(t *testing.T) {
+	t.Parallel()
+	w := launch(t, "[[routes]]\nrespond = {}\n[metrics]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n")
+	check := func(addr net.Addr, path, host string, status int) {
+		t.Helper()
+		c := testkit.Dial(t, addr)
+		c.Send("GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\n\r\n")
+		equal(t, path+" for "+host, c.Response("GET").Status(), status)
+	}
+	for _, host := range []string{"localhost", "LOCALHOST:9110", "127.0.0.1:1", "[::1]:1", "[::1]", "a.localhost", "localhost.", ""} {
+		check(w.AdminAddr(), "/upstreams", host, 200)
+		check(w.MetricsAddr(), "/-/healthy", host, 200)
+	}
+	for _, host := range []string{"evil.example", "evil.example:9110", "localhost.evil.example", "127.0.0.1.evil.example"} {
+		check(w.AdminAddr(), "/upstreams", host, 403)
+		check(w.AdminAddr(), "/debug/pprof/", host, 403)
+		check(w.MetricsAddr(), "/metrics", host, 403)
 	}
 }
 

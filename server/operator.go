@@ -57,7 +57,12 @@ func (s *Server) Purge(p cache.Purge) (int, error) {
 type operator struct{ s *Server }
 
 func (o operator) Purge(p admin.Purge) (int, error) {
-	return o.s.Purge(cache.Purge{All: p.All, URL: p.URL, Host: p.Host, Prefix: p.Prefix, Group: p.Group, Soft: p.Soft})
+	n, err := o.s.Purge(cache.Purge{All: p.All, URL: p.URL, Host: p.Host, Prefix: p.Prefix, Group: p.Group, Soft: p.Soft})
+	if err == nil {
+		what, name := p.Named()
+		o.s.log.Info("purged", "by", what, "name", name, "soft", p.Soft, "entries", n)
+	}
+	return n, err
 }
 
 func (o operator) Drain(upstream, target string, on bool) (admin.Target, error) {

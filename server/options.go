@@ -28,6 +28,7 @@ type options struct {
 	algorithms []lb.Algorithm
 	systemd    bool
 	checked    bool
+	version    string
 	tiers      func(c *config.Cache) ([]Tier, error)
 	newSources func(upstream string, cfg *config.Upstream) ([]discover.Spec, error)
 	handlers   map[string]mounter
@@ -94,3 +95,6 @@ func WithSystemdSockets() Option { return func(o *options) { o.systemd = true } 
 // WithChecked says that every configuration which New and Reload get has passed Check, or
 // config.Load with CheckParts, so that it is not checked a second time.
 func WithChecked() Option { return func(o *options) { o.checked = true } }
+
+// WithVersion tells the version of the program, for the metric weir_build_info.
+func WithVersion(version string) Option { return func(o *options) { o.version = version } }

@@ -1,12 +1,14 @@
 package server
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net"
 	"net/http"
+	"runtime"
 	"slices"
 	"time"
 
@@ -116,7 +118,7 @@ func (s *Server) movePages(moves pageMoves) {
 	for _, m := range moves {
 		var next *http.Server
 		if m.socket != nil {
-			next = &http.Server{Handler: m.page.handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: time.Minute, IdleTimeout: time.Minute}
+			next = &http.Server{Handler: admin.LocalOnly(m.page.handler, m.socket.Addr()), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: time.Minute, IdleTimeout: time.Minute}
 			s.background.Go(func() {
 				if err := next.Serve(m.socket); !errors.Is(err, http.ErrServerClosed) {
 					s.log.Error("a page for operators has failed", "page", m.page.name, "error", err)
@@ -174,14 +176,8 @@ func (s *Server) serveReady(w http.ResponseWriter, _ *http.Request) {
 	io.WriteString(w, "ready\n")
 }
 
-func (s *Server) serveMetrics(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-	s.WriteMetrics(w)
-}
-
-// WriteMetrics writes all metrics of the server and the process in the text
-// format of Prometheus.
-func (s *Server) WriteMetrics(w io.Writer) {
+// writeSeries writes the series that WriteMetrics describes.
+func (s *Server) writeSeries(w io.Writer) {
 	s.set.WritePrometheus(w)
 	metrics.WriteProcessMetrics(w)
 	metrics.WriteFDMetrics(w)
@@ -207,11 +203,15 @@ func (s *Server) writeMetrics(w io.Writer) {
 	for _, name := range slices.Sorted(maps.Keys(stats)) {
 		writeListener(w, name, stats[name])
 	}
+	s.eachCertificate(func(listener, file string, leaf *x509.Certificate) {
+		metrics.WriteGaugeUint64(w, fmt.Sprintf("weir_certificate_expiry_timestamp_seconds{listener=%q,certificate=%q}", listener, file), uint64(max(leaf.NotAfter.Unix(), 0)))
+	})
 	log := s.accessLog.Load()
 	metrics.WriteCounterUint64(w, `weir_access_log_lines_total{result="written"}`, log.Written())
 	metrics.WriteCounterUint64(w, `weir_access_log_lines_total{result="dropped"}`, log.Dropped())
 	metrics.WriteCounterUint64(w, "weir_access_log_write_errors_total", log.WriteErrors())
 	metrics.WriteGaugeFloat64(w, "weir_uptime_seconds", time.Since(s.started).Seconds())
+	metrics.WriteGaugeUint64(w, fmt.Sprintf("weir_build_info{version=%q,goversion=%q}", s.options.version, runtime.Version()), 1)
 }
 
 func writeListener(w io.Writer, name string, st listener.Stats) {

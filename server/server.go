@@ -195,8 +195,12 @@ func (s *Server) look() {
 	defer close(s.lookDone)
 	t := time.NewTicker(lookInterval)
 	defer t.Stop()
+	daily := time.NewTicker(24 * time.Hour)
+	defer daily.Stop()
 	for {
 		select {
+		case now := <-daily.C:
+			s.warnOfExpiry(now)
 		case now := <-t.C:
 			s.front.Look(now)
 		case <-s.stopLook:

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 
 	"weir/config"
@@ -31,7 +32,7 @@ func announce(w io.Writer, log *slog.Logger, cfg *config.Config, s *server.Serve
 	if a := s.AdminAddr(); a != nil {
 		log.Info("admin API", "address", a.String())
 	}
-	if try == "" || !demonstrates(cfg) {
+	if try == "" || !demonstrates(cfg) || asService(os.Getenv) {
 		return
 	}
 	fmt.Fprintf(w, "\nweir is at %s and answers with its built-in demo targets. Try:\n\n", try)
@@ -45,6 +46,12 @@ func announce(w io.Writer, log *slog.Logger, cfg *config.Config, s *server.Serve
 		line("curl "+base(metrics, false)+"/metrics", "what weir counts")
 	}
 	fmt.Fprint(w, "\nEnd it with Ctrl-C.\n\n")
+}
+
+// asService says whether a service manager started weir: then its messages go into a
+// journal, and no person reads what to try.
+func asService(getenv func(string) string) bool {
+	return getenv("NOTIFY_SOCKET") != "" || getenv("INVOCATION_ID") != "" // both are systemd's
 }
 
 // demonstrates says whether a route that fits every host and path leads to demo targets.

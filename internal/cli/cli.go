@@ -39,15 +39,20 @@ func Main(args []string, version string) (code int) {
 
 func commands(version string) *urfave.Command {
 	return &urfave.Command{
-		Name:            "weir",
-		Usage:           "reverse proxy, load balancer and response cache",
-		HideHelpCommand: true,
-		Suggest:         true,
-		OnUsageError:    onUsageError,
-		ExitErrHandler:  func(context.Context, *urfave.Command, error) {}, // Main reports errors
+		Name:           "weir",
+		Usage:          "reverse proxy, load balancer and response cache",
+		Version:        versionOf(version, buildInfo()),
+		HideVersion:    true, // of its own: see the flag
+		Suggest:        true,
+		Flags:          []urfave.Flag{&urfave.BoolFlag{Name: flagVersion, Aliases: []string{"v"}, Usage: "print the version", Local: true}},
+		OnUsageError:   onUsageError,
+		ExitErrHandler: func(context.Context, *urfave.Command, error) {}, // Main reports errors
 		Action: func(_ context.Context, c *urfave.Command) error {
 			if c.Args().Present() {
 				return unknownCommand(c)
+			}
+			if c.Bool(flagVersion) {
+				return showVersion(c, version)
 			}
 			return urfave.ShowAppHelp(c)
 		},

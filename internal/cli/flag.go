@@ -12,6 +12,7 @@ import (
 const (
 	flagConfig  = "config"
 	flagPIDFile = "pid-file"
+	flagVersion = "version"
 )
 
 func configFlag(use string) urfave.Flag {

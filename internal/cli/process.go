@@ -68,7 +68,13 @@ func (p *process) serve() error {
 	for {
 		select {
 		case s := <-p.signals:
-			if s != syscall.SIGHUP {
+			switch s {
+			case syscall.SIGHUP:
+			case syscall.SIGUSR1:
+				p.log.Info("opening the access log again", "signal", s.String())
+				p.server.Reopen()
+				continue
+			default:
 				return p.stop(s)
 			}
 			p.watched.skip() // what is read now is no change later
@@ -158,8 +164,11 @@ func (p *process) stop(s os.Signal) error {
 			p.log.Info("stopped")
 			return nil
 		case s := <-p.signals:
-			if s == syscall.SIGHUP {
-				continue
+			if s == syscall.SIGUSR1 {
+				p.server.Reopen()
+			}
+			if s != syscall.SIGTERM && s != syscall.SIGINT {
+				continue // SIGQUIT asks for the drain that is under way
 			}
 			return errors.Join(errors.New("stopped at once by a second signal"), p.server.Close())
 		case <-p.alive:

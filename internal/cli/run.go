@@ -22,7 +22,7 @@ const (
 func runCommand() *urfave.Command {
 	return flagsOnly(run, &urfave.Command{
 		Name:      "run",
-		Usage:     "serve until SIGTERM or SIGINT",
+		Usage:     "serve until SIGTERM, SIGINT or SIGQUIT",
 		UsageText: "weir run --config FILE\nweir run --listen :9090 --to http://localhost:5000 [--to URL]",
 		Flags: []urfave.Flag{
 			configFlag("the configuration `FILE`"),
@@ -49,7 +49,7 @@ func run(c *urfave.Command) error {
 	// From here on a signal has its meaning, however early it comes. SIGPIPE is
 	// ignored so that a reader of the access log that goes away is a write error.
 	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)
 	defer signal.Stop(signals)
 	signal.Ignore(syscall.SIGPIPE)
 
@@ -75,7 +75,7 @@ func run(c *urfave.Command) error {
 		return err
 	}
 	defer p.pidFile.close()
-	if p.server, err = server.New(cfg, server.WithLog(p.log), server.WithSystemdSockets(), server.WithTiers(tiers), server.WithChecked()); err != nil {
+	if p.server, err = server.New(cfg, server.WithLog(p.log), server.WithSystemdSockets(), server.WithTiers(tiers), server.WithChecked(), server.WithVersion(c.Root().Version)); err != nil {
 		return err
 	}
 	if err := p.server.Start(); err != nil {

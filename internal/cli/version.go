@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -9,31 +10,35 @@ import (
 )
 
 func versionCommand(version string) *urfave.Command {
-	show := func(c *urfave.Command) error {
-		info, ok := debug.ReadBuildInfo()
-		if !ok {
-			info = new(debug.BuildInfo)
-		}
-		_, err := fmt.Fprintln(c.Root().Writer, versionText(version, info))
-		return err
-	}
-	return flagsOnly(show, &urfave.Command{
+	return flagsOnly(func(c *urfave.Command) error { return showVersion(c, version) }, &urfave.Command{
 		Name:  "version",
 		Usage: "print the version, and what it was built with and from",
 	})
+}
+
+func showVersion(c *urfave.Command, version string) error {
+	_, err := fmt.Fprintln(c.Root().Writer, versionText(version, buildInfo()))
+	return err
+}
+
+func buildInfo() *debug.BuildInfo {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		info = new(debug.BuildInfo)
+	}
+	return info
+}
+
+// versionOf is the version that the linker was told, else that of the module.
+func versionOf(version string, info *debug.BuildInfo) string {
+	return cmp.Or(version, info.Main.Version, "(devel)")
 }
 
 // versionText names the build in one line: the version that the linker was
 // told, else that of the module; the version of Go; the operating system and the
 // architecture; and the revision of the source, if the go command found one.
 func versionText(version string, info *debug.BuildInfo) string {
-	if version == "" {
-		version = info.Main.Version
-	}
-	if version == "" {
-		version = "(devel)"
-	}
-	text := fmt.Sprintf("weir %s %s %s/%s", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	text := fmt.Sprintf("weir %s %s %s/%s", versionOf(version, info), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	settings := make(map[string]string)
 	for _, s := range info.Settings {
 		settings[s.Key] = s.Value

@@ -3,8 +3,10 @@ package listener
 import (
 	"bytes"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -30,6 +32,13 @@ type pair struct {
 type certificateTable struct {
 	first  *tls.Certificate
 	byName map[string][]*tls.Certificate // "www.example.org", "*.example.org"
+	leaves []leaf
+}
+
+// leaf is the certificate that a file begins with.
+type leaf struct {
+	*x509.Certificate
+	file string
 }
 
 // loadCertificates reads all files; each one that cannot be read is in the error.
@@ -118,6 +127,7 @@ func LoadCertificate(files config.Certificate) (*tls.Certificate, error) {
 func (c *certificates) index() {
 	t := &certificateTable{first: c.pairs[0].content, byName: make(map[string][]*tls.Certificate)}
 	for _, p := range c.pairs {
+		t.leaves = append(t.leaves, leaf{p.content.Leaf, p.files.Cert})
 		names := p.content.Leaf.DNSNames
 		if len(names) == 0 {
 			names = []string{p.content.Leaf.Subject.CommonName}
@@ -160,6 +170,22 @@ func usable(hello *tls.ClientHelloInfo, list []*tls.Certificate) *tls.Certificat
 		return list[0]
 	}
 	return nil
+}
+
+// Certificates yields the files and the leaves of the certificates in use. The leaves are
+// shared: do not change them.
+func (l *Listener) Certificates() iter.Seq2[string, *x509.Certificate] {
+	return func(yield func(string, *x509.Certificate) bool) {
+		c := l.settings.Load().certificates
+		if c == nil {
+			return
+		}
+		for _, leaf := range c.table.Load().leaves {
+			if !yield(leaf.file, leaf.Certificate) {
+				return
+			}
+		}
+	}
 }
 
 // watchCertificates looks for changed files until Close.
