@@ -141,7 +141,6 @@ func (a *attempt) giveUp(e ending) {
 		a.x.Client.Cancel.disarm()
 		a.stopUpload()
 	}
-	e.reusable = false
 	a.end(e)
 }
 

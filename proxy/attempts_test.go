@@ -72,6 +72,9 @@ func TestNoRetry(t *testing.T) {
 				s.on("b", b)
 			}
 			equal(t, name, s.request("GET /").serve(), want)
+			if refused != "attempts" {
+				equal(t, name+": retries of the budget", s.retries("origin"), 0)
+			}
 			if refused != "" {
 				equal(t, name+": refused", s.metric(`weir_upstream_retries_refused_total{upstream="origin",reason="`+refused+`"}`), "1")
 			}
@@ -260,6 +263,11 @@ func TestDeadlineHeader(t *testing.T) {
 		got := s.targets["a"].stream(0).head
 		contains(t, "the request", got, "X-Left: 3000\r\n")
 		lacks(t, "the request", got, "99999")
+	})
+	bubble(t, func(t *testing.T) {
+		s := newStand(t, oneTarget+"timeouts = { deadline_header = \"X-Left\" }\n")
+		equal(t, "the end", s.request("GET /\nX-Left: 99999").serve(), "200 ok")
+		lacks(t, "the request without a bound", s.targets["a"].stream(0).head, "X-Left")
 	})
 }
 

@@ -123,6 +123,22 @@ func TestFetchAbandoned(t *testing.T) {
 	})
 }
 
+// Those that wait for a fetch that fails ask for themselves.
+func TestFetchFails(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStand(t, cachedRoute)
+		fail := make(chan struct{})
+		a := s.on("a", func(s *fakeStream) { <-fail; resets(s) }, answer("200\nCache-Control: max-age=60", "hello"))
+		first := s.request("GET /x").start()
+		second := s.request("GET /x").start()
+		close(fail)
+		settle()
+		equal(t, "the first", first.ended(), "502 reset")
+		equal(t, "the second", second.ended(), "200 ok")
+		equal(t, "streams", a.count(), 2)
+	})
+}
+
 // A body that breaks off is neither stored nor taken for whole.
 func TestFetchBroken(t *testing.T) {
 	bubble(t, func(t *testing.T) {

@@ -185,6 +185,7 @@ func TestCancelCached(t *testing.T) {
 		second.gone.Cancel()
 		settle()
 		equal(t, "the one that left", second.Result.Cause, CauseClientGone)
+		equal(t, "its calls", second.front.trace(), "abort")
 		close(free)
 		settle()
 		equal(t, "the first", first.ended(), "200 ok")

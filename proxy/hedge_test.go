@@ -47,6 +47,9 @@ func TestHedge(t *testing.T) {
 			s.on("b", b)
 			c := s.request("GET /x\nX-A: 1")
 			equal(t, name, c.serve(), want)
+			if d := time.Since(c.Result.End); d != 0 {
+				t.Errorf("%s: the attempt that lost ended %v later", name, d)
+			}
 			equal(t, name+": the body", c.front.sent(), text)
 			equal(t, name+": attempts", c.Result.Attempts, 2)
 			equal(t, name+": "+result, s.hedges(result), "1")
@@ -133,6 +136,7 @@ func TestNoHedge(t *testing.T) {
 		s.on("a", after(5*hedgeAfter, answer("200", "a")))
 		equal(t, name, s.request("GET /").serve(), "200 ok")
 		equal(t, name+": refused", s.hedges("refused"), refused)
+		equal(t, name+": retries of the budget", s.retries("origin"), 0)
 	}
 	bubble(t, func(t *testing.T) { check("no budget", newHedging(t, ", budget = 0.0, budget_floor = 0"), "1") })
 	bubble(t, func(t *testing.T) {

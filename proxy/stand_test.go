@@ -157,6 +157,12 @@ func (s *stand) settled() {
 	}
 }
 
+// retries is how many retries and hedges of an upstream count against its budget.
+func (s *stand) retries(upstream string) int {
+	used, _ := s.sets[upstream].Retry().Budget.Used(lb.Monotonic())
+	return used
+}
+
 // metric is the value of a series; "" if there is no such series.
 func (s *stand) metric(series string) string {
 	var b bytes.Buffer
@@ -240,6 +246,9 @@ func (c *client) ended() string {
 	}
 	c.s.settled()
 	end := fmt.Sprintf("%d %s", c.Result.Status, c.Result.Cause)
+	if c.gone.waiting != nil {
+		c.s.t.Errorf("%s, but a cancel would interrupt %T", end, c.gone.waiting)
+	}
 	if c.Result.Status != c.front.status {
 		c.s.t.Errorf("%s, but the client got %d", end, c.front.status)
 	}

@@ -85,6 +85,24 @@ func TestFullDuplex(t *testing.T) {
 	})
 }
 
+// The limit for the first byte does not hold for a body that has begun before the upload ends.
+func TestFullDuplexSlow(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStand(t, oneTarget+"timeouts = { first_byte = \"1s\" }\n")
+		s.on("a", func(s *fakeStream) {
+			s.respond("200\nTransfer-Encoding: chunked")
+			s.readAll()
+			time.Sleep(5 * time.Second)
+			s.body.send("late").end()
+		})
+		c := s.request("POST /").with(-1, "one ").start()
+		c.front.body.end()
+		time.Sleep(6 * time.Second)
+		equal(t, "the end", c.ended(), "200 ok")
+		equal(t, "the body", c.front.sent(), "late")
+	})
+}
+
 // A target that answers before it has read the request: the client gets the answer and
 // is not read any more.
 func TestEarlyAnswer(t *testing.T) {
@@ -93,6 +111,10 @@ func TestEarlyAnswer(t *testing.T) {
 		bubble(t, func(t *testing.T) {
 			s := newStand(t, oneTarget)
 			a := s.on("a", play)
+			a.open = func(s *fakeStream) error {
+				s.blocks = name == "without reading"
+				return nil
+			}
 			c := s.request("POST /").with(-1, "one ").start()
 			equal(t, name, c.ended(), "403 ok")
 			equal(t, name+": the body", c.front.sent(), "no")
@@ -101,6 +123,7 @@ func TestEarlyAnswer(t *testing.T) {
 		})
 	}
 	check("at once", answer("403", "no"))
+	check("without reading", answer("403", "no"))
 	check("after a part", func(s *fakeStream) { s.upload.Next(nil); s.answer("403", "no") })
 	check("and breaks", func(s *fakeStream) {
 		s.upload.Next(nil)
