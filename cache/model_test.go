@@ -546,9 +546,13 @@ func (m *model) fetch(a ask, k kept, i int, origin func(tags, part string) reply
 		for _, c := range candidates {
 			if t, _ := c.fields.get("ETag"); strings.TrimPrefix(t, "W/") == strings.TrimPrefix(tag, "W/") {
 				n := merge(c, r, a.now)
-				if slices.ContainsFunc(varies(n), func(name string) bool { return name != "*" && !slices.Contains(varies(c), name) }) {
-					// It is not known for which values of these fields c was made.
-					m.drop(a.url, i)
+				grown := slices.ContainsFunc(varies(n), func(name string) bool { return name != "*" && !slices.Contains(varies(c), name) })
+				if t, _ := c.fields.get("ETag"); grown || oneClient(a, n) && (strings.HasPrefix(tag, "W/") || strings.HasPrefix(t, "W/") || t == "") {
+					// It is not known for which values of these fields c was made, or
+					// whether this client would get what others do.
+					if grown {
+						m.drop(a.url, i)
+					}
 					*tags = ""
 					narrowed := len(a.fields.all("If-None-Match"))+len(a.fields.all("Range")) > 0
 					r = origin("", "")
@@ -619,6 +623,18 @@ func varies(k kept) []string {
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
+}
+
+// oneClient says that an update is for the client alone that asked.
+func oneClient(a ask, k kept) bool {
+	d := k.fields.directives()
+	has := func(name string) bool { _, ok := d[name]; return ok }
+	_, authorization := a.fields.get("Authorization")
+	if has("must-understand") && (k.status == 599 || k.status == 201) {
+		return false
+	}
+	return has("no-store") && !has("must-understand") || has("private") ||
+		authorization && !has("public") && !has("must-revalidate") && !has("s-maxage")
 }
 
 // oneClients says that an update brings a cookie that others may not get.

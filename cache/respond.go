@@ -179,12 +179,14 @@ func (f *Fetch) mark(now int64, status int) {
 }
 
 // notModified makes a 304 update what it is about (RFC 9111 section 4.3.4). One that is
-// about something else, or that changes what the entry is selected by, does not say what
-// this client may get.
+// about something else, that changes what the entry is selected by, or that is for this
+// client alone does not say that this client may get what all others do; with a strong
+// entity tag the last one does, because the bytes are the same.
 func (f *Fetch) notModified(r *rule.Response) Decision {
 	e := f.selected
 	n, reason := f.updated(e, f.asked, r)
-	if known := n.SelectedWithin(&e.Stored); !known || !e.ValidatedBy(r) {
+	known := n.SelectedWithin(&e.Stored)
+	if !known || !e.ValidatedBy(r) || reason.ForOne() && !e.StronglyValidatedBy(r) {
 		f.selected = nil
 		if !known {
 			f.store.drop(e)

@@ -112,6 +112,12 @@ func (s *Stored) ValidatedBy(r *Response) bool {
 	return len(tag) == 0 || len(s.ETag) == 0 || bytes.Equal(opaque(tag), opaque(s.ETag))
 }
 
+// StronglyValidatedBy says whether a 304 is about the bytes that are stored: no entity tag
+// is weak.
+func (s *Stored) StronglyValidatedBy(r *Response) bool {
+	return len(s.ETag) > 0 && !weak(s.ETag) && !weak(r.Fields.Get("ETag")) && s.ValidatedBy(r)
+}
+
 // Strong says whether there is a strong validator (RFC 9110 section 8.8): an
 // entity tag, or without one a Last-Modified well before Date.
 func (s *Stored) Strong() bool {

@@ -122,6 +122,12 @@ var reasonNames = [...]string{
 // String is the reason's name, a token.
 func (r Reason) String() string { return reasonNames[r] }
 
+// ForOne says whether a response that is not stored for that reason is for the client alone
+// that asked for it.
+func (r Reason) ForOne() bool {
+	return r == ReasonNoStore || r == ReasonPrivate || r == ReasonAuthorization
+}
+
 // Reasons are all the names there are, for metrics that want every label
 // from the start. The caller owns the list.
 func Reasons() []string { return append([]string(nil), reasonNames[1:]...) }
