@@ -185,6 +185,16 @@ type Route struct {
 	// MaxBody bounds a request body; a longer one is answered with 413. 0 means
 	// no bound.
 	MaxBody Size `toml:"max_body"`
+	// BufferRequest is how much memory one request body of unknown length may take,
+	// which is then read whole and sent with its length, for targets that
+	// need one; a longer one is answered with 413. 0 means that such bodies go on in
+	// chunks as they come.
+	BufferRequest Size `toml:"buffer_request"`
+	// Upgrade are the protocols that clients may switch to (RFC 9110 section 7.8), such as
+	// "websocket": names with or without a version. A request for another one is forwarded as
+	// one that asks for none. "h2c" is refused, because requests in it would pass by all
+	// routes.
+	Upgrade Strings `toml:"upgrade"`
 
 	// Timeouts replace those of the upstream and of the listener for this route.
 	Timeouts RouteTimeouts `toml:"timeouts"`

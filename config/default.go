@@ -75,7 +75,10 @@ func (t *ListenerTimeouts) setDefaults() {
 	}
 }
 
-func (r *Route) setDefaults() { r.HostHeader = "pass" }
+func (r *Route) setDefaults() { r.HostHeader, r.Upgrade = "pass", Strings{websocket} }
+
+// websocket is the protocol that routes let clients switch to by default.
+const websocket = "websocket"
 
 func (r *Redirect) setDefaults() { r.Status = 308 }
 

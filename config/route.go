@@ -31,6 +31,9 @@ func (r *Route) validate(at keyPath) {
 		at.wrong("rewrite", strconv.Quote(rewrite), `a path that starts with "/" or a variable, without spaces and "#"`)
 	}
 	r.ResponseHeaders.validateDate(at.key("response_headers"))
+	for i, protocol := range r.Upgrade {
+		at.key("upgrade").index(i).protocol(protocol)
+	}
 	if r.StripPrefix && len(r.Path) == 0 {
 		at.wrong("strip_prefix", "true without a path", "a path that says what to strip")
 	}
@@ -53,6 +56,17 @@ func (r *Route) validateListener(at keyPath) {
 		if !slices.Contains(known, name) {
 			at.key("listener").index(i).unknown("", strconv.Quote(name), "the name of a listener, or the address of one without a name: "+OneOf(known), Nearest(name, known))
 		}
+	}
+}
+
+// protocol reports what clients may not ask to switch to.
+func (p keyPath) protocol(text string) {
+	name, version, versioned := strings.Cut(text, "/")
+	switch {
+	case !field.IsToken(name) || versioned && !field.IsToken(version):
+		p.wrong("", strconv.Quote(text), `a protocol such as "websocket" or "name/version"`)
+	case strings.EqualFold(name, "h2c"):
+		p.wrong("", strconv.Quote(text), "another protocol: requests in this one would pass by all routes (RFC 9113 section 3.1 deprecates it)")
 	}
 }
 
@@ -87,7 +101,8 @@ func (r *Route) validateAction(at keyPath, pattern Pattern) {
 		set  bool
 	}{
 		{"strip_prefix", r.StripPrefix}, {"add_prefix", r.AddPrefix != ""}, {"rewrite", !r.Rewrite.IsZero()},
-		{"request_headers", !r.RequestHeaders.empty()}, {"timeouts", r.Timeouts != RouteTimeouts{}},
+		{"request_headers", !r.RequestHeaders.empty()}, {"timeouts", r.Timeouts != RouteTimeouts{}}, {"buffer_request", r.BufferRequest > 0},
+		{"upgrade", len(r.Upgrade) > 0 && !slices.Equal(r.Upgrade, Strings{websocket})},
 	} {
 		if key.set {
 			at.wrong(key.name, "it in a route with "+found[0], "it only in a route with upstream")

@@ -279,7 +279,7 @@ func (a *attempt) open(shared bool) *attemptError {
 func (a *attempt) mayShare() bool {
 	x := a.x
 	return a.upstream.pipelines && x.Result.Attempts == 1 && string(x.Request.Method()) == "GET" &&
-		len(x.upgrade) == 0 && x.Request.Length < 0 && !x.chunked() && !x.Request.Has(expects)
+		len(x.upgrade) == 0 && x.length() == head.LengthNone && !x.Request.Has(expects)
 }
 
 var expects = head.SetOf(head.Expect)

@@ -236,8 +236,12 @@ func (x *Exchange) prepare() {
 	}
 	// The framing towards the target is weir's own; a head that came in frames need not
 	// say how long its body is.
-	if x.Request.Length != head.LengthNone {
-		h.SetFraming(x.Request.Length)
+	if length := x.length(); length != head.LengthNone {
+		h.SetFraming(length)
+	}
+	if x.buffered {
+		h.Del(head.Expect)  // the body is here
+		h.Del(head.Trailer) // a body with a length has no trailer section
 	}
 	x.proxy.forwarder.Apply(h, x.Client.Peer, x.RequestID)
 	x.rewriteTarget(h)
@@ -246,9 +250,6 @@ func (x *Exchange) prepare() {
 		h.Set(head.Host, r.hostValue)
 	}
 }
-
-// chunked says that the request has a body whose length is not known.
-func (x *Exchange) chunked() bool { return x.Request.Length == head.LengthChunked }
 
 // rewriteTarget changes the request target as the route says; without a rule it
 // stays as it came, byte for byte.
@@ -282,6 +283,9 @@ func (x *Exchange) rewriteTarget(h *head.Head) {
 // hold keeps a body that has arrived whole, so that it leaves with the head in
 // one write and can be sent again.
 func (x *Exchange) hold() {
+	if x.buffered {
+		return
+	}
 	x.held = x.held[:0]
 	if x.Body.Done() || x.chunked() || !x.Body.Whole() {
 		return

@@ -139,7 +139,7 @@ func (x *Exchange) askCache() {
 		// A hook may have sent the request elsewhere.
 		q.Host, q.Target = x.Request.Get(head.Host), x.Request.Target()
 	}
-	q.Body = !x.Body.Done()
+	q.Body = !x.Body.Done() || x.buffered
 	q.Now = time.Now()
 }
 

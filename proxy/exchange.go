@@ -118,8 +118,10 @@ type Exchange struct {
 	step  int // the next step of the route
 	// outgoing is the request as targets get it.
 	outgoing head.Head
-	// held is the part of the request's body that was read and kept.
-	held []byte
+	// held is the part of the request's body that was read and kept; buffered says that it is
+	// all of a body whose length was not known.
+	held     []byte
+	buffered bool
 	// attempt is the running attempt, or the last one; nil before the first.
 	attempt *attempt
 	// choice is what the balancer is told.
@@ -230,6 +232,7 @@ func (x *Exchange) Reset() {
 	if len(x.outgoing.Method()) > 0 {
 		x.outgoing.Reset()
 	}
+	x.buffered = false
 	x.attempt = nil
 	x.room.attempt.reset()
 	x.choice = choice{sticky: x.choice.sticky[:0]}

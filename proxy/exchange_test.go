@@ -199,7 +199,7 @@ hash = { by = "path" }
 			}
 			s.Serve(c.Exchange)
 		})
-		check("an upgrade that is refused", serve("GET /x\nConnection: upgrade\nUpgrade: h2c"))
+		check("an upgrade that is refused", serve("GET /x\nConnection: upgrade\nUpgrade: websocket"))
 		check("a refusal", func() {
 			c.fill("GET /x")
 			s.Refuse(c.Exchange, 400, CauseBadRequest, errBroken)

@@ -29,6 +29,8 @@ type Route struct {
 	hostHeader  hostMode
 	hostValue   []byte
 	maxBody     int64
+	buffer      int64    // of a request's body of unknown length; 0: none
+	upgrade     []string // the protocols that clients may switch to
 	limits      limits
 	// grace and anyRate replace the listener's limits of bodies, if they say something.
 	grace   time.Duration
@@ -87,6 +89,8 @@ func newRoute(r *config.Route, name string, captures []string, upstreams map[str
 		addPrefix:     r.AddPrefix,
 		rewrite:       r.Rewrite,
 		maxBody:       int64(r.MaxBody),
+		buffer:        int64(r.BufferRequest),
+		upgrade:       r.Upgrade,
 		limits:        routeLimits(&r.Timeouts),
 		grace:         r.Timeouts.Grace.D(),
 		anyRate:       r.Timeouts.AnyRate,

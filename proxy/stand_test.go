@@ -62,7 +62,7 @@ func (l *lockedBuffer) Write(p []byte) (int, error) {
 }
 
 // oneTarget is the configuration of a route to the target "a".
-const oneTarget = "[[routes]]\nname = \"all\"\nupstream = \"origin\"\n[upstreams.origin]\ntargets = [\"http://a\"]\n"
+const oneTarget = "[[routes]]\nname = \"all\"\nupgrade = [\"x\", \"y\", \"z\"]\nupstream = \"origin\"\n[upstreams.origin]\ntargets = [\"http://a\"]\n"
 
 // twoTargets is that of a route to "a" and "b", in turn.
 const twoTargets = "[[routes]]\nname = \"all\"\nupstream = \"origin\"\n[upstreams.origin]\ntargets = [\"http://a\", \"http://b\"]\n"

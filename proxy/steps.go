@@ -41,14 +41,18 @@ func steps(r *config.Route, policy *rule.Policy) []step {
 		add((*Exchange).respond)
 	default:
 		add((*Exchange).pickUpstream)
-		if policy == nil {
-			addWaiting((*Exchange).upgradeIfAsked)
-			addWaiting(func(x *Exchange) verdict { x.forward(); return ended })
-			break
+		if policy != nil {
+			add((*Exchange).lookUp)
 		}
-		add((*Exchange).lookUp)
+		if r.BufferRequest > 0 {
+			addWaiting((*Exchange).bufferBody)
+		}
 		addWaiting((*Exchange).upgradeIfAsked)
-		addWaiting(func(x *Exchange) verdict { x.fromCache(); return ended })
+		if policy != nil {
+			addWaiting(func(x *Exchange) verdict { x.fromCache(); return ended })
+		} else {
+			addWaiting(func(x *Exchange) verdict { x.forward(); return ended })
+		}
 	}
 	return list
 }

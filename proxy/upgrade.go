@@ -17,7 +17,7 @@ import (
 )
 
 // upgradeIfAsked serves a request that asks to leave HTTP/1.1 (RFC 9110 section 7.8).
-// A request that weir does not pass on as such is forwarded as an ordinary one. If the
+// A request for nothing that the route allows is forwarded as an ordinary one. If the
 // target agrees, the two connections are joined until both ends have closed; any other
 // answer is relayed.
 func (x *Exchange) upgradeIfAsked() verdict {
@@ -25,21 +25,60 @@ func (x *Exchange) upgradeIfAsked() verdict {
 	if !h.Has(upgrades) {
 		return goOn
 	}
-	protocol := h.Get(head.Upgrade)
-	if h.Version != head.HTTP11 || len(protocol) == 0 || !h.Upgrades() || !x.Body.Done() {
+	if h.Version != head.HTTP11 || !h.Upgrades() {
 		return goOn
 	}
-	x.upgrade = append(x.upgrade[:0], protocol...)
+	x.upgrade = x.Route.allowedProtocols(x.upgrade[:0], h)
+	if len(x.upgrade) == 0 {
+		return goOn
+	}
 	x.forward()
 	return ended
+}
+
+// allowedProtocols appends those that a client asks for and the route allows, as the list of an
+// Upgrade field.
+func (r *Route) allowedProtocols(dst []byte, h *head.Head) []byte {
+	for line := range h.Lines(head.Upgrade) {
+		for protocol := range bytes.SplitSeq(line, []byte(",")) {
+			protocol = bytes.TrimSpace(protocol)
+			if !r.allowsProtocol(protocol) {
+				continue
+			}
+			if len(dst) > 0 {
+				dst = append(dst, ", "...)
+			}
+			dst = append(dst, protocol...)
+		}
+	}
+	return dst
+}
+
+// allowsProtocol says whether the route lets clients switch to a protocol. A name without a
+// version stands for all versions.
+func (r *Route) allowsProtocol(protocol []byte) bool {
+	name, _, _ := bytes.Cut(protocol, []byte("/"))
+	for _, allowed := range r.upgrade {
+		if bytes.EqualFold(protocol, []byte(allowed)) || bytes.EqualFold(name, []byte(allowed)) {
+			return true
+		}
+	}
+	return false
 }
 
 // join makes a tunnel of the exchange: the target has answered 101.
 func (x *Exchange) join(a *attempt) {
 	h := &a.response
 	agreed := h.Get(head.Upgrade)
-	if !asked(x.upgrade, agreed) {
-		x.Result.Err = errOtherProtocol
+	var err error
+	switch {
+	case !asked(x.upgrade, agreed):
+		err = errOtherProtocol
+	case !a.sentWhole():
+		err = errEarlySwitch
+	}
+	if err != nil {
+		x.Result.Err = err
 		a.giveUp(ending{kind: lb.BadResponse, cause: CauseBadResponse, status: 101})
 		x.fail(502, CauseBadResponse)
 		return
@@ -71,7 +110,10 @@ func (x *Exchange) join(a *attempt) {
 	a.giveUp(ending{kind: lb.Success, cause: CauseOK, status: 101})
 }
 
-var errOtherProtocol = errors.New("101 for a protocol that was not asked for")
+var (
+	errOtherProtocol = errors.New("101 for a protocol that was not asked for")
+	errEarlySwitch   = errors.New("101 before the end of the request's body")
+)
 
 // asked says whether every protocol that was agreed on stands in the list that
 // was asked for.

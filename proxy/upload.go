@@ -87,6 +87,20 @@ func (a *attempt) stopUpload() bool {
 	return u.whole
 }
 
+// sentWhole says whether the request's body had come to its end when the answer came, and
+// has left whole.
+func (a *attempt) sentWhole() bool {
+	u := &a.upload
+	switch {
+	case !u.started():
+		return a.x.Body.Done()
+	case u.running():
+		return false
+	}
+	<-u.done // no longer than the last write
+	return u.whole
+}
+
 // uploadError is why the upload ended the attempt, if the upload has been stopped.
 func (a *attempt) uploadError() *attemptError {
 	if !a.upload.started() {
@@ -149,7 +163,10 @@ func (a *attempt) runUpload(writeLimit, firstByte time.Duration) {
 	}
 }
 
-var errBodyTooLarge = errors.New("request body exceeds the route's limit")
+var (
+	errBodyTooLarge = errors.New("request body exceeds the route's max_body")
+	errBufferFull   = errors.New("request body of unknown length exceeds the route's buffer_request")
+)
 
 // uploadFailed notes what the client did wrong and ends the attempt for good: the
 // target must not take what it got for the whole request.
@@ -158,17 +175,20 @@ func (a *attempt) uploadFailed(err error) {
 	if u.stopping.Load() {
 		return
 	}
-	u.err = &attemptError{err: err, sent: true, fault: faultClient}
+	u.err = &attemptError{cause: requestCause(err), err: err, sent: true, fault: faultClient}
+	a.stream.Cut()
+}
+
+// requestCause names why the request's body did not come to its end.
+func requestCause(err error) Cause {
 	var d *head.Defect
 	switch {
 	case errors.As(err, &d):
-		u.err.cause = CauseBadRequest
-	case err == errBodyTooLarge:
-		u.err.cause = CauseBodyTooLarge
-	default:
-		u.err.cause = clientCause(err)
+		return CauseBadRequest
+	case err == errBodyTooLarge, err == errBufferFull:
+		return CauseBodyTooLarge
 	}
-	a.stream.Cut()
+	return clientCause(err)
 }
 
 // uploaded notes how the last write went. A target that broke the

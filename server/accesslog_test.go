@@ -23,7 +23,7 @@ func TestAccessLog(t *testing.T) {
 				c.Send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
 				return
 			case "/tunnel":
-				c.Send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+				c.Send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
 				c.Send(c.Take(4))
 				return
 			default:

@@ -142,7 +142,7 @@ func TestDrainDeadline(t *testing.T) {
 		case "/events":
 			c.Send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nevent\r\n")
 		case "/tunnel":
-			c.Send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+			c.Send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
 		}
 		c.Hold()
 	})
@@ -231,7 +231,7 @@ func TestCloseLeaksNothing(t *testing.T) {
 					for {
 						switch c.Head().Target() {
 						case "/tunnel":
-							c.Send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+							c.Send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
 							c.Hold()
 						case "/large":
 							c.Send("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + strings.Repeat("x", 1000000))

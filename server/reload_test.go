@@ -140,11 +140,11 @@ targets = [%[5]q]
 // tunnelEcho is a script that agrees to an upgrade and sends back what comes.
 func tunnelEcho(c *testkit.Conn) {
 	c.Head()
-	c.Send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+	c.Send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
 	io.Copy(c.Conn, c.Reader)
 }
 
-const upgradeRequest = "GET /tunnel HTTP/1.1\r\nHost: weir.test\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n"
+const upgradeRequest = "GET /tunnel HTTP/1.1\r\nHost: weir.test\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
 
 // TestNoRequestFailsWhileReloading is the promise of a reload and of several
 // targets: no request fails, none sees two configurations, while the

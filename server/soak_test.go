@@ -57,7 +57,7 @@ func soakOrigin(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	case "/tunnel":
 		w.Header().Set("Connection", "upgrade")
-		w.Header().Set("Upgrade", "echo")
+		w.Header().Set("Upgrade", "websocket")
 		w.WriteHeader(101)
 		c, rw, err := http.NewResponseController(w).Hijack()
 		if err != nil {
@@ -200,7 +200,7 @@ func (s *soakClient) exchange(n int) error {
 // tunnel upgrades, has its bytes echoed and leaves.
 func (s *soakClient) tunnel(id string) error {
 	defer s.close()
-	fmt.Fprintf(s.c, "GET /tunnel HTTP/1.1\r\nHost: weir.test\r\nX-Id: %s\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n", id)
+	fmt.Fprintf(s.c, "GET /tunnel HTTP/1.1\r\nHost: weir.test\r\nX-Id: %s\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n", id)
 	m, err := testkit.ReadResponseHead(s.br, "GET")
 	if err != nil || m.Status() != 101 {
 		return fmt.Errorf("%s: no tunnel: %v, %v", id, m, err)

@@ -189,20 +189,98 @@ func TestUpgradeRefused(t *testing.T) {
 	check("no protocol", upgrade, "HTTP/1.1 101 Switching Protocols\r\n\r\n", 502, "bad_response")
 	check("Upgrade without Connection", "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n", switching, 502, "bad_response")
 	check("in HTTP/1.0", "GET / HTTP/1.0\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", switching, 502, "bad_response")
-	check("with a body", "POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 2\r\n\r\nab", switching, 502, "bad_response")
+	check("h2c", "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n", "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n", 502, "bad_response")
 }
 
-// Any token goes.
+// A route says which protocols its clients may switch to; a request for none of them goes
+// on as an ordinary one.
 func TestUpgradeToken(t *testing.T) {
 	t.Parallel()
-	origin := testkit.Listen(t, func(c *testkit.Conn) {
-		m := c.Head()
-		equal(t, "Upgrade", m.Get("Upgrade"), "foo/2, bar")
-		c.Send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: BAR\r\n\r\n")
-		c.Send(c.Take(3))
-	})
-	c := through(t, origin).dial()
-	c.Send("OPTIONS /x HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: foo/2, bar\r\n\r\nabc")
-	equal(t, "Upgrade", c.Head("OPTIONS").Get("Upgrade"), "BAR")
-	equal(t, "echo", c.Take(3), "abc")
+	check := func(name, allowed, fields, want string) {
+		t.Run(name, func(t *testing.T) {
+			heads := make(chan *testkit.Message, 1)
+			origin := testkit.Listen(t, func(c *testkit.Conn) {
+				m := c.Head()
+				heads <- m
+				if agreed, _, _ := strings.Cut(m.Get("Upgrade"), ","); agreed != "" {
+					c.Send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: " + strings.ToUpper(agreed) + "\r\n\r\n")
+					c.Send(c.Take(3))
+					return
+				}
+				c.Send(ok)
+			})
+			c := run(t, "[[routes]]\nupstream = \"o\"\n%s\n[upstreams.o]\ntargets = [%q]\n", allowed, origin.URL).dial()
+			c.Send("OPTIONS /x HTTP/1.1\r\nHost: a\r\n" + fields + "\r\n")
+			m := receive(t, heads)
+			equal(t, "Upgrade", m.Get("Upgrade"), want)
+			equal(t, "whether there are settings", m.Has("HTTP2-Settings"), false)
+			if want == "" {
+				equal(t, "Connection", m.Get("Connection"), "")
+				equal(t, "body", c.Response("OPTIONS").Body, "ok")
+				return
+			}
+			equal(t, "status", c.Head("OPTIONS").Status(), 101)
+			c.Send("abc")
+			equal(t, "echo", c.Take(3), "abc")
+		})
+	}
+	foo := "upgrade = [\"foo\", \"bar/2\"]"
+	check("any version", foo, "Connection: upgrade\r\nUpgrade: foo/2, foo\r\n", "foo/2, foo")
+	check("one version", foo, "Connection: upgrade\r\nUpgrade: bar/3, BAR/2\r\n", "BAR/2")
+	check("some of a list", foo, "Connection: upgrade\r\nUpgrade: websocket\r\nUpgrade: h2c, FOO\r\n", "FOO")
+	check("none of a list", foo, "Connection: upgrade\r\nUpgrade: websocket, foobar\r\n", "")
+	check("none at all", "upgrade = []", "Connection: upgrade\r\nUpgrade: websocket\r\n", "")
+	check("HTTP/2 by default", "", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n", "")
+	check("HTTP/2 beside another one", "", "Connection: Upgrade\r\nUpgrade: h2c, websocket\r\nHTTP2-Settings: AAMA\r\n", "websocket")
+	check("settings alone", "", "HTTP2-Settings: AAMA\r\n", "")
+}
+
+// A request that asks for an upgrade may have a body, which comes before the switch.
+func TestUpgradeWithBody(t *testing.T) {
+	t.Parallel()
+	const fields = "POST /exec HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
+	const tcp = "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+	long := strings.Repeat("x", 1<<20)
+	check := func(name, head, want string, early bool, pieces ...string) {
+		t.Run(name, func(t *testing.T) {
+			bodies := make(chan string, 1)
+			origin := testkit.Listen(t, func(c *testkit.Conn) {
+				m := c.Head()
+				if early {
+					c.Send(tcp)
+					c.Rest()
+					return
+				}
+				if m.ReadBody(c.Reader) == nil {
+					bodies <- m.Body
+				}
+				c.Send(tcp)
+				c.Send(c.Take(3))
+			})
+			w := run(t, "[[routes]]\nupstream = \"o\"\nupgrade = [\"tcp\"]\n[upstreams.o]\ntargets = [%q]\n", origin.URL)
+			c := w.dial()
+			c.Send(head)
+			for _, p := range pieces {
+				c.Send(p)
+			}
+			if early {
+				equal(t, "status", c.Head("POST").Status(), 502)
+				equal(t, "the log's line", w.ended(), "502 bad_response")
+				return
+			}
+			equal(t, "body", receive(t, bodies), want)
+			equal(t, "status", c.Head("POST").Status(), 101)
+			c.Send("abc")
+			equal(t, "echo", c.Take(3), "abc")
+			c.Close()
+			equal(t, "the log's line", w.ended(), "101 upgraded")
+			equal(t, "bytes in", w.logged(1)[0].BytesIn, int64(len(want)+3))
+		})
+	}
+	check("with the head", fields+"Content-Length: 1\r\n\r\nx", "x", false)
+	check("after the head", fields+"Content-Length: 5\r\n\r\n", "hello", false, "he", "llo")
+	check("long", fields+"Content-Length: 1048576\r\n\r\n", long, false, long)
+	check("chunked", fields+"Transfer-Encoding: chunked\r\n\r\n", "hello", false, "5\r\nhello\r\n", "0\r\n\r\n")
+	check("a switch before the body", fields+"Content-Length: 5\r\n\r\n", "", true)
+	check("a switch inside the body", fields+"Transfer-Encoding: chunked\r\n\r\n", "", true, "5\r\nhello\r\n")
 }

@@ -145,7 +145,7 @@ func TestRemovedUpstreamServesWhatRuns(t *testing.T) {
 	body.Head("GET")
 	equal(t, "begins", body.Take(5), "first")
 	retry.Send("GET /retried/ HTTP/1.1\r\nHost: a\r\n\r\n")
-	upgrade.Send("GET /tunnel/ HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+	upgrade.Send("GET /tunnel/ HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
 	equal(t, "upgrade", upgrade.Head("GET").Status(), 101)
 	testkit.Eventually(t, "all run", func() bool { return breaks.Requests() == 1 })
 	for _, name := range []string{"slow", "retried", "tunnel"} {
