@@ -119,7 +119,9 @@ func TestPipelineCloseLeaksNothing(t *testing.T) {
 				for range 10 {
 					clients = append(clients, asks(w, "/x"))
 				}
-				testkit.Eventually(t, "the origin has requests", func() bool { return origin.Requests() >= ready })
+				testkit.Eventually(t, "all requests have come, and the origin has some", func() bool {
+					return w.inFlight() == len(clients) && origin.Requests() >= ready
+				})
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 				defer cancel()
 				w.Shutdown(ctx)
