@@ -49,9 +49,13 @@ run: build ## build weir and start it with CONFIG
 # the detector.
 RACE ?= $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
+# Tests of the server wait for time-outs more than for the processor, so several
+# run at once, even with few cores. The server has the most tests and begins.
+PARALLEL ?= 4
+
 .PHONY: test
 test: ## run all tests in random order, with the race detector if there is a C compiler
-	go test $(RACE) -shuffle=on ./...
+	go test $(RACE) -shuffle=on -parallel $(PARALLEL) ./server ./...
 	go test -run '^TestAllocations$$' ./bench # which the race detector would spoil
 
 SOAK_SECONDS ?= 60

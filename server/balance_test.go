@@ -471,12 +471,24 @@ targets = [%q]
 	equal(t, "attempts of the second", w.logged(2)[1].Attempts, 0)
 }
 
-// compare sends requests until there is something to compare a slow one with: a
-// hundred, and for longer than an estimate is kept. It returns how many.
-func compare(c *testkit.Client, look func(m *testkit.Message)) (n int) {
-	for begun := time.Now(); n < 200 || time.Since(begun) < 300*time.Millisecond; n++ {
-		look(c.Get("/"))
+// compare sends requests until there is something to compare a slow one with: more
+// than a hundred, and for longer than an estimate is kept. Many clients send them, so
+// that they are all recent on a busy machine too. It returns how many, when all are
+// in the log.
+func compare(w *weir, look func(m *testkit.Message)) (n int) {
+	var clients []*testkit.Client
+	for range 20 {
+		clients = append(clients, w.dial())
 	}
+	for begun := time.Now(); n < 200 || time.Since(begun) < 300*time.Millisecond; n += len(clients) {
+		for _, c := range clients {
+			c.Send(get)
+		}
+		for _, c := range clients {
+			look(c.Response("GET"))
+		}
+	}
+	w.logged(n)
 	return n
 }
 
@@ -487,7 +499,7 @@ func TestHedging(t *testing.T) {
 	check := func(name string, slow func(c *testkit.Conn, hedged <-chan struct{}), fast func(c *testkit.Conn), want, result string) {
 		t.Run(name, func(t *testing.T) {
 			hedged := make(chan struct{})
-			hung := make(chan struct{}, 1)
+			hung := make(chan struct{}, 2)
 			one := testkit.Listen(t, func(c *testkit.Conn) {
 				for {
 					if c.Request().Target() == "/slow" {
@@ -519,7 +531,7 @@ retry = { hedge = 0.5, hedge_min = "2s", on = ["reset", "503"] }
 `, one.URL, two.URL)
 			c := w.dial()
 			cookie := ""
-			n := compare(c, func(m *testkit.Message) {
+			n := compare(w, func(m *testkit.Message) {
 				if m.Body == "one" {
 					cookie, _, _ = strings.Cut(m.Get("Set-Cookie"), ";")
 				}
@@ -580,13 +592,13 @@ targets = [%q, %q]
 retry = { hedge = 0.5, hedge_min = "2s" }
 `, one.URL, two.URL)
 	c := w.dial()
-	n := compare(c, func(*testkit.Message) {})
+	n := compare(w, func(*testkit.Message) {})
 	c.Send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
-	<-asked
-	<-asked
+	receive(t, asked)
+	receive(t, asked)
 	c.Reset()
-	<-ended
-	<-ended
+	receive(t, ended)
+	receive(t, ended)
 	if got := w.logged(n + 1)[n].String(); !strings.HasSuffix(got, " client_gone") {
 		t.Errorf("the log's line is %q", got)
 	}

@@ -140,7 +140,16 @@ func TestCacheCollapses(t *testing.T) {
 	const n = 1000
 	var asked atomic.Int64
 	release := make(chan struct{})
-	w := cached(t, cachedOrigin(t, func(rw http.ResponseWriter, r *http.Request) {
+	// A thousand connections at once may take longer than connect allows.
+	w := run(t, `
+[cache]
+[[routes]]
+upstream = "origin"
+cache = true
+[upstreams.origin]
+targets = [%q]
+timeouts.connect = "1m"
+`, cachedOrigin(t, func(rw http.ResponseWriter, r *http.Request) {
 		asked.Add(1)
 		if r.URL.Path == "/cold" {
 			<-release
@@ -153,7 +162,7 @@ func TestCacheCollapses(t *testing.T) {
 		}
 		time.Sleep(100 * time.Millisecond)
 		rw.Header().Set("Cache-Control", "no-store")
-	}), "")
+	}))
 	crowd := func(path string) time.Duration {
 		begin := time.Now()
 		var wg sync.WaitGroup

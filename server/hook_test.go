@@ -279,7 +279,7 @@ func TestOnUpstreamHoldsForOneAttempt(t *testing.T) {
 				c.Send(say("fast"))
 			}
 		})
-		w := hooked(t, fmt.Sprintf("[[routes]]\nupstream = \"o\"\n[upstreams.o]\nsticky.cookie = \"weir\"\nretry = { hedge = 0.5, hedge_min = \"100ms\" }\n"+
+		w := hooked(t, fmt.Sprintf("[[routes]]\nupstream = \"o\"\n[upstreams.o]\nsticky.cookie = \"weir\"\nretry = { hedge = 0.5, hedge_min = \"2s\" }\n"+
 			"targets = [%q, %q]\n", slow.URL, fast.URL), hook.Hooks{OnUpstream: func(x hook.Exchange) {
 			if x.Request().Target() == "/slow" {
 				change.OnUpstream(x)
@@ -287,7 +287,7 @@ func TestOnUpstreamHoldsForOneAttempt(t *testing.T) {
 		}})
 		c := w.dial()
 		cookie := "" // leads to the slow target first
-		compare(c, func(m *testkit.Message) {
+		compare(w, func(m *testkit.Message) {
 			if m.Body == "slow" {
 				cookie, _, _ = strings.Cut(m.Get("Set-Cookie"), ";")
 			}

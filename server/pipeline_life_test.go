@@ -32,6 +32,7 @@ func answersAll(n int) func(c *testkit.Conn) {
 // A reload, with the same connections and with others, and a drain of the target
 // leave alone what is under way on a shared connection.
 func TestPipelineKeepsRunningExchanges(t *testing.T) {
+	t.Parallel()
 	check := func(what string, act func(w *weir, first, second string), conns int) {
 		t.Run(what, func(t *testing.T) {
 			on := make(chan struct{})
@@ -80,6 +81,7 @@ func TestPipelineKeepsRunningExchanges(t *testing.T) {
 
 // A drain of weir lets everybody on a shared connection finish.
 func TestPipelineShutdown(t *testing.T) {
+	t.Parallel()
 	on := make(chan struct{})
 	w, clients := gathered(t, 6, func(seen *atomic.Int32) (*weir, *testkit.Origin) {
 		origin := testkit.Listen(t, holding(seen, on, answersAll(6)))
@@ -117,7 +119,9 @@ func TestPipelineCloseLeaksNothing(t *testing.T) {
 				for range 10 {
 					clients = append(clients, asks(w, "/x"))
 				}
-				testkit.Eventually(t, "the origin has requests", func() bool { return origin.Requests() >= ready })
+				testkit.Eventually(t, "all requests have come, and the origin has some", func() bool {
+					return w.inFlight() == len(clients) && origin.Requests() >= ready
+				})
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 				defer cancel()
 				w.Shutdown(ctx)
@@ -154,6 +158,7 @@ func TestPipelineCloseLeaksNothing(t *testing.T) {
 // What a target that dies has not answered is sent again, each once and alone; if
 // it stays away that is what is answered.
 func TestPipelineTargetDies(t *testing.T) {
+	t.Parallel()
 	const n = 10
 	check := func(what string, act func(o *testkit.Origin, c *testkit.Conn), want func(i int) string, repeats, requests int) {
 		t.Run(what, func(t *testing.T) {
@@ -188,6 +193,7 @@ func TestPipelineTargetDies(t *testing.T) {
 // Nothing is lost under load while the configuration is read again and again, with
 // the same connections and with others, and one of two targets dies and comes back.
 func TestPipelineUnderLoad(t *testing.T) {
+	t.Parallel()
 	first, second := newMortal(t, echo), newMortal(t, echo)
 	text := func(depth int) string {
 		return sharing(depth, "retry = { attempts = 4, budget = 1.0 }\nhealth.passive = { failures = 0, redial = \"10ms\" }\n", "http://"+first.addr, "http://"+second.addr)
@@ -239,6 +245,7 @@ func TestPipelineUnderLoad(t *testing.T) {
 // A client that takes nothing of a large response, or of a small one, holds up
 // nobody behind it.
 func TestPipelineSlowClient(t *testing.T) {
+	t.Parallel()
 	check := func(name string, size int, most int) {
 		t.Run(name, func(t *testing.T) {
 			body := strings.Repeat("x", size)
@@ -270,6 +277,7 @@ func TestPipelineSlowClient(t *testing.T) {
 // Time-outs are those of the exchange that they are about: who waits behind a slow
 // one does not fail of it, and a body that stops coming ends its own exchange.
 func TestPipelineTimeouts(t *testing.T) {
+	t.Parallel()
 	check := func(what, more string, act func(c *testkit.Conn), look func(w *weir, a, b *testkit.Client)) {
 		t.Run(what, func(t *testing.T) {
 			on := make(chan struct{})

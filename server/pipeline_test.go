@@ -115,6 +115,7 @@ func holding(seen *atomic.Int32, on <-chan struct{}, act func(c *testkit.Conn)) 
 // Requests share a connection without waiting for answers, two writes at most
 // are on their way, and what has gathered meanwhile leaves together.
 func TestPipeline(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []string{"tcp", "unix", "tls"} {
 		t.Run(kind, func(t *testing.T) {
 			held, more := make(chan string), make(chan struct{})
@@ -173,6 +174,7 @@ func TestPipeline(t *testing.T) {
 // What happens to three exchanges on one connection when the answer to the
 // first, or the connection, is not as it should be. The third was not sent yet.
 func TestPipelineSurprises(t *testing.T) {
+	t.Parallel()
 	check := func(name string, act func(c *testkit.Conn), first string, conns int, repeated string) {
 		t.Run(name, func(t *testing.T) {
 			on := make(chan struct{})
@@ -246,6 +248,7 @@ func TestPipelineSurprises(t *testing.T) {
 // A response that is on its way slowly reaches its client as it comes, and those
 // behind it do not wait for it.
 func TestPipelineSlowBody(t *testing.T) {
+	t.Parallel()
 	on, more := make(chan struct{}), make(chan struct{})
 	_, clients := gathered(t, 2, func(seen *atomic.Int32) (*weir, *testkit.Origin) {
 		origin := testkit.Listen(t, holding(seen, on, func(c *testkit.Conn) {
@@ -267,6 +270,7 @@ func TestPipelineSlowBody(t *testing.T) {
 
 // A client that goes away leaves its answer to nobody.
 func TestPipelineClientGone(t *testing.T) {
+	t.Parallel()
 	check := func(what string, gone int) {
 		t.Run(what, func(t *testing.T) {
 			left := make(chan struct{})
@@ -298,6 +302,7 @@ func TestPipelineClientGone(t *testing.T) {
 
 // Bytes that nobody asked for are nobody's answer.
 func TestPipelinePlantedBytes(t *testing.T) {
+	t.Parallel()
 	planted := make(chan struct{})
 	origin := testkit.Listen(t, func(c *testkit.Conn) {
 		if c.Index > 0 {
@@ -317,6 +322,7 @@ func TestPipelinePlantedBytes(t *testing.T) {
 
 // A target that costs too much is left in peace for a while.
 func TestPipelinePauses(t *testing.T) {
+	t.Parallel()
 	held := make(chan *testkit.Conn)
 	var odd atomic.Bool
 	origin := testkit.Listen(t, func(c *testkit.Conn) {

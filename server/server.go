@@ -313,13 +313,15 @@ func (s *Server) reload(cfg *config.Config) error {
 		next.watch()
 		s.follow(next)
 	}
-	s.current.Store(next)
-	commit()
-	s.movePages(pages)
+	// The log comes before the generation: an exchange of next that still found the
+	// old log would lose its line, because only old's exchanges keep that log open.
 	var oldLog *accesslog.Logger
 	if newLog {
 		oldLog = s.accessLog.Swap(logger)
 	}
+	s.current.Store(next)
+	commit()
+	s.movePages(pages)
 	s.retiring = append(s.retiring, old)
 	s.background.Go(func() { s.retire(old, oldLog, cfg.Lifecycle.Drain.D()) })
 	return nil

@@ -113,13 +113,15 @@ func TestReleaseCloses(t *testing.T) {
 
 // Why no connection came about.
 func TestDialErrors(t *testing.T) {
-	closed := testkit.Listen(t, func(*testkit.Conn) {})
-	closed.Close()
 	plain := testkit.Listen(t, func(c *testkit.Conn) { c.TrySend("not TLS at all\r\n"); c.Rest() })
 	silent := testkit.Listen(t, func(c *testkit.Conn) { c.Rest() })
 	check := func(name, url, phase string, timeout, refused bool) {
 		t.Run(name, func(t *testing.T) {
-			pool := connect(t, url, transport.Options{}, func(u *config.Upstream) { u.Timeouts.TLS = config.Duration(100 * time.Millisecond) })
+			pool := connect(t, url, transport.Options{}, func(u *config.Upstream) {
+				if timeout {
+					u.Timeouts.TLS = config.Duration(100 * time.Millisecond)
+				}
+			})
 			_, err := pool.Acquire(time.Minute)
 			var d *transport.DialError
 			if !errors.As(err, &d) {
@@ -131,7 +133,7 @@ func TestDialErrors(t *testing.T) {
 		})
 	}
 	secure := func(o *testkit.Origin) string { return "https" + o.URL[len("http"):] }
-	check("refused", closed.URL, "connect", false, true)
+	check("refused", "http://"+testkit.Reserve(t), "connect", false, true)
 	check("no socket", "unix:/nowhere/at/all", "connect", false, false)
 	check("not TLS", secure(plain), "tls", false, false)
 	check("silent handshake", secure(silent), "tls", true, false)
