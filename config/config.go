@@ -10,8 +10,8 @@
 //     says units, ranges and what 0 or "" means, and becomes the key's
 //     description in the JSON schema and in docs/configuration.md. Text types
 //     (Duration, Size, Address, Prefix, Strings, Template) are in values.go. A
-//     new struct may have a file of its own; list that file in the directive
-//     go:embed of schema.go.
+//     new struct may have a file of its own; list that file in the embed
+//     directive of schema.go.
 //  2. If its default is not zero, set it in the setDefaults method of the struct
 //     (default.go, or beside the struct). New elements of lists and maps, and
 //     tables that are pointers, get their defaults before the file is applied.

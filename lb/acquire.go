@@ -78,9 +78,19 @@ func (u *Upstream) pick(p *Pick) *Target {
 	}
 }
 
-// pickFrom honours a sticky cookie, else asks the algorithm of each group in turn,
+// pickFrom honours a preference, then a sticky cookie, else asks the algorithm of each group in turn,
 // and takes what was chosen.
 func (u *Upstream) pickFrom(s *snapshot, p *Pick) *Target {
+	for i := range s.targets {
+		if len(p.Prefer) == 0 || p.n > 0 {
+			break
+		}
+		if t := s.targets[i]; slices.Contains(p.Prefer, t.Identity()) && p.Admits(t) {
+			if t = u.take(t, p); t != nil {
+				return t
+			}
+		}
+	}
 	if len(p.Sticky) > 0 && p.n == 0 {
 		if t := s.cookies[string(p.Sticky)]; t != nil && p.Admits(t) {
 			if t = u.take(t, p); t != nil {

@@ -20,6 +20,9 @@ type Pick struct {
 	// Sticky is the value of the sticky cookie that the client sent; empty
 	// means none. Acquire does not keep it.
 	Sticky []byte
+	// Prefer are targets that keep something for the client, such as a connection that it has
+	// authenticated: one of them is picked before all others, if it can be.
+	Prefer []Identity
 	// Cancel ends a wait in the queue when it is closed; nil never does.
 	Cancel <-chan struct{}
 

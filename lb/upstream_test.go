@@ -50,14 +50,6 @@ func equal[T comparable](t testing.TB, what string, got, want T) {
 	}
 }
 
-// about fails unless got is within share of want.
-func about(t testing.TB, what string, got int, want, share float64) {
-	t.Helper()
-	if float64(got) < want*(1-share) || float64(got) > want*(1+share) {
-		t.Errorf("%s: got %d, want %.0f, %.0f %% more or less", what, got, want, share*100)
-	}
-}
-
 func TestUnknownAlgorithm(t *testing.T) {
 	cfg := config.DefaultUpstream()
 	cfg.Targets = lbtest.Parse("a")

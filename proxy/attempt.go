@@ -120,8 +120,7 @@ func (a *attempt) end(e ending) {
 		return
 	}
 	if a.stream != nil {
-		a.stream.Release(e.reusable)
-		a.stream = nil
+		a.giveBack(e.reusable)
 	}
 	if a.state == attemptReported && (e.kind == lb.Success || e.kind == lb.Canceled) {
 		e.kind = lb.AlreadyReported
@@ -262,6 +261,9 @@ func (a *attempt) open(shared bool) *attemptError {
 	if shared {
 		a.stream = a.transport().Share(left, a.upstream.write)
 	}
+	if x.tied {
+		a.stream = x.Client.Bond.lend(a.target.Identity())
+	}
 	if a.stream == nil {
 		s, err := a.transport().Open(left)
 		if err != nil {
@@ -278,7 +280,7 @@ func (a *attempt) open(shared bool) *attemptError {
 // mistaken, which rules out HEAD.
 func (a *attempt) mayShare() bool {
 	x := a.x
-	return a.upstream.pipelines && x.Result.Attempts == 1 && string(x.Request.Method()) == "GET" &&
+	return a.upstream.pipelines && !x.tied && x.Result.Attempts == 1 && string(x.Request.Method()) == "GET" &&
 		len(x.upgrade) == 0 && x.length() == head.LengthNone && !x.Request.Has(expects)
 }
 

@@ -23,6 +23,9 @@ func (x *Exchange) forward() {
 	x.Upstream.Set.Retry().Budget.Deposit(pick.Now)
 	x.bound()
 	x.setAffinity()
+	if x.tied {
+		x.Client.Bond.prefer(pick)
+	}
 	x.prepare()
 	if f := x.cached.fetch; f != nil {
 		f.Condition(&x.outgoing)
@@ -321,6 +324,7 @@ func (x *Exchange) relay(a *attempt) {
 	status := h.Status
 	bodyless := string(x.Request.Method()) == "HEAD" || status == 204 || status == 304
 	closes := closesAfter(h)
+	x.tieByResponse(h)
 	a.openBody(bodyless)
 	x.proxy.dates.Complete(h, a.began.Add(a.firstByte))
 	forward.Clean(h)

@@ -99,8 +99,7 @@ func (x *Exchange) lookUp() verdict {
 		return goOn
 	}
 	c := &x.cached
-	c.found = x.proxy.cache.Lookup(&c.request)
-	x.Result.Cache = CacheResult{Asked: true, Outcome: c.found.Outcome, Reason: c.found.Reason}
+	x.find()
 	switch c.found.Outcome {
 	case rule.Fresh, rule.Stale:
 		if c.found.InMemory() && x.answerNow() {
@@ -143,6 +142,17 @@ func (x *Exchange) askCache() {
 	q.Now = time.Now()
 }
 
+// find looks for an answer. What is answered to a client whose connection carries an identity
+// is for that client alone, though neither request nor response need say so.
+func (x *Exchange) find() {
+	c := &x.cached
+	c.found = x.proxy.cache.Lookup(&c.request)
+	if x.tied && c.found.Reason != rule.ReasonMethod {
+		c.found = cache.Found{Outcome: rule.Bypass, Reason: rule.ReasonConnection}
+	}
+	x.Result.Cache = CacheResult{Asked: true, Outcome: c.found.Outcome, Reason: c.found.Reason}
+}
+
 // fromCache serves what lookUp could not: purges, answers that do not lie in memory,
 // and requests that must be forwarded.
 func (x *Exchange) fromCache() {
@@ -155,8 +165,7 @@ func (x *Exchange) fromCache() {
 		// An upgrade that weir does not pass on: an ordinary request, which is not
 		// answered from the cache.
 		x.askCache()
-		c.found = x.proxy.cache.Lookup(&c.request)
-		x.Result.Cache = CacheResult{Asked: true, Outcome: c.found.Outcome, Reason: c.found.Reason}
+		x.find()
 	}
 	for round := 0; ; round++ {
 		switch c.found.Outcome {

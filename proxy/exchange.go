@@ -62,6 +62,10 @@ type Client struct {
 	// Cancel ends the exchange if the client goes away. The front end owns it and
 	// resets it before each exchange.
 	Cancel *Cancel
+	// Bond is what is kept for the client's connection. The front end owns it and closes it
+	// after the connection. nil, for connections that carry several exchanges at once, means
+	// that nothing can be kept.
+	Bond *Bond
 	// Listener is where the client came in.
 	Listener *Listener
 	// Peer is the other end of the connection.
@@ -116,6 +120,8 @@ type Exchange struct {
 	proxy *Proxy
 	phase phase
 	step  int // the next step of the route
+	// tied says that no other client may use the exchange's connections to targets.
+	tied bool
 	// outgoing is the request as targets get it.
 	outgoing head.Head
 	// held is the part of the request's body that was read and kept; buffered says that it is
@@ -232,7 +238,7 @@ func (x *Exchange) Reset() {
 	if len(x.outgoing.Method()) > 0 {
 		x.outgoing.Reset()
 	}
-	x.buffered = false
+	x.buffered, x.tied = false, false
 	x.attempt = nil
 	x.room.attempt.reset()
 	x.choice = choice{sticky: x.choice.sticky[:0]}

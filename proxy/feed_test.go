@@ -89,7 +89,7 @@ func (f *feed) stop() { f.change(func() { f.stopped = true }) }
 func (f *feed) Next([]byte) ([]byte, error) {
 	for {
 		f.mu.Lock()
-		p, err, changed := f.next()
+		p, changed, err := f.next()
 		f.mu.Unlock()
 		if p != nil || err != nil {
 			return p, err
@@ -107,13 +107,13 @@ func (f *feed) Next([]byte) ([]byte, error) {
 }
 
 // next returns what there is, or what to wait for.
-func (f *feed) next() (p []byte, err error, changed chan struct{}) {
+func (f *feed) next() (p []byte, changed chan struct{}, err error) {
 	switch {
 	case f.err != nil:
-		return nil, f.err, nil
+		return nil, nil, f.err
 	case f.stopped:
 		f.err = errStopped
-		return nil, f.err, nil
+		return nil, nil, f.err
 	case len(f.pieces) > 0:
 		p = []byte(f.pieces[0])
 		f.pieces = f.pieces[1:]
@@ -123,9 +123,9 @@ func (f *feed) next() (p []byte, err error, changed chan struct{}) {
 		if f.err = f.said; f.left > 0 && f.err == io.EOF {
 			f.err = body.ErrTruncated
 		}
-		return nil, f.err, nil
+		return nil, nil, f.err
 	}
-	return nil, nil, f.changed
+	return nil, f.changed, nil
 }
 
 func (f *feed) took(n int64) {

@@ -36,7 +36,7 @@ func (r hedgeResult) String() string {
 // hedgeDelay says whether, and after which time, a second attempt may be sent:
 // only during the first, of a request that is safe to repeat and held whole.
 func (x *Exchange) hedgeDelay() (time.Duration, bool) {
-	if x.Upstream.hedges && x.Result.Attempts == 1 && len(x.upgrade) == 0 && x.repeatable() && x.replayable() {
+	if x.Upstream.hedges && !x.tied && x.Result.Attempts == 1 && len(x.upgrade) == 0 && x.repeatable() && x.replayable() {
 		return x.Upstream.Set.HedgeDelay(lb.Monotonic())
 	}
 	return 0, false
@@ -77,7 +77,7 @@ func (x *Exchange) headUntil(began time.Time) time.Time {
 // hedge sends a second attempt, if it may, and makes the one that answers first the
 // attempt of the exchange. If both fail, the first one's failure counts.
 func (x *Exchange) hedge(first *attempt) *attemptError {
-	e := errSlow
+	var e *attemptError
 	if t := x.hedgeTarget(first); t != nil {
 		e = x.race(first, t)
 	} else {

@@ -17,8 +17,8 @@ import (
 type fault uint8
 
 const (
-	// faultTarget: the target failed, or the way to it.
-	faultTarget fault = iota
+	// The zero fault is that of the target, or of the way to it.
+	_ fault = iota
 	// faultClient: the client sent something wrong or went away; no other attempt helps.
 	faultClient
 	// faultOurs: a bug in weir or in a hook; no other attempt helps.

@@ -84,6 +84,7 @@ func (x *Exchange) respond() verdict {
 // pickUpstream finds the upstream that the route names, or that its template
 // expands to.
 func (x *Exchange) pickUpstream() verdict {
+	x.tieByRequest()
 	if x.Upstream = x.Route.upstream; x.Upstream != nil {
 		return goOn
 	}

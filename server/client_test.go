@@ -90,16 +90,13 @@ func TestClientThatReadsSlowly(t *testing.T) {
 func TestBrokenResponse(t *testing.T) {
 	t.Parallel()
 	origin := testkit.Listen(t, func(c *testkit.Conn) {
-		for {
-			switch c.Request().Target() {
-			case "/length":
-				c.Send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
-			case "/chunked":
-				c.Send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
-			case "/stored":
-				c.Send("HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 10\r\n\r\nhello")
-			}
-			return
+		switch c.Request().Target() {
+		case "/length":
+			c.Send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
+		case "/chunked":
+			c.Send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+		case "/stored":
+			c.Send("HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 10\r\n\r\nhello")
 		}
 	})
 	eachClient(t, "", toOne(origin.URL), func(t *testing.T, w *weir, dial func() *testkit.Client) {

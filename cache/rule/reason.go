@@ -15,6 +15,7 @@ const (
 	ReasonNoStoreRequest // the client said no-store
 	ReasonPrecondition   // If-Match or If-Unmodified-Since that the origin must judge
 	ReasonUpgrade        // the client asked for another protocol
+	ReasonConnection     // the client's connection carries an identity
 
 	// Why there was nothing to use.
 	ReasonURIMiss  // no entry under that key
@@ -76,6 +77,7 @@ var reasonNames = [...]string{
 	ReasonNoStoreRequest:       "no-store-request",
 	ReasonPrecondition:         "precondition",
 	ReasonUpgrade:              "upgrade",
+	ReasonConnection:           "connection",
 	ReasonURIMiss:              "uri-miss",
 	ReasonVaryMiss:             "vary-miss",
 	ReasonEvicted:              "evicted",

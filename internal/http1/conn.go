@@ -45,6 +45,7 @@ type conn struct {
 	br     *bufio.Reader
 	first  sock.FirstRead // zero under TLS
 	cancel proxy.Cancel
+	bond   proxy.Bond
 	probe  *sock.Probe // used by Front.Look only
 
 	// state says whether Front may interrupt the wait for a request.
@@ -154,7 +155,7 @@ func (c *conn) begin(e *exchange) {
 	c.reader.behind = 0
 	c.cancel.Reset()
 	e.Client = proxy.Client{
-		Front: c, Cancel: &c.cancel, Listener: c.listener(), Peer: &c.peer, Remote: c.c.RemoteAddr(), TLS: c.c.TLS() != nil,
+		Front: c, Cancel: &c.cancel, Bond: &c.bond, Listener: c.listener(), Peer: &c.peer, Remote: c.c.RemoteAddr(), TLS: c.c.TLS() != nil,
 	}
 	e.body.Reset(c.br, body.FramingNone, 0)
 	e.Body = &e.body

@@ -58,6 +58,7 @@ func (f *Front) Serve(c *listener.Conn, l func() *proxy.Listener) {
 	f.add(cn)
 	defer func() {
 		f.remove(cn)
+		cn.bond.Close()
 		if v := recover(); v != nil {
 			c.Reset() // a response that breaks off must not look whole
 			f.OnPanic(v)

@@ -137,6 +137,29 @@ func (c *Conn) Cut() { c.Conn.Close() }
 // Release implements Stream.
 func (c *Conn) Release(reusable bool) { c.home.Release(c, reusable) }
 
+// Park implements Keeper.
+func (c *Conn) Park() bool {
+	if c.slot != nil || c.Reader != nil && c.Reader.Buffered() > 0 || !c.drained() {
+		return false
+	}
+	c.letGo()
+	c.request, c.sent = nil, 0
+	c.Unlimit()
+	return true
+}
+
+// Resume implements Keeper.
+func (c *Conn) Resume() bool {
+	c.reused = true
+	if !c.Quiet() {
+		return false
+	}
+	if c.stream == nil {
+		c.hold()
+	}
+	return true
+}
+
 // BodyWriter implements Stream.
 func (c *Conn) BodyWriter(chunked bool, limit time.Duration) BodyWriter {
 	return &bodyWriter{c: c, limit: limit, chunked: chunked}

@@ -105,6 +105,17 @@ type Stream interface {
 	Release(reusable bool)
 }
 
+// Keeper is a Stream that can carry several exchanges of one client, one after the other,
+// and is kept from others meanwhile. Release still gives it back.
+type Keeper interface {
+	Stream
+	// Park makes the stream wait for another exchange, after one that ended as Release's reusable
+	// says. It reports whether it can.
+	Park() bool
+	// Resume takes up a parked stream. It reports whether the stream is still as it was.
+	Resume() bool
+}
+
 // BodyWriter writes a request body, small pieces together. The first error is final.
 type BodyWriter interface {
 	// Write takes the next bytes of the body; it keeps none of p.
