@@ -70,8 +70,8 @@ soak: ## run the long tests of reloads, mixed traffic, slow clients and memory a
 MODEL_STEPS ?= 1000000
 
 .PHONY: model
-model: ## compare the cache with its model over MODEL_STEPS random exchanges
-	go test -timeout 1h -run '^TestModel$$' ./cache -model.steps=$(MODEL_STEPS)
+model: ## compare the cache with its models over MODEL_STEPS random exchanges
+	go test -timeout 1h -run '^Test(Model|Leak)$$' ./cache -model.steps=$(MODEL_STEPS)
 
 .PHONY: conformance
 conformance: build ## run the cache-tests suite checked out in SUITE against weir
