@@ -37,7 +37,7 @@ func (c *Client) call(ctx context.Context, path string, in, out any) error {
 	if err != nil {
 		panic("BUG: cannot encode a request: " + err.Error())
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://weir"+path, bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://localhost"+path, bytes.NewReader(body))
 	if err != nil {
 		panic("BUG: cannot make a request: " + err.Error())
 	}
