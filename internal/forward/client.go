@@ -1,7 +1,6 @@
 package forward
 
 import (
-	"bytes"
 	"net/netip"
 	"slices"
 
@@ -61,18 +60,43 @@ func lastElement(list []byte) (element, rest []byte) {
 	return trim(list), nil
 }
 
-// lastComma returns the index of the last comma outside a quoted string, or -1.
+// lastComma returns the index of the last comma outside a quoted string, or -1. It looks
+// from the right, where what a trusted peer has added stands.
 func lastComma(b []byte) int {
 	quoted := false
 	for i := len(b) - 1; i >= 0; i-- {
 		switch {
-		case b[i] == '"' && (i == 0 || b[i-1] != '\\'):
-			quoted = !quoted
+		case b[i] == '"':
+			backslashes := 0
+			for i > 0 && b[i-1] == '\\' {
+				i--
+				backslashes++
+			}
+			if backslashes%2 == 0 { // else the quote is escaped
+				quoted = !quoted
+			}
 		case b[i] == ',' && !quoted:
 			return i
 		}
 	}
 	return -1
+}
+
+// cut splits b at the first separator outside a quoted string. ok is false if a quoted
+// string in what is before does not end.
+func cut(b []byte, separator byte) (before, after []byte, ok bool) {
+	quoted := false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case c == '"':
+			quoted = !quoted
+		case c == '\\' && quoted:
+			i++
+		case c == separator && !quoted:
+			return b[:i], b[i+1:], true
+		}
+	}
+	return b, nil, !quoted
 }
 
 // Scheme returns "http" or "https", as the client had it: the peer's, unless the peer
@@ -87,8 +111,8 @@ func (f *Forwarder) Scheme(h *head.Head, p *Peer) []byte {
 	if len(said) > 0 {
 		said, _ = nextElement(said)
 	} else {
-		said, _ = nextElement(h.Get(head.Forwarded))
-		said = parameter(said, "proto=")
+		first, _, _ := cut(h.Get(head.Forwarded), ',')
+		said = parameter(first, "proto=")
 	}
 	for _, scheme := range schemes {
 		if equalFold(said, string(scheme)) {
@@ -104,20 +128,25 @@ var schemes = [...][]byte{[]byte("http"), []byte("https")}
 func forParameter(element []byte) []byte { return parameter(element, "for=") }
 
 // parameter returns the value of a parameter in an element of Forwarded (RFC 7239
-// section 4), without quotes; nil without that parameter. name is in lower case and ends
-// with "=".
-func parameter(element []byte, name string) []byte {
+// section 4), without quotes; nil without that parameter, with two of them, or if a quoted
+// string does not end. name is in lower case and ends with "=".
+func parameter(element []byte, name string) (value []byte) {
 	for len(element) > 0 {
-		var pair []byte
-		pair, element, _ = bytes.Cut(element, []byte{';'})
-		pair = trim(pair)
-		if len(pair) > len(name) && equalFold(pair[:len(name)], name) {
-			value := pair[len(name):]
-			if n := len(value); n >= 2 && value[0] == '"' && value[n-1] == '"' {
-				value = value[1 : n-1]
-			}
-			return value
+		pair, rest, ok := cut(element, ';')
+		if !ok {
+			return nil
+		}
+		pair, element = trim(pair), rest
+		if len(pair) <= len(name) || !equalFold(pair[:len(name)], name) {
+			continue
+		}
+		if value != nil {
+			return nil
+		}
+		value = pair[len(name):]
+		if n := len(value); n >= 2 && value[0] == '"' && value[n-1] == '"' {
+			value = value[1 : n-1]
 		}
 	}
-	return nil
+	return value
 }

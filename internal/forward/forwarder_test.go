@@ -85,6 +85,16 @@ func TestClient(t *testing.T) {
 	// Forwarded counts when there is no X-Forwarded-For.
 	check(trusted, `Forwarded: for=6.6.6.6, For="[2001:db8::1]:80";proto=https, by=x;for=10.1.1.1`, "2001:db8::1")
 	check(trusted, `Forwarded: for="1.1.1.1, 2.2.2.2"`, "10.0.0.1")
+	// What a trusted proxy quotes is the client's text, and says nothing.
+	check(trusted, `Forwarded: host="a;for=6.6.6.6;b";for=1.2.3.4`, "1.2.3.4")
+	check(trusted, `Forwarded: for=1.2.3.4;host="a;for=6.6.6.6;b"`, "1.2.3.4")
+	check(trusted, `Forwarded: for=1.2.3.4;host="a\\"`, "1.2.3.4")
+	check(trusted, `Forwarded: for=1.2.3.4;host="a\\\", for=6.6.6.6, b"`, "1.2.3.4")
+	check(trusted, `Forwarded: for=6.6.6.6, host="a\\";for=1.2.3.4`, "1.2.3.4")
+	check(trusted, `Forwarded: host="a, for=6.6.6.6, b\"";for=1.2.3.4`, "1.2.3.4")
+	check(trusted, `Forwarded: for=6.6.6.6;host=", for=1.2.3.4`, "1.2.3.4") // the client's own element does not end
+	check(trusted, `Forwarded: host="a;for=6.6.6.6`, "10.0.0.1")
+	check(trusted, `Forwarded: for=6.6.6.6;for=1.2.3.4`, "10.0.0.1") // one of two is forged
 	check(trusted, `Forwarded: for=_hidden, for=10.1.1.1`, "10.1.1.1")
 	check(trusted, `Forwarded: proto=https`, "10.0.0.1")
 	check(trusted, "Forwarded: for=2.2.2.2\nX-Forwarded-For: 1.1.1.1", "1.1.1.1")
