@@ -223,6 +223,9 @@ func (s *fakeStream) Await() error {
 	for {
 		select {
 		case s.peeked = <-s.heads:
+			if closed(s.cut) {
+				return net.ErrClosed // nothing is read from a connection that is closed
+			}
 			return nil
 		case <-s.read.wait():
 			if s.read.over() {
