@@ -380,6 +380,10 @@ type Forwarding struct {
 	Via string `toml:"via"`
 	// RequestID is the name of the request id's field; empty sends none.
 	RequestID string `toml:"request_id"`
+	// DropUnderscores removes every request field that has "_" in its name. Without it
+	// those are removed that targets such as CGI programs would take for a field which weir
+	// writes or ends, for the request id, or for one that the route sets or removes.
+	DropUnderscores bool `toml:"drop_underscores"`
 	// CancelOnHalfClose ends the exchange of a client that closed its sending side while
 	// weir waits for the target, and tells the target so by closing too. A client that closes
 	// its connection looks exactly like one that only ends its sending side and still

@@ -18,11 +18,7 @@ func (m *Monitor) failed(t *lb.Target, o lb.Outcome, inARow int64) {
 	if limit == 0 || inARow%limit != 0 {
 		return
 	}
-	what := o.Kind.String()
-	if o.Kind == lb.Success {
-		what = fmt.Sprint("status ", o.Status)
-	}
-	m.u.Eject(t, fmt.Sprintf("%d failures in a row, the last: %s", inARow, what))
+	m.u.Eject(t, fmt.Sprintf("%d failures in a row, the last: %s", inARow, o))
 }
 
 // redial dials t in the background until a connection is made. A call for a

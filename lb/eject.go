@@ -86,14 +86,15 @@ func (u *Upstream) mayEject(t *Target) bool {
 }
 
 // unreachable takes t out after a connection to it failed.
-func (u *Upstream) unreachable(t *Target, trial bool) {
+func (u *Upstream) unreachable(t *Target, o Outcome) {
+	trial := t.trial
 	if t.live.bits.Load()&bitUnreachable != 0 && !trial {
 		return // known
 	}
 	watcher := u.core.watcher.Load()
 	watched := watcher != nil && watcher.Unreachable != nil
 	fresh := false
-	u.update(t, "cannot be connected to", func(l *live, now int64) {
+	u.update(t, o.explain("cannot be connected to"), func(l *live, now int64) {
 		fresh = l.bits.Load()&bitUnreachable == 0
 		if !fresh && !trial {
 			return

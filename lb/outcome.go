@@ -2,6 +2,7 @@ package lb
 
 import (
 	"errors"
+	"strconv"
 	"time"
 )
 
@@ -60,6 +61,25 @@ type Outcome struct {
 	// Latency is the time from the attempt's start to the response's head, or
 	// to the failure.
 	Latency time.Duration
+	// Err is why the attempt failed, for people; nil if it did not, or if there is no more to say
+	// than Kind and Status do.
+	Err error
+}
+
+// explain appends why the attempt failed to what is said of it.
+func (o Outcome) explain(what string) string {
+	if o.Err == nil {
+		return what
+	}
+	return what + ": " + o.Err.Error()
+}
+
+// String says how the attempt ended.
+func (o Outcome) String() string {
+	if o.Kind == Success {
+		return "status " + strconv.Itoa(o.Status)
+	}
+	return o.explain(o.Kind.String())
 }
 
 // verdict is what an outcome counts as.

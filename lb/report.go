@@ -88,7 +88,7 @@ func (c *core) averageLatency() float64 { return math.Float64frombits(c.latency.
 func (u *Upstream) reportFailure(t *Target, o Outcome) {
 	inARow := t.live.fails.Add(1)
 	if o.Kind == ConnectFailed {
-		u.unreachable(t, t.trial)
+		u.unreachable(t, o)
 		return
 	}
 	if w := u.core.watcher.Load(); w != nil && w.Failed != nil {
@@ -101,7 +101,7 @@ func (u *Upstream) reportFailure(t *Target, o Outcome) {
 func (u *Upstream) endTrial(t *Target, o Outcome, v verdict) {
 	reason := "a trial succeeded"
 	if v == failed {
-		reason = "a trial failed: " + o.Kind.String()
+		reason = "a trial failed: " + o.String()
 	}
 	u.update(t, reason, func(l *live, now int64) {
 		bits := l.bits.Load()

@@ -109,6 +109,8 @@ type ending struct {
 	kind   lb.Kind
 	cause  Cause
 	status int
+	// err is why the attempt failed.
+	err error
 	// reusable says that the stream ended by its framing on both sides.
 	reusable bool
 }
@@ -131,7 +133,7 @@ func (a *attempt) end(e ending) {
 		latency = time.Since(a.began)
 	}
 	countAttempt(a.target, e.cause, latency) // before the target may go, and its figures with it
-	a.upstream.Set.Release(a.target, lb.Outcome{Kind: e.kind, Status: e.status, Latency: latency})
+	a.upstream.Set.Release(a.target, lb.Outcome{Kind: e.kind, Status: e.status, Latency: latency, Err: e.err})
 }
 
 // giveUp ends an attempt whose response the client does not get.
@@ -145,7 +147,7 @@ func (a *attempt) giveUp(e ending) {
 
 // fail ends an attempt that failed.
 func (a *attempt) fail(e *attemptError) {
-	a.giveUp(ending{kind: e.outcome(), cause: e.cause, status: e.status})
+	a.giveUp(ending{kind: e.outcome(), cause: e.cause, status: e.status, err: e.err})
 }
 
 // reportAfter is how long a response may take before the balancer is told that

@@ -234,6 +234,7 @@ func (x *Exchange) prepare() {
 		h.Del(head.Expect)
 	}
 	forward.Clean(h)
+	r.ambiguous.Clean(h, x.Upstream.deadlineHeader)
 	if len(x.upgrade) > 0 {
 		forward.Upgrade(h, x.upgrade)
 	}

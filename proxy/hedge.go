@@ -189,7 +189,7 @@ func (r *racer) endBeaten() {
 		e.kind, e.cause = lb.Success, CauseOK
 	case !sock.TimedOut(r.err): // a deadline has passed because the hedge won
 		f := headFailure(r.stream, r.err, false)
-		e.kind, e.cause = f.outcome(), f.cause
+		e.kind, e.cause, e.err = f.outcome(), f.cause, f.err
 	}
 	r.giveUp(e)
 }
@@ -301,7 +301,7 @@ func (r *racer) endLost() {
 		e.cause = CausePanic
 	case r.stream == nil && r.err != nil:
 		f := dialFailure(r.err)
-		e.kind, e.cause = f.outcome(), f.cause
+		e.kind, e.cause, e.err = f.outcome(), f.cause, f.err
 	case r.err == nil && r.status() != 0:
 		e.kind, e.status, e.cause = lb.Success, r.status(), CauseOK
 	}

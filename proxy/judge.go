@@ -120,9 +120,13 @@ func (c Cause) status() int {
 // headCause names why no response head could be read.
 func headCause(err error, started bool) Cause {
 	var d *head.Defect
+	var op *net.OpError
 	switch {
 	case errors.As(err, &d):
 		return CauseBadResponse
+	case errors.As(err, &op) && op.Op == "remote error":
+		// An alert: with TLS 1.3 a target that wants a certificate says so after the handshake.
+		return CauseTLS
 	case sock.TimedOut(err):
 		return CauseFirstByte
 	case started && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)):
@@ -163,7 +167,7 @@ func (e *attemptError) kind() lb.Kind {
 		return lb.LocalError
 	case e.status != 0:
 		return lb.Success
-	case e.cause == CauseConnect, e.cause == CauseConnectTimeout, e.cause == CauseTLS:
+	case e.cause == CauseConnect, e.cause == CauseConnectTimeout, e.cause == CauseTLS && !e.sent:
 		return lb.ConnectFailed
 	case e.cause == CauseBusy, e.cause == CauseTotal:
 		return lb.Canceled

@@ -9,6 +9,7 @@ package proxy
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -197,7 +198,7 @@ func (x *Exchange) locate(target []byte) verdict {
 	}
 	if refusal != match.Accepted && string(x.Path) != "*" {
 		x.Client.Front.CloseAfter()
-		x.Result.Err = fmt.Errorf("path %q: %s", x.Path, refusal)
+		x.Result.Err = errors.New(refusal.Explain(x.Path))
 		x.fail(400, CauseBadPath)
 		return ended
 	}

@@ -209,7 +209,7 @@ func (x *Exchange) breakOff(a *attempt, err error) {
 	cause := x.bodyCause(err)
 	x.Result.Err = err
 	x.fail(0, cause)
-	a.giveUp(ending{kind: (&attemptError{cause: cause}).outcome(), cause: cause, status: status})
+	a.giveUp(ending{kind: (&attemptError{cause: cause}).outcome(), cause: cause, status: status, err: err})
 }
 
 // clientFailed notes that the client could not be written to, or went away.

@@ -37,6 +37,7 @@ type Route struct {
 	anyRate bool
 
 	requestRules  *forward.Rules
+	ambiguous     *forward.Ambiguous
 	responseRules *forward.Rules
 	metrics       *routeMetrics
 	steps         []step
@@ -95,6 +96,7 @@ func newRoute(r *config.Route, name string, captures []string, upstreams map[str
 		grace:         r.Timeouts.Grace.D(),
 		anyRate:       r.Timeouts.AnyRate,
 		requestRules:  request,
+		ambiguous:     forward.NewAmbiguous(f, r.RequestHeaders),
 		responseRules: response,
 		metrics:       m.route(name),
 		cacheMetrics:  new(cacheMetrics),

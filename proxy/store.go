@@ -362,7 +362,7 @@ func (a *attempt) endStoring(closes bool, err error) {
 		e.kind = lb.Canceled
 	case err != nil:
 		e.cause = x.bodyCause(err)
-		e.kind = (&attemptError{cause: e.cause}).outcome()
+		e.kind, e.err = (&attemptError{cause: e.cause}).outcome(), err
 	}
 	a.end(e)
 }

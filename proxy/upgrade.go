@@ -79,7 +79,7 @@ func (x *Exchange) join(a *attempt) {
 	}
 	if err != nil {
 		x.Result.Err = err
-		a.giveUp(ending{kind: lb.BadResponse, cause: CauseBadResponse, status: 101})
+		a.giveUp(ending{kind: lb.BadResponse, cause: CauseBadResponse, status: 101, err: err})
 		x.fail(502, CauseBadResponse)
 		return
 	}

@@ -73,6 +73,7 @@ type entry struct {
 	ID       string  `json:"request_id"`
 	Status   int     `json:"status"`
 	Cause    string  `json:"cause"`
+	Error    string  `json:"error"`
 	Attempts int     `json:"attempts"`
 	BytesIn  int64   `json:"bytes_in"`
 	BytesOut int64   `json:"bytes_out"`

@@ -22,6 +22,7 @@ func FromExchange(x *proxy.Exchange) Record {
 		RequestID:     x.RequestID,
 		Status:        result.Status,
 		Cause:         result.Cause.String(),
+		Err:           result.Err,
 		Attempts:      result.Attempts,
 		BytesIn:       result.BytesIn,
 		BytesOut:      result.BytesOut,

@@ -33,6 +33,8 @@ type Record struct {
 	Status int
 	// Cause is the name of the reason why the exchange ended as it did.
 	Cause string
+	// Err is the error that Cause stands for; nil if all is well.
+	Err error
 	// Attempts counts the targets that were tried.
 	Attempts int
 	// BytesIn and BytesOut count the bytes of the two bodies, without framing.
@@ -73,6 +75,7 @@ const (
 	fieldCache
 	fieldStatus
 	fieldCause
+	fieldError
 	fieldBytesIn
 	fieldBytesOut
 	fieldDuration
@@ -106,6 +109,7 @@ var fields = [fieldCount]Field{
 	fieldCache:         {"cache", "what the cache did"},
 	fieldStatus:        {"status", "status of the answer; 0 if nothing was answered"},
 	fieldCause:         {"cause", "why the exchange ended as it did"},
+	fieldError:         {"error", "what went wrong, in detail; empty if nothing did"},
 	fieldBytesIn:       {"bytes_in", "bytes of the request body"},
 	fieldBytesOut:      {"bytes_out", "bytes of the answer's body"},
 	fieldDuration:      {"duration", "seconds from the first byte in to the last byte out"},
@@ -169,6 +173,11 @@ func (f field) append(dst []byte, r *Record, s style) []byte {
 		return appendInt(dst, int64(r.Status))
 	case fieldCause:
 		return appendText(dst, r.Cause, s)
+	case fieldError:
+		if r.Err == nil {
+			return appendText(dst, "", s)
+		}
+		return appendText(dst, r.Err.Error(), s)
 	case fieldBytesIn:
 		return appendInt(dst, r.BytesIn)
 	case fieldBytesOut:

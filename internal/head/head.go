@@ -1,6 +1,7 @@
 package head
 
 import (
+	"bytes"
 	"iter"
 	"strconv"
 )
@@ -439,6 +440,19 @@ func (h *Head) DelSet(s Set) {
 		}
 	}
 	h.present &^= s
+}
+
+// Underscored says whether the name of a field has "_" in it. No name of this package's
+// variables has.
+func (h *Head) Underscored() bool {
+	h.index()
+	for i := range h.fields {
+		f := &h.fields[i]
+		if (f.id == other || f.id == xForwarded) && !f.dead && bytes.IndexByte(h.name(f), '_') >= 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // DelFunc removes the lines for which remove returns true. remove must not change the head.

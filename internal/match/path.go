@@ -2,6 +2,7 @@ package match
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 
 	"weir/internal/field"
@@ -55,6 +56,33 @@ func (r Refusal) String() string {
 		panic("BUG: no name for this refusal")
 	}
 	return refusalNames[r]
+}
+
+// Explain says why raw, the path that was refused, was, and which byte is at fault, where it is one.
+func (r Refusal) Explain(raw []byte) string {
+	for i := range raw {
+		if n := r.fault(raw[i:]); n > 0 {
+			return fmt.Sprintf("%s: %q at byte %d of the path", r, raw[i:i+n], i)
+		}
+	}
+	return r.String()
+}
+
+// fault returns how many bytes at the start of raw are what the path was refused for; 0 if
+// raw starts with something else.
+func (r Refusal) fault(raw []byte) int {
+	class := classes[raw[0]]
+	if class&classPercent == 0 {
+		if r == ControlByte && class&classControl != 0 || r == Backslash && class&classBackslash != 0 || r == Fragment && class&classFragment != 0 {
+			return 1
+		}
+		return 0
+	}
+	escape := raw[:min(len(raw), len("%00"))]
+	if _, refusal := decode(nil, escape); refusal != r || r == Accepted {
+		return 0
+	}
+	return len(escape)
 }
 
 // Canonical returns the path that routes are matched with for a raw path (a

@@ -1,0 +1,92 @@
+package server_test
+
+import (
+	"crypto/tls"
+	"strings"
+	"testing"
+
+	"weir/internal/testkit"
+	"weir/server"
+)
+
+// The access log, the log and the admin API say why a target failed, in detail.
+func TestReasons(t *testing.T) {
+	t.Parallel()
+	authority := testkit.NewAuthority(t)
+	pair := authority.Issue("origin.test")
+	wantsCertificate := tlsServer(authority.Issue("127.0.0.1"))
+	wantsCertificate.ClientAuth, wantsCertificate.ClientCAs = tls.RequireAnyClientCert, authority.Pool
+	answers := func(response string) string { return testkit.Listen(t, testkit.Answer(response)).URL }
+	plain := testkit.Listen(t, func(c *testkit.Conn) { c.Send("HTTP/1.1 400 Bad Request\r\n\r\n"); c.Rest() })
+	secure := func(cfg *tls.Config) string {
+		return testkit.ListenTLS(t, cfg, func(c *testkit.Conn) { c.TryHead() }).URL
+	}
+	check := func(name, target, settings, want, reason string) {
+		t.Run(name, func(t *testing.T) {
+			var log textLog
+			w := launch(t, toOrigin(target)+"health.passive = { failures = 1, max_ejected = 1 }\n"+settings+"[admin]\naddress = \"127.0.0.1:0\"\n", server.WithLog(log.logger()))
+			w.dial().Get("/")
+			line := w.logged(1)[0]
+			equal(t, "the log's line", line.String(), want)
+			if !strings.Contains(line.Error, reason) {
+				t.Errorf("error is %q, without %q", line.Error, reason)
+			}
+			if strings.HasPrefix(want, "502 connect") || strings.HasPrefix(want, "502 tls") && !strings.Contains(reason, "required") {
+				if text := log.String(); !strings.Contains(text, "cannot be connected to: ") || !strings.Contains(text, reason) {
+					t.Errorf("the log is %q, without %q", text, reason)
+				}
+				if got := w.api("GET", "/upstreams", ""); !strings.Contains(got, reason) {
+					t.Errorf("the admin API says %q, without %q", got, reason)
+				}
+			}
+		})
+	}
+	ca := "tls.ca = \"" + authority.File + "\"\n"
+	check("two codings", answers("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), "", "502 bad_response", "more than one Transfer-Encoding")
+	check("a control byte", answers("HTTP/1.1 200 OK\r\nX-A: a\x01b\r\nContent-Length: 0\r\n\r\n"), "", "502 bad_response", "control byte in a field value")
+	check("unknown authority", secure(tlsServer(authority.Issue("127.0.0.1"))), "", "502 tls_failed", "unknown authority")
+	check("wrong name", secure(tlsServer(pair)), ca, "502 tls_failed", "cannot validate certificate for 127.0.0.1")
+	check("no TLS at all", strings.Replace(plain.URL, "http:", "https:", 1), "", "502 tls_failed", "first record does not look like a TLS handshake")
+	check("a certificate is wanted", secure(wantsCertificate), ca, "502 tls_failed", "certificate required")
+	check("unknown name", "http://no.such.host.invalid:80", "", "502 connect_failed", "no.such.host.invalid")
+	check("nothing listens", refused(t), "", "502 connect_failed", "connection refused")
+}
+
+// A request that is refused is logged with what is wrong with it, and a good one without
+// anything.
+func TestReasonsOfRefusals(t *testing.T) {
+	t.Parallel()
+	origin := testkit.Listen(t, func(c *testkit.Conn) {
+		if m, err := c.TryHead(); err == nil && m.ReadBody(c.Reader) == nil {
+			c.TrySend(ok)
+		}
+	})
+	check := func(request, want, reason string) {
+		t.Helper()
+		w := limited(t, origin.URL, slow, "")
+		c := w.dial()
+		if strings.Contains(reason, "min_rate") {
+			stop := drip(c, request, "x")
+			defer receive(t, stop)
+		} else {
+			c.Send(request)
+		}
+		c.Head("GET")
+		line := w.logged(1)[0]
+		equal(t, "the log's line", line.String(), want)
+		equal(t, "error", line.Error, reason)
+	}
+	path := func(p string) string { return "GET " + p + " HTTP/1.1\r\nHost: a\r\n\r\n" }
+	check(path("/a"), "200 ok", "")
+	check(path("/a%0ab"), "400 bad_path", `path_control_byte: "%0a" at byte 2 of the path`)
+	check(path("/a%00b"), "400 bad_path", `path_null_byte: "%00" at byte 2 of the path`)
+	check(path("/a%41%4g"), "400 bad_path", `path_broken_escape: "%4g" at byte 5 of the path`)
+	check(path("/a%4"), "400 bad_path", `path_broken_escape: "%4" at byte 2 of the path`)
+	check(path(`/%41\b`), "400 bad_path", `path_backslash: "\\" at byte 4 of the path`)
+	check(path("/a/../.."), "400 bad_path", "path_above_root")
+	check("GET /a\x01 HTTP/1.1\r\nHost: a\r\n\r\n", "400 bad_request", "malformed request target")
+	check("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "400 bad_request", "more than one Host field")
+	check(post(10)+"hello", "408 client_slow", "client sent nothing for 300ms (timeouts.grace)")
+	check(post(100_000), "408 client_slow", "client sent less than 10000 bytes per second (timeouts.min_rate)")
+	check(post(-1)+"5\r\nhello\r\n", "408 client_slow", "client sent nothing for 300ms (timeouts.grace)")
+}
