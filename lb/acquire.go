@@ -15,16 +15,40 @@ func (u *Upstream) Acquire(p *Pick) (*Target, error) {
 	if now >= u.wake.Load() {
 		u.settle(now)
 	}
-	if u.cfg.Breaker.Failures > 0 && !u.core.breaker.allow(&u.cfg.Breaker, now) {
-		return nil, ErrBreakerOpen
+	permit := int64(0)
+	if u.cfg.Breaker.Failures > 0 {
+		allowed := false
+		if permit, allowed = u.core.breaker.allow(&u.cfg.Breaker, now); !allowed {
+			return nil, ErrBreakerOpen
+		}
 	}
 	p.u, p.now = u, now
-	t, err := u.acquire(p)
-	if err == ErrBusy && p.n == 0 && u.cfg.Limits.Queue > 0 {
-		t, err = u.queue(p)
+	t, err := u.enter(p)
+	switch {
+	case permit == 0:
+	case err != nil:
+		u.core.breaker.report(&u.cfg.Breaker, unjudged, permit, now)
+	default:
+		t = t.withPermit(permit)
 	}
-	if err != nil && u.cfg.Breaker.Failures > 0 {
-		u.core.breaker.report(&u.cfg.Breaker, unjudged, 0, now)
+	return t, err
+}
+
+// enter is acquire with the queue, for those that may wait in it: an exchange's first
+// attempt, which lets those go first that wait already.
+func (u *Upstream) enter(p *Pick) (*Target, error) {
+	queues := u.cfg.Limits.Queue > 0 && p.n == 0
+	if queues && u.core.queue.waiting.Load() > 0 {
+		return u.queue(p)
+	}
+	t, err := u.acquire(p)
+	if err != nil {
+		// What this attempt held for a moment may have looked like no place to the first one
+		// in the queue.
+		u.core.queue.wake(1)
+	}
+	if err == ErrBusy && queues {
+		return u.queue(p)
 	}
 	return t, err
 }

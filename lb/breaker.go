@@ -3,7 +3,6 @@ package lb
 import (
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"weir/config"
 )
@@ -17,6 +16,9 @@ type breaker struct {
 	until atomic.Int64
 	// permits counts the exchanges let through half open.
 	permits atomic.Int64
+	// times is how often it has opened: what a permit says, so that no exchange counts as a
+	// trial that began before.
+	times atomic.Int64
 
 	all, failures window
 
@@ -61,14 +63,15 @@ func (b *breaker) state(now int64) BreakerState {
 	return BreakerHalfOpen
 }
 
-// allow says whether an exchange may pass. Half open, it takes a permit.
-func (b *breaker) allow(cfg *config.Breaker, now int64) bool {
-	until := b.until.Load()
+// allow says whether an exchange may pass. Half open, the exchange gets a permit, for report;
+// else permit is 0.
+func (b *breaker) allow(cfg *config.Breaker, now int64) (permit int64, ok bool) {
+	times, until := b.times.Load(), b.until.Load()
 	if until == 0 {
-		return true
+		return 0, true
 	}
 	if now < until {
-		return false
+		return 0, false
 	}
 	// Permits that endless exchanges hold are given out anew after a while. What
 	// succeeded meanwhile counts on: there may be few requests.
@@ -79,23 +82,22 @@ func (b *breaker) allow(cfg *config.Breaker, now int64) bool {
 	}
 	if b.permits.Add(1) > int64(max(1, cfg.HalfOpen)) {
 		b.permits.Add(-1)
-		return false
+		return 0, false
 	}
-	return true
+	return times, true
 }
 
-// report counts an outcome, which began latency before now.
-func (b *breaker) report(cfg *config.Breaker, v verdict, latency time.Duration, now int64) {
-	until := b.until.Load()
-	if until == 0 {
+// report counts the outcome of an exchange that had this permit.
+func (b *breaker) report(cfg *config.Breaker, v verdict, permit, now int64) {
+	if b.until.Load() == 0 {
 		b.count(cfg, v, now)
 		return
 	}
-	if now-int64(latency) < until {
-		return // it began before the breaker was half open
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if permit != b.times.Load() || b.until.Load() == 0 {
+		return // it began before the breaker was half open
+	}
 	switch v {
 	case unjudged:
 		b.permits.Add(-1)
@@ -136,9 +138,10 @@ func (b *breaker) count(cfg *config.Breaker, v verdict, now int64) {
 // open opens the breaker, for longer each time in a row. mu must be held.
 func (b *breaker) open(cfg *config.Breaker, now int64) {
 	const longest = 10
-	times := min(int64(1)<<min(b.opened, 10), longest)
+	factor := min(int64(1)<<min(b.opened, 10), longest)
 	b.opened++
 	b.wins = 0
+	b.times.Add(1)
 	b.permits.Store(0)
-	b.until.Store(now + max(1, int64(cfg.Open)*times))
+	b.until.Store(now + max(1, int64(cfg.Open)*factor))
 }

@@ -33,6 +33,7 @@ func (u *Upstream) SetEndpoints(endpoints []Endpoint) error {
 		s.release()
 	}
 	u.tell(changes)
+	c.queue.wakeAll()
 	if w := c.watcher.Load(); w != nil && w.Replaced != nil {
 		w.Replaced()
 	}

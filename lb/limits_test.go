@@ -1,8 +1,10 @@
 package lb_test
 
 import (
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -124,6 +126,103 @@ func TestRetriesDoNotQueue(t *testing.T) {
 	equal(t, "second attempt", err, lb.ErrBusy)
 }
 
+// A place that becomes free is never lost, and those that wait get it before newcomers.
+func TestQueueUnderLoad(t *testing.T) {
+	s := newStand(t, "a", func(c *config.Upstream) {
+		c.Limits = config.UpstreamLimits{TargetInFlight: 2, Queue: 100, QueueTimeout: config.Duration(5 * time.Second), Adaptive: "off"}
+	})
+	var clients sync.WaitGroup
+	for range 16 {
+		clients.Go(func() {
+			for range 4000 {
+				target, err := s.Acquire(new(lb.Pick))
+				if err != nil {
+					t.Errorf("a place was lost: %v", err)
+					return
+				}
+				runtime.Gosched()
+				s.Release(target, ok)
+			}
+		})
+	}
+	clients.Wait()
+	equal(t, "running", s.InFlight(), 0)
+	equal(t, "waiting", s.Queued(), 0)
+}
+
+// Newcomers stand behind those that wait, also for a place that is free at this moment.
+func TestQueueIsFair(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(t, "a", func(c *config.Upstream) {
+			c.Limits = config.UpstreamLimits{TargetInFlight: 1, Queue: 100, QueueTimeout: config.Duration(time.Minute), Adaptive: "off"}
+		})
+		var longest time.Duration
+		var mu sync.Mutex
+		const clients, each = 20, 10
+		for range clients {
+			go func() {
+				for range each {
+					began := time.Now()
+					target, err := s.Acquire(new(lb.Pick))
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					mu.Lock()
+					longest = max(longest, time.Since(began))
+					mu.Unlock()
+					time.Sleep(10 * time.Millisecond)
+					s.Release(target, ok) // and asks again at once
+				}
+			}()
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if fair := (clients + 1) * 10 * time.Millisecond; longest > fair {
+			t.Errorf("one waited for %v, where a turn comes each %v", longest, fair)
+		}
+	})
+}
+
+// Several places that become free at once are all used.
+func TestQueueGetsSeveralPlaces(t *testing.T) {
+	check := func(name, targets string, more func(s *stand)) {
+		synctest.Test(t, func(t *testing.T) {
+			s := newStand(t, targets, func(c *config.Upstream) {
+				c.Limits = config.UpstreamLimits{TargetInFlight: 2, Queue: 10, QueueTimeout: config.Duration(time.Minute), Adaptive: "off"}
+			})
+			if strings.Contains(targets, "b") {
+				s.SetDown(s.Target("b"), "test")
+			}
+			for range 2 {
+				if _, err := s.Acquire(new(lb.Pick)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var served atomic.Int32
+			for range 5 {
+				go func() {
+					if _, err := s.Acquire(new(lb.Pick)); err == nil {
+						served.Add(1)
+					}
+				}()
+			}
+			synctest.Wait()
+			more(s)
+			synctest.Wait()
+			equal(t, name+": served", served.Load(), 2)
+			equal(t, name+": waiting", s.Queued(), 3)
+			time.Sleep(2 * time.Minute)
+		})
+	}
+	check("a target comes up", "a b", func(s *stand) { s.SetUp(s.Target("b")) })
+	check("a target is found", "a", func(s *stand) {
+		if err := s.SetEndpoints([]lb.Endpoint{{URL: "http://new"}}); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 func TestBreaker(t *testing.T) {
 	s := newStand(t, "a b", func(c *config.Upstream) {
 		c.Breaker = config.Breaker{Failures: 0.5, Requests: 10, HalfOpen: 2,
@@ -176,13 +275,30 @@ func TestBreaker(t *testing.T) {
 		t.Errorf("closed: got %s", got)
 	}
 	equal(t, "closed", s.Breaker(), lb.BreakerClosed)
+	old := make([]*lb.Target, 12)
+	for i := range old {
+		if old[i], err1 = s.Acquire(new(lb.Pick)); err1 != nil {
+			t.Fatal(err1)
+		}
+	}
 	s.Picks(1, internal)
 	equal(t, "open once more", s.Breaker(), lb.BreakerOpen)
 
-	// Exchanges from before it opened do not decide.
+	// Exchanges from before it opened do not decide, whenever their responses began, and
+	// make no room for more trials.
 	s.Pass(6 * time.Second)
-	s.on("a", lb.Outcome{Kind: lb.Timeout, Latency: time.Minute})
-	equal(t, "an old exchange failed", s.Breaker(), lb.BreakerHalfOpen)
+	for i, o := range []lb.Outcome{{Kind: lb.Timeout, Latency: time.Minute}, {Kind: lb.Reset}, ok, ok, ok, cancelled, cancelled, cancelled} {
+		s.Release(old[i], o)
+		equal(t, "an old exchange ended", s.Breaker(), lb.BreakerHalfOpen)
+	}
+	let := 0
+	for range 10 {
+		if _, err := s.Acquire(new(lb.Pick)); err == nil {
+			let++
+		}
+	}
+	equal(t, "trials", let, 2)
+	s.Pass(10 * time.Second)
 
 	// Permits that are never given back come anew.
 	s.Picks(1, cancelled)

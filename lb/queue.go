@@ -6,20 +6,23 @@ import (
 	"time"
 )
 
-// queue is where exchanges wait for a place, first come, first served.
+// queue is where exchanges wait for a place, first come, first served. Only the first one
+// looks for places, and leaves when it has one; so no place is lost, and none is overtaken.
 type queue struct {
-	waiting atomic.Int64 // how many wait or were woken and not served yet
+	waiting atomic.Int64 // how many wait
 
 	mu    sync.Mutex
 	first *waiter
 	last  *waiter
+	// freed is how many places have become free, as far as is known, since the first one
+	// looked last.
+	freed int
 }
 
 // waiter is one exchange in the queue.
 type waiter struct {
-	ready      chan struct{} // has room for one wake
+	look       chan struct{} // has room for one wake
 	prev, next *waiter
-	linked     bool
 }
 
 // queue waits until p gets a target, or the queue's limits end the wait.
@@ -29,30 +32,27 @@ func (u *Upstream) queue(p *Pick) (*Target, error) {
 		q.waiting.Add(-1)
 		return nil, ErrBusy
 	}
-	w := &waiter{ready: make(chan struct{}, 1)}
+	w := &waiter{look: make(chan struct{}, 1)}
 	timer := time.NewTimer(u.cfg.Limits.QueueTimeout.D())
-	q.push(w, false)
-	// No waiter was woken by a place that became free between the refusal and the
-	// push.
-	q.wake()
+	q.enter(w)
 	t, err := u.wait(p, w, timer.C)
 	timer.Stop()
-	if !q.remove(w) && t == nil {
-		q.wake() // the wake that this one got is the next one's
-	}
+	q.leave(w, err)
 	q.waiting.Add(-1)
 	return t, err
 }
 
 func (u *Upstream) wait(p *Pick, w *waiter, timeout <-chan time.Time) (*Target, error) {
+	q := &u.core.queue
 	for {
 		select {
-		case <-w.ready:
+		case <-w.look:
+			freed := q.known()
 			t, err := u.acquire(p)
 			if err != ErrBusy {
 				return t, err
 			}
-			u.core.queue.push(w, true)
+			q.used(freed)
 		case <-timeout:
 			return nil, ErrBusy
 		case <-p.Cancel:
@@ -61,17 +61,31 @@ func (u *Upstream) wait(p *Pick, w *waiter, timeout <-chan time.Time) (*Target, 
 	}
 }
 
-// push adds w at the end, or at the front.
-func (q *queue) push(w *waiter, front bool) {
+// enter adds w at the end. If w is the first one it is to look at once, for a place that
+// became free after it was refused and before it was here.
+func (q *queue) enter(w *waiter) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	w.linked = true
-	w.prev, w.next = q.last, nil
-	if front {
-		w.prev, w.next = nil, q.first
-	}
+	w.prev = q.last
 	q.link(w.prev, w)
-	q.link(w, w.next)
+	q.link(w, nil)
+	if q.first == w {
+		q.tell()
+	}
+}
+
+// leave takes w out, which has got a place if err is nil. The next one looks if more
+// places have become free, or if there may be no target for any of them.
+func (q *queue) leave(w *waiter, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.link(w.prev, w.next)
+	if err == nil {
+		q.freed = max(0, q.freed-1)
+	}
+	if q.freed > 0 || err == ErrNoTarget {
+		q.tell()
+	}
 }
 
 // link makes b follow a; nil stands for the ends of the queue.
@@ -88,32 +102,46 @@ func (q *queue) link(a, b *waiter) {
 	}
 }
 
-// remove takes w out and reports whether it was in.
-func (q *queue) remove(w *waiter) bool {
+// known returns how many places have become free.
+func (q *queue) known() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.removeLocked(w)
+	return q.freed
 }
 
-func (q *queue) removeLocked(w *waiter) bool {
-	if w == nil || !w.linked {
-		return false
-	}
-	w.linked = false
-	q.link(w.prev, w.next)
-	return true
+// used says that so many of the places are taken by others.
+func (q *queue) used(n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.freed = max(0, q.freed-n)
 }
 
-// wake lets the first one try again.
-func (q *queue) wake() {
-	if q.waiting.Load() == 0 {
+// wake says that up to so many places have become free.
+func (q *queue) wake(places int) {
+	if places == 0 || q.waiting.Load() == 0 {
 		return
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if w := q.first; w != nil {
-		q.removeLocked(w)
-		w.ready <- struct{}{}
+	if q.first == nil {
+		return // the one that is about to enter will look
+	}
+	q.freed += places
+	q.tell()
+}
+
+// wakeAll says that any number of places may have become free.
+func (q *queue) wakeAll() { q.wake(int(q.waiting.Load())) }
+
+// tell lets the first one look. mu must be held.
+func (q *queue) tell() {
+	if q.first == nil {
+		q.freed = 0
+		return
+	}
+	select {
+	case q.first.look <- struct{}{}:
+	default:
 	}
 }
 

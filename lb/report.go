@@ -12,8 +12,12 @@ func (u *Upstream) Release(t *Target, o Outcome) {
 	}
 	u.core.inFlight.Add(-1)
 	t.live.inFlight.Add(-1)
-	if u.core.queue.waiting.Load() > 0 {
-		u.core.queue.wake()
+	switch {
+	case u.core.queue.waiting.Load() == 0:
+	case u.adaptive: // the limit may have grown by more than this place
+		u.core.queue.wakeAll()
+	default:
+		u.core.queue.wake(1)
 	}
 	t.live.release()
 }
@@ -36,7 +40,7 @@ func (u *Upstream) Report(t *Target, o Outcome) {
 	}
 	u.reportLatency(l, o, v, now)
 	if u.cfg.Breaker.Failures > 0 {
-		u.core.breaker.report(&u.cfg.Breaker, v, o.Latency, now)
+		u.core.breaker.report(&u.cfg.Breaker, v, t.permit, now)
 	}
 	if v == failed {
 		u.reportFailure(t, o)

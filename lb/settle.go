@@ -37,7 +37,7 @@ func (u *Upstream) update(t *Target, reason string, f func(l *live, now int64)) 
 	}
 	u.core.mu.Unlock()
 	u.tell(changes)
-	u.core.queue.wake()
+	u.core.queue.wakeAll()
 }
 
 // tell logs changes and hands them to the embedder.

@@ -79,6 +79,15 @@ type Target struct {
 	// it shares live, and its field trial is true.
 	twin  *Target
 	trial bool
+	// permit is what the circuit breaker gave the exchange that has this Target; 0: nothing.
+	permit int64
+}
+
+// withPermit returns t for an exchange that the circuit breaker lets through as a trial.
+func (t *Target) withPermit(permit int64) *Target {
+	c := *t
+	c.permit = permit
+	return &c
 }
 
 // Name returns the target's name in metrics and logs: its URL without user
