@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -42,10 +43,13 @@ func TestRoundRobin(t *testing.T) {
 	}
 	check("a b c", "a b c a b c")
 	// Smooth: the turns of the heavy one are spread.
-	check("a*3 b*1", "a a b a a a b a")
-	check("a*5 b*1 c*1", "a a a b c a a a a a b c a a")
+	check("a*3 b*1", "a a a b a a a b")
+	check("a*5 b*1 c*1", "a a a b a a c a a a b a a c")
+	// Also that of many light ones, which do not stand in a block.
+	check("a*5 b c d e", "a a b a c a d a e a a b a c a d a e")
+	check("a*4 b c d e", "a b a c a d a e a b a c a d a e")
 	// Only the ratio matters.
-	check("a*200 b*100", "a b a a b a")
+	check("a*200 b*100", "a a b a a b")
 	check("a*7 b*7", "a b a b")
 }
 
@@ -55,23 +59,80 @@ func TestRoundRobinStaysFair(t *testing.T) {
 	s.SetDown(s.Target("b"), "test")
 	equal(t, "b down", s.Picks(6, ok), "a c d a c d")
 
-	// At no time is a target more than one turn ahead of or behind its share.
-	s = lbtest.New(t, "a*13 b*7 c*3 d*1", nil)
-	got := map[string]int{}
-	for i := 1; i <= 480; i++ {
-		got[s.Picks(1, ok)]++
-		for name, weight := range map[string]int{"a": 13, "b": 7, "c": 3, "d": 1} {
-			if d := float64(got[name]) - float64(i*weight)/24; d > 1 || d < -1 {
-				t.Fatalf("after %d picks %s had %d, which is %.1f turns off", i, name, got[name], d)
+	// At no time is a target more than one turn ahead of or behind its share, whatever the
+	// weights.
+	within := func(weights ...int) {
+		t.Helper()
+		var targets []string
+		total := 0
+		for i, w := range weights {
+			targets = append(targets, fmt.Sprintf("t%d*%d", i, w))
+			total += w
+		}
+		s := lbtest.New(t, strings.Join(targets, " "), nil)
+		got := make(map[string]int)
+		for i := 1; i <= 2*total; i++ {
+			got[s.Picks(1, ok)]++
+			for k, w := range weights {
+				name := fmt.Sprint("t", k)
+				if d := float64(got[name]) - float64(i*w)/float64(total); d > 1 || d < -1 {
+					t.Fatalf("%v: after %d picks %s had %d, which is %.1f turns off", weights, i, name, got[name], d)
+				}
 			}
 		}
 	}
+	within(13, 7, 3, 1)
+	within(5, 1, 1, 1, 1)
+	within(append([]int{20}, slices.Repeat([]int{1}, 20)...)...)
+	within(append([]int{1}, slices.Repeat([]int{2}, 30)...)...)
+	for range 30 {
+		var weights []int
+		for range 2 + rand.IntN(12) {
+			weights = append(weights, 1+rand.IntN(1+rand.IntN(30)))
+		}
+		within(weights...)
+	}
+
+	// Where the heaviest ones are out, the others keep their shares.
+	s = lbtest.New(t, "a*60000 b*2 c*1 d*50000", func(c *config.Upstream) { c.Health.PanicBelow = 0 })
+	s.SetDown(s.Target("a"), "test")
+	s.SetDown(s.Target("d"), "test")
+	shares := s.Shares(3000, 1)
+	about(t, "b of the light ones", shares["b"], 2000, 0.1)
 
 	// Weights whose exact schedule would be too long are rounded.
 	s = lbtest.New(t, "a*999983 b*500009", nil)
-	shares := s.Shares(30000, 1)
+	shares = s.Shares(30000, 1)
 	about(t, "a", shares["a"], 20000, 0.01)
 	about(t, "b", shares["b"], 10000, 0.01)
+}
+
+// No weights make a refused exchange, or the start, take long.
+func TestOddWeights(t *testing.T) {
+	s := lbtest.New(t, "a*99991 b*65537 c*31", func(c *config.Upstream) { c.Health.PanicBelow = 0 })
+	for _, target := range s.Targets() {
+		s.SetDrain(target, true)
+	}
+	const picks = 2000
+	began := time.Now()
+	for range picks {
+		if _, err := s.Acquire(new(lb.Pick)); err != lb.ErrNoTarget {
+			t.Fatal(err)
+		}
+	}
+	if took := time.Since(began); took > picks*100*time.Microsecond {
+		t.Errorf("%d refusals took %v", picks, took)
+	}
+	list := make([]string, 10_000)
+	for i := range list {
+		list[i] = fmt.Sprint("t", i)
+	}
+	list[0] += "*1000000"
+	began = time.Now()
+	lbtest.New(t, strings.Join(list, " "), named("hash"))
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("a table of weights that differ by a million took %v", took)
+	}
 }
 
 func TestRandom(t *testing.T) {
@@ -101,7 +162,7 @@ func TestRandom(t *testing.T) {
 
 func TestLeastConnections(t *testing.T) {
 	// Idle targets take turns by weight.
-	equal(t, "idle", lbtest.New(t, "a*2 b", named("least_connections")).Picks(6, ok), "a b a a b a")
+	equal(t, "idle", lbtest.New(t, "a*2 b", named("least_connections")).Picks(6, ok), "a a b a a b")
 
 	// Running exchanges are as many as the weights say.
 	s := lbtest.New(t, "a*2 b c", named("least_connections"))

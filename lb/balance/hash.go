@@ -1,6 +1,7 @@
 package balance
 
 import (
+	"container/heap"
 	"math"
 	"slices"
 	"strings"
@@ -105,22 +106,27 @@ func maglevTable(targets []*lb.Target) []uint32 {
 	for i := range table {
 		table[i] = free
 	}
-	credit := make([]float64, len(targets))
-	for filled := uint64(0); ; {
-		for _, i := range order {
-			if credit[i] += float64(targets[i].Weight()) / float64(most); credit[i] < 1 {
-				continue
-			}
-			credit[i]--
-			for table[next[i]] != free {
-				next[i] = (next[i] + skip[i]) % size
-			}
-			table[next[i]] = uint32(i)
-			if filled++; filled == size {
-				return table
-			}
-		}
+	// In each round the heaviest target fills a slot, and the others by their weights: the k-th
+	// slot of one is filled in round k*most/weight. Rounds in which nothing is filled are not
+	// walked through.
+	rounds := turns{less: func(a, b *turn) bool { return a.to < b.to || a.to == b.to && a.index < b.index }}
+	for place, i := range order {
+		t := &turn{index: uint32(place), weight: targets[i].Weight()}
+		t.next(most)
+		rounds.list = append(rounds.list, t)
 	}
+	heap.Init(&rounds)
+	for range size {
+		t := rounds.list[0]
+		i := order[t.index]
+		for table[next[i]] != free {
+			next[i] = (next[i] + skip[i]) % size
+		}
+		table[next[i]] = uint32(i)
+		t.next(most)
+		heap.Fix(&rounds, 0)
+	}
+	return table
 }
 
 // maglevSize returns how many slots a table needs for so many shares, where
