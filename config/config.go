@@ -182,6 +182,10 @@ type Route struct {
 	// ResponseHeaders change what the client gets.
 	ResponseHeaders HeaderRules `toml:"response_headers"`
 
+	// ControlBytes takes paths with encoded control bytes, such as "%0A", which are
+	// refused elsewhere, because a target that decodes them could put them into a header or a
+	// log. "%00" is always refused.
+	ControlBytes bool `toml:"control_bytes"`
 	// MaxBody bounds a request body; a longer one is answered with 413. 0 means
 	// no bound.
 	MaxBody Size `toml:"max_body"`

@@ -120,6 +120,8 @@ type Exchange struct {
 	proxy *Proxy
 	phase phase
 	step  int // the next step of the route
+	// controls says that the path has encoded control bytes.
+	controls bool
 	// tied says that no other client may use the exchange's connections to targets.
 	tied bool
 	// outgoing is the request as targets get it.
@@ -238,7 +240,7 @@ func (x *Exchange) Reset() {
 	if len(x.outgoing.Method()) > 0 {
 		x.outgoing.Reset()
 	}
-	x.buffered, x.tied = false, false
+	x.buffered, x.tied, x.controls = false, false, false
 	x.attempt = nil
 	x.room.attempt.reset()
 	x.choice = choice{sticky: x.choice.sticky[:0]}

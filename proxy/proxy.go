@@ -196,17 +196,24 @@ func (x *Exchange) locate(target []byte) verdict {
 	if fragment := target[len(x.Path):]; len(fragment) > 0 && fragment[0] == '#' && bytes.ContainsAny(fragment, `/\%`) {
 		refusal = match.Fragment
 	}
-	if refusal != match.Accepted && string(x.Path) != "*" {
-		x.Client.Front.CloseAfter()
-		x.Result.Err = errors.New(refusal.Explain(x.Path))
-		x.fail(400, CauseBadPath)
-		return ended
+	x.controls = refusal == match.EncodedControl
+	if refusal != match.Accepted && !x.controls && string(x.Path) != "*" {
+		return x.refusePath(refusal)
 	}
 	x.Canonical = path
 	if len(path) > 0 && &path[0] != &x.Path[0] {
 		x.room.canonical = path
 	}
 	return goOn
+}
+
+// refusePath answers a request whose path matching and a target could understand in different
+// ways.
+func (x *Exchange) refusePath(refusal match.Refusal) verdict {
+	x.Client.Front.CloseAfter()
+	x.Result.Err = errors.New(refusal.Explain(x.Path))
+	x.fail(400, CauseBadPath)
+	return ended
 }
 
 // splitTarget takes a request target apart. Path and Query are parts of it.
@@ -245,6 +252,9 @@ func (x *Exchange) match() verdict {
 		x.Route = x.proxy.routes[i]
 	}
 	switch l := x.Client.Listener; {
+	case x.controls && !(ok && x.Route.controls):
+		x.Route = nil
+		return x.refusePath(match.EncodedControl)
 	case l.httpsRedirect && !(ok && x.Route.ownListener) && string(x.clientScheme()) == "http":
 		x.redirectToHTTPS()
 		return ended

@@ -29,6 +29,7 @@ type Route struct {
 	hostHeader  hostMode
 	hostValue   []byte
 	maxBody     int64
+	controls    bool     // paths may have encoded control bytes
 	buffer      int64    // of a request's body of unknown length; 0: none
 	upgrade     []string // the protocols that clients may switch to
 	limits      limits
@@ -90,6 +91,7 @@ func newRoute(r *config.Route, name string, captures []string, upstreams map[str
 		addPrefix:     r.AddPrefix,
 		rewrite:       r.Rewrite,
 		maxBody:       int64(r.MaxBody),
+		controls:      r.ControlBytes,
 		buffer:        int64(r.BufferRequest),
 		upgrade:       r.Upgrade,
 		limits:        routeLimits(&r.Timeouts),

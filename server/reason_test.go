@@ -44,6 +44,7 @@ func TestReasons(t *testing.T) {
 	ca := "tls.ca = \"" + authority.File + "\"\n"
 	check("two codings", answers("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), "", "502 bad_response", "more than one Transfer-Encoding")
 	check("a control byte", answers("HTTP/1.1 200 OK\r\nX-A: a\x01b\r\nContent-Length: 0\r\n\r\n"), "", "502 bad_response", "control byte in a field value")
+	check("bare line feeds", answers("HTTP/1.1 200 OK\nContent-Length: 0\n\n"), "", "502 bad_response", "line feed without carriage return")
 	check("unknown authority", secure(tlsServer(authority.Issue("127.0.0.1"))), "", "502 tls_failed", "unknown authority")
 	check("wrong name", secure(tlsServer(pair)), ca, "502 tls_failed", "cannot validate certificate for 127.0.0.1")
 	check("no TLS at all", strings.Replace(plain.URL, "http:", "https:", 1), "", "502 tls_failed", "first record does not look like a TLS handshake")
@@ -78,7 +79,7 @@ func TestReasonsOfRefusals(t *testing.T) {
 	}
 	path := func(p string) string { return "GET " + p + " HTTP/1.1\r\nHost: a\r\n\r\n" }
 	check(path("/a"), "200 ok", "")
-	check(path("/a%0ab"), "400 bad_path", `path_control_byte: "%0a" at byte 2 of the path`)
+	check(path("/a%0ab"), "400 bad_path", `path_encoded_control: "%0a" at byte 2 of the path`)
 	check(path("/a%00b"), "400 bad_path", `path_null_byte: "%00" at byte 2 of the path`)
 	check(path("/a%41%4g"), "400 bad_path", `path_broken_escape: "%4g" at byte 5 of the path`)
 	check(path("/a%4"), "400 bad_path", `path_broken_escape: "%4" at byte 2 of the path`)

@@ -248,12 +248,12 @@ func TestScanTrailer(t *testing.T) {
 }
 
 func TestValidHost(t *testing.T) {
-	for _, v := range []string{"", "a", "a.b:80", "A_b.c", "[::1]", "[::1]:80", "10.0.0.1:65535", "xn--a"} {
+	for _, v := range []string{"", "a", "a.b:80", "A_b.c", "[::1]", "[::1]:80", "10.0.0.1:65535", "xn--a", "a:", "[::1]:"} {
 		if !head.ValidHost([]byte(v)) {
 			t.Errorf("%q is refused", v)
 		}
 	}
-	for _, v := range []string{":80", "a:", "a:b", "a:65536", "a b", "a/b", "u@b", "a,b", "%61", "[]", "[::1", "[g::]", "::1", "[::1]x", "a\x00", `a"`, "a<"} {
+	for _, v := range []string{":80", ":", "a:b", "a:65536", "a b", "a/b", "u@b", "a,b", "%61", "[]", "[::1", "[g::]", "::1", "[::1]x", "a\x00", `a"`, "a<"} {
 		if head.ValidHost([]byte(v)) {
 			t.Errorf("%q is accepted", v)
 		}

@@ -24,8 +24,8 @@ func SplitAbsolute(target []byte) (authority, rest []byte, ok bool) {
 
 // ValidHost checks a Host value by RFC 9110 section 7.2: a registered name or
 // an address in brackets, and perhaps a port. An empty value is allowed, as the RFC
-// has it for targets without authority. User info, lists, quotes, percent escapes
-// and an empty port are not.
+// has it for targets without authority. So is an empty port (RFC 3986 section
+// 3.2.3). User info, lists, quotes and percent escapes are not.
 func ValidHost(v []byte) bool {
 	if len(v) == 0 {
 		return true
@@ -57,7 +57,7 @@ func ValidHost(v []byte) bool {
 		return true
 	}
 	port := v[i+1:]
-	if v[i] != ':' || len(port) == 0 || len(port) > 5 {
+	if v[i] != ':' || len(port) > 5 {
 		return false
 	}
 	n := 0

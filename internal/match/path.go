@@ -24,8 +24,11 @@ const (
 	BrokenEscape
 	// NullByte is "%00".
 	NullByte
-	// ControlByte is a control byte or a space, raw, or a control byte encoded.
+	// ControlByte is a control byte or a space, raw.
 	ControlByte
+	// EncodedControl is an encoded control byte other than "%00", which URIs may have. It
+	// is for the route to judge: Canonical returns the path with it.
+	EncodedControl
 	// Backslash is a raw backslash, which some servers read as a slash.
 	Backslash
 	// Fragment is a raw "#", which ends a path and cannot be part of it.
@@ -39,15 +42,16 @@ const (
 )
 
 var refusalNames = [...]string{
-	Accepted:     "accepted",
-	NotAbsolute:  "path_not_absolute",
-	BrokenEscape: "path_broken_escape",
-	NullByte:     "path_null_byte",
-	ControlByte:  "path_control_byte",
-	Backslash:    "path_backslash",
-	Fragment:     "path_fragment",
-	DotSegment:   "path_dot_segment",
-	AboveRoot:    "path_above_root",
+	Accepted:       "accepted",
+	NotAbsolute:    "path_not_absolute",
+	BrokenEscape:   "path_broken_escape",
+	NullByte:       "path_null_byte",
+	ControlByte:    "path_control_byte",
+	EncodedControl: "path_encoded_control",
+	Backslash:      "path_backslash",
+	Fragment:       "path_fragment",
+	DotSegment:     "path_dot_segment",
+	AboveRoot:      "path_above_root",
 }
 
 // String returns the name that logs, metrics and the inspector use.
@@ -111,14 +115,18 @@ func Canonical(dst, raw []byte) (path []byte, refusal Refusal) {
 	case seen&classFragment != 0:
 		return nil, Fragment
 	case seen&classPercent != 0:
-		if raw, refusal = decode(dst[:0], raw); refusal != Accepted {
+		if raw, refusal = decode(dst[:0], raw); refusal != Accepted && refusal != EncodedControl {
 			return nil, refusal
 		}
 	}
 	if !hasDotSegment(raw) {
-		return raw, Accepted
+		return raw, refusal
 	}
-	return resolve(append(dst[:0], raw...)) // copies nothing new if raw is dst
+	path, worse := resolve(append(dst[:0], raw...)) // copies nothing new if raw is dst
+	if worse != Accepted {
+		refusal = worse
+	}
+	return path, refusal
 }
 
 // resolve removes the dot segments of a decoded path, in place. It refuses a path
@@ -255,8 +263,9 @@ var classes = func() (t [256]class) {
 	return t
 }()
 
-// decode appends the canonical form of raw to dst.
-func decode(dst, raw []byte) ([]byte, Refusal) {
+// decode appends the canonical form of raw to dst. Encoded control bytes stay, with
+// EncodedControl.
+func decode(dst, raw []byte) (_ []byte, refusal Refusal) {
 	for i := 0; i < len(raw); i++ {
 		b := raw[i]
 		if b != '%' {
@@ -276,14 +285,15 @@ func decode(dst, raw []byte) ([]byte, Refusal) {
 		case b == 0:
 			return nil, NullByte
 		case b < ' ' || b == 0x7f:
-			return nil, ControlByte
+			refusal = EncodedControl
+			dst = append(dst, '%', upperHex[hi], upperHex[lo])
 		case classes[b]&classDecoded != 0:
 			dst = append(dst, b)
 		default:
 			dst = append(dst, '%', upperHex[hi], upperHex[lo])
 		}
 	}
-	return dst, Accepted
+	return dst, refusal
 }
 
 // Encode percent-encodes the bytes of uri that no URI may contain (RFC 3986

@@ -213,3 +213,21 @@ func TestInterruptWrite(t *testing.T) {
 	}
 	c.Release(false)
 }
+
+// The zone of a target's address is for dialling alone.
+func TestHostWithoutZone(t *testing.T) {
+	check := func(url, want string) {
+		t.Helper()
+		target, err := transport.NewHTTP1(url, new(config.Upstream), transport.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := target.Host(); got != want {
+			t.Errorf("Host of %q is %q, want %q", url, got, want)
+		}
+	}
+	check("http://[fe80::1%25lo]:8080", "[fe80::1]:8080")
+	check("http://[fe80::1%25lo]", "[fe80::1]")
+	check("http://[::1]:80", "[::1]:80")
+	check("http://a.example:80", "a.example:80")
+}

@@ -50,7 +50,7 @@ func parseTargetURL(raw string) (address, error) {
 	if err != nil {
 		return address{}, fmt.Errorf("cannot parse target URL %q: %w", raw, err)
 	}
-	a := address{scheme: u.Scheme, network: "tcp", host: u.Host, name: u.Hostname()}
+	a := address{scheme: u.Scheme, network: "tcp", host: withoutZone(u.Host), name: u.Hostname()}
 	switch u.Scheme {
 	case "http", "https":
 		if u.Hostname() == "" {
@@ -79,6 +79,16 @@ func parseTargetURL(raw string) (address, error) {
 
 // localNetwork is the network of targets that are a part of this process.
 const localNetwork = "local"
+
+// withoutZone returns a host without the zone of its address, which means nothing to
+// another machine (RFC 6874 section 4).
+func withoutZone(host string) string {
+	before, rest, ok := strings.Cut(host, "%")
+	if _, after, closed := strings.Cut(rest, "]"); ok && closed {
+		return before + "]" + after
+	}
+	return host
+}
 
 // keepAliveInterval is how often TCP looks whether the other end is still there.
 const keepAliveInterval = 30 * time.Second
