@@ -150,7 +150,7 @@ func TestQueueUnderLoad(t *testing.T) {
 	equal(t, "waiting", s.Queued(), 0)
 }
 
-// Newcomers stand behind those that wait, also for a place that is free at this moment.
+// Newcomers are served after those that wait, also for a place that is free at this moment.
 func TestQueueIsFair(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t, "a", func(c *config.Upstream) {
