@@ -227,13 +227,14 @@ func (x *Exchange) splitTarget(target []byte) {
 	}
 }
 
-// search is the query with its "?", or empty.
+// search is the query with its "?", or empty. In the target that splitTarget took apart,
+// which is another one than RequestTarget if a hook changed it, both follow Path.
 func (x *Exchange) search() []byte {
 	if len(x.Query) == 0 {
 		return nil
 	}
 	at := len(x.Path)
-	return x.RequestTarget[at : at+1+len(x.Query)]
+	return x.Path[at : at+1+len(x.Query)]
 }
 
 // match finds the route.

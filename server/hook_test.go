@@ -111,7 +111,10 @@ request_headers.set = { X-Route = "field" }
 path = "/moved/"
 strip_prefix = true
 upstream = "origin"
-request_headers.set = { X-Route = "path", X-Path = "{path}", X-Query = "{query}", X-Host = "{host}" }
+request_headers.set = { X-Route = "path", X-Path = "{path}", X-Query = "{query}", X-Search = "{search}", X-Host = "{host}" }
+[[routes]]
+path = "/gone/"
+redirect.to = "/new/{search}"
 [[routes]]
 respond = { body = "unchanged" }
 [upstreams.origin]
@@ -150,13 +153,22 @@ targets = ["` + origin.URL + `"]
 	equal(t, "body", ask("").Body, "unchanged")
 	check("X-Set-Host: other.test\r\n", "GET /came?q=1 HTTP/1.1", "Host: other.test", "X-Route: host")
 	check("X-Set-To: 1\r\n", "GET /came?q=1 HTTP/1.1", "Host: weir.test", "X-Route: field", "X-To: field")
-	check("X-Set-Target: /moved/%61/b?r=2\r\n", "GET /%61/b?r=2 HTTP/1.1", "X-Route: path", "X-Path: /moved/%61/b", "X-Query: r=2", "X-Host: weir.test")
+	check("X-Set-Target: /moved/%61/b?r=2\r\n", "GET /%61/b?r=2 HTTP/1.1", "X-Route: path", "X-Path: /moved/%61/b", "X-Query: r=2", "X-Search: ?r=2", "X-Host: weir.test")
+	// The new target is longer than the one that came, then shorter.
+	for target, location := range map[string]string{
+		"/gone/a/long/path?with=a&longer=query": "/new/?with=a&longer=query",
+		"/gone/?r":                              "/new/?r",
+		"/gone/?":                               "/new/",
+		"/gone/":                                "/new/",
+	} {
+		equal(t, target, ask("X-Set-Target: "+target+"\r\n").Get("Location"), location)
+	}
 	check("X-Set-Target: /moved/\r\nX-Set-Host: third.test\r\n", "GET / HTTP/1.1", "X-Host: third.test", "X-Path: /moved/")
 	// A changed target is checked as one that came.
 	m := ask("X-Set-Target: /moved/..%2fx\r\n")
 	equal(t, "status", m.Status(), 400)
 	equal(t, "body", m.Body, "400 Bad Request: bad_path\n")
-	for _, e := range w.logged(6) {
+	for _, e := range w.logged(10) {
 		equal(t, "logged target", e.Target, "/came?q=1")
 	}
 }
