@@ -322,8 +322,7 @@ func (x *Exchange) replayable() bool {
 // relay gives the target's response to the client.
 func (x *Exchange) relay(a *attempt) {
 	h := &a.response
-	status := h.Status
-	bodyless := string(x.Request.Method()) == "HEAD" || status == 204 || status == 304
+	bodyless := x.bodyless(h.Status)
 	closes := closesAfter(h)
 	x.tieByResponse(h)
 	a.openBody(bodyless)
