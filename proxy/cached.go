@@ -215,7 +215,6 @@ func (x *Exchange) follow(f *cache.Fetch) cache.Role {
 	role, reason, err := f.Wait(&c.request, &c.found, gone)
 	if x.Client.Cancel.disarm() || errors.Is(err, cache.ErrGone) {
 		x.clientFailed(errClientGone)
-		x.Result.Cause = CauseClientGone
 		return cache.Alone
 	}
 	c.request.Advance(time.Now())
