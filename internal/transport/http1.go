@@ -18,7 +18,6 @@ func (t *HTTP1) Open(within time.Duration) (Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.home = t
 	return c, nil
 }
 
@@ -26,9 +25,8 @@ func (t *HTTP1) Open(within time.Duration) (Stream, error) {
 func (t *HTTP1) Share(within, write time.Duration) Stream {
 	c := t.Join(within, write)
 	if c == nil {
-		return nil
+		return nil // not a Stream of no connection
 	}
-	c.home = t
 	return c
 }
 

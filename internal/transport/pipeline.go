@@ -207,7 +207,7 @@ func (t *HTTP1) Join(within, write time.Duration) *Conn {
 	s := q.slots.Get().(*slot)
 	s.within, s.write = within, write
 	c := &s.conn
-	c.maxHead = t.head
+	c.home, c.maxHead = t, t.head
 	c.hold()
 	return c
 }

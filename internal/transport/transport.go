@@ -124,7 +124,7 @@ func (t *HTTP1) Acquire(within time.Duration) (*Conn, error) {
 			return nil, ErrNoConn
 		}
 		c := l.Conn().(*Conn)
-		c.lease, c.maxHead = l, t.head
+		c.home, c.lease, c.maxHead = t, l, t.head
 		c.reused = !l.LastUseTime().IsZero()
 		if c.reused && c.stream == nil && !c.Quiet() {
 			t.pool.close(l)
