@@ -76,6 +76,7 @@ type child struct {
 	cmd    *exec.Cmd
 	stdout *bufio.Reader // the access log
 	stderr *bufio.Reader
+	seen   string // what was read of the log
 	url    string // of the first listener
 }
 
@@ -118,15 +119,15 @@ func startCommand(t *testing.T, cmd *exec.Cmd) *child {
 // logged reads weir's own log up to a line with text and returns that line.
 func (c *child) logged(text string) string {
 	c.t.Helper()
-	read := ""
+	before := len(c.seen)
 	for {
 		line, err := c.stderr.ReadString('\n')
-		read += line
+		c.seen += line
 		if strings.Contains(line, text) {
 			return line
 		}
 		if err != nil {
-			c.t.Fatalf("no %q in the log:\n%s", text, read)
+			c.t.Fatalf("no %q in the log:\n%s", text, c.seen[before:])
 		}
 	}
 }

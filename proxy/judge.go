@@ -78,12 +78,7 @@ func dialFailure(err error) *attemptError {
 // exhausted says that weir itself lacks what a connection takes, descriptors or
 // ports: no fault of the target, which must not be thought unreachable for it.
 func exhausted(err error) bool {
-	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.EADDRNOTAVAIL} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
+	return sock.NoDescriptors(err) || errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.EADDRNOTAVAIL)
 }
 
 // clientCause names why reading from or writing to a client failed.

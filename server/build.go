@@ -78,6 +78,7 @@ func (s *Server) newTransport(url string, cfg *config.Upstream) (lb.Transport, e
 		DialLocal: s.local.dial,
 		OnPanic:   func(v any) { s.metrics.Panicked(s.log, v) },
 		SlowTurn:  s.options.slowTurn,
+		Reclaim:   s.reclaim,
 	})
 }
 
@@ -109,6 +110,7 @@ func (s *Server) listenerOptions(socket net.Listener) listener.Options {
 	return listener.Options{
 		Inherited: s.sockets,
 		Socket:    socket,
+		Room:      s.descriptors.room,
 		UnderTLS: func(c net.Conn) net.Conn {
 			if stream := sock.NewStream(c); stream != nil {
 				return &sock.PacedStream{Stream: stream}
@@ -120,6 +122,9 @@ func (s *Server) listenerOptions(socket net.Listener) listener.Options {
 		},
 		OnAcceptError: func(err error, wait time.Duration) {
 			s.log.Warn("cannot accept a client", "error", err, "again_in", wait)
+			if sock.NoDescriptors(err) {
+				s.reclaim()
+			}
 		},
 		OnCertificates: func(err error) {
 			if err != nil {

@@ -206,6 +206,7 @@ func (s *Server) writeMetrics(w io.Writer) {
 	s.eachCertificate(func(listener, file string, leaf *x509.Certificate) {
 		metrics.WriteGaugeUint64(w, fmt.Sprintf("weir_certificate_expiry_timestamp_seconds{listener=%q,certificate=%q}", listener, file), uint64(max(leaf.NotAfter.Unix(), 0)))
 	})
+	s.writeDescriptors(w)
 	log := s.accessLog.Load()
 	metrics.WriteCounterUint64(w, `weir_access_log_lines_total{result="written"}`, log.Written())
 	metrics.WriteCounterUint64(w, `weir_access_log_lines_total{result="dropped"}`, log.Dropped())

@@ -40,6 +40,8 @@ type Server struct {
 	local   *local
 	sockets *listener.Inherited
 
+	descriptors descriptors
+
 	current   atomic.Pointer[generation]
 	accessLog atomic.Pointer[accesslog.Logger]
 	started   time.Time
@@ -125,6 +127,7 @@ func New(cfg *config.Config, opts ...Option) (_ *Server, err error) {
 		}
 	}()
 	s.reloads.init(s.set)
+	s.initDescriptors()
 	s.initPages()
 	s.front.Handler = handler{s}
 	s.front.OnPanic = func(v any) { s.metrics.Panicked(s.log, v) }
@@ -181,6 +184,7 @@ func (s *Server) begin() error {
 		s.state.Store(stateServing)
 		s.lookDone = make(chan struct{})
 		s.background.Go(s.look)
+		s.announceDescriptors()
 		s.current.Load().watch()
 		for _, u := range s.added {
 			u.watch()

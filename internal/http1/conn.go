@@ -55,8 +55,13 @@ type conn struct {
 
 	reader
 	writer
-	// since is when the last exchange ended, or the connection began.
-	since time.Time
+	// since is when the last exchange ended, or the connection began; served says that
+	// there was one.
+	since  time.Time
+	served bool
+	// spare is the time from which the connection may be ended to make room for others, if it
+	// still waits for a request then.
+	spare atomic.Int64
 }
 
 func newConn(f *Front, c *listener.Conn, l func() *proxy.Listener) *conn {
@@ -143,7 +148,7 @@ func (c *conn) next() (again, linger bool) {
 	if again && !e.body.Done() {
 		again, linger = false, true
 	}
-	c.since = e.Result.End
+	c.since, c.served = e.Result.End, true
 	e.Reset()
 	exchanges.Put(e)
 	c.releaseOut()
@@ -172,6 +177,7 @@ func (c *conn) await() bool {
 		c.readArmed = d
 		c.nc.SetReadDeadline(d)
 	}
+	c.spare.Store(c.spareFrom(cfg))
 	c.state.Store(idle)
 	// Whoever drains sets the flag first and wakes the idle then: either we see
 	// the flag here, or it sees us idle.

@@ -68,6 +68,7 @@ func clientOf(a netip.Addr) netip.Addr {
 // release closes c and gives back what it was counted for.
 func (l *Listener) release(c *Conn) {
 	c.Close()
+	l.options.Room.leave()
 	l.mu.Lock()
 	delete(l.conns, c)
 	if c.lingers {

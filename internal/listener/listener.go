@@ -222,6 +222,7 @@ func (l *Listener) accept(socket net.Listener) {
 func (l *Listener) take(raw net.Conn) {
 	l.accepted.Add(1)
 	c := newConn(l, raw)
+	l.options.Room.enter(l.done)
 	l.admit(c)
 	go l.serve(c)
 }

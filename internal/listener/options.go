@@ -17,6 +17,9 @@ type Options struct {
 	// Socket is used instead of opening the configured address, which then is
 	// only the listener's identity; nil means to open it. The Listener owns it.
 	Socket net.Listener
+	// Room bounds the connections of all listeners that have the same Room; nil means no
+	// bound.
+	Room *Room
 	// UnderTLS returns what TLS reads and writes in place of a socket, which
 	// must have the socket's CloseWrite; nil means the socket.
 	UnderTLS func(socket net.Conn) net.Conn

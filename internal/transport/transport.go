@@ -18,6 +18,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"weir/config"
+	"weir/internal/sock"
 )
 
 // ErrNoConn says that a target's connections are all in use and none became
@@ -30,6 +31,10 @@ const readBuffer = 16 << 10
 
 // unlimited stands for no bound on connections, which HostClient does not know.
 const unlimited = 1 << 30
+
+// longestReclaim is the longest pause between two tries to connect without a descriptor; the
+// first lasts a millisecond, and each is twice as long as the one before.
+const longestReclaim = 64 * time.Millisecond
 
 // HTTP1 is the pool of HTTP/1.1 connections to one target. fasthttp.HostClient
 // keeps it; its Do is never used, because a proxy needs the exact request
@@ -56,6 +61,9 @@ type Options struct {
 	// have others. The stack is still there when it is called. nil means that
 	// such a bug is not reported.
 	OnPanic func(v any)
+	// Reclaim is called when the process has no descriptor left for a connection: it makes
+	// others close and says whether another try is worth while. nil means that it is not.
+	Reclaim func() bool
 	// SlowTurn is how long the exchange at the head of a shared connection may
 	// wait for its answer before no other exchange joins it; 0 means 100 ms.
 	SlowTurn time.Duration
@@ -79,6 +87,10 @@ func NewHTTP1(rawURL string, cfg *config.Upstream, o Options) (*HTTP1, error) {
 		MaxIdleConnDuration: time.Duration(cfg.Connections.Idle),
 		DialTimeout: func(_ string, within time.Duration) (net.Conn, error) {
 			c, err := d.dial(within)
+			for wait := time.Millisecond; wait <= longestReclaim && o.Reclaim != nil && sock.NoDescriptors(err) && o.Reclaim(); wait *= 2 {
+				time.Sleep(wait)
+				c, err = d.dial(within)
+			}
 			if err != nil {
 				return nil, err
 			}
