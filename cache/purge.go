@@ -46,7 +46,7 @@ func (s *Store) Purge(p Purge, now int64) int {
 	case p.Prefix != "":
 		m.Prefix = rule.URLKey(p.Prefix)
 	case p.Host != "":
-		m.Host = strings.ToLower(p.Host)
+		m.Host = rule.HostKey(p.Host)
 	default:
 		return 0
 	}

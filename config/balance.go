@@ -30,7 +30,7 @@ type Sticky struct {
 	Path string `toml:"path"`
 	// MaxAge is the cookie's Max-Age; 0 means until the browser closes.
 	MaxAge Duration `toml:"max_age"`
-	// Secure is "auto" (if the client came over TLS), "always" or "never".
+	// Secure is "auto" (if the client's scheme is https, behind trusted proxies too), "always" or "never".
 	Secure string `toml:"secure"`
 	// HTTPOnly hides the cookie from scripts.
 	HTTPOnly bool `toml:"http_only"`

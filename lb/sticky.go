@@ -24,14 +24,14 @@ func (u *Upstream) Sticky() *StickyCookie { return u.sticky }
 func (s *StickyCookie) Name() string { return s.name }
 
 // AppendSetCookie appends the value of a Set-Cookie field that makes the client
-// come back to t. overTLS says how the client came. It is not needed if the
+// come back to t. https says that the client's scheme is https. It is not needed if the
 // client sent t.Cookie() already.
-func (s *StickyCookie) AppendSetCookie(dst []byte, t *Target, overTLS bool) []byte {
+func (s *StickyCookie) AppendSetCookie(dst []byte, t *Target, https bool) []byte {
 	dst = append(dst, s.name...)
 	dst = append(dst, '=')
 	dst = append(dst, t.cookie...)
 	dst = append(dst, s.attrs...)
-	if s.secure == "always" || s.secure == "auto" && overTLS {
+	if s.secure == "always" || s.secure == "auto" && https {
 		dst = append(dst, "; Secure"...)
 	}
 	return dst

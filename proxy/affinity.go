@@ -64,6 +64,6 @@ func (x *Exchange) addStickyCookie() {
 	if s == nil || string(x.choice.sticky) == t.Cookie() {
 		return
 	}
-	x.room.scratch = s.AppendSetCookie(x.room.scratch[:0], t, x.Client.TLS)
+	x.room.scratch = s.AppendSetCookie(x.room.scratch[:0], t, string(x.Scheme) == "https")
 	x.Response.Add(head.SetCookie, x.room.scratch)
 }

@@ -133,7 +133,7 @@ func (x *Exchange) askCache() {
 		forward.Clean(&x.cached.cleaned)
 		q.Head = &x.cached.cleaned
 	}
-	q.Scheme, q.Host, q.Target = x.Client.Peer.Scheme, x.Host, x.RequestTarget
+	q.Scheme, q.Host, q.Target = x.Scheme, x.Host, x.RequestTarget
 	if len(x.proxy.hooks.onRequest) > 0 {
 		// A hook may have sent the request elsewhere.
 		q.Host, q.Target = x.Request.Get(head.Host), x.Request.Target()

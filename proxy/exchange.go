@@ -103,6 +103,8 @@ type Exchange struct {
 	// ClientAddr is the address of the client, behind trusted proxies too; invalid
 	// for clients on unix sockets.
 	ClientAddr netip.Addr
+	// Scheme is "http" or "https", as the client had it: what trusted proxies say counts.
+	Scheme []byte
 	// RequestID identifies the exchange in logs.
 	RequestID []byte
 	// Captures are the values of the route's path template.
@@ -227,7 +229,7 @@ func (x *Exchange) Reset() {
 	x.Request.Reset()
 	x.Body, x.Start = &x.room.empty, time.Time{}
 	x.RequestTarget, x.Path, x.Query, x.Canonical = x.RequestTarget[:0], nil, nil, nil
-	x.Host, x.RequestID, x.ClientAddr = x.Host[:0], x.RequestID[:0], netip.Addr{}
+	x.Host, x.RequestID, x.ClientAddr, x.Scheme = x.Host[:0], x.RequestID[:0], netip.Addr{}, nil
 	x.Captures.Reset()
 	x.Route, x.Upstream = nil, nil
 	x.Response = &x.room.reply

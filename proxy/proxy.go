@@ -160,7 +160,7 @@ func (p *Proxy) Refuse(x *Exchange, status int, cause Cause, err error) {
 	x.Client.Listener.metrics.inFlight.Add(1)
 	defer p.recover(x, &done)
 	x.Result.Err = err
-	x.ClientAddr = x.Client.Remote.Addr()
+	x.ClientAddr, x.Scheme = x.Client.Remote.Addr(), x.Client.Peer.Scheme
 	if status == 0 {
 		x.Result.Cause = cause
 	} else {
@@ -176,6 +176,7 @@ func (x *Exchange) begin() verdict {
 	x.RequestTarget = append(x.RequestTarget[:0], x.Request.Target()...)
 	x.Host = append(x.Host[:0], x.Request.Get(head.Host)...)
 	x.ClientAddr = p.forwarder.Client(&x.Request, x.Client.Peer)
+	x.Scheme = p.forwarder.Scheme(&x.Request, x.Client.Peer)
 	x.RequestID = p.forwarder.RequestID(x.RequestID[:0], &x.Request, x.Client.Peer)
 	if x.locate(x.RequestTarget) == ended {
 		return ended
@@ -246,7 +247,7 @@ func (x *Exchange) match() verdict {
 		Method: x.Request.Method(),
 
 		Listener: x.Client.Listener.Name,
-		Scheme:   x.clientScheme(),
+		Scheme:   x.Scheme,
 		Header:   &x.Request,
 	}, &x.Captures)
 	if ok {
@@ -256,7 +257,7 @@ func (x *Exchange) match() verdict {
 	case x.controls && !(ok && x.Route.controls):
 		x.Route = nil
 		return x.refusePath(match.EncodedControl)
-	case l.httpsRedirect && !(ok && x.Route.ownListener) && string(x.clientScheme()) == "http":
+	case l.httpsRedirect && !(ok && x.Route.ownListener) && string(x.Scheme) == "http":
 		x.redirectToHTTPS()
 		return ended
 	case !ok:
@@ -352,9 +353,6 @@ const copyBuffer = 64 << 10
 // copyBuffers is shared by all servers of a process; it holds no state.
 var copyBuffers = sync.Pool{New: func() any { return new([copyBuffer]byte) }}
 
-// clientScheme is the scheme as the client had it.
-func (x *Exchange) clientScheme() []byte { return x.proxy.forwarder.Scheme(&x.Request, x.Client.Peer) }
-
 func (x *Exchange) routeName() string {
 	if x.Route == nil {
 		return ""
@@ -372,8 +370,6 @@ func (x *Exchange) variable(name string) []byte {
 		return []byte(x.ClientAddr.String())
 	case forward.ClientPort:
 		return x.Client.Peer.Port
-	case forward.ClientScheme:
-		return x.clientScheme()
 	case forward.Host:
 		return x.Host
 	case forward.Hostname:
@@ -387,7 +383,7 @@ func (x *Exchange) variable(name string) []byte {
 	case forward.Method:
 		return x.Request.Method()
 	case forward.Scheme:
-		return x.Client.Peer.Scheme
+		return x.Scheme
 	case forward.RequestID:
 		return x.RequestID
 	case forward.Route:

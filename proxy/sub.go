@@ -27,7 +27,7 @@ func (x *Exchange) newSub(h *head.Head) *Exchange {
 	s.splitTarget(s.Request.Target())
 	s.Canonical = append(s.room.canonical[:0], x.Canonical...)
 	s.Host = append(s.Host, x.Host...)
-	s.ClientAddr = x.ClientAddr
+	s.ClientAddr, s.Scheme = x.ClientAddr, x.Scheme
 	s.RequestID = append(s.RequestID, x.RequestID...)
 	return s
 }

@@ -70,6 +70,7 @@ type entry struct {
 	Target   string  `json:"request_target"`
 	Client   string  `json:"client"`
 	Peer     string  `json:"peer"`
+	Scheme   string  `json:"scheme"`
 	ID       string  `json:"request_id"`
 	Status   int     `json:"status"`
 	Cause    string  `json:"cause"`

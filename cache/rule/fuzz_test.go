@@ -3,6 +3,7 @@ package rule_test
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"testing"
 
 	"weir/cache/rule"
@@ -41,6 +42,8 @@ func FuzzKey(f *testing.F) {
 	f.Add("h", "/a?b", "h", "/a?b=", "x", "y")
 	f.Add("h", "/a", "h/a", "/", "", "x:")
 	f.Add("a.example", "/", "A.example", "/", "1", "1")
+	f.Add("a.example.", "/", "A.example:80", "/", "1", "1")
+	f.Add("a.example:443", "/", "a.example.:", "/", "1", "1")
 	c := config.DefaultRouteCache()
 	c.Key.Headers = []string{"A", "B"}
 	p, err := rule.NewPolicy(c)
@@ -55,13 +58,25 @@ func FuzzKey(f *testing.F) {
 				}
 			}
 		}
-		if t1 == "" || t2 == "" || t1[0] != '/' || t2[0] != '/' || bytes.ContainsAny([]byte(h1+h2), "/?#@") {
+		if t1 == "" || t2 == "" || t1[0] != '/' || t2[0] != '/' || bytes.ContainsAny([]byte(h1+h2), "/?#@[") {
 			return
 		}
 		k1 := key(p, h1, t1, a, b)
 		k2 := key(p, h2, t2, b, a)
-		lower := func(s string) string { return string(bytes.ToLower([]byte(s))) }
-		if isASCII(h1+h2) && k1 == k2 && (lower(h1) != lower(h2) || t1 != t2) {
+		one := func(s string) string {
+			name, port := strings.ToLower(s), ""
+			if i := strings.LastIndexByte(name, ':'); i >= 0 {
+				name, port = name[:i], name[i+1:]
+			}
+			if len(name) > 1 {
+				name = strings.TrimSuffix(name, ".")
+			}
+			if port != "" && port != "80" {
+				name += ":" + port
+			}
+			return name
+		}
+		if isASCII(h1+h2) && k1 == k2 && (one(h1) != one(h2) || t1 != t2) {
 			t.Fatalf("%q and %q share %q", h1+t1, h2+t2, k1)
 		}
 		if k1 != k2 && h1 == h2 && t1 == t2 && a == b {

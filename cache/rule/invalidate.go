@@ -22,7 +22,7 @@ func SameOrigin(q *Request, ref []byte) (target []byte, ok bool) {
 		if i := bytes.IndexAny(host, "/?"); i >= 0 {
 			host, rest = host[:i], host[i:]
 		}
-		if !bytes.EqualFold(host, q.Host) {
+		if !bytes.Equal(appendHost(nil, q.Scheme, host), appendHost(nil, q.Scheme, q.Host)) {
 			return nil, false
 		}
 		if rest[0] == '?' {

@@ -9,8 +9,8 @@ import (
 	"weir/internal/head"
 )
 
-// The key of an entry is text: the method class, the scheme, the host in lower
-// case and the target as the client wrote it,
+// The key of an entry is text: the method class, the scheme, the host in one form
+// and the target as the client wrote it,
 //
 //	GET https://www.example.org/a?b=c
 //
@@ -57,9 +57,7 @@ func (p *Policy) AppendKey(dst, scheme, host, target []byte, h *head.Head) []byt
 	dst = append(dst, "GET "...)
 	dst = append(dst, scheme...)
 	dst = append(dst, "://"...)
-	for _, c := range host {
-		dst = append(dst, field.Lower(c))
-	}
+	dst = appendHost(dst, scheme, host)
 	if p == nil {
 		return append(dst, target...)
 	}
@@ -91,6 +89,38 @@ func (p *Policy) AppendKey(dst, scheme, host, target []byte, h *head.Head) []byt
 	}
 	return dst
 }
+
+// appendHost adds an authority in one form: in lower case, without the port that the scheme
+// has by default (RFC 9110 section 4.2.3) or an empty one, and without the dot that ends a
+// full name. Without a scheme the ports of both count as default ones.
+func appendHost(dst, scheme, host []byte) []byte {
+	name, port := host, []byte(nil)
+	if i := bytes.LastIndexByte(host, ':'); i >= 0 && bytes.IndexByte(host[i:], ']') < 0 {
+		name, port = host[:i], host[i:]
+	}
+	switch string(port) {
+	case ":":
+		port = nil
+	case ":80":
+		if string(scheme) != "https" {
+			port = nil
+		}
+	case ":443":
+		if string(scheme) != "http" {
+			port = nil
+		}
+	}
+	if n := len(name); n > 1 && name[n-1] == '.' {
+		name = name[:n-1]
+	}
+	for _, c := range name {
+		dst = append(dst, field.Lower(c))
+	}
+	return append(dst, port...)
+}
+
+// HostKey is how keys have a host that clients write so.
+func HostKey(host string) string { return string(appendHost(nil, nil, []byte(host))) }
 
 func appendKeyLine(dst []byte, name string, sep byte) []byte {
 	dst = append(dst, '\n')
@@ -242,7 +272,8 @@ func URLKey(url string) string {
 	if path == "" || path[0] == '?' {
 		path = "/" + path
 	}
-	return "GET " + strings.ToLower(scheme) + "://" + strings.ToLower(host) + path
+	scheme = strings.ToLower(scheme)
+	return "GET " + scheme + "://" + string(appendHost(nil, []byte(scheme), []byte(host))) + path
 }
 
 // KeyHost is the host part of a key.

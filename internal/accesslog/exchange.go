@@ -28,7 +28,7 @@ func FromExchange(x *proxy.Exchange) Record {
 		BytesOut:      result.BytesOut,
 		Duration:      result.End.Sub(x.Start),
 		FirstByte:     result.FirstByte,
-		TLS:           x.Client.TLS,
+		Scheme:        x.Scheme,
 		Cache:         result.Cache.String(),
 	}
 	if x.Route != nil {

@@ -35,7 +35,7 @@ func full() *accesslog.Record {
 		BytesOut:      1234567,
 		Duration:      1500 * time.Millisecond,
 		FirstByte:     1234 * time.Microsecond,
-		TLS:           true,
+		Scheme:        []byte("https"),
 		Cache:         "miss",
 	}
 }
@@ -64,7 +64,7 @@ func TestLine(t *testing.T) {
 		`"bytes_in":0,"bytes_out":1234567,"duration":1.500000,"first_byte":0.001234}`+"\n")
 	// What is not there is left out, except numbers that mean something when they are 0.
 	check("json", &accesslog.Record{Cause: "client_gone"},
-		`{"time":"0001-01-01T00:00:00.000Z","scheme":"http","attempts":0,"status":0,"cause":"client_gone","bytes_in":0,"bytes_out":0,"duration":0.000000}`+"\n")
+		`{"time":"0001-01-01T00:00:00.000Z","attempts":0,"status":0,"cause":"client_gone","bytes_in":0,"bytes_out":0,"duration":0.000000}`+"\n")
 	// A template; literal braces; a field twice; text at both ends.
 	check(`<{client} {{x}} {status} {status}>`, full(), "<192.0.2.7 {x} 200 200>\n")
 	// Two fields without text between them.
@@ -76,7 +76,7 @@ func TestLine(t *testing.T) {
 	// A proxy may report an address with any text for a zone.
 	check("{client}", &accesslog.Record{Client: netip.MustParseAddr("fe80::1%x\ny")}, "fe80::1\n")
 	check("json", &accesslog.Record{Client: netip.MustParseAddr("fe80::1%\"")},
-		`{"time":"0001-01-01T00:00:00.000Z","scheme":"http","client":"fe80::1","attempts":0,"status":0,"bytes_in":0,"bytes_out":0,"duration":0.000000}`+"\n")
+		`{"time":"0001-01-01T00:00:00.000Z","client":"fe80::1","attempts":0,"status":0,"bytes_in":0,"bytes_out":0,"duration":0.000000}`+"\n")
 }
 
 func TestEscape(t *testing.T) {

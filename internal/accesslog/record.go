@@ -46,8 +46,8 @@ type Record struct {
 	// response head; 0 without a response head.
 	FirstByte time.Duration
 
-	// TLS says whether the client's connection is encrypted.
-	TLS bool
+	// Scheme is "http" or "https", as the client had it.
+	Scheme []byte
 	// Cache says what the cache did; empty if the cache was not asked.
 	Cache string
 }
@@ -92,7 +92,7 @@ type Field struct{ Name, Meaning string }
 var fields = [fieldCount]Field{
 	fieldTime:          {"time", "when the request's first byte was read, RFC 3339 in UTC with milliseconds"},
 	fieldListener:      {"listener", "name of the listener"},
-	fieldScheme:        {"scheme", "https if the client's connection is encrypted, else http"},
+	fieldScheme:        {"scheme", "http or https, as the client had it, behind trusted proxies too"},
 	fieldClient:        {"client", "address of the client, as the trusted proxies tell it"},
 	fieldPeer:          {"peer", "address and port of the connection's other end"},
 	fieldMethod:        {"method", "request method"},
@@ -137,10 +137,7 @@ func (f field) append(dst []byte, r *Record, s style) []byte {
 	case fieldListener:
 		return appendText(dst, r.Listener, s)
 	case fieldScheme:
-		if r.TLS {
-			return appendText(dst, "https", s)
-		}
-		return appendText(dst, "http", s)
+		return appendText(dst, r.Scheme, s)
 	case fieldClient:
 		return appendAddr(dst, r.Client, s)
 	case fieldPeer:

@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"bytes"
 	"net/netip"
 	"strconv"
 
@@ -76,17 +77,21 @@ func (f *Forwarder) trusts(a netip.Addr) bool {
 // must be called after Clean and before the Host is changed. id is what RequestID
 // returned. Fields of a trusted peer are added to (X-Forwarded-For, Forwarded) or
 // kept (the other X-Forwarded-*); those of others are replaced or removed, also if
-// weir itself sends none.
+// weir itself sends none. What is written of the client's scheme is what Scheme returns.
 func (f *Forwarder) Apply(h *head.Head, p *Peer, id []byte) {
+	scheme := f.Scheme(h, p)
 	if h.Has(forwardingFields) && !f.Trusts(p) {
 		h.DelSet(forwardingFields)
 	}
 	if f.xForwarded {
-		addXForwarded(h, p)
+		addXForwarded(h, p, scheme)
 	}
 	if f.forwarded {
 		var buf [256]byte
-		h.Append(head.Forwarded, appendForwarded(buf[:0], p, h.Get(head.Host)))
+		if len(h.Get(head.Forwarded)) > 0 {
+			scheme = p.Scheme // of weir's hop: the first element has the client's
+		}
+		h.Append(head.Forwarded, appendForwarded(buf[:0], p, scheme, h.Get(head.Host)))
 	}
 	f.Via(h)
 	if f.requestID.String() != "" {
@@ -96,13 +101,13 @@ func (f *Forwarder) Apply(h *head.Head, p *Peer, id []byte) {
 
 // addXForwarded writes X-Forwarded-For, -Proto and -Host. Those that are there
 // come from a trusted peer.
-func addXForwarded(h *head.Head, p *Peer) {
-	if !h.Has(peersFields) {
+func addXForwarded(h *head.Head, p *Peer, scheme []byte) {
+	if !h.Has(peersFields) && bytes.Equal(scheme, p.Scheme) {
 		h.AddLines(&p.lines)
 	} else {
 		h.Append(head.XForwardedFor, p.Text)
 		if len(h.Get(head.XForwardedProto)) == 0 {
-			replace(h, head.XForwardedProto, p.Scheme)
+			replace(h, head.XForwardedProto, scheme)
 		}
 	}
 	if len(h.Get(head.XForwardedHost)) > 0 {
@@ -114,7 +119,7 @@ func addXForwarded(h *head.Head, p *Peer) {
 }
 
 // appendForwarded appends one element of Forwarded (RFC 7239 section 4).
-func appendForwarded(dst []byte, p *Peer, host []byte) []byte {
+func appendForwarded(dst []byte, p *Peer, scheme, host []byte) []byte {
 	dst = append(dst, "for="...)
 	dst = append(dst, p.node...)
 	if len(host) > 0 {
@@ -128,7 +133,7 @@ func appendForwarded(dst []byte, p *Peer, host []byte) []byte {
 		dst = append(dst, '"')
 	}
 	dst = append(dst, ";proto="...)
-	return append(dst, p.Scheme...)
+	return append(dst, scheme...)
 }
 
 // Via writes weir's element of Via (RFC 9110 section 7.6.3) into a response. Apply

@@ -144,6 +144,12 @@ func TestApply(t *testing.T) {
 	check(config.Forwarding{XForwarded: true, Via: "weir"}, trusted, "Host: a\nX-Forwarded-For: 1.1.1.1\nX-Forwarded-For: 2.2.2.2\nVia: 1.1 x\nVia: 1.1 y",
 		"Host: a\nX-Forwarded-For: 1.1.1.1\nX-Forwarded-For: 2.2.2.2\nVia: 1.1 x\nVia: 1.1 y\nX-Forwarded-For: 10.0.0.1\n"+
 			"X-Forwarded-Proto: https\nX-Forwarded-Host: a\nVia: 1.1 weir")
+	// The client's scheme is the same in all fields, whichever of them told it.
+	plain := peer("10.0.0.1:1", false)
+	check(config.Forwarding{XForwarded: true}, plain, "Host: a\nForwarded: for=1.1.1.1;proto=https",
+		"Host: a\nForwarded: for=1.1.1.1;proto=https\nX-Forwarded-For: 10.0.0.1\nX-Forwarded-Proto: https\nX-Forwarded-Host: a")
+	check(config.Forwarding{Forwarded: true}, plain, "Host: a\nX-Forwarded-Proto: https",
+		"Host: a\nX-Forwarded-Proto: https\nForwarded: for=10.0.0.1;host=\"a\";proto=https")
 	// And passed on if weir sends none.
 	check(config.Forwarding{}, trusted, "Host: a\nX-Forwarded-For: 1.1.1.1", "Host: a\nX-Forwarded-For: 1.1.1.1")
 	// Via from anybody is continued: it is no claim about the client.

@@ -86,7 +86,7 @@ const (
 func checkAddress(key string, to config.Template) config.Errors {
 	text := string(to.Append(nil, func(name string) []byte {
 		switch name {
-		case Scheme, ClientScheme, Host, Hostname:
+		case Scheme, Host, Hostname:
 			return []byte(named)
 		case Path:
 			return []byte("/p")

@@ -21,7 +21,7 @@ func TestCheckRoute(t *testing.T) {
 		return config.Route{Redirect: &config.Redirect{To: config.MustTemplate(to)}}
 	}
 	const (
-		common = "client_addr, client_port, client_scheme, host, hostname, path, query, search, method, scheme, request_id, route"
+		common = "client_addr, client_port, host, hostname, path, query, search, method, scheme, request_id, route"
 		first  = `: want a "/", {path} or a scheme and a host before what the client chooses, which could name another site`
 		end    = `: want a "/" after the host: what the client chooses would become the end of the host`
 	)
@@ -44,7 +44,7 @@ func TestCheckRoute(t *testing.T) {
 	check(redirect("https://{path}"), `redirect.to: found "https://{path}": want a host after "//"`)
 	// Those that name their site.
 	for _, to := range []string{
-		"/", "/{rest}", "{path}", "{path}{search}", "https://{host}{path}", "{client_scheme}://{hostname}:8443{path}", "//{host}/x",
+		"/", "/{rest}", "{path}", "{path}{search}", "https://{host}{path}", "{scheme}://{hostname}:8443{path}", "//{host}/x",
 		"https://{rest}.example.org/", "https://{rest}.example.org", "https://example.org?{query}", "/go?to=https://{rest}", "sub/{rest}//{rest}",
 	} {
 		check(redirect(to), "", "rest")

@@ -9,8 +9,6 @@ const (
 	ClientAddr = "client_addr"
 	// ClientPort is the port of the peer that is connected.
 	ClientPort = "client_port"
-	// ClientScheme is "http" or "https", as the client had it: see Forwarder.Scheme.
-	ClientScheme = "client_scheme"
 	// Host is the request's host as it was sent.
 	Host = "host"
 	// Hostname is Host without its port.
@@ -23,7 +21,7 @@ const (
 	Search = "search"
 	// Method is the request's method.
 	Method = "method"
-	// Scheme is "http" or "https", as the peer is connected.
+	// Scheme is "http" or "https", as the client had it: see Forwarder.Scheme.
 	Scheme = "scheme"
 	// RequestID is the request's id.
 	RequestID = "request_id"
@@ -39,7 +37,7 @@ const (
 // documented in.
 func Variables() []string {
 	return []string{
-		ClientAddr, ClientPort, ClientScheme, Host, Hostname, Path, Query, Search, Method, Scheme, RequestID, Route, Upstream, Target,
+		ClientAddr, ClientPort, Host, Hostname, Path, Query, Search, Method, Scheme, RequestID, Route, Upstream, Target,
 	}
 }
 

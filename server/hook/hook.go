@@ -126,6 +126,8 @@ type Info struct {
 	Peer   netip.AddrPort
 	// TLS says whether the client's connection is encrypted.
 	TLS bool
+	// Scheme is "http" or "https", as the client had it: what trusted proxies say counts.
+	Scheme string
 	// Host is the host that the client asked for, or that OnRequest made of it.
 	Host string
 	// RequestID is the id that the target gets.
