@@ -400,6 +400,7 @@ func (a *attempt) acceptHead(started bool, err error) *attemptError {
 			return &attemptError{cause: CauseBadResponse, err: errUnasked, sent: true}
 		}
 		forward.Clean(h)
+		h.SetFraming(head.LengthNone) // RFC 9110 section 8.6, RFC 9112 section 6.1
 		if err := x.Client.Front.Inform(h); err != nil {
 			return &attemptError{cause: CauseClientGone, err: err, sent: true, fault: faultClient}
 		}

@@ -192,7 +192,8 @@ func TestInterim(t *testing.T) {
 	times := func(n int) script {
 		return func(s *fakeStream) {
 			for range n {
-				s.respond("103\nLink: </x>\nConnection: x-y\nX-Y: z")
+				// No body follows, whatever the target says of one.
+				s.respond("103\nContent-Length: 5\nLink: </x>\nConnection: x-y\nTransfer-Encoding: chunked\nX-Y: z")
 			}
 			s.answer("200", "hello")
 		}

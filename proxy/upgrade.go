@@ -85,6 +85,7 @@ func (x *Exchange) join(a *attempt) {
 	}
 	x.Response = h
 	forward.Clean(h)
+	h.SetFraming(head.LengthNone) // as in any interim response
 	forward.Upgrade(h, agreed)
 	x.proxy.forwarder.Via(h)
 	x.runHooks(x.proxy.hooks.onResponse)

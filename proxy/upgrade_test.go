@@ -13,7 +13,7 @@ import (
 func TestUpgrade(t *testing.T) {
 	agrees := func(protocol string) script {
 		return func(s *fakeStream) {
-			s.respond("101\nConnection: upgrade\nUpgrade: " + protocol)
+			s.respond("101\nContent-Length: 5\nConnection: upgrade\nUpgrade: " + protocol)
 			<-s.gone
 		}
 	}
@@ -27,6 +27,7 @@ func TestUpgrade(t *testing.T) {
 		c.start()
 		equal(t, "tunnels", s.lis.metrics.tunnels.Load(), 1)
 		contains(t, "the head", c.front.head, "Connection: Upgrade\r\n")
+		lacks(t, "the head", c.front.head, "Content-Length")
 		contains(t, "the request", a.stream(0).head, "Connection: Upgrade\r\nUpgrade: x, y\r\n")
 		read := func(n int) string {
 			b := make([]byte, n)
