@@ -185,12 +185,15 @@ func TestRefresh(t *testing.T) {
 	// One that fails or panics leaves the entry, and nothing else.
 	for _, hook := range []func(x *Exchange){func(*Exchange) {}, func(*Exchange) { panic("in the hook") }} {
 		bubble(t, func(t *testing.T) {
-			refreshing := false
-			s := newStand(t, strings.Replace(cachedRoute, "enabled", "stale_while_revalidate = \"60s\", enabled", 1), Hooks{OnUpstream: func(x *Exchange) {
-				if refreshing {
-					hook(x)
-				}
-			}})
+			refreshing, replies := false, 0
+			s := newStand(t, strings.Replace(cachedRoute, "enabled", "stale_while_revalidate = \"60s\", enabled", 1), Hooks{
+				OnUpstream: func(x *Exchange) {
+					if refreshing {
+						hook(x)
+					}
+				},
+				OnReply: func(*Exchange) { replies++ },
+			})
 			a := s.on("a", answer("200\nCache-Control: max-age=60\nETag: \"1\"", "hello"))
 			equal(t, "the first", s.request("GET /x").serve(), "200 ok")
 			time.Sleep(61 * time.Second)
@@ -199,6 +202,7 @@ func TestRefresh(t *testing.T) {
 			s.background.Wait()
 			s.panics = int(s.metrics.panics.Get())
 			equal(t, "the end", c.ended(), "200 cached")
+			equal(t, "replies to clients", replies, 2)
 		})
 	}
 }

@@ -36,7 +36,6 @@ func (x *Exchange) refreshIfDue() {
 			}
 			s.endTaps()
 			s.leaveUpstream()
-			s.endTaps()
 			p.fetches.remove(&s.cached.store.detached)
 			f.Abort(cache.ErrAborted)
 			u.endBackground()

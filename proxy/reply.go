@@ -82,6 +82,9 @@ const (
 // known. delivered, which may be nil, is called when src has delivered everything,
 // before the client gets the end. err is the fault of src.
 func (x *Exchange) reply(src body.Source, length int64, bodyless bool, delivered func()) (end replyEnd, err error) {
+	if x.cached.background {
+		return replyWhole, nil // there is no client, so no hook is told of an answer
+	}
 	if x.Route != nil {
 		x.Route.responseRules.Apply(x.Response, x.room.lookup)
 	}
