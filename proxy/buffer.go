@@ -31,6 +31,7 @@ func (x *Exchange) proceed() error {
 		return nil
 	}
 	h := &x.room.reply
+	defer h.Reset() // hooks find no response before a target's
 	h.StartResponse(100)
 	return x.Client.Front.Inform(h)
 }

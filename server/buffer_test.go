@@ -1,10 +1,12 @@
 package server_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
 	"weir/internal/testkit"
+	"weir/server/hook"
 )
 
 // With buffer_request, a target gets the length of a body that came without one.
@@ -50,7 +52,12 @@ func TestBufferedRequest(t *testing.T) {
 func TestBufferedRequestExpected(t *testing.T) {
 	t.Parallel()
 	origin := testkit.Listen(t, testkit.Answer(ok))
-	c := run(t, "[[routes]]\nupstream = \"o\"\nbuffer_request = \"1KB\"\n[upstreams.o]\ntargets = [%q]\n", origin.URL).dial()
+	text := fmt.Sprintf("[[routes]]\nupstream = \"o\"\nbuffer_request = \"1KB\"\n[upstreams.o]\ntargets = [%q]\n", origin.URL)
+	c := hooked(t, text, hook.Hooks{OnUpstream: func(x hook.Exchange) {
+		if status := x.Response().Status(); status != 0 {
+			t.Errorf("before the target answers there is a response %d", status)
+		}
+	}}).dial()
 	c.Send(strings.Replace(post(-1), "Transfer", "Expect: 100-continue\r\nTransfer", 1))
 	equal(t, "interim response", c.Take(25), "HTTP/1.1 100 Continue\r\n\r\n")
 	equal(t, "requests", origin.Requests(), 0)
