@@ -110,6 +110,9 @@ func (f *fakeFront) Start(h *head.Head, length int64, bodyless bool) error {
 	if f.did("start") {
 		f.t.Errorf("a second start: %q", f.calls)
 	}
+	if (h.Status == 204 || h.Status == 304) && !bodyless {
+		f.t.Errorf("start of a response %d with a body", h.Status)
+	}
 	if err := f.write("start"); err != nil {
 		return err
 	}

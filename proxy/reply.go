@@ -91,6 +91,10 @@ func (x *Exchange) reply(src body.Source, length int64, bodyless bool, delivered
 	if x.Result.Cause != CausePanic { // perhaps it was such a hook
 		x.runHooks(x.proxy.hooks.onReply)
 	}
+	if now := x.bodyless(x.Response.Status); now != bodyless {
+		// A hook has changed the status, which decides what the client reads.
+		src, length, bodyless = &x.room.empty, 0, now
+	}
 	if !x.requestRead() {
 		// What is left of the request cannot be told from a next one.
 		x.Client.Front.CloseAfter()

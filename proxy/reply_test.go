@@ -174,6 +174,42 @@ func TestReplyHooks(t *testing.T) {
 	})
 }
 
+// A hook that changes the status decides whether a body follows.
+func TestReplyStatusChanged(t *testing.T) {
+	check := func(text, response string, status int, want string) {
+		t.Helper()
+		for _, hooks := range []Hooks{
+			{OnResponse: func(x *Exchange) { x.Response.SetStatus(status) }}, {OnReply: func(x *Exchange) { x.Response.SetStatus(status) }},
+		} {
+			bubble(t, func(t *testing.T) {
+				s := newStand(t, text, hooks)
+				s.on("a", func(s *fakeStream) {
+					s.respond(response)
+					if want == "" {
+						<-s.gone // the client does not wait for a body that it does not get
+						return
+					}
+					s.body.send("hello")
+				})
+				c := s.request("GET /")
+				c.serve()
+				equal(t, response+": the status", c.front.status, status)
+				equal(t, response+": the body", c.front.sent(), want)
+			})
+		}
+	}
+	for _, text := range []string{oneTarget, cachedRoute} {
+		check(text, "200\nContent-Length: 5", 404, "hello")
+		check(text, "304\nContent-Length: 5", 200, "")
+		check(text, "204", 200, "")
+	}
+	for _, status := range []int{204, 304} {
+		check(oneTarget, "200\nContent-Length: 5", status, "")
+		check(oneTarget, "200\nTransfer-Encoding: chunked", status, "")
+		check(oneTarget, "204", status, "")
+	}
+}
+
 // What is left of a request cannot be told from the next one.
 func TestReplyLeavesRequest(t *testing.T) {
 	const text = "[[routes]]\nrespond = { status = 200 }\n"

@@ -91,12 +91,6 @@ func (c *conn) Inform(h *head.Head) error {
 // Start implements proxy.Front.
 func (c *conn) Start(h *head.Head, length int64, bodyless bool) error {
 	c.closing = c.closing || c.draining()
-	if !c.head && bodyless != (h.Status == 204 || h.Status == 304) {
-		// A hook has changed the status, which decides what the client reads.
-		if bodyless = !bodyless; !bodyless {
-			length = 0
-		}
-	}
 	c.bodyless, c.left = bodyless, length
 	c.frame(h)
 	switch {
