@@ -133,7 +133,7 @@ func (f *Fetch) Write(p []byte) (wanted bool) {
 }
 
 // waitForRoom makes room for n more bytes of a body that is being stored, in
-// memory or in a blob. Where there is none the body passes from here on.
+// memory or in a blob. Without room the body passes from here on.
 func (f *Fetch) waitForRoom(n int64) {
 	size := f.endLocked() + n
 	switch {

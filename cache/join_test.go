@@ -137,7 +137,7 @@ func TestCollapse(t *testing.T) {
 
 	synctest.Test(t, func(t *testing.T) {
 		// An answer that may not be stored: the first round waits for one head,
-		// then nobody waits for anybody.
+		// then no request waits for another.
 		c := newCrowd(t, nil)
 		fetch := func(f *cache.Fetch, q *cache.Request) (string, error) {
 			time.Sleep(time.Second)
@@ -215,7 +215,7 @@ func TestCollapse(t *testing.T) {
 			t.Errorf("took %v, %d answers", took, c.got("own"))
 		}
 		if _, ok := c.reasons.Load("wait"); !ok {
-			t.Error("nobody stopped waiting")
+			t.Error("no request stopped waiting")
 		}
 	})
 

@@ -18,7 +18,8 @@ import (
 //	at 5s                  time since the first one
 //	> GET http://h/x       the request: line, fields, an empty ">" and a body
 //	< 200                  the origin's answer: status, fields, "<" and a body;
-//	                       "< refused" is none, "< cut" after it a truncated one
+//	                       "< refused" stands for no answer, "< cut" after an
+//	                       answer for a truncated one
 //	^ If-None-Match: "a"   a field that the origin must see; "^ -Name" must not
 //	= 200 hit              what the client gets: status, then any of hit, miss,
 //	                       stale, revalidate, bypass, stored, asked, silent

@@ -35,8 +35,8 @@ func TestRetryJudge(t *testing.T) {
 	check("the body is gone", lb.Try{Kind: lb.Reset, Sent: true, Repeatable: true, BodyGone: true}, lb.RetryBodyGone)
 	check("second attempt", lb.Try{Kind: lb.ConnectFailed, Attempt: 2}, lb.RetryAllowed)
 	check("last attempt", lb.Try{Kind: lb.Reset, Attempt: 3, Sent: true, Repeatable: true}, lb.RetryAttempts)
-	check("one more that reached nobody", lb.Try{Kind: lb.ConnectFailed, Attempt: 3}, lb.RetryAllowed)
-	check("many that reached nobody", lb.Try{Kind: lb.ConnectFailed, Attempt: 8}, lb.RetryAttempts)
+	check("one more that reached no target", lb.Try{Kind: lb.ConnectFailed, Attempt: 3}, lb.RetryAllowed)
+	check("many that reached no target", lb.Try{Kind: lb.ConnectFailed, Attempt: 8}, lb.RetryAttempts)
 	check("the client went away", lb.Try{Kind: lb.Canceled, Repeatable: true}, lb.RetryNotAsked)
 	check("our own failure", lb.Try{Kind: lb.LocalError, Repeatable: true}, lb.RetryNotAsked)
 }

@@ -4,7 +4,7 @@ package proxy
 // metrics and the Proxy-Status of later front ends use its name.
 type Cause uint8
 
-// The causes. Whoever adds one adds its name below.
+// The causes. Each has its name below.
 const (
 	// CauseOK: the target's response was delivered whole.
 	CauseOK Cause = iota

@@ -38,7 +38,7 @@ type series struct {
 	mu     sync.Mutex
 	names  []string
 	// dead says that the series were dropped: an exchange that ends after that
-	// (of a tunnel, for example) counts where nobody looks.
+	// (of a tunnel, for example) adds to figures that no page shows.
 	dead bool
 
 	route    *routeMetrics

@@ -254,7 +254,7 @@ func TestCacheResultString(t *testing.T) {
 	})
 }
 
-// An attempt is ended once, whoever ends it first.
+// An attempt is ended once, however often end is called.
 func TestAttemptEndsOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newStand(t, oneTarget)

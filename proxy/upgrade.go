@@ -167,7 +167,7 @@ func (t *tunnel) run(client net.Conn, early []byte, stream transport.Stream) (Ca
 	return CauseUpgraded, errors.Join(downErr, upErr)
 }
 
-// fail wakes the other direction, which has nobody to talk to any more.
+// fail wakes the other direction, which cannot go on alone.
 func (t *tunnel) fail(client, target net.Conn) {
 	t.broken.Store(true)
 	client.SetDeadline(sock.LongAgo)

@@ -117,8 +117,8 @@ hash.by = "path"
 	}
 }
 
-// Clients of a target that the configuration drains go elsewhere, and nobody new
-// comes to it; what runs there finishes, over a reload.
+// Clients of a target that the configuration drains go elsewhere, and no new ones
+// come to it; what runs there finishes, over a reload.
 func TestDrainByConfiguration(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})

@@ -115,9 +115,9 @@ sticky.cookie = "weir"
 	}
 }
 
-// Connections that a target closes while nobody uses them eject nobody, however
+// A target that closes connections while no exchange uses them is not ejected, however
 // many there are.
-func TestIdleClosesEjectNobody(t *testing.T) {
+func TestIdleClosesDoNotEject(t *testing.T) {
 	t.Parallel()
 	origin := testkit.Listen(t, func(c *testkit.Conn) {
 		c.Request()
@@ -171,7 +171,7 @@ func TestTotalTimeout(t *testing.T) {
 	check("the route's idle", "timeouts.idle = '50ms'\n[upstreams.origin]\ntargets = [%q, %q]\n", "stalls", "200 stalled")
 }
 
-// Targets are told how much time is left, by weir and nobody else.
+// Targets are told how much time is left by weir, never by a client.
 func TestDeadlineHeader(t *testing.T) {
 	t.Parallel()
 	got := make(chan string, 1)
@@ -322,8 +322,8 @@ connections = { max = 1, wait = "1ms" }
 	equal(t, "the first one", first.Response("GET").Body, "busy")
 }
 
-// Where no other target is left the last response counts, and nobody waits to
-// find that out.
+// Where no other target is left the client gets the last response, and does not wait for
+// a retry.
 func TestLastResponse(t *testing.T) {
 	t.Parallel()
 	busy := func(name string) func(*testkit.Conn) {

@@ -145,7 +145,7 @@ func closeAll(list []*running) {
 // moveListeners opens what is new in cfg and updates what stays. On an error
 // everything is as before. Else commit, which cannot fail, serves what is new and
 // closes what is gone; it comes after the swap, so that a new listener serves
-// nobody by the old generation. s.mu is held throughout.
+// no client by the old generation. s.mu is held throughout.
 func (s *Server) moveListeners(cfg *config.Config) (commit func(), err error) {
 	if s.state.Load() == stateNew {
 		return func() {}, nil

@@ -393,8 +393,8 @@ func TestCacheServesStale(t *testing.T) {
 	equal(t, "asked", asked.Load(), before+2)
 }
 
-// TestCloseEndsFetches: what is fetched for the cache does not hold up the end,
-// whoever waits for it and however slow the target is.
+// TestCloseEndsFetches: what is fetched for the cache does not hold up the end of the server,
+// whether clients wait for it or not and however slow the target is.
 func TestCloseEndsFetches(t *testing.T) {
 	t.Parallel()
 	check := func(name, path string, before func(w *weir), asked int64, cause string) {

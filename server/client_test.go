@@ -191,8 +191,8 @@ func TestPatientRoute(t *testing.T) {
 	})
 }
 
-// The answer to an upload that is not wanted arrives, whoever gives it and however much
-// the client sends before it reads.
+// The answer to an upload that is not wanted arrives, whether weir or the target gives it, and
+// however much the client sends before it reads.
 func TestAnswerBeforeTheBody(t *testing.T) {
 	t.Parallel()
 	origin := testkit.Listen(t, func(c *testkit.Conn) {

@@ -43,7 +43,7 @@ func TestHopByHop(t *testing.T) {
 	equal(t, "body", c.Response("GET").Body, "ok")
 }
 
-// Who the client was: told by weir, believed of nobody but trusted proxies.
+// weir tells targets who the client was, and believes only trusted proxies about it.
 func TestForwardingFields(t *testing.T) {
 	t.Parallel()
 	const forged = "GET / HTTP/1.1\r\nHost: a.test\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\n" +
@@ -57,7 +57,7 @@ func TestForwardingFields(t *testing.T) {
 		m := c.Response("GET")
 		return receive(t, got), m, w.logged(1)[0]
 	}
-	t.Run("anybody", func(t *testing.T) {
+	t.Run("untrusted", func(t *testing.T) {
 		r, m, line := ask(t, "forwarded = true")
 		equal(t, "X-Forwarded-For", r.Get("X-Forwarded-For"), "127.0.0.1")
 		equal(t, "X-Forwarded-Proto", r.Get("X-Forwarded-Proto"), "http")

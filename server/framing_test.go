@@ -188,7 +188,7 @@ func TestTruncatedResponse(t *testing.T) {
 	check("garbage for a trailer", chunked+"5\r\nhello\r\n0\r\ngarbage\r\n\r\n", "bad_response")
 }
 
-// Bytes behind a response reach nobody.
+// No client gets bytes that a target sends after a response.
 func TestPlantedBytes(t *testing.T) {
 	t.Parallel()
 	const planted = "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nPLANTED"
@@ -220,7 +220,7 @@ func TestPlantedBytes(t *testing.T) {
 							c.TrySend(planted)
 						}
 						close(sent)
-						// Whoever asks on this connection gets what is planted.
+						// A request on this connection gets what is planted.
 						if _, err := c.TryHead(); err == nil {
 							c.TrySend(planted)
 						}

@@ -289,7 +289,7 @@ func TestLargeStored(t *testing.T) {
 		l.check("purged", path, body, 200, missed)
 		l.settled(1)
 		l.get("PURGE", path)
-		l.start(nil) // before anybody had time to remove anything
+		l.start(nil) // before the store had time to remove anything
 		l.check("purged before the restart", path, body, 200, missed)
 		l.get("PURGE", path)
 		l.settled(0)
@@ -298,7 +298,7 @@ func TestLargeStored(t *testing.T) {
 	l.check("small", "/200000", large(0, 200000), 200, missed)
 	l.check("small again", "/200000", large(0, 200000), 200, hit)
 	l.check("too large", "/7000000", large(0, 7000000), 200, "weir; fwd=uri-miss; fwd-status=200; detail=too-large")
-	l.check("too large, chunked", "/7000000c", large(0, 7000000), 200, missed) // nobody knew
+	l.check("too large, chunked", "/7000000c", large(0, 7000000), 200, missed) // the store did not know how long it is
 	l.check("too large, chunked, again", "/7000000c", large(0, 7000000), 200, missed)
 	l.settled(0)
 }
@@ -378,8 +378,8 @@ func TestLargeTruncated(t *testing.T) {
 	equal(t, "requests", l.asked.Load() >= 5, true)
 }
 
-// TestLargePartLeft: who wants a part of what has changed at the origin, and goes
-// away, ends the fetch of all of it like anybody else.
+// TestLargePartLeft: a client that wants a part of what has changed at the origin, and goes
+// away, ends the fetch of all of it, as one that wanted all of it does.
 func TestLargePartLeft(t *testing.T) {
 	t.Parallel()
 	l := newLibrary(t)
@@ -586,8 +586,8 @@ func TestLargeValidated(t *testing.T) {
 	l.settled(0)
 }
 
-// TestLargePurgedMeanwhile: what is purged while it is fetched reaches those
-// who read it, and nobody else.
+// TestLargePurgedMeanwhile: what is purged while it is fetched reaches the clients that
+// read it already, and no others.
 func TestLargePurgedMeanwhile(t *testing.T) {
 	t.Parallel()
 	l := newLibrary(t)
@@ -669,8 +669,8 @@ func (b *brokenBlob) Read(buf []byte, offset int64) ([]byte, error) {
 	return b.Blob.Read(buf, offset)
 }
 
-// TestLargeDiskFails: a disk that is full, broken or hangs costs nobody an
-// answer.
+// TestLargeDiskFails: every client gets its answer although the disk is full, broken or
+// hangs.
 func TestLargeDiskFails(t *testing.T) {
 	t.Parallel()
 	l := newLibrary(t)

@@ -54,7 +54,7 @@ health.passive.failures = 0
 }
 
 // An open breaker answers for the upstream: at once, with Retry-After, and
-// without asking anybody, over a reload too.
+// without asking a target, over a reload too.
 func TestBreaker(t *testing.T) {
 	t.Parallel()
 	origin := testkit.Listen(t, func(c *testkit.Conn) {

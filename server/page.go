@@ -131,7 +131,7 @@ func (s *Server) movePages(moves pageMoves) {
 		}
 		m.page.server, m.page.at = next, m.at
 		if m.page == &s.adminPage && next != nil && !onlyHere(m.page.addr) {
-			s.log.Warn("the admin API can be reached from other machines and asks nobody who they are", "address", m.page.addr.String())
+			s.log.Warn("the admin API can be reached from other machines and does not ask who its clients are", "address", m.page.addr.String())
 		}
 	}
 }

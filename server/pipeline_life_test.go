@@ -52,7 +52,7 @@ func TestPipelineKeepsRunningExchanges(t *testing.T) {
 			}
 			equal(t, "requests to the old target", first.Requests(), 6)
 			equal(t, "requests to the new one", second.Requests(), 1)
-			// Nobody has them any more, or they rest.
+			// No exchange has them: they are closed or unused.
 			testkit.Eventually(t, "the connections are given back", func() bool {
 				for line := range strings.Lines(w.metrics()) {
 					if strings.HasPrefix(line, "weir_upstream_connections{") && strings.Contains(line, first.URL) &&
@@ -242,8 +242,8 @@ func TestPipelineUnderLoad(t *testing.T) {
 	t.Logf("%d reloads", reloads)
 }
 
-// A client that takes nothing of a large response, or of a small one, holds up
-// nobody behind it.
+// A client that takes nothing of a large response, or of a small one, does not hold up the
+// requests behind it.
 func TestPipelineSlowClient(t *testing.T) {
 	t.Parallel()
 	check := func(name string, size int, most int) {

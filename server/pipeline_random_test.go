@@ -18,8 +18,8 @@ import (
 )
 
 // moody answers requests with their X-Id, in all ways that HTTP/1.1 knows and in
-// some that it does not, in pieces of any size, and breaks off now and then. Only
-// a whole answer that nobody asked for it never sends.
+// some that it does not, in pieces of any size, and breaks off now and then. The
+// one thing that it never sends is a whole answer that no request asked for.
 func moody(c *testkit.Conn) {
 	r := rand.New(rand.NewPCG(1, uint64(c.Index)))
 	send := func(s string) bool {
@@ -79,7 +79,7 @@ func moody(c *testkit.Conn) {
 			answer, ends = line+"\r\n"+body, true // until it closes
 		case 18:
 			answer, ends = strings.Replace(answer, "1.1", "1.0", 1), true
-		case 19: // another one begins that nobody asked for
+		case 19: // another one begins that no request asked for
 			answer, ends = answer+"HTTP/1.1 200 OK\r\nX-Id: nobody\r\nConte", true
 		case 20:
 			answer += "\r\n\r\n"
@@ -94,7 +94,7 @@ func moody(c *testkit.Conn) {
 	}
 }
 
-// Nobody ever gets the answer of another, whatever clients and origin do, and
+// No client ever gets the answer to another's request, whatever clients and origin do, and
 // nothing is left of it. When weir has had enough of the origin, a reload makes
 // it forget: connections of another depth are other connections.
 func TestPipelineOwnAnswers(t *testing.T) {

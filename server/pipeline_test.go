@@ -152,8 +152,8 @@ func TestPipeline(t *testing.T) {
 					return w.figure("weir_upstream_in_flight") == fmt.Sprint(i+1)
 				})
 			}
-			// Nobody is told no: one more than fits is on another connection, and
-			// so is what must not be sent twice.
+			// No client is refused: the request that does not fit has a connection of its own,
+			// and so has one that must not be sent twice.
 			equal(t, "one too many", asks(w, "/e").Response("GET").Body, "/e")
 			own := w.dial()
 			own.Send("POST /f HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 0\r\n\r\n")
@@ -268,7 +268,7 @@ func TestPipelineSlowBody(t *testing.T) {
 	equal(t, "second piece", a.Chunk(m), "two")
 }
 
-// A client that goes away leaves its answer to nobody.
+// No other client gets the answer of one that went away.
 func TestPipelineClientGone(t *testing.T) {
 	t.Parallel()
 	check := func(what string, gone int) {
@@ -300,7 +300,7 @@ func TestPipelineClientGone(t *testing.T) {
 	check("the second", 1)
 }
 
-// Bytes that nobody asked for are nobody's answer.
+// No client gets bytes that no request asked for.
 func TestPipelinePlantedBytes(t *testing.T) {
 	t.Parallel()
 	planted := make(chan struct{})

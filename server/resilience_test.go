@@ -94,7 +94,7 @@ func TestDeadPooledConnection(t *testing.T) {
 	}
 }
 
-// What a broken or malicious target costs is bounded, and nobody else notices.
+// What a broken or malicious target costs is bounded, and clients of other targets do not notice.
 func TestBadTargets(t *testing.T) {
 	t.Parallel()
 	drip := func(c *testkit.Conn, s string) {
@@ -174,8 +174,8 @@ timeouts = { %s }
 	})
 }
 
-// Slow clients, in their heads and in taking what they asked for, are no reason
-// for anybody else to wait. WEIR_SOAK_SLOW is their number.
+// Slow clients, in their heads and in taking what they asked for, do not make
+// other clients wait. WEIR_SOAK_SLOW is their number.
 func TestManySlowClients(t *testing.T) {
 	// Not parallel: it measures what a normal client gets.
 	n := soak(t, "WEIR_SOAK_SLOW", 200)

@@ -78,7 +78,7 @@ func TestRenewedCertificates(t *testing.T) {
 	text := fmt.Sprintf(plainListener+"[[routes]]\nupstream = \"o\"\n[upstreams.o]\ntargets = [%q]\ntls = { ca = %q }\n", origin.URL, file)
 	install(other)
 	w := run(t, "%s", text)
-	equal(t, "trusting somebody else", w.dial().Get("/").Status(), 502)
+	equal(t, "trusting another authority", w.dial().Get("/").Status(), 502)
 	install(authority)
 	reload := func() error { return w.Reload(parse(t, text)) }
 	if err := reload(); err != nil {

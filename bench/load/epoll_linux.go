@@ -277,7 +277,7 @@ func (e *epoll) handle(ph *epollPhase, i int, events uint32) {
 		err = io.EOF
 	}
 	if !c.busy {
-		// Closed, or bytes nobody asked for, between two exchanges.
+		// Closed, or bytes that no request asked for, between two exchanges.
 		if err == nil {
 			ph.out.failed(causeExtra, 1)
 		}

@@ -3,7 +3,7 @@
 // hour, GET /page/N and /entry/N with N bytes and the fields of a web page and of
 // a file, and POST to any path with the 2 bytes "ok" once it has read the body.
 // It allocates nothing per request, checks nothing, and must never serve
-// anybody but a benchmark. The benchmarks of bench run it in their process,
+// any client but a benchmark. The benchmarks of bench run it in their process,
 // bench/cmd/peers as one of its own where nginx is missing.
 package origin
 

@@ -65,7 +65,7 @@ func TestFields(t *testing.T) {
 		if _, err := io.WriteString(conn, "GET "+path+" HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}
-		fields := -1 // the status line is none
+		fields := -1 // the status line is not a field
 		for lines := bufio.NewScanner(conn); lines.Scan() && lines.Text() != ""; {
 			fields++
 		}

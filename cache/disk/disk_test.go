@@ -83,7 +83,7 @@ func TestRestart(t *testing.T) {
 	f.check(t, "a", "new")
 	f.check(t, "gone", "")
 
-	// Nobody else may use the folder meanwhile.
+	// No other tier may use the folder meanwhile.
 	other, err := disk.New(&config.CachePersist{Folder: dir, Size: 1 << 20})
 	if err != nil {
 		t.Fatal(err)

@@ -36,8 +36,8 @@ const (
 	page = 1000
 	// longKey is from where on keys are hashed.
 	longKey = 256
-	// patience is what background commands may take.
-	patience = 2 * time.Second
+	// commandTimeout bounds a command that no client waits for.
+	commandTimeout = 2 * time.Second
 )
 
 // Tier is a tier.Tier. Use New.
@@ -98,8 +98,8 @@ func New(c *config.CacheFar) (*Tier, error) {
 	option.DisableRetry = true
 	option.ForceSingleClient = len(list) == 1
 	option.ClientName = "weir"
-	option.Dialer.Timeout = patience
-	option.ConnWriteTimeout = patience
+	option.Dialer.Timeout = commandTimeout
+	option.ConnWriteTimeout = commandTimeout
 	return &Tier{
 		option: option, prefix: c.Prefix, timeout: c.Timeout.D(),
 		failures: int32(max(c.Failures, 1)), cooldown: c.Cooldown.D(),
@@ -197,7 +197,7 @@ func (t *Tier) run(ctx context.Context, follow func([]byte)) {
 		}
 		c := *client
 		cmd := t.read(c, last, caughtUp)
-		bounded, done := context.WithTimeout(ctx, patience+block)
+		bounded, done := context.WithTimeout(ctx, commandTimeout+block)
 		streams, err := c.Do(bounded, cmd).AsXRead()
 		done()
 		if err != nil && !rueidis.IsRedisNil(err) {
@@ -299,7 +299,7 @@ func (t *Tier) Set(key, value []byte, _ tier.Blob, ttl time.Duration) error {
 	if c == nil {
 		return tier.ErrUnavailable
 	}
-	ctx, done := context.WithTimeout(context.Background(), patience)
+	ctx, done := context.WithTimeout(context.Background(), commandTimeout)
 	defer done()
 	err := c.Do(ctx, c.B().Set().Key(t.key(key)).Value(rueidis.BinaryString(value)).PxMilliseconds(max(ttl.Milliseconds(), 1)).Build()).Error()
 	t.judge(now, err)
@@ -313,7 +313,7 @@ func (t *Tier) Announce(message []byte) error {
 		return tier.ErrUnavailable
 	}
 	c := *client
-	ctx, done := context.WithTimeout(context.Background(), patience)
+	ctx, done := context.WithTimeout(context.Background(), commandTimeout)
 	defer done()
 	oldest := strconv.FormatInt(time.Now().Add(-markTime).UnixMilli(), 10)
 	return c.Do(ctx, c.B().Xadd().Key(t.stream()).Minid().Almost().Threshold(oldest).Id("*").

@@ -37,7 +37,7 @@ func stored(t testing.TB) *tier.Record {
 	return &tier.Record{Stored: kept, Key: "GET http://h/x", Variant: "\n\x00\n\x00", Body: []byte(strings.Repeat("x", 3000))}
 }
 
-// recode decodes a record and encodes it again; ok is false if b is none.
+// recode decodes a record and encodes it again; ok is false if b is not a record.
 func recode(b []byte) (again []byte, ok bool) {
 	r, err := tier.Decode(b, nil)
 	if err != nil {

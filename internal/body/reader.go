@@ -108,7 +108,7 @@ func (b *Reader) Left() int64 {
 }
 
 // Ready reports whether Next would return without reading from the connection.
-// Whoever forwards must flush when it is false.
+// Code that forwards the body must flush what it has written when Ready is false.
 func (b *Reader) Ready() bool {
 	n := 0
 	switch {

@@ -51,7 +51,7 @@ type Kernel struct {
 }
 
 // File is an open file that holds the bytes of a body, where they do not change as
-// long as they are sent. Whoever made it closes it.
+// long as they are sent. The code that opened it closes it.
 type File struct {
 	Descriptor int
 	// Offset is where the next byte of the body is.

@@ -279,8 +279,8 @@ func wait(r *http.Request, d time.Duration) {
 	}
 }
 
-// queryNumber reads a number from 0 to most into v, and leaves v alone if there
-// is none. It answers the request itself and returns false if it is not good.
+// queryNumber reads a number from 0 to most into v, and leaves v alone if the query
+// has none of that name. It answers the request itself and returns false if it is not good.
 func queryNumber(w http.ResponseWriter, r *http.Request, name string, v *int64, most int64) bool {
 	text := r.URL.Query().Get(name)
 	if text == "" {

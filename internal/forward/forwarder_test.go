@@ -152,7 +152,7 @@ func TestApply(t *testing.T) {
 		"Host: a\nX-Forwarded-Proto: https\nForwarded: for=10.0.0.1;host=\"a\";proto=https")
 	// And passed on if weir sends none.
 	check(config.Forwarding{}, trusted, "Host: a\nX-Forwarded-For: 1.1.1.1", "Host: a\nX-Forwarded-For: 1.1.1.1")
-	// Via from anybody is continued: it is no claim about the client.
+	// Via is continued whether its sender is trusted or not: it says nothing about the client.
 	check(config.Forwarding{Via: "weir"}, other, "Host: a\nVia: 1.0 x", "Host: a\nVia: 1.0 x, 1.1 weir")
 }
 

@@ -108,9 +108,9 @@ func (c *conn) serve() {
 // The states of a connection as to interrupting it.
 const (
 	busy   uint32 = iota // an exchange runs
-	idle                 // none does
-	waking               // somebody interrupts the wait
-	woken                // and has done so
+	idle                 // no exchange runs
+	waking               // wakeIdle is about to interrupt the wait
+	woken                // wakeIdle has interrupted the wait
 )
 
 // wakeIdle ends the connection if no exchange runs. Any goroutine may call it,
@@ -179,8 +179,8 @@ func (c *conn) await() bool {
 	}
 	c.spare.Store(c.spareFrom(cfg))
 	c.state.Store(idle)
-	// Whoever drains sets the flag first and wakes the idle then: either we see
-	// the flag here, or it sees us idle.
+	// A drain sets its flag and then wakes the connections that are idle: either this
+	// connection sees the flag here, or the drain sees it idle.
 	draining := c.draining()
 	var err error
 	if !draining {
@@ -320,7 +320,7 @@ type reader struct {
 	readArmed time.Time
 	// grace and rate bound a body: it may be behind rate by grace, however much came before,
 	// and so be silent for grace. Only waiting for the client counts, not what the target
-	// takes. rate 0 is none.
+	// takes. A rate of 0 is no bound.
 	grace  time.Duration
 	rate   int64
 	behind time.Duration

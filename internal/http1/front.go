@@ -1,7 +1,6 @@
 // Package http1 is the HTTP/1.1 front end: it reads requests from a client's
 // connection one after the other, lets the core serve each, and frames what the
-// core answers. Heads are parsed and written by fasthttp's header structs after
-// package wire has checked the raw bytes.
+// core answers. Package head scans and writes the heads, package body the bodies.
 //
 // fasthttp's own Server is not used. It takes a chunked request that was cut at
 // a chunk boundary for a whole one, asks for the response only after the
@@ -102,16 +101,16 @@ func (f *Front) wake() {
 	}
 }
 
-// patience is how long an exchange must have run before its client is looked
-// at; shorter ones are over before a look would help.
-const patience = time.Second
+// checkAfter is how long an exchange must have waited before Look looks at its
+// client; shorter ones are over before a look would help.
+const checkAfter = time.Second
 
 // Look looks at the clients of all exchanges that have run for a while and ends
 // those whose client went away. It is called every now and then by the owner,
 // never by two goroutines at once.
 func (f *Front) Look(now time.Time) {
 	half := f.CancelOnHalfClose()
-	old := now.Add(-patience)
+	old := now.Add(-checkAfter)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for c := range f.conns {

@@ -106,7 +106,7 @@ func replace(t *testing.T, path string, content []byte) {
 	}
 }
 
-// client is a client's side of TLS that trusts a and nobody else.
+// client is a client's side of TLS that trusts a and no other authority.
 func (a *authority) client(name string) *tls.Config {
 	return &tls.Config{RootCAs: a.pool, ServerName: name, NextProtos: []string{"http/1.1"}}
 }

@@ -14,8 +14,8 @@ import (
 	"weir/config"
 )
 
-// Accept errors such as a used-up descriptor table (EMFILE) pass when somebody
-// closes something: the loop waits this long, doubling, and retries. It also
+// Accept errors such as a used-up descriptor table (EMFILE) pass when a
+// descriptor is closed: the loop waits this long, doubling, and retries. It also
 // retries when one of the listener's own connections ends.
 const (
 	minAcceptWait = 5 * time.Millisecond
@@ -48,7 +48,7 @@ type Listener struct {
 	background sync.WaitGroup
 
 	mu sync.Mutex
-	// changed is signalled, if waiting says anybody waits, when a connection
+	// changed is signalled, if waiting is not 0, when a connection
 	// ends, the settings change or the listener closes.
 	changed   *sync.Cond
 	waiting   int
@@ -72,8 +72,8 @@ type settings struct {
 // on the kernel queues clients until Serve takes them. cfg must have passed the
 // checks of package config; it is copied.
 //
-// A socket file that nobody answers on is replaced; one that a running process
-// answers on, and any other file, is an error. An address that is in use is an
+// A socket file on which no process answers is replaced; one on which a running process
+// answers, and any other file, is an error. An address that is in use is an
 // error that errors.Is finds as syscall.EADDRINUSE.
 func Open(cfg *config.Listener, options Options) (*Listener, error) {
 	l := &Listener{

@@ -21,8 +21,8 @@ import (
 	"weir/internal/listener"
 )
 
-// patience ends a test that would hang; no test depends on its length.
-const patience = 20 * time.Second
+// limit ends a test that would hang; no test depends on its length.
+const limit = 20 * time.Second
 
 // greet is a handler that says who the client is and then echoes.
 func greet(c *listener.Conn) {
@@ -42,7 +42,7 @@ func remote(c *listener.Conn) string {
 func local() *config.Listener {
 	return &config.Listener{
 		Address:  "127.0.0.1:0",
-		Timeouts: config.ListenerTimeouts{Handshake: config.Duration(patience)},
+		Timeouts: config.ListenerTimeouts{Handshake: config.Duration(limit)},
 	}
 }
 
@@ -65,7 +65,7 @@ func start(t *testing.T, cfg *config.Listener, options listener.Options, handle 
 		}
 		l.Abort()
 		<-served
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
 		defer cancel()
 		if err := l.Wait(ctx); err != nil {
 			t.Errorf("%d connections are left: %v", l.Stats().Open, err)
@@ -82,7 +82,7 @@ func dial(t *testing.T, l *listener.Listener) net.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn.SetDeadline(time.Now().Add(patience))
+	conn.SetDeadline(time.Now().Add(limit))
 	t.Cleanup(func() { conn.Close() })
 	return conn
 }
@@ -100,7 +100,7 @@ func line(t *testing.T, r io.Reader) string {
 // until waits for a condition that other goroutines bring about.
 func until(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !condition(); {
+	for end := time.Now().Add(limit); !condition(); {
 		if time.Now().After(end) {
 			t.Fatalf("waited in vain: %s", what)
 		}
@@ -214,7 +214,7 @@ func TestStaleUnixSocket(t *testing.T) {
 	cfg.Address = config.Address("unix:" + path)
 	line(t, dial(t, start(t, cfg, listener.Options{}, greet)))
 
-	// What is no socket is somebody's data.
+	// A file that is not a socket may be a user's data, so it stays.
 	file := filepath.Join(t.TempDir(), "data")
 	if err := os.WriteFile(file, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
@@ -267,7 +267,7 @@ func TestUpdate(t *testing.T) {
 	line(t, tls.Client(dial(t, l), ca.client("www.example.org")))
 }
 
-// A reload must not refuse anybody: clients connect all the time while the
+// A reload must not refuse a client: they connect all the time while the
 // settings are replaced.
 func TestUpdateUnderTraffic(t *testing.T) {
 	l := start(t, local(), listener.Options{}, greet)
@@ -410,10 +410,10 @@ func TestLingerBounds(t *testing.T) {
 			}
 		}()
 	}
-	if took := drop(300*time.Millisecond, patience, endless); took < 300*time.Millisecond || took > patience/2 {
+	if took := drop(300*time.Millisecond, limit, endless); took < 300*time.Millisecond || took > limit/2 {
 		t.Errorf("one that sends for ever cost %v", took)
 	}
-	if took := drop(patience, 300*time.Millisecond, func(net.Conn) {}); took < 300*time.Millisecond || took > patience/2 {
+	if took := drop(limit, 300*time.Millisecond, func(net.Conn) {}); took < 300*time.Millisecond || took > limit/2 {
 		t.Errorf("one that does nothing cost %v", took)
 	}
 }
@@ -429,7 +429,7 @@ func TestWaitPassesLingering(t *testing.T) {
 	if _, err := io.ReadFull(client, make([]byte, 4)); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	began := time.Now()
 	if err := errors.Join(l.Close(), l.Wait(ctx)); err != nil || time.Since(began) > listener.LingerSilence/2 {
@@ -481,7 +481,7 @@ func (r refusals) expect(t *testing.T, want listener.Reason) refusal {
 			t.Errorf("refused by %q (%v), want %q", got.reason, got.err, want)
 		}
 		return got
-	case <-time.After(patience):
+	case <-time.After(limit):
 		t.Fatalf("nothing was refused, want %q", want)
 		return refusal{}
 	}

@@ -147,7 +147,8 @@ func TestBadProxyHeader(t *testing.T) {
 	check("nothing", "", listener.RefusedGone)
 }
 
-// From anybody else a PROXY header is just bytes, and no address is taken from it.
+// From a client that is not a trusted proxy a PROXY header is just bytes, and no address is
+// taken from it.
 func TestProxyHeaderOfStranger(t *testing.T) {
 	l := start(t, proxied("192.0.2.0/24", "2001:db8::/32"), listener.Options{}, greet)
 	client := dial(t, l)
@@ -160,7 +161,8 @@ func TestProxyHeaderOfStranger(t *testing.T) {
 	}
 }
 
-// The rights of the socket file say who may connect, so whoever does must send one.
+// The rights of the socket file say who may connect, so every client of it must send a PROXY
+// header.
 func TestProxyHeaderOnUnixSocket(t *testing.T) {
 	cfg := proxied("192.0.2.1")
 	cfg.Address = config.Address("unix:" + filepath.Join(t.TempDir(), "weir.sock"))

@@ -96,8 +96,8 @@ func listenUnix(path string) (net.Listener, error) {
 const maxQueued = 4096
 
 // takeQueued accepts the connections that the kernel holds in its queue, which
-// closing the socket would reset, and does not wait for more. Nobody else
-// accepts any more.
+// closing the socket would reset, and does not wait for more. It is called
+// after the accept loop has ended.
 func (l *Listener) takeQueued(s socket) {
 	control, err := s.SyscallConn()
 	if err != nil {

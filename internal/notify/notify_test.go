@@ -120,7 +120,7 @@ func TestErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := n.Ready(""); err == nil || !strings.Contains(err.Error(), "cannot notify socket") {
-		t.Errorf("nobody there: %v", err)
+		t.Errorf("no service manager there: %v", err)
 	}
 }
 
@@ -136,7 +136,7 @@ func TestWatchdogInterval(t *testing.T) {
 	}
 	check("", "", 0, false)                       // off
 	check("30000000", "7", 15*time.Second, false) // half of it
-	check("30000000", "", 15*time.Second, false)  // for whoever runs
+	check("30000000", "", 15*time.Second, false)  // for any process
 	check("30000000", "8", 0, false)              // for another process
 	check("-1", "7", 0, true)                     // no time
 	check("9223372036854775807", "7", 0, true)    // would overflow

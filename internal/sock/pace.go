@@ -9,7 +9,7 @@ import (
 
 // Pace bounds how slowly a peer may take what is written to a Stream. Only the time that
 // a write has to wait counts, and what counts as taken is what the peer has
-// acknowledged, not what the kernel still holds for it. The zero value has no patience at all:
+// acknowledged, not what the kernel still holds for it. The zero value lets no write wait:
 // Reset comes first. One goroutine uses a Pace at a time.
 type Pace struct {
 	grace time.Duration
@@ -23,7 +23,7 @@ type Pace struct {
 }
 
 // Reset makes p judge a peer anew: it may take nothing for grace, and be behind rate bytes
-// per second by grace. Rate 0 is none.
+// per second by grace. A rate of 0 is no bound.
 func (p *Pace) Reset(grace time.Duration, rate int64) {
 	p.grace, p.rate, p.behind, p.silent = grace, rate, 0, 0
 }

@@ -252,7 +252,7 @@ func (t *HTTP1) Dial(ctx context.Context, protocols ...string) (net.Conn, error)
 	return tc, nil
 }
 
-// shorter returns the shorter of two limits, where 0 is none.
+// shorter returns the shorter of two limits, where 0 stands for no limit.
 func shorter(a, b time.Duration) time.Duration {
 	if a <= 0 || b > 0 && b < a {
 		return b

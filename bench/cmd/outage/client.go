@@ -15,8 +15,8 @@ const (
 	post = http.MethodPost
 	// onePostIn is how many requests there are for each POST.
 	onePostIn = 5
-	// patience is how long a client waits for an answer.
-	patience = 10 * time.Second
+	// answerTimeout is how long a client waits for an answer.
+	answerTimeout = 10 * time.Second
 )
 
 // answer is what a client got for one request.
@@ -92,7 +92,7 @@ func (c *clients) exchange(method, id string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	conn.SetDeadline(time.Now().Add(patience))
+	conn.SetDeadline(time.Now().Add(answerTimeout))
 	if method == post {
 		_, err = fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: outage\r\nContent-Length: %d\r\n\r\n%s", len(id), id)
 	} else {
@@ -135,7 +135,7 @@ func (c *clients) take() (*clientConn, error) {
 		return conn, nil
 	}
 	c.mu.Unlock()
-	nc, err := net.DialTimeout("tcp", c.address, patience)
+	nc, err := net.DialTimeout("tcp", c.address, answerTimeout)
 	if err != nil {
 		return nil, err
 	}

@@ -25,7 +25,7 @@ func serveOrigin(address string) error {
 		for lines.Scan() {
 			mode.Store(lines.Text())
 		}
-		os.Exit(0) // whoever started it is gone
+		os.Exit(0) // the process that started this one is gone
 	}()
 	act := func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)

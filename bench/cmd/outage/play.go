@@ -138,7 +138,7 @@ func (s *stage) allDead(r *report) error {
 			r.recovery = time.Since(start)
 			break
 		}
-		if time.Since(start) > patience {
+		if time.Since(start) > answerTimeout {
 			return fmt.Errorf("weir does not use a target that is back: %w", a.err)
 		}
 		time.Sleep(time.Millisecond)

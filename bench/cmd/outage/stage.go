@@ -103,7 +103,7 @@ func (s *stage) abort() {
 	}
 }
 
-// freeAddresses returns addresses that nobody listens at.
+// freeAddresses returns addresses at which no process listens.
 func freeAddresses(n int) (list []string, err error) {
 	for range n {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -124,7 +124,7 @@ func answers(address string) error {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	return fmt.Errorf("nobody answers at %q", address)
+	return fmt.Errorf("no server answers at %q", address)
 }
 
 func (s *stage) close() {

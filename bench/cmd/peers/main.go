@@ -175,8 +175,8 @@ func run() (err error) {
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer cancel()
-	// Nobody listens to it: it only turns a reader that went away into an error
-	// of the write, instead of an end without cleaning up.
+	// Nothing reads this channel: it only makes a write to a pipe whose reader went away an
+	// error, instead of ending the program without cleaning up.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	dir, err := os.MkdirTemp("", "weir-bench-")
 	if err != nil {
@@ -189,7 +189,7 @@ func run() (err error) {
 	}()
 	r, err := newRunner(dir, self, f.run, func(format string, args ...any) {
 		if _, err := fmt.Fprintf(os.Stderr, time.Now().Format("15:04:05 ")+format+"\n", args...); err != nil {
-			cancel() // nobody reads it any more
+			cancel() // the reader of the output went away
 		}
 	})
 	if err != nil {

@@ -120,7 +120,7 @@ func (p *process) stop() {
 	<-p.done
 }
 
-// freeAddress is a loopback address that nobody listens on.
+// freeAddress is a loopback address on which no process listens.
 func freeAddress() (string, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
