@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -438,6 +439,7 @@ func TestH2RandomResets(t *testing.T) {
 		}
 	})
 	const streams = 200
+	var resets sync.WaitGroup // an exchange may end before its reset is sent
 	for i := range streams {
 		stream := uint32(2*i + 1)
 		reset := func() {
@@ -447,23 +449,24 @@ func TestH2RandomResets(t *testing.T) {
 		switch i % 4 {
 		case 0:
 			s.get(stream, "/silent")
-			go reset()
+			resets.Go(reset)
 		case 1:
 			s.get(stream, "/")
-			go reset()
+			resets.Go(reset)
 		case 2:
 			s.post(stream, "/")
 			s.data(stream, false, "one")
-			go func() {
+			resets.Go(func() {
 				s.data(stream, false, "two")
 				reset()
-			}()
+			})
 		case 3:
 			s.post(stream, "/")
 			s.data(stream, true, "one")
 			same(t, "the body of a stream that is not reset", s.whole(stream).body, "onetwo")
 		}
 	}
+	resets.Wait()
 	testkit.Eventually(t, "all exchanges have ended", func() bool { return s.done.Load() == streams })
 	same(t, "exchanges that failed", s.causes[2].Load(), 0)
 }
