@@ -12,13 +12,16 @@ import (
 // Stream is a TCP or unix connection whose reads and writes do not tell the
 // scheduler that a system call is under way. On a socket that never blocks the
 // call is shorter than the telling, and the runtime's monitor, which would
-// otherwise take a processor away from a call of 20 us, stays asleep. One
-// goroutine may read while another writes. Everything else is the connection's.
+// otherwise take a processor away from a call of 20 us, stays asleep. The calls are
+// those of sockets (recv, send): read and write, which know any file, cost the kernel
+// more. One goroutine may read while another writes. Everything else is the
+// connection's.
 type Stream struct {
 	net.Conn
 	raw syscall.RawConn
 
-	in, out transfer
+	in      reading
+	out     transfer
 	asking  question
 	fresh   bool // nothing was asked before
 	answer  func(fd uintptr) bool
@@ -34,14 +37,22 @@ type Stream struct {
 // the processor away from it.
 const maxCall = 256 << 10
 
-// transfer is one read or write under way.
+// reading is a read under way.
+type reading struct {
+	p     []byte
+	n     int
+	errno syscall.Errno
+}
+
+// transfer is a write under way.
 type transfer struct {
 	p     []byte
 	more  []byte // written after p
-	vec   [2]syscall.Iovec
 	n     int
 	errno syscall.Errno
 	hasty bool // rather stop than wait
+	vec   [2]syscall.Iovec
+	msg   syscall.Msghdr // of vec
 	// file is where size bytes are read from, at offset, after p and more.
 	file         int
 	offset, size int64
@@ -69,7 +80,7 @@ func (s *Stream) Raw() syscall.RawConn { return s.raw }
 func (s *Stream) read(fd uintptr) bool {
 	t := &s.in
 	for {
-		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(unsafe.SliceData(t.p))), uintptr(len(t.p)))
+		n, errno := receive(fd, t.p, 0)
 		switch errno {
 		case 0:
 			t.n = int(n)
@@ -127,18 +138,22 @@ func (s *Stream) came() (int, error) {
 	return t.n, nil
 }
 
+// sendFlags: a peer that has closed is an error, no signal.
+const sendFlags = syscall.MSG_DONTWAIT | syscall.MSG_NOSIGNAL
+
 func (s *Stream) write(fd uintptr) bool {
 	t := &s.out
 	for len(t.p)+len(t.more) > 0 {
 		var n uintptr
 		var errno syscall.Errno
 		if len(t.more) == 0 || len(t.p) >= maxCall {
-			n, _, errno = syscall.RawSyscall(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(unsafe.SliceData(t.p))), uintptr(min(len(t.p), maxCall)))
+			n, errno = send(fd, t.p[:min(len(t.p), maxCall)], sendFlags)
 		} else {
 			t.vec[0].Base, t.vec[1].Base = unsafe.SliceData(t.p), unsafe.SliceData(t.more)
 			t.vec[0].SetLen(len(t.p))
 			t.vec[1].SetLen(min(len(t.more), maxCall-len(t.p)))
-			n, _, errno = syscall.RawSyscall(syscall.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&t.vec)), uintptr(len(t.vec)))
+			t.msg.Iov, t.msg.Iovlen = &t.vec[0], 2
+			n, _, errno = syscall.RawSyscall(syscall.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&t.msg)), sendFlags)
 		}
 		switch errno {
 		case 0:
@@ -152,6 +167,17 @@ func (s *Stream) write(fd uintptr) bool {
 		}
 	}
 	return true
+}
+
+func send(fd uintptr, p []byte, flags uintptr) (uintptr, syscall.Errno) {
+	n, _, errno := syscall.RawSyscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), flags, 0, 0)
+	return n, errno
+}
+
+func receive(fd uintptr, p []byte, flags uintptr) (uintptr, syscall.Errno) {
+	n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
+		syscall.MSG_DONTWAIT|flags, 0, 0)
+	return n, errno
 }
 
 // advance notes that n bytes were written.
@@ -182,7 +208,7 @@ func (s *Stream) WriteBoth(p, more []byte) (int, error) {
 	t := &s.out
 	t.p, t.more, t.n, t.errno = p, more, 0, 0
 	err := s.raw.Write(s.writeFn)
-	t.p, t.more, t.vec = nil, nil, [2]syscall.Iovec{}
+	t.p, t.more, t.vec[0].Base, t.vec[1].Base = nil, nil, nil, nil
 	if err == nil && t.errno != 0 {
 		err = s.fault("write", t.errno)
 	}
@@ -211,8 +237,7 @@ func (s *Stream) sendFile(fd uintptr) bool {
 		var errno syscall.Errno
 		if len(t.p) > 0 {
 			// The head leaves together with the first bytes of the file.
-			n, _, errno = syscall.RawSyscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(t.p))), uintptr(len(t.p)),
-				syscall.MSG_MORE|syscall.MSG_DONTWAIT|syscall.MSG_NOSIGNAL, 0, 0)
+			n, errno = send(fd, t.p, sendFlags|syscall.MSG_MORE)
 		} else {
 			n, _, errno = syscall.RawSyscall6(syscall.SYS_SENDFILE, fd, uintptr(t.file), uintptr(unsafe.Pointer(&t.offset)), uintptr(min(t.size, maxCall)), 0, 0)
 		}
@@ -285,8 +310,7 @@ func (s *Stream) Ask(out []byte, fresh bool, answer func(fd uintptr) bool) (sent
 func (s *Stream) ask(fd uintptr) bool {
 	if s.asking == questionLook {
 		var b [1]byte
-		_, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b[0])), 1,
-			syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
+		_, errno := receive(fd, b[:], syscall.MSG_PEEK)
 		if errno != syscall.EAGAIN {
 			return true
 		}
