@@ -17,7 +17,7 @@ import (
 // forward sends the exchange to a target of its upstream, and to another one
 // if that fails before anything was answered and repeating is safe.
 func (x *Exchange) forward() {
-	now := time.Now()
+	now := x.now()
 	pick := &x.choice.pick
 	pick.Now = lb.MonotonicAt(now)
 	x.Upstream.Set.Retry().Budget.Deposit(pick.Now)

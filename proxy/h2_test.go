@@ -114,7 +114,7 @@ func (c *h2conn) begin(f frame) {
 	s := &h2stream{c: c, id: f.stream, x: x, window: window, inline: true}
 	s.changed = sync.NewCond(&s.mu)
 	x.Start = time.Now()
-	x.Client = proxy.Client{
+	x.Client = &proxy.Client{
 		Front: s, Cancel: &s.cancel, Listener: c.listener, Peer: &c.peer, Remote: remote, TLS: true, Room: s.window,
 	}
 	c.mu.Lock()

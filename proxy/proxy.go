@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"time"
 
 	"weir/cache"
 	"weir/config"
@@ -290,7 +289,7 @@ func (x *Exchange) settle() {
 	p, r := x.proxy, &x.Result
 	x.phase = phaseSettled
 	x.leaveUpstream()
-	r.End = time.Now()
+	r.End = x.now()
 	r.BytesIn += x.Body.Seen()
 	r.BytesOut += x.Client.Front.Delivered()
 	x.endTaps()

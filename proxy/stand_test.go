@@ -199,7 +199,7 @@ func (c *client) fill(text string) {
 	t.Helper()
 	c.front = &fakeFront{t: t, on: map[string]func() error{}, body: newFeed(0)}
 	c.gone.Reset()
-	c.Client = Client{
+	c.Client = &Client{
 		Front: c.front, Cancel: c.gone, Listener: c.s.lis, Peer: &c.s.peer, Remote: netip.MustParseAddrPort("192.0.2.7:4000"),
 	}
 	c.Body = c.front.body

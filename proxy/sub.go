@@ -15,7 +15,7 @@ import (
 func (x *Exchange) newSub(h *head.Head) *Exchange {
 	s := NewExchange()
 	peer := *x.Client.Peer
-	s.Client = Client{
+	s.Client = &Client{
 		Front: noClient{}, Cancel: &s.cached.store.cancel, Listener: x.Client.Listener, Peer: &peer,
 		Remote: x.Client.Remote, TLS: x.Client.TLS,
 	}

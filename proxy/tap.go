@@ -31,8 +31,10 @@ type taps [directions][]tap
 
 func (t *taps) reset() {
 	for d := range t {
-		clear(t[d])
-		t[d] = t[d][:0]
+		if len(t[d]) > 0 {
+			clear(t[d])
+			t[d] = t[d][:0]
+		}
 	}
 }
 
@@ -47,12 +49,16 @@ func (x *Exchange) Tap(d Direction, limit int64, watch Tap) {
 // watched says whether any tap still wants bytes.
 func (t *taps) watched(d Direction) bool { return len(t[d]) > 0 }
 
-// see shows p to the taps. One that panics is not called again.
+// see shows p to the taps, if there are any.
 func (t *taps) see(d Direction, p []byte) {
-	list := t[d]
-	if len(list) == 0 {
-		return
+	if len(t[d]) > 0 {
+		t.show(d, p)
 	}
+}
+
+// show calls the taps with p. One that panics is not called again.
+func (t *taps) show(d Direction, p []byte) {
+	list := t[d]
 	for i := range list {
 		w := &list[i]
 		watch := w.watch

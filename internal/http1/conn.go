@@ -39,6 +39,7 @@ type conn struct {
 	under    *sock.PacedStream // what TLS writes to; nil without TLS
 	listener func() *proxy.Listener
 	peer     forward.Peer
+	client   proxy.Client // of all exchanges
 	// br is nil while the connection waits for a request, unless it is under TLS.
 	// That is less memory, and requests of many connections go through few
 	// buffers, which stay in the processor's cache.
@@ -73,6 +74,9 @@ func newConn(f *Front, c *listener.Conn, l func() *proxy.Listener) *conn {
 		peer:     peerOf(c),
 		probe:    sock.NewProbe(c.Raw()),
 		since:    time.Now(),
+	}
+	cn.client = proxy.Client{
+		Front: cn, Cancel: &cn.cancel, Bond: &cn.bond, Peer: &cn.peer, Remote: c.RemoteAddr(), TLS: c.TLS() != nil,
 	}
 	if cn.stream = sock.NewStream(cn.nc); cn.stream != nil {
 		cn.nc = cn.stream
@@ -159,9 +163,8 @@ func (c *conn) begin(e *exchange) {
 	c.writer.reset()
 	c.reader.behind = 0
 	c.cancel.Reset()
-	e.Client = proxy.Client{
-		Front: c, Cancel: &c.cancel, Bond: &c.bond, Listener: c.listener(), Peer: &c.peer, Remote: c.c.RemoteAddr(), TLS: c.c.TLS() != nil,
-	}
+	c.client.Listener = c.listener()
+	e.Client = &c.client
 	e.body.Reset(c.br, body.FramingNone, 0)
 	e.Body = &e.body
 }
