@@ -434,6 +434,10 @@ type Admin struct {
 
 // Lifecycle is about reload and shutdown.
 type Lifecycle struct {
+	// Delay is how long weir goes on serving after SIGTERM while /-/ready says 503
+	// already, so that balancers in front notice before the listeners close. 0 means not
+	// at all.
+	Delay Duration `toml:"delay"`
 	// Drain bounds how long running exchanges may take to end after SIGTERM,
 	// and how long those of an old generation keep it alive after a reload.
 	Drain Duration `toml:"drain"`

@@ -360,3 +360,50 @@ func embedded(body string) *config.Config {
 	cfg.Routes = []config.Route{route}
 	return cfg
 }
+
+// TestDelay: after a shutdown began, weir is not ready and serves new clients until
+// lifecycle.delay has passed.
+func TestDelay(t *testing.T) {
+	t.Parallel()
+	const text = plainListener + "[[routes]]\nrespond = { body = \"hello\" }\n[metrics]\naddress = \"127.0.0.1:0\"\n[lifecycle]\ndelay = %q\n"
+	ready := func(w *weir) int {
+		t.Helper()
+		r, err := http.Get("http://" + w.MetricsAddr().String() + "/-/ready")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Body.Close()
+		return r.StatusCode
+	}
+	w := launch(t, fmt.Sprintf(text, "1h"))
+	equal(t, "ready", ready(w), 200)
+	first, second := w.shutdown(), w.shutdown()
+	testkit.Eventually(t, "it is not ready", func() bool { return ready(w) == 503 })
+	equal(t, "status of a new client", w.dial().Get("/").Status(), 200)
+	if err := w.Reload(parse(t, fmt.Sprintf(text, "0s"))); !errors.Is(err, http.ErrServerClosed) {
+		t.Errorf("a reload meanwhile: %v", err)
+	}
+	// Close does not wait for it.
+	if err := w.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := errors.Join(receive(t, first), receive(t, second)); err != nil {
+		t.Error(err)
+	}
+	// It ends by itself, and then the listeners close.
+	w = launch(t, fmt.Sprintf(text, "1ms"))
+	if err := receive(t, w.shutdown()); err != nil {
+		t.Error(err)
+	}
+	if c, err := net.Dial("tcp", w.addr.String()); err == nil {
+		c.Close()
+		t.Error("it accepts after its end")
+	}
+	// The context bounds it.
+	w = launch(t, fmt.Sprintf(text, "1h"))
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := w.Shutdown(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("a context that ended: %v", err)
+	}
+}

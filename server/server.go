@@ -64,6 +64,8 @@ type Server struct {
 	// retiring are old generations whose exchanges have not all ended.
 	retiring []*generation
 	state    atomic.Int32
+	// stopping is when the first Shutdown began.
+	stopping time.Time
 	done     chan struct{}
 	stopLook chan struct{}
 	lookDone chan struct{} // nil before the start
@@ -370,14 +372,22 @@ func (s *Server) Reopen() {
 	}
 }
 
-// Shutdown stops accepting, lets running exchanges end and ends every other
-// connection. It returns nil when all have ended, or ctx's error when ctx ends
-// first; Close then cuts what is left. Calling it again only waits.
+// Shutdown makes the server not ready and, after lifecycle.delay, stops accepting, lets
+// running exchanges end and ends every other connection. It returns nil when all have
+// ended, or ctx's error when ctx ends first; Close then cuts what is left. Calling it
+// again only waits.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	if s.state.Load() < stateDraining {
 		s.state.Store(stateDraining)
+		s.stopping = time.Now()
 	}
+	left := s.current.Load().config.Lifecycle.Delay.D() - time.Since(s.stopping)
+	s.mu.Unlock()
+	if err := s.delay(ctx, left); err != nil {
+		return err
+	}
+	s.mu.Lock()
 	list := s.running()
 	for _, r := range list {
 		if err := r.Close(); err != nil {
@@ -390,6 +400,22 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		if err := r.Wait(ctx); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// delay waits for d, or until ctx ends or the server is closed.
+func (s *Server) delay(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-s.stopLook: // Close ends what is left
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 	return nil
 }

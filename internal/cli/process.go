@@ -142,11 +142,16 @@ func (p *process) await(f func()) {
 	}
 }
 
-// stop lets running exchanges end, at most for the configured time; a second
-// signal cuts them.
+// stop goes on serving for the configured delay and then lets running exchanges end, at
+// most for the configured time; a second signal cuts them.
 func (p *process) stop(s os.Signal) error {
-	limit := p.cfg.Lifecycle.Drain.D()
-	p.log.Info("stopping: running exchanges may end, a second signal cuts them", "signal", s.String(), "at_most", limit)
+	delay, drain := p.cfg.Lifecycle.Delay.D(), p.cfg.Lifecycle.Drain.D()
+	limit := delay + drain
+	if delay > 0 {
+		p.log.Info("stopping: not ready, and serving until the listeners close; a second signal cuts", "signal", s.String(), "listeners_close_after", delay, "at_most", limit)
+	} else {
+		p.log.Info("stopping: running exchanges may end, a second signal cuts them", "signal", s.String(), "at_most", limit)
+	}
 	p.tell(p.manager.Stopping("draining"))
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
