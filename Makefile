@@ -6,6 +6,10 @@ PREFIX     ?= /usr/local
 DESTDIR    ?=
 bindir     ?= $(PREFIX)/bin
 docdir     ?= $(PREFIX)/share/doc/weir
+mandir     ?= $(PREFIX)/share/man
+bashdir    ?= $(PREFIX)/share/bash-completion/completions
+zshdir     ?= $(PREFIX)/share/zsh/site-functions
+fishdir    ?= $(PREFIX)/share/fish/vendor_completions.d
 unitdir    ?= $(PREFIX)/lib/systemd/system
 sysusersdir ?= $(PREFIX)/lib/sysusers.d
 sysconfdir ?= /etc
@@ -100,9 +104,23 @@ fuzz: ## run each fuzz target for FUZZTIME
 		done; \
 	done
 
+# Made by a weir for this machine, also when the one in OUT is for another.
+HERE := GOOS= GOARCH= CGO_ENABLED=0 go run -tags '$(TAGS)' -ldflags '-X main.version=$(VERSION)' .
+
+.PHONY: man
+man: ## make the manual page OUT/weir.1, and OUT/weir.bash, .zsh and .fish for completion
+	@mkdir -p '$(OUT)'
+	$(HERE) man > '$(OUT)/weir.1'
+	for shell in bash zsh fish; do $(HERE) completion $$shell > "$(OUT)/weir.$$shell" || exit; done
+
 .PHONY: install
-install: build ## install weir, its configuration (never over an existing one) and its systemd unit
-	$(INSTALL) -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(unitdir)' '$(DESTDIR)$(sysusersdir)' '$(DESTDIR)$(docdir)' '$(DESTDIR)$(sysconfdir)/weir'
+install: build man ## install weir, its manual page, its configuration (never over an existing one) and its systemd unit
+	$(INSTALL) -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(unitdir)' '$(DESTDIR)$(sysusersdir)' '$(DESTDIR)$(docdir)' '$(DESTDIR)$(sysconfdir)/weir' \
+		'$(DESTDIR)$(mandir)/man1' '$(DESTDIR)$(bashdir)' '$(DESTDIR)$(zshdir)' '$(DESTDIR)$(fishdir)'
+	$(INSTALL) -m 0644 '$(OUT)/weir.1' '$(DESTDIR)$(mandir)/man1/weir.1'
+	$(INSTALL) -m 0644 '$(OUT)/weir.bash' '$(DESTDIR)$(bashdir)/weir'
+	$(INSTALL) -m 0644 '$(OUT)/weir.zsh' '$(DESTDIR)$(zshdir)/_weir'
+	$(INSTALL) -m 0644 '$(OUT)/weir.fish' '$(DESTDIR)$(fishdir)/weir.fish'
 	$(INSTALL) -m 0755 '$(OUT)/weir' '$(DESTDIR)$(bindir)/weir'
 	sed -e 's#/usr/local/bin/#$(bindir)/#g' -e 's#/usr/local/share/doc/weir/#$(docdir)/#g' -e 's#/etc/weir/#$(sysconfdir)/weir/#g' \
 		deploy/systemd/weir.service > '$(OUT)/weir.service'
@@ -119,12 +137,13 @@ install: build ## install weir, its configuration (never over an existing one) a
 .PHONY: uninstall
 uninstall: ## remove what install put in place, but not the configuration
 	rm -f '$(DESTDIR)$(bindir)/weir' '$(DESTDIR)$(unitdir)/weir.service' '$(DESTDIR)$(sysusersdir)/weir.conf'
+	rm -f '$(DESTDIR)$(mandir)/man1/weir.1' '$(DESTDIR)$(bashdir)/weir' '$(DESTDIR)$(zshdir)/_weir' '$(DESTDIR)$(fishdir)/weir.fish'
 	rm -f '$(DESTDIR)$(docdir)/service.md' '$(DESTDIR)$(docdir)/listeners.md' '$(DESTDIR)$(docdir)/weir.socket'
 	-rmdir '$(DESTDIR)$(docdir)'
 	@echo 'kept: $(DESTDIR)$(sysconfdir)/weir'
 
 .PHONY: clean
 clean: ## remove what was built
-	rm -f '$(OUT)/weir' '$(OUT)/weir.service' '$(OUT)/caddy'
+	rm -f '$(OUT)/weir' '$(OUT)/weir.service' '$(OUT)/caddy' '$(OUT)/weir.1' '$(OUT)/weir.bash' '$(OUT)/weir.zsh' '$(OUT)/weir.fish'
 
 -include bench/Makefile.inc

@@ -52,6 +52,14 @@ func TestInstall(t *testing.T) {
 		t.Error("the unit speaks of /usr/local")
 	}
 	read("opt/weir/lib/sysusers.d/weir.conf")
+	for name, want := range map[string]string{
+		"man/man1/weir.1": ".SS weir run", "bash-completion/completions/weir": "complete -o", "zsh/site-functions/_weir": "#compdef weir",
+		"fish/vendor_completions.d/weir.fish": "complete -c weir",
+	} {
+		if got := read("opt/weir/share/" + name); !strings.Contains(got, want) {
+			t.Errorf("%s lacks %q", name, want)
+		}
+	}
 
 	// What the administrator wrote survives a second install and an uninstall.
 	const own = "# mine\n"

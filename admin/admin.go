@@ -1,6 +1,6 @@
 // Package admin is the operators' side of weir: an HTTP API on an address of its
-// own that purges, drains and shows targets, and the client that weir purge uses.
-// It knows of caches and upstreams only what the interface Weir offers. It has no
+// own that purges, drains, weighs and shows, and the client that the commands use.
+// It knows of a weir only what the interface Weir offers. It has no
 // authentication: its address must not be public. Package server serves it; main
 // calls it.
 package admin
@@ -15,8 +15,17 @@ type Weir interface {
 	// Drain begins or ends the draining of a target, and returns its new state.
 	// An error lists the upstreams or targets that exist.
 	Drain(upstream, target string, on bool) (Target, error)
+	// SetWeight changes the weight of a target, 0 for that of the configuration, and
+	// returns the target. An error lists the upstreams or targets that exist.
+	SetWeight(upstream, target string, weight int) (Target, error)
 	// Upstreams returns the upstreams in the order of their names.
 	Upstreams() []Upstream
+	// Routes returns the routes in the order of the configuration.
+	Routes() []Route
+	// Status returns how weir is.
+	Status() Status
+	// Config returns the configuration in force without secrets, as config.Show does.
+	Config(all bool) map[string]any
 }
 
 // ErrNoCache is the answer to a purge when no route has a cache.
@@ -67,8 +76,10 @@ type Target struct {
 	State string `json:"state"`
 	// Reason is why the state is not healthy; empty if that is not known.
 	Reason string `json:"reason,omitempty"`
-	// Weight is its share relative to the others.
-	Weight int `json:"weight"`
+	// Weight is its share relative to the others; ConfiguredWeight is that without the
+	// operator's, 0 if that is the same.
+	Weight           int `json:"weight"`
+	ConfiguredWeight int `json:"configured_weight,omitempty"`
 	// Priority is the number of its group; 0 is used first.
 	Priority int `json:"priority"`
 	// InFlight counts the running exchanges.

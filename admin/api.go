@@ -20,11 +20,20 @@ const maxBody = 64 << 10
 
 // The paths of the API.
 const (
+	pathStatus    = "/status"
+	pathUpstreams = "/upstreams"
+	pathRoutes    = "/routes"
+	pathConfig    = "/config"
 	pathPurge     = "/purge"
 	pathDrain     = "/drain"
-	pathUpstreams = "/upstreams"
+	pathWeight    = "/weight"
 	pathProfiles  = "/debug/pprof/"
 )
+
+// paths are those of the API, for errors.
+func paths() []string {
+	return []string{pathStatus, pathUpstreams, pathRoutes, pathConfig, pathPurge, pathDrain, pathWeight, pathProfiles}
+}
 
 type api struct{ weir Weir }
 
@@ -34,19 +43,9 @@ type api struct{ weir Weir }
 func Handler(w Weir) http.Handler { return api{w} }
 
 func (a api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	serve, method := a.purge, http.MethodPost
-	switch r.URL.Path {
-	case pathPurge:
-	case pathDrain:
-		serve = a.drain
-	case pathUpstreams:
-		serve, method = a.upstreams, http.MethodGet
-	default:
-		if serve, method = profiles(r.URL.Path), http.MethodGet; serve != nil {
-			break
-		}
-		fail(w, http.StatusNotFound, fmt.Errorf("found path %q: want %s", r.URL.Path,
-			config.OneOf([]string{pathPurge, pathDrain, pathUpstreams, pathProfiles})))
+	serve, method := a.endpoint(r.URL.Path)
+	if serve == nil {
+		fail(w, http.StatusNotFound, fmt.Errorf("found path %q: want %s", r.URL.Path, config.OneOf(paths())))
 		return
 	}
 	if r.Method != method && (method != http.MethodGet || r.Method != http.MethodHead) {
@@ -61,6 +60,27 @@ func (a api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	serve(w, r)
+}
+
+// endpoint returns what serves a path, nil for an unknown one, and by which method.
+func (a api) endpoint(path string) (serve http.HandlerFunc, method string) {
+	switch path {
+	case pathStatus:
+		return a.status, http.MethodGet
+	case pathUpstreams:
+		return a.upstreams, http.MethodGet
+	case pathRoutes:
+		return a.routes, http.MethodGet
+	case pathConfig:
+		return a.config, http.MethodGet
+	case pathPurge:
+		return a.purge, http.MethodPost
+	case pathDrain:
+		return a.drain, http.MethodPost
+	case pathWeight:
+		return a.weight, http.MethodPost
+	}
+	return profiles(path), http.MethodGet
 }
 
 // profiles returns the handler of a profile of the running process; nil if path is
@@ -141,13 +161,10 @@ func (a api) drain(w http.ResponseWriter, r *http.Request) {
 	var upstream, target string
 	var on *bool
 	err := decode(r.Body, map[string]any{"upstream": &upstream, "target": &target, "on": &on})
-	switch {
-	case err != nil:
-	case upstream == "":
-		err = errors.New("upstream: found nothing: want the name of an upstream")
-	case target == "":
-		err = errors.New("target: found nothing: want the URL of a target")
-	case on == nil:
+	if err == nil {
+		err = checkTarget(upstream, target)
+	}
+	if err == nil && on == nil {
 		err = errors.New("on: found nothing: want true or false")
 	}
 	if err != nil {
@@ -160,6 +177,28 @@ func (a api) drain(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, http.StatusOK, t)
+}
+
+// checkTarget says what is missing to name a target.
+func checkTarget(upstream, target string) error {
+	switch {
+	case upstream == "":
+		return errors.New("upstream: found nothing: want the name of an upstream")
+	case target == "":
+		return errors.New("target: found nothing: want the URL of a target")
+	}
+	return nil
+}
+
+// checkWeight says what is wrong with a weight; 0 stands for that of the configuration.
+func checkWeight(weight *int) error {
+	switch {
+	case weight == nil:
+		return fmt.Errorf("weight: found nothing: want 1 to %d, or 0 for that of the configuration", config.MaxWeight)
+	case *weight < 0 || *weight > config.MaxWeight:
+		return fmt.Errorf("weight: found %d: want 1 to %d, or 0 for that of the configuration", *weight, config.MaxWeight)
+	}
+	return nil
 }
 
 func (a api) upstreams(w http.ResponseWriter, _ *http.Request) {
@@ -191,8 +230,11 @@ func decode(body io.Reader, fields map[string]any) error {
 		}
 		if err := json.Unmarshal(members[name], field); err != nil {
 			want := "true or false"
-			if _, text := field.(*string); text {
+			switch field.(type) {
+			case *string:
 				want = "a string"
+			case **int:
+				want = "a whole number"
 			}
 			return fmt.Errorf("%s: found %s: want %s", name, short(members[name]), want)
 		}

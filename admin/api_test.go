@@ -31,6 +31,19 @@ func (f *fake) Drain(upstream, target string, on bool) (admin.Target, error) {
 	return admin.Target{Name: target, State: "draining"}, f.fail
 }
 
+func (f *fake) SetWeight(upstream, target string, weight int) (admin.Target, error) {
+	f.told = fmt.Sprint(upstream, " ", target, " weighs ", weight)
+	return admin.Target{Name: target, Weight: weight}, f.fail
+}
+
+func (f *fake) Status() admin.Status { return admin.Status{State: "serving"} }
+
+func (f *fake) Routes() []admin.Route { return []admin.Route{{Name: "r", Does: `upstream "u"`}} }
+
+func (f *fake) Config(all bool) map[string]any {
+	return map[string]any{"all": all, "listeners": []map[string]any{{"address": ":80"}}}
+}
+
 func (f *fake) Upstreams() []admin.Upstream {
 	return []admin.Upstream{{Name: "u", Targets: []admin.Target{{Name: "http://a"}}}}
 }
@@ -51,7 +64,7 @@ func TestAPI(t *testing.T) {
 		if w.Code != status || !strings.Contains(w.Body.String(), want) {
 			t.Errorf("%s %s %.100s: %d %s, want %d %s", method, path, body, w.Code, w.Body, status, want)
 		}
-		if got := w.Header().Get("Content-Type"); got != "application/json" {
+		if got := w.Header().Get("Content-Type"); got != "application/json" && !strings.Contains(path, "toml") {
 			t.Errorf("%s %s: Content-Type is %q", method, path, got)
 		}
 		if status != 200 && f.told != "nothing" {
@@ -70,8 +83,18 @@ func TestAPI(t *testing.T) {
 	}
 	check("GET", "/upstreams", ``, 200, `{"upstreams":[{"name":"u","targets":[{"name":"http://a"`)
 	check("HEAD", "/upstreams", ``, 200, ``)
+	check("POST", "/weight", `{"upstream":"u","target":"http://a","weight":7}`, 200, `"weight":7`)
+	if want := "u http://a weighs 7"; f.told != want {
+		t.Errorf("told %s, want %s", f.told, want)
+	}
+	check("GET", "/status", ``, 200, `"state":"serving"`)
+	check("GET", "/routes", ``, 200, `{"routes":[{"name":"r","match":null,"does":"upstream \"u\"","cache":false}]}`)
+	check("GET", "/config", ``, 200, `{"all":false,"listeners":[{"address":":80"}]}`)
+	check("GET", "/config?format=toml&all=true", ``, 200, "all = true\n\n[[listeners]]\naddress = \":80\"\n")
+	check("GET", "/config?format=yaml", ``, 400, `format: found \"yaml\": want \"json\" or \"toml\"`)
+	check("GET", "/config?all=1", ``, 400, `all: found \"1\": want true or false`)
 	// Paths and methods.
-	check("GET", "/", ``, 404, `found path \"/\": want one of \"/purge\", \"/drain\", \"/upstreams\"`)
+	check("GET", "/", ``, 404, `found path \"/\": want one of \"/status\", \"/upstreams\", \"/routes\"`)
 	check("POST", "/purge/", `{"all":true}`, 404, `found path`)
 	check("GET", "/purge", ``, 405, `found method \"GET\" for /purge: want \"POST\"`)
 	check("POST", "/upstreams", ``, 405, `want \"GET\"`)
@@ -99,6 +122,11 @@ func TestAPI(t *testing.T) {
 	check("POST", "/drain", `{"upstream":"u","on":true}`, 400, `target: found nothing`)
 	check("POST", "/drain", `{"upstream":"u","target":"a"}`, 400, `on: found nothing: want true or false`)
 	check("POST", "/drain", `{"upstream":"u","target":"a","on":1}`, 400, `on: found 1: want true or false`)
+	// So does a weight.
+	check("POST", "/weight", `{"upstream":"u","weight":1}`, 400, `target: found nothing`)
+	check("POST", "/weight", `{"upstream":"u","target":"a"}`, 400, `weight: found nothing: want 1 to 1000000, or 0`)
+	check("POST", "/weight", `{"upstream":"u","target":"a","weight":-1}`, 400, `weight: found -1`)
+	check("POST", "/weight", `{"upstream":"u","target":"a","weight":1.5}`, 400, `weight: found 1.5: want a whole number`)
 	// A foreign page, in the browser of a user who can reach the API.
 	check("POST", "/purge", `{"all":true}`, 403, `browsers may not use this API`, "Origin: https://elsewhere.example")
 	check("POST", "/purge", `{"all":true}`, 403, `browsers may not use this API`, "Origin: null")
@@ -107,7 +135,7 @@ func TestAPI(t *testing.T) {
 // TestNotThere: what a request names, and is not there, is a 404 that says so.
 func TestNotThere(t *testing.T) {
 	h := admin.Handler(&fake{fail: errors.New("not there")})
-	for path, body := range map[string]string{"/purge": `{"all":true}`, "/drain": `{"upstream":"u","target":"a","on":true}`} {
+	for path, body := range map[string]string{"/purge": `{"all":true}`, "/drain": `{"upstream":"u","target":"a","on":true}`, "/weight": `{"upstream":"u","target":"a","weight":1}`} {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest("POST", path, strings.NewReader(body)))
 		if w.Code != 404 || w.Body.String() != "{\"error\":\"not there\"}\n" {

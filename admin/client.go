@@ -13,7 +13,7 @@ import (
 )
 
 // maxAnswer bounds what the client reads of an answer.
-const maxAnswer = 1 << 20
+const maxAnswer = 256 << 20
 
 // Client calls the API of a running weir.
 type Client struct {
@@ -25,19 +25,81 @@ type Client struct {
 // Purge purges in the running weir and returns the number of purged entries.
 func (c *Client) Purge(ctx context.Context, p Purge) (int, error) {
 	var got purged
-	if err := c.call(ctx, pathPurge, p, &got); err != nil {
-		return 0, err
-	}
-	return got.Purged, nil
+	err := c.post(ctx, pathPurge, p, &got)
+	return got.Purged, err
 }
 
-// call posts in and reads the answer into out.
-func (c *Client) call(ctx context.Context, path string, in, out any) error {
+// Drain begins or ends the draining of a target and returns the target.
+func (c *Client) Drain(ctx context.Context, upstream, target string, on bool) (t Target, err error) {
+	err = c.post(ctx, pathDrain, map[string]any{"upstream": upstream, "target": target, "on": on}, &t)
+	return t, err
+}
+
+// SetWeight changes the weight of a target, 0 for that of the configuration, and returns
+// the target.
+func (c *Client) SetWeight(ctx context.Context, upstream, target string, weight int) (t Target, err error) {
+	err = c.post(ctx, pathWeight, map[string]any{"upstream": upstream, "target": target, "weight": weight}, &t)
+	return t, err
+}
+
+// Status returns how the running weir is.
+func (c *Client) Status(ctx context.Context) (s Status, err error) {
+	err = c.get(ctx, pathStatus, &s)
+	return s, err
+}
+
+// Upstreams returns the upstreams of the running weir.
+func (c *Client) Upstreams(ctx context.Context) ([]Upstream, error) {
+	var got upstreams
+	err := c.get(ctx, pathUpstreams, &got)
+	return got.Upstreams, err
+}
+
+// Routes returns the routes of the running weir.
+func (c *Client) Routes(ctx context.Context) ([]Route, error) {
+	var got routes
+	err := c.get(ctx, pathRoutes, &got)
+	return got.Routes, err
+}
+
+// Config returns the configuration in force as text in a format, "json" or "toml": the
+// keys that differ from their defaults, or all.
+func (c *Client) Config(ctx context.Context, format string, all bool) ([]byte, error) {
+	return c.call(ctx, http.MethodGet, fmt.Sprintf("%s?format=%s&all=%t", pathConfig, format, all), nil)
+}
+
+// get reads the answer to a GET into out.
+func (c *Client) get(ctx context.Context, path string, out any) error {
+	text, err := c.call(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return err
+	}
+	return c.read(text, out)
+}
+
+// post posts in and reads the answer into out.
+func (c *Client) post(ctx context.Context, path string, in, out any) error {
 	body, err := json.Marshal(in)
 	if err != nil {
 		panic("BUG: cannot encode a request: " + err.Error())
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://localhost"+path, bytes.NewReader(body))
+	text, err := c.call(ctx, http.MethodPost, path, body)
+	if err != nil {
+		return err
+	}
+	return c.read(text, out)
+}
+
+func (c *Client) read(text []byte, out any) error {
+	if err := json.Unmarshal(text, out); err != nil {
+		return fmt.Errorf("cannot use the answer of %q: is that the admin API? %w", c.Address, err)
+	}
+	return nil
+}
+
+// call makes a request and returns the body of the answer, or what it says is wrong.
+func (c *Client) call(ctx context.Context, method, path string, body []byte) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, method, "http://localhost"+path, bytes.NewReader(body))
 	if err != nil {
 		panic("BUG: cannot make a request: " + err.Error())
 	}
@@ -49,22 +111,19 @@ func (c *Client) call(ctx context.Context, path string, in, out any) error {
 	}}
 	response, err := transport.RoundTrip(request)
 	if err != nil {
-		return fmt.Errorf("cannot reach the admin API at %q: %w", c.Address, err)
+		return nil, fmt.Errorf("cannot reach the admin API at %q: %w", c.Address, err)
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if err != nil {
-		return fmt.Errorf("cannot read the answer of %q: %w", c.Address, err)
+		return nil, fmt.Errorf("cannot read the answer of %q: %w", c.Address, err)
 	}
 	if response.StatusCode != http.StatusOK {
 		var f failure
 		if json.Unmarshal(text, &f) != nil || f.Error == "" {
-			return fmt.Errorf("cannot use the answer of %q, which is %s: is that the admin API?", c.Address, response.Status)
+			return nil, fmt.Errorf("cannot use the answer of %q, which is %s: is that the admin API?", c.Address, response.Status)
 		}
-		return fmt.Errorf("weir at %q refuses: %s", c.Address, f.Error)
+		return nil, fmt.Errorf("weir at %q refuses: %s", c.Address, f.Error)
 	}
-	if err := json.Unmarshal(text, out); err != nil {
-		return fmt.Errorf("cannot use the answer of %q: is that the admin API? %w", c.Address, err)
-	}
-	return nil
+	return text, nil
 }

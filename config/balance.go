@@ -39,7 +39,7 @@ type Sticky struct {
 	// Secret keys the cookie's values, which could otherwise be guessed from the
 	// URLs of the targets. Several weirs with the same secret give a target the
 	// same value.
-	Secret string `toml:"secret"`
+	Secret string `toml:"secret" secret:"true"`
 }
 
 // Retry is when and how often an exchange is tried again on another target. No

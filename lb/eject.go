@@ -14,7 +14,7 @@ type Watcher struct {
 	// before. The watcher then dials t until it succeeds, and calls
 	// SetReachable; without a watcher an exchange is sent as a trial now and then.
 	Unreachable func(t *Target)
-	// Replaced is called after SetEndpoints changed the set of targets.
+	// Replaced is called after SetEndpoints or SetWeight changed the set of targets.
 	Replaced func()
 }
 

@@ -24,7 +24,27 @@ type Endpoint struct {
 func (u *Upstream) SetEndpoints(endpoints []Endpoint) error {
 	c := u.core
 	c.mu.Lock()
-	old, changes, err := c.find(slices.Clone(endpoints))
+	return u.replaceSets(slices.Clone(endpoints))
+}
+
+// SetWeight changes the weight of t by the operator's wish; 0 ends that. It counts for all
+// generations and survives reloads, as long as the target is configured or discovered.
+func (u *Upstream) SetWeight(t *Target, weight int) error {
+	c := u.core
+	c.mu.Lock()
+	before := t.live.weight.Swap(int64(weight))
+	err := u.replaceSets(c.found)
+	if err != nil {
+		t.live.weight.Store(before)
+	}
+	return err
+}
+
+// replaceSets makes the sets of all generations anew, with these endpoints besides the
+// static targets. mu must be held and is unlocked.
+func (u *Upstream) replaceSets(found []Endpoint) error {
+	c := u.core
+	old, changes, err := c.find(found)
 	c.mu.Unlock()
 	if err != nil {
 		return err

@@ -86,6 +86,36 @@ func TestFoundTargetsSurviveReload(t *testing.T) {
 	check("unreachable", func(s *stand, b *lb.Target) { s.on("b", refused) }, lb.Unreachable)
 }
 
+// The operator's weight lasts over reloads and new endpoints until it is taken back.
+func TestSetWeight(t *testing.T) {
+	s := newStand(t, "a b*2", nil)
+	check := func(what, shares string) {
+		t.Helper()
+		got := s.Shares(60, 1)
+		equal(t, what, fmt.Sprint(got["a"], " ", got["b"]), shares)
+	}
+	set := func(name string, weight int) {
+		t.Helper()
+		if err := s.SetWeight(s.Target(name), weight); err != nil {
+			t.Fatal(err)
+		}
+	}
+	running := s.acquire("b")
+	check("configured", "20 40")
+	set("a", 4)
+	check("set", "40 20")
+	equal(t, "weights", fmt.Sprint(s.Target("a").Weight(), " ", s.Target("a").ConfiguredWeight()), "4 1")
+	old := s.reload("a b*2", nil)
+	old.Close()
+	check("after a reload", "40 20")
+	s.find("a")
+	check("after new endpoints", "40 20")
+	set("a", 0)
+	check("taken back", "20 40")
+	s.Release(running, ok)
+	equal(t, "in flight", s.Target("b").InFlight(), 0)
+}
+
 func TestFoundTargetsKeepCountsOverReload(t *testing.T) {
 	s := newStand(t, "a", func(c *config.Upstream) { c.Balance = "least_connections" })
 	s.find("b")

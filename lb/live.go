@@ -54,6 +54,9 @@ type live struct {
 	// reason is why the target is in its state; nil for none.
 	reason atomic.Pointer[string]
 
+	// weight is what the operator set; 0 for what the configuration or discovery says.
+	weight atomic.Int64
+
 	// probed says that there was a verdict by probes.
 	probed atomic.Bool
 

@@ -85,12 +85,16 @@ func errTwice(url string) error { return fmt.Errorf("cannot add target %q: it is
 // add appends the target of e.
 func (s *snapshot) add(e Endpoint, l *live, u *Upstream) {
 	t := &Target{
-		name:     displayName(e.URL),
-		url:      e.URL,
-		weight:   max(1, e.Weight),
-		priority: e.Priority,
-		drained:  e.Drain,
-		live:     l,
+		name:       displayName(e.URL),
+		url:        e.URL,
+		weight:     max(1, e.Weight),
+		configured: max(1, e.Weight),
+		priority:   e.Priority,
+		drained:    e.Drain,
+		live:       l,
+	}
+	if set := l.weight.Load(); set > 0 {
+		t.weight = int(set)
 	}
 	if u.sticky != nil {
 		t.cookie = cookieValue(&u.cfg.Sticky, u.name, e.URL)

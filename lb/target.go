@@ -66,10 +66,11 @@ const (
 // immutable but for the live part, which all generations share that have a
 // target of the same identity: counts, health and connections.
 type Target struct {
-	name     string
-	url      string
-	weight   int
-	priority int
+	name       string
+	url        string
+	weight     int
+	configured int // the weight without the operator's
+	priority   int
 	// drained is the wish of the configuration or of discovery, while
 	// bitDrain is that of the operator.
 	drained bool
@@ -99,6 +100,10 @@ func (t *Target) URL() string { return t.url }
 
 // Weight returns the target's share relative to the others; at least 1.
 func (t *Target) Weight() int { return t.weight }
+
+// ConfiguredWeight returns the weight that the configuration or discovery gave the target,
+// which SetWeight overrides.
+func (t *Target) ConfiguredWeight() int { return t.configured }
 
 // Priority returns the number of the target's group; 0 is used first.
 func (t *Target) Priority() int { return t.priority }

@@ -24,21 +24,62 @@ func (s *Server) Drain(upstream, target string, on bool) error {
 func (s *Server) drain(upstream, target string, on bool) (*lb.Target, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	u, t, err := s.find(upstream, target)
+	if err != nil {
+		return nil, fmt.Errorf("cannot drain: %w", err)
+	}
+	u.SetDrain(t, on)
+	return t, nil
+}
+
+// SetWeight changes the weight of a target to 1 to config.MaxWeight; 0 makes it that of the
+// configuration or of discovery again. target is its URL, or its name in logs and
+// metrics. Like a drain, the weight lasts over reloads.
+func (s *Server) SetWeight(upstream, target string, weight int) error {
+	_, err := s.setWeight(upstream, target, weight)
+	return err
+}
+
+func (s *Server) setWeight(upstream, target string, weight int) (*lb.Target, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u, t, err := s.find(upstream, target)
+	if err == nil && (weight < 0 || weight > config.MaxWeight) {
+		err = fmt.Errorf("found %d: want 0 to %d", weight, config.MaxWeight)
+	}
+	if err == nil {
+		err = u.SetWeight(t, weight)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot change a weight: %w", err)
+	}
+	_, t, err = s.find(upstream, target) // as it is now
+	return t, err
+}
+
+// find returns an upstream and a target of it by their names. s.mu is held.
+func (s *Server) find(upstream, target string) (*lb.Upstream, *lb.Target, error) {
 	sets := s.sets()
 	u := sets[upstream]
 	if u == nil {
-		return nil, fmt.Errorf("cannot drain in upstream %q: there is %s", upstream,
-			config.OneOf(slices.Sorted(maps.Keys(sets))))
+		return nil, nil, notThere("upstream", upstream, slices.Sorted(maps.Keys(sets)))
 	}
 	var names []string
 	for _, t := range u.Targets() {
 		if t.URL() == target || t.Name() == target {
-			u.SetDrain(t, on)
-			return t, nil
+			return u, t, nil
 		}
 		names = append(names, t.Name())
 	}
-	return nil, fmt.Errorf("cannot drain target %q of upstream %q: there is %s", target, upstream, config.OneOf(names))
+	return nil, nil, notThere("target", target, names)
+}
+
+// notThere says that a name is none of those that exist.
+func notThere(what, found string, names []string) error {
+	if meant := config.Nearest(found, names); meant != "" {
+		return fmt.Errorf("found %s %q: there is %s; did you mean %q?", what, found, config.OneOf(names), meant)
+	}
+	return fmt.Errorf("found %s %q: there is %s", what, found, config.OneOf(names))
 }
 
 // Purge ends the entries of the cache that p names and reports how many there
@@ -73,6 +114,15 @@ func (o operator) Drain(upstream, target string, on bool) (admin.Target, error) 
 	return describe(t), nil
 }
 
+func (o operator) SetWeight(upstream, target string, weight int) (admin.Target, error) {
+	t, err := o.s.setWeight(upstream, target, weight)
+	if err != nil {
+		return admin.Target{}, err
+	}
+	o.s.log.Info("weight changed", "upstream", upstream, "target", t.Name(), "weight", t.Weight(), "configured", t.ConfiguredWeight())
+	return describe(t), nil
+}
+
 func (o operator) Upstreams() []admin.Upstream {
 	sets := o.s.sets()
 	list := make([]admin.Upstream, 0, len(sets))
@@ -88,8 +138,12 @@ func (o operator) Upstreams() []admin.Upstream {
 
 func describe(t *lb.Target) admin.Target {
 	good, bad, inARow := t.Counts()
+	configured := t.ConfiguredWeight()
+	if configured == t.Weight() {
+		configured = 0
+	}
 	return admin.Target{
-		Name: t.Name(), State: t.State().String(), Reason: t.Reason(), Weight: t.Weight(), Priority: t.Priority(),
+		Name: t.Name(), State: t.State().String(), Reason: t.Reason(), Weight: t.Weight(), ConfiguredWeight: configured, Priority: t.Priority(),
 		InFlight: t.InFlight(), Succeeded: good, Failed: bad, FailedInARow: inARow, Latency: t.Latency().Seconds(),
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"weir/admin"
+	"weir/config"
 	"weir/internal/testkit"
 )
 
@@ -153,10 +155,98 @@ targets = ["demo:three"]
 		}
 	}
 	check(`{"upstream": "origin", "target": "demo:one", "on": false}`, `200 {"name":"demo:one","state":"healthy"`)
-	check(`{"upstream": "none", "target": "demo:one", "on": true}`, `404 {"error":"cannot drain in upstream \"none\": there is one of \"origin\", \"other\""}`)
-	check(`{"upstream": "other", "target": "demo:one", "on": true}`, `404 {"error":"cannot drain target \"demo:one\" of upstream \"other\": there is \"demo:three\""}`)
+	check(`{"upstream": "none", "target": "demo:one", "on": true}`, `404 {"error":"cannot drain: found upstream \"none\": there is one of \"origin\", \"other\""}`)
+	check(`{"upstream": "other", "target": "demo:one", "on": true}`, `404 {"error":"cannot drain: found target \"demo:one\": there is \"demo:three\""}`)
 	// There is nothing to purge where no route has a cache.
 	equal(t, "purge", w.api("POST", "/purge", `{"all":true}`), `404 {"error":"no route has a cache, so there is nothing to purge"}`)
+}
+
+// TestAdminWeight: a weight that the operator sets counts, also after a reload, until it is
+// taken back.
+func TestAdminWeight(t *testing.T) {
+	t.Parallel()
+	const text = plainListener + `
+[admin]
+address = "127.0.0.1:0"
+[[routes]]
+upstream = "origin"
+[upstreams.origin]
+targets = ["demo:one", { url = "demo:two", weight = 2 }]
+`
+	w := launch(t, text)
+	shares := func(want string) {
+		t.Helper()
+		got := map[string]int{}
+		for range 12 {
+			_, h, _ := w.get("GET", "/")
+			got[h.Get("X-Demo-Target")]++
+		}
+		equal(t, "shares", fmt.Sprint(got["one"], " ", got["two"]), want)
+	}
+	check := func(weight int, want string) {
+		t.Helper()
+		body := fmt.Sprintf(`{"upstream": "origin", "target": "demo:one", "weight": %d}`, weight)
+		if got := w.api("POST", "/weight", body); !strings.Contains(got, want) {
+			t.Errorf("%s: %s, want %s", body, got, want)
+		}
+	}
+	shares("4 8")
+	check(4, `"weight":4,"configured_weight":1,`)
+	shares("8 4")
+	if err := w.Reload(parse(t, text)); err != nil {
+		t.Fatal(err)
+	}
+	shares("8 4")
+	check(0, `"weight":1,"priority"`)
+	shares("4 8")
+	equal(t, "unknown", w.api("POST", "/weight", `{"upstream": "origin", "target": "demo:on", "weight": 1}`),
+		`404 {"error":"cannot change a weight: found target \"demo:on\": there is one of \"demo:one\", \"demo:two\"; did you mean \"demo:one\"?"}`)
+	if err := w.SetWeight("origin", "demo:one", -1); err == nil {
+		t.Error("a negative weight was taken")
+	}
+}
+
+// TestAdminStatus: what is told of a running weir.
+func TestAdminStatus(t *testing.T) {
+	t.Parallel()
+	const text = plainListener + `
+[admin]
+address = "127.0.0.1:0"
+[[routes]]
+name = "old"
+host = "old.example"
+query = { token = "s3cret" }
+redirect.to = "https://new.example{path}"
+[[routes]]
+path = "/fixed"
+respond = { status = 410 }
+[[routes]]
+upstream = "origin"
+cache = true
+[upstreams.origin]
+targets = ["demo:one", { url = "demo:two", drain = true }]
+`
+	w := launch(t, text)
+	if _, err := config.Parse("bad", []byte("nonsense")); err != nil {
+		w.ReloadFailed()
+	}
+	var status admin.Status
+	body := strings.TrimPrefix(w.api("GET", "/status", ""), "200 ")
+	if err := json.Unmarshal([]byte(body), &status); err != nil {
+		t.Fatalf("%v: %s", err, body)
+	}
+	equal(t, "state", status.State, "serving")
+	equal(t, "reloads", fmt.Sprint(status.Reloads, status.FailedReloads, status.ReloadFailed), "1 1 true")
+	equal(t, "listener", fmt.Sprint(status.Listeners[0].Name, " ", status.Listeners[0].Address), "main "+w.addr.String())
+	equal(t, "upstream", fmt.Sprintf("%+v", status.Upstreams), "[{Name:origin Targets:2 Usable:1 Running:0}]")
+	equal(t, "routes", w.api("GET", "/routes", ""), `200 {"routes":[`+
+		`{"name":"old","match":{"host":["old.example"],"query":{"token":"(hidden)"}},"does":"redirect 308 to \"https://new.example{path}\"","cache":false},`+
+		`{"name":"route-2","match":{"path":["/fixed"]},"does":"respond 410","cache":false},`+
+		`{"name":"route-3","match":{},"does":"upstream \"origin\"","cache":true}]}`)
+	got := w.api("GET", "/config?format=toml", "")
+	if !strings.Contains(got, `path = ["/fixed"]`) || strings.Contains(got, "s3cret") {
+		t.Errorf("the configuration: %s", got)
+	}
 }
 
 // TestAdminMoves: a reload opens, moves and closes the page.

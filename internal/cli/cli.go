@@ -39,14 +39,16 @@ func Main(args []string, version string) (code int) {
 
 func commands(version string) *urfave.Command {
 	return &urfave.Command{
-		Name:           "weir",
-		Usage:          "reverse proxy, load balancer and response cache",
-		Version:        versionOf(version, buildInfo()),
-		HideVersion:    true, // of its own: see the flag
-		Suggest:        true,
-		Flags:          []urfave.Flag{&urfave.BoolFlag{Name: flagVersion, Aliases: []string{"v"}, Usage: "print the version", Local: true}},
-		OnUsageError:   onUsageError,
-		ExitErrHandler: func(context.Context, *urfave.Command, error) {}, // Main reports errors
+		Name:                            "weir",
+		Usage:                           "reverse proxy, load balancer and response cache",
+		Version:                         versionOf(version, buildInfo()),
+		HideVersion:                     true, // of its own: see the flag
+		Suggest:                         true,
+		EnableShellCompletion:           true,
+		ConfigureShellCompletionCommand: describeCompletion,
+		Flags:                           []urfave.Flag{&urfave.BoolFlag{Name: flagVersion, Aliases: []string{"v"}, Usage: "print the version", Local: true}},
+		OnUsageError:                    onUsageError,
+		ExitErrHandler:                  func(context.Context, *urfave.Command, error) {}, // Main reports errors
 		Action: func(_ context.Context, c *urfave.Command) error {
 			if c.Args().Present() {
 				return unknownCommand(c)
@@ -57,8 +59,20 @@ func commands(version string) *urfave.Command {
 			return urfave.ShowAppHelp(c)
 		},
 		Commands: []*urfave.Command{
-			runCommand(), checkCommand(), schemaCommand(), reloadCommand(), purgeCommand(), versionCommand(version),
+			runCommand(), checkCommand(), schemaCommand(), reloadCommand(),
+			statusCommand(), upstreamsCommand(), routesCommand(), configCommand(),
+			drainCommand(), undrainCommand(), weightCommand(), purgeCommand(),
+			manCommand(), versionCommand(version),
 		},
+	}
+}
+
+// describeCompletion makes the library's command that prints scripts for shells like the
+// others.
+func describeCompletion(c *urfave.Command) {
+	c.Hidden, c.Usage, c.ArgsUsage = false, "print a script that makes a shell complete weir's commands and flags", "bash|zsh|fish|pwsh"
+	c.Action = func(_ context.Context, c *urfave.Command) error {
+		return usage("found shell %q: want %s", c.Args().First(), c.ArgsUsage)
 	}
 }
 

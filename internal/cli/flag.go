@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	urfave "github.com/urfave/cli/v3"
 )
@@ -36,12 +37,30 @@ func onUsageError(_ context.Context, c *urfave.Command, err error, _ bool) error
 // flagsOnly makes c run action, and refuse arguments after the flags: a file
 // name there is easily a forgotten --config.
 func flagsOnly(action func(*urfave.Command) error, c *urfave.Command) *urfave.Command {
-	c.OnUsageError = onUsageError
-	c.Action = func(_ context.Context, c *urfave.Command) error {
+	return withArguments(action, c, func(c *urfave.Command) error {
 		if c.Args().Present() {
 			return usage("%s takes flags only, found %q; see %s --help", c.FullName(), c.Args().First(), c.FullName())
+		}
+		return nil
+	})
+}
+
+// withArguments makes c run action if check finds nothing wrong with the arguments.
+func withArguments(action func(*urfave.Command) error, c *urfave.Command, check func(*urfave.Command) error) *urfave.Command {
+	c.OnUsageError = onUsageError
+	c.Action = func(_ context.Context, c *urfave.Command) error {
+		if err := check(c); err != nil {
+			return err
 		}
 		return action(c)
 	}
 	return c
+}
+
+// takes checks that there is one argument for each word of a command's ArgsUsage.
+func takes(c *urfave.Command) error {
+	if want := len(strings.Fields(c.ArgsUsage)); c.Args().Len() != want {
+		return usage("%s takes %s, found %s; see %s --help", c.FullName(), c.ArgsUsage, count(c.Args().Len(), "argument"), c.FullName())
+	}
+	return nil
 }

@@ -1,0 +1,204 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	urfave "github.com/urfave/cli/v3"
+
+	"weir/admin"
+	"weir/config"
+)
+
+// flagEvery is the flag of weir config that prints every key.
+const flagEvery = "all"
+
+func statusCommand() *urfave.Command {
+	return flagsOnly(showStatus, &urfave.Command{
+		Name:  "status",
+		Usage: "say how a running weir is: its configuration, listeners and upstreams",
+		Flags: askFlags(),
+	})
+}
+
+func showStatus(c *urfave.Command) error {
+	s, err := ask(c, func(ctx context.Context, weir *admin.Client) (admin.Status, error) { return weir.Status(ctx) })
+	if err != nil || c.Bool(flagJSON) {
+		return orPrint(c, s, err)
+	}
+	w := c.Root().Writer
+	fmt.Fprintf(w, "weir %s, %s, process %d\n", s.Version, s.Go, s.PID)
+	fmt.Fprintf(w, "%s, started %s (%s ago), %s\n", s.State, clock(s.Started), time.Since(s.Started).Round(time.Second), count(s.Running, "running exchange"))
+	fmt.Fprintf(w, "configuration loaded %s; %s, %d failed", clock(s.Loaded), count(int(s.Reloads), "reload"), s.FailedReloads)
+	if s.ReloadFailed {
+		fmt.Fprint(w, "\nTHE LAST RELOAD FAILED, so the configuration in force is not that of the file: weir check, and the log, say why")
+	}
+	fmt.Fprint(w, "\n\n")
+	listeners := table{{"LISTENER", "ADDRESS", "TLS", "OPEN", "ACCEPTED"}}
+	for _, l := range s.Listeners {
+		listeners.add(l.Name, l.Address, yes(l.TLS), l.Open, l.Accepted)
+	}
+	upstreams := table{{"UPSTREAM", "TARGETS", "USABLE", "RUNNING"}}
+	for _, u := range s.Upstreams {
+		upstreams.add(u.Name, u.Targets, u.Usable, u.Running)
+	}
+	if err := listeners.print(w); err != nil || len(s.Upstreams) == 0 {
+		return err
+	}
+	fmt.Fprintln(w)
+	return upstreams.print(w)
+}
+
+func upstreamsCommand() *urfave.Command {
+	return withArguments(showUpstreams, &urfave.Command{
+		Name:      "upstreams",
+		Usage:     "show the targets of a running weir and their states",
+		ArgsUsage: "[UPSTREAM...]",
+		Flags:     askFlags(),
+	}, func(*urfave.Command) error { return nil })
+}
+
+func showUpstreams(c *urfave.Command) error {
+	list, err := ask(c, func(ctx context.Context, weir *admin.Client) ([]admin.Upstream, error) { return weir.Upstreams(ctx) })
+	if err == nil && c.Args().Present() {
+		list, err = choose(list, c.Args().Slice())
+	}
+	if err != nil || c.Bool(flagJSON) {
+		return orPrint(c, list, err)
+	}
+	rows := table{{"UPSTREAM", "TARGET", "STATE", "WEIGHT", "GROUP", "RUNNING", "SUCCEEDED", "FAILED", "LATENCY", "REASON"}}
+	for _, u := range list {
+		for _, t := range u.Targets {
+			weight := strconv.Itoa(t.Weight)
+			if t.ConfiguredWeight != 0 {
+				weight += fmt.Sprintf(" (configured %d)", t.ConfiguredWeight)
+			}
+			latency := time.Duration(t.Latency * float64(time.Second)).Round(10 * time.Microsecond)
+			rows.add(u.Name, t.Name, t.State, weight, t.Priority, t.InFlight, t.Succeeded, t.Failed, latency, t.Reason)
+		}
+	}
+	return rows.print(c.Root().Writer)
+}
+
+// choose returns the upstreams of these names.
+func choose(list []admin.Upstream, names []string) (chosen []admin.Upstream, err error) {
+	for _, name := range names {
+		i := slices.IndexFunc(list, func(u admin.Upstream) bool { return u.Name == name })
+		if i < 0 {
+			known := make([]string, len(list))
+			for i, u := range list {
+				known[i] = u.Name
+			}
+			return nil, fmt.Errorf("found upstream %q: there is %s", name, config.OneOf(known))
+		}
+		chosen = append(chosen, list[i])
+	}
+	return chosen, nil
+}
+
+func routesCommand() *urfave.Command {
+	return flagsOnly(showRoutes, &urfave.Command{
+		Name:  "routes",
+		Usage: "show the routes of a running weir",
+		Flags: askFlags(),
+	})
+}
+
+func showRoutes(c *urfave.Command) error {
+	list, err := ask(c, func(ctx context.Context, weir *admin.Client) ([]admin.Route, error) { return weir.Routes(ctx) })
+	if err != nil || c.Bool(flagJSON) {
+		return orPrint(c, list, err)
+	}
+	rows := table{{"ROUTE", "MATCHES", "DOES", "CACHE"}}
+	for _, r := range list {
+		rows.add(r.Name, conditions(r.Match), r.Does, yes(r.Cache))
+	}
+	return rows.print(c.Root().Writer)
+}
+
+// conditions are those of a route in one line.
+func conditions(match map[string]any) string {
+	var words []string
+	for _, key := range slices.Sorted(maps.Keys(match)) {
+		switch value := match[key].(type) {
+		case []any:
+			words = append(words, strings.TrimSuffix(strings.ReplaceAll(fmt.Sprintln(value...), " ", ","), "\n"))
+		case map[string]any:
+			for _, name := range slices.Sorted(maps.Keys(value)) {
+				words = append(words, fmt.Sprintf("%s %s=%v", key, name, value[name]))
+			}
+		default:
+			words = append(words, fmt.Sprint(value))
+		}
+	}
+	if len(words) == 0 {
+		return "everything"
+	}
+	return strings.Join(words, " ")
+}
+
+func configCommand() *urfave.Command {
+	return flagsOnly(showConfig, &urfave.Command{
+		Name:  "config",
+		Usage: "print the configuration that is in force in a running weir, without secrets",
+		Flags: append(askFlags(), &urfave.BoolFlag{Name: flagEvery, Usage: "also the keys that have their defaults"}),
+	})
+}
+
+func showConfig(c *urfave.Command) error {
+	format := "toml"
+	if c.Bool(flagJSON) {
+		format = "json"
+	}
+	text, err := ask(c, func(ctx context.Context, weir *admin.Client) ([]byte, error) {
+		return weir.Config(ctx, format, c.Bool(flagEvery))
+	})
+	if err != nil {
+		return err
+	}
+	_, err = c.Root().Writer.Write(text)
+	return err
+}
+
+// orPrint returns err, or prints v as JSON if there is none.
+func orPrint(c *urfave.Command, v any, err error) error {
+	if err != nil {
+		return err
+	}
+	return printJSON(c, v)
+}
+
+// table is lines of columns, the header first.
+type table [][]string
+
+func (t *table) add(columns ...any) {
+	row := make([]string, len(columns))
+	for i, column := range columns {
+		row[i] = fmt.Sprint(column)
+	}
+	*t = append(*t, row)
+}
+
+func (t table) print(w io.Writer) error {
+	aligned := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, row := range t {
+		fmt.Fprintln(aligned, strings.TrimRight(strings.Join(row, "\t"), "\t"))
+	}
+	return aligned.Flush()
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
