@@ -451,8 +451,8 @@ targets = [%q, { url = %q, priority = 1 }]
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
-	bad("no", one.URL, `cannot drain in upstream "no": there is "origin"`)
-	bad("origin", "no", fmt.Sprintf(`cannot drain target "no" of upstream "origin": there is one of %q, %q`, one.URL, two.URL))
+	bad("no", one.URL, `cannot drain: found upstream "no": there is "origin"`)
+	bad("origin", "no", fmt.Sprintf(`cannot drain: found target "no": there is one of %q, %q`, one.URL, two.URL))
 }
 
 // Without a descriptor left weir blames itself, not the target: see lb's tests
