@@ -1,5 +1,10 @@
 package cache
 
+import "weir/internal/head"
+
+// Request is the head that the fetch began with. It belongs to the Fetch.
+func (f *Fetch) Request() *head.Head { return &f.head }
+
 // JoinForTest joins pieces of body, each from one position to before another,
 // and reports what is there: '.' where nothing is. ok is false if the pieces
 // are not in order or touch.

@@ -51,8 +51,8 @@ func (f *Fetch) Condition(h *head.Head) {
 // narrowing are the fields by which a client asks for less than everything.
 var narrowing = head.Conditional | head.SetOf(head.Range)
 
-// keepHead keeps the head of q, which the fetch begins with.
-func (f *Fetch) keepHead(q *Request) { q.Head.Clone(&f.head) }
+// keepHead keeps the head of q as a target would get it.
+func (f *Fetch) keepHead(q *Request) { q.SentHead().Clone(&f.head) }
 
 // askForGet makes the head, which may be a HEAD's, that of a GET.
 func (f *Fetch) askForGet() {

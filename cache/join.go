@@ -134,7 +134,7 @@ func (s *Store) ownKey(key string) string {
 }
 
 // Refresh begins the one background fetch that validates a stale entry. It is
-// nil if one is under way or has just ended. Request is the head to send.
+// nil if one is under way or has just ended.
 func (s *Store) Refresh(q *Request, found *Found) *Fetch {
 	f := s.newFetch(q)
 	sh := s.shard(q.hash)

@@ -237,7 +237,7 @@ func (s *Store) Unsafe(q *Request, r *rule.Response) (f *Fetch, invalidated int)
 			same = same || name == "Content-Location"
 			continue
 		}
-		key := q.Policy.AppendKey(nil, q.Scheme, q.Host, target, q.Head)
+		key := q.AppendKey(nil, target)
 		invalidated += s.endAndTell(q.changed(key))
 	}
 	for _, g := range rule.ParseGroups(r.Fields.Joined("Cache-Group-Invalidation")) {

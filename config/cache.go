@@ -107,6 +107,14 @@ type RouteCache struct {
 	// SortLanguages treats "en, de" and "de, en" as the same Accept-Language.
 	// That is right only for origins that ignore the order.
 	SortLanguages bool `toml:"sort_languages"`
+	// FoldEncodings makes one form of all spellings of Accept-Encoding that mean the
+	// same to origins, for the choice among variants and for what targets get:
+	// of "gzip", "br", "zstd", "dcb" and "dcz" those that the client accepts, else "identity".
+	FoldEncodings bool `toml:"fold_encodings"`
+	// IgnoreVary are request fields that do not select among stored responses
+	// although their Vary names them. What the origin makes of such a field for one
+	// client, others get.
+	IgnoreVary []string `toml:"ignore_vary"`
 	// SurrogateKeys are the response fields whose words name groups to purge.
 	SurrogateKeys []string `toml:"surrogate_keys"`
 
@@ -210,6 +218,7 @@ func (r *RouteCache) setDefaults() {
 		RequestDirectives: true,
 		SetCookie:         "never",
 		Fill:              "whole",
+		FoldEncodings:     true,
 		SurrogateKeys:     []string{"Surrogate-Key", "Cache-Tag"},
 		Status:            true,
 		Collapse:          true,

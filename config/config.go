@@ -179,6 +179,8 @@ type Route struct {
 	HostHeader string `toml:"host_header"`
 	// RequestHeaders change what the target gets.
 	RequestHeaders HeaderRules `toml:"request_headers"`
+	// RequestCookies say which cookies the target gets; this comes before RequestHeaders.
+	RequestCookies CookieRules `toml:"request_cookies"`
 	// ResponseHeaders change what the client gets.
 	ResponseHeaders HeaderRules `toml:"response_headers"`
 
@@ -234,6 +236,16 @@ type HeaderRules struct {
 	// Add adds a field to those of its name.
 	Add map[string]Template `toml:"add"`
 	// Remove lists the names of fields to remove.
+	Remove []string `toml:"remove"`
+}
+
+// CookieRules say which cookies of a request go on: those of Keep, or all but those of
+// Remove.
+type CookieRules struct {
+	// Keep are the names of the only cookies that go on; a name may end in "*". None
+	// means all.
+	Keep []string `toml:"keep"`
+	// Remove are the names of cookies that do not go on; a name may end in "*".
 	Remove []string `toml:"remove"`
 }
 

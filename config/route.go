@@ -101,7 +101,8 @@ func (r *Route) validateAction(at keyPath, pattern Pattern) {
 		set  bool
 	}{
 		{"strip_prefix", r.StripPrefix}, {"add_prefix", r.AddPrefix != ""}, {"rewrite", !r.Rewrite.IsZero()},
-		{"request_headers", !r.RequestHeaders.empty()}, {"timeouts", r.Timeouts != RouteTimeouts{}}, {"buffer_request", r.BufferRequest > 0},
+		{"request_headers", !r.RequestHeaders.empty()}, {"request_cookies", len(r.RequestCookies.Keep)+len(r.RequestCookies.Remove) > 0},
+		{"timeouts", r.Timeouts != RouteTimeouts{}}, {"buffer_request", r.BufferRequest > 0},
 		{"upgrade", len(r.Upgrade) > 0 && !slices.Equal(r.Upgrade, Strings{websocket})},
 	} {
 		if key.set {
@@ -158,6 +159,23 @@ func (r *Respond) validate(at keyPath) {
 		at := at.key("headers")
 		at.settable(name, name, seen)
 		at.text(name, r.Headers[name])
+	}
+}
+
+func (c *CookieRules) validate(at keyPath) {
+	if len(c.Keep) > 0 && len(c.Remove) > 0 {
+		at.wrong("remove", strconv.Quote(c.Remove[0]), "nothing beside keep, which removes all others")
+	}
+	at.key("keep").cookies(c.Keep)
+	at.key("remove").cookies(c.Remove)
+}
+
+// cookies reports names that no cookie can have (RFC 6265 section 4.1.1).
+func (p keyPath) cookies(names []string) {
+	for i, name := range names {
+		if start, open := strings.CutSuffix(name, "*"); !field.IsToken(start) && !(open && start == "") {
+			p.index(i).wrong("", strconv.Quote(name), `the name of a cookie such as "lang", or the start of names such as "_ga*"`)
+		}
 	}
 }
 

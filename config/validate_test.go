@@ -207,6 +207,12 @@ func TestValidate(t *testing.T) {
 		`routes[0].host_header: found "pass ": want "pass", "target" or a host with an optional port; did you mean "pass"?`)
 	// routes: header rules
 	good("routes", "upstream = 'origin'\nrequest_headers = { set = { A = '{host}' }, add = { a = 'x' }, remove = ['A'] }")
+	good("routes", "upstream = 'origin'\nrequest_cookies.keep = ['lang', '__Host-s*']")
+	good("routes", "upstream = 'origin'\nrequest_cookies.remove = ['*']")
+	bad("routes", "upstream = 'origin'\nrequest_cookies = { keep = ['a'], remove = ['b'] }",
+		`routes[0].request_cookies.remove: found "b": want nothing beside keep, which removes all others`)
+	bad("routes", "upstream = 'origin'\nrequest_cookies.keep = ['a', 'b=1']",
+		`routes[0].request_cookies.keep[1]: found "b=1": want the name of a cookie such as "lang", or the start of names such as "_ga*"`)
 	bad("routes", "upstream = 'origin'\nrequest_headers.set.Content-Length = '1'",
 		`routes[0].request_headers.set.Content-Length: found "Content-Length": want another field: this one belongs to the connection or to the framing of messages, which are weir's`)
 	bad("routes", "upstream = 'origin'\nresponse_headers.remove = ['transfer-encoding']",

@@ -26,7 +26,7 @@ func (x *Exchange) forward() {
 	if x.tied {
 		x.Client.Bond.prefer(pick)
 	}
-	x.prepare()
+	x.sentHead()
 	if f := x.cached.fetch; f != nil {
 		f.Condition(&x.outgoing)
 	}
@@ -226,6 +226,15 @@ func (x *Exchange) retryStatus(a *attempt) *attemptError {
 
 var errRetryStatus = errors.New("status that is to be tried again")
 
+// sentHead is outgoing, made if that was not done yet.
+func (x *Exchange) sentHead() *head.Head {
+	if !x.prepared {
+		x.prepare()
+		x.prepared = true
+	}
+	return &x.outgoing
+}
+
 // prepare makes outgoing what targets get.
 func (x *Exchange) prepare() {
 	h, r := &x.outgoing, x.Route
@@ -249,6 +258,11 @@ func (x *Exchange) prepare() {
 	}
 	x.proxy.forwarder.Apply(h, x.Client.Peer, x.RequestID)
 	x.rewriteTarget(h)
+	if r.cache != nil && r.cache.FoldsEncodings() && x.usesCache() {
+		x.room.scratch = rule.AppendEncodings(x.room.scratch[:0], h)
+		h.Set(head.AcceptEncoding, x.room.scratch)
+	}
+	r.requestCookies.Apply(h)
 	r.requestRules.Apply(h, x.room.lookup)
 	if r.hostHeader == hostFixed {
 		h.Set(head.Host, r.hostValue)

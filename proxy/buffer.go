@@ -20,7 +20,7 @@ func (x *Exchange) bufferBody() verdict {
 		x.fail(cause.status(), cause)
 		return ended
 	}
-	x.buffered = true
+	x.buffered, x.prepared = true, false // now its length is known
 	return goOn
 }
 

@@ -4,12 +4,14 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 
 	"github.com/VictoriaMetrics/metrics"
 
 	"weir/cache/rule"
 	"weir/config"
+	"weir/internal/forward"
 )
 
 // cacheMetrics are a route's counters.
@@ -56,7 +58,30 @@ func newCachePolicy(r *config.Route, f config.Forwarding) (*rule.Policy, error) 
 	if err != nil {
 		return nil, err
 	}
-	return policy.WithConditions(conditions(r)), nil
+	return policy.WithConditions(conditions(r)).WithSending(sending(r, f)), nil
+}
+
+// sending is what a route's rules, and the forwarding fields, make of requests.
+func sending(r *config.Route, f config.Forwarding) rule.Sending {
+	rules := &r.RequestHeaders
+	names := slices.Concat(forward.Written(), []string{f.RequestID}, rules.Remove)
+	if len(r.RequestCookies.Keep)+len(r.RequestCookies.Remove) > 0 {
+		names = append(names, "Cookie")
+	}
+	for _, table := range []map[string]config.Template{rules.Set, rules.Add} {
+		names = slices.AppendSeq(names, maps.Keys(table))
+	}
+	// Names with "_" in rules make weir remove those with "-" too.
+	for _, name := range names {
+		if strings.Contains(name, "_") {
+			names = append(names, strings.ReplaceAll(name, "_", "-"))
+		}
+	}
+	is := func(name string) bool { return strings.EqualFold(name, "Authorization") }
+	return rule.Sending{
+		Rewritten:     names,
+		NoCredentials: slices.ContainsFunc(rules.Remove, is) || slices.ContainsFunc(slices.Collect(maps.Keys(rules.Set)), is),
+	}
 }
 
 // conditions are those of a route which a key does not hold by itself: another

@@ -126,7 +126,7 @@ var upgrades = head.SetOf(head.Upgrade)
 func (x *Exchange) askCache() {
 	q := &x.cached.request
 	q.Policy = x.Route.cache
-	q.Head = &x.Request
+	q.Head, q.Sent = &x.Request, x.room.sent
 	if forward.NamesFields(&x.Request) {
 		// The target does not see these fields: nothing may be selected by them.
 		x.Request.CopyTo(&x.cached.cleaned)
@@ -140,6 +140,12 @@ func (x *Exchange) askCache() {
 	}
 	q.Body = !x.Body.Done() || x.buffered
 	q.Now = time.Now()
+}
+
+// usesCache says whether the exchange asks for something that the cache may answer or keep.
+func (x *Exchange) usesCache() bool {
+	q := &x.cached.request
+	return x.cached.background || q.Policy != nil && q.Bypass == rule.ReasonNone
 }
 
 // find looks for an answer. What is answered to a client whose connection carries an identity

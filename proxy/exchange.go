@@ -129,6 +129,8 @@ type Exchange struct {
 	tied bool
 	// outgoing is the request as targets get it.
 	outgoing head.Head
+	// prepared says that prepare has made outgoing of the request as it is now.
+	prepared bool
 	// held is the part of the request's body that was read and kept; buffered says that it is
 	// all of a body whose length was not known.
 	held     []byte
@@ -202,6 +204,8 @@ type room struct {
 	scratch   []byte
 	// lookup is variable, as a value that is made once.
 	lookup func(name string) []byte
+	// sent is sentHead, as a value that is made once.
+	sent func() *head.Head
 }
 
 // reset forgets what the buffers hold, or borrow: a stored entry that was sent must not stay
@@ -218,7 +222,7 @@ func (r *room) reset() {
 // NewExchange returns an Exchange for a front end to pool.
 func NewExchange() *Exchange {
 	x := new(Exchange)
-	x.room.lookup = x.variable
+	x.room.lookup, x.room.sent = x.variable, x.sentHead
 	x.Response, x.Body = &x.room.reply, &x.room.empty
 	return x
 }
@@ -243,7 +247,7 @@ func (x *Exchange) Reset() {
 	if len(x.outgoing.Method()) > 0 {
 		x.outgoing.Reset()
 	}
-	x.buffered, x.tied, x.controls = false, false, false
+	x.buffered, x.prepared, x.tied, x.controls = false, false, false, false
 	x.attempt = nil
 	x.room.attempt.reset()
 	x.choice = choice{sticky: x.choice.sticky[:0]}

@@ -219,7 +219,7 @@ func TestSub(t *testing.T) {
 		var sub *Exchange
 		s := newStand(t, oneTarget, Hooks{OnReply: func(x *Exchange) {
 			if sub == nil {
-				sub = x.newSub(&x.Request)
+				sub = x.newSub()
 			}
 		}})
 		c := s.request("GET /a/../b?c\nX-A: 1")

@@ -22,7 +22,7 @@ func (x *Exchange) refreshIfDue() {
 		u.endBackground()
 		return
 	}
-	s := x.newSub(f.Request())
+	s := x.newSub()
 	s.Result.Cache = CacheResult{Asked: true, Outcome: rule.Revalidate, Reason: rule.ReasonStale}
 	s.cached.background = true
 	s.cached.fetch = f

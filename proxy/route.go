@@ -37,11 +37,12 @@ type Route struct {
 	grace   time.Duration
 	anyRate bool
 
-	requestRules  *forward.Rules
-	ambiguous     *forward.Ambiguous
-	responseRules *forward.Rules
-	metrics       *routeMetrics
-	steps         []step
+	requestCookies *forward.Cookies
+	requestRules   *forward.Rules
+	ambiguous      *forward.Ambiguous
+	responseRules  *forward.Rules
+	metrics        *routeMetrics
+	steps          []step
 
 	cache        *rule.Policy // nil: no cache
 	cacheStatus  bool
@@ -84,24 +85,25 @@ func newRoute(r *config.Route, name string, captures []string, upstreams map[str
 		return nil, err
 	}
 	route := &Route{
-		Name:          name,
-		respond:       r.Respond,
-		ownListener:   len(r.Listener) > 0,
-		stripPrefix:   r.StripPrefix,
-		addPrefix:     r.AddPrefix,
-		rewrite:       r.Rewrite,
-		maxBody:       int64(r.MaxBody),
-		controls:      r.ControlBytes,
-		buffer:        int64(r.BufferRequest),
-		upgrade:       r.Upgrade,
-		limits:        routeLimits(&r.Timeouts),
-		grace:         r.Timeouts.Grace.D(),
-		anyRate:       r.Timeouts.AnyRate,
-		requestRules:  request,
-		ambiguous:     forward.NewAmbiguous(f, r.RequestHeaders),
-		responseRules: response,
-		metrics:       m.route(name),
-		cacheMetrics:  new(cacheMetrics),
+		Name:           name,
+		respond:        r.Respond,
+		ownListener:    len(r.Listener) > 0,
+		stripPrefix:    r.StripPrefix,
+		addPrefix:      r.AddPrefix,
+		rewrite:        r.Rewrite,
+		maxBody:        int64(r.MaxBody),
+		controls:       r.ControlBytes,
+		buffer:         int64(r.BufferRequest),
+		upgrade:        r.Upgrade,
+		limits:         routeLimits(&r.Timeouts),
+		grace:          r.Timeouts.Grace.D(),
+		anyRate:        r.Timeouts.AnyRate,
+		requestCookies: forward.NewCookies(r.RequestCookies),
+		requestRules:   request,
+		ambiguous:      forward.NewAmbiguous(f, r.RequestHeaders),
+		responseRules:  response,
+		metrics:        m.route(name),
+		cacheMetrics:   new(cacheMetrics),
 	}
 	if r.Redirect != nil {
 		route.redirect = &redirect{status: r.Redirect.Status, to: newLocation(r.Redirect.To)}

@@ -10,16 +10,17 @@ import (
 )
 
 // newSub returns an exchange that weir makes itself on behalf of x: it has x's client
-// address, host and request id, the request h, no body, and no client that gets the answer.
+// address, host and request id, x's request as a GET, no body, and no client that gets the answer.
 // It may outlive x.
-func (x *Exchange) newSub(h *head.Head) *Exchange {
+func (x *Exchange) newSub() *Exchange {
 	s := NewExchange()
 	peer := *x.Client.Peer
 	s.Client = &Client{
 		Front: noClient{}, Cancel: &s.cached.store.cancel, Listener: x.Client.Listener, Peer: &peer,
 		Remote: x.Client.Remote, TLS: x.Client.TLS,
 	}
-	h.Clone(&s.Request)
+	x.Request.Clone(&s.Request)
+	s.Request.SetMethod([]byte("GET"))
 	s.Request.Length = head.LengthNone
 	s.Start = time.Now()
 	s.proxy = x.proxy

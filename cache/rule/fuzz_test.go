@@ -90,7 +90,7 @@ func key(p *rule.Policy, host, target, a, b string) string {
 	var h head.Head
 	h.Set(head.NewName("A"), []byte(a))
 	h.Set(head.NewName("B"), []byte(b))
-	return string(p.AppendKey(nil, []byte("http"), []byte(host), []byte(target), &h))
+	return string(p.AppendKey(nil, []byte("http"), []byte(host), []byte(target), func(string) *head.Head { return &h }))
 }
 
 func isASCII(s string) bool {

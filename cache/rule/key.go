@@ -19,41 +19,10 @@ import (
 // adds. No part can hold a line break, so no two requests share a key that
 // differ in any of them. Answers to HEAD come from GET's entries.
 
-// pattern is a name, or the start of one if it ended in "*".
-type pattern struct {
-	text string
-	open bool
-}
-
-func patterns(list []string) []pattern {
-	out := make([]pattern, len(list))
-	for i, s := range list {
-		text, open := strings.CutSuffix(s, "*")
-		out[i] = pattern{text, open}
-	}
-	return out
-}
-
-// match compares with case.
-func (p pattern) match(name []byte) bool {
-	if p.open {
-		return len(name) >= len(p.text) && string(name[:len(p.text)]) == p.text
-	}
-	return string(name) == p.text
-}
-
-func matchAny(list []pattern, name []byte) bool {
-	for _, p := range list {
-		if p.match(name) {
-			return true
-		}
-	}
-	return false
-}
-
-// AppendKey adds the key of a request to dst. h may be nil if the policy adds
-// neither headers nor cookies, and so may p.
-func (p *Policy) AppendKey(dst, scheme, host, target []byte, h *head.Head) []byte {
+// AppendKey adds the key of a request to dst. sees returns a head that has the field of that
+// name, in lower case, as a target would see it. It may be nil if the policy adds neither
+// headers nor cookies, and so may p.
+func (p *Policy) AppendKey(dst, scheme, host, target []byte, sees func(name string) *head.Head) []byte {
 	dst = append(dst, "GET "...)
 	dst = append(dst, scheme...)
 	dst = append(dst, "://"...)
@@ -79,13 +48,13 @@ func (p *Policy) AppendKey(dst, scheme, host, target []byte, h *head.Head) []byt
 		at := len(dst) + 1 + len(name)
 		dst = appendKeyLine(dst, name, ':')
 		present := false
-		if dst, present = appendRequestField(dst, h, name); !present {
+		if dst, present = appendRequestField(dst, sees(name), name); !present {
 			dst[at] = '!' // not the same as an empty one
 		}
 	}
 	for _, name := range p.keyCookies {
 		dst = appendKeyLine(dst, name, '=')
-		dst = appendCookie(dst, h, name)
+		dst = appendCookie(dst, sees("cookie"), name)
 	}
 	return dst
 }
@@ -144,12 +113,12 @@ func (p *Policy) appendTarget(dst, target []byte) []byte {
 		name, _, _ := bytes.Cut(pair, []byte{'='})
 		// Some origins end a parameter at ";" as well: what follows might count.
 		if bytes.IndexByte(pair, ';') < 0 {
-			if matchAny(p.ignoreQuery, name) {
+			if field.MatchAny(p.ignoreQuery, name) {
 				continue
 			}
 			if len(p.keepQuery) > 0 {
 				// The origin sees through another spelling of a name.
-				if scratch = field.AppendDecoded(scratch[:0], name); !matchAny(p.keepQuery, scratch) {
+				if scratch = field.AppendDecoded(scratch[:0], name); !field.MatchAny(p.keepQuery, scratch) {
 					continue
 				}
 			}
@@ -224,17 +193,14 @@ func appendCookie(dst []byte, h *head.Head, name string) []byte {
 func (p *Policy) bypasses(h *head.Head, target []byte) bool {
 	if len(p.bypassHeaders) > 0 {
 		for f := range h.All() {
-			name := f.Name
-			for _, b := range p.bypassHeaders {
-				if field.EqualFold(name, b.text) || b.open && len(name) > len(b.text) && field.EqualFold(name[:len(b.text)], b.text) {
-					return true
-				}
+			if slices.ContainsFunc(p.bypassHeaders, func(b field.Pattern) bool { return b.MatchFold(f.Name) }) {
+				return true
 			}
 		}
 	}
 	if len(p.bypassCookies) > 0 {
 		for name := range cookies(h) {
-			if matchAny(p.bypassCookies, name) {
+			if field.MatchAny(p.bypassCookies, name) {
 				return true
 			}
 		}
@@ -242,7 +208,7 @@ func (p *Policy) bypasses(h *head.Head, target []byte) bool {
 	if len(p.bypassQuery) > 0 {
 		_, query, _ := bytes.Cut(target, []byte{'?'})
 		for name := range field.Parameters(query) {
-			if matchAny(p.bypassQuery, name) {
+			if field.MatchAny(p.bypassQuery, name) {
 				return true
 			}
 		}

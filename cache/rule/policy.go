@@ -20,14 +20,17 @@ type Policy struct {
 	heuristicMax, defaultTTL, negativeTTL, forcedTTL int64 // seconds
 	swr, sie, disconnect                             int64 // seconds
 
-	ignoreQuery, keepQuery []pattern
+	ignoreQuery, keepQuery []field.Pattern
 	keyHeaders, keyCookies []string
-	bypassCookies          []pattern
-	bypassHeaders          []pattern
-	bypassQuery            []pattern
+	bypassCookies          []field.Pattern
+	bypassHeaders          []field.Pattern
+	bypassQuery            []field.Pattern
 	perClientFields        []string // lower case
+	ignoreVary             []string // lower case
 	conditions             string
 	authorizes             bool // perClientFields has Authorization
+	sending                Sending
+	rewritten              []field.Pattern // of sending
 }
 
 // setCookieRule says when a response with Set-Cookie is stored.
@@ -74,7 +77,7 @@ func NewPolicy(c *config.RouteCache, perClientFields ...string) (*Policy, error)
 	if len(c.Key.IgnoreQuery) > 0 && len(c.Key.KeepQuery) > 0 {
 		return nil, fmt.Errorf("cannot use ignore_query and keep_query together: expected one of them")
 	}
-	for _, list := range [][]string{c.Targeted, c.SurrogateKeys, c.Key.Headers} {
+	for _, list := range [][]string{c.Targeted, c.SurrogateKeys, c.Key.Headers, c.IgnoreVary} {
 		for _, name := range list {
 			if !field.IsToken(name) {
 				return nil, fmt.Errorf("cannot use %q: expected the name of a header field", name)
@@ -82,26 +85,25 @@ func NewPolicy(c *config.RouteCache, perClientFields ...string) (*Policy, error)
 		}
 	}
 	p := &Policy{
-		c:             *c,
-		setCookie:     setCookieRule(rule),
-		fill:          fillRule(fill),
-		heuristicMax:  seconds(c.HeuristicMax),
-		defaultTTL:    seconds(c.DefaultTTL),
-		negativeTTL:   seconds(c.NegativeTTL),
-		forcedTTL:     seconds(c.ForcedTTL),
-		swr:           seconds(c.StaleWhileRevalidate),
-		sie:           seconds(c.StaleIfError),
-		disconnect:    seconds(c.StaleOnDisconnect),
-		ignoreQuery:   patterns(c.Key.IgnoreQuery),
-		keepQuery:     patterns(c.Key.KeepQuery),
-		keyHeaders:    c.Key.Headers,
-		keyCookies:    c.Key.Cookies,
-		bypassCookies: patterns(c.Bypass.Cookies),
-		bypassHeaders: patterns(c.Bypass.Headers),
-		bypassQuery:   patterns(c.Bypass.Query),
-	}
-	for _, name := range perClientFields {
-		p.perClientFields = append(p.perClientFields, strings.ToLower(name))
+		c:               *c,
+		setCookie:       setCookieRule(rule),
+		fill:            fillRule(fill),
+		heuristicMax:    seconds(c.HeuristicMax),
+		defaultTTL:      seconds(c.DefaultTTL),
+		negativeTTL:     seconds(c.NegativeTTL),
+		forcedTTL:       seconds(c.ForcedTTL),
+		swr:             seconds(c.StaleWhileRevalidate),
+		sie:             seconds(c.StaleIfError),
+		disconnect:      seconds(c.StaleOnDisconnect),
+		ignoreQuery:     field.Patterns(c.Key.IgnoreQuery),
+		keepQuery:       field.Patterns(c.Key.KeepQuery),
+		keyHeaders:      lower(c.Key.Headers),
+		keyCookies:      c.Key.Cookies,
+		ignoreVary:      lower(c.IgnoreVary),
+		perClientFields: lower(perClientFields),
+		bypassCookies:   field.Patterns(c.Bypass.Cookies),
+		bypassHeaders:   field.Patterns(c.Bypass.Headers),
+		bypassQuery:     field.Patterns(c.Bypass.Query),
 	}
 	p.authorizes = slices.Contains(p.perClientFields, "authorization")
 	return p, nil
@@ -114,6 +116,41 @@ func (p *Policy) WithConditions(conditions string) *Policy {
 	q := *p
 	q.conditions = conditions
 	return &q
+}
+
+// Sending is what becomes of the fields of requests on their way to targets.
+type Sending struct {
+	// Rewritten are the fields that targets may get otherwise than clients sent them, in any
+	// case; a name may end in "*". Names with "_" always count as such.
+	Rewritten []string
+	// NoCredentials says that the Authorization of clients does not reach targets.
+	NoCredentials bool
+}
+
+// WithSending returns the policy of a route that changes requests in that way. Without it
+// targets get requests as clients sent them.
+func (p *Policy) WithSending(s Sending) *Policy {
+	q := *p
+	q.sending, q.rewritten = s, field.Patterns(lower(s.Rewritten))
+	return &q
+}
+
+// rewrites says whether targets may get the field, whose name is in lower case, otherwise than
+// clients sent it.
+func (p *Policy) rewrites(name string) bool {
+	return strings.Contains(name, "_") || field.MatchAny(p.rewritten, name)
+}
+
+// FoldsEncodings says that targets get Accept-Encoding as AppendEncodings writes it.
+func (p *Policy) FoldsEncodings() bool { return p.c.FoldEncodings }
+
+// lower is a copy of the names in lower case.
+func lower(names []string) []string {
+	var list []string
+	for _, name := range names {
+		list = append(list, strings.ToLower(name))
+	}
+	return list
 }
 
 // ExtendsKey says that keys have more than the URL.

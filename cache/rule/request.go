@@ -45,8 +45,13 @@ func methodOf(b []byte) Method {
 type Request struct {
 	// Policy is the route's.
 	Policy *Policy
-	// Head is the head as it would be sent to a target, but for conditions.
+	// Head is the head as the client sent it, without the fields that end at weir because
+	// its Connection names them.
 	Head *head.Head
+	// Sent returns the head as it would be sent to a target: with the rules of the
+	// route and the forwarding fields applied. It is called only where a field counts that
+	// the policy says is not as in Head. nil means that Head is sent.
+	Sent func() *head.Head
 	// Scheme is "http" or "https", Host the authority as the client wrote it,
 	// Target the raw path and query.
 	Scheme, Host, Target []byte
@@ -71,7 +76,6 @@ func (q *Request) Prepare() {
 	q.At = q.Now.UnixNano()
 	q.Method = methodOf(q.Head.Method())
 	q.Control = NoRequestControl()
-	q.Key = q.Policy.AppendKey(q.Key[:0], q.Scheme, q.Host, q.Target, q.Head)
 	if q.Policy.c.RequestDirectives {
 		if control := q.Head.Joined(head.CacheControl); control != nil {
 			q.Control = ParseRequestControl(control)
@@ -80,6 +84,28 @@ func (q *Request) Prepare() {
 		}
 	}
 	q.Bypass = q.judgeBypass()
+	q.Key = q.AppendKey(q.Key[:0], q.Target)
+}
+
+// AppendKey adds the key of a target that is asked for as q is.
+func (q *Request) AppendKey(dst, target []byte) []byte {
+	return q.Policy.AppendKey(dst, q.Scheme, q.Host, target, q.sees)
+}
+
+// SentHead is the head as it would be sent to a target.
+func (q *Request) SentHead() *head.Head {
+	if q.Sent == nil {
+		return q.Head
+	}
+	return q.Sent()
+}
+
+// sees is a head that says of a field, whose name is in lower case, what a target would see.
+func (q *Request) sees(name string) *head.Head {
+	if q.Sent == nil || !q.Policy.rewrites(name) {
+		return q.Head
+	}
+	return q.Sent()
 }
 
 // Advance moves the request's clock on, after waiting.
@@ -132,12 +158,12 @@ func (q *Request) Whole() bool {
 func (q *Request) Asked() Asked {
 	return Asked{
 		Method:        q.Method,
-		Authorization: q.Head.Has(authorized) || q.Policy.authorizes,
+		Authorization: q.Policy.authorizes || !q.Policy.sending.NoCredentials && q.Head.Has(authorized),
 		NoStore:       q.Control.NoStore,
 	}
 }
 
 // AppendVariant adds what the request says in the named fields.
 func (q *Request) AppendVariant(dst []byte, names []string) []byte {
-	return q.Policy.AppendVary(dst, names, q.Head)
+	return q.Policy.appendVary(dst, names, q.sees)
 }

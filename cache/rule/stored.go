@@ -44,7 +44,7 @@ func (t *Terms) AgeSeconds(now int64) int64 { return min(t.AgeAt(now)/int64(time
 
 // Keep copies what may be stored of a response.
 func (p *Policy) Keep(r *Response, t Terms, c *Control) Stored {
-	vary, _ := varyNames(r.Fields)
+	vary, _ := p.varyNames(r.Fields)
 	s := Stored{Terms: t, Status: r.Status, Vary: vary, Groups: p.groups(r.Fields)}
 	lines := make([]byte, 0, len(r.Fields)+len("HTTP/1.1 200 \r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 1234567890\r\n")+32)
 	lines = head.AppendStatusLine(lines, r.Status, r.Phrase)

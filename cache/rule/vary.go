@@ -12,9 +12,9 @@ import (
 const MaxVary = 16
 
 // varyNames reads Vary (RFC 9111 section 4.1): the names in lower case, sorted
-// and without repeats. star says that no request ever matches: for "*", and for a
+// and without repeats or those that the route ignores. star says that no request ever matches: for "*", and for a
 // member that is not the name of a field.
-func varyNames(f Fields) (names []string, star bool) {
+func (p *Policy) varyNames(f Fields) (names []string, star bool) {
 	list := f.Joined("Vary")
 	for {
 		item, rest, more := field.Next(list)
@@ -28,14 +28,16 @@ func varyNames(f Fields) (names []string, star bool) {
 		case !field.IsToken(item), string(item) == "*":
 			star = true // which fields select it is not known
 		default:
-			names = append(names, string(bytes.ToLower(item)))
+			if name := string(bytes.ToLower(item)); !slices.Contains(p.ignoreVary, name) {
+				names = append(names, name)
+			}
 		}
 	}
 }
 
 // judgeVary says why no later request could be known to want the same answer.
 func (p *Policy) judgeVary(f Fields) Reason {
-	names, star := varyNames(f)
+	names, star := p.varyNames(f)
 	switch {
 	case star:
 		return ReasonVaryStar
@@ -55,11 +57,20 @@ func (s *Stored) SelectedWithin(old *Stored) bool {
 // AppendVary adds what the request says in the named fields. An absent field
 // is a value of its own; values cannot hold the separators.
 func (p *Policy) AppendVary(dst []byte, names []string, h *head.Head) []byte {
+	return p.appendVary(dst, names, func(string) *head.Head { return h })
+}
+
+// appendVary is AppendVary for what sees returns for each name.
+func (p *Policy) appendVary(dst []byte, names []string, sees func(name string) *head.Head) []byte {
 	for _, name := range names {
 		start := len(dst)
 		dst = append(dst, '\n')
+		if name == "accept-encoding" && p.FoldsEncodings() {
+			dst = AppendEncodings(dst, sees(name))
+			continue
+		}
 		present := false
-		dst, present = appendRequestField(dst, h, name)
+		dst, present = appendRequestField(dst, sees(name), name)
 		if !present {
 			dst = append(dst, 0)
 			continue

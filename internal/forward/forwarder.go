@@ -18,6 +18,15 @@ var (
 	peersFields = head.SetOf(head.XForwardedFor, head.XForwardedProto) // those of Peer.lines
 )
 
+// Written are the request fields that weir writes or ends itself, without the request id; a
+// name may end in "*".
+func Written() []string {
+	return []string{
+		"X-Forwarded-*", "X-Real-IP", "Forwarded", "Via", "Connection", "Keep-Alive", "Proxy-Connection", "TE", "Upgrade", "HTTP2-Settings",
+		"Proxy-Authorization",
+	}
+}
+
 // Forwarder tells targets who the client was, and believes only trusted peers
 // about it. It is never changed after NewForwarder and may be used by any number
 // of goroutines.
