@@ -3,6 +3,7 @@ package forward
 import (
 	"slices"
 
+	"weir/internal/field"
 	"weir/internal/head"
 )
 
@@ -29,7 +30,7 @@ func Clean(h *head.Head) {
 	if !h.Has(hopByHop) {
 		return
 	}
-	trailers := h.Status == 0 && lists(h, head.TE, "trailers")
+	trailers := h.Status == 0 && takesTrailers(h)
 	if h.Has(connectionField) {
 		removeNamed(h)
 	}
@@ -39,6 +40,16 @@ func Clean(h *head.Head) {
 	}
 }
 
+// takesTrailers says whether the client has said that it reads trailer sections.
+func takesTrailers(h *head.Head) bool {
+	for list := range h.Lines(head.TE) {
+		if field.HasToken(list, "trailers") {
+			return true
+		}
+	}
+	return false
+}
+
 // removeNamed removes the fields that Connection names. A list of thousands of
 // names must not be compared with each of thousands of fields, so the names are
 // sorted.
@@ -46,9 +57,8 @@ func removeNamed(h *head.Head) {
 	var buf [8][]byte
 	names := buf[:0]
 	for list := range h.Lines(head.Connection) {
-		for len(list) > 0 {
-			var name []byte
-			if name, list = nextElement(list); removable(name) {
+		for name := range field.Tokens(list) {
+			if removable(name) {
 				names = append(names, name)
 			}
 		}
@@ -67,9 +77,8 @@ func removeNamed(h *head.Head) {
 // that.
 func NamesFields(h *head.Head) bool {
 	for list := range h.Lines(head.Connection) {
-		for len(list) > 0 {
-			var name []byte
-			if name, list = nextElement(list); removable(name) {
+		for name := range field.Tokens(list) {
+			if removable(name) {
 				return true
 			}
 		}
@@ -80,7 +89,20 @@ func NamesFields(h *head.Head) bool {
 // removable says whether a connection option is the name of a field that has to
 // be removed because of it.
 func removable(option []byte) bool {
-	return len(option) > 0 && head.Lookup(option)&(protected|hopByHop) == 0 && !equalFold(option, "close")
+	return head.Lookup(option)&(protected|hopByHop) == 0 && !field.EqualFold(option, "close")
+}
+
+// compareFold orders names by length, then by their bytes in lower case.
+func compareFold(a, b []byte) int {
+	if len(a) != len(b) {
+		return len(a) - len(b)
+	}
+	for i := range a {
+		if x, y := field.Lower(a[i]), field.Lower(b[i]); x != y {
+			return int(x) - int(y)
+		}
+	}
+	return 0
 }
 
 // Upgrade puts back what an upgrade needs and Clean removed: "Connection: Upgrade",

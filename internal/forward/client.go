@@ -1,9 +1,11 @@
 package forward
 
 import (
+	"bytes"
 	"net/netip"
 	"slices"
 
+	"weir/internal/field"
 	"weir/internal/head"
 )
 
@@ -55,9 +57,9 @@ func (f *Forwarder) walk(h *head.Head, n head.Name, client *netip.Addr, node fun
 // without the space around it.
 func lastElement(list []byte) (element, rest []byte) {
 	if comma := lastComma(list); comma >= 0 {
-		return trim(list[comma+1:]), list[:comma]
+		return field.Trim(list[comma+1:]), list[:comma]
 	}
-	return trim(list), nil
+	return field.Trim(list), nil
 }
 
 // lastComma returns the index of the last comma outside a quoted string, or -1. It looks
@@ -109,18 +111,21 @@ func (f *Forwarder) Scheme(h *head.Head, p *Peer) []byte {
 	}
 	said := h.Get(head.XForwardedProto)
 	if len(said) > 0 {
-		said, _ = nextElement(said)
+		said, _, _ = bytes.Cut(said, comma)
+		said = field.Trim(said)
 	} else {
 		first, _, _ := cut(h.Get(head.Forwarded), ',')
 		said = parameter(first, "proto=")
 	}
 	for _, scheme := range schemes {
-		if equalFold(said, string(scheme)) {
+		if field.EqualFold(said, string(scheme)) {
 			return scheme
 		}
 	}
 	return p.Scheme
 }
+
+var comma = []byte{','}
 
 var schemes = [...][]byte{[]byte("http"), []byte("https")}
 
@@ -136,8 +141,8 @@ func parameter(element []byte, name string) (value []byte) {
 		if !ok {
 			return nil
 		}
-		pair, element = trim(pair), rest
-		if len(pair) <= len(name) || !equalFold(pair[:len(name)], name) {
+		pair, element = field.Trim(pair), rest
+		if len(pair) <= len(name) || !field.EqualFold(pair[:len(name)], name) {
 			continue
 		}
 		if value != nil {

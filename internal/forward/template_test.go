@@ -73,6 +73,7 @@ func TestScheme(t *testing.T) {
 	check(trusted, true, "\nX-Forwarded-Proto: http", "http")
 	check(trusted, false, "\nX-Forwarded-Proto: HTTPS , http", "https")
 	check(trusted, false, "\nX-Forwarded-Proto: wss", "http")
+	check(trusted, false, "\nX-Forwarded-Proto: , https", "http")
 	check(trusted, false, "\nX-Forwarded-For: 1.2.3.4", "http")
 	check(trusted, false, "\nForwarded: for=1.2.3.4;Proto=\"https\";host=a, proto=http", "https")
 	check(trusted, false, "\nForwarded: proto=https\nX-Forwarded-Proto: http", "http")
