@@ -32,7 +32,6 @@ func rooms() []room {
 		{"internal/sock", nil, "what a socket can do has nothing to do with HTTP"},
 		{"internal/field", nil, "the syntax of a value does not depend on who reads it"},
 		{"internal/head", nil, "whether a head is right does not depend on the code that uses it"},
-		{"internal/head/adapt", []string{"internal/head"}, "what the libraries call a header is for embedders and handlers; a head needs none of it"},
 		{"internal/body", []string{"internal/head", "internal/sock"}, "bytes are moved the same way whatever message they belong to"},
 		{"internal/refs", nil, "counting who has a thing does not depend on what the thing is"},
 		{"internal/notify", nil, "telling the service manager has nothing to do with HTTP"},
@@ -65,7 +64,7 @@ func rooms() []room {
 		{"internal/inspect", []string{"config", "proxy"}, "the inspector is a hook"},
 		{"admin", []string{"config"}, "the operators' side commands what the server lends it by an interface, and so does weir purge from another process"},
 		{"internal/testkit", []string{"config", "internal/head"}, "what tests share must not decide what they test"},
-		{"server/hook", []string{"internal/head"}, "what embedders see of an exchange stays small when the core changes"},
+		{"server/hook", nil, "what embedders see of an exchange stays small when the core changes"},
 		{"server", []string{
 			"config", "lb", "lb/balance", "cache", "cache/tier", "health", "discover", "proxy", "admin", "server/hook", "docs", "internal/",
 		}, "it puts everything together but the leaves with client libraries, which embedders may not want"},
