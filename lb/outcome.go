@@ -58,8 +58,8 @@ type Outcome struct {
 	Kind Kind
 	// Status is the response's status; 0 means that there was none.
 	Status int
-	// Latency is the time from the attempt's start to the response's head, or
-	// to the failure.
+	// Latency is the time from the attempt's start, or from the last byte of a body that
+	// was streamed, to the response's head; or from the start to the failure.
 	Latency time.Duration
 	// Err is why the attempt failed, for people; nil if it did not, or if there is no more to say
 	// than Kind and Status do.

@@ -39,10 +39,11 @@ type attempt struct {
 	target   *lb.Target
 	stream   transport.Stream // nil unless one is lent
 	state    attemptState
-	// began is when the attempt began, and firstByte how long it took from there to the
-	// response's head.
-	began     time.Time
-	firstByte time.Duration
+	// began is when the attempt began, asked too, or, of a body that was streamed, when the last
+	// byte came: the time that a client takes is not the target's. firstByte is how long it
+	// took from asked to the response's head. upload.mu guards asked until upload.answered.
+	began, asked time.Time
+	firstByte    time.Duration
 
 	// request is the head that is sent: the exchange's outgoing one, or own, which only this
 	// attempt has changed.
@@ -71,7 +72,7 @@ func (a *attempt) reset() {
 		return
 	}
 	a.x, a.proxy, a.upstream, a.target, a.stream, a.state = nil, nil, nil, nil, nil, attemptUnused
-	a.began, a.firstByte = time.Time{}, 0
+	a.began, a.asked, a.firstByte = time.Time{}, time.Time{}, 0
 	if a.request == &a.own {
 		a.own.Reset()
 	}
@@ -99,7 +100,7 @@ func (a *attempt) begin(x *Exchange, t *lb.Target, now time.Time) {
 	a.reset()
 	x.Response = &x.room.reply // that of an attempt before is gone
 	a.x, a.proxy, a.upstream, a.target = x, x.proxy, x.Upstream, t
-	a.state, a.began, a.firstByte = attemptChosen, now, 0
+	a.state, a.began, a.asked, a.firstByte = attemptChosen, now, now, 0
 	x.Result.Target = t
 	x.Result.Attempts++
 }
@@ -216,6 +217,7 @@ func (a *attempt) roundTrip() *attemptError {
 			// The shared connection was given up before the answer came. That says nothing
 			// about this request, so it does not count as an attempt.
 			a.began = time.Now() // for the limits of what begins now
+			a.asked = a.began
 			if a.x.time.late(a.began) {
 				e.cause = CauseTotal
 				return e
@@ -389,12 +391,9 @@ func (a *attempt) acceptHead(started bool, err error) *attemptError {
 		}
 		h := &a.response
 		switch {
-		case h.Status >= 200:
+		case h.Status >= 200, h.Status == 101 && len(x.upgrade) > 0:
 			a.headSeen()
-			a.firstByte = max(time.Since(a.began), 1)
-			return nil
-		case h.Status == 101 && len(x.upgrade) > 0:
-			a.firstByte = max(time.Since(a.began), 1)
+			a.firstByte = max(time.Since(a.asked), 1)
 			return nil
 		case h.Status == 101:
 			return &attemptError{cause: CauseBadResponse, err: errUnasked, sent: true}

@@ -340,7 +340,7 @@ func (x *Exchange) relay(a *attempt) {
 	closes := closesAfter(h)
 	x.tieByResponse(h)
 	a.openBody(bodyless)
-	x.proxy.dates.Complete(h, a.began.Add(a.firstByte))
+	x.proxy.dates.Complete(h, a.asked.Add(a.firstByte))
 	forward.Clean(h)
 	x.proxy.forwarder.Via(h)
 	x.Response = h

@@ -266,7 +266,7 @@ func (r *racer) exchange() (started bool, err error) {
 		return false, err
 	}
 	if started, err = r.receive(); err == nil {
-		r.firstByte = max(time.Since(r.began), 1)
+		r.firstByte = max(time.Since(r.asked), 1)
 	}
 	return started, err
 }

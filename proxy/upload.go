@@ -132,7 +132,7 @@ func (a *attempt) runUpload(writeLimit, firstByte time.Duration) {
 		case err == nil:
 		case x.Body.Done():
 			x.taps.end(ToTarget)
-			u.state.Store(uploadRead)
+			a.bodyRead()
 			a.uploaded(w.Finish(x.Body.Trailer()), firstByte)
 			return
 		default:
@@ -150,7 +150,7 @@ func (a *attempt) runUpload(writeLimit, firstByte time.Duration) {
 		last := x.Body.Done()
 		if last {
 			x.taps.end(ToTarget)
-			u.state.Store(uploadRead)
+			a.bodyRead()
 		}
 		err = w.Write(piece)
 		if err == nil && (last || !x.Body.Ready()) {
@@ -167,6 +167,17 @@ var (
 	errBodyTooLarge = errors.New("request body exceeds the route's max_body")
 	errBufferFull   = errors.New("request body of unknown length exceeds the route's buffer_request")
 )
+
+// bodyRead notes that the last byte of the body came, before it leaves.
+func (a *attempt) bodyRead() {
+	u := &a.upload
+	u.mu.Lock()
+	if !u.answered {
+		a.asked = time.Now()
+	}
+	u.mu.Unlock()
+	u.state.Store(uploadRead)
+}
 
 // uploadFailed notes what the client did wrong and ends the attempt for good: the
 // target must not take what it got for the whole request.

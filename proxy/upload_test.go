@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"io"
+	"net/http"
 	"os"
 	"syscall"
 	"testing"
@@ -66,6 +67,42 @@ func TestUpload(t *testing.T) {
 	check(7, "")
 	check(-1, "")
 	check(-1, "X-Sum: 1")
+}
+
+// The time that a client takes for its body is not its target's, whatever takes notice of that.
+func TestUploadTakesTime(t *testing.T) {
+	check := func(name string, length int64, play script, at, want time.Duration) {
+		t.Helper()
+		bubble(t, func(t *testing.T) {
+			s := newStand(t, oneTarget)
+			s.on("a", play)
+			began := time.Now()
+			c := s.request("POST /").with(length).start()
+			for range 3 {
+				time.Sleep(time.Second)
+				c.front.body.send("x")
+			}
+			c.front.body.end()
+			time.Sleep(time.Second)
+			equal(t, name+": the end", c.ended(), "200 ok")
+			equal(t, name+": the first byte", c.Result.FirstByte, want)
+			equal(t, name+": the target's latency", s.sets["origin"].Targets()[0].Latency(), want)
+			contains(t, name+": the head", c.front.head, "Date: "+began.Add(at).UTC().Format(http.TimeFormat))
+		})
+	}
+	answers := func(s *fakeStream) {
+		s.readAll()
+		time.Sleep(250 * time.Millisecond)
+		s.answer("200", "hello")
+	}
+	check("by length", 3, answers, 3250*time.Millisecond, 250*time.Millisecond)
+	check("in chunks", -1, answers, 3250*time.Millisecond, 250*time.Millisecond)
+	check("an early answer", -1, func(s *fakeStream) {
+		time.Sleep(1500 * time.Millisecond)
+		s.respond("200")
+		s.readAll()
+		s.body.send("hello").end()
+	}, 1500*time.Millisecond, 1500*time.Millisecond)
 }
 
 // Both directions stream at once.
