@@ -74,20 +74,8 @@ func (x *Exchange) offerToCache(a *attempt, bodyless, closes bool) bool {
 		return true
 	case cache.Updated, cache.UseStale:
 		a.endStoring(closes || !bodyless, nil)
-		if c.background {
-			return true
-		}
-		if d.Action == cache.UseStale {
-			result.Unstored = rule.ReasonNone
-			c.found.Outcome, c.found.Reason = rule.Stale, d.Reason
-		}
-		c.found.Entry = d.Entry
-		if !x.answerFromCache() {
-			// Its body has left the disk. The target is asked for this client
-			// alone, for the fetch has ended.
-			c.fetch = nil
-			*result = CacheResult{Asked: true, Outcome: rule.Bypass, Reason: rule.ReasonEvicted}
-			x.again()
+		if !c.background {
+			x.answerInstead(d)
 		}
 		return true
 	case cache.Again:
@@ -113,6 +101,24 @@ func (x *Exchange) offerToCache(a *attempt, bodyless, closes bool) bool {
 	}
 	x.addCacheStatus()
 	return false
+}
+
+// answerInstead answers from the entry that d has: one that the target's response has
+// updated, or a stale one that is better than that response.
+func (x *Exchange) answerInstead(d cache.Decision) {
+	c, result := &x.cached, &x.Result.Cache
+	if d.Action == cache.UseStale {
+		result.Unstored = rule.ReasonNone
+		c.found.Outcome, c.found.Reason = rule.Stale, d.Reason
+	}
+	c.found.Entry = d.Entry
+	if !x.answerFromCache() {
+		// Its body has left the disk. The target is asked for this client
+		// alone, for the fetch has ended.
+		c.fetch = nil
+		*result = CacheResult{Asked: true, Outcome: rule.Bypass, Reason: rule.ReasonEvicted}
+		x.again()
+	}
 }
 
 // ofTarget notes that what was sent as if from the cache came from a target just now.
