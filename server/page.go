@@ -130,14 +130,14 @@ func (s *Server) movePages(moves pageMoves) {
 			m.page.server.Close()
 		}
 		m.page.server, m.page.at = next, m.at
-		if m.page == &s.adminPage && next != nil && !onlyHere(m.page.addr) {
+		if m.page == &s.adminPage && next != nil && !isLocal(m.page.addr) {
 			s.log.Warn("the admin API can be reached from other machines and does not ask who its clients are", "address", m.page.addr.String())
 		}
 	}
 }
 
-// onlyHere says whether only this machine reaches an address.
-func onlyHere(a net.Addr) bool {
+// isLocal says whether only this machine reaches an address.
+func isLocal(a net.Addr) bool {
 	tcp, ok := a.(*net.TCPAddr)
 	return !ok || tcp.IP.IsLoopback()
 }
