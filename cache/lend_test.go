@@ -136,7 +136,6 @@ func TestLendTogether(t *testing.T) {
 		func(h *head.Head) { h.Set(head.ETag, []byte("b")) },
 		func(h *head.Head) { h.Del(head.ContentType) },
 		func(h *head.Head) { h.SetStatus(299) },
-		func(h *head.Head) { h.SetPhrase([]byte("Other")) },
 		func(h *head.Head) { h.SetFraming(head.LengthChunked) },
 		func(h *head.Head) { h.DelFunc(func(f head.Field) bool { return !f.Is(head.Date) }) },
 		func(h *head.Head) { h.Get(head.ContentLength) },

@@ -199,14 +199,6 @@ func (h *Head) SetTarget(target []byte) { h.target, h.first = put(h, target), sp
 // SetStatus changes the status of a response and drops its phrase.
 func (h *Head) SetStatus(status int) { h.Status, h.phrase, h.first = status, span{}, span{} }
 
-// SetPhrase changes the reason phrase of a response; an empty one stands for the usual one
-// of the status. Control bytes become spaces.
-func (h *Head) SetPhrase(phrase []byte) {
-	from := len(h.own)
-	h.phrase, h.first = put(h, phrase), span{}
-	blank(h.own[from:])
-}
-
 // Present is the set of the fields that the head has now, as far as a Set can
 // name them.
 func (h *Head) Present() Set { return h.present }

@@ -48,8 +48,6 @@ func TestLendResponse(t *testing.T) {
 	check(stored, func(h *head.Head) { h.DelFunc(func(f head.Field) bool { return f.Is(xA) }) }, "HTTP/1.1 200 Fine\r\nETag: \"x\"\r\nContent-Length: 3\r\n\r\n")
 	check(stored, func(h *head.Head) { h.SetStatus(304); h.DelSet(head.Framing) }, "HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\nx-a:1\r\n\r\n")
 	check(stored, func(h *head.Head) { h.SetStatus(206); h.Add(head.Age, age) }, "HTTP/1.1 206 Partial Content\r\n"+strings.TrimPrefix(stored, "HTTP/1.1 200 Fine\r\n")+"Age: 17\r\n\r\n")
-	check(stored, func(h *head.Head) { h.SetPhrase([]byte("So\r\nso")); h.Add(head.Age, age) }, strings.Replace(stored, "Fine", "So  so", 1)+"Age: 17\r\n\r\n")
-	check(stored, func(h *head.Head) { h.SetPhrase(nil) }, strings.Replace(stored, "Fine", "OK", 1)+"\r\n")
 	check("HTTP/1.1 299 \r\nA: b\r\n", func(h *head.Head) {}, "HTTP/1.1 299 \r\nA: b\r\n\r\n")
 	check("HTTP/1.1 204 No Content\r\n", func(h *head.Head) {}, "HTTP/1.1 204 No Content\r\n\r\n")
 	check("HTTP/1.1 204 No Content\r\n", func(h *head.Head) { h.Add(head.Age, age) }, "HTTP/1.1 204 No Content\r\nAge: 17\r\n\r\n")
