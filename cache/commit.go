@@ -36,11 +36,7 @@ func (f *Fetch) complete() (*Entry, rule.Reason) {
 	if !f.state.arriving() {
 		return nil, f.reason
 	}
-	length := f.entry.Length
-	if f.entry.partial {
-		length = f.part.Size()
-	}
-	if length >= 0 && length != f.endLocked() {
+	if length := f.lengthLocked(); length >= 0 && length != f.endLocked() {
 		f.failLocked(ErrAborted)
 		return nil, rule.ReasonTruncated
 	}

@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -10,14 +9,9 @@ import (
 	"weir/internal/head"
 )
 
-// window is about how far the slowest reader of a body that is too large to be
-// stored may lag the fetch. The fetch then waits for that reader, as it would
-// for one client; but one of several readers that takes nothing at all for
-// stallWait is let go.
-const (
-	window    = 1 << 20
-	stallWait = 5 * time.Second
-)
+// window is about how far the only reader of a body that is not stored may lag the
+// fetch, which then waits for that reader, as it would for one client.
+const window = 1 << 20
 
 // Fetch is a response on its way into the store. The exchange that leads it
 // calls Condition, Respond, Write, and Commit or Abort in the end, from one
@@ -46,20 +40,22 @@ type Fetch struct {
 	delay     int64     // how long the head was on its way, in ns
 	part      rule.Span // what of the entry the body is, if that is partial
 
-	mu      sync.Mutex
-	state   fetchState
-	reason  rule.Reason // why nothing is stored
-	err     error       // why the fetch failed
-	entry   *Entry      // being stored, or stored
-	body    []byte      // from base on
-	base    int64
-	counted int64 // bytes counted in store.filling
-	readers []*fetchReader
-	waiting int
-	changed chan struct{} // closed at the next change; nil if nothing waits for it
-	whole   bool          // the end of the body was proven: no more comes
-	doomed  bool          // purged meanwhile: do not store
-	writer  *blobWriter   // once the body went to a blob; nil if memory has all of it
+	mu       sync.Mutex
+	state    fetchState
+	reason   rule.Reason // why nothing is stored
+	err      error       // why the fetch failed
+	entry    *Entry      // being stored, or stored
+	body     []byte      // from base on
+	base     int64
+	counted  int64 // bytes counted in store.filling
+	promised int64 // bytes that memory will hold for certain; 0 if that is not known
+	left     int64 // where the body was when the last client left; -1 while there is one
+	readers  []*fetchReader
+	waiting  int
+	changed  chan struct{} // closed at the next change; nil if nothing waits for it
+	whole    bool          // the end of the body was proven: no more comes
+	doomed   bool          // purged meanwhile: do not store
+	writer   *blobWriter   // once the body went to a blob; nil if memory has all of it
 }
 
 // fetchState is how far a fetch has come. It only goes down the list, and the
@@ -143,15 +139,15 @@ func (f *Fetch) waitForRoom(n int64) {
 		} else {
 			f.waitToPass(rule.ReasonDisk)
 		}
-	case f.store.filling.Load()+n > f.store.limit:
-		f.waitToPass(rule.ReasonTooLarge)
+	case f.promised == 0 && f.store.filling.Load()+n > f.store.limit:
+		f.waitToPass(rule.ReasonMemory)
 	}
 }
 
 // waitToPass lets the body pass from here on, without being stored. It releases
 // the lock while the fetch leaves its shard, whose lock comes first.
 func (f *Fetch) waitToPass(reason rule.Reason) {
-	f.state, f.reason = passing, reason
+	f.state, f.reason, f.promised = passing, reason, 0
 	received, status := f.entry.Received, f.entry.Status
 	f.mu.Unlock()
 	f.mark(received, status)
@@ -162,7 +158,7 @@ func (f *Fetch) waitToPass(reason rule.Reason) {
 
 // countLocked keeps the store's sum of what is being fetched true.
 func (f *Fetch) countLocked() {
-	if now := int64(cap(f.body)); now != f.counted {
+	if now := max(int64(cap(f.body)), f.promised); now != f.counted {
 		f.store.filling.Add(now - f.counted)
 		f.counted = now
 	}
@@ -190,6 +186,14 @@ func (f *Fetch) waitForChange(done <-chan struct{}, late <-chan time.Time) error
 	}
 }
 
+// lengthLocked is that of the body that arrives, -1 if it is not known.
+func (f *Fetch) lengthLocked() int64 {
+	if f.entry.partial {
+		return f.part.Size()
+	}
+	return f.entry.Length
+}
+
 // changedLocked is closed at the next change.
 func (f *Fetch) changedLocked() <-chan struct{} {
 	if f.changed == nil {
@@ -205,11 +209,11 @@ func (f *Fetch) notifyLocked() {
 	}
 }
 
-// waitForReaders drops what every reader of a passing body has read, and waits
-// for the slowest one if it lags too far. A fetch without readers is released.
+// waitForReaders drops what every reader of a passing body has read, and waits for the
+// only one if it lags too far. A fetch without readers is released. There are several only
+// if a disk failed, or a body outgrew what the disk takes: then the slower ones have half of
+// the memory for what is being fetched before the others wait for them.
 func (f *Fetch) waitForReaders() {
-	var timer *time.Timer
-	var stalledAt int64
 	for f.state == passing {
 		if len(f.readers) == 0 {
 			f.body, f.state = nil, released
@@ -217,28 +221,17 @@ func (f *Fetch) waitForReaders() {
 			f.notifyLocked()
 			return
 		}
-		least := f.trimLocked()
-		if len(f.body) <= 2*window {
+		f.trimLocked()
+		if len(f.body) <= 2*window || len(f.readers) > 1 && f.store.filling.Load() < f.store.limit/2 {
 			return
 		}
-		if timer == nil {
-			timer = time.NewTimer(stallWait)
-			defer timer.Stop()
-			stalledAt = least
-		}
-		if f.waitForChange(nil, timer.C) != nil {
-			if len(f.readers) > 1 {
-				f.cutLocked(stalledAt)
-			}
-			stalledAt = least
-			timer.Reset(stallWait)
-		}
+		f.waitForChange(nil, nil)
 	}
 }
 
-// trimLocked drops what every reader has read, and returns where the slowest is.
-func (f *Fetch) trimLocked() (least int64) {
-	least = f.readers[0].offset
+// trimLocked drops what every reader has read.
+func (f *Fetch) trimLocked() {
+	least := f.readers[0].offset
 	for _, r := range f.readers {
 		least = min(least, r.offset)
 	}
@@ -248,25 +241,31 @@ func (f *Fetch) trimLocked() (least int64) {
 		f.base = least
 		f.countLocked()
 	}
-	return least
 }
 
-// cutLocked lets the readers go that are still where they were.
-func (f *Fetch) cutLocked(offset int64) {
-	f.readers = slices.DeleteFunc(f.readers, func(r *fetchReader) bool {
-		if r.offset == offset {
-			r.err = ErrLagged
-		}
-		return r.offset == offset
-	})
-	f.notifyLocked()
+// Finishes says whether the fetch may go on when its client leaves before the head is in.
+func (f *Fetch) Finishes() bool {
+	return f.asked.Method == rule.MethodGet && f.asksWhole && f.noted == 0 && f.policy.Finish() > 0
 }
 
-// Unwanted ends the fetch if no exchange waits for it or reads from it, and its
-// body has not come to its end. Otherwise changed is closed when to ask again.
-func (f *Fetch) Unwanted() (ended bool, changed <-chan struct{}) {
+// Unwanted ends the fetch if no exchange waits for it or reads from it, and more than
+// finish bytes of its body are still to come; where the body's length is not known, have
+// come since the last exchange left. Otherwise changed is closed when to ask again.
+func (f *Fetch) Unwanted(finish int64) (ended bool, changed <-chan struct{}) {
 	f.mu.Lock()
 	if !f.state.arriving() || f.whole || f.waiting+len(f.readers) > 0 {
+		defer f.mu.Unlock()
+		f.left = -1
+		return false, f.changedLocked()
+	}
+	if f.left < 0 {
+		f.left = f.endLocked()
+	}
+	missing := f.endLocked() - f.left
+	if length := f.lengthLocked(); length >= 0 {
+		missing = length - f.endLocked()
+	}
+	if f.state != passing && finish > 0 && missing <= finish {
 		defer f.mu.Unlock()
 		return false, f.changedLocked()
 	}

@@ -188,7 +188,7 @@ func (sh *shard) flightKeyLocked(q *Request) string {
 
 func (s *Store) newFetch(q *Request) *Fetch {
 	f := &Fetch{
-		store: s, policy: q.Policy, key: string(q.Key), hash: q.hash, asked: q.Asked(),
+		store: s, policy: q.Policy, key: string(q.Key), hash: q.hash, asked: q.Asked(), left: -1,
 	}
 	f.keepHead(q)
 	return f

@@ -93,6 +93,13 @@ func response(status int, fields string) *rule.Response {
 	return &rule.Response{Status: status, Fields: rule.Fields(fields), Length: -1, Requested: time.Now(), Received: time.Now()}
 }
 
+// sized is a response whose head tells the length of its body.
+func sized(length int, fields string) *rule.Response {
+	r := response(200, fields)
+	r.Length = int64(length)
+	return r
+}
+
 func newCrowd(t *testing.T, change func(c *config.RouteCache)) *crowd {
 	return &crowd{d: newDriver(t, 64<<20, change)}
 }
@@ -120,7 +127,7 @@ func TestCollapse(t *testing.T) {
 		c := newCrowd(t, nil)
 		took := run(c, same, func(f *cache.Fetch, q *cache.Request) (string, error) {
 			time.Sleep(time.Second)
-			f.Respond(q, response(200, "Cache-Control: max-age=60\r\n"))
+			f.Respond(q, sized(len(body), "Cache-Control: max-age=60\r\n"))
 			for i := range 10 {
 				time.Sleep(time.Second)
 				f.Write([]byte(body[i*10<<10 : (i+1)*10<<10]))
@@ -186,7 +193,7 @@ func TestCollapse(t *testing.T) {
 		c := newCrowd(t, nil)
 		run(c, same, func(f *cache.Fetch, q *cache.Request) (string, error) {
 			time.Sleep(time.Second)
-			f.Respond(q, response(200, "Cache-Control: max-age=60\r\n"))
+			f.Respond(q, sized(8, "Cache-Control: max-age=60\r\n"))
 			f.Write([]byte("half"))
 			time.Sleep(time.Second)
 			f.Abort(io.ErrUnexpectedEOF)
@@ -320,12 +327,11 @@ func TestPurgeWhileFetching(t *testing.T) {
 	check("all", cache.Purge{All: true}, "", true)
 }
 
-// TestAnswerIsGone: a body that turns out too large before a reader has begun is
-// a miss for that one.
+// TestAnswerIsGone: a fetch that fails before a reader has begun is a miss for that one.
 func TestAnswerIsGone(t *testing.T) {
 	c := newCrowd(t, nil)
 	f := newFill(t, c, "http://h/a")
-	f.Respond(nil, response(200, "Cache-Control: max-age=60\r\n"))
+	f.Respond(nil, sized(100, "Cache-Control: max-age=60\r\n"))
 	d := &driver{store: c.d.store, policy: c.d.policy, now: time.Now()}
 	q := d.request(t, "GET http://h/a", nil, "")
 	found := c.d.store.Lookup(q)
@@ -336,9 +342,8 @@ func TestAnswerIsGone(t *testing.T) {
 	if role, reason, err := other.Wait(q, &found, nil); role != cache.Ready || err != nil {
 		t.Fatalf("role %v, %v, %v", role, reason, err)
 	}
-	for piece := make([]byte, 1<<20); f.Write(piece); {
-	}
-	if _, ok := c.d.store.Answer(q, &found); ok || found.Outcome != rule.Miss || found.Reason != rule.ReasonTooLarge {
+	f.Abort(cache.ErrAborted)
+	if _, ok := c.d.store.Answer(q, &found); ok || found.Outcome != rule.Miss || found.Reason != rule.ReasonFailed {
 		t.Errorf("answered %v, %v, %v", ok, found.Outcome, found.Reason)
 	}
 }

@@ -198,6 +198,9 @@ func (w *world) respond(c *client, h *head.Head) message {
 		m.first = w.pick("404", "500", "503")
 	}
 	w.restrict(&m, h, tag)
+	if m.first != "304" && w.rarely(2) {
+		add("Content-Length", strconv.Itoa(len(m.body)))
+	}
 	if c.method == "HEAD" {
 		m.body = ""
 	}
@@ -492,7 +495,9 @@ func (e *exchange) end() {
 		e.waiting = nil
 	}
 	if e.keeping {
-		tell()
+		if _, sized := e.kept.lookup("Content-Length"); sized {
+			tell()
+		}
 		for _, o := range ready {
 			o.found.Collapsed = true
 		}

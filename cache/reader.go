@@ -15,8 +15,6 @@ var (
 	// ErrAborted: the fetch ended before the end of the body was proven, or a
 	// stored body cannot be read to its end.
 	ErrAborted = errors.New("fetch was aborted")
-	// ErrLagged: the reader was too slow for a body that is not stored.
-	ErrLagged = errors.New("reader is too slow for the fetch")
 	// ErrGone: the waiting exchange was given up.
 	ErrGone = errors.New("client has gone away")
 

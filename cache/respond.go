@@ -102,11 +102,13 @@ func (f *Fetch) Respond(q *Request, r *rule.Response) Decision {
 }
 
 // stream begins to take the body of e, of which memory will hold that many
-// bytes; 0 if that is not known. A blob that is not nil takes all of it.
+// bytes, counted from now on so that they are there in the end; 0 if that is not known. A
+// blob that is not nil takes all of it.
 func (f *Fetch) stream(e *Entry, held int64, b tier.Blob) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.entry, f.state = e, inMemory
+	f.entry, f.state, f.promised = e, inMemory, held
+	f.countLocked()
 	if held > 0 {
 		f.body = make([]byte, 0, min(held, 256<<10))
 	}

@@ -7,15 +7,15 @@ import (
 	"weir/cache/rule"
 )
 
-// Wait waits for the head of another's fetch, for as long as the policy allows
-// or until done is closed. If the answer suits q, role is Ready and found
+// Wait waits for the head of another's fetch, and for a body that may turn out too large
+// to be shared, for as long as the policy allows or until done is closed. If the answer suits q, role is Ready and found
 // answers. Otherwise role is Alone or Retry, and reason says why. err is
 // ErrGone, or why the fetch failed.
 func (f *Fetch) Wait(q *Request, found *Found, done <-chan struct{}) (role Role, reason rule.Reason, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.state == asking {
-		err = f.waitForHead(q.Policy.Wait(), done)
+	if f.unclearLocked(q) {
+		err = f.waitUntilClear(q, done)
 	}
 	switch {
 	case err == errLate:
@@ -31,15 +31,29 @@ func (f *Fetch) Wait(q *Request, found *Found, done <-chan struct{}) (role Role,
 	return f.offerLocked(q, found)
 }
 
-// waitForHead waits until the fetch is no longer asking. It returns errLate after
-// that time, ErrGone once done is closed.
-func (f *Fetch) waitForHead(most time.Duration, done <-chan struct{}) error {
-	timer := time.NewTimer(most)
+// unclearLocked says that it is not known yet what the fetch has for q: there is no head, or
+// the body is of unknown length and only memory can take it. Once such a body outgrows the
+// memory it goes to one client alone, at that client's pace; another one that had begun to
+// read it could neither go on nor begin again.
+func (f *Fetch) unclearLocked(q *Request) bool {
+	if f.state != inMemory || f.whole || f.entry.Length >= 0 || f.store.blobs != nil {
+		return f.state == asking
+	}
+	return q.Method == rule.MethodGet && q.selects(f.entry) && f.entry.Precondition(&q.Request) == rule.GoOn
+}
+
+// waitUntilClear waits for as long as the fetch is unclear. It returns errLate once the
+// policy's time is over, ErrGone once done is closed.
+func (f *Fetch) waitUntilClear(q *Request, done <-chan struct{}) error {
+	timer := time.NewTimer(q.Policy.Wait())
 	defer timer.Stop()
 	f.waiting++
-	defer func() { f.waiting-- }()
-	for f.state == asking {
-		if err := f.waitForChange(done, timer.C); err != nil && f.state == asking {
+	defer func() {
+		f.waiting--
+		f.notifyLocked()
+	}()
+	for f.unclearLocked(q) {
+		if err := f.waitForChange(done, timer.C); err != nil && f.unclearLocked(q) {
 			return err
 		}
 	}

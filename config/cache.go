@@ -130,6 +130,12 @@ type RouteCache struct {
 	// that was cut off looks whole unless the connection was reset.
 	StoreUntilClose bool `toml:"store_until_close"`
 
+	// Finish is how many bytes of a body may be missing for a fetch that no client waits
+	// for any more to go on, so that what it brings is stored; of a body whose length is
+	// not known, how many more are taken. 0 ends such a fetch at once. Before the
+	// response's head is in nothing is known to be missing.
+	Finish Size `toml:"finish"`
+
 	// Collapse lets one fetch answer all exchanges that wait for the same key.
 	Collapse bool `toml:"collapse"`
 	// Wait is how long an exchange waits for the head of another exchange's
@@ -219,6 +225,7 @@ func (r *RouteCache) setDefaults() {
 		SetCookie:         "never",
 		Fill:              "whole",
 		FoldEncodings:     true,
+		Finish:            1 << 20,
 		SurrogateKeys:     []string{"Surrogate-Key", "Cache-Tag"},
 		Status:            true,
 		Collapse:          true,

@@ -140,7 +140,7 @@ func (a *attempt) end(e ending) {
 // giveUp ends an attempt whose response the client does not get.
 func (a *attempt) giveUp(e ending) {
 	if a.stream != nil {
-		a.x.Client.Cancel.disarm()
+		a.x.unwatch()
 		a.stopUpload()
 	}
 	a.end(e)
@@ -241,7 +241,7 @@ func (a *attempt) roundTrip() *attemptError {
 // blame finds out whether the client or the upload is the reason why the heads were
 // not exchanged.
 func (a *attempt) blame(e *attemptError) *attemptError {
-	if a.x.Client.Cancel.disarm() {
+	if a.x.unwatch() {
 		e = clientGone(true)
 	}
 	a.stopUpload()
@@ -253,7 +253,7 @@ func (a *attempt) blame(e *attemptError) *attemptError {
 
 // drop gives the stream back, to take another one.
 func (a *attempt) drop() {
-	a.x.Client.Cancel.disarm()
+	a.x.unwatch()
 	a.stream.Release(false)
 	a.stream = nil
 }
@@ -275,7 +275,7 @@ func (a *attempt) open(shared bool) *attemptError {
 		}
 		a.stream = s
 	}
-	x.Client.Cancel.arm(a.stream, a.began)
+	x.watch(a.stream, a.began)
 	return nil
 }
 
@@ -374,7 +374,7 @@ func (a *attempt) receive() (started bool, err error) {
 // readHead reads response heads until the final one and passes interim ones on. The limit
 // that was set for that has taken back the interruption of an exchange that was canceled before.
 func (a *attempt) readHead() *attemptError {
-	if a.x.Client.Cancel.Canceled() {
+	if a.x.cancel().Canceled() {
 		return clientGone(a.stream.Sent())
 	}
 	started, err := a.receive()
@@ -473,7 +473,7 @@ func (b *responseBody) wait() error {
 		if b.stopped.Load() {
 			return errNotWanted
 		}
-	case a.x.Client.Cancel.Canceled():
+	case a.x.cancel().Canceled():
 		return errClientGone // noticed since the last wait
 	}
 	return nil

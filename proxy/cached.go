@@ -234,11 +234,15 @@ func (x *Exchange) follow(f *cache.Fetch) cache.Role {
 func (x *Exchange) lead(f *cache.Fetch) {
 	x.cached.fetch = f
 	defer x.endFetch()
+	if f != nil && f.Finishes() {
+		x.survive()
+	}
 	x.forward()
 }
 
 // endFetch gives up what was not committed.
 func (x *Exchange) endFetch() {
+	x.depend()
 	c := &x.cached
 	if c.fetch == nil {
 		return

@@ -47,7 +47,7 @@ func (x *Exchange) hedgeDelay() (time.Duration, bool) {
 func (a *attempt) waitHead(delay time.Duration) *attemptError {
 	s := a.stream
 	s.ReadUntil(time.Now().Add(delay)) // connecting may have taken longer than that
-	if a.x.Client.Cancel.Canceled() {
+	if a.x.cancel().Canceled() {
 		return clientGone(s.Sent()) // as in readHead
 	}
 	err := s.Await()
@@ -59,7 +59,7 @@ func (a *attempt) waitHead(delay time.Duration) *attemptError {
 	if err == nil {
 		return a.readHead()
 	}
-	if a.x.Client.Cancel.Canceled() || !until.IsZero() && !time.Now().Before(until) {
+	if a.x.cancel().Canceled() || !until.IsZero() && !time.Now().Before(until) {
 		return headFailure(s, err, false)
 	}
 	return errSlow
@@ -128,7 +128,7 @@ func (x *Exchange) race(a *attempt, t *lb.Target) *attemptError {
 	p := x.proxy
 	first, second := &racer{attempt: a}, x.newHedge(t)
 	results := make(chan *racer, 2)
-	gone := x.Client.Cancel.channel(x.Start)
+	gone := x.cancel().channel(x.Start)
 	over := make(chan struct{})
 	go p.recovered(func() {
 		defer func() { close(over); results <- first }()
@@ -152,7 +152,7 @@ func (x *Exchange) race(a *attempt, t *lb.Target) *attemptError {
 			left = true
 		}
 	}
-	left = x.Client.Cancel.disarm() || left
+	left = x.unwatch() || left
 	if winner != second || left {
 		p.metrics.hedged(x.Upstream, second.lose())
 	}
@@ -164,14 +164,14 @@ func (x *Exchange) race(a *attempt, t *lb.Target) *attemptError {
 	case left:
 		return clientGone(true)
 	case winner != second:
-		x.Client.Cancel.arm(a.stream, x.Start)
+		x.watch(a.stream, x.Start)
 		return a.acceptHead(first.started, first.err) // it is there, or failed as it did
 	}
 	p.metrics.hedged(x.Upstream, hedgeWon)
 	first.endBeaten()
 	second.x = x
 	x.attempt, x.Result.Target = second.attempt, t
-	x.Client.Cancel.arm(second.stream, x.Start)
+	x.watch(second.stream, x.Start)
 	return second.acceptHead(true, nil)
 }
 

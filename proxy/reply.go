@@ -196,7 +196,7 @@ func (x *Exchange) replyFrom(a *attempt, bodyless, closes bool) {
 // succeed ends an attempt whose response was delivered whole.
 func (a *attempt) succeed(reusable bool) {
 	uploaded := a.stopUpload()
-	gone := a.x.Client.Cancel.disarm()
+	gone := a.x.unwatch()
 	a.end(ending{
 		kind: lb.Success, cause: CauseOK, status: a.status(),
 		reusable: reusable && uploaded && !gone && a.body.Proven(),

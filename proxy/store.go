@@ -16,6 +16,7 @@ import (
 // end that: others may want the body.
 type storing struct {
 	detached
+	survival
 	// stored is closed when the goroutine that moves the body ends; nil if there is
 	// no such goroutine.
 	stored chan struct{}
@@ -28,7 +29,7 @@ type storing struct {
 
 // reset forgets the last exchange. It keeps the buffer.
 func (s *storing) reset() {
-	if s.stop.Load() {
+	if s.stop.Load() || s.cancel.Canceled() {
 		s.detached.reset()
 	}
 	s.fields, s.unstored, s.untilClose = s.fields[:0], rule.ReasonNone, false
@@ -100,6 +101,11 @@ func (x *Exchange) offerToCache(a *attempt, bodyless, closes bool) bool {
 		x.Response.Set(head.ContentRange, fmt.Appendf(nil, "bytes 0-%d/%d", r.Length-1, r.Length))
 	}
 	x.addCacheStatus()
+	if c.store.survives {
+		x.unwatch()
+		x.depend()
+		x.watch(a.stream, x.Start)
+	}
 	return false
 }
 
@@ -162,6 +168,7 @@ func (x *Exchange) replyWhileStoring(a *attempt, bodyless, closes bool) {
 	f := c.fetch
 	// From here on the client's going away must not end the fetch.
 	gone := x.Client.Cancel.disarm()
+	x.survive()
 	c.store.cancel.arm(a.stream, x.Start)
 	a.body.stopped = &c.store.stop
 	// The reader must be there before the first byte, because a body that
@@ -179,7 +186,6 @@ func (x *Exchange) replyWhileStoring(a *attempt, bodyless, closes bool) {
 		x.addCacheStatus()
 	} else {
 		x.addCacheStatus()
-		x.proxy.fetches.add(&c.store.detached)
 		c.store.stored = make(chan struct{})
 		go func() {
 			defer close(c.store.stored)
@@ -189,7 +195,6 @@ func (x *Exchange) replyWhileStoring(a *attempt, bodyless, closes bool) {
 			<-c.store.stored
 			c.store.stored = nil
 			x.noteStored()
-			x.proxy.fetches.remove(&c.store.detached)
 			a.endStoring(closes || c.store.stop.Load(), a.body.err)
 		}()
 	}
@@ -280,7 +285,7 @@ func (x *Exchange) awaitStored() {
 }
 
 // stopReading ends reading what the exchange fetches. Once no other client wants the
-// body either the fetch ends too: it may be any size. r may be nil.
+// body either the fetch ends too, unless little of it is missing. r may be nil.
 func (x *Exchange) stopReading(a *attempt, r cache.Reader) {
 	c := &x.cached
 	if r != nil {
@@ -289,8 +294,12 @@ func (x *Exchange) stopReading(a *attempt, r cache.Reader) {
 	if c.store.stored == nil {
 		return
 	}
+	finish := int64(0)
+	if c.store.leave() {
+		finish = x.Route.cache.Finish()
+	}
 	for {
-		unwanted, changed := c.fetch.Unwanted()
+		unwanted, changed := c.fetch.Unwanted(finish)
 		if unwanted {
 			c.store.stop.Store(true)
 			a.stream.Interrupt()
@@ -357,8 +366,7 @@ func (x *Exchange) noteStored() {
 func (a *attempt) endStoring(closes bool, err error) {
 	x := a.x
 	uploaded := a.stopUpload()
-	x.Client.Cancel.disarm()
-	x.cached.store.cancel.disarm()
+	x.unwatch()
 	e := ending{
 		kind: lb.Success, cause: CauseOK, status: a.status(),
 		reusable: err == nil && uploaded && !closes && a.body.Proven(),

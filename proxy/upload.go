@@ -226,7 +226,7 @@ func (a *attempt) uploaded(err error, firstByte time.Duration) {
 		if a.x.time.late(end) {
 			end = a.x.time.deadline
 		}
-		if a.stream.InterruptFrom(end); a.x.Client.Cancel.Canceled() {
+		if a.stream.InterruptFrom(end); a.x.cancel().Canceled() {
 			a.stream.Interrupt() // which the new limit has taken back
 		}
 	}

@@ -167,6 +167,10 @@ func (p *Policy) Collapses() bool { return p.c.Collapse }
 // StoresUntilClose says whether a body that ends when the connection does is stored.
 func (p *Policy) StoresUntilClose() bool { return p.c.StoreUntilClose }
 
+// Finish is how many bytes of a body may be missing for a fetch that no client waits for any
+// more to go on; 0 means that none goes on.
+func (p *Policy) Finish() int64 { return int64(p.c.Finish) }
+
 // Uncacheable is for how many seconds requests for a key whose answers cannot be
 // stored do not wait for each other; not above 0 means that they always may.
 func (p *Policy) Uncacheable() int64 { return seconds(p.c.Uncacheable) }
