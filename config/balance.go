@@ -157,8 +157,9 @@ type UpstreamLimits struct {
 	// RetryAfter is the Retry-After of these 503 responses.
 	RetryAfter Duration `toml:"retry_after"`
 	// Background bounds the requests that no client waits for: those that validate
-	// a cached response which was sent although stale. Beyond it such a response is
-	// sent without being validated.
+	// a cached response which was sent although stale, and fetches for the cache whose
+	// clients have left. Beyond it such a response is sent without being validated, and
+	// such a fetch ends.
 	Background int `toml:"background"`
 	// Adaptive is "off", or "gradient": the in-flight bound of each target
 	// follows its latency, between 1 and TargetInFlight (1,000 if that is 0).

@@ -139,7 +139,8 @@ type RouteCache struct {
 	// Collapse lets one fetch answer all exchanges that wait for the same key.
 	Collapse bool `toml:"collapse"`
 	// Wait is how long an exchange waits for the head of another exchange's
-	// fetch before it asks the origin itself.
+	// fetch, and for a body of unknown length that only memory can take, before it
+	// asks the origin itself.
 	Wait Duration `toml:"wait"`
 	// Uncacheable is for how long requests for a key are not collapsed after
 	// a response that may not be stored, or one that took longer than Wait. Each

@@ -40,17 +40,20 @@ func TestCached(t *testing.T) {
 	})
 }
 
-// Those that ask for the same at once share one fetch, the body included.
+// Those that ask for the same at once share one fetch. A body of known length is shared while
+// it arrives, another one once it is whole.
 func TestCollapse(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	check := func(framing, meanwhile, trailer string) {
 		s := newStand(t, cachedRoute)
 		more := make(chan struct{})
 		a := s.on("a", func(s *fakeStream) {
 			<-more
-			s.respond("200\nCache-Control: max-age=60\nTransfer-Encoding: chunked")
+			s.respond("200\nCache-Control: max-age=60\n" + framing)
 			s.body.send("hel")
 			<-more
-			s.body.send("lo").end("X-Sum: 1")
+			if s.body.send("lo"); trailer != "" {
+				s.body.end(trailer)
+			}
 		})
 		var all []*client
 		for range 5 {
@@ -59,10 +62,12 @@ func TestCollapse(t *testing.T) {
 		more <- struct{}{}
 		settle()
 		for i, c := range all {
-			equal(t, "the body so far", c.front.sent(), "hel")
-			if i == 0 {
-				equal(t, "calls", c.front.trace(), "start flush write flush")
+			if i > 0 {
+				equal(t, "the body so far", c.front.sent(), meanwhile)
+				continue
 			}
+			equal(t, "the leader's body so far", c.front.sent(), "hel")
+			equal(t, "calls", c.front.trace(), "start flush write flush")
 		}
 		more <- struct{}{}
 		settle()
@@ -70,14 +75,18 @@ func TestCollapse(t *testing.T) {
 			c.ended()
 			equal(t, "the body", c.front.sent(), "hello")
 		}
-		equal(t, "the trailer section of the leader", all[0].front.trailer, "X-Sum: 1\r\n")
+		equal(t, "the trailer section of the leader", strings.TrimSpace(all[0].front.trailer), trailer)
 		equal(t, "collapsed", all[4].Result.Cache.Collapsed, true)
 		equal(t, "streams", a.count(), 1)
-	})
+	}
+	bubble(t, func(t *testing.T) { check("Content-Length: 5", "hel", "") })
+	bubble(t, func(t *testing.T) { check("Transfer-Encoding: chunked", "", "X-Sum: 1") })
 }
 
-// A fetch whose clients all left ends; one that another client waits for goes on.
+// A fetch whose clients all left ends if much is missing; one that another client waits for
+// goes on.
 func TestFetchAbandoned(t *testing.T) {
+	impatient := strings.Replace(cachedRoute, "status = true", `status = true, finish = "5"`, 1)
 	starts := func(s *fakeStream) {
 		s.respond("200\nCache-Control: max-age=60\nContent-Length: 9")
 		s.body.send("hel")
@@ -88,7 +97,7 @@ func TestFetchAbandoned(t *testing.T) {
 		}
 	}
 	bubble(t, func(t *testing.T) {
-		s := newStand(t, cachedRoute)
+		s := newStand(t, impatient)
 		a := s.on("a", starts)
 		c := s.request("GET /x").start()
 		c.gone.Cancel()
@@ -99,7 +108,7 @@ func TestFetchAbandoned(t *testing.T) {
 		equal(t, "streams", a.count(), 2)
 	})
 	bubble(t, func(t *testing.T) {
-		s := newStand(t, cachedRoute)
+		s := newStand(t, impatient)
 		a := s.on("a", starts)
 		first := s.request("GET /x").start()
 		second := s.request("GET /x").start()

@@ -462,7 +462,7 @@ targets = [%q]
 timeouts = {idle = "1h"}
 `, cachedOrigin(t, func(rw http.ResponseWriter, r *http.Request) {
 		rw.Header().Set("Cache-Control", "max-age=60")
-		rw.Header().Set("Content-Length", "1000000")
+		rw.Header().Set("Content-Length", "2000000")
 		rw.Write(make([]byte, 1000))
 		rw.(http.Flusher).Flush()
 		<-r.Context().Done()

@@ -126,7 +126,8 @@ func TestClientThatCloses(t *testing.T) {
 			c.Rest()
 			ended <- struct{}{}
 		})
-		eachClient(t, "", toOne(origin.URL), func(t *testing.T, w *weir, dial func() *testkit.Client) {
+		own := strings.Replace(toOne(origin.URL), "cache = true", `cache = { finish = "0" }`, 1)
+		eachClient(t, "", own, func(t *testing.T, w *weir, dial func() *testkit.Client) {
 			c := dial()
 			c.Send(request)
 			receive(t, started)
