@@ -54,8 +54,10 @@ var narrowing = head.Conditional | head.SetOf(head.Range)
 // keepHead keeps the head of q as a target would get it.
 func (f *Fetch) keepHead(q *Request) { q.SentHead().Clone(&f.head) }
 
-// askForGet makes the head, which may be a HEAD's, that of a GET.
+// askForGet makes the head, if it is a HEAD's, that of a GET.
 func (f *Fetch) askForGet() {
+	if f.asked.Method == rule.MethodHead {
+		f.head.SetMethod([]byte("GET"))
+	}
 	f.asked.Method = rule.MethodGet
-	f.head.SetMethod([]byte("GET"))
 }

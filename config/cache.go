@@ -130,6 +130,10 @@ type RouteCache struct {
 	// that was cut off looks whole unless the connection was reset.
 	StoreUntilClose bool `toml:"store_until_close"`
 
+	// QueryBody is the largest content of a QUERY (RFC 10008) that is read whole, so that
+	// the answer can be stored and used for QUERYs with the same content; 0 means that
+	// QUERY is forwarded without asking the cache.
+	QueryBody Size `toml:"query_body"`
 	// Finish is how many bytes of a body may be missing for a fetch that no client waits
 	// for any more to go on, so that what it brings is stored; of a body whose length is
 	// not known, how many more are taken. 0 ends such a fetch at once. Before the
@@ -226,6 +230,7 @@ func (r *RouteCache) setDefaults() {
 		SetCookie:         "never",
 		Fill:              "whole",
 		FoldEncodings:     true,
+		QueryBody:         64 << 10,
 		Finish:            1 << 20,
 		SurrogateKeys:     []string{"Surrogate-Key", "Cache-Tag"},
 		Status:            true,

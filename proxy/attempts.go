@@ -252,8 +252,10 @@ func (x *Exchange) prepare() {
 	if length := x.length(); length != head.LengthNone {
 		h.SetFraming(length)
 	}
+	if x.buffered || x.Body.Seen() > 0 {
+		h.Del(head.Expect) // the client was told to go on
+	}
 	if x.buffered {
-		h.Del(head.Expect)  // the body is here
 		h.Del(head.Trailer) // a body with a length has no trailer section
 	}
 	x.proxy.forwarder.Apply(h, x.Client.Peer, x.RequestID)
@@ -304,7 +306,9 @@ func (x *Exchange) hold() {
 	if x.buffered {
 		return
 	}
-	x.held = x.held[:0]
+	if x.Body.Seen() == 0 {
+		x.held = x.held[:0]
+	}
 	if x.Body.Done() || x.chunked() || !x.Body.Whole() {
 		return
 	}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"weir/cache/rule"
 	"weir/internal/head"
 )
 
@@ -49,15 +50,46 @@ func (x *Exchange) readBody(limit int64) error {
 			return err
 		case x.Route.maxBody > 0 && seen > x.Route.maxBody:
 			return errBodyTooLarge
-		case seen > limit:
-			return errBufferFull
 		default:
 			x.taps.see(ToTarget, piece)
-			x.held = append(x.held, piece...)
+			if x.held = append(x.held, piece...); seen > limit {
+				return errBufferFull
+			}
 		}
 	}
 	x.taps.end(ToTarget)
 	return nil
+}
+
+// holdQuery reads the content of a QUERY, which is part of what the cache is asked for, unless
+// that is too long.
+func (x *Exchange) holdQuery() verdict {
+	limit := x.Route.cache.QueryBody()
+	if x.buffered || !x.queries() || x.Request.Length > limit {
+		return goOn
+	}
+	if x.held == nil {
+		x.held = []byte{} // no content is known too
+	}
+	err := x.proceed()
+	if err == nil {
+		err = x.readBody(limit)
+	}
+	switch {
+	case err == nil:
+		x.buffered = true
+	case err != errBufferFull: // else the rest is forwarded as it comes
+		cause := requestCause(err)
+		x.Result.Err = err
+		x.fail(cause.status(), cause)
+		return ended
+	}
+	return goOn
+}
+
+// queries says that the request is a QUERY whose answer may be stored.
+func (x *Exchange) queries() bool {
+	return x.Route.cache.QueryBody() > 0 && rule.IsQuery(&x.Request)
 }
 
 // length is how long the body is that targets get, as in a head.

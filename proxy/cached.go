@@ -91,7 +91,7 @@ const maxJoins = 3
 
 // lookUp asks the cache, and answers if an entry in memory can. It never waits.
 func (x *Exchange) lookUp() verdict {
-	if x.Request.Has(upgrades) {
+	if x.Request.Has(upgrades) || x.queries() {
 		return goOn
 	}
 	x.askCache()
@@ -139,6 +139,9 @@ func (x *Exchange) askCache() {
 		q.Host, q.Target = x.Request.Get(head.Host), x.Request.Target()
 	}
 	q.Body = !x.Body.Done() || x.buffered
+	if x.buffered && x.queries() {
+		q.Content = x.held
+	}
 	q.Now = time.Now()
 }
 

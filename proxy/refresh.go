@@ -23,6 +23,10 @@ func (x *Exchange) refreshIfDue() {
 		return
 	}
 	s := x.newSub()
+	s := x.newSub(f.Request())
+	if content := f.Content(); content != nil {
+		s.held, s.buffered = content, true
+	}
 	s.Result.Cache = CacheResult{Asked: true, Outcome: rule.Revalidate, Reason: rule.ReasonStale}
 	s.cached.background = true
 	s.cached.fetch = f

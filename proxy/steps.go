@@ -48,6 +48,9 @@ func steps(r *config.Route, policy *rule.Policy) []step {
 			addWaiting((*Exchange).bufferBody)
 		}
 		addWaiting((*Exchange).upgradeIfAsked)
+		if policy != nil && policy.QueryBody() > 0 {
+			addWaiting((*Exchange).holdQuery)
+		}
 		if policy != nil {
 			addWaiting(func(x *Exchange) verdict { x.fromCache(); return ended })
 		} else {

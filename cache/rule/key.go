@@ -2,6 +2,8 @@ package rule
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"slices"
 	"strings"
 
@@ -16,7 +18,7 @@ import (
 //
 // and then a line for the conditions under which its route was taken, if they
 // are about more than that, and for each header field and cookie that the route
-// adds. No part can hold a line break, so no two requests share a key that
+// adds, and for the content of a QUERY. No part can hold a line break, so no two requests share a key that
 // differ in any of them. Answers to HEAD come from GET's entries.
 
 // AppendKey adds the key of a request to dst. sees returns a head that has the field of that
@@ -90,6 +92,20 @@ func appendHost(dst, scheme, host []byte) []byte {
 
 // HostKey is how keys have a host that clients write so.
 func HostKey(host string) string { return string(appendHost(nil, nil, []byte(host))) }
+
+// appendQuery adds what makes two QUERY requests for one URL the same: their content and
+// the fields that say what it means (RFC 10008, on caching). The content is in it as a
+// hash, byte for byte.
+func appendQuery(dst []byte, h *head.Head, content []byte) []byte {
+	sum := sha256.Sum256(content)
+	dst = appendKeyLine(dst, "query", '=')
+	dst = hex.AppendEncode(dst, sum[:])
+	for _, name := range []string{"Content-Type", "Content-Encoding", "Content-Language"} {
+		dst = appendKeyLine(dst, name, '=')
+		dst, _ = appendRequestField(dst, h, name)
+	}
+	return dst
+}
 
 func appendKeyLine(dst []byte, name string, sep byte) []byte {
 	dst = append(dst, '\n')

@@ -155,7 +155,7 @@ func lower(names []string) []string {
 
 // ExtendsKey says that keys have more than the URL.
 func (p *Policy) ExtendsKey() bool {
-	return p.conditions != "" || len(p.keyHeaders)+len(p.keyCookies) > 0
+	return p.conditions != "" || len(p.keyHeaders)+len(p.keyCookies) > 0 || p.c.QueryBody > 0
 }
 
 // Wait is how long a request waits for the head of another's fetch.
@@ -166,6 +166,10 @@ func (p *Policy) Collapses() bool { return p.c.Collapse }
 
 // StoresUntilClose says whether a body that ends when the connection does is stored.
 func (p *Policy) StoresUntilClose() bool { return p.c.StoreUntilClose }
+
+// QueryBody is the size of the largest content of a QUERY whose answer is stored; 0 means that
+// none is.
+func (p *Policy) QueryBody() int64 { return int64(p.c.QueryBody) }
 
 // Finish is how many bytes of a body may be missing for a fetch that no client waits for any
 // more to go on; 0 means that none goes on.

@@ -55,8 +55,10 @@ type Request struct {
 	// Scheme is "http" or "https", Host the authority as the client wrote it,
 	// Target the raw path and query.
 	Scheme, Host, Target []byte
-	// Body says that the request has a body.
-	Body bool
+	// Body says that the request has a body, and Content is all of it if that was read,
+	// as for a QUERY whose answer may be stored; else nil.
+	Body    bool
+	Content []byte
 	// Now is the only clock there is for judging.
 	Now time.Time
 
@@ -69,13 +71,24 @@ type Request struct {
 	Key     []byte
 }
 
+// IsQuery says whether the method is QUERY (RFC 10008).
+func IsQuery(h *head.Head) bool { return string(h.Method()) == "QUERY" }
+
 var upgrades, ranged, authorized = head.SetOf(head.Upgrade), head.SetOf(head.Range), head.SetOf(head.Authorization)
 
 // Prepare works out everything that depends on the request alone.
 func (q *Request) Prepare() {
 	q.At = q.Now.UnixNano()
 	q.Method = methodOf(q.Head.Method())
+	query := q.Content != nil && IsQuery(q.Head)
+	if query {
+		q.Method = MethodGet // of what the content describes
+	}
 	q.Control = NoRequestControl()
+	q.Key = q.Policy.AppendKey(q.Key[:0], q.Scheme, q.Host, q.Target, q.Head)
+	if query {
+		q.Key = appendQuery(q.Key, q.Head, q.Content)
+	}
 	if q.Policy.c.RequestDirectives {
 		if control := q.Head.Joined(head.CacheControl); control != nil {
 			q.Control = ParseRequestControl(control)
@@ -116,9 +129,11 @@ func (q *Request) judgeBypass() Reason {
 	switch {
 	case q.Head.Has(upgrades):
 		return ReasonUpgrade
+	case q.Body && q.Content == nil && IsQuery(q.Head):
+		return ReasonRequestBody // too long to be in the key
 	case q.Method != MethodGet && q.Method != MethodHead:
 		return ReasonMethod
-	case q.Body:
+	case q.Body && q.Content == nil:
 		// Its meaning is not in the key.
 		return ReasonRequestBody
 	case q.Control.NoStore:

@@ -36,11 +36,11 @@ func (c *Conn) Send(r *Request) (n int, err error) {
 	switch {
 	case !r.Chunked:
 		out = append(out, r.Held...)
-	case !r.More:
-		if len(r.Held) > 0 {
-			out = append(body.AppendChunkHead(out, len(r.Held)), r.Held...)
-			out = append(out, '\r', '\n')
-		}
+	case len(r.Held) > 0:
+		out = append(body.AppendChunkHead(out, len(r.Held)), r.Held...)
+		out = append(out, '\r', '\n')
+	}
+	if r.Chunked && !r.More {
 		out = body.AppendLastChunk(out, r.Trailer)
 	}
 	r.Room = out
