@@ -37,7 +37,7 @@ func TestFetchSurvivesClient(t *testing.T) {
 					}
 					s.body.send(piece)
 				}
-				if head == chunked {
+				if head == chunked && pause(s) {
 					s.body.end()
 				}
 			})
