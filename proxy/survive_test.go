@@ -101,11 +101,10 @@ func TestFetchSurvivesClient(t *testing.T) {
 		settle()
 		first.gone.Cancel()
 		second.gone.Cancel()
-		settle()
-		equal(t, "one too many", second.ended(), "0 client_gone")
 		time.Sleep(2 * time.Second)
 		settle()
-		first.ended()
+		equal(t, "the one that goes on", first.ended(), "200 client_gone")
+		equal(t, "one too many", second.ended(), "400 client_gone")
 		equal(t, "the next one", s.request("GET /x").serve(), "200 cached")
 	})
 }
