@@ -30,8 +30,6 @@ type Fetch struct {
 	joined    atomic.Bool
 	asked     rule.Asked
 	head      head.Head // as a target would get it, but for conditions of the fetch's own
-	head      head.Head // as it was when the fetch began
-	content   []byte    // that goes with it, in the background; nil for none
 	// selected is the entry that the request selects, and that alone a 304 may be about:
 	// origins give one entity tag to several variants (RFC 9110 section 8.8.1), so a tag of
 	// another variant does not say which one the client may get (RFC 9111 section 4.3.4).
@@ -76,13 +74,6 @@ const (
 
 // arriving says whether the head is there and the body is not known to be lost.
 func (s fetchState) arriving() bool { return s >= inMemory && s <= passing }
-
-// Request is the head that the fetch began with, as the client wrote it. It
-// belongs to the Fetch and must not be changed while that is used.
-func (f *Fetch) Request() *head.Head { return &f.head }
-
-// Content is the body of Request, for a fetch in the background; nil if there is none.
-func (f *Fetch) Content() []byte { return f.content }
 
 // Narrowed says that the client wanted less than the fetch asks for: Condition
 // took its own condition or range away, so its answer must be made from Found

@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"bytes"
 	"strconv"
 
 	"weir/cache/rule"
@@ -149,7 +148,6 @@ func (s *Store) Refresh(q *Request, found *Found) *Fetch {
 		return nil // replaced since the look-up
 	}
 	f.askForGet()
-	f.content = bytes.Clone(q.Content)
 	f.enterLocked(sh, key)
 	f.selected, f.asksWhole = found.Entry, true
 	return f

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"bytes"
+
 	"weir/cache"
 	"weir/cache/rule"
 )
@@ -23,9 +25,9 @@ func (x *Exchange) refreshIfDue() {
 		return
 	}
 	s := x.newSub()
-	s := x.newSub(f.Request())
-	if content := f.Content(); content != nil {
-		s.held, s.buffered = content, true
+	if x.queries() {
+		s.Request.SetMethod(x.Request.Method())
+		s.held, s.buffered = bytes.Clone(x.held), true
 	}
 	s.Result.Cache = CacheResult{Asked: true, Outcome: rule.Revalidate, Reason: rule.ReasonStale}
 	s.cached.background = true

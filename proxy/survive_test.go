@@ -103,7 +103,7 @@ func TestFetchSurvivesClient(t *testing.T) {
 		second.gone.Cancel()
 		time.Sleep(2 * time.Second)
 		settle()
-		equal(t, "the one that goes on", first.ended(), "200 client_gone")
+		equal(t, "the one that goes on", first.ended(), "0 client_gone")
 		equal(t, "one too many", second.ended(), "400 client_gone")
 		equal(t, "the next one", s.request("GET /x").serve(), "200 cached")
 	})

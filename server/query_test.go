@@ -15,11 +15,15 @@ import (
 func TestQuery(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int64
+	var validated atomic.Value
 	control := "max-age=60"
 	w := cached(t, cachedOrigin(t, func(rw http.ResponseWriter, r *http.Request) {
 		content, err := io.ReadAll(r.Body)
 		if err != nil {
 			panic(err)
+		}
+		if r.Header.Get("If-None-Match") != "" {
+			validated.Store(r.Method + " " + string(content))
 		}
 		n := asked.Add(1)
 		if r.Method == "POST" {
@@ -83,6 +87,7 @@ func TestQuery(t *testing.T) {
 	w.get("PURGE", "/q", "Purge-Mode: soft")
 	check("stale", text, "select a", "hit; ttl=", "QUERY of 8 bytes select a, answer 13")
 	testkit.Eventually(t, "validated", func() bool { return asked.Load() == 14 })
+	equal(t, "the validation", validated.Load(), any("QUERY select a"))
 }
 
 // TestQueryIsRepeated: a QUERY is sent once more when a target breaks the connection.

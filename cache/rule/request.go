@@ -85,10 +85,6 @@ func (q *Request) Prepare() {
 		q.Method = MethodGet // of what the content describes
 	}
 	q.Control = NoRequestControl()
-	q.Key = q.Policy.AppendKey(q.Key[:0], q.Scheme, q.Host, q.Target, q.Head)
-	if query {
-		q.Key = appendQuery(q.Key, q.Head, q.Content)
-	}
 	if q.Policy.c.RequestDirectives {
 		if control := q.Head.Joined(head.CacheControl); control != nil {
 			q.Control = ParseRequestControl(control)
@@ -98,6 +94,9 @@ func (q *Request) Prepare() {
 	}
 	q.Bypass = q.judgeBypass()
 	q.Key = q.AppendKey(q.Key[:0], q.Target)
+	if query {
+		q.Key = appendQuery(q.Key, q.Head, q.Content)
+	}
 }
 
 // AppendKey adds the key of a target that is asked for as q is.
