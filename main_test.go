@@ -409,6 +409,38 @@ func TestWatch(t *testing.T) {
 	c.ends(0)
 }
 
+// TestWatchIncluded: so are files that it includes, and new ones that fit a pattern.
+func TestWatchIncluded(t *testing.T) {
+	path := file(t, "include = '*.inc'\n"+small+"[lifecycle]\nwatch = true\n")
+	included := func(name, body string) {
+		t.Helper()
+		write(t, filepath.Join(filepath.Dir(path), name), "[[routes]]\npath = '/"+name+"'\nrespond.body = '"+body+"'\n")
+	}
+	c := start(t, "run", "--config", path)
+	check := func(name, want string) {
+		t.Helper()
+		c.logged("msg=reloaded")
+		if _, body := c.get("/" + name); body != want {
+			t.Errorf("/%s: %q, want %q", name, body, want)
+		}
+	}
+	included("a.inc", "first")
+	check("a.inc", "first")
+	included("a.inc", "second")
+	check("a.inc", "second")
+	included("b.inc", "third")
+	check("b.inc", "third")
+	if err := os.Remove(filepath.Join(filepath.Dir(path), "a.inc")); err != nil {
+		t.Fatal(err)
+	}
+	c.logged("msg=reloaded")
+	if _, body := c.get("/a.inc"); body == "second" {
+		t.Error("the route of a file that is gone is there")
+	}
+	c.signal(syscall.SIGTERM)
+	c.ends(0)
+}
+
 // stream begins an endless answer and returns when its first bytes are there.
 func (c *child) stream() *bufio.Reader {
 	c.t.Helper()

@@ -1,6 +1,7 @@
 // Package config is what users may write: the pure data of one TOML file, its
 // defaults, and the checks that need nothing but the file itself. It imports
-// nothing of ours, starts nothing and reads nothing but the file it loads; of the files
+// nothing of ours, starts nothing and reads nothing but the file it loads and those that it
+// includes; of the files
 // that the file names it only looks whether they may be read.
 // Every other package reads it; main and embedders fill it.
 //
@@ -32,6 +33,11 @@ import "strings"
 // Config is one configuration. A nil or zero Config is not usable: start from
 // Default or Load. A Config is never changed after it was handed to a server.
 type Config struct {
+	// Include is one or several files whose keys count as if they stood here, or patterns
+	// such as "conf.d/*.toml", which may fit no file; paths are relative to the file that
+	// has the key. Listeners and routes of included files come after those here, in the
+	// order of the names of the files.
+	Include Strings `toml:"include"`
 	// Listeners accept clients. At least one is needed, except in programs that
 	// pass their own listeners to the server.
 	Listeners []Listener `toml:"listeners"`
@@ -418,11 +424,18 @@ type Log struct {
 
 // AccessLog has one line for each exchange.
 type AccessLog struct {
-	// Output is "stdout", "stderr", "off", or a file that is opened again on SIGHUP
-	// and SIGUSR1. The path of a file has a "/" or a "." in it.
+	// Output is "stdout", "stderr", "off", a syslog server ("syslog:/dev/log",
+	// "syslog:udp://host:514" or "syslog:tcp://host:601"), or a file that is opened again on
+	// SIGHUP and SIGUSR1. The path of a file has a "/" or a "." in it.
 	Output string `toml:"output"`
-	// Format is "json", or a template of the log's fields for text.
+	// Format is "json", "combined", or a template of the log's fields for text.
 	Format string `toml:"format"`
+	// RequestHeaders and ResponseHeaders are names of header fields of requests and answers
+	// that a line of JSON also has; templates name theirs themselves.
+	RequestHeaders  []string `toml:"request_headers"`
+	ResponseHeaders []string `toml:"response_headers"`
+	// Facility is that of lines to a syslog server, such as "daemon" or "local0".
+	Facility string `toml:"facility"`
 }
 
 // Metrics is the Prometheus page with health and readiness, on its own address.

@@ -81,8 +81,9 @@ type decoder struct {
 }
 
 func (d *decoder) report(path, found, want, hint string) {
+	at := d.source.place(path)
 	d.problems = append(d.problems, Problem{
-		File: d.source.file, Line: d.source.line(path), Key: path, Found: found, Want: want, Hint: hint,
+		File: at.file, Line: at.line, Key: path, Found: found, Want: want, Hint: hint,
 	})
 }
 
@@ -104,7 +105,8 @@ func (d *decoder) decode(path string, dst reflect.Value, src any) {
 		if structured(src) {
 			break
 		}
-		if short := reflect.ValueOf(to.short()).Elem(); reflect.TypeOf(src).Kind() == short.Kind() {
+		text, _ := src.(string)
+		if short := reflect.ValueOf(to.short()).Elem(); reflect.TypeOf(src).Kind() == short.Kind() || strings.Contains(text, variable) {
 			d.decode(path, short, src)
 			return
 		}
@@ -248,6 +250,10 @@ func (d *decoder) scalar(path string, dst reflect.Value, src any) {
 			}
 			return
 		}
+		if strings.Contains(src, variable) {
+			d.fromText(path, dst, src)
+			return
+		}
 	case bool:
 		if dst.Kind() == reflect.Bool {
 			dst.SetBool(src)
@@ -271,10 +277,40 @@ func (d *decoder) scalar(path string, dst reflect.Value, src any) {
 	d.report(path, describe(src), wantOf(dst.Type()), "")
 }
 
-// expand replaces "${NAME}" by what plain makes of the environment's value of NAME, and
-// "$${" by "${". It says whether it could.
+// fromText sets a number or boolean that the environment has as text.
+func (d *decoder) fromText(path string, dst reflect.Value, written string) {
+	text, ok := d.expand(path, written, func(value string) string { return value })
+	if !ok {
+		return
+	}
+	switch dst.Kind() {
+	case reflect.Bool:
+		if text == "true" || text == "false" {
+			dst.SetBool(text == "true")
+			return
+		}
+	case reflect.Int:
+		if n, err := strconv.Atoi(text); err == nil {
+			dst.SetInt(int64(n))
+			return
+		}
+	case reflect.Float64:
+		if f, err := strconv.ParseFloat(text, 64); err == nil {
+			dst.SetFloat(f)
+			return
+		}
+	}
+	d.report(path, strconv.Quote(text)+" with the values of the environment", wantOf(dst.Type()), "")
+}
+
+// variable is how a value of the environment begins in a text.
+const variable = "${"
+
+// expand replaces "${NAME}" by what plain makes of the environment's value of NAME,
+// "${NAME:-default}" by the default if that is empty or not set, "${file:PATH}" by what the
+// file has without its last line end, and "$${" by "${". It says whether it could.
 func (d *decoder) expand(path, written string, plain func(value string) string) (string, bool) {
-	const start = "${"
+	const start = variable
 	var b strings.Builder
 	good, rest := true, written
 	values := map[string]string{}
@@ -291,13 +327,16 @@ func (d *decoder) expand(path, written string, plain func(value string) string) 
 		}
 		b.WriteString(rest[:i])
 		name, after, closed := strings.Cut(rest[i+len(start):], "}")
-		if !closed || !validEnvironmentName(name) {
-			d.report(path, strconv.Quote(rest[i:]), `"${NAME}" with letters, digits and underscores, or "$${" for a literal "${"`, "")
+		value, want := lookUp(name)
+		if !closed {
+			want = wantVariable
+		}
+		if want == wantVariable {
+			d.report(path, strconv.Quote(rest[i:]), want, "")
 			return "", false
 		}
-		value, ok := os.LookupEnv(name)
-		if !ok {
-			d.report(path, fmt.Sprintf("%q", start+name+"}"), "the name of an environment variable that is set", "")
+		if want != "" {
+			d.report(path, strconv.Quote(start+name+"}"), want, "")
 			good = false
 		}
 		value = plain(value)
@@ -309,6 +348,31 @@ func (d *decoder) expand(path, written string, plain func(value string) string) 
 		d.source.noteExpansion(path, expansion{written, b.String(), values})
 	}
 	return b.String(), good
+}
+
+const wantVariable = `"${NAME}" with letters, digits and underscores, "${NAME:-default}", "${file:PATH}", or "$${" for a literal "${"`
+
+// lookUp returns the value of what stands between "${" and "}"; want is what is allowed
+// in its place if it has none.
+func lookUp(name string) (value, want string) {
+	if path, ok := strings.CutPrefix(name, "file:"); ok {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return "", "a file that can be read: " + reason(err)
+		}
+		return strings.TrimRight(string(text), "\r\n"), ""
+	}
+	name, byDefault, has := strings.Cut(name, ":-")
+	value, set := os.LookupEnv(name)
+	switch {
+	case !validEnvironmentName(name):
+		return "", wantVariable
+	case has && value == "":
+		return byDefault, ""
+	case !set:
+		return "", "the name of an environment variable that is set"
+	}
+	return value, ""
 }
 
 func validEnvironmentName(s string) bool {

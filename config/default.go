@@ -112,6 +112,8 @@ func (f *Forwarding) setDefaults() {
 
 func (l *Log) setDefaults() { *l = Log{Level: "info", Format: "text"} }
 
-func (a *AccessLog) setDefaults() { *a = AccessLog{Output: "stdout", Format: "json"} }
+func (a *AccessLog) setDefaults() {
+	*a = AccessLog{Output: "stdout", Format: "json", Facility: "local7"}
+}
 
 func (l *Lifecycle) setDefaults() { l.Drain = Duration(30 * time.Second) }

@@ -1,15 +1,11 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
-
-	"github.com/BurntSushi/toml"
 )
 
 // Load reads the file at path as Parse does. The error is Errors unless the
@@ -90,20 +86,13 @@ func causedBySibling(p Problem, earlier Errors) bool {
 // read is Parse without validation. The Config is nil after a syntax error;
 // what could not be decoded keeps its default.
 func read(name string, data []byte) (*Config, Errors) {
-	if line := tooDeep(data); line > 0 {
-		return nil, Errors{{File: name, Line: line, Message: "cannot parse TOML: more than " + strconv.Itoa(maxDepth) + " lists and tables within each other"}}
-	}
-	var file map[string]any
-	if err := toml.Unmarshal(data, &file); err != nil {
-		p := Problem{File: name, Message: "cannot parse TOML: " + err.Error()}
-		if syntax, ok := errors.AsType[toml.ParseError](err); ok && syntax.Message != "" {
-			p.Line, p.Message = syntax.Position.Line, "cannot parse TOML: "+syntax.Message
-		}
-		return nil, Errors{p}
+	r := reading{source: &source{file: name, lines: make(map[string]place)}, table: make(map[string]any), done: make(map[string]place)}
+	if !r.file(name, data) {
+		return nil, r.problems
 	}
 	c := Default()
-	c.source = &source{file: name, lines: scan(data)}
-	d := decoder{source: c.source, layouts: layouts{}}
-	d.decode("", reflect.ValueOf(c).Elem(), file)
+	c.source = r.source
+	d := decoder{source: c.source, layouts: layouts{}, problems: r.problems}
+	d.decode("", reflect.ValueOf(c).Elem(), r.table)
 	return c, d.problems
 }

@@ -251,10 +251,10 @@ respond.body = "${WEIR_TEST_UNSET} and ${WEIR_TEST_UNSET2}"
 name = "${not-a-name}"
 respond = {}
 `, `
-config.toml:2: listeners[0].address: found ":${WEIR_TEST_PORT}" with the values of the environment: want "host:port", ":port", "unix:/path" or "systemd:NAME"
+config.toml:2: listeners[0].address: found ":${WEIR_TEST_PORT}" with the values of the environment: want a port of 0 to 65535
 config.toml:4: routes[0].respond.body: found "${WEIR_TEST_UNSET}": want the name of an environment variable that is set
 config.toml:4: routes[0].respond.body: found "${WEIR_TEST_UNSET2}": want the name of an environment variable that is set
-config.toml:6: routes[1].name: found "${not-a-name}": want "${NAME}" with letters, digits and underscores, or "$${" for a literal "${"
+config.toml:6: routes[1].name: found "${not-a-name}": want "${NAME}" with letters, digits and underscores, "${NAME:-default}", "${file:PATH}", or "$${" for a literal "${"
 `)
 }
 

@@ -6,23 +6,31 @@ import (
 	"unicode/utf8"
 )
 
-// source remembers where the keys of a file stand.
+// place is a line of a file; the zero place is not known.
+type place struct {
+	file string
+	line int
+}
+
+// source remembers where the keys of a file, and of those that it includes, stand.
 type source struct {
-	file  string
-	lines map[string]int // by key path
+	file     string
+	lines    map[string]place // by key path
+	included []string         // files and patterns
 	// expanded are the texts with values of the environment, by key path.
 	expanded map[string]expansion
 }
 
-// Position returns the file a Config was loaded from and the line of a key
-// path as Key writes it. A key that is not in the file has the line of the
+// Position returns the file and the line of a key path as Key writes it, in the file that
+// a Config was loaded from or one that it includes. A key that is not in the file has the line of the
 // nearest table or array around it. Line 0 means not known; file "" means that
 // the Config was built in Go.
 func (c *Config) Position(key string) (file string, line int) {
 	if c.source == nil {
 		return "", 0
 	}
-	return c.source.file, c.source.line(key)
+	at := c.source.place(key)
+	return at.file, at.line
 }
 
 // Written says whether the file that a Config was loaded from has a key of its own for a
@@ -35,13 +43,14 @@ func (c *Config) Written(key string) bool {
 	return ok
 }
 
-func (s *source) line(key string) int {
+// place returns where a key stands, or the nearest table or array around it.
+func (s *source) place(key string) place {
 	for ; key != ""; key = parent(key) {
-		if n, ok := s.lines[key]; ok {
-			return n
+		if at, ok := s.lines[key]; ok {
+			return at
 		}
 	}
-	return 0
+	return place{file: s.file}
 }
 
 // parent returns the path of the table or array that the key stands in.

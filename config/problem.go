@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -78,12 +79,12 @@ func (e Errors) Unwrap() []error {
 	return list
 }
 
-// Err returns e sorted by line, or nil if e is empty.
+// Err returns e sorted by file and line, or nil if e is empty.
 func (e Errors) Err() error {
 	if len(e) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(e, func(a, b Problem) int { return a.Line - b.Line })
+	slices.SortStableFunc(e, func(a, b Problem) int { return cmp.Or(strings.Compare(a.File, b.File), a.Line-b.Line) })
 	return e
 }
 

@@ -160,7 +160,7 @@ func (r *reference) compare(path string, proto reflect.Value, src any) {
 
 // example fails unless the line of a key says that its value is an example.
 func (r *reference) example(path string) {
-	line := r.source.line(path)
+	line := r.source.place(path).line
 	if line == 0 {
 		r.t.Errorf("%s: the line was not found", path)
 		return

@@ -115,6 +115,10 @@ func (r *Route) validateAction(at keyPath, pattern Pattern) {
 func (r *Route) validateUpstream(at keyPath, pattern Pattern) {
 	known := at.check.upstreamNames()
 	text := strconv.Quote(r.Upstream.String())
+	if len(known) == 0 {
+		at.wrong("upstream", text, "a table [upstreams.NAME] with targets: there is none")
+		return
+	}
 	names := r.Upstream.Names()
 	if names == nil {
 		name := r.Upstream.Literal()

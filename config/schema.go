@@ -161,13 +161,20 @@ func (s *schema) structure(path string, v reflect.Value) map[string]any {
 		}
 		return text
 	case reflect.Bool:
-		return map[string]any{"type": "boolean"}
+		return orText("boolean")
 	case reflect.Int:
-		return map[string]any{"type": "integer", "minimum": 0}
+		number := orText("integer")
+		number["minimum"] = 0
+		return number
 	case reflect.Float64:
-		return map[string]any{"type": "number"}
+		return orText("number")
 	}
 	panic(fmt.Sprintf("BUG: no schema for the type %s", v.Type()))
+}
+
+// orText is the schema of a type that a text from the environment may stand for.
+func orText(kind string) map[string]any {
+	return map[string]any{"type": []string{kind, "string"}, "pattern": fromEnvironment}
 }
 
 // table is structure for a struct.
@@ -216,11 +223,7 @@ func (r *rules) apply(name string, key map[string]any) {
 // oneOf makes values the only ones that a schema allows, besides texts from the
 // environment.
 func oneOf(schema map[string]any, values []any) map[string]any {
-	if schema["type"] == "string" {
-		schema["anyOf"] = []any{map[string]any{"enum": values}, map[string]any{"pattern": fromEnvironment}}
-	} else {
-		schema["enum"] = values
-	}
+	schema["anyOf"] = []any{map[string]any{"enum": values}, map[string]any{"type": "string", "pattern": fromEnvironment}}
 	return schema
 }
 

@@ -78,12 +78,15 @@ func TestSchema(t *testing.T) {
 	good(listener + "routes = [{ host = 'a.example', respond = {} }, { host = ['a.example'], redirect.to = '/' }]")
 	// a text from the environment may stand for any text type
 	good(listener + route + "[lifecycle]\ndrain = '${DRAIN}'\n[log]\nlevel = '${LEVEL}'")
+	// and for a number, a boolean or a short form
+	good(listener + "routes = [{ redirect = { to = '/', status = '${S}' }, cache = '${C}' }]\n[lifecycle]\nwatch = '${W}'\n" +
+		"[upstreams.a]\ntargets = [{ url = 'demo:a', weight = '${A}' }]\n[upstreams.a.retry]\nbudget = '${B}'")
 	// unknown keys, at every depth
 	bad("nonsense = 1", "nonsense")
 	bad("[upstreams.a.timeouts]\nconect = '1s'", "conect")
 	bad("[upstreams.a]\ntargets = [{ uri = 'demo:b' }]", "uri")
 	// types
-	bad("[lifecycle]\nwatch = 'yes'", "want boolean")
+	bad("[lifecycle]\nwatch = 'yes'", "/lifecycle/watch")
 	bad("[lifecycle]\ndrain = 'soon'", "pattern")
 	bad("[listeners.limits]\n", "want array")
 	// values and bounds, which are those of Validate

@@ -19,7 +19,9 @@ func (c *Config) Show(all bool) map[string]any {
 	if c.source != nil {
 		s.expanded = c.source.expanded
 	}
-	return s.table("", reflect.ValueOf(c).Elem(), reflect.ValueOf(Default()).Elem())
+	table := s.table("", reflect.ValueOf(c).Elem(), reflect.ValueOf(Default()).Elem())
+	delete(table, "include") // what was included is in the table
+	return table
 }
 
 // show is one run of Show.
@@ -36,13 +38,27 @@ func (s *show) table(path string, v, proto reflect.Value) map[string]any {
 		if !s.all && reflect.DeepEqual(value.Interface(), proto.Field(f.index).Interface()) {
 			continue
 		}
-		if v.Type().Field(f.index).Tag.Get("secret") != "" && value.String() != "" {
-			table[f.name] = s.written(path, hidden)
-		} else if shown := s.value(path, value, proto.Field(f.index)); shown != nil {
+		shown := s.value(path, value, proto.Field(f.index))
+		if v.Type().Field(f.index).Tag.Get("secret") != "" {
+			shown = s.hide(path, shown)
+		}
+		if shown != nil {
 			table[f.name] = shown
 		}
 	}
 	return table
+}
+
+// hide returns a shown value, a text or a table of texts, with its texts hidden.
+func (s *show) hide(path string, shown any) any {
+	if table, ok := shown.(map[string]any); ok {
+		for name, value := range table {
+			table[name] = s.hide(child(path, name), value)
+		}
+	} else if shown != nil && shown != "" {
+		shown = s.written(path, hidden)
+	}
+	return shown
 }
 
 // value returns a value; nil for nothing to show.

@@ -469,15 +469,36 @@ func (l *Log) validate(at keyPath) {
 }
 
 func (a *AccessLog) validate(at keyPath) {
-	at.needs("output", a.Output, `"stdout", "stderr", "off" or a file`)
-	if a.Format == "json" {
+	at.needs("output", a.Output, `"stdout", "stderr", "off", "syslog:" and an address, or a file`)
+	at.oneOf("facility", a.Facility, SyslogFacilities()...)
+	for _, list := range []struct {
+		key, inTemplate string
+		names           []string
+	}{{"request_headers", "{request_header:NAME}", a.RequestHeaders}, {"response_headers", "{response_header:NAME}", a.ResponseHeaders}} {
+		for i, name := range list.names {
+			at.key(list.key).index(i).field("", name)
+		}
+		if len(list.names) > 0 && a.Format != "json" {
+			at.wrong(list.key, "it beside a format that is not JSON", fmt.Sprintf("%q in the format", list.inTemplate))
+		}
+	}
+	if a.Format == "json" || a.Format == "combined" {
 		return
 	}
-	const want = `"json" or a template such as "{client} {method} {request_target} {status}"`
+	const want = `"json", "combined" or a template such as "{client} {method} {request_target} {status}"`
 	if t, err := ParseTemplate(a.Format); err != nil {
 		at.wrong("format", strconv.Quote(a.Format), err.Error())
 	} else if t.Names() == nil {
-		at.unknown("format", strconv.Quote(a.Format), want, Nearest(a.Format, []string{"json"}))
+		at.unknown("format", strconv.Quote(a.Format), want, Nearest(a.Format, []string{"json", "combined"}))
+	}
+}
+
+// SyslogFacilities are the names of facilities, in the order of their numbers (RFC 5424
+// section 6.2.1).
+func SyslogFacilities() []string {
+	return []string{
+		"kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "ntp", "audit", "alert", "clock",
+		"local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
 	}
 }
 

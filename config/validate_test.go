@@ -165,6 +165,10 @@ func TestValidate(t *testing.T) {
 	// routes: upstream
 	good("routes", "path = '/{x}/{y}/'\nupstream = '{x}/{y}'")
 	good("routes", "path = ['/{x}/{y}/', '/z/{y}/{x}/']\nupstream = 'a/{y}'")
+	if _, err := config.Parse("f", []byte("[[listeners]]\naddress = ':80'\n[[routes]]\nupstream = 'a'")); err == nil || !strings.Contains(err.Error(), `found "a": want a table [upstreams.NAME] with targets: there is none`) {
+		t.Errorf("without upstreams: %v", err)
+	}
+	bad("listeners", "address = '127.0.0.1:99999'", `listeners[0].address: found "127.0.0.1:99999": want a port of 0 to 65535`)
 	bad("routes", "upstream = 'a'", `routes[0].upstream: found "a": want the name of an upstream: one of "a/b", "origin"`)
 	bad("routes", "path = ['/{x}/{y}/', '/z/{x}']\nupstream = '{x}/{y}'",
 		`routes[0].upstream: found "{y}": want a capture that every path of the route has: "x"`)
@@ -293,7 +297,7 @@ func TestValidate(t *testing.T) {
 		`log.format: found "": want one of "text", "json"`)
 	good("", "access_log.format = '{client} {status}'")
 	bad("", "access_log.format = 'jsn'",
-		`access_log.format: found "jsn": want "json" or a template such as "{client} {method} {request_target} {status}"; did you mean "json"?`)
-	bad("", "access_log.output = ''", `access_log.output: found nothing: want "stdout", "stderr", "off" or a file`)
+		`access_log.format: found "jsn": want "json", "combined" or a template such as "{client} {method} {request_target} {status}"; did you mean "json"?`)
+	bad("", "access_log.output = ''", `access_log.output: found nothing: want "stdout", "stderr", "off", "syslog:" and an address, or a file`)
 	bad("", "lifecycle.drain = '0s'", `lifecycle.drain: found "0s": want more than 0, because without a bound this could last for ever`)
 }

@@ -152,8 +152,11 @@ func (a Address) check() error {
 		}
 	case "tcp":
 		host, port, err := net.SplitHostPort(address)
-		if err != nil || !validPort(port) || !validListenHost(host) {
+		if err != nil || !validListenHost(host) {
 			return errors.New(wantAddress)
+		}
+		if !validPort(port) {
+			return errors.New("a port of 0 to 65535")
 		}
 	}
 	return nil

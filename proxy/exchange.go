@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"crypto/tls"
 	"net"
 	"net/netip"
 	"time"
@@ -66,6 +67,9 @@ type Client struct {
 	// after the connection. nil, for connections that carry several exchanges at once, means
 	// that nothing can be kept.
 	Bond *Bond
+	// Handshake is what client and listener have agreed on by TLS; nil without, or if that is
+	// not known.
+	Handshake *tls.ConnectionState
 	// Listener is where the client came in.
 	Listener *Listener
 	// Peer is the other end of the connection.

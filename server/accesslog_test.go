@@ -136,3 +136,26 @@ func TestFailingAccessLog(t *testing.T) {
 type failing struct{}
 
 func (failing) Write([]byte) (int, error) { return 0, errors.New("no space left") }
+
+// What the handshake and header fields say is in the line.
+func TestAccessLogOfHandshakeAndFields(t *testing.T) {
+	t.Parallel()
+	p := testkit.NewAuthority(t).Issue("weir.test")
+	path := filepath.Join(t.TempDir(), "access.log")
+	w := launch(t, plainListener+fmt.Sprintf("[[listeners]]\nname = \"tls\"\naddress = \"127.0.0.2:0\"\ncertificates = [{ cert = %q, key = %q }]\n", p.Cert, p.Key)+
+		"[[routes]]\nrespond = { body = \"hello\", headers = { X-Answer = \"42\" } }\n"+
+		fmt.Sprintf("[access_log]\noutput = %q\nformat = \"{tls_version} {sni} {request_header:x-team} {response_header:x-answer}\"\n", path))
+	config := insecure()
+	config.ServerName = "weir.test"
+	const request = "GET / HTTP/1.1\r\nHost: weir.test\r\nX-Team: blue\r\nConnection: close\r\n\r\n"
+	for _, c := range []*testkit.Client{testkit.DialTLS(t, w.Addr("tls"), config), w.dial()} {
+		c.Send(request)
+		c.Response("GET")
+		c.Rest()
+	}
+	want := "TLSv1.3 weir.test blue 42\n- - blue 42\n"
+	testkit.Eventually(t, "there are both lines", func() bool {
+		b, err := os.ReadFile(path)
+		return err == nil && string(b) == want
+	})
+}

@@ -91,7 +91,7 @@ func TestCheckFiles(t *testing.T) {
 	output(filepath.Join(empty, "access.log"), "not a directory")
 	output("none", `did you mean "off"?`)
 	output("stdoout", `did you mean "stdout"?`)
-	output("syslog:local0", `found "syslog:local0": want "stdout", "stderr", "off" or the path of a file`)
+	output("syslog:local0", `found "syslog:local0": want "syslog:/dev/log" or another socket`)
 	output("udp://127.0.0.1:514", "want \"stdout\"")
 	if left, err := os.ReadDir(folder); err != nil || len(left) != 4 {
 		t.Errorf("the check made files: %v, %v", left, err)

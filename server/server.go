@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -280,7 +281,7 @@ func (s *Server) reload(cfg *config.Config) error {
 		return http.ErrServerClosed
 	}
 	old := s.current.Load()
-	logger, newLog := s.accessLog.Load(), cfg.AccessLog != old.config.AccessLog
+	logger, newLog := s.accessLog.Load(), !reflect.DeepEqual(cfg.AccessLog, old.config.AccessLog)
 	if newLog {
 		var err error
 		if logger, err = s.openAccessLog(cfg.AccessLog); err != nil {

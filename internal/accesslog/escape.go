@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"time"
 	"unicode/utf8"
+
+	"weir/internal/head"
 )
 
 const hexDigits = "0123456789abcdef"
@@ -151,6 +153,19 @@ func appendTime(dst []byte, t time.Time, s style) []byte {
 		dst = append(dst, '"')
 	}
 	return dst
+}
+
+// appendCLF appends t as 31/Jan/2026:23:59:59 +0000, which is the common log format's time.
+func appendCLF(dst []byte, t time.Time) []byte {
+	return t.UTC().AppendFormat(dst, "02/Jan/2006:15:04:05 -0700")
+}
+
+// appendHeader appends the value of a header field, lines of one name joined.
+func appendHeader(dst []byte, h *head.Head, n head.Name, s style) []byte {
+	if h == nil {
+		return absent(dst, s)
+	}
+	return appendText(dst, h.Joined(n), s)
 }
 
 // appendDigits appends the last width digits of n, which is not negative.

@@ -1,6 +1,8 @@
 package accesslog
 
 import (
+	"crypto/tls"
+
 	"weir/internal/head"
 	"weir/proxy"
 )
@@ -29,6 +31,8 @@ func FromExchange(x *proxy.Exchange) Record {
 		Duration:      result.End.Sub(x.Start),
 		FirstByte:     result.FirstByte,
 		Scheme:        x.Scheme,
+		Request:       &x.Request,
+		Response:      x.Response,
 		Cache:         result.Cache.String(),
 	}
 	if x.Route != nil {
@@ -40,5 +44,19 @@ func FromExchange(x *proxy.Exchange) Record {
 	if result.Target != nil {
 		r.Target = result.Target.Name()
 	}
+	if h := x.Client.Handshake; h != nil {
+		r.TLSVersion, r.SNI = tlsVersion(h.Version), h.ServerName
+	}
 	return r
+}
+
+// tlsVersion is the name of a version in one word, as other proxies write it.
+func tlsVersion(version uint16) string {
+	switch version {
+	case tls.VersionTLS12:
+		return "TLSv1.2"
+	case tls.VersionTLS13:
+		return "TLSv1.3"
+	}
+	return tls.VersionName(version)
 }

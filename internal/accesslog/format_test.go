@@ -4,12 +4,15 @@ import (
 	"encoding/json"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
 
+	"weir/config"
 	"weir/internal/accesslog"
+	"weir/internal/head"
 )
 
 func full() *accesslog.Record {
@@ -79,6 +82,44 @@ func TestLine(t *testing.T) {
 		`{"time":"0001-01-01T00:00:00.000Z","client":"fe80::1","attempts":0,"status":0,"bytes_in":0,"bytes_out":0,"duration":0.000000}`+"\n")
 }
 
+// TestHeaders: any header field, in templates and in JSON.
+func TestHeaders(t *testing.T) {
+	r := full()
+	r.TLSVersion, r.SNI = "TLSv1.3", "a.example"
+	r.Request, r.Response = new(head.Head), new(head.Head)
+	add := func(h *head.Head, name, value string) { h.Add(head.NewName(name), []byte(value)) }
+	add(r.Request, "X-Team", "red")
+	add(r.Request, "x-team", "blue\"")
+	add(r.Response, "Content-Type", "text/html")
+	check := func(format string, r *accesslog.Record, want string) {
+		t.Helper()
+		if got := line(t, format, r); got != want+"\n" {
+			t.Errorf("%s: got %q, want %q", format, got, want)
+		}
+	}
+	check(`"{request_header:X-TEAM}" {response_header:content-type} {request_header:X-None} {tls_version} {sni}`, r, `"red, blue\"" text/html - TLSv1.3 a.example`)
+	check(`{request_header:X-Team}`, full(), "-")
+	check("combined", r, `192.0.2.7 - - [31/Jan/2026:22:59:59 +0000] "GET /a?b=%20c HTTP/1.1" 200 1234567 "https://example.org/" "curl \"8\""`)
+	path := filepath.Join(t.TempDir(), "access.log")
+	l, err := accesslog.New(config.AccessLog{
+		Output: path, Format: "json", RequestHeaders: []string{"X-Team", "X-None"}, ResponseHeaders: []string{"Content-Type"},
+	}, accesslog.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Log(r)
+	l.Log(&accesslog.Record{Request: new(head.Head)})
+	stop(t, l)
+	lines := strings.Split(read(t, path), "\n")
+	if want := `"request_headers":{"X-Team":"red, blue\""},"response_headers":{"Content-Type":"text/html"}}`; !strings.HasSuffix(lines[0], want) ||
+		!strings.Contains(lines[0], `"tls_version":"TLSv1.3","sni":"a.example"`) || !json.Valid([]byte(lines[0])) {
+		t.Errorf("%s does not end with %s", lines[0], want)
+	}
+	if !json.Valid([]byte(lines[1])) || strings.Contains(lines[1], "headers") {
+		t.Errorf("without fields: %s", lines[1])
+	}
+}
+
 func TestEscape(t *testing.T) {
 	check := func(value, text, inJSON string) {
 		t.Helper()
@@ -125,6 +166,11 @@ func TestParseFormatErrors(t *testing.T) {
 	check("{status} {stats} {foo}", `found {stats}`, `"status"?`, `request_target`, `first_byte`)
 	// A misspelt name of the JSON format.
 	check("JSON", `"json"`, `status`)
+	check("combine", `"combined"?`)
+	// Header fields without a name, and names for what has none.
+	check("{request_header:}", `found {request_header:}`, `request_header:NAME`)
+	check("{request_header}", `found {request_header}`)
+	check("{request_header:NAME} {status:x}", `found {status:x}`)
 	check("", `"json"`)
 	// Not a template.
 	check("{status", `"{status"`)

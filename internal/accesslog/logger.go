@@ -1,5 +1,5 @@
 // Package accesslog writes one line for each exchange, as JSON or by a
-// template, to standard output, a file or a writer.
+// template, to standard output, a file, a syslog server or a writer.
 //
 // The goroutine of an exchange formats a line into a pooled buffer and appends it
 // to the waiting lines, under a lock that is held for that copy only. Another
@@ -85,9 +85,12 @@ type Logger struct {
 // Check returns the problems of cfg that only this package can find. The keys
 // are below the access log's own. New fails if there are any.
 func Check(cfg *config.AccessLog) (problems []config.Problem) {
-	if !slices.Contains(outputs[:], cfg.Output) && !isPath(cfg.Output) {
+	if _, is, want := parseSyslog(cfg.Output); is && want != "" {
+		problems = append(problems, config.Problem{Key: "output", Found: strconv.Quote(cfg.Output), Want: want})
+	} else if !is && !slices.Contains(outputs[:], cfg.Output) && !isPath(cfg.Output) {
 		problems = append(problems, config.Problem{
-			Key: "output", Found: strconv.Quote(cfg.Output), Want: `"stdout", "stderr", "off" or the path of a file, with a "/" or a "." in it`,
+			Key: "output", Found: strconv.Quote(cfg.Output),
+			Want: `"stdout", "stderr", "off", "syslog:" and an address, or the path of a file, with a "/" or a "." in it`,
 			Hint: outputHint(cfg.Output),
 		})
 	}
@@ -158,7 +161,7 @@ func New(cfg config.AccessLog, o Options) (*Logger, error) {
 		return nil, err
 	}
 	l := &Logger{
-		format:  format,
+		format:  format.withHeaders(cfg.RequestHeaders, cfg.ResponseHeaders),
 		onError: o.OnError,
 		wake:    make(chan struct{}, 1),
 		full:    make(chan struct{}, 1),
@@ -169,6 +172,7 @@ func New(cfg config.AccessLog, o Options) (*Logger, error) {
 		b := make([]byte, 0, 1024)
 		return &b
 	}
+	server, isSyslog, _ := parseSyslog(cfg.Output)
 	switch {
 	case o.Writer != nil:
 		l.out = o.Writer
@@ -176,6 +180,8 @@ func New(cfg config.AccessLog, o Options) (*Logger, error) {
 		l.out = os.Stdout
 	case cfg.Output == "stderr":
 		l.out = os.Stderr
+	case isSyslog:
+		l.out = newSyslog(server, cfg.Facility, l.closing)
 	default:
 		l.path = cfg.Output
 		if l.file, err = open(l.path); err != nil {
@@ -347,6 +353,9 @@ func (l *Logger) run() {
 			closing = true
 		}
 		spare = l.flush(spare)
+	}
+	if s, ok := l.out.(*syslog); ok {
+		s.close()
 	}
 	if l.file != nil {
 		// The kernel reports late write errors here (a full quota on NFS).

@@ -13,6 +13,7 @@ import (
 
 	"weir/config"
 	"weir/internal/accesslog"
+	"weir/internal/head"
 )
 
 func start(t *testing.T, output, format string, o accesslog.Options) *accesslog.Logger {
@@ -284,9 +285,11 @@ func TestWriteErrors(t *testing.T) {
 }
 
 func TestLogAllocatesNothing(t *testing.T) {
-	for _, format := range []string{"json", `{client} {peer} "{method} {request_target}" {status} {duration}`} {
+	for _, format := range []string{"json", "combined", `{client} {peer} "{method} {request_target}" {status} {duration} {request_header:X-Team} {sni}`} {
 		l := start(t, os.DevNull, format, accesslog.Options{})
 		r := full()
+		r.Request = new(head.Head)
+		r.Request.Add(head.NewName("X-Team"), []byte("blue"))
 		for range 5000 { // until both buffers have grown
 			l.Log(r)
 		}

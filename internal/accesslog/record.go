@@ -3,6 +3,8 @@ package accesslog
 import (
 	"net/netip"
 	"time"
+
+	"weir/internal/head"
 )
 
 // Record is what a line can say of one exchange that has ended. Log reads it and
@@ -48,8 +50,15 @@ type Record struct {
 
 	// Scheme is "http" or "https", as the client had it.
 	Scheme []byte
+	// TLSVersion and SNI are the version of TLS that the client speaks and the name that it
+	// asked for; empty if not known.
+	TLSVersion, SNI string
 	// Cache says what the cache did; empty if the cache was not asked.
 	Cache string
+
+	// Request is the head that the client sent, but for what hooks changed, and Response
+	// the one that it got; nil if there is none.
+	Request, Response *head.Head
 }
 
 // field is the number of a field of a line.
@@ -59,6 +68,8 @@ const (
 	fieldTime field = iota
 	fieldListener
 	fieldScheme
+	fieldTLSVersion
+	fieldSNI
 	fieldClient
 	fieldPeer
 	fieldMethod
@@ -81,14 +92,21 @@ const (
 	fieldDuration
 	fieldFirstByte
 
+	// Those from here on are only in templates.
+	fieldTimeCLF
+	fieldRequestHeader
+	fieldResponseHeader
+
 	fieldCount
+	noField = fieldCount
+	inJSON  = fieldTimeCLF // the number of fields of a JSON line
 )
 
 // Field is the name of a field and one line on its meaning.
 type Field struct{ Name, Meaning string }
 
 // fields is the only list of names: JSON, templates, their errors and the
-// reference page use it. A JSON line has this order.
+// reference page use it. A JSON line has this order, up to inJSON.
 var fields = [fieldCount]Field{
 	fieldTime:          {"time", "when the request's first byte was read, RFC 3339 in UTC with milliseconds"},
 	fieldListener:      {"listener", "name of the listener"},
@@ -116,8 +134,20 @@ var fields = [fieldCount]Field{
 	fieldFirstByte:     {"first_byte", "seconds the target took from the end of the request to its response head"},
 }
 
-// Fields returns the fields of a line in the order of a JSON line.
-func Fields() []Field { return append([]Field(nil), fields[:]...) }
+// allFields are fields, and those of the handshake and of templates alone.
+var allFields = func() [fieldCount]Field {
+	all := fields
+	all[fieldTLSVersion] = Field{"tls_version", "version of TLS that the client speaks, such as TLSv1.3"}
+	all[fieldSNI] = Field{"sni", "name that the client asked for in its TLS handshake"}
+	all[fieldTimeCLF] = Field{"time_clf", "the time as other servers write it, in UTC: 31/Jan/2026:23:59:59 +0000"}
+	all[fieldRequestHeader] = Field{"request_header:NAME", "a header field of the request; several lines of it are joined by commas"}
+	all[fieldResponseHeader] = Field{"response_header:NAME", "a header field of the answer"}
+	return all
+}()
+
+// Fields returns the fields of a line in the order of a JSON line, and then those that only
+// templates have.
+func Fields() []Field { return append([]Field(nil), allFields[:]...) }
 
 // style is how a value is written.
 type style uint8
@@ -138,6 +168,12 @@ func (f field) append(dst []byte, r *Record, s style) []byte {
 		return appendText(dst, r.Listener, s)
 	case fieldScheme:
 		return appendText(dst, r.Scheme, s)
+	case fieldTLSVersion:
+		return appendText(dst, r.TLSVersion, s)
+	case fieldSNI:
+		return appendText(dst, r.SNI, s)
+	case fieldTimeCLF:
+		return appendCLF(dst, r.Time)
 	case fieldClient:
 		return appendAddr(dst, r.Client, s)
 	case fieldPeer:

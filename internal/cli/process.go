@@ -116,6 +116,7 @@ func (p *process) reload(reason string) error {
 		return err
 	}
 	p.cfg = cfg
+	p.watched.include(cfg.Included())
 	setLevel(cfg.Log, &p.level)
 	p.tune(cfg)
 	p.log.Info("reloaded", "reason", reason)

@@ -46,6 +46,8 @@ func run(c *urfave.Command) error {
 		return err
 	}
 
+	watched.include(cfg.Included())
+
 	// From here on a signal has its meaning, however early it comes. SIGPIPE is
 	// ignored so that a reader of the access log that goes away is a write error.
 	signals := make(chan os.Signal, 8)

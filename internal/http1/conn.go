@@ -76,7 +76,7 @@ func newConn(f *Front, c *listener.Conn, l func() *proxy.Listener) *conn {
 		since:    time.Now(),
 	}
 	cn.client = proxy.Client{
-		Front: cn, Cancel: &cn.cancel, Bond: &cn.bond, Peer: &cn.peer, Remote: c.RemoteAddr(), TLS: c.TLS() != nil,
+		Front: cn, Cancel: &cn.cancel, Bond: &cn.bond, Peer: &cn.peer, Remote: c.RemoteAddr(), TLS: c.TLS() != nil, Handshake: c.TLS(),
 	}
 	if cn.stream = sock.NewStream(cn.nc); cn.stream != nil {
 		cn.nc = cn.stream
