@@ -117,6 +117,12 @@ var certificates = regexp.MustCompile(`"/[^"]*\.(crt|key|pem)"`)
 func complete(t *testing.T, b block) string {
 	t.Helper()
 	text := b.text
+	const listener, route = "[[listeners]]\naddress = \"127.0.0.1:0\"\n", "[[routes]]\nupstream = \"origin\"\n"
+	for _, owner := range []struct{ table, is string }{{"[listeners.", listener}, {"[routes.", route}} {
+		if strings.HasPrefix(text, owner.table) {
+			text = owner.is + text
+		}
+	}
 	var file struct {
 		Listeners []map[string]any
 		Routes    []struct{ Upstream string }
@@ -126,7 +132,7 @@ func complete(t *testing.T, b block) string {
 		t.Fatalf("%s: %v", b.place, err)
 	}
 	if file.Listeners == nil {
-		text += "\n[[listeners]]\naddress = \"127.0.0.1:0\"\n"
+		text += "\n" + listener
 	}
 	if file.Routes == nil {
 		name := "origin"

@@ -131,7 +131,7 @@ var fields = [fieldCount]Field{
 	fieldBytesIn:       {"bytes_in", "bytes of the request body"},
 	fieldBytesOut:      {"bytes_out", "bytes of the answer's body"},
 	fieldDuration:      {"duration", "seconds from the first byte in to the last byte out"},
-	fieldFirstByte:     {"first_byte", "seconds the target took from the end of the request to its response head"},
+	fieldFirstByte:     {"first_byte", "seconds the target took from the end of the request, or the start of the attempt if that came later, to its response head"},
 }
 
 // allFields are fields, and those of the handshake and of templates alone.
