@@ -334,7 +334,7 @@ func (t *Target) Origin() string {
 // UpstreamTimeouts bound each phase of an attempt, and all of them together. 0
 // means no bound.
 type UpstreamTimeouts struct {
-	// Connect bounds the TCP connect, Happy Eyeballs included.
+	// Connect bounds the lookup of a name and the TCP connect to all its addresses together.
 	Connect Duration `toml:"connect"`
 	// TLS bounds the handshake.
 	TLS Duration `toml:"tls"`
@@ -365,6 +365,13 @@ type Connections struct {
 	// Idle is how long an unused connection is kept; keep it below the
 	// target's own keep-alive time.
 	Idle Duration `toml:"idle"`
+	// MaxAge is how long after it was made a connection is used for further exchanges,
+	// less up to a tenth by chance; 0 means no bound. An exchange is never cut by it.
+	MaxAge Duration `toml:"max_age"`
+	// Resolve is how often the name of a target is looked up again while there are
+	// connections. Those whose address the name has lost, by two lookups in a row, are
+	// used for no further exchange. 0 means never; targets without a name are not concerned.
+	Resolve Duration `toml:"resolve"`
 	// HeaderBytes bounds a response head.
 	HeaderBytes Size `toml:"header_bytes"`
 	// Pipeline is how many GET requests may share a connection: each is sent

@@ -102,6 +102,8 @@ func (c *Connections) setDefaults() {
 	*c = Connections{
 		Wait:        Duration(time.Second),
 		Idle:        Duration(50 * time.Second),
+		MaxAge:      Duration(time.Hour),
+		Resolve:     Duration(5 * time.Second),
 		HeaderBytes: 64 << 10,
 	}
 }

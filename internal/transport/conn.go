@@ -35,6 +35,11 @@ type Conn struct {
 	first   sock.FirstRead // zero without stream
 	// slot is set if the connection is shared; then it is Conn, too.
 	slot *slot
+	// old says that no further exchange is to use the connection.
+	old atomic.Bool
+	// renewal makes the connection old if its address goes; nil: nobody does.
+	renewal   *renewal
+	renewable renewable
 
 	probe *sock.Probe
 	dry   *dryConn // under TLS, else nil
@@ -53,6 +58,17 @@ func newConn(c, raw net.Conn, dry *dryConn) *Conn {
 		}
 	}
 	return s
+}
+
+// Close ends the connection.
+func (c *Conn) Close() error {
+	if c.renewable.aging != nil {
+		c.renewable.aging.Stop()
+	}
+	if c.renewal != nil {
+		c.renewal.leave(c)
+	}
+	return c.Conn.Close()
 }
 
 // Reused reports whether an earlier exchange used the connection, so that the

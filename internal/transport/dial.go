@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"slices"
@@ -99,16 +100,18 @@ type dialer struct {
 	connect, handshake time.Duration
 	tls                *tls.Config // nil for plaintext
 	local              func(scheme, name string) (net.Conn, error)
+	names              *names // nil if the target has no name to resolve
 }
 
-func newDialer(a address, cfg *config.Upstream, local func(scheme, name string) (net.Conn, error)) (*dialer, error) {
+func newDialer(a address, cfg *config.Upstream, o Options) (*dialer, error) {
 	d := &dialer{
 		address:   a,
 		connect:   time.Duration(cfg.Timeouts.Connect),
 		handshake: time.Duration(cfg.Timeouts.TLS),
-		local:     local,
+		local:     o.DialLocal,
+		names:     newNames(a, o.Lookup),
 	}
-	if a.network == localNetwork && local == nil {
+	if a.network == localNetwork && o.DialLocal == nil {
 		return nil, fmt.Errorf("target %q: this program has no targets of its own", a.scheme+":"+a.addr)
 	}
 	if a.scheme != "https" {
@@ -177,8 +180,7 @@ func loadIdentity(cfg *config.UpstreamTLS) ([]tls.Certificate, error) {
 	return []tls.Certificate{pair}, nil
 }
 
-// dial opens a connection, ready for the first request. Addresses of both
-// families race as RFC 8305 says (net.Dialer does it). within bounds it besides
+// dial opens a connection, ready for the first request. within bounds it besides
 // the dialer's own limits; 0 means that these alone do.
 func (d *dialer) dial(within time.Duration) (*Conn, error) {
 	if d.network == localNetwork {
@@ -189,8 +191,7 @@ func (d *dialer) dial(within time.Duration) (*Conn, error) {
 		return newConn(nc, nc, nil), nil
 	}
 	began := time.Now()
-	nd := net.Dialer{Timeout: shorter(d.connect, within), KeepAlive: keepAliveInterval}
-	nc, err := nd.Dial(d.network, d.addr)
+	nc, err := d.connectTo(context.Background(), shorter(d.connect, within))
 	if err != nil {
 		return nil, dialError("connect", err)
 	}
@@ -218,6 +219,24 @@ func (d *dialer) dial(within time.Duration) (*Conn, error) {
 	return newConn(tc, nc, raw), nil
 }
 
+// connectTo opens a connection without TLS; 0 means no limit of its own. Several addresses
+// of a name are tried as names.dial does it.
+func (d *dialer) connectTo(ctx context.Context, limit time.Duration) (net.Conn, error) {
+	nd := net.Dialer{KeepAlive: keepAliveInterval}
+	if d.names == nil {
+		nd.Timeout = limit
+		return nd.DialContext(ctx, d.network, d.addr)
+	}
+	if limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+	}
+	return d.names.dial(ctx, func(ctx context.Context, a netip.AddrPort) (net.Conn, error) {
+		return nd.DialContext(ctx, d.network, a.String())
+	})
+}
+
 // Dial opens a connection outside the pool, for probes: to the same addresses and
 // with the same verification as for exchanges, within the upstream's timeouts and
 // ctx. protocols are offered by ALPN (RFC 7301); none means HTTP/1.1.
@@ -226,8 +245,7 @@ func (t *HTTP1) Dial(ctx context.Context, protocols ...string) (net.Conn, error)
 	if d.network == localNetwork {
 		return d.local(d.scheme, d.addr)
 	}
-	nd := net.Dialer{Timeout: d.connect, KeepAlive: keepAliveInterval}
-	nc, err := nd.DialContext(ctx, d.network, d.addr)
+	nc, err := d.connectTo(ctx, d.connect)
 	if err != nil {
 		return nil, dialError("connect", err)
 	}

@@ -95,7 +95,7 @@ func (c *sharedConn) enter(s *slot, request []byte, idle bool) bool {
 			return false
 		}
 	case sharedOpen:
-		if c.full(request) || c.broken || time.Since(c.headSince) > c.q.slowTurn {
+		if c.full(request) || c.broken || c.conn.old.Load() || time.Since(c.headSince) > c.q.slowTurn {
 			return false
 		}
 		if !c.writerChosen && c.before <= c.answered {

@@ -10,8 +10,10 @@
 package transport
 
 import (
+	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -45,6 +47,8 @@ type HTTP1 struct {
 	hc     *fasthttp.HostClient
 	dialer *dialer
 	head   int
+	// renewal makes connections old.
+	renewal *renewal
 	// pipeline is nil if exchanges share no connections.
 	pipeline *pipeline
 	// retired says that no upstream and no exchange has the target any more.
@@ -57,6 +61,8 @@ type Options struct {
 	// DialLocal connects to a target that is a part of this process, by its URL's scheme
 	// ("demo" or "handler") and name; nil makes such URLs an error.
 	DialLocal func(scheme, name string) (net.Conn, error)
+	// Lookup returns the addresses of a target's name; nil means that the system is asked.
+	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 	// OnPanic hears of a bug that cost a connection which exchanges shared; they
 	// have others. The stack is still there when it is called. nil means that
 	// such a bug is not reported.
@@ -75,10 +81,12 @@ func NewHTTP1(rawURL string, cfg *config.Upstream, o Options) (*HTTP1, error) {
 	if err != nil {
 		return nil, err
 	}
-	d, err := newDialer(addr, cfg, o.DialLocal)
+	d, err := newDialer(addr, cfg, o)
 	if err != nil {
 		return nil, err
 	}
+	t := &HTTP1{dialer: d, head: int(cfg.Connections.HeaderBytes), onPanic: o.OnPanic}
+	t.renewal = newRenewal(cfg.Connections.MaxAge.D(), cfg.Connections.Resolve.D(), d.names, t.CloseIdle)
 	hc := &fasthttp.HostClient{
 		Addr:                addr.addr,
 		ConnPoolStrategy:    fasthttp.LIFO,
@@ -94,6 +102,7 @@ func NewHTTP1(rawURL string, cfg *config.Upstream, o Options) (*HTTP1, error) {
 			if err != nil {
 				return nil, err
 			}
+			t.renewal.enter(c)
 			return c, nil
 		},
 	}
@@ -101,13 +110,7 @@ func NewHTTP1(rawURL string, cfg *config.Upstream, o Options) (*HTTP1, error) {
 		hc.MaxConns = unlimited
 		hc.MaxConnWaitTimeout = 0
 	}
-	t := &HTTP1{
-		pool:    newPool(hc.AcquireConn, hc.ReleaseConn, hc.CloseConn),
-		hc:      hc,
-		dialer:  d,
-		head:    int(cfg.Connections.HeaderBytes),
-		onPanic: o.OnPanic,
-	}
+	t.hc, t.pool = hc, newPool(hc.AcquireConn, hc.ReleaseConn, hc.CloseConn)
 	if cfg.Connections.Pipeline > 1 {
 		t.pipeline = newPipeline(t, cfg.Connections.Pipeline, cfg.Connections.Max, o.SlowTurn)
 	}
@@ -138,7 +141,7 @@ func (t *HTTP1) Acquire(within time.Duration) (*Conn, error) {
 		c := l.Conn().(*Conn)
 		c.home, c.lease, c.maxHead = t, l, t.head
 		c.reused = !l.LastUseTime().IsZero()
-		if c.reused && c.stream == nil && !c.Quiet() {
+		if c.reused && (c.old.Load() || c.stream == nil && !c.Quiet()) {
 			t.pool.close(l)
 			continue
 		}
@@ -158,7 +161,7 @@ func (t *HTTP1) Release(c *Conn, reusable bool) {
 		t.releaseShared(c, reusable)
 		return
 	}
-	reusable = reusable && (c.Reader == nil || c.Reader.Buffered() == 0) && c.drained()
+	reusable = reusable && !c.old.Load() && (c.Reader == nil || c.Reader.Buffered() == 0) && c.drained()
 	c.letGo()
 	l := c.lease
 	c.lease, c.request = nil, nil
@@ -177,6 +180,7 @@ func (t *HTTP1) CloseIdle() { t.hc.CloseIdleConnections() }
 // Retire is CloseIdle for good: no upstream and no exchange has the target any more.
 func (t *HTTP1) Retire() {
 	t.retired.Store(true)
+	t.renewal.end()
 	t.CloseIdle()
 }
 
