@@ -108,10 +108,10 @@ type Health struct {
 	// Wait bounds how long a start waits for the first verdict on each target;
 	// 0 means that targets count as up until a probe says otherwise.
 	Wait Duration `toml:"wait"`
-	// PanicBelow is the share of usable targets below which health is
-	// ignored and all targets are used, because so many failures at once are more
-	// likely a fault of the checks or of too much load: 0 to 1; 0 means never.
-	// Targets that refuse connections are still not used.
+	// PanicBelow is the share of usable targets, of those that could be used but for
+	// their ejection, below which ejections are ignored, because so many failures at once
+	// are more likely a matter of too much load on too few: 0 to 1; 0 means never. What
+	// probes say holds all the same.
 	PanicBelow float64 `toml:"panic_below"`
 	// Passive learns from the exchanges themselves.
 	Passive Passive `toml:"passive"`
@@ -120,8 +120,11 @@ type Health struct {
 // Passive is what weir learns about targets from exchanges.
 type Passive struct {
 	// Failures is how many exchanges in a row must fail (no response, a broken
-	// one, or 500, 502, 503 or 504) for a target to be ejected; 0 means off.
+	// one, or one of Statuses) for a target to be ejected; 0 means off.
 	Failures int `toml:"failures"`
+	// Statuses are the status codes that are failures of the target. 500 is none by
+	// default, because it may be the fault of one page.
+	Statuses []string `toml:"statuses"`
 	// Outlier ejects a target whose success rate over Interval is this many
 	// standard deviations below the mean of all; 0 means off.
 	Outlier float64 `toml:"outlier"`
@@ -211,6 +214,7 @@ func (u *Upstream) setBalanceDefaults() {
 		PanicBelow: 0.3,
 		Passive: Passive{
 			Failures:        5,
+			Statuses:        []string{"502", "503", "504"},
 			Outlier:         0,
 			OutlierRequests: 100,
 			Interval:        Duration(10 * time.Second),

@@ -62,9 +62,9 @@ func (u *Upstream) Spare(p *Pick) bool {
 	if u.cfg.Breaker.Failures > 0 && u.core.breaker.state(now) == BreakerOpen {
 		return false
 	}
-	mask := u.mask.Load()
+	mask, trials := u.mask.Load(), p.trials()
 	for _, t := range u.set.Load().targets {
-		if t.usable(mask) && !slices.Contains(p.tried[:p.n], t.live) {
+		if t.usable(mask, trials) && !slices.Contains(p.tried[:p.n], t.live) {
 			return true
 		}
 	}
@@ -78,6 +78,7 @@ func (u *Upstream) acquire(p *Pick) (*Target, error) {
 		return nil, ErrBusy
 	}
 	p.mask = u.mask.Load()
+	p.lifts = p.trials()
 	p.maskOnly = p.n == 0 && u.ceiling == 0
 	p.warmupSkips = maxWarmupSkips
 	if t := u.pick(p); t != nil {
@@ -103,8 +104,10 @@ func (u *Upstream) pick(p *Pick) *Target {
 }
 
 // pickFrom honours a preference, then a sticky cookie, else asks the algorithm of each group in turn,
-// and takes what was chosen.
+// and takes what was chosen. Whoever belongs to a target, by a key too, stays there although
+// it is in doubt.
 func (u *Upstream) pickFrom(s *snapshot, p *Pick) *Target {
+	p.wary = false
 	for i := range s.targets {
 		if len(p.Prefer) == 0 || p.n > 0 {
 			break
@@ -124,16 +127,14 @@ func (u *Upstream) pickFrom(s *snapshot, p *Pick) *Target {
 	}
 	for i := range s.groups {
 		g := &s.groups[i]
-		// Between the choice and the taking another exchange may have got the
-		// trial or the last place; then the next choice differs.
-		for range 1 + len(g.targets) {
-			t := g.picker.Pick(p)
-			if t == nil {
-				break
-			}
-			if t = u.take(t, p); t != nil {
-				return t
-			}
+		p.wary, p.doubtful = !p.hasKey, false
+		t := u.pickIn(g, p)
+		if t == nil && p.doubtful {
+			p.wary = false // there are no others
+			t = u.pickIn(g, p)
+		}
+		if t != nil {
+			return t
 		}
 		if p.full {
 			return nil // spare targets are for when the others are out, not busy
@@ -142,18 +143,40 @@ func (u *Upstream) pickFrom(s *snapshot, p *Pick) *Target {
 	return nil
 }
 
-// take counts an exchange on t. It returns nil if t has no room any more, or is gone.
+// pickIn asks the algorithm of g, and takes what it chose.
+func (u *Upstream) pickIn(g *group, p *Pick) *Target {
+	// Between the choice and the taking another exchange may have got the
+	// trial or the last place; then the next choice differs.
+	for range 1 + len(g.targets) {
+		t := g.picker.Pick(p)
+		if t == nil {
+			return nil
+		}
+		if t = u.take(t, p); t != nil {
+			return t
+		}
+	}
+	return nil
+}
+
+// take counts an exchange on t. It returns nil if t has no room any more, or is gone, or if
+// another exchange finds out about it.
 func (u *Upstream) take(t *Target, p *Pick) *Target {
 	l := t.live
-	if running := l.inFlight.Add(1); u.ceiling > 0 && running > u.targetLimit(t) {
+	if p.doubtful && p.wary && !p.dare(l) {
+		return nil
+	}
+	running := l.inFlight.Add(1)
+	if u.ceiling > 0 && running > u.targetLimit(t) {
 		l.inFlight.Add(-1)
 		return nil
 	}
-	if bits := l.bits.Load(); bits&bitTrial != 0 {
-		if l.bits.CompareAndSwap(bits, bits&^bitTrial) {
+	if bits := l.bits.Load(); bits&p.lifts != 0 {
+		if l.bits.CompareAndSwap(bits, bits&^bitTrials) {
 			// If the trial never ends, there is another one all the same.
 			again := p.now + int64(max(u.cfg.Health.Passive.Eject, u.cfg.Health.Passive.Redial))
 			l.trialAt.Store(again)
+			l.earlyAt.Store(again)
 			u.wakeBy(again)
 			t = t.twin
 		} else if t.blockedBy(p.mask) != 0 {
@@ -165,6 +188,7 @@ func (u *Upstream) take(t *Target, p *Pick) *Target {
 		l.inFlight.Add(-1)
 		return nil
 	}
+	l.ask(p.now, running)
 	if p.n < maxTried {
 		p.tried[p.n] = l
 		p.n++

@@ -62,6 +62,8 @@ type terms struct {
 	hash      HashSource
 	retry     *RetryPolicy
 	adaptive  bool
+	// failures are the statuses that are failures of the target.
+	failures statusSet
 }
 
 // Check returns what is wrong with c that only this package and the algorithms
@@ -99,6 +101,15 @@ func readTerms(c *config.Upstream, algorithms []Algorithm) (t terms, problems []
 	}
 	retry, wrong := newRetryPolicy(&c.Retry)
 	t.retry, problems = retry, append(problems, wrong...)
+	for i, text := range c.Health.Passive.Statuses {
+		if !t.failures.add(text) {
+			problems = append(problems, config.Problem{
+				Key:   config.Key("health", "passive", "statuses", i),
+				Found: strconv.Quote(text),
+				Want:  `a status from "400" to "599"`,
+			})
+		}
+	}
 	t.adaptive = c.Limits.Adaptive == adaptiveGradient
 	report(checkAdaptive(c.Limits.Adaptive))
 	return t, problems

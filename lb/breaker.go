@@ -101,7 +101,7 @@ func (b *breaker) report(cfg *config.Breaker, v verdict, permit, now int64) {
 	switch v {
 	case unjudged:
 		b.permits.Add(-1)
-	case failed:
+	case erred, failed:
 		b.open(cfg, now)
 	case succeeded:
 		if b.wins++; b.wins >= max(1, cfg.HalfOpen) {
@@ -120,7 +120,7 @@ func (b *breaker) count(cfg *config.Breaker, v verdict, now int64) {
 	}
 	width := max(1, int64(cfg.Window)/windowSlots)
 	b.all.add(now, width, 1)
-	if v != failed {
+	if v == succeeded {
 		return
 	}
 	b.failures.add(now, width, 1)

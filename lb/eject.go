@@ -26,9 +26,9 @@ func (u *Upstream) Watch(w *Watcher) { u.core.watcher.Store(w) }
 func (u *Upstream) Unwatch(w *Watcher) { u.core.watcher.CompareAndSwap(w, nil) }
 
 // Eject takes t out for a time that grows each time, and reports whether it
-// did: not if too many are out already, or t is the last usable target. After
-// that time one exchange at a time is let through as a trial: its success ends
-// the ejection, its failure begins another.
+// did: not if too many are out already, or t is the last usable target. One exchange at a time
+// is let through as a trial, and its success ends the ejection: early ones that can be repeated
+// elsewhere, which cost nothing, and after that time any. A failure then begins another ejection.
 func (u *Upstream) Eject(t *Target, reason string) bool {
 	done := false
 	u.update(t, reason, func(l *live, now int64) {
@@ -49,14 +49,18 @@ func (u *Upstream) eject(l *live, now int64) {
 	if well := now - l.ejectedUntil; l.ejectedUntil != 0 && passive.Eject > 0 && well > 0 {
 		l.ejections -= min(l.ejections, int(well/int64(passive.Eject)))
 	}
-	end := now + int64(ejection(l.ejections, passive.Eject.D(), passive.EjectMax.D()))
+	l.ejectedFor = int64(ejection(l.ejections, passive.Eject.D(), passive.EjectMax.D()))
 	l.ejections++
-	l.ejectedUntil = end
-	l.trialAt.Store(end)
+	l.ejectedUntil = now + l.ejectedFor
+	l.earlyAt.Store(now + l.ejectedFor/earlyTrials)
+	l.trialAt.Store(l.ejectedUntil)
 	l.fails.Store(0)
-	l.bits.And(^bitTrial)
+	l.bits.And(^bitTrials)
 	l.bits.Or(bitEjected)
 }
+
+// earlyTrials is how many early trials there may be in one ejection.
+const earlyTrials = 10
 
 // ejection returns how long a target is out that was ejected so many times before.
 func ejection(before int, first, longest time.Duration) time.Duration {
@@ -99,9 +103,10 @@ func (u *Upstream) unreachable(t *Target, o Outcome) {
 		if !fresh && !trial {
 			return
 		}
-		l.bits.And(^bitTrial)
+		l.bits.And(^bitTrials)
 		l.bits.Or(bitUnreachable)
 		l.trialAt.Store(0)
+		l.earlyAt.Store(0)
 		if !watched {
 			l.trialAt.Store(now + int64(RedialDelay(l.redials, u.cfg.Health.Passive.Redial.D())))
 		}

@@ -120,7 +120,7 @@ func TestFoundTargetsKeepCountsOverReload(t *testing.T) {
 	s := newStand(t, "a", func(c *config.Upstream) { c.Balance = "least_connections" })
 	s.find("b")
 	s.on("b", ok)
-	s.on("b", internal)
+	s.on("b", busy)
 	running := s.acquire("b")
 	old := s.reload("a", func(c *config.Upstream) { c.Balance = "least_connections" })
 	b := s.Target("b")

@@ -17,15 +17,16 @@ type latency struct {
 // latencyMemory is how long a sample matters, in nanoseconds: after it, 1/e of it is left.
 const latencyMemory = 5e9
 
-// observe adds a sample. Two at once may lose one, which does not matter.
-func (l *latency) observe(sample float64, now int64) {
+// observe adds a sample and returns the age of the one before. Two at once may lose one,
+// which does not matter.
+func (l *latency) observe(sample float64, now int64) (age float64) {
 	old := math.Float64frombits(l.bits.Load())
-	then := l.stamp.Swap(now)
+	age = math.Max(0, float64(now-l.stamp.Swap(now)))
 	if sample < old {
-		keep := math.Exp(-math.Max(0, float64(now-then)) / latencyMemory)
-		sample += (old - sample) * keep
+		sample += (old - sample) * math.Exp(-age/latencyMemory)
 	}
 	l.bits.Store(math.Float64bits(math.Max(sample, 1)))
+	return age
 }
 
 // value returns the average in nanoseconds; 0 means that there was no sample yet.

@@ -42,14 +42,25 @@ type live struct {
 	good  atomic.Int64
 	bad   atomic.Int64
 
-	// since is when the target began to warm up, trialAt when a target that is
-	// out gets its next trial, 0 for never: both in Monotonic time.
-	since   atomic.Int64
-	trialAt atomic.Int64
-	// redials and ejections count what makes the next wait longer, and
-	// ejectedUntil is when the last ejection ended; core.mu guards them.
+	// since is when the target began to warm up. trialAt and earlyAt are when a target that is
+	// out gets its next trial, by any exchange and by one that can be repeated; 0 for never.
+	// failedAt is when an exchange last failed. All are in Monotonic time.
+	since    atomic.Int64
+	trialAt  atomic.Int64
+	earlyAt  atomic.Int64
+	failedAt atomic.Int64
+	// costly says that retry.on does not name what the last failure was, so that such a one is
+	// the client's answer.
+	costly atomic.Bool
+	// asked is when the first exchange began since the target's last sign of life; never: none
+	// has. retryAt is when an exchange may find out about a target in doubt.
+	asked   atomic.Int64
+	retryAt atomic.Int64
+	// redials and ejections count what makes the next wait longer. ejectedFor is how long the
+	// last ejection was to be, and ejectedUntil when it ended; core.mu guards them.
 	redials      int
 	ejections    int
+	ejectedFor   int64
 	ejectedUntil int64
 	// reason is why the target is in its state; nil for none.
 	reason atomic.Pointer[string]
@@ -61,6 +72,7 @@ type live struct {
 	probed atomic.Bool
 
 	latency latency
+	usual   usual
 	limit   adaptive
 }
 
@@ -71,6 +83,7 @@ func (u *Upstream) newLive(url string) (*live, error) {
 		return nil, fmt.Errorf("cannot add target %q: %w", url, err)
 	}
 	l := &live{identity: u.identity(url), transport: transport, attachment: u.o.NewAttachment(u.name, displayName(url))}
+	l.asked.Store(never)
 	l.holders.Hold()
 	return l, nil
 }

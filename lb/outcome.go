@@ -88,17 +88,24 @@ type verdict uint8
 const (
 	unjudged verdict = iota
 	succeeded
+	// erred is a status that speaks of a fault, but perhaps one of the page and not of the
+	// target: it counts in shares of failures, and not among failures in a row.
+	erred
 	failed
 )
 
-// judge says what o counts as. Of the statuses, those count as failures by
-// which a server says that it cannot answer; 501 and 505 are about the request.
-func (o Outcome) judge() verdict {
+// judge says what o counts as. Of the statuses, those are failures that the configuration
+// says. The others by which a server says that it cannot answer are errors; 501 and 505 are
+// about the request.
+func (o Outcome) judge(failures *statusSet) verdict {
 	switch o.Kind {
 	case Success:
+		if failures.has(o.Status) {
+			return failed
+		}
 		switch o.Status {
 		case 500, 502, 503, 504:
-			return failed
+			return erred
 		}
 		return succeeded
 	case ConnectFailed, Reset, Timeout, BadResponse:

@@ -23,6 +23,9 @@ type Pick struct {
 	// Prefer are targets that keep something for the client, such as a connection that it has
 	// authenticated: one of them is picked before all others, if it can be.
 	Prefer []Identity
+	// Once says that the exchange is lost if its target fails: it cannot be repeated elsewhere.
+	// Others are preferred to a target in doubt, and it is no early trial of one that is ejected.
+	Once bool
 	// Cancel ends a wait in the queue when it is closed; nil never does.
 	Cancel <-chan struct{}
 
@@ -37,6 +40,10 @@ type Pick struct {
 	u *Upstream
 	// mask is what blocks a target: less in panic mode.
 	mask uint32
+	// lifts are the bits that let p through to a target that is out.
+	lifts uint32
+	// wary says that others are preferred to targets in doubt, and doubtful that there was one.
+	wary, doubtful bool
 	// maskOnly says that the state bits decide alone: it is the first attempt, and
 	// targets have no limits.
 	maskOnly bool
@@ -63,10 +70,18 @@ func (p *Pick) Key() (key uint64, ok bool) { return p.key, p.hasKey }
 // Attempt returns how many targets were acquired with p.
 func (p *Pick) Attempt() int { return p.n }
 
+// trials returns the bits that let p through to a target that is out.
+func (p *Pick) trials() uint32 {
+	if p.Once {
+		return bitTrial
+	}
+	return bitTrials
+}
+
 // Admits reports whether t may be picked: it is usable, was not tried before
-// and has room. Pickers call it; it changes nothing they can see.
+// and has room, and there is no doubt about it while others will do. Pickers call it; it changes nothing they can see.
 func (p *Pick) Admits(t *Target) bool {
-	if !t.usable(p.mask) {
+	if !t.usable(p.mask, p.lifts) || p.wary && p.doubts(t.live) {
 		return false
 	}
 	if p.maskOnly {

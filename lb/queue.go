@@ -48,6 +48,7 @@ func (u *Upstream) wait(p *Pick, w *waiter, timeout <-chan time.Time) (*Target, 
 		select {
 		case <-w.look:
 			freed := q.known()
+			p.now = u.now()
 			t, err := u.acquire(p)
 			if err != ErrBusy {
 				return t, err

@@ -28,30 +28,34 @@ func (u *Upstream) Release(t *Target, o Outcome) {
 func (u *Upstream) Report(t *Target, o Outcome) {
 	now := u.now()
 	l := t.live
-	v := o.judge()
+	v := o.judge(&u.failures)
+	good := int64(0)
 	switch v {
 	case succeeded:
-		l.good.Add(1)
+		good = l.good.Add(1)
 		if l.fails.Load() != 0 {
 			l.fails.Store(0)
 		}
-	case failed:
+	case erred, failed:
 		l.bad.Add(1)
 	}
-	u.reportLatency(l, o, v, now)
+	if o.Kind == Success {
+		u.heard(l, o.Latency)
+	}
+	u.reportLatency(l, o, v, good, now)
 	if u.cfg.Breaker.Failures > 0 {
 		u.core.breaker.report(&u.cfg.Breaker, v, t.permit, now)
 	}
 	if v == failed {
-		u.reportFailure(t, o)
+		u.reportFailure(t, o, now)
 	}
-	if t.trial || v == succeeded && o.Kind == Success && l.bits.Load()&bitUnreachable != 0 {
+	if t.trial || o.Kind == Success && v != failed && l.bits.Load()&bitUnreachable != 0 {
 		u.endTrial(t, o, v)
 	}
 }
 
-// reportLatency feeds everything that follows latencies.
-func (u *Upstream) reportLatency(l *live, o Outcome, v verdict, now int64) {
+// reportLatency feeds everything that follows latencies. good counts the successes of l.
+func (u *Upstream) reportLatency(l *live, o Outcome, v verdict, good, now int64) {
 	sample := float64(o.Latency)
 	switch o.Kind {
 	case Success:
@@ -63,11 +67,14 @@ func (u *Upstream) reportLatency(l *live, o Outcome, v verdict, now int64) {
 	default:
 		return
 	}
-	if v == failed {
+	if v != succeeded {
 		// A target that fails fast must not look like a fast one.
 		sample = math.Max(sample, 2*l.latency.value())
 	}
-	l.latency.observe(sample, now)
+	age := l.latency.observe(sample, now)
+	if v == succeeded {
+		l.usual.observe(float64(o.Latency), age, good)
+	}
 	if u.adaptive {
 		dropped := o.Kind == Timeout || o.Status == 503 || o.Status == 429
 		l.limit.observe(int64(o.Latency), dropped, l.inFlight.Load(), u.ceiling, now)
@@ -89,12 +96,14 @@ func (u *Upstream) Latency() time.Duration { return time.Duration(u.core.average
 func (c *core) averageLatency() float64 { return math.Float64frombits(c.latency.Load()) }
 
 // reportFailure counts a failure and takes the target out if it is unreachable.
-func (u *Upstream) reportFailure(t *Target, o Outcome) {
-	inARow := t.live.fails.Add(1)
+func (u *Upstream) reportFailure(t *Target, o Outcome, now int64) {
 	if o.Kind == ConnectFailed {
 		u.unreachable(t, o)
 		return
 	}
+	t.live.failedAt.Store(now)
+	t.live.costly.Store(!u.retry.asked(o.Kind, o.Status))
+	inARow := t.live.fails.Add(1)
 	if w := u.core.watcher.Load(); w != nil && w.Failed != nil {
 		w.Failed(t, o, inARow)
 	}
@@ -110,7 +119,7 @@ func (u *Upstream) endTrial(t *Target, o Outcome, v verdict) {
 	u.update(t, reason, func(l *live, now int64) {
 		bits := l.bits.Load()
 		switch {
-		case v == succeeded:
+		case v == succeeded, v == erred:
 			if t.trial && bits&bitEjected != 0 {
 				l.bits.And(^bitEjected)
 				l.ejectedUntil = now
@@ -118,6 +127,9 @@ func (u *Upstream) endTrial(t *Target, o Outcome, v verdict) {
 			l.reachable(now)
 		case o.Kind == ConnectFailed:
 			// unreachable has set the next trial.
+		case v == failed && bits&bitEjected != 0 && now < l.ejectedUntil:
+			l.reachable(now)
+			l.earlyAt.Store(now + l.ejectedFor/earlyTrials)
 		case v == failed && bits&bitEjected != 0:
 			l.reachable(now)
 			u.eject(l, now)
@@ -125,7 +137,7 @@ func (u *Upstream) endTrial(t *Target, o Outcome, v verdict) {
 			l.reachable(now)
 		case bits&(bitEjected|bitUnreachable) != 0:
 			// Nothing was learnt: the next exchange may try.
-			l.trialAt.Store(now)
+			l.offerAgain(now)
 		}
 	})
 }

@@ -23,7 +23,24 @@ type RetryPolicy struct {
 	backoff, backoffMax time.Duration
 	retryAfter          time.Duration
 	kinds               [LocalError + 1]bool
-	statuses            [10]uint64 // a bit for each code below 640
+	statuses            statusSet
+}
+
+// statusSet is a set of status codes: a bit for each below 640.
+type statusSet [10]uint64
+
+func (s *statusSet) has(status int) bool {
+	return status >= 0 && status < 64*len(s) && s[status/64]&(1<<(status%64)) != 0
+}
+
+// add adds the code that text names, or returns false if that is none from 400 to 599.
+func (s *statusSet) add(text string) bool {
+	status, err := strconv.Atoi(text)
+	if err != nil || len(text) != 3 || status < 400 || status > 599 {
+		return false
+	}
+	s[status/64] |= 1 << (status % 64)
+	return true
 }
 
 // Refusal is why an exchange gets no other attempt; its name is for logs and metrics.
@@ -169,9 +186,7 @@ func (r *RetryPolicy) asked(kind Kind, status int) bool {
 }
 
 // OnStatus says whether a response with this status may be tried again.
-func (r *RetryPolicy) OnStatus(status int) bool {
-	return status >= 0 && status < 64*len(r.statuses) && r.statuses[status/64]&(1<<(status%64)) != 0
-}
+func (r *RetryPolicy) OnStatus(status int) bool { return r.statuses.has(status) }
 
 // wait returns the back-off after an attempt: it doubles each time, and is cut
 // by up to a half by chance, so that exchanges that failed together do not come
@@ -233,16 +248,14 @@ func (r *RetryPolicy) add(name string) *config.Problem {
 			return nil
 		}
 	}
-	status, err := strconv.Atoi(name)
-	if err != nil || len(name) != 3 || status < 400 || status > 599 {
-		return &config.Problem{
-			Found: strconv.Quote(name),
-			Want:  config.OneOf(RetryConditions()) + `, or a status from "400" to "599"`,
-			Hint:  config.Nearest(name, RetryConditions()),
-		}
+	if r.statuses.add(name) {
+		return nil
 	}
-	r.statuses[status/64] |= 1 << (status % 64)
-	return nil
+	return &config.Problem{
+		Found: strconv.Quote(name),
+		Want:  config.OneOf(RetryConditions()) + `, or a status from "400" to "599"`,
+		Hint:  config.Nearest(name, RetryConditions()),
+	}
 }
 
 // parseRetryAfter returns how long a Retry-After field asks to wait: RFC 9110

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"math"
+	"sync/atomic"
 )
 
 // never is a time that does not come.
@@ -83,7 +84,7 @@ func (u *Upstream) settleLocked(now int64) (changes []change) {
 	u.wake.Store(never) // before looking, so that a wakeBy meanwhile counts
 	for _, t := range s.targets {
 		from := t.State()
-		wake = min(wake, t.live.endWarmUp(now, u.slowStart), t.live.offerTrial(now))
+		wake = min(wake, t.live.endWarmUp(now, u.slowStart), t.live.offerTrials(now))
 		if to := t.State(); from == SlowStart && to != from {
 			changes = append(changes, change{t, from, to, "warmed up"})
 		}
@@ -106,19 +107,35 @@ func (l *live) endWarmUp(now, slowStart int64) (wake int64) {
 	return never
 }
 
-// offerTrial lets one exchange through to a target that is out, if a trial is due.
+// offerTrials lets one exchange through to a target that is out, if a trial is due.
 // It returns when the next trial is due, or never. core.mu must be held.
-func (l *live) offerTrial(now int64) (wake int64) {
-	at := l.trialAt.Load()
-	if at == 0 || l.bits.Load()&(bitEjected|bitUnreachable) == 0 {
+func (l *live) offerTrials(now int64) (wake int64) {
+	if l.bits.Load()&(bitEjected|bitUnreachable) == 0 {
 		return never
 	}
-	if at > now {
+	wake = l.offer(bitTrial, &l.trialAt, now)
+	if !l.costly.Load() {
+		wake = min(wake, l.offer(bitEarly, &l.earlyAt, now))
+	}
+	return wake
+}
+
+func (l *live) offer(trial uint32, when *atomic.Int64, now int64) (wake int64) {
+	switch at := when.Load(); {
+	case at == 0:
+		return never
+	case at > now:
 		return at
 	}
-	l.trialAt.Store(0)
-	l.bits.Or(bitTrial)
+	when.Store(0)
+	l.bits.Or(trial)
 	return never
+}
+
+// offerAgain sees that a trial which taught nothing is made again. core.mu must be held.
+func (l *live) offerAgain(now int64) {
+	l.earlyAt.Store(now)
+	l.trialAt.Store(max(now, l.ejectedUntil))
 }
 
 // decidePanic begins panic mode if in no group enough targets are usable, and ends
@@ -205,9 +222,10 @@ func (u *Upstream) SetReachable(t *Target) {
 // reachable ends what unreachable began. core.mu must be held.
 func (l *live) reachable(now int64) {
 	l.redials = 0
-	if bits := l.bits.And(^(bitUnreachable | bitTrial)); bits&bitEjected != 0 {
-		l.trialAt.Store(max(now, l.ejectedUntil))
+	if bits := l.bits.And(^(bitUnreachable | bitTrials)); bits&bitEjected != 0 {
+		l.offerAgain(now)
 	} else {
 		l.trialAt.Store(0)
+		l.earlyAt.Store(0)
 	}
 }

@@ -2,6 +2,7 @@ package lb_test
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -32,7 +33,7 @@ func (s *stand) on(name string, o lb.Outcome) {
 		}
 	}()
 	for range 2 * len(s.Targets()) {
-		t, err := s.Acquire(new(lb.Pick))
+		t, err := s.Acquire(&lb.Pick{Once: s.Once && s.Target(name).State() == lb.Ejected})
 		if err != nil {
 			s.Fatal(err)
 		}
@@ -45,25 +46,27 @@ func (s *stand) on(name string, o lb.Outcome) {
 	s.Fatalf("no exchange went to %s", name)
 }
 
+// Exchanges that cannot be repeated bring a target back after the time of its ejection.
 func TestEjection(t *testing.T) {
 	s := newStand(t, "a b c", func(c *config.Upstream) {
 		c.Health.Passive.Eject = config.Duration(10 * time.Second)
 		c.Health.Passive.EjectMax = config.Duration(time.Minute)
 	})
 	s.watch()
+	s.Once = true
 	b := s.Target("b")
 	fail := func() {
 		t.Helper()
 		for range 3 {
-			s.on("b", internal)
+			s.on("b", busy)
 		}
 		equal(t, "b after failures", b.State(), lb.Ejected)
 	}
 	// A success in between forgives.
-	s.on("b", internal)
-	s.on("b", internal)
+	s.on("b", busy)
+	s.on("b", busy)
 	s.on("b", ok)
-	s.on("b", internal)
+	s.on("b", busy)
 	equal(t, "b", b.State(), lb.Healthy)
 	s.on("b", ok)
 
@@ -80,7 +83,7 @@ func TestEjection(t *testing.T) {
 	s.Pass(time.Millisecond)
 	var trial *lb.Target
 	for range 6 {
-		target, err := s.Acquire(new(lb.Pick))
+		target, err := s.Acquire(&lb.Pick{Once: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -201,30 +204,42 @@ func TestNeverTheLastUsableOne(t *testing.T) {
 	equal(t, "a single target", s.Target("a").State(), lb.Healthy)
 }
 
+// Panic mode doubts ejections, and nothing that is known otherwise.
 func TestPanicMode(t *testing.T) {
 	s := newStand(t, "a b c d", func(c *config.Upstream) { c.Health.PanicBelow = 0.5 })
 	s.SetDown(s.Target("a"), "test")
 	s.SetDown(s.Target("b"), "test")
-	equal(t, "half is down", s.Panicking(), false)
 	equal(t, "half is down", s.Picks(4, ok), "c d c d")
 	s.SetDown(s.Target("c"), "test")
-	equal(t, "three of four", s.Panicking(), true)
-	equal(t, "three of four", len(s.Shares(40, 1)), 4)
-	// Those that refuse connections are not used even so, nor are drained ones.
-	s.on("a", refused)
-	s.SetDrain(s.Target("b"), true)
+	equal(t, "three of four are down", s.Panicking(), false)
+	equal(t, "three of four are down", s.Picks(2, ok), "d d")
+	s.SetDown(s.Target("d"), "test")
+	equal(t, "all are down", s.Panicking(), false)
+	equal(t, "all are down", s.Picks(1, ok), "(no usable target)")
+	for _, name := range []string{"a", "b", "c", "d"} {
+		s.SetUp(s.Target(name))
+	}
+
+	// Two are ejected, two others are out: the ejected ones are used.
+	s.Eject(s.Target("a"), "test")
+	s.Eject(s.Target("b"), "test")
+	equal(t, "half is ejected", s.Panicking(), false)
+	s.SetDown(s.Target("c"), "test")
+	s.on("d", refused)
+	equal(t, "none is left", s.Panicking(), true)
 	got := s.Shares(40, 1)
-	equal(t, "a refuses", got["a"], 0)
-	equal(t, "b drains", got["b"], 0)
+	equal(t, "picks", fmt.Sprint(got), "map[a:20 b:20]")
+	s.SetDrain(s.Target("b"), true)
+	equal(t, "b drains", s.Picks(2, ok), "a a")
 	s.SetUp(s.Target("c"))
 	equal(t, "c is up", s.Panicking(), false)
-	equal(t, "c is up", s.Picks(2, ok) != "", true)
+	equal(t, "c is up", s.Picks(2, ok), "c c")
 
 	// Off.
 	s = newStand(t, "a b", func(c *config.Upstream) { c.Health.PanicBelow = 0 })
-	s.SetDown(s.Target("a"), "test")
+	s.Eject(s.Target("a"), "test")
 	s.SetDown(s.Target("b"), "test")
-	equal(t, "all down", s.Picks(1, ok), "(no usable target)")
+	equal(t, "none is left, off", s.Picks(1, ok), "(no usable target)")
 }
 
 func TestUnreachableIsKnownToAll(t *testing.T) {

@@ -54,12 +54,16 @@ const (
 	// bitTrial lets exactly one exchange through to a target that is ejected or
 	// unreachable: the exchange that clears it.
 	bitTrial
+	// bitEarly does the same for an exchange that can be repeated if it fails.
+	bitEarly
 	// bitSlow says that the target warms up since live.since.
 	bitSlow
 
 	blocking = bitDown | bitEjected | bitUnreachable | bitDrain
 	// panicking is what still blocks in panic mode.
-	panicking = bitUnreachable | bitDrain
+	panicking = blocking &^ bitEjected
+
+	bitTrials = bitTrial | bitEarly
 )
 
 // Target is one address weir sends to, as one generation knows it. It is
@@ -185,10 +189,10 @@ func (t *Target) blockedBy(mask uint32) uint32 {
 	return bits & mask
 }
 
-// usable says whether nothing of mask is in the way, or a trial is due.
-func (t *Target) usable(mask uint32) bool {
+// usable says whether nothing of mask is in the way, or one of trials is due.
+func (t *Target) usable(mask, trials uint32) bool {
 	bits := t.live.bits.Load()
-	if bits&bitTrial != 0 {
+	if bits&trials != 0 {
 		mask &^= bitEjected | bitUnreachable
 	}
 	return bits&mask == 0 && !t.drained

@@ -40,6 +40,7 @@ var (
 	refused   = lb.Outcome{Kind: lb.ConnectFailed}
 	timedOut  = lb.Outcome{Kind: lb.Timeout, Latency: time.Second}
 	internal  = lb.Outcome{Kind: lb.Success, Status: 500, Latency: time.Millisecond}
+	busy      = lb.Outcome{Kind: lb.Success, Status: 503, Latency: time.Millisecond}
 	cancelled = lb.Outcome{Kind: lb.Canceled}
 )
 
@@ -347,7 +348,7 @@ func TestConcurrentUse(t *testing.T) {
 					var p lb.Pick
 					p.SetKey([]byte{byte(chance.Uint32())})
 					if target, err := s.Acquire(&p); err == nil {
-						o := []lb.Outcome{ok, ok, ok, ok, ok, refused, timedOut, internal, cancelled}[chance.IntN(9)]
+						o := []lb.Outcome{ok, ok, ok, ok, ok, refused, timedOut, busy, internal, cancelled}[chance.IntN(10)]
 						s.Release(target, o)
 					}
 					s.Retry().Budget.Deposit(s.Clock.Load())

@@ -464,6 +464,7 @@ func (b *responseBody) wait() error {
 	switch {
 	case b.reading.IsZero():
 		b.reading = now
+		a.upstream.Set.Heard(a.target, a.firstByte)
 	case now.Sub(b.reading) > reportAfter:
 		a.report()
 	}
@@ -488,6 +489,7 @@ func (b *responseBody) Kernel() body.Kernel {
 		return body.Kernel{} // nothing bounds the whole of such a move
 	default:
 		k.Wait = b.a.x.time.limits.idle
+		b.a.upstream.Set.Heard(b.a.target, b.a.firstByte)
 	}
 	return k
 }

@@ -31,6 +31,7 @@ func (x *Exchange) forward() {
 		f.Condition(&x.outgoing)
 	}
 	x.hold()
+	pick.Once = x.Upstream.Set.Retry().Attempts == 1 || !x.Body.Done() || !x.repeatable()
 	x.attempts(now)
 }
 

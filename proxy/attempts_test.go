@@ -61,6 +61,66 @@ func TestRetry(t *testing.T) {
 	check("GET /", "", local, "503 busy", 1)
 }
 
+// Which requests go past a target whose last answer was a failure: those that the failure
+// would be the end of.
+func TestRequestsThatCannotBeRepeatedAreNotRisked(t *testing.T) {
+	check := func(text, request, body string, whole, risked bool) {
+		t.Helper()
+		bubble(t, func(t *testing.T) {
+			s := newStand(t, twoTargets+text)
+			s.on("a", answer("503", "busy"), answer("200", "hello"))
+			s.request("GET /").serve()
+			before := s.targets["a"].count()
+			for range 2 {
+				c := s.request(request)
+				switch {
+				case whole && body != "":
+					c.with(int64(len(body)), body)
+				case body != "":
+					c.with(int64(len(body)), body[:1])
+					c.start()
+					c.front.body.send(body[1:])
+					equal(t, request, c.ended(), "200 ok")
+					continue
+				}
+				equal(t, request, c.serve(), "200 ok")
+			}
+			equal(t, text+request+" goes to a", s.targets["a"].count() > before, risked)
+		})
+	}
+	check("", "GET /", "", true, true)
+	check("", "PUT /", "body", true, true)
+	check("", "PUT /", "body", false, false)
+	check("", "POST /", "body", true, false)
+	check("", "POST /\nIdempotency-Key: 1", "body", true, true)
+	check("retry = { attempts = 1 }\n", "GET /", "", true, false)
+}
+
+// A body that takes its time makes its target no silent one.
+func TestLongBodyIsNoSilence(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStand(t, twoTargets)
+		s.on("a", answer("200", "hello"), answer("200", "hello"), func(s *fakeStream) {
+			time.Sleep(time.Millisecond)
+			s.heads <- "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+			time.Sleep(900 * time.Millisecond)
+			s.body.send("hello").end()
+		}, answer("200", "hello"))
+		for range 4 {
+			equal(t, "the end", s.request("GET /").serve(), "200 ok")
+		}
+		long := s.request("GET /").start() // a
+		time.Sleep(500 * time.Millisecond)
+		before := s.targets["a"].count()
+		all := []*client{long, s.request("POST /").start(), s.request("POST /").start()}
+		equal(t, "POSTs to a", s.targets["a"].count()-before, 1)
+		time.Sleep(time.Second)
+		for _, c := range all {
+			equal(t, "the end", c.ended(), "200 ok")
+		}
+	})
+}
+
 // Why there is no other attempt although the failure would be tried again.
 func TestNoRetry(t *testing.T) {
 	check := func(name, text string, a, b script, want, refused string) {

@@ -42,7 +42,9 @@ func BenchmarkPick(b *testing.B) {
 				for i := 0; b.Loop(); i++ {
 					p.Reset()
 					key[0] = byte(i)
-					p.SetKey(key)
+					if a.NeedsKey {
+						p.SetKey(key)
+					}
 					p.Now = lb.Monotonic()
 					t, err := u.Acquire(&p)
 					if err != nil {
@@ -64,7 +66,9 @@ func TestPickAllocatesNothing(t *testing.T) {
 			key := []byte("192.0.2.1")
 			if got := testing.AllocsPerRun(100, func() {
 				p.Reset()
-				p.SetKey(key)
+				if a.NeedsKey {
+					p.SetKey(key)
+				}
 				target, err := u.Acquire(&p)
 				if err != nil {
 					t.Fatal(err)

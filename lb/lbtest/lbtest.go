@@ -24,6 +24,8 @@ type Stand struct {
 	*lb.Upstream
 	// Clock is what the upstream takes for the time.
 	Clock *atomic.Int64
+	// Once says that Picks makes exchanges that cannot be repeated.
+	Once bool
 	// Options are what Build gives to lb.NewUpstream.
 	Options lb.Options
 
@@ -135,8 +137,7 @@ func (s *Stand) Picks(n int, o lb.Outcome) string {
 	s.Helper()
 	var names []string
 	for range n {
-		var p lb.Pick
-		t, err := s.Acquire(&p)
+		t, err := s.Acquire(&lb.Pick{Once: s.Once})
 		if err != nil {
 			names = append(names, "("+err.Error()+")")
 			continue

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"syscall"
 	"time"
@@ -13,10 +14,13 @@ type step struct {
 	do   func(s *stage) error
 }
 
-// steps are what happens in the thirty seconds.
+// steps are what happens while requests are sent.
 func steps() []step {
 	on := func(i int, f func(t *target) error) func(*stage) error {
 		return func(s *stage) error { return f(s.targets[i-1]) }
+	}
+	both := func(f func(t *target) error) func(*stage) error {
+		return func(s *stage) error { return errors.Join(f(s.targets[0]), f(s.targets[2])) }
 	}
 	mode := func(name string) func(*target) error { return func(t *target) error { return t.mode(name) } }
 	signal := func(sig syscall.Signal) func(*target) error {
@@ -41,11 +45,13 @@ func steps() []step {
 			return s.reload()
 		}},
 		{28 * time.Second, "target 2 is started again", on(2, (*target).start)},
+		{30 * time.Second, "targets 1 and 3 are killed at once", both((*target).kill)},
+		{32 * time.Second, "targets 1 and 3 are started again", both((*target).start)},
 	}
 }
 
 // length is how long the steps take.
-const length = 30 * time.Second
+const length = 34 * time.Second
 
 // play sends requests while the steps are taken.
 func (s *stage) play(r *report) error {

@@ -11,6 +11,7 @@ import (
 
 // report is what was seen.
 type report struct {
+	setup    setup
 	rate     int
 	began    time.Time
 	phases   []phase
@@ -41,14 +42,7 @@ type outage struct {
 // change is how long after a step its consequences may show.
 const change = time.Second
 
-func (r *report) failed(method string) (n int) {
-	for _, a := range r.answers {
-		if a.method == method && a.err != nil {
-			n++
-		}
-	}
-	return n
-}
+func (r *report) failed(method string) int { return lost(r.answers, method) }
 
 func (r *report) count(method string) (n int) {
 	for _, a := range r.answers {
@@ -125,35 +119,63 @@ func (r *report) end(i int) time.Time {
 	return r.phases[0].from.Add(length + time.Minute)
 }
 
-func (r *report) write(w io.Writer) error {
+// write writes all reports.
+func write(w io.Writer, reports []*report) error {
 	var b strings.Builder
+	first := reports[0]
 	fmt.Fprintf(&b, "Three targets, %d requests per second for %v, one in %d a POST. Measured %s.\n\n",
-		r.rate, length, onePostIn, r.began.UTC().Format("2006-01-02 15:04 UTC"))
-	b.WriteString("| from second | what happens | requests | GETs failed | POSTs failed | p50 ms | p99 ms in the second after | p99 ms from then on |\n")
-	b.WriteString("|--:|---|--:|--:|--:|--:|--:|--:|\n")
-	for i, p := range r.phases {
-		all := within(r.answers, p.from, r.end(i))
-		gets, posts := 0, 0
-		for _, a := range all {
-			switch {
-			case a.err == nil:
-			case a.method == get:
-				gets++
-			default:
-				posts++
-			}
-		}
-		fmt.Fprintf(&b, "| %.0f | %s | %d | %d | %d | %s | %s | %s |\n", p.at.Seconds(), p.name, len(all), gets, posts,
-			milliseconds(quantile(all, 0.5)),
-			milliseconds(quantile(within(all, p.from, p.from.Add(change)), 0.99)),
-			milliseconds(quantile(within(all, p.from.Add(change), r.end(i)), 0.99)))
+		first.rate, length, onePostIn, first.began.UTC().Format("2006-01-02 15:04 UTC"))
+	b.WriteString("| | GETs failed | POSTs failed | POSTs acted upon twice | p50 ms | p99 ms | p99.9 ms | slowest ms |\n")
+	b.WriteString("|---|--:|--:|--:|--:|--:|--:|--:|\n")
+	for _, r := range reports {
+		fmt.Fprintf(&b, "| %s | %d of %d | %d of %d | %d | %s | %s | %s | %s |\n", r.setup.title, r.failed(get), r.count(get),
+			r.failed(post), r.count(post), r.doubled, milliseconds(quantile(r.answers, 0.5)), milliseconds(quantile(r.answers, 0.99)),
+			milliseconds(quantile(r.answers, 0.999)), milliseconds(quantile(r.answers, 1)))
 	}
+	b.WriteString("\nGETs failed / POSTs failed / p99 ms, by what happens:\n\n| from second | what happens |")
+	for _, r := range reports {
+		fmt.Fprintf(&b, " %s |", r.setup.title)
+	}
+	b.WriteString("\n|--:|---|" + strings.Repeat("--:|", len(reports)) + "\n")
+	for i, p := range first.phases {
+		fmt.Fprintf(&b, "| %.0f | %s |", p.at.Seconds(), p.name)
+		for _, r := range reports {
+			all := within(r.answers, r.phases[i].from, r.end(i))
+			fmt.Fprintf(&b, " %d / %d / %s |", lost(all, get), lost(all, post), milliseconds(quantile(all, 0.99)))
+		}
+		b.WriteString("\n")
+	}
+	b.WriteString("\nWhat clients got for those that failed:\n\n| | GETs | POSTs |\n|---|---|---|\n")
+	for _, r := range reports {
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", r.setup.title, statuses(failures(r.answers, get)), statuses(failures(r.answers, post)))
+	}
+	for _, r := range reports {
+		if r.setup.full {
+			r.details(&b)
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// failures returns the requests of a method that failed.
+func failures(list []answer, method string) (failed []answer) {
+	for _, a := range list {
+		if a.method == method && a.err != nil {
+			failed = append(failed, a)
+		}
+	}
+	return failed
+}
+
+// lost counts them.
+func lost(list []answer, method string) int { return len(failures(list, method)) }
+
+// details writes what is seen of one setup only.
+func (r *report) details(b *strings.Builder) {
 	quiet := within(r.answers, r.phases[0].from, r.end(0))
-	fmt.Fprintf(&b, "\n| | |\n|---|--:|\n")
-	row := func(name string, value any) { fmt.Fprintf(&b, "| %s | %v |\n", name, value) }
-	row("GETs, of which failed", fmt.Sprintf("%d, %d", r.count(get), r.failed(get)))
-	row("POSTs, of which failed", fmt.Sprintf("%d, %d", r.count(post), r.failed(post)))
-	row("POSTs that a target acted upon twice", r.doubled)
+	fmt.Fprintf(b, "\n%s, in detail:\n\n| | |\n|---|--:|\n", r.setup.title)
+	row := func(name string, value any) { fmt.Fprintf(b, "| %s | %v |\n", name, value) }
 	row("failed POSTs that a target acted upon all the same", r.actedLost)
 	row("POSTs that were answered and not acted upon", r.invented)
 	row("attempts per request", fmt.Sprintf("%.4f", float64(r.attempts)/float64(len(r.answers))))
@@ -162,17 +184,15 @@ func (r *report) write(w io.Writer) error {
 	row("p99 ms over all", milliseconds(quantile(r.answers, 0.99)))
 	row("slowest ms", milliseconds(quantile(r.answers, 1)))
 
-	fmt.Fprintf(&b, "\nThen nothing can answer, at %d requests per second for five seconds:\n\n", r.rate/2)
+	fmt.Fprintf(b, "\nThen nothing can answer, at %d requests per second for five seconds:\n\n", r.rate/2)
 	b.WriteString("| | requests | what clients got | p50 ms | p99 ms | attempts per request |\n|---|--:|---|--:|--:|--:|\n")
 	for _, o := range []struct {
 		name string
 		outage
 	}{{"all targets killed", r.dead}, {"all targets answer 503", r.busy}} {
-		fmt.Fprintf(&b, "| %s | %d | %s | %s | %s | %.4f |\n", o.name, len(o.answers), statuses(o.answers),
+		fmt.Fprintf(b, "| %s | %d | %s | %s | %s | %.4f |\n", o.name, len(o.answers), statuses(o.answers),
 			milliseconds(quantile(o.answers, 0.5)), milliseconds(quantile(o.answers, 0.99)),
 			float64(o.attempts)/float64(max(1, len(o.answers))))
 	}
-	fmt.Fprintf(&b, "\nA target that was started again got its first request after %s ms.\n", milliseconds(r.recovery))
-	_, err := io.WriteString(w, b.String())
-	return err
+	fmt.Fprintf(b, "\nA target that was started again got its first request after %s ms.\n", milliseconds(r.recovery))
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	_ "embed"
 	"fmt"
 	"io"
 	"net"
@@ -17,11 +16,9 @@ import (
 	"time"
 )
 
-//go:embed weir.toml
-var configuration string
-
-// stage is three targets and weir in front of them.
+// stage is three targets and a proxy in front of them.
 type stage struct {
+	setup            setup
 	self, weir, file string
 	listen, metrics  string
 	targets          [3]*target
@@ -44,8 +41,8 @@ type target struct {
 	read    chan struct{} // closed when all it said was read
 }
 
-func newStage(dir, weir string, verbose bool) *stage {
-	s := &stage{weir: weir, file: filepath.Join(dir, "weir.toml"), acted: make(map[string]int), log: io.Discard}
+func newStage(up setup, dir, weir string, verbose bool) *stage {
+	s := &stage{setup: up, weir: weir, file: filepath.Join(dir, up.name), acted: make(map[string]int), log: io.Discard}
 	if verbose {
 		s.log = os.Stderr
 	}
@@ -68,14 +65,17 @@ func (s *stage) open() (err error) {
 			return err
 		}
 	}
-	if err := os.WriteFile(s.file, []byte(configuration), 0o600); err != nil {
+	if err := os.WriteFile(s.file, []byte(s.setup.text), 0o600); err != nil {
 		return err
 	}
 	s.proxy = exec.Command(s.weir, "run", "--config", s.file)
+	if s.setup.haproxy {
+		s.proxy = exec.Command("haproxy", "-db", "-f", s.file)
+	}
 	s.proxy.Stderr, s.proxy.Stdout = s.log, s.log
 	s.proxy.Env = append(os.Environ(), "LISTEN="+s.listen, "METRICS="+s.metrics)
 	for i, t := range s.targets {
-		s.proxy.Env = append(s.proxy.Env, fmt.Sprintf("TARGET_%d=http://%s", i+1, t.address))
+		s.proxy.Env = append(s.proxy.Env, fmt.Sprintf("TARGET_%d=http://%s", i+1, t.address), fmt.Sprintf("ADDRESS_%d=%s", i+1, t.address))
 	}
 	if err := s.start(s.proxy); err != nil {
 		return err
@@ -140,8 +140,11 @@ func (s *stage) close() {
 }
 
 // reload makes weir read its file again, with another number of attempts each
-// time, so that there is a change.
+// time, so that there is a change, if the file says a number.
 func (s *stage) reload() error {
+	if !s.setup.reloads() {
+		return nil
+	}
 	text, err := os.ReadFile(s.file)
 	if err != nil {
 		return err
@@ -156,8 +159,11 @@ func (s *stage) reload() error {
 	return s.proxy.Process.Signal(syscall.SIGHUP)
 }
 
-// attempts reads from weir's metrics how many attempts it has made.
+// attempts reads from weir's metrics how many attempts it has made; 0 without metrics.
 func (s *stage) attempts() (n int, err error) {
+	if !s.setup.counts() {
+		return 0, nil
+	}
 	r, err := http.Get("http://" + s.metrics + "/metrics")
 	if err != nil {
 		return 0, err
