@@ -71,6 +71,13 @@ soak: ## run the long tests of reloads, mixed traffic, slow clients and memory a
 		-run '^(TestNoRequestFailsWhileReloading|TestManySlowClients)$$' ./server
 	WEIR_SOAK_MIB=1024 WEIR_SOAK_IDLE=5000 go test -timeout 1h -v -run '^(TestLargeBodies|TestLargeObject|TestIdleConnections|TestFewDescriptors)$$' .
 
+PURGES ?= 100
+
+.PHONY: purges
+purges: ## purge PURGES pages while Redis is full, away, empty, failed over and so on, and weir is killed; say how many stay purged
+	WEIR_SOAK_PURGES=$(PURGES) go test -timeout 1h -count=1 -v -run '^TestPurge(Full|Stopped|Empty|Failover|StreamGone|Partition)$$' ./cache/redis
+	WEIR_SOAK_PURGES=$(PURGES) go test -timeout 1h -count=1 -v -run '^TestPurgeKilled$$' .
+
 MODEL_STEPS ?= 1000000
 
 .PHONY: model

@@ -74,6 +74,15 @@ address = %q
 	second.get("/b/1")
 	check("purged 2 entries\n", "--admin", address, "--all")
 
+	// What could not be told is named.
+	away := start(t, "run", "--config", file(t, text("127.0.0.1:0")+"[cache.far]\nurl = \"redis://127.0.0.1:1\"\n"))
+	api := adminAPI.FindStringSubmatch(away.logged(`msg="admin API"`))[1]
+	away.get("/a")
+	stdout, stderr, code := weir(t, "purge", "--admin", api, "--url", away.url+"/a")
+	if code != 3 || stdout != "purged 1 entry\n" || !strings.Contains(stderr, "could not tell redis yet") {
+		t.Errorf("pending: exit code %d, %q, %q", code, stdout, stderr)
+	}
+
 	// What does not work says why.
 	fails(1, "has no admin.address; set it, or name the address by --admin", "--config", file(t, small), "--all")
 	fails(1, "no such file", "--config", filepath.Join(t.TempDir(), "none"), "--all")

@@ -9,9 +9,8 @@ import "errors"
 
 // Weir is what the API commands. Any goroutine may call its methods.
 type Weir interface {
-	// Purge removes the entries that p names and returns how many of them were in
-	// this process's memory. The error is ErrNoCache or nil.
-	Purge(p Purge) (int, error)
+	// Purge removes the entries that p names. The error is ErrNoCache or nil.
+	Purge(p Purge) (Purged, error)
 	// Drain begins or ends the draining of a target, and returns its new state.
 	// An error lists the upstreams or targets that exist.
 	Drain(upstream, target string, on bool) (Target, error)
@@ -45,6 +44,16 @@ type Purge struct {
 	All bool `json:"all,omitempty"`
 	// Soft makes the entries stale instead of removing them.
 	Soft bool `json:"soft,omitempty"`
+}
+
+// Purged is what came of a purge.
+type Purged struct {
+	// Purged is how many entries there were in this process's memory.
+	Purged int `json:"purged"`
+	// Pending are the names of the tiers of the cache that could not be told yet: what
+	// they keep may come back, and others who share them may still answer with it. They are
+	// told as soon as they can be.
+	Pending []string `json:"pending,omitempty"`
 }
 
 // Named returns what p names: "url", "host", "prefix", "group" or "all", and the name.
@@ -96,9 +105,6 @@ type Target struct {
 
 // What the API answers.
 type (
-	purged struct {
-		Purged int `json:"purged"`
-	}
 	upstreams struct {
 		Upstreams []Upstream `json:"upstreams"`
 	}

@@ -109,12 +109,16 @@ func (a api) purge(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, err)
 		return
 	}
-	n, err := a.weir.Purge(p)
+	done, err := a.weir.Purge(p)
 	if err != nil {
 		fail(w, http.StatusNotFound, err)
 		return
 	}
-	answer(w, http.StatusOK, purged{n})
+	status := http.StatusOK
+	if len(done.Pending) > 0 {
+		status = http.StatusAccepted
+	}
+	answer(w, status, done)
 }
 
 // Check returns what is wrong with p as the API reports it.

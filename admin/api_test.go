@@ -17,13 +17,14 @@ import (
 
 // fake is a weir that remembers what it was told.
 type fake struct {
-	told string
-	fail error
+	told    string
+	pending []string
+	fail    error
 }
 
-func (f *fake) Purge(p admin.Purge) (int, error) {
+func (f *fake) Purge(p admin.Purge) (admin.Purged, error) {
 	f.told = fmt.Sprintf("%+v", p)
-	return 3, f.fail
+	return admin.Purged{Purged: 3, Pending: f.pending}, f.fail
 }
 
 func (f *fake) Drain(upstream, target string, on bool) (admin.Target, error) {
@@ -67,7 +68,7 @@ func TestAPI(t *testing.T) {
 		if got := w.Header().Get("Content-Type"); got != "application/json" && !strings.Contains(path, "toml") {
 			t.Errorf("%s %s: Content-Type is %q", method, path, got)
 		}
-		if status != 200 && f.told != "nothing" {
+		if status >= 400 && f.told != "nothing" {
 			t.Errorf("%s %s %.100s: refused, but done: %s", method, path, body, f.told)
 		}
 	}
@@ -93,6 +94,9 @@ func TestAPI(t *testing.T) {
 	check("GET", "/config?format=toml&all=true", ``, 200, "all = true\n\n[[listeners]]\naddress = \":80\"\n")
 	check("GET", "/config?format=yaml", ``, 400, `format: found \"yaml\": want \"json\" or \"toml\"`)
 	check("GET", "/config?all=1", ``, 400, `all: found \"1\": want true or false`)
+	f.pending = []string{"redis"}
+	check("POST", "/purge", `{"all":true}`, 202, `{"purged":3,"pending":["redis"]}`)
+	f.pending = nil
 	// Paths and methods.
 	check("GET", "/", ``, 404, `found path \"/\": want one of \"/status\", \"/upstreams\", \"/routes\"`)
 	check("POST", "/purge/", `{"all":true}`, 404, `found path`)
@@ -176,11 +180,12 @@ func TestClient(t *testing.T) {
 			c.Address = "unix:" + c.Address
 		}
 		got, err := c.Purge(context.Background(), admin.Purge{All: true})
-		if got != n || (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
-			t.Errorf("%d, %v; want %d, %q", got, err, n, want)
+		if got.Purged != n || (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%d, %v; want %d, %q", got.Purged, err, n, want)
 		}
 	}
 	check(admin.Handler(new(fake)), "tcp", "127.0.0.1:0", 3, "")
+	check(admin.Handler(&fake{pending: []string{"redis"}}), "tcp", "127.0.0.1:0", 3, "")
 	check(admin.Handler(new(fake)), "unix", filepath.Join(t.TempDir(), "a"), 3, "")
 	check(admin.Handler(&fake{fail: errors.New("not there")}), "tcp", "127.0.0.1:0", 0, "refuses: not there")
 	// Something else that listens there.

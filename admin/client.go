@@ -22,11 +22,11 @@ type Client struct {
 	Address config.Address
 }
 
-// Purge purges in the running weir and returns the number of purged entries.
-func (c *Client) Purge(ctx context.Context, p Purge) (int, error) {
-	var got purged
+// Purge purges in the running weir.
+func (c *Client) Purge(ctx context.Context, p Purge) (Purged, error) {
+	var got Purged
 	err := c.post(ctx, pathPurge, p, &got)
-	return got.Purged, err
+	return got, err
 }
 
 // Drain begins or ends the draining of a target and returns the target.
@@ -118,7 +118,7 @@ func (c *Client) call(ctx context.Context, method, path string, body []byte) ([]
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the answer of %q: %w", c.Address, err)
 	}
-	if response.StatusCode != http.StatusOK {
+	if response.StatusCode != http.StatusOK && response.StatusCode != http.StatusAccepted {
 		var f failure
 		if json.Unmarshal(text, &f) != nil || f.Error == "" {
 			return nil, fmt.Errorf("cannot use the answer of %q, which is %s: is that the admin API?", c.Address, response.Status)

@@ -99,7 +99,7 @@ func (s *blobStore) end(e *Entry, stored bool) {
 func (s *blobStore) sweep() {
 	s.Sweep(func(value []byte) bool {
 		r, err := tier.Decode(value, nil)
-		return err != nil || s.tier.marks.Ended(r.Key, r.Received, r.Groups) == tier.EndedWholly
+		return err != nil || s.tier.store.marks.Ended(r.Key, r.Received, r.Groups, s.tier.store.skew.Load()) == tier.EndedWholly
 	})
 }
 

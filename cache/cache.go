@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"hash/maphash"
 	"sync/atomic"
+	"time"
 
 	"weir/cache/evict"
 	"weir/cache/rule"
+	"weir/cache/tier"
 	"weir/config"
 )
 
@@ -23,6 +25,12 @@ type Store struct {
 	next      atomic.Uint32 // the shard to evict from when one's own is empty
 	evicted   atomic.Uint64
 	tiers     []*attached   // asked for what is not in memory
+	node      string        // the store's name among those who share tiers
+	marks     *tier.Marks   // of tiers; empty if there are none
+	skew      atomic.Int64  // how far the clocks of those who fill the tiers may differ, in ns
+	begun     int64         // when the store was made, in ns
+	doubted   atomic.Int64  // what was received until then must be validated, in ns
+	keeper    tier.Keeper   // of notes on other tiers; nil if there is none
 	blobs     *blobStore    // for large bodies; nil if there is none
 	pages     *filePages    // for sending without a copy; nil if there are none
 	alone     atomic.Uint64 // numbers the fetches that no request joins
@@ -49,6 +57,9 @@ func NewStore(c *config.Cache) (*Store, error) {
 		limit:     int64(c.Size),
 		maxObject: int64(c.MaxObject),
 		used:      new(atomic.Int64),
+		node:      tier.NewNode(),
+		marks:     tier.NewMarks(tier.MarksLimit),
+		begun:     time.Now().UnixNano(),
 	}
 	for i := range s.shards {
 		s.shards[i].init(ranking())

@@ -27,6 +27,9 @@ type Entry struct {
 	partial bool
 	pieces  []piece
 
+	// vouched is when a tier that others share gave the entry, which knows of all purges
+	// before that; 0 if it came from elsewhere.
+	vouched int64
 	// purged is when a soft purge ended the lifetime, in ns; 0 means never.
 	purged atomic.Int64
 
@@ -60,6 +63,10 @@ func (e *Entry) cost() int64 {
 
 // Key is the entry's key, for Cache-Status and the inspector.
 func (e *Entry) Key() string { return e.key }
+
+// doubtful says whether the entry may have been purged by somebody of whom nothing was heard
+// until then.
+func (e *Entry) doubtful(until int64) bool { return max(e.Received, e.vouched) <= until }
 
 // expire ends the entry's lifetime. The first time counts.
 func (e *Entry) expire(now int64) { e.purged.CompareAndSwap(0, now) }

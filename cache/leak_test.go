@@ -642,7 +642,7 @@ func (w *world) purge() {
 	default:
 		w.purged[c.place()] = w.step
 	}
-	if w.d.store.Purge(p, w.d.now.UnixNano()) > 0 {
+	if w.d.store.Purge(p, w.d.now.UnixNano()).Entries > 0 {
 		w.counts["purged"]++
 	}
 }

@@ -107,7 +107,7 @@ func TestBound(t *testing.T) {
 		if most > int64(size) || s.Bytes < int64(size)*8/10 || s.Evicted == 0 {
 			t.Errorf("%s: at most %d of %d bytes, now %+v", policy, most, size, s)
 		}
-		if n := store.Purge(cache.Purge{All: true}, epoch.UnixNano()); int64(n) != s.Entries {
+		if n := store.Purge(cache.Purge{All: true}, epoch.UnixNano()).Entries; int64(n) != s.Entries {
 			t.Errorf("%s: purged %d of %d", policy, n, s.Entries)
 		}
 		if s := store.Stats(); s.Bytes != 0 || s.Entries != 0 || s.Filling != 0 {
@@ -165,7 +165,7 @@ func TestPurge(t *testing.T) {
 	check := func(name string, p cache.Purge, want int) {
 		t.Helper()
 		fill()
-		if got := d.store.Purge(p, d.now.UnixNano()); got != want {
+		if got := d.store.Purge(p, d.now.UnixNano()).Entries; got != want {
 			t.Errorf("%s: %d, want %d", name, got, want)
 		}
 	}
@@ -193,8 +193,8 @@ func TestPurge(t *testing.T) {
 		t.Errorf("after validation: %v", r.outcome)
 	}
 	q := d.request(t, "PURGE http://b/x", nil, "")
-	if n := d.store.PurgeRequest(q, false); n != 1 {
-		t.Errorf("PURGE: %d", n)
+	if done, err := d.store.PurgeRequest(q, &cache.Selection{}); done.Entries != 1 || err != nil {
+		t.Errorf("PURGE: %+v, %v", done, err)
 	}
 }
 

@@ -2,6 +2,9 @@ package cache
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -31,10 +34,20 @@ type Purge struct {
 	Soft bool
 }
 
-// Purge ends the entries that p names, here and with all who share a tier, and
-// reports how many there were here. A fetch under way for one of them is not
-// stored. now is in ns since the epoch.
-func (s *Store) Purge(p Purge, now int64) int {
+// Purged is what came of a purge.
+type Purged struct {
+	// Entries is how many answers were ended in this process's memory.
+	Entries int
+	// Pending are the names of the tiers that could not be told yet: others who share them
+	// may still answer with what was purged. They are told as soon as they can be; after a
+	// restart of this process only if the store has a tier that keeps notes.
+	Pending []string
+}
+
+// Purge ends the entries that p names, here and with all who share a tier. A fetch under
+// way for one of them is not stored. When it returns, the purge lasts in all tiers but those
+// that are pending. now is in ns since the epoch. It may block for some seconds.
+func (s *Store) Purge(p Purge, now int64) Purged {
 	m := tier.Mark{At: now, Soft: p.Soft}
 	switch {
 	case p.Group != "":
@@ -48,17 +61,55 @@ func (s *Store) Purge(p Purge, now int64) int {
 	case p.Host != "":
 		m.Host = rule.HostKey(p.Host)
 	default:
-		return 0
+		return Purged{}
 	}
-	return s.endAndTell(m)
+	return s.purge(m)
 }
 
-// endAndTell ends what m names and tells the others.
-func (s *Store) endAndTell(m tier.Mark) int {
-	for _, a := range s.tiers {
-		a.announce(m)
+// purge ends what marks name and waits until all tiers know.
+func (s *Store) purge(marks ...tier.Mark) (p Purged) {
+	for i := range marks {
+		marks[i].Purge = true
+		p.Entries += s.endHere(&marks[i])
 	}
-	return s.end(m, math.MaxInt64)
+	tries := make([]<-chan error, len(s.tiers))
+	for i, a := range s.tiers {
+		tries[i] = a.news.purge(marks)
+	}
+	ctx, done := context.WithTimeout(context.Background(), confirmWait)
+	defer done()
+	for i, try := range tries {
+		err := context.DeadlineExceeded
+		select {
+		case err = <-try:
+		case <-ctx.Done():
+		}
+		if err != nil {
+			p.Pending = append(p.Pending, s.tiers[i].Name())
+		}
+	}
+	return p
+}
+
+// endHere ends what m, a mark of this store's own, names.
+func (s *Store) endHere(m *tier.Mark) int {
+	m.Node = s.node
+	if len(s.tiers) > 0 {
+		s.marks.Add(*m)
+	}
+	for _, a := range s.tiers {
+		a.unswept.Store(true)
+	}
+	return s.end(*m, math.MaxInt64)
+}
+
+// invalidate ends what m names, and tells the others in the background.
+func (s *Store) invalidate(m tier.Mark) int {
+	n := s.endHere(&m)
+	for _, a := range s.tiers {
+		a.news.add(m)
+	}
+	return n
 }
 
 // end ends the entries in the near tier that m names and that are not newer
@@ -79,11 +130,59 @@ func (s *Store) end(m tier.Mark, before int64) int {
 	return 0
 }
 
-// PurgeRequest ends all variants under the key of a request, as the PURGE
-// method asks for.
-func (s *Store) PurgeRequest(q *Request, soft bool) int {
+// Selection is what a request with a method such as PURGE asks to end. The zero value is the
+// URL of the request.
+type Selection struct {
+	// All names everything, on all hosts.
+	All bool
+	// Groups are cache groups or surrogate keys, on all hosts, in place of the URL.
+	Groups []string
+	// Pattern says that the URL ends in ".*", which stands for whatever follows.
+	Pattern bool
+	// Soft ends only the lifetime.
+	Soft bool
+}
+
+// PurgeRequest ends what a request selects, as Purge does: of a URL all variants, under both
+// http and https, for who purges often cannot know by which clients come. An error says
+// what is not known.
+func (s *Store) PurgeRequest(q *Request, sel *Selection) (Purged, error) {
 	q.prepare(s)
-	return s.endAndTell(tier.Mark{At: q.At, Soft: soft, Key: string(rule.KeyURL(q.Key)), AllVariants: true})
+	m := tier.Mark{At: q.At, Soft: sel.Soft}
+	if sel.All && len(sel.Groups) > 0 || sel.Pattern && (sel.All || len(sel.Groups) > 0) {
+		return Purged{}, errors.New("found two ways to select: want one")
+	}
+	switch {
+	case sel.All:
+		m.All = true
+		return s.purge(m), nil
+	case len(sel.Groups) > 0:
+		var marks []tier.Mark
+		for _, g := range sel.Groups {
+			m.Group = g
+			marks = append(marks, m)
+		}
+		return s.purge(marks...), nil
+	}
+	target := q.Target
+	if sel.Pattern {
+		start, ends := bytes.CutSuffix(target, []byte(".*"))
+		if !ends || bytes.ContainsAny(start, `^$*+()[]{}|\`) {
+			return Purged{}, fmt.Errorf("found the pattern %q: want the start of a URL with .* behind it", target)
+		}
+		target = start
+	}
+	var marks []tier.Mark
+	for _, scheme := range []string{"http", "https"} {
+		key := q.URLKey(scheme, target)
+		if sel.Pattern {
+			m.Prefix = key
+		} else {
+			m.Key, m.AllVariants = key, true
+		}
+		marks = append(marks, m)
+	}
+	return s.purge(marks...), nil
 }
 
 // changed is the mark that ends what is stored for the URL of a key, whatever
@@ -226,7 +325,7 @@ func (s *Store) Unsafe(q *Request, r *rule.Response) (f *Fetch, invalidated int)
 	if q.Method != rule.MethodUnsafe && q.Method != rule.MethodPost || r.Status < 200 || r.Status >= 400 {
 		return nil, 0
 	}
-	invalidated = s.endAndTell(q.changed(q.Key))
+	invalidated = s.invalidate(q.changed(q.Key))
 	same := false
 	for _, name := range []string{"Location", "Content-Location"} {
 		target, ok := rule.SameOrigin(&q.Request, r.Fields.Get(name))
@@ -238,10 +337,10 @@ func (s *Store) Unsafe(q *Request, r *rule.Response) (f *Fetch, invalidated int)
 			continue
 		}
 		key := q.AppendKey(nil, target)
-		invalidated += s.endAndTell(q.changed(key))
+		invalidated += s.invalidate(q.changed(key))
 	}
 	for _, g := range rule.ParseGroups(r.Fields.Joined("Cache-Group-Invalidation")) {
-		invalidated += s.endAndTell(tier.Mark{At: q.At, Group: g, Origin: rule.KeyOrigin(string(q.Key))})
+		invalidated += s.invalidate(tier.Mark{At: q.At, Group: g, Origin: rule.KeyOrigin(string(q.Key))})
 	}
 	if q.Method == rule.MethodPost && same && r.Status == 200 {
 		f = s.newFetch(q)

@@ -48,17 +48,23 @@ func TestPurgeExtended(t *testing.T) {
 		}
 		f.Abort(cache.ErrAborted)
 	}
-	check("a purge", 100, func(d *driver) int { return d.store.Purge(cache.Purge{URL: "http://h/a"}, d.now.UnixNano()) })
-	check("a purge of another URL", 0, func(d *driver) int { return d.store.Purge(cache.Purge{URL: "http://h/"}, d.now.UnixNano()) })
-	check("PURGE", 100, func(d *driver) int { return d.store.PurgeRequest(d.request(t, "PURGE http://h/a", nil, ""), false) })
+	check("a purge", 100, func(d *driver) int { return d.store.Purge(cache.Purge{URL: "http://h/a"}, d.now.UnixNano()).Entries })
+	check("a purge of another URL", 0, func(d *driver) int { return d.store.Purge(cache.Purge{URL: "http://h/"}, d.now.UnixNano()).Entries })
+	check("PURGE", 100, func(d *driver) int {
+		done, err := d.store.PurgeRequest(d.request(t, "PURGE http://h/a", nil, ""), &cache.Selection{})
+		if err != nil {
+			t.Error(err)
+		}
+		return done.Entries
+	})
 	check("POST", 100, func(d *driver) int {
 		q := d.request(t, "POST http://h/a", rule.Fields("X: 7\r\n"), "")
 		_, n := d.store.Unsafe(q, d.response(answer(200)))
 		return n
 	})
 	check("everything twice", 200, func(d *driver) int {
-		n := d.store.Purge(cache.Purge{Host: "h"}, d.now.UnixNano())
-		return n + d.store.Purge(cache.Purge{URL: "http://h/a"}, d.now.UnixNano())
+		n := d.store.Purge(cache.Purge{Host: "h"}, d.now.UnixNano()).Entries
+		return n + d.store.Purge(cache.Purge{URL: "http://h/a"}, d.now.UnixNano()).Entries
 	})
 }
 

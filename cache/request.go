@@ -10,6 +10,7 @@ import (
 type Request struct {
 	rule.Request
 	hash    uint64
+	doubted int64  // what was received until then must be validated, in ns
 	variant []byte // scratch for the variant's text
 	head    []byte // scratch for heads of 206 and the like
 }
@@ -23,6 +24,7 @@ func (q *Request) Reset() {
 func (q *Request) prepare(s *Store) {
 	q.Prepare()
 	q.hash = s.hash(q.Key)
+	q.doubted = s.doubted.Load()
 }
 
 // selects says whether the entry is the variant that the request asks for.
@@ -36,12 +38,18 @@ func (q *Request) selects(e *Entry) bool {
 
 // judge says whether the entry may answer the request now.
 func (q *Request) judge(e *Entry) (rule.Outcome, rule.Reason) {
+	if e.doubtful(q.doubted) {
+		return rule.Revalidate, rule.ReasonPurged
+	}
 	return e.Judge(e.purged.Load(), &q.Control, q.At)
 }
 
 // mayAnswer says whether the entry may answer, although stale, because the
 // origin failed.
 func (q *Request) mayAnswer(e *Entry, failure rule.Failure) (rule.Reason, bool) {
+	if e.doubtful(q.doubted) {
+		return rule.ReasonNone, false
+	}
 	return e.MayAnswer(e.purged.Load(), &q.Control, q.At, failure)
 }
 

@@ -2,6 +2,7 @@ package cache_test
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"log/slog"
 	"sync"
@@ -20,12 +21,17 @@ type memoryTier struct {
 	values map[string][]byte
 }
 
-func (m *memoryTier) Name() string             { return "memory" }
-func (m *memoryTier) Shared() bool             { return true }
-func (m *memoryTier) Start(func([]byte)) error { return nil }
-func (m *memoryTier) Blobs() tier.Blobs        { return nil }
-func (m *memoryTier) Announce([]byte) error    { return nil }
-func (m *memoryTier) Close() error             { return nil }
+func (m *memoryTier) Name() string      { return "memory" }
+func (m *memoryTier) Shared() bool      { return true }
+func (m *memoryTier) Blobs() tier.Blobs { return nil }
+func (m *memoryTier) Close() error      { return nil }
+
+func (m *memoryTier) Announce(context.Context, tier.Announcement) error { return nil }
+
+func (m *memoryTier) Start(f tier.Follower, _ string) error {
+	f.CaughtUp("")
+	return nil
+}
 
 func (m *memoryTier) Get(key []byte) ([]byte, tier.Blob, error) {
 	m.mu.Lock()
@@ -41,13 +47,13 @@ func (m *memoryTier) Set(key, value []byte, _ tier.Blob, _ time.Duration) error 
 }
 
 // attach is a driver whose store has the tier.
-func (m *memoryTier) attach(t *testing.T) *driver {
+func attach(t *testing.T, m tier.Tier) *driver {
 	t.Helper()
 	d := newDriver(t, 8<<20, nil)
-	d.now = time.Now() // the tier keeps what is fresh now
 	if err := d.store.Attach(m, 10, 0, slog.New(slog.NewTextHandler(io.Discard, nil))); err != nil {
 		t.Fatal(err)
 	}
+	d.now = time.Now() // the tier keeps what is fresh now, and came in after its start
 	t.Cleanup(func() { d.store.Close() })
 	return d
 }
@@ -57,7 +63,7 @@ func (m *memoryTier) attach(t *testing.T) *driver {
 func TestTierDamaged(t *testing.T) {
 	const url = "http://h/x"
 	m := &memoryTier{values: map[string][]byte{}}
-	from := m.attach(t)
+	from := attach(t, m)
 	from.fillWith(t, url, 10, "ETag: \"a\"")
 	testkit.Eventually(t, "the entry is written", func() bool { return from.store.TierStats()[0].Written == 1 })
 	good := m.values["GET "+url]
@@ -72,7 +78,7 @@ func TestTierDamaged(t *testing.T) {
 		}
 		change(r)
 		m.values["GET "+url] = r.Append(nil, 0)
-		d := m.attach(t)
+		d := attach(t, m)
 		q := d.request(t, "GET "+url, nil, "")
 		found := d.store.Lookup(q)
 		f, role := d.store.Join(q, &found, false)

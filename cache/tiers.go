@@ -3,6 +3,7 @@ package cache
 import (
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,13 +18,18 @@ const maxTierQueue = 64 << 20
 // TierStats are the numbers of one tier.
 type TierStats struct {
 	Name string
+	// Up says that the tier works, as far as it was tried.
+	Up bool
 	// Hits and Misses count look-ups, Errors those that failed, Damaged what
 	// could not be decoded, Purged what a purge had ended.
 	Hits, Misses, Errors, Damaged, Purged uint64
 	// Written and Dropped count entries to be stored.
 	Written, Dropped uint64
-	// Waiting is how many wait to be written.
-	Waiting int
+	// Waiting is how many wait to be written, Unannounced how many purges and
+	// invalidations the tier is still to be told. Forgotten counts the invalidations of
+	// which it was not told in the end.
+	Waiting, Unannounced int
+	Forgotten            uint64
 }
 
 // attached is a tier with what the store needs to use it.
@@ -32,48 +38,54 @@ type attached struct {
 	store    *Store
 	log      *slog.Logger
 	compress int
-	node     string
+	state    condition
+	news     announcements
+	from     string // up to where a process before this one was told
+	caughtUp atomic.Bool
+	locals   []*attached // if it is shared, those that are not
 
-	queue      chan *Entry
-	queued     atomic.Int64 // bytes
-	wakeWriter chan struct{}
-	stop       chan struct{}
-	mu         sync.Mutex
-	unsent     []tier.Mark // announcements that are still to be made
-	unswept    atomic.Bool // marks came since the last sweep
-	ends       sync.WaitGroup
-	marks      *tier.Marks
-	failing    bool // work only
+	queue   chan *Entry
+	queued  atomic.Int64 // bytes
+	unswept atomic.Bool  // marks came since the last sweep
+	stop    chan struct{}
+	ends    sync.WaitGroup
 
 	hits, misses, errors, damaged, purged, written, dropped atomic.Uint64
 }
 
-// maxUnsent bounds the announcements that wait for a tier to come back; beyond
-// it they become one that ends everything.
-const maxUnsent = 10_000
-
 // Attach adds a tier and starts it; after the memory, tiers are asked in the
 // order they were attached. queue bounds the writes that wait, compress is the
 // size from which bodies are compressed. The store owns the tier from here on.
-// Attach must come before the store is used.
+// Attach must come before the store is used, and tiers that are not shared come first.
 func (s *Store) Attach(t tier.Tier, queue, compress int, log *slog.Logger) error {
 	a := &attached{
-		Tier: t, store: s, log: log, compress: compress, node: tier.NewNode(),
-		queue: make(chan *Entry, max(queue, 1)), wakeWriter: make(chan struct{}, 1), stop: make(chan struct{}),
+		Tier: t, store: s, log: log, compress: compress,
+		queue: make(chan *Entry, max(queue, 1)), stop: make(chan struct{}),
 	}
-	skew := int64(0)
+	a.state.init(t.Name(), log)
+	for _, other := range s.tiers {
+		if t.Shared() && !other.Shared() {
+			a.locals = append(a.locals, other)
+		}
+	}
+	a.news.init(a)
 	if t.Shared() {
-		skew = rule.Skew
-	}
-	a.marks = tier.NewMarks(skew)
-	if err := t.Start(a.follow); err != nil {
-		return err
+		s.skew.Store(rule.Skew)
 	}
 	s.tiers = append(s.tiers, a)
+	a.from = a.news.recall()
+	if err := t.Start(a, a.from); err != nil {
+		s.tiers = s.tiers[:len(s.tiers)-1]
+		return err
+	}
+	if k, ok := t.(tier.Keeper); ok && s.keeper == nil {
+		s.keeper = k
+	}
 	if b := t.Blobs(); b != nil && s.blobs == nil && b.Largest() > s.maxObject {
 		s.blobs = &blobStore{Blobs: b, tier: a}
 	}
 	a.ends.Go(a.work)
+	a.ends.Go(a.news.run)
 	return nil
 }
 
@@ -83,7 +95,7 @@ func (s *Store) Close() error {
 		s.blobs.ends.Wait()
 	}
 	var errs []error
-	for _, a := range s.tiers {
+	for _, a := range slices.Backward(s.tiers) { // the first may keep notes of the others
 		close(a.stop)
 		a.ends.Wait()
 		errs = append(errs, a.Tier.Close())
@@ -95,9 +107,11 @@ func (s *Store) Close() error {
 func (s *Store) TierStats() []TierStats {
 	var list []TierStats
 	for _, a := range s.tiers {
+		unannounced, forgotten := a.news.count()
 		list = append(list, TierStats{
-			Name: a.Name(), Hits: a.hits.Load(), Misses: a.misses.Load(), Errors: a.errors.Load(), Damaged: a.damaged.Load(),
+			Name: a.Name(), Up: a.state.works(), Hits: a.hits.Load(), Misses: a.misses.Load(), Errors: a.errors.Load(), Damaged: a.damaged.Load(),
 			Purged: a.purged.Load(), Written: a.written.Load(), Dropped: a.dropped.Load(), Waiting: len(a.queue),
+			Unannounced: unannounced, Forgotten: forgotten,
 		})
 	}
 	return list
@@ -148,46 +162,21 @@ func (a *attached) enqueue(e *Entry) {
 	e.discard()
 }
 
-// announce tells the others of a purge, in the background and for as long as it
-// takes.
-func (a *attached) announce(m tier.Mark) {
-	m.Node = a.node
-	a.marks.Add(m)
-	a.unswept.Store(true)
-	a.mu.Lock()
-	if len(a.unsent) >= maxUnsent {
-		a.unsent = []tier.Mark{{Node: a.node, At: m.At, All: true}}
-	} else {
-		a.unsent = append(a.unsent, m)
-	}
-	a.mu.Unlock()
-	select {
-	case a.wakeWriter <- struct{}{}:
-	default:
-	}
-}
-
 // work writes what is queued.
 func (a *attached) work() {
 	var buf []byte
-	ticks := 0
-	again := time.NewTicker(time.Second)
-	defer again.Stop()
-	for {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for ticks := 1; ; {
 		select {
 		case e := <-a.queue:
 			buf = a.take(buf, e)
 		case <-a.stop:
-			for a.report(a.sendMarks()); len(a.queue) > 0 && !a.failing; {
+			for len(a.queue) > 0 && a.state.works() {
 				buf = a.take(buf, <-a.queue)
 			}
 			return
-		case <-a.wakeWriter:
-			a.report(a.sendMarks())
-		case <-again.C:
-			if a.failing {
-				a.report(a.sendMarks())
-			}
+		case <-tick.C:
 			ticks++
 			if s := a.store.blobs; s != nil && s.tier == a && (a.unswept.Swap(false) || ticks%60 == 0) {
 				s.sweep()
@@ -200,54 +189,26 @@ func (a *attached) work() {
 func (a *attached) take(buf []byte, e *Entry) []byte {
 	a.queued.Add(-int64(len(e.body)))
 	buf, err := a.write(buf[:0], e)
-	a.report(err)
+	switch {
+	case errors.Is(err, tier.ErrDropped):
+		a.dropped.Add(1)
+	case errors.Is(err, tier.ErrUnavailable):
+		a.errors.Add(1) // why is reported by who connects
+	case err != nil:
+		a.errors.Add(1)
+		a.state.set(writing, err)
+	}
 	if cap(buf) > 1<<20 {
 		return nil
 	}
 	return buf
 }
 
-// sendMarks makes the announcements that wait, in order, until one fails.
-func (a *attached) sendMarks() error {
-	for {
-		a.mu.Lock()
-		if len(a.unsent) == 0 {
-			a.mu.Unlock()
-			return nil
-		}
-		m := a.unsent[0]
-		a.mu.Unlock()
-		if err := a.Announce(m.Encode()); err != nil {
-			return err
-		}
-		a.mu.Lock()
-		if len(a.unsent) > 0 && a.unsent[0] == m {
-			a.unsent = a.unsent[1:]
-		}
-		a.mu.Unlock()
-	}
-}
-
-// report counts a failure, and logs the first and the end of a row of them.
-func (a *attached) report(err error) {
-	if err != nil {
-		a.errors.Add(1)
-	}
-	if a.failing == (err != nil) {
-		return
-	}
-	if a.failing = err != nil; a.failing {
-		a.log.Warn("cache tier fails", "tier", a.Name(), "error", err)
-	} else {
-		a.log.Info("cache tier works again", "tier", a.Name())
-	}
-}
-
 // write stores an entry. One that varies is stored under what selects it, and
 // the key itself leads there.
 func (a *attached) write(buf []byte, e *Entry) ([]byte, error) {
 	ttl := e.keep(time.Now().UnixNano())
-	if ttl < time.Second || a.ended(e) != tier.NotEnded {
+	if ttl < time.Second || a.ended(e) != tier.NotEnded || e.doubtful(a.store.doubted.Load()) {
 		e.discard()
 		return buf, nil
 	}
@@ -269,6 +230,7 @@ func (a *attached) write(buf []byte, e *Entry) ([]byte, error) {
 		return buf, err
 	}
 	a.written.Add(1)
+	a.state.set(writing, nil)
 	return buf, nil
 }
 
@@ -284,6 +246,10 @@ func (e *Entry) keep(now int64) time.Duration {
 
 // find looks for what q selects.
 func (a *attached) find(q *Request) *Entry {
+	if !a.store.informed(a, q.At) {
+		a.misses.Add(1)
+		return nil
+	}
 	b, body, err := a.Get(q.Key)
 	if err == nil && tier.IsPointer(b) {
 		names := tier.ReadPointer(b)
@@ -291,6 +257,9 @@ func (a *attached) find(q *Request) *Entry {
 		b, body, err = a.Get(tier.VariantKey(string(q.Key), names, q.variant))
 	}
 	switch {
+	case errors.Is(err, tier.ErrDamaged):
+		a.Damaged(err)
+		return nil
 	case err != nil:
 		a.errors.Add(1)
 		return nil
@@ -315,23 +284,14 @@ func (a *attached) find(q *Request) *Entry {
 	case tier.EndedSoftly:
 		e.expire(q.At)
 	}
+	if a.Shared() {
+		e.vouched = q.At
+	}
 	a.hits.Add(1)
 	return e
 }
 
 // ended says whether e was purged after it came in.
-func (a *attached) ended(e *Entry) tier.Ended { return a.marks.Ended(e.key, e.Received, e.Groups) }
-
-// follow takes an announcement, which may be this node's own.
-func (a *attached) follow(message []byte) {
-	m, err := tier.DecodeMark(message)
-	if err != nil {
-		a.damaged.Add(1)
-		return
-	}
-	a.marks.Add(m)
-	a.unswept.Store(true)
-	if m.Node != a.node {
-		a.store.end(m, m.At+a.marks.Skew())
-	}
+func (a *attached) ended(e *Entry) tier.Ended {
+	return a.store.marks.Ended(e.key, e.Received, e.Groups, a.store.skew.Load())
 }

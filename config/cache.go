@@ -19,7 +19,8 @@ type Cache struct {
 	// that cache.Policies lists.
 	Policy string `toml:"policy"`
 	// PurgeFrom are the client addresses whose PURGE requests purge entries, on
-	// routes with a cache. Empty means that PURGE is a method like any other.
+	// routes with a cache. Empty means that PURGE is a method like any other, and so are
+	// PURGEKEYS, PURGETAGS and BAN.
 	PurgeFrom []Prefix `toml:"purge_from"`
 	// Persist keeps entries on disk over a restart.
 	Persist CachePersist `toml:"persist"`
@@ -42,12 +43,21 @@ type CachePersist struct {
 // CacheFar is a tier that many weirs share: Redis or Valkey.
 type CacheFar struct {
 	// URL is "redis://host:port/db", "rediss://..." for TLS, several hosts
-	// separated by commas for a cluster; empty means off. It may contain a user
+	// separated by commas for a cluster, or for sentinels; empty means off. It may contain a user
 	// and a password.
 	URL string `toml:"url"`
 	// CA is a PEM file of the authorities to trust, with TLS; empty means the
 	// system's.
 	CA string `toml:"ca"`
+	// Cert and Key are PEM files with the certificate by which weir proves who it is, and its
+	// key; empty means none.
+	Cert string `toml:"cert"`
+	Key  string `toml:"key"`
+	// Sentinel is the name of the master that the hosts of URL watch as sentinels; empty
+	// means that they are servers themselves.
+	Sentinel string `toml:"sentinel"`
+	// SentinelPassword is the password of the sentinels, if they have one.
+	SentinelPassword string `toml:"sentinel_password" secret:"true"`
 	// Prefix starts every key.
 	Prefix string `toml:"prefix"`
 	// Timeout bounds one look-up; a slower tier counts as a miss.
@@ -206,14 +216,23 @@ func (c *CacheFar) setDefaults() {
 }
 
 func (c *CacheFar) validate(at keyPath) {
-	if c.CA == "" {
-		return
+	scheme, _, _ := strings.Cut(c.URL, "://")
+	secure := c.URL == "" || scheme == "rediss" || scheme == "valkeys"
+	for _, f := range []struct{ key, path string }{{"ca", c.CA}, {"cert", c.Cert}, {"key", c.Key}} {
+		switch {
+		case f.path == "":
+		case !secure:
+			at.wrong(f.key, strconv.Quote(f.path), `nothing, or a url that starts with "rediss://"`)
+		default:
+			at.file(f.key, f.path)
+		}
 	}
-	if scheme, _, _ := strings.Cut(c.URL, "://"); c.URL != "" && scheme != "rediss" && scheme != "valkeys" {
-		at.wrong("ca", strconv.Quote(c.CA), `nothing, or a url that starts with "rediss://"`)
-		return
+	switch {
+	case c.Cert != "" && c.Key == "":
+		at.wrong("key", `""`, "the file with the key of cert")
+	case c.Cert == "" && c.Key != "":
+		at.wrong("cert", `""`, "the file with the certificate of key")
 	}
-	at.file("ca", c.CA)
 }
 
 // DefaultRouteCache returns what "cache = true" means. The caller owns it.
@@ -232,7 +251,7 @@ func (r *RouteCache) setDefaults() {
 		FoldEncodings:     true,
 		QueryBody:         64 << 10,
 		Finish:            1 << 20,
-		SurrogateKeys:     []string{"Surrogate-Key", "Cache-Tag"},
+		SurrogateKeys:     []string{"Surrogate-Key", "Cache-Tag", "Cache-Tags", "xkey", "X-Cache-Tags", "X-Magento-Tags"},
 		Status:            true,
 		Collapse:          true,
 		Wait:              Duration(10 * time.Second),

@@ -57,6 +57,8 @@ func TestValidateGo(t *testing.T) {
 	}
 	check(func(c *config.Config) { c.Listeners[0].Address = "localhost" },
 		`listeners[0].address: found "localhost": want "host:port", ":port", "unix:/path" or "systemd:NAME"`)
+	check(func(c *config.Config) { c.Cache.Far.URL, c.Cache.Far.Cert = "redis://h", "x.pem" },
+		`cache.far.cert: found "x.pem": want nothing, or a url that starts with "rediss://"`+"\n"+`cache.far.key: found "": want the file with the key of cert`)
 	check(func(c *config.Config) { c.Lifecycle.Drain = -1 },
 		`lifecycle.drain: found "-1ns": want a time span such as "250ms", "5s" or "1h30m"`)
 	check(func(c *config.Config) { c.Routes[0].MaxBody = -1 },

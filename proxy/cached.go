@@ -3,13 +3,11 @@ package proxy
 import (
 	"errors"
 	"io"
-	"slices"
 	"strconv"
 	"time"
 
 	"weir/cache"
 	"weir/cache/rule"
-	"weir/config"
 	"weir/internal/body"
 	"weir/internal/forward"
 	"weir/internal/head"
@@ -424,32 +422,4 @@ func (x *Exchange) addCacheStatus() {
 	}
 	x.cached.text = s.Append(x.cached.text[:0], "weir")
 	x.Response.Add(head.CacheStatus, x.cached.text)
-}
-
-// purging says that the request is a PURGE, on a server that knows them.
-func (x *Exchange) purging() bool {
-	return len(x.proxy.purgeFrom) > 0 && string(x.Request.Method()) == "PURGE"
-}
-
-var purgeMode = head.NewName("Purge-Mode")
-
-// purge answers a PURGE, if its client may purge.
-func (x *Exchange) purge() {
-	allowed := slices.ContainsFunc(x.proxy.purgeFrom, func(p config.Prefix) bool {
-		return x.ClientAddr.IsValid() && p.Contains(x.ClientAddr.Unmap())
-	})
-	if !allowed {
-		x.fail(403, CausePurge)
-		return
-	}
-	if x.cached.request.Policy == nil {
-		x.askCache()
-	}
-	soft := string(x.Request.Get(purgeMode)) == "soft"
-	n := x.proxy.cache.PurgeRequest(&x.cached.request, soft)
-	x.Result.Cause = CausePurge
-	x.ownHead(200)
-	x.Response.Add(head.ContentType, []byte("application/json"))
-	x.room.scratch = append(strconv.AppendInt(append(x.room.scratch[:0], `{"purged":`...), int64(n), 10), "}\n"...)
-	x.send(x.room.scratch)
 }

@@ -235,21 +235,3 @@ func TestStaleIfError(t *testing.T) {
 	check("reset", resets, nil)
 	check("an error", answer("503", "busy"), nil)
 }
-
-// A PURGE from where it is allowed.
-func TestPurge(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		s := newStand(t, cachedRoute+"[cache]\npurge_from = [\"192.0.2.0/24\"]\n")
-		a := s.on("a", answer("200\nCache-Control: max-age=60", "hello"))
-		equal(t, "a miss", s.request("GET /x").serve(), "200 ok")
-		c := s.request("PURGE /x")
-		equal(t, "the purge", c.serve(), "200 purge")
-		equal(t, "the answer", c.front.sent(), "{\"purged\":1}\n")
-		equal(t, "a miss again", s.request("GET /x").serve(), "200 ok")
-		equal(t, "streams", a.count(), 2)
-	})
-	bubble(t, func(t *testing.T) {
-		s := newStand(t, cachedRoute+"[cache]\npurge_from = [\"198.51.100.0/24\"]\n")
-		equal(t, "the purge", s.request("PURGE /x").serve(), "403 purge")
-	})
-}

@@ -348,7 +348,17 @@ func (p *Proxy) writeCache(w io.Writer) {
 		count("purged", t.Purged)
 		count("written", t.Written)
 		count("dropped", t.Dropped)
-		metrics.WriteGaugeUint64(w, fmt.Sprintf("weir_cache_tier_waiting{tier=%q}", t.Name), uint64(t.Waiting))
+		count("forgotten", t.Forgotten)
+		gauge := func(name string, n uint64) {
+			metrics.WriteGaugeUint64(w, fmt.Sprintf("%s{tier=%q}", name, t.Name), n)
+		}
+		gauge("weir_cache_tier_waiting", uint64(t.Waiting))
+		gauge("weir_cache_tier_unannounced", uint64(t.Unannounced))
+		up := uint64(0)
+		if t.Up {
+			up = 1
+		}
+		gauge("weir_cache_tier_up", up)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"weir/admin"
@@ -82,14 +83,14 @@ func notThere(what, found string, names []string) error {
 	return fmt.Errorf("found %s %q: there is %s", what, found, config.OneOf(names))
 }
 
-// Purge ends the entries of the cache that p names and reports how many there
-// were in this process's memory. Those who share a tier follow. If no route has
+// Purge ends the entries of the cache that p names, here and with all who share a
+// tier, as cache.Store.Purge does. It may block for some seconds. If no route has
 // a cache, the error is admin.ErrNoCache.
-func (s *Server) Purge(p cache.Purge) (int, error) {
+func (s *Server) Purge(p cache.Purge) (cache.Purged, error) {
 	g := s.enter() // so that a reload does not close the store meanwhile
 	defer g.leave()
 	if g.store == nil {
-		return 0, admin.ErrNoCache
+		return cache.Purged{}, admin.ErrNoCache
 	}
 	return g.store.Purge(p, time.Now().UnixNano()), nil
 }
@@ -97,13 +98,13 @@ func (s *Server) Purge(p cache.Purge) (int, error) {
 // operator is what the admin API may do with a server.
 type operator struct{ s *Server }
 
-func (o operator) Purge(p admin.Purge) (int, error) {
-	n, err := o.s.Purge(cache.Purge{All: p.All, URL: p.URL, Host: p.Host, Prefix: p.Prefix, Group: p.Group, Soft: p.Soft})
+func (o operator) Purge(p admin.Purge) (admin.Purged, error) {
+	done, err := o.s.Purge(cache.Purge{All: p.All, URL: p.URL, Host: p.Host, Prefix: p.Prefix, Group: p.Group, Soft: p.Soft})
 	if err == nil {
 		what, name := p.Named()
-		o.s.log.Info("purged", "by", what, "name", name, "soft", p.Soft, "entries", n)
+		o.s.log.Info("purged", "by", what, "name", name, "soft", p.Soft, "entries", done.Entries, "pending", strings.Join(done.Pending, ","))
 	}
-	return n, err
+	return admin.Purged{Purged: done.Entries, Pending: done.Pending}, err
 }
 
 func (o operator) Drain(upstream, target string, on bool) (admin.Target, error) {

@@ -110,9 +110,9 @@ func TestHostsOfOneKey(t *testing.T) {
 		case 2:
 			p = cache.Purge{Host: host}
 		}
-		n, err := w.Purge(p)
-		if n != 1 || err != nil {
-			t.Errorf("%+v ends %d entries, %v, want 1", p, n, err)
+		done, err := w.Purge(p)
+		if done.Entries != 1 || err != nil {
+			t.Errorf("%+v ends %d entries, %v, want 1", p, done.Entries, err)
 		}
 		ask("example.com")
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -144,7 +145,7 @@ func TestBlob(t *testing.T) {
 	if err := b.Open(); !errors.Is(err, tier.ErrDropped) {
 		t.Errorf("opened after it was dropped: %v", err)
 	}
-	if err := f.Set([]byte("late"), []byte("x"), b, time.Hour); err != nil {
+	if err := f.Set([]byte("late"), []byte("x"), b, time.Hour); !errors.Is(err, tier.ErrDropped) {
 		t.Fatal(err)
 	}
 	f.check(t, "late", "")
@@ -283,7 +284,7 @@ func TestBlobsWhileLoading(t *testing.T) {
 	for i := range 4 {
 		f.write(t, fmt.Sprint(i), 900_000)
 	}
-	if err := f.Announce([]byte("purge")); err != nil {
+	if err := f.announce("purge"); err != nil {
 		t.Fatal(err)
 	}
 	f.Close()
@@ -293,10 +294,11 @@ func TestBlobsWhileLoading(t *testing.T) {
 	}
 	f = &folder{Tier: d}
 	loading, goOn := make(chan struct{}), make(chan struct{})
-	if err := f.Start(func([]byte) {
+	f.heard = sync.OnceFunc(func() {
 		close(loading)
 		<-goOn
-	}); err != nil {
+	})
+	if err := f.Start(f, ""); err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()

@@ -8,9 +8,13 @@ package disk
 import (
 	"cmp"
 	"container/list"
+	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"hash/maphash"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -41,6 +45,9 @@ type Tier struct {
 	largest int64
 	seed    maphash.Seed
 	lock    *os.File
+	notes   sync.Mutex
+	follow  tier.Follower
+	salted  uint32 // the checksum of the folder's salt
 
 	mu       sync.RWMutex
 	segments []*segment // the oldest first; the last one is written to
@@ -83,8 +90,9 @@ func New(c *config.CachePersist) (*Tier, error) {
 func (t *Tier) Name() string { return "disk" }
 
 // Start implements tier.Tier. Only opening the folder can fail; its segments
-// are read in the background.
-func (t *Tier) Start(follow func([]byte)) error {
+// are read in the background, all of them whatever the position.
+func (t *Tier) Start(f tier.Follower, _ string) error {
+	t.follow = f
 	if err := os.MkdirAll(t.folder, 0o700); err != nil {
 		return fmt.Errorf("cannot make folder %q: %w", t.folder, err)
 	}
@@ -96,14 +104,33 @@ func (t *Tier) Start(follow func([]byte)) error {
 		t.lock.Close()
 		return fmt.Errorf("cannot use folder %q: another process does: %w", t.folder, err)
 	}
+	if t.salted, err = salt(filepath.Join(t.folder, "salt")); err != nil {
+		t.lock.Close()
+		return err
+	}
 	old, blobs, err := t.open()
 	if err != nil {
 		t.lock.Close()
 		return err
 	}
-	t.ends.Go(func() { t.load(old, blobs, follow) })
+	t.ends.Go(func() { t.load(old, blobs) })
 	t.ends.Go(t.syncs)
 	return nil
+}
+
+// salt reads the salt of a folder, or makes one, and returns its checksum.
+func salt(path string) (uint32, error) {
+	text, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, fmt.Errorf("cannot read the folder's salt: %w", err)
+	}
+	if len(text) == 0 {
+		text = []byte(rand.Text())
+		if err := writeNote(path, os.O_TRUNC, text); err != nil {
+			return 0, err
+		}
+	}
+	return crc32.Checksum(text, castagnoli), nil
 }
 
 // open opens the old segments and begins a new one, after them in order. It
@@ -136,7 +163,7 @@ func (t *Tier) open() (old []*segment, blobs map[uint64]int64, err error) {
 		if !ok || err != nil {
 			continue // not ours
 		}
-		s, err := openSegment(name, n)
+		s, err := t.openSegment(name, n)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -152,12 +179,15 @@ func (t *Tier) open() (old []*segment, blobs map[uint64]int64, err error) {
 	slices.SortFunc(t.segments, func(a, b *segment) int { return a.number - b.number })
 	old = slices.Clone(t.segments)
 	t.unread = len(blobs) > 0
-	return old, blobs, t.beginLocked(last + 1)
+	if err := t.beginLocked(last + 1); err != nil {
+		return nil, nil, err
+	}
+	return old, blobs, t.syncFolder()
 }
 
 // beginLocked begins a segment.
 func (t *Tier) beginLocked(number int) error {
-	s, err := openSegment(filepath.Join(t.folder, fmt.Sprintf("%08d%s", number, suffix)), number)
+	s, err := t.openSegment(filepath.Join(t.folder, fmt.Sprintf("%08d%s", number, suffix)), number)
 	if err != nil {
 		return err
 	}
@@ -168,16 +198,16 @@ func (t *Tier) beginLocked(number int) error {
 // load reads the old segments. Nothing of them is believed before all of their
 // announcements were. A blob that no record refers to is removed, and a record
 // whose blob is not there ends those before it.
-func (t *Tier) load(old []*segment, files map[uint64]int64, follow func([]byte)) {
+func (t *Tier) load(old []*segment, files map[uint64]int64) {
 	index := make(map[uint64]place)
 	blobs := make(map[uint64]*blob)
 	for _, s := range old {
-		s.scan(func(r record, offset int64) bool {
+		scanned := s.scan(func(r record, offset int64) bool {
 			p := place{segment: s, offset: offset, expires: r.expires}
 			hash := maphash.Bytes(t.seed, r.key)
 			switch {
 			case r.kind == kindMark:
-				follow(r.value)
+				t.follow.Follow(r.value)
 			case p.expired():
 				delete(index, hash)
 			case r.kind == kindBlob:
@@ -201,6 +231,9 @@ func (t *Tier) load(old []*segment, files map[uint64]int64, follow func([]byte))
 				return true
 			}
 		})
+		for range scanned.damaged {
+			t.follow.Damaged(fmt.Errorf("cannot use a record of segment %q: %w", s.file.Name(), tier.ErrDamaged))
+		}
 	}
 	select {
 	case <-t.stop:
@@ -227,6 +260,7 @@ func (t *Tier) load(old []*segment, files map[uint64]int64, follow func([]byte))
 	}
 	t.ready, t.unread = true, false
 	t.roomLocked(0)
+	t.follow.CaughtUp("")
 }
 
 // syncs forces what was written onto the disk.
@@ -281,6 +315,9 @@ func (t *Tier) Get(key []byte) ([]byte, tier.Blob, error) {
 	}
 	// With the lock held for reading: a segment is dropped only under the lock.
 	r, err := p.segment.read(p.offset)
+	if errors.Is(err, tier.ErrDamaged) {
+		go t.forget(hash, p)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -304,10 +341,34 @@ func (t *Tier) Set(key, value []byte, body tier.Blob, ttl time.Duration) error {
 	return t.append(r, b)
 }
 
+// forget drops a place in the index whose record is damaged.
+func (t *Tier) forget(hash uint64, p place) {
+	t.mu.Lock()
+	defer t.unlock()
+	if t.index[hash] == p {
+		t.unplaceLocked(hash)
+	}
+}
+
 // Announce implements tier.Tier. Who shares the tier is this process after its
-// next start.
-func (t *Tier) Announce(message []byte) error {
-	return t.append(record{kind: kindMark, value: message}, nil)
+// next start. There are two records of each mark, so that no single damaged one
+// brings back what the mark has ended.
+func (t *Tier) Announce(_ context.Context, a tier.Announcement) error {
+	for range 2 {
+		if err := t.append(record{kind: kindMark, value: a.Message}, nil); err != nil {
+			return err
+		}
+	}
+	if !a.Purge {
+		return nil
+	}
+	t.mu.RLock()
+	s := t.segments[len(t.segments)-1] // an older one was forced onto the disk when it ended
+	t.mu.RUnlock()
+	if err := s.file.Sync(); err != nil {
+		return fmt.Errorf("cannot force segment %q onto the disk: %w", s.file.Name(), err)
+	}
+	return nil
 }
 
 // Shared implements tier.Tier.
@@ -322,7 +383,7 @@ func (t *Tier) Blobs() tier.Blobs { return t }
 func (t *Tier) append(r record, b *blob) error {
 	n := r.length()
 	if n > t.size/4 {
-		return nil // would push out too much of the rest
+		return tier.ErrDropped // would push out too much of the rest
 	}
 	t.mu.Lock()
 	defer t.unlock()
@@ -337,11 +398,14 @@ func (t *Tier) append(r record, b *blob) error {
 		if err := t.beginLocked(s.number + 1); err != nil {
 			return err
 		}
+		if err := t.syncFolder(); err != nil {
+			return err
+		}
 		s = t.segments[len(t.segments)-1]
 	}
 	t.roomLocked(n)
 	if b != nil && b.dropped || t.unread && r.kind != kindMark && t.bytes+n > t.size {
-		return nil
+		return tier.ErrDropped
 	}
 	offset, err := s.append(r)
 	if err != nil {

@@ -2,6 +2,7 @@ package disk_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -21,8 +22,34 @@ import (
 // folder is a tier on a folder, with the announcements it made on starting.
 type folder struct {
 	*disk.Tier
-	mu    sync.Mutex
-	marks []string
+	mu      sync.Mutex
+	marks   []string
+	damaged int
+	heard   func() // for each announcement, if not nil
+}
+
+func (f *folder) Follow(message []byte) {
+	if f.heard != nil {
+		f.heard()
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.marks = append(f.marks, string(message))
+}
+
+func (f *folder) Damaged(error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.damaged++
+}
+
+func (f *folder) Lost(int64)      {}
+func (f *folder) CaughtUp(string) {}
+func (f *folder) Report(error)    {}
+
+// announce makes a purge.
+func (f *folder) announce(message string) error {
+	return f.Announce(context.Background(), tier.Announcement{Message: []byte(message), Purge: true})
 }
 
 func open(t testing.TB, dir string, size config.Size) *folder {
@@ -32,11 +59,7 @@ func open(t testing.TB, dir string, size config.Size) *folder {
 		t.Fatal(err)
 	}
 	f := &folder{Tier: d}
-	if err := d.Start(func(m []byte) {
-		f.mu.Lock()
-		f.marks = append(f.marks, string(m))
-		f.mu.Unlock()
-	}); err != nil {
+	if err := d.Start(f, ""); err != nil {
 		t.Fatal(err)
 	}
 	f.ready()
@@ -55,7 +78,7 @@ func (f *folder) ready() {
 
 func (f *folder) set(t testing.TB, key, value string) {
 	t.Helper()
-	if err := f.Set([]byte(key), []byte(value), nil, time.Hour); err != nil {
+	if err := f.Set([]byte(key), []byte(value), nil, time.Hour); err != nil && !errors.Is(err, tier.ErrDropped) {
 		t.Fatal(err)
 	}
 }
@@ -74,7 +97,7 @@ func TestRestart(t *testing.T) {
 	f.set(t, "a", "old")
 	f.set(t, "b", strings.Repeat("b", 100_000))
 	f.set(t, "a", "new")
-	if err := f.Announce([]byte("purge")); err != nil {
+	if err := f.announce("purge"); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Set([]byte("gone"), []byte("x"), nil, -time.Second); err != nil {
@@ -88,7 +111,7 @@ func TestRestart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := other.Start(func([]byte) {}); err == nil {
+	if err := other.Start(f, ""); err == nil {
 		t.Fatal("two tiers on one folder")
 	}
 	for range 2 {
@@ -99,7 +122,7 @@ func TestRestart(t *testing.T) {
 		f.check(t, "a", "new")
 		f.check(t, "b", strings.Repeat("b", 100_000))
 		f.check(t, "gone", "")
-		if len(f.marks) != 1 || f.marks[0] != "purge" {
+		if len(f.marks) != 2 || f.marks[0] != "purge" { // there are two records of each
 			t.Errorf("announcements: %q", f.marks)
 		}
 	}
@@ -112,10 +135,11 @@ func TestRestart(t *testing.T) {
 // TestTorn: whatever is left of the last record, or of any byte of it, no
 // damaged one is ever returned, and those before it are.
 func TestTorn(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	f := open(t, dir, 1<<20)
 	f.set(t, "a", "first")
-	f.Announce([]byte("mark"))
+	f.announce("mark")
 	f.set(t, "b", "second")
 	f.Close()
 	name := filepath.Join(dir, "00000001.weir")
@@ -123,11 +147,17 @@ func TestTorn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	salt, err := os.ReadFile(filepath.Join(dir, "salt"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	try := func(content []byte) {
 		t.Helper()
 		other := t.TempDir()
-		if err := os.WriteFile(filepath.Join(other, "00000001.weir"), content, 0o600); err != nil {
-			t.Fatal(err)
+		for name, content := range map[string][]byte{"00000001.weir": content, "salt": salt} {
+			if err := os.WriteFile(filepath.Join(other, name), content, 0o600); err != nil {
+				t.Fatal(err)
+			}
 		}
 		f := open(t, other, 1<<20)
 		defer f.Close()

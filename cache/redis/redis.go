@@ -9,11 +9,12 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,17 +27,13 @@ import (
 )
 
 const (
-	// markTime is how long announcements stay, which is longer than any entry.
-	markTime = 26 * time.Hour
-	// block is how long one wait for announcements takes, and fresh how long
-	// after the last one entries are still believed.
-	block = 500 * time.Millisecond
+	// fresh is how long after the announcements were read last entries are still believed.
 	fresh = 3 * time.Second
-	// page is how many announcements are read at once.
-	page = 1000
 	// longKey is from where on keys are hashed.
 	longKey = 256
-	// commandTimeout bounds a command that no client waits for.
+	// epochSize is what stands before each value.
+	epochSize = 8
+	// commandTimeout is what background commands may take, and so may connecting.
 	commandTimeout = 2 * time.Second
 )
 
@@ -49,12 +46,21 @@ type Tier struct {
 	cooldown time.Duration
 
 	client atomic.Pointer[rueidis.Client]
+	// connected says that commands find a connection. gate keeps look-ups out while the
+	// background makes one.
+	connected atomic.Bool
+	gate      sync.RWMutex
 	// seen is when the announcements were read last, in ns; 0 before all of
 	// the past ones were.
 	seen atomic.Int64
 	// failed counts failures in a row; openUntil is when the circuit closes.
 	failed    atomic.Int32
 	openUntil atomic.Int64
+	// epoch is when the stream of purges was born, in ns. Values say when that was as they
+	// were set.
+	epoch atomic.Int64
+	// announced counts announcements of purges.
+	announced atomic.Uint32
 
 	stop context.CancelFunc
 	ends sync.WaitGroup
@@ -76,6 +82,13 @@ func New(c *config.CacheFar) (*Tier, error) {
 		credentials, hosts = hosts[:i+1], hosts[i+1:]
 	}
 	list := strings.Split(hosts, ",")
+	port := "6379"
+	if c.Sentinel != "" {
+		port = "26379"
+	}
+	if _, _, err := net.SplitHostPort(list[0]); err != nil && list[0] != "" {
+		list[0] = net.JoinHostPort(strings.Trim(list[0], "[]"), port)
+	}
 	option, err := rueidis.ParseURL(scheme + "://" + credentials + list[0] + path)
 	if err != nil {
 		// The error may show the URL, and that the password.
@@ -83,19 +96,22 @@ func New(c *config.CacheFar) (*Tier, error) {
 	}
 	for _, host := range list[1:] {
 		if _, _, err := net.SplitHostPort(host); err != nil {
-			host = net.JoinHostPort(host, "6379")
+			host = net.JoinHostPort(host, port)
 		}
 		option.InitAddress = append(option.InitAddress, host)
 	}
-	if option.TLSConfig != nil {
-		// Each node of a cluster is to prove its own name, not the first one's.
-		option.TLSConfig.ServerName = ""
-		if option.TLSConfig.RootCAs, err = authorities(c.CA); err != nil {
-			return nil, err
+	if err := secure(&option, c); err != nil {
+		return nil, err
+	}
+	if c.Sentinel != "" {
+		option.Sentinel = rueidis.SentinelOption{
+			MasterSet: c.Sentinel, Password: c.SentinelPassword, TLSConfig: option.TLSConfig,
+			Dialer: net.Dialer{Timeout: commandTimeout}, TopologyRefreshInterval: 5 * time.Second,
 		}
 	}
 	option.DisableCache = true
 	option.DisableRetry = true
+	option.PipelineMultiplex = -1 // one connection to each node, which connect makes
 	option.ForceSingleClient = len(list) == 1
 	option.ClientName = "weir"
 	option.Dialer.Timeout = commandTimeout
@@ -122,15 +138,40 @@ func authorities(path string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
+// secure sets what a connection by TLS needs.
+func secure(o *rueidis.ClientOption, c *config.CacheFar) error {
+	if o.TLSConfig == nil {
+		return nil
+	}
+	// Each node of a cluster is to prove its own name, not the first one's.
+	o.TLSConfig.ServerName = ""
+	var err error
+	if o.TLSConfig.RootCAs, err = authorities(c.CA); err != nil {
+		return err
+	}
+	if c.Cert == "" {
+		return nil
+	}
+	if _, err := tls.LoadX509KeyPair(c.Cert, c.Key); err != nil {
+		return fmt.Errorf("cannot use the far cache's client certificate: %w", err)
+	}
+	// Read again for each connection, so that a renewed certificate counts.
+	o.TLSConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
+		return &pair, err
+	}
+	return nil
+}
+
 // Name implements tier.Tier.
 func (t *Tier) Name() string { return "redis" }
 
 // Start implements tier.Tier. A server that is not there yet is tried again.
-func (t *Tier) Start(follow func([]byte)) error {
+func (t *Tier) Start(f tier.Follower, from string) error {
 	ctx, stop := context.WithCancel(context.Background())
 	t.stop = stop
-	t.option.DialCtxFn = ending(ctx, t.option.DialCtxFn)
-	t.ends.Go(func() { t.run(ctx, follow) })
+	t.option.DialCtxFn = background(ctx, t.option.DialCtxFn)
+	t.ends.Go(func() { t.run(ctx, newWatch(f, from)) })
 	return nil
 }
 
@@ -144,100 +185,6 @@ func (t *Tier) Close() error {
 	return nil
 }
 
-// dial makes a connection as the client library wants it.
-type dial func(ctx context.Context, address string, d *net.Dialer, secure *tls.Config) (net.Conn, error)
-
-// ending returns a dial whose connections close when ctx ends: a command that
-// waits for announcements would hold up Close. With nil it dials as the client
-// library does by itself.
-func ending(ctx context.Context, with dial) dial {
-	if with == nil {
-		with = func(ctx context.Context, address string, d *net.Dialer, secure *tls.Config) (net.Conn, error) {
-			if secure == nil {
-				return d.DialContext(ctx, "tcp", address)
-			}
-			return (&tls.Dialer{NetDialer: d, Config: secure}).DialContext(ctx, "tcp", address)
-		}
-	}
-	return func(dialing context.Context, address string, d *net.Dialer, secure *tls.Config) (net.Conn, error) {
-		c, err := with(dialing, address, d, secure)
-		if err != nil {
-			return nil, err
-		}
-		return &conn{c, context.AfterFunc(ctx, func() { c.Close() })}, nil
-	}
-}
-
-// conn is a connection that its tier closes in the end.
-type conn struct {
-	net.Conn
-	forget func() bool
-}
-
-// Close implements net.Conn.
-func (c *conn) Close() error {
-	c.forget()
-	return c.Conn.Close()
-}
-
-// run connects and then reads announcements, again and again.
-func (t *Tier) run(ctx context.Context, follow func([]byte)) {
-	last := "0"
-	caughtUp := false
-	for ctx.Err() == nil {
-		client := t.client.Load()
-		if client == nil {
-			c, err := rueidis.NewClient(t.option)
-			if err != nil {
-				t.pause(ctx)
-				continue
-			}
-			client = &c
-			t.client.Store(client)
-		}
-		c := *client
-		cmd := t.read(c, last, caughtUp)
-		bounded, done := context.WithTimeout(ctx, commandTimeout+block)
-		streams, err := c.Do(bounded, cmd).AsXRead()
-		done()
-		if err != nil && !rueidis.IsRedisNil(err) {
-			t.pause(ctx)
-			continue
-		}
-		list := streams[t.stream()]
-		for _, m := range list {
-			follow([]byte(m.FieldValues["m"]))
-			last = m.ID
-		}
-		caughtUp = caughtUp || len(list) < page
-		if caughtUp {
-			t.seen.Store(time.Now().UnixNano())
-		}
-	}
-}
-
-// read is the command that reads the announcements after last. It waits for some
-// only once the past ones are read: until then the tier is of no use.
-func (t *Tier) read(c rueidis.Client, last string, wait bool) rueidis.Completed {
-	some := c.B().Xread().Count(page)
-	if !wait {
-		return some.Streams().Key(t.stream()).Id(last).Build()
-	}
-	return some.Block(block.Milliseconds()).Streams().Key(t.stream()).Id(last).Build()
-}
-
-// pause waits a moment before trying again.
-func (t *Tier) pause(ctx context.Context) {
-	timer := time.NewTimer(block)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
-}
-
-func (t *Tier) stream() string { return t.prefix + "marks" }
-
 // key is where a key lives.
 func (t *Tier) key(key []byte) string {
 	if len(key) <= longKey {
@@ -247,11 +194,11 @@ func (t *Tier) key(key []byte) string {
 	return t.prefix + "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// ready returns the client if entries can be believed: the circuit is closed,
-// and the announcements are known.
+// ready returns the client if entries can be believed: there is a connection, the circuit is
+// closed, and the announcements are known.
 func (t *Tier) ready(now int64) rueidis.Client {
 	c := t.client.Load()
-	if c == nil || now-t.seen.Load() > int64(fresh) || now < t.openUntil.Load() {
+	if c == nil || !t.connected.Load() || now-t.seen.Load() > int64(fresh) || now < t.openUntil.Load() {
 		return nil
 	}
 	return *c
@@ -261,17 +208,21 @@ func (t *Tier) ready(now int64) rueidis.Client {
 func (t *Tier) Get(key []byte) ([]byte, tier.Blob, error) {
 	now := time.Now().UnixNano()
 	c := t.ready(now)
-	if c == nil {
+	if c == nil || !t.gate.TryRLock() {
 		return nil, nil, tier.ErrUnavailable
 	}
-	ctx, done := context.WithTimeout(context.Background(), t.timeout)
+	defer t.gate.RUnlock()
+	ctx, done := context.WithTimeout(noDial, t.timeout)
 	defer done()
 	b, err := c.Do(ctx, c.B().Get().Key(t.key(key)).Build()).AsBytes()
 	if rueidis.IsRedisNil(err) {
 		err = nil
 	}
 	t.judge(now, err)
-	return b, nil, err
+	if len(b) < epochSize || int64(binary.LittleEndian.Uint64(b)) != t.epoch.Load() {
+		return nil, nil, err
+	}
+	return b[epochSize:], nil, err
 }
 
 // judge opens the circuit after failures in a row.
@@ -279,6 +230,9 @@ func (t *Tier) judge(now int64, err error) {
 	if err == nil {
 		t.failed.Store(0)
 		return
+	}
+	if _, answered := rueidis.IsRedisErr(err); !answered && !errors.Is(err, context.DeadlineExceeded) {
+		t.connected.Store(false)
 	}
 	if t.failed.Add(1) >= t.failures {
 		t.failed.Store(0)
@@ -296,28 +250,19 @@ func (t *Tier) Blobs() tier.Blobs { return nil }
 func (t *Tier) Set(key, value []byte, _ tier.Blob, ttl time.Duration) error {
 	now := time.Now().UnixNano()
 	c := t.ready(now)
-	if c == nil {
+	if c == nil || !t.gate.TryRLock() {
 		return tier.ErrUnavailable
 	}
-	ctx, done := context.WithTimeout(context.Background(), commandTimeout)
+	defer t.gate.RUnlock()
+	ctx, done := context.WithTimeout(noDial, commandTimeout)
 	defer done()
-	err := c.Do(ctx, c.B().Set().Key(t.key(key)).Value(rueidis.BinaryString(value)).PxMilliseconds(max(ttl.Milliseconds(), 1)).Build()).Error()
-	t.judge(now, err)
-	return err
-}
-
-// Announce implements tier.Tier.
-func (t *Tier) Announce(message []byte) error {
-	client := t.client.Load()
-	if client == nil {
-		return tier.ErrUnavailable
+	b := make([]byte, 0, epochSize+len(value))
+	b = append(binary.LittleEndian.AppendUint64(b, uint64(t.epoch.Load())), value...)
+	err := c.Do(ctx, c.B().Set().Key(t.key(key)).Value(rueidis.BinaryString(b)).PxMilliseconds(max(ttl.Milliseconds(), 1)).Build()).Error()
+	if _, answered := rueidis.IsRedisErr(err); !answered {
+		t.judge(now, err) // a server that is full answers look-ups all the same
 	}
-	c := *client
-	ctx, done := context.WithTimeout(context.Background(), commandTimeout)
-	defer done()
-	oldest := strconv.FormatInt(time.Now().Add(-markTime).UnixMilli(), 10)
-	return c.Do(ctx, c.B().Xadd().Key(t.stream()).Minid().Almost().Threshold(oldest).Id("*").
-		FieldValue().FieldValue("m", rueidis.BinaryString(message)).Build()).Error()
+	return reason(err)
 }
 
 var _ tier.Tier = (*Tier)(nil)

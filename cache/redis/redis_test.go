@@ -2,12 +2,13 @@ package redis_test
 
 import (
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -38,6 +39,8 @@ type process struct {
 	bus  int
 	cmd  *exec.Cmd
 	args []string
+	// sentinel is the file of a sentinel; empty for a server.
+	sentinel string
 }
 
 func newProcess(t *testing.T, args ...string) *process {
@@ -49,14 +52,7 @@ func newProcess(t *testing.T, args ...string) *process {
 		t.Skip("redis-server is missing; apt-get install redis-server")
 	}
 	p := &process{t: t, args: args}
-	for _, port := range []*int{&p.port, &p.bus} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		*port = l.Addr().(*net.TCPAddr).Port
-		l.Close()
-	}
+	p.port, p.bus = freePort(t), freePort(t)
 	ports := strings.NewReplacer("PORT", fmt.Sprint(p.port), "BUS", fmt.Sprint(p.bus))
 	for i := range p.args {
 		p.args[i] = ports.Replace(p.args[i])
@@ -66,9 +62,22 @@ func newProcess(t *testing.T, args ...string) *process {
 	return p
 }
 
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
 func (p *process) start() {
 	p.t.Helper()
 	args := append([]string{"--port", fmt.Sprint(p.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", p.t.TempDir()}, p.args...)
+	if p.sentinel != "" {
+		args = []string{p.sentinel, "--sentinel", "--port", fmt.Sprint(p.port), "--bind", "127.0.0.1"}
+	}
 	p.cmd = exec.Command("redis-server", args...)
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatal(err)
@@ -80,6 +89,20 @@ func (p *process) start() {
 		}
 		return err == nil
 	})
+}
+
+// newSentinel starts a sentinel that watches p under the name main.
+func newSentinel(t *testing.T, p *process) *process {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "sentinel.conf")
+	text := fmt.Sprintf("sentinel monitor main 127.0.0.1 %d 1\nsentinel down-after-milliseconds main 500\nsentinel failover-timeout main 3000\n", p.port)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := &process{t: t, port: freePort(t), sentinel: file}
+	s.start()
+	t.Cleanup(s.stop)
+	return s
 }
 
 func (p *process) stop() {
@@ -107,9 +130,15 @@ type weir struct {
 	t      *testing.T
 	store  *cache.Store
 	policy *rule.Policy
+	close  func()
 }
 
 func newWeir(t *testing.T, url string, more ...func(*config.CacheFar)) *weir {
+	t.Helper()
+	return newWeirWith(t, slog.New(slog.DiscardHandler), url, more...)
+}
+
+func newWeirWith(t *testing.T, log *slog.Logger, url string, more ...func(*config.CacheFar)) *weir {
 	t.Helper()
 	c := config.Default().Cache
 	c.Size, c.MaxObject = 64<<20, 1<<20
@@ -127,15 +156,16 @@ func newWeir(t *testing.T, url string, more ...func(*config.CacheFar)) *weir {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := store.Attach(tier, c.Far.Queue, int(c.Far.Compress), slog.New(slog.NewTextHandler(io.Discard, nil))); err != nil {
+	if err := store.Attach(tier, c.Far.Queue, int(c.Far.Compress), log); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { store.Close() })
+	closed := sync.OnceFunc(func() { store.Close() })
+	t.Cleanup(closed)
 	policy, err := rule.NewPolicy(config.DefaultRouteCache())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &weir{t, store, policy}
+	return &weir{t, store, policy, closed}
 }
 
 // request is a request now.
@@ -156,7 +186,7 @@ func (w *weir) get(path, fields string, request ...string) (body string, asked b
 	w.t.Helper()
 	q := w.request("GET", path, strings.Join(request, ""))
 	found := w.store.Lookup(q)
-	if found.Outcome == rule.Miss {
+	if found.Outcome == rule.Miss || found.Outcome == rule.Revalidate {
 		f, role := w.store.Join(q, &found, false)
 		if role == cache.Lead || role == cache.Alone {
 			defer f.Abort(cache.ErrAborted)
@@ -186,13 +216,19 @@ func (w *weir) post(path string) {
 
 func (w *weir) tier() cache.TierStats { return w.store.TierStats()[0] }
 
+// far is the tier that is shared.
+func (w *weir) far() cache.TierStats {
+	list := w.store.TierStats()
+	return list[len(list)-1]
+}
+
 // usable waits until entries of the tier are believed.
 func (w *weir) usable() {
 	w.t.Helper()
 	eventually(w.t, "the tier is usable", func() bool {
-		before := w.tier().Misses
+		before := w.far().Misses
 		w.get(fmt.Sprintf("/probe/%d", time.Now().UnixNano()), "Cache-Control: no-store\r\n")
-		return w.tier().Misses > before
+		return w.far().Misses > before
 	})
 }
 
@@ -223,7 +259,7 @@ func TestShared(t *testing.T) {
 		t.Error("/v: another variant answered")
 	}
 	// A third node starts after the purge, and must not see what it ended.
-	if n := a.store.Purge(cache.Purge{Prefix: "http://h/"}, time.Now().UnixNano()); n != 2 {
+	if n := a.store.Purge(cache.Purge{Prefix: "http://h/"}, time.Now().UnixNano()).Entries; n != 2 {
 		t.Errorf("purged %d", n)
 	}
 	eventually(t, "the purge reaches the other", func() bool { return b.store.Stats().Entries == 0 })

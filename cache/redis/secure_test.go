@@ -105,7 +105,7 @@ func TestNarrow(t *testing.T) {
 	a.get("/x", cacheable, "Tenant: two\r\n")
 	a.get("/xx", cacheable, "Tenant: two\r\n")
 	a.written(3)
-	if n := a.store.Purge(cache.Purge{URL: "http://h/x"}, time.Now().UnixNano()); n != 2 {
+	if n := a.store.Purge(cache.Purge{URL: "http://h/x"}, time.Now().UnixNano()).Entries; n != 2 {
 		t.Errorf("purged %d", n)
 	}
 	// A node that starts afterwards has but the tier.

@@ -104,6 +104,13 @@ func (q *Request) AppendKey(dst, target []byte) []byte {
 	return q.Policy.AppendKey(dst, q.Scheme, q.Host, target, q.sees)
 }
 
+// URLKey is the part of a key that names a URL of q's host, under another scheme. A port that
+// any scheme has by default is none.
+func (q *Request) URLKey(scheme string, target []byte) string {
+	key := q.Policy.AppendKey(nil, []byte(scheme), appendHost(nil, nil, q.Host), target, q.sees)
+	return string(KeyURL(key))
+}
+
 // SentHead is the head as it would be sent to a target.
 func (q *Request) SentHead() *head.Head {
 	if q.Sent == nil {

@@ -226,12 +226,17 @@ func keptOn304(name []byte) bool {
 func (p *Policy) groups(f Fields) []string {
 	list := ParseGroups(f.Joined("Cache-Groups"))
 	for _, name := range p.c.SurrogateKeys {
-		for _, word := range bytes.FieldsFunc(f.Joined(name), func(r rune) bool { return r == ' ' || r == ',' || r == '\t' }) {
-			if len(word) <= 256 && len(list) < 256 {
-				list = append(list, string(word))
-			}
-		}
+		list = SurrogateKeys(list, f.Joined(name))
 	}
 	slices.Sort(list)
 	return slices.Compact(list)
+}
+
+// SurrogateKeys adds the words of a list of surrogate keys to list: all of them, for an entry
+// could not be purged by one that it forgot.
+func SurrogateKeys(list []string, value []byte) []string {
+	for _, word := range bytes.FieldsFunc(value, func(r rune) bool { return r == ' ' || r == ',' || r == '\t' }) {
+		list = append(list, string(word))
+	}
+	return list
 }

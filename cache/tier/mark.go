@@ -1,6 +1,7 @@
 package tier
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/json"
 	"slices"
@@ -12,11 +13,14 @@ import (
 
 // Mark is a purge or invalidation as those who share a tier tell each other.
 type Mark struct {
-	Node string `json:"node"`
+	Node string `json:"node,omitempty"`
 	At   int64  `json:"at"` // ns since the epoch
-	Soft bool   `json:"soft,omitempty"`
-	All  bool   `json:"all,omitempty"`
-	Key  string `json:"key,omitempty"`
+	// Purge says that somebody asked for it, and may have been told that it is done.
+	// Otherwise an unsafe request has invalidated what m names.
+	Purge bool   `json:"purge,omitempty"`
+	Soft  bool   `json:"soft,omitempty"`
+	All   bool   `json:"all,omitempty"`
+	Key   string `json:"key,omitempty"`
 	// AllVariants, with Key: also the keys to which a route's key rules (headers,
 	// cookies) added something.
 	AllVariants bool   `json:"wide,omitempty"`
@@ -29,32 +33,52 @@ type Mark struct {
 // NewNode is a name that no other process has.
 func NewNode() string { return rand.Text() }
 
-// Encode is the mark as a message for Tier.Announce.
-func (m Mark) Encode() []byte {
-	b, err := json.Marshal(m)
+// Named is m without its time and node: what it ends, and how.
+func (m Mark) Named() Mark {
+	m.At, m.Node = 0, ""
+	return m
+}
+
+// Size is about how many bytes m takes, in memory and as a message.
+func (m Mark) Size() int {
+	return markOverhead + len(m.Key) + len(m.Host) + len(m.Prefix) + len(m.Group) + len(m.Origin)
+}
+
+// markOverhead is what a mark takes beside its texts.
+const markOverhead = 128
+
+// EncodeMarks makes a message for Tier.Announce.
+func EncodeMarks(marks []Mark) []byte {
+	b, err := json.Marshal(marks)
 	if err != nil {
-		panic("BUG: cannot encode a mark: " + err.Error())
+		panic("BUG: cannot encode marks: " + err.Error())
 	}
 	return b
 }
 
-// DecodeMark reads what Encode wrote.
-func DecodeMark(b []byte) (m Mark, err error) {
-	err = json.Unmarshal(b, &m)
-	return m, err
+// DecodeMarks reads what EncodeMarks wrote, or a mark by itself.
+func DecodeMarks(b []byte) (marks []Mark, err error) {
+	if bytes.HasPrefix(b, []byte("{")) {
+		marks = make([]Mark, 1)
+		return marks, json.Unmarshal(b, &marks[0])
+	}
+	return marks, json.Unmarshal(b, &marks)
 }
 
 // Marks remembers what was purged, to recognise the values in a tier that are
 // older. Any number of goroutines may use it.
 type Marks struct {
+	limit    int
 	mu       sync.RWMutex
+	size     int
 	all      stamp
 	keys     map[string]stamp
 	hosts    map[string]stamp
 	groups   map[string]stamp // origin, NUL, group; and NUL, group
 	prefixes []prefixStamp
 	newest   int64
-	skew     int64 // how far clocks may differ, in ns
+	// floor is when the newest of the marks was made that were forgotten.
+	floor int64
 }
 
 // stamp is when something was purged last, softly and not.
@@ -65,17 +89,14 @@ type prefixStamp struct {
 	stamp
 }
 
-// NewMarks remembers nothing yet. skew is how far the clocks of those who make
-// marks may differ, in ns.
-func NewMarks(skew int64) *Marks {
-	k := &Marks{skew: skew}
-	k.init()
-	return k
-}
+// MarksLimit bounds the bytes of the marks that a store remembers, in general.
+const MarksLimit = 32 << 20
 
-// maxMarks bounds what is remembered; beyond it everything older than now
-// counts as purged, which costs misses and nothing else.
-const maxMarks = 200_000
+// NewMarks remembers nothing yet, and never marks of more than limit bytes. Beyond that
+// it forgets the oldest, and takes for ended what is older than those.
+func NewMarks(limit int) *Marks {
+	return &Marks{limit: limit, keys: map[string]stamp{}, hosts: map[string]stamp{}, groups: map[string]stamp{}}
+}
 
 // Ended says what marks make of something stored.
 type Ended uint8
@@ -96,6 +117,8 @@ func (s stamp) with(m Mark) stamp {
 	return s
 }
 
+func (s stamp) newest() int64 { return max(s.hard, s.soft) }
+
 // ended says what s makes of something received then.
 func (s stamp) ended(received, skew int64) Ended {
 	switch {
@@ -107,80 +130,114 @@ func (s stamp) ended(received, skew int64) Ended {
 	return NotEnded
 }
 
-func (k *Marks) init() {
-	k.prefixes = nil
-	k.keys, k.hosts, k.groups = map[string]stamp{}, map[string]stamp{}, map[string]stamp{}
-}
-
-// Skew is how far the clocks of those who make marks may differ, in ns.
-func (k *Marks) Skew() int64 { return k.skew }
-
-// Add remembers a mark.
-func (k *Marks) Add(m Mark) {
+// Add remembers a mark. It reports false if that changes nothing.
+func (k *Marks) Add(m Mark) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.newest = max(k.newest, m.At)
-	if len(k.keys)+len(k.hosts)+len(k.groups)+len(k.prefixes) >= maxMarks {
-		k.forgetLocked()
-	}
+	news := false
 	switch {
 	case m.All:
-		k.all = k.all.with(m)
+		before := k.all
+		k.all = before.with(m)
+		news = k.all != before
 	case m.Key != "":
-		k.keys[m.Key] = k.keys[m.Key].with(m)
+		news = k.addLocked(k.keys, m.Key, m)
 	case m.Group != "":
-		g := m.Origin + "\x00" + m.Group
-		k.groups[g] = k.groups[g].with(m)
+		news = k.addLocked(k.groups, m.Origin+"\x00"+m.Group, m)
+	case m.Host != "":
+		news = k.addLocked(k.hosts, m.Host, m)
 	case m.Prefix != "":
 		i := slices.IndexFunc(k.prefixes, func(p prefixStamp) bool { return p.prefix == m.Prefix })
 		if i < 0 {
+			i = len(k.prefixes)
 			k.prefixes = append(k.prefixes, prefixStamp{prefix: m.Prefix})
-			i = len(k.prefixes) - 1
+			k.size += markOverhead + len(m.Prefix)
 		}
-		k.prefixes[i].stamp = k.prefixes[i].stamp.with(m)
-	case m.Host != "":
-		k.hosts[m.Host] = k.hosts[m.Host].with(m)
+		before := k.prefixes[i].stamp
+		k.prefixes[i].stamp = before.with(m)
+		news = k.prefixes[i].stamp != before
 	}
+	if k.size > k.limit {
+		k.forgetLocked()
+	}
+	return news
 }
 
-// forgetLocked drops marks that no entry can be older than, and all of them if
-// that does not help.
+// addLocked adds m to a list of stamps by name.
+func (k *Marks) addLocked(list map[string]stamp, name string, m Mark) (news bool) {
+	before, known := list[name]
+	if !known {
+		k.size += markOverhead + len(name)
+	}
+	after := before.with(m)
+	list[name] = after
+	return after != before
+}
+
+// forgetLocked drops the marks that no entry can be older than, and if that does not help
+// the older half of all.
 func (k *Marks) forgetLocked() {
-	old := func(s stamp) bool { return max(s.hard, s.soft) < k.newest-int64(maxMarkTime) }
+	if k.dropLocked(k.newest - int64(maxMarkTime)); k.size <= k.limit/2 {
+		return
+	}
+	var times []int64
+	for _, list := range []map[string]stamp{k.keys, k.hosts, k.groups} {
+		for _, s := range list {
+			times = append(times, s.newest())
+		}
+	}
+	for _, p := range k.prefixes {
+		times = append(times, p.newest())
+	}
+	slices.Sort(times)
+	k.floor = max(k.floor, times[len(times)/2])
+	k.dropLocked(k.floor)
+}
+
+// dropLocked drops the marks that are not newer than that.
+func (k *Marks) dropLocked(until int64) {
 	for _, list := range []map[string]stamp{k.keys, k.hosts, k.groups} {
 		for name, s := range list {
-			if old(s) {
+			if s.newest() <= until {
 				delete(list, name)
+				k.size -= markOverhead + len(name)
 			}
 		}
 	}
-	k.prefixes = slices.DeleteFunc(k.prefixes, func(p prefixStamp) bool { return old(p.stamp) })
-	if len(k.keys)+len(k.hosts)+len(k.groups)+len(k.prefixes) >= maxMarks*9/10 {
-		k.all.hard = k.newest
-		k.init()
-	}
+	k.prefixes = slices.DeleteFunc(k.prefixes, func(p prefixStamp) bool {
+		if p.newest() > until {
+			return false
+		}
+		k.size -= markOverhead + len(p.prefix)
+		return true
+	})
 }
 
 // Ended says whether what was received then, in ns since the epoch, under a key
-// and in groups was purged since.
-func (k *Marks) Ended(key string, received int64, groups []string) Ended {
+// and in groups was purged since. skew is how far the clocks of those who make marks and
+// of those who receive may differ, in ns.
+func (k *Marks) Ended(key string, received int64, groups []string, skew int64) Ended {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
-	ended := max(k.all.ended(received, k.skew), k.keys[key].ended(received, k.skew))
+	if received <= k.floor+skew && k.floor > 0 {
+		return EndedWholly
+	}
+	ended := max(k.all.ended(received, skew), k.keys[key].ended(received, skew))
 	if url, _, extended := strings.Cut(key, "\n"); extended {
 		// A mark for this key alone may fit too, of another route for the same
 		// URL: that costs a miss.
-		ended = max(ended, k.keys[url].ended(received, k.skew))
+		ended = max(ended, k.keys[url].ended(received, skew))
 	}
 	if len(k.hosts) > 0 {
-		ended = max(ended, k.hosts[rule.KeyHost(key)].ended(received, k.skew))
+		ended = max(ended, k.hosts[rule.KeyHost(key)].ended(received, skew))
 	}
 	for _, g := range groups {
-		ended = max(ended, k.groups["\x00"+g].ended(received, k.skew), k.groups[rule.KeyOrigin(key)+"\x00"+g].ended(received, k.skew))
+		ended = max(ended, k.groups["\x00"+g].ended(received, skew), k.groups[rule.KeyOrigin(key)+"\x00"+g].ended(received, skew))
 	}
 	for _, p := range k.prefixes {
 		if strings.HasPrefix(key, p.prefix) {
-			ended = max(ended, p.ended(received, k.skew))
+			ended = max(ended, p.ended(received, skew))
 		}
 	}
 	return ended

@@ -20,6 +20,7 @@ const (
 	exitDone   = 0
 	exitFailed = 1 // the command was understood and did not work
 	exitUsage  = 2 // the command was not understood
+	exitPart   = 3 // part of what was asked for is still to be done
 )
 
 // Main runs the command that args name, the program's name first, and returns
@@ -33,6 +34,9 @@ func Main(args []string, version string) (code int) {
 	fmt.Fprintln(os.Stderr, "weir: "+err.Error())
 	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage
+	}
+	if _, ok := errors.AsType[partError](err); ok {
+		return exitPart
 	}
 	return exitFailed
 }

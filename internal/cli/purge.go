@@ -60,14 +60,23 @@ func purge(c *urfave.Command) error {
 	if err := p.Check(); err != nil {
 		return usageError{err}
 	}
-	n, err := ask(c, func(ctx context.Context, weir *admin.Client) (int, error) { return weir.Purge(ctx, p) })
+	done, err := ask(c, func(ctx context.Context, weir *admin.Client) (admin.Purged, error) { return weir.Purge(ctx, p) })
 	if err != nil {
 		return err
 	}
 	entries := "entries"
-	if n == 1 {
+	if done.Purged == 1 {
 		entries = "entry"
 	}
-	_, err = fmt.Fprintf(c.Root().Writer, "purged %d %s\n", n, entries)
-	return err
+	if _, err := fmt.Fprintf(c.Root().Writer, "purged %d %s\n", done.Purged, entries); err != nil {
+		return err
+	}
+	if len(done.Pending) > 0 {
+		return partError{fmt.Errorf("weir could not tell %s yet: what is kept there may come back until weir can", strings.Join(done.Pending, " and "))}
+	}
+	return nil
 }
+
+// partError says that a part of what was asked for is still to be done; weir then exits with
+// exitPart.
+type partError struct{ error }

@@ -1,0 +1,55 @@
+package cache
+
+import (
+	"log/slog"
+	"sync"
+)
+
+// part is something that can fail in a tier by itself.
+type part uint8
+
+const (
+	connecting part = iota // and being told by the tier
+	writing                // entries
+	announcing             // purges and invalidations
+	parts
+)
+
+// condition is whether a tier works. Only what was tried changes it.
+type condition struct {
+	name string
+	log  *slog.Logger
+
+	mu      sync.Mutex
+	reasons [parts]string // why the part fails; empty if it does not
+}
+
+func (c *condition) init(name string, log *slog.Logger) { c.name, c.log = name, log }
+
+// set says how something ended. What it changes is logged: a reason once, and the
+// end of the last one.
+func (c *condition) set(p part, err error) {
+	reason := ""
+	if err != nil {
+		reason = err.Error()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.reasons[p] == reason {
+		return
+	}
+	c.reasons[p] = reason
+	switch {
+	case reason != "":
+		c.log.Warn("cache tier fails", "tier", c.name, "error", reason)
+	case c.reasons == [parts]string{}:
+		c.log.Info("cache tier works again", "tier", c.name)
+	}
+}
+
+// works says that nothing has failed when it was tried last.
+func (c *condition) works() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.reasons == [parts]string{}
+}

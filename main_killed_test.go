@@ -1,0 +1,170 @@
+package main_test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"weir/internal/testkit"
+)
+
+// TestPurgeKilled: weir is killed as soon as a purge was answered. What was purged does not
+// come back from the disk or from Redis, and the rest does. WEIR_SOAK_PURGES says how often.
+func TestPurgeKilled(t *testing.T) {
+	t.Parallel()
+	n := 5
+	if more, err := strconv.Atoi(os.Getenv("WEIR_SOAK_PURGES")); err == nil {
+		n = more
+	}
+	t.Run("disk", func(t *testing.T) {
+		t.Parallel()
+		purgeKilled(t, n, fmt.Sprintf("[cache.persist]\nfolder = %q\n", t.TempDir()))
+	})
+	t.Run("redis", func(t *testing.T) {
+		t.Parallel()
+		purgeKilled(t, n, fmt.Sprintf("[cache.far]\nurl = %q\ntimeout = \"1s\"\n", "redis://"+redisServer(t)))
+	})
+}
+
+// redisServer starts one and returns its address.
+func redisServer(t *testing.T) string {
+	t.Helper()
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal("redis-server is missing; apt-get install redis-server")
+		}
+		t.Skip("redis-server is missing; apt-get install redis-server")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	l.Close()
+	_, port, _ := net.SplitHostPort(address)
+	c := exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", t.TempDir())
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		c.Process.Kill()
+		c.Wait()
+	})
+	testkit.Eventually(t, "redis-server listens", func() bool {
+		c, err := net.Dial("tcp", address)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+	return address
+}
+
+func purgeKilled(t *testing.T, n int, tier string) {
+	var asked atomic.Int64
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		w.Header().Set("Cache-Control", "max-age=3600")
+		io.WriteString(w, r.URL.Path)
+	}))
+	defer origin.Close()
+	path := file(t, fmt.Sprintf(`
+[[listeners]]
+address = "127.0.0.1:0"
+[[routes]]
+upstream = "origin"
+cache = true
+[upstreams.origin]
+targets = [%q]
+[metrics]
+address = "127.0.0.1:0"
+[cache]
+purge_from = ["127.0.0.1"]
+%s`, origin.URL, tier))
+	c := start(t, "run", "--config", path)
+	metrics := "http://" + metricsPage.FindStringSubmatch(c.logged("metrics and health"))[1] + "/metrics"
+	// do returns the answer, and whether the origin was asked. The port is not part of the
+	// Host, for it changes.
+	do := func(method, path string) (body string, fetched bool) {
+		t.Helper()
+		before := asked.Load()
+		r, err := http.NewRequest(method, c.url+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host = "weir.test"
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		text, err := io.ReadAll(answer.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text), asked.Load() > before
+	}
+	kept := func(path string) {
+		t.Helper()
+		testkit.Eventually(t, path+" is kept over restarts", func() bool { _, fetched := do("GET", path); return !fetched })
+	}
+	if strings.Contains(tier, "far") {
+		testkit.Eventually(t, "the tier is usable", func() bool {
+			do("GET", fmt.Sprint("/probe/", asked.Load()))
+			return written(t, metrics) > 0
+		})
+	}
+	before := written(t, metrics)
+	for i := range n + 1 {
+		do("GET", fmt.Sprint("/", i))
+	}
+	testkit.Eventually(t, "the pages are written", func() bool { return written(t, metrics) >= before+n+1 })
+	gone := 0
+	for i := range n {
+		page := fmt.Sprint("/", i)
+		if body, _ := do("PURGE", page); !strings.HasPrefix(body, `{"purged":`) || strings.Contains(body, "pending") {
+			t.Fatalf("PURGE: %s", body)
+		}
+		c.cmd.Process.Kill()
+		c.cmd.Wait()
+		http.DefaultClient.CloseIdleConnections()
+		c = start(t, "run", "--config", path)
+		kept(fmt.Sprint("/", n))
+		if _, fetched := do("GET", page); fetched {
+			gone++
+		}
+	}
+	if gone != n {
+		t.Errorf("%d of %d stay purged", gone, n)
+	}
+	t.Logf("%d of %d stay purged", gone, n)
+}
+
+// written is how many entries were written to the tier.
+func written(t *testing.T, metrics string) int {
+	t.Helper()
+	answer, err := http.Get(metrics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), `result="written"} `)
+	value, _, _ := strings.Cut(rest, "\n")
+	n, err := strconv.Atoi(value)
+	if err != nil {
+		t.Fatalf("%q: %v", value, err)
+	}
+	return n
+}
