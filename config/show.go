@@ -150,8 +150,14 @@ var sensitive = regexp.MustCompile(`(?i)auth|cookie|passw|secret|token|credentia
 // text returns a text without passwords, and with values of the environment as they were
 // written.
 func (s *show) text(path, text string) string {
+	if passwordHash.MatchString(text) {
+		return s.written(path, hidden)
+	}
 	return s.written(path, password.ReplaceAllString(strings.ReplaceAll(text, "${", "$${"), "${1}:"+hidden+"@"))
 }
+
+// passwordHash finds hashes of passwords as crypt(5) has them: bcrypt, argon2 and others.
+var passwordHash = regexp.MustCompile(`^\$(1|2[abxy]?|5|6|7|y|apr1|argon2id?|scrypt)\$`)
 
 // password finds the password of a URL.
 var password = regexp.MustCompile(`(://[^/?#@:]*):[^/?#@]*@`)

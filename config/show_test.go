@@ -24,7 +24,7 @@ upstream = "origin"
 request_headers.set.Authorization = "Bearer s3cret-header"
 request_headers.set.X-Plain = "$${literal}"
 request_headers.set.X-Other = "Basic ${APP_TOKEN}"
-query = { api_key = "s3cret-query" }
+query = { api_key = "s3cret-query", user = "$2y$10$s3cret-hash" }
 cache = true
 
 [[routes]]
