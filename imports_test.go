@@ -60,6 +60,9 @@ func rooms() []room {
 		{"internal/http1", []string{
 			"config", "proxy", "internal/body", "internal/forward", "internal/head", "internal/listener", "internal/sock",
 		}, "a front end translates between clients and the core"},
+		{"internal/http2", []string{
+			"config", "proxy", "internal/body", "internal/field", "internal/forward", "internal/head", "internal/listener", "internal/sock",
+		}, "a front end translates between clients and the core"},
 		{"internal/accesslog", []string{"config", "proxy", "internal/head"}, "the access log is a hook"},
 		{"internal/inspect", []string{"config", "proxy"}, "the inspector is a hook"},
 		{"admin", []string{"config"}, "the operators' side commands what the server lends it by an interface, and so does weir purge from another process"},
@@ -84,7 +87,8 @@ const commands = "internal/cli"
 func light() []string {
 	return []string{
 		"github.com/BurntSushi/toml", "github.com/HdrHistogram/hdrhistogram-go", "github.com/VictoriaMetrics/metrics",
-		"github.com/klauspost/compress", "github.com/pires/go-proxyproto", "github.com/valyala/fasthttp", "golang.org/x/sys",
+		"github.com/klauspost/compress", "github.com/pires/go-proxyproto", "github.com/valyala/fasthttp", "golang.org/x/net",
+		"golang.org/x/sys",
 	}
 }
 

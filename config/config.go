@@ -28,7 +28,10 @@
 // (targets = ["http://..."], cache = true) has a method short: see decode.go.
 package config
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Config is one configuration. A nil or zero Config is not usable: start from
 // Default or Load. A Config is never changed after it was handed to a server.
@@ -81,6 +84,10 @@ type Listener struct {
 	HTTPSRedirect bool `toml:"https_redirect"`
 	// MinTLS is "1.2" or "1.3".
 	MinTLS string `toml:"min_tls"`
+	// Protocols are those that clients may speak: "h1" is HTTP/1.1, "h2" is HTTP/2 by TLS, and
+	// "h2c" is HTTP/2 without TLS, by clients that know so beforehand. Empty means HTTP/1.1, and
+	// HTTP/2 too where there are certificates.
+	Protocols Strings `toml:"protocols"`
 	// ProxyProtocol are the addresses that must send a PROXY header, version 1
 	// or 2; no other address may. Empty means off.
 	ProxyProtocol []Prefix `toml:"proxy_protocol"`
@@ -96,6 +103,21 @@ func (l *Listener) Label() string {
 		return l.Name
 	}
 	return string(l.Address)
+}
+
+// The protocols of a listener.
+const (
+	ProtocolH1  = "h1"
+	ProtocolH2  = "h2"
+	ProtocolH2C = "h2c"
+)
+
+// Speaks says whether clients may speak a protocol.
+func (l *Listener) Speaks(protocol string) bool {
+	if len(l.Protocols) > 0 {
+		return slices.Contains(l.Protocols, protocol)
+	}
+	return protocol == ProtocolH1 || protocol == ProtocolH2 && len(l.Certificates) > 0
 }
 
 // Certificate is a certificate chain and its key, both PEM files.

@@ -308,6 +308,16 @@ func (p keyPath) pageAddress(a Address, seen addresses) {
 func (l *Listener) validate(at keyPath) {
 	at.needs("address", string(l.Address), wantAddress)
 	at.oneOf("min_tls", l.MinTLS, "1.2", "1.3")
+	for i, protocol := range l.Protocols {
+		at := at.key("protocols").index(i)
+		at.oneOf("", protocol, ProtocolH1, ProtocolH2, ProtocolH2C)
+		switch {
+		case protocol == ProtocolH2 && len(l.Certificates) == 0:
+			at.wrong("", `"h2" without certificates`, `"h2c", which is HTTP/2 without TLS, or certificates`)
+		case protocol == ProtocolH2C && len(l.Certificates) > 0:
+			at.wrong("", `"h2c" beside certificates`, `"h2", which is HTTP/2 by TLS`)
+		}
+	}
 	if l.HTTPSRedirect && len(l.Certificates) > 0 {
 		at.wrong("https_redirect", "true beside certificates", "it on the listener that speaks plain HTTP")
 	}

@@ -392,6 +392,9 @@ func (a *attempt) acceptHead(started bool, err error) *attemptError {
 		h := &a.response
 		switch {
 		case h.Status >= 200, h.Status == 101 && len(x.upgrade) > 0:
+			if len(x.upgrade) > 0 && h.Status >= 200 && h.Status < 300 && x.Request.Version >= head.HTTP2 {
+				return &attemptError{cause: CauseBadResponse, err: errNotSwitched, sent: true}
+			}
 			a.headSeen()
 			a.firstByte = max(time.Since(a.asked), 1)
 			return nil
@@ -410,7 +413,9 @@ func (a *attempt) acceptHead(started bool, err error) *attemptError {
 
 var (
 	errUnasked = errors.New("101 without a request for an upgrade")
-	errInterim = fmt.Errorf("more than %d interim responses", maxInterim)
+	// errNotSwitched: to a client of HTTP/2 such an answer is the agreement to a tunnel.
+	errNotSwitched = errors.New("2xx instead of 101")
+	errInterim     = fmt.Errorf("more than %d interim responses", maxInterim)
 )
 
 // responseBody is the body of an attempt's response: it bounds each wait for the

@@ -51,8 +51,9 @@ type Front interface {
 	// StopReading makes a Next of the request body that waits, and every
 	// later one, fail at once. Any goroutine may call it.
 	StopReading()
-	// Tunnel sends a 101 and lends the bare connection; early are bytes that the
-	// client had already sent. The exchange ends the connection.
+	// Tunnel sends a 101, or what the protocol has instead of it, which h says then, and lends the
+	// bare connection; early are bytes that the client had already sent. The exchange ends the
+	// connection.
 	Tunnel(h *head.Head) (conn net.Conn, early []byte, err error)
 }
 

@@ -173,3 +173,22 @@ func (e *attemptError) kind() lb.Kind {
 	}
 	return lb.Reset
 }
+
+// CauseOf names the cause for a defect of a request head.
+func CauseOf(d *head.Defect) Cause {
+	switch d.Status {
+	case 405:
+		return CauseMethod
+	case 411:
+		return CauseLengthRequired
+	case 414:
+		return CauseTargetTooLong
+	case 431:
+		return CauseHeadTooLarge
+	case 501:
+		return CauseCoding
+	case 505:
+		return CauseBadVersion
+	}
+	return CauseBadRequest
+}

@@ -158,6 +158,8 @@ type retryMetrics struct {
 }
 
 type listenerMetrics struct {
+	series   *series
+	ended    [ends]atomic.Pointer[metrics.Counter]
 	requests *metrics.Counter
 	inFlight atomic.Int64
 	tunnels  atomic.Int64
@@ -185,7 +187,7 @@ func (m *Metrics) route(name string) *routeMetrics {
 
 func (m *Metrics) listener(name string) *listenerMetrics {
 	return m.of(listenerLabels(name), func(s *series) {
-		s.listener = &listenerMetrics{requests: s.counter("weir_listener_requests_total", "")}
+		s.listener = &listenerMetrics{series: s, requests: s.counter("weir_listener_requests_total", "")}
 	}).listener
 }
 

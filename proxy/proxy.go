@@ -145,7 +145,10 @@ func (p *Proxy) ServeNow(x *Exchange) (done bool) {
 func (p *Proxy) ServeRest(x *Exchange) {
 	var done bool
 	defer p.recover(x, &done)
-	if x.takeSteps(true) == goOn {
+	switch {
+	case x.Client.Cancel.Canceled(): // before anything was done for the client
+		x.clientFailed(errClientGone)
+	case x.takeSteps(true) == goOn:
 		panic("BUG: no step of the route has ended the exchange")
 	}
 	x.settle()

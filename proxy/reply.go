@@ -100,8 +100,8 @@ func (x *Exchange) reply(src body.Source, length int64, bodyless bool, delivered
 		x.Client.Front.CloseAfter()
 	}
 	x.phase = phaseReplying
-	x.Result.Status = x.Response.Status
 	clientErr := x.Client.Front.Start(x.Response, length, bodyless)
+	x.Result.Status = x.Response.Status
 	if clientErr == nil && !bodyless {
 		err, clientErr = x.copy(src)
 	}

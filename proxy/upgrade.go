@@ -25,11 +25,17 @@ func (x *Exchange) upgradeIfAsked() verdict {
 	if !h.Has(upgrades) {
 		return goOn
 	}
-	if h.Version != head.HTTP11 || !h.Upgrades() {
+	framed := h.Version >= head.HTTP2 // an extended CONNECT (RFC 8441), which only an upgrade answers
+	if h.Version != head.HTTP11 && !framed || !h.Upgrades() {
 		return goOn
 	}
 	x.upgrade = x.Route.allowedProtocols(x.upgrade[:0], h)
-	if len(x.upgrade) == 0 {
+	switch {
+	case len(x.upgrade) > 0:
+	case framed:
+		x.fail(501, CauseMethod)
+		return ended
+	default:
 		return goOn
 	}
 	x.forward()
@@ -94,10 +100,10 @@ func (x *Exchange) join(a *attempt) {
 	x.Route.responseRules.Apply(h, x.room.lookup)
 	x.runHooks(x.proxy.hooks.onReply)
 	x.phase = phaseReplying
-	x.Result.Status = 101
 	x.Client.Cancel.disarm()
 	a.stream.Unlimit()
 	client, early, err := x.Client.Front.Tunnel(h)
+	x.Result.Status = h.Status
 	if err != nil {
 		x.clientFailed(err)
 	} else {

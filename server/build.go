@@ -212,6 +212,7 @@ func (s *Server) leave(kept map[config.Address]bool) {
 		s.log.Info("listener closed, its connections may end", "listener", r.Name(), "connections", r.Stats().Open)
 	}
 	s.front.Leave()
+	s.frames.Leave()
 }
 
 func (s *Server) openAccessLog(cfg config.AccessLog) (*accesslog.Logger, error) {

@@ -99,7 +99,7 @@ func (s *Server) reclaim() bool {
 }
 
 func (s *Server) closeClients() int {
-	n := s.front.CloseSpare()
+	n := s.front.CloseSpare() + s.frames.CloseSpare()
 	s.descriptors.closedClients.Add(n)
 	return n
 }

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"weir/config"
+	"weir/internal/http2"
 	"weir/proxy"
 )
 
@@ -84,6 +85,22 @@ func (h handler) Serve(x *proxy.Exchange) {
 	g := h.s.enter()
 	defer g.leave()
 	g.proxy.Serve(x)
+}
+
+// ServeNow implements http2.Handler.
+func (h handler) ServeNow(x *proxy.Exchange) http2.Rest {
+	g := h.s.enter()
+	if g.proxy.ServeNow(x) {
+		g.leave()
+		return nil
+	}
+	return g
+}
+
+// ServeRest implements http2.Rest.
+func (g *generation) ServeRest(x *proxy.Exchange) {
+	defer g.leave()
+	g.proxy.ServeRest(x)
 }
 
 func (h handler) Refuse(x *proxy.Exchange, status int, cause proxy.Cause, err error) {

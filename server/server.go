@@ -23,6 +23,7 @@ import (
 	"weir/discover"
 	"weir/internal/accesslog"
 	"weir/internal/http1"
+	"weir/internal/http2"
 	"weir/internal/listener"
 	"weir/internal/mount"
 	"weir/proxy"
@@ -38,6 +39,7 @@ type Server struct {
 	set     *metrics.Set
 	metrics *proxy.Metrics
 	front   http1.Front
+	frames  http2.Front
 	local   *local
 	sockets *listener.Inherited
 
@@ -134,6 +136,9 @@ func New(cfg *config.Config, opts ...Option) (_ *Server, err error) {
 	s.initPages()
 	s.front.Handler = handler{s}
 	s.front.OnPanic = func(v any) { s.metrics.Panicked(s.log, v) }
+	s.front.OnPreface = s.frames.Serve
+	s.frames.Handler = handler{s}
+	s.frames.OnPanic = s.front.OnPanic
 	s.front.CancelOnHalfClose = func() bool { return s.current.Load().config.Forwarding.CancelOnHalfClose }
 	logger, err := s.openAccessLog(cfg.AccessLog)
 	if err != nil {
@@ -210,6 +215,7 @@ func (s *Server) look() {
 			s.warnOfExpiry(now)
 		case now := <-t.C:
 			s.front.Look(now)
+			s.frames.Look(now)
 		case <-s.stopLook:
 			return
 		}
@@ -235,7 +241,7 @@ func (s *Server) Serve(ln net.Listener) error {
 	}
 	s.listeners[cfg.Address] = r
 	s.mu.Unlock()
-	l.Serve(func(c *listener.Conn) { s.front.Serve(c, r.core.Load) })
+	l.Serve(func(c *listener.Conn) { s.speak(c, r.core.Load) })
 	return http.ErrServerClosed
 }
 
@@ -243,8 +249,22 @@ func (s *Server) Serve(ln net.Listener) error {
 func (s *Server) serve(r *running) {
 	s.listeners[r.Address()] = r
 	s.background.Go(func() {
-		r.Serve(func(c *listener.Conn) { s.front.Serve(c, r.core.Load) })
+		r.Serve(func(c *listener.Conn) { s.speak(c, r.core.Load) })
 	})
+}
+
+// speak serves a connection by the front end of its protocol.
+func (s *Server) speak(c *listener.Conn, l func() *proxy.Listener) {
+	switch cfg := c.Config(); {
+	case c.TLS() != nil && c.TLS().NegotiatedProtocol == "h2":
+		s.frames.Serve(c, l, nil)
+	case cfg.Speaks(config.ProtocolH1):
+		s.front.Serve(c, l)
+	case c.TLS() == nil && cfg.Speaks(config.ProtocolH2C):
+		s.frames.Serve(c, l, nil)
+	default:
+		c.Close() // TLS without a choice of protocol, where HTTP/1.1 is off
+	}
 }
 
 // Addr returns where the listener of this name listens, or nil if there is none.
@@ -396,7 +416,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		}
 	}
 	s.mu.Unlock()
-	s.front.Drain()
+	s.drainClients()
 	for _, r := range list {
 		if err := r.Wait(ctx); err != nil {
 			return err
@@ -419,6 +439,12 @@ func (s *Server) delay(ctx context.Context, d time.Duration) error {
 		return ctx.Err()
 	}
 	return nil
+}
+
+// drainClients makes all connections end after what runs on them.
+func (s *Server) drainClients() {
+	s.front.Drain()
+	s.frames.Drain()
 }
 
 // running returns the listeners, those that a reload removed included. s.mu is
@@ -446,7 +472,7 @@ func (s *Server) Close() error {
 	s.mu.Unlock()
 
 	var errs []error
-	s.front.Drain()
+	s.drainClients()
 	for _, r := range list {
 		errs = append(errs, r.Close())
 		r.Abort()
@@ -458,7 +484,7 @@ func (s *Server) Close() error {
 		<-looked
 	}
 	for len(list) > 0 {
-		s.front.Look(time.Now().Add(time.Hour))
+		s.front.Look(time.Now().Add(time.Hour)) // other front ends are told when a client goes away
 		s.fetches.Cut()
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
 		list = slices.DeleteFunc(list, func(r *running) bool { return r.Wait(ctx) == nil })

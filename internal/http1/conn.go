@@ -60,6 +60,8 @@ type conn struct {
 	// there was one.
 	since  time.Time
 	served bool
+	// early is what was read of a connection that speaks HTTP/2; nil for all others.
+	early []byte
 	// spare is the time from which the connection may be ended to make room for others, if it
 	// still waits for a request then.
 	spare atomic.Int64
@@ -96,6 +98,8 @@ func (c *conn) serve() {
 		again, linger := c.next()
 		switch {
 		case again:
+		case c.early != nil:
+			return
 		case linger:
 			c.c.Linger()
 			return
@@ -143,6 +147,10 @@ func (c *conn) next() (again, linger bool) {
 	switch {
 	case err == nil:
 		c.front.Handler.Serve(e.Exchange)
+	case err == errPreface:
+		e.Reset()
+		exchanges.Put(e)
+		return false, false
 	default:
 		c.front.Handler.Refuse(e.Exchange, status, cause, err)
 	}
@@ -236,8 +244,11 @@ func (c *conn) readHead(e *exchange, cfg *config.Listener) (status int, cause pr
 		}
 		var d *head.Defect
 		if errors.As(err, &d) {
+			if d == head.DefectVersion && c.isPreface(cfg, buf) {
+				return 0, proxy.CauseOK, errPreface
+			}
 			c.noteRefused(e, buf)
-			return d.Status, causeOf(d), err
+			return d.Status, proxy.CauseOf(d), err
 		}
 		if !timed {
 			timed = true
@@ -282,6 +293,19 @@ func (c *conn) readHead(e *exchange, cfg *config.Listener) (status int, cause pr
 	return 0, proxy.CauseOK, nil
 }
 
+// errPreface says that the client speaks HTTP/2.
+var errPreface = errors.New("the client speaks HTTP/2")
+
+// isPreface says whether a connection begins as one of HTTP/2 does (RFC 9113 section 3.4), where
+// that is allowed. Then early has what was read.
+func (c *conn) isPreface(cfg *config.Listener, buf []byte) bool {
+	if c.front.OnPreface == nil || c.served || !cfg.Speaks(config.ProtocolH2C) || !bytes.HasPrefix(buf, []byte("PRI * HTTP/2.0\r\n")) {
+		return false
+	}
+	c.early = bytes.Clone(buf)
+	return true
+}
+
 // noteRefused is called when a head is not read to its end. It records method and
 // target for the access log, if the first line is there, and clears what the scan left.
 func (c *conn) noteRefused(e *exchange, raw []byte) {
@@ -296,25 +320,6 @@ func (c *conn) noteRefused(e *exchange, raw []byte) {
 	e.Request.StartRequest(version, method, nil)
 	e.RequestTarget = append(e.RequestTarget[:0], target...)
 	c.head = string(method) == "HEAD"
-}
-
-// causeOf names the cause for a defect of a request head.
-func causeOf(d *head.Defect) proxy.Cause {
-	switch d.Status {
-	case 405:
-		return proxy.CauseMethod
-	case 411:
-		return proxy.CauseLengthRequired
-	case 414:
-		return proxy.CauseTargetTooLong
-	case 431:
-		return proxy.CauseHeadTooLarge
-	case 501:
-		return proxy.CauseCoding
-	case 505:
-		return proxy.CauseBadVersion
-	}
-	return proxy.CauseBadRequest
 }
 
 // reader is the reading half of a conn.

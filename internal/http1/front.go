@@ -41,6 +41,9 @@ type Front struct {
 	// CancelOnHalfClose tells whether a client that closed its sending side is
 	// taken for gone.
 	CancelOnHalfClose func() bool
+	// OnPreface takes over a connection whose client begins as one of HTTP/2 does, if its listener
+	// allows that without TLS. early are the bytes that were read. nil means that none does.
+	OnPreface func(c *listener.Conn, l func() *proxy.Listener, early []byte)
 	// OnPanic hears of a bug of the front end's own that cost a connection. The
 	// stack is still there when it is called.
 	OnPanic func(v any)
@@ -61,6 +64,10 @@ func (f *Front) Serve(c *listener.Conn, l func() *proxy.Listener) {
 		if v := recover(); v != nil {
 			c.Reset() // a response that breaks off must not look whole
 			f.OnPanic(v)
+			return
+		}
+		if cn.early != nil {
+			f.OnPreface(c, l, cn.early)
 		}
 	}()
 	cn.serve()

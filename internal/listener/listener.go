@@ -120,13 +120,24 @@ func (l *Listener) newSettings(cfg *config.Listener) (*settings, error) {
 	s.certificates = certificates
 	s.tls = &tls.Config{
 		MinVersion:     tls.VersionTLS12,
-		NextProtos:     []string{"http/1.1"},
+		NextProtos:     nextProtos(cfg),
 		GetCertificate: certificates.choose,
 	}
 	if cfg.MinTLS == "1.3" {
 		s.tls.MinVersion = tls.VersionTLS13
 	}
 	return s, nil
+}
+
+// nextProtos are the protocols that a handshake may choose (ALPN), the best first.
+func nextProtos(cfg *config.Listener) (list []string) {
+	if cfg.Speaks(config.ProtocolH2) {
+		list = append(list, "h2")
+	}
+	if cfg.Speaks(config.ProtocolH1) {
+		list = append(list, "http/1.1")
+	}
+	return list
 }
 
 // Update replaces everything but the socket: certificates (read now), limits,

@@ -161,6 +161,9 @@ func (s *Stream) DrainPaced(p *Pace, pipe *Pipe) error {
 type PacedStream struct {
 	*Stream
 	pace atomic.Pointer[Pace]
+	// spool and first are set before there are several goroutines; both may be nil.
+	spool *Spool
+	first *FirstRead
 }
 
 // At makes writes go at the pace of the peer until Free. p is not to be used meanwhile.
@@ -176,6 +179,9 @@ func (s *PacedStream) Free() {
 
 // Write writes to the connection.
 func (s *PacedStream) Write(b []byte) (int, error) {
+	if s.spool != nil {
+		return s.spool.write(b)
+	}
 	if p := s.pace.Load(); p != nil {
 		return s.WritePaced(p, b, nil)
 	}

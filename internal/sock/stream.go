@@ -110,8 +110,14 @@ func (s *Stream) Read(p []byte) (int, error) {
 	return s.came()
 }
 
-// ErrAgain says that nothing is there to be read yet.
-var ErrAgain = errors.New("nothing to read yet")
+// ErrAgain says that nothing is there to be read yet. TLS goes on after it: it is temporary.
+var ErrAgain net.Error = again{}
+
+type again struct{}
+
+func (again) Error() string   { return "nothing to read yet" }
+func (again) Timeout() bool   { return false }
+func (again) Temporary() bool { return true }
 
 // ReadNow reads what is there, or returns ErrAgain. It is for functions that
 // Raw's Read calls, with the descriptor that they are called with.

@@ -1,0 +1,243 @@
+package http2
+
+import (
+	"io"
+	"sync"
+	"time"
+
+	"weir/internal/body"
+	"weir/internal/head"
+)
+
+// requestBody is the Source of a body that comes in DATA frames. conn.mu guards it.
+type requestBody struct {
+	s        *stream
+	readable sync.Cond
+	pieces   []*piece
+	lent     *piece
+	size     int // of pieces
+	// window is how much the client may send, taken what it has not been told of.
+	window, taken int64
+	// left is how much is still to be delivered, due how much still has to arrive; -1 if the
+	// request does not say.
+	left, due int64
+	seen      int64
+	ended     bool  // the end has arrived
+	err       error // final; io.EOF after the end
+	failure   error // what comes after what has arrived
+	stopped   bool
+	trailer   *head.Head
+	// waiting is since when the client is waited for; behind is how far it is behind rate.
+	waiting time.Time
+	behind  time.Duration
+}
+
+// piece holds bytes that have arrived.
+type piece struct {
+	buf    []byte
+	pooled bool
+}
+
+const (
+	pieceSize  = 16 << 10
+	smallPiece = 1 << 10
+)
+
+var pieces = sync.Pool{New: func() any { return &piece{buf: make([]byte, 0, pieceSize), pooled: true} }}
+
+func newPiece(size int) *piece {
+	if size <= smallPiece {
+		return &piece{buf: make([]byte, 0, smallPiece)}
+	}
+	return pieces.Get().(*piece)
+}
+
+func (p *piece) release() {
+	if p != nil && p.pooled {
+		p.buf = p.buf[:0]
+		pieces.Put(p)
+	}
+}
+
+// start says how long the body is: length is as in a head.
+func (b *requestBody) start(length int64) {
+	b.left, b.due = max(length, -1), max(length, -1)
+	if b.left == 0 || b.ended {
+		b.left, b.due, b.err = 0, 0, io.EOF
+	}
+}
+
+// complete says that nothing of the body is missing, though its end may not have been said.
+func (b *requestBody) complete() bool { return b.ended || b.due == 0 }
+
+// take takes the payload of a frame, and reports whether it fits what was announced.
+func (b *requestBody) take(p []byte, end bool) bool {
+	if b.due >= 0 {
+		if b.due -= int64(len(p)); b.due < 0 || end && b.due > 0 {
+			return false
+		}
+	}
+	b.ended = b.ended || end
+	if b.stopped {
+		b.s.c.giveBack(len(p)) // which nobody reads
+		p = nil
+	}
+	for len(p) > 0 {
+		var last *piece
+		if n := len(b.pieces); n > 0 {
+			last = b.pieces[n-1]
+		}
+		if last == nil || len(last.buf) == cap(last.buf) {
+			last = newPiece(len(p))
+			b.pieces = append(b.pieces, last)
+		}
+		n := min(len(p), cap(last.buf)-len(last.buf))
+		last.buf = append(last.buf, p[:n]...)
+		b.size += n
+		p = p[n:]
+	}
+	b.readable.Signal()
+	return true
+}
+
+// fail makes the body break off after what has arrived.
+func (b *requestBody) fail(why error) {
+	if b.failure == nil {
+		b.failure = why
+	}
+	b.readable.Broadcast()
+}
+
+// drop forgets what has arrived, and returns how many bytes that was.
+func (b *requestBody) drop() int {
+	n := b.size
+	for _, p := range b.pieces {
+		p.release()
+	}
+	b.lent.release()
+	b.pieces, b.lent, b.size = nil, nil, 0
+	return n
+}
+
+// Next implements body.Source.
+func (b *requestBody) Next([]byte) ([]byte, error) {
+	c := b.s.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return b.next()
+}
+
+func (b *requestBody) next() ([]byte, error) {
+	b.lent.release()
+	b.lent = nil
+	if b.err == nil && !b.here() {
+		b.waiting = time.Now()
+		for !b.here() {
+			b.readable.Wait()
+		}
+		b.behind += time.Since(b.waiting)
+		b.waiting = time.Time{}
+	}
+	switch {
+	case b.err != nil:
+		return nil, b.err
+	case b.stopped:
+		b.err = b.failure
+		return nil, b.err
+	case b.size == 0 && b.failure != nil:
+		b.err = b.failure
+		return nil, b.err
+	case b.size == 0:
+		b.err = io.EOF
+		return nil, b.err
+	}
+	b.lent = b.pieces[0]
+	copy(b.pieces, b.pieces[1:])
+	b.pieces = b.pieces[:len(b.pieces)-1]
+	p := b.lent.buf
+	n := int64(len(p))
+	b.size -= len(p)
+	b.seen += n
+	if b.left > 0 {
+		b.left -= n
+	}
+	if b.s.rate > 0 {
+		b.behind = max(0, b.behind-time.Duration(n)*time.Second/time.Duration(b.s.rate))
+	}
+	if b.left == 0 || b.ended && b.size == 0 && b.trailer == nil && b.failure == nil {
+		b.err = io.EOF // nothing can follow
+	}
+	b.grant(n)
+	return p, nil
+}
+
+// sized says that the request says how long the body is.
+func (b *requestBody) sized() bool { return b.left >= 0 }
+
+// here says whether next need not wait.
+func (b *requestBody) here() bool { return b.size > 0 || b.ended || b.failure != nil }
+
+// grant lets the client send n bytes more.
+func (b *requestBody) grant(n int64) {
+	c := b.s.c
+	c.giveBack(int(n))
+	b.taken += n
+	if !b.ended && b.due != 0 && b.taken >= streamWindow/2 && b.s.state != streamClosed {
+		c.sendWindow(b.s.id, b.taken)
+		b.window += b.taken
+		b.taken = 0
+	}
+	if len(c.out) > 0 && !b.s.inline {
+		c.flush()
+	}
+}
+
+func (b *requestBody) locked(what func() bool) bool {
+	b.s.c.mu.Lock()
+	defer b.s.c.mu.Unlock()
+	return what()
+}
+
+// Ready implements body.Source.
+func (b *requestBody) Ready() bool { return b.locked(func() bool { return b.err != nil || b.here() }) }
+
+// Whole implements body.Source.
+func (b *requestBody) Whole() bool {
+	return b.locked(func() bool { return b.err == io.EOF || b.due == 0 && b.failure == nil && b.left >= 0 })
+}
+
+// Done implements body.Source.
+func (b *requestBody) Done() bool { return b.locked(func() bool { return b.err == io.EOF }) }
+
+// Proven implements body.Source.
+func (b *requestBody) Proven() bool { return b.Done() }
+
+// Left implements body.Source.
+func (b *requestBody) Left() int64 {
+	b.s.c.mu.Lock()
+	defer b.s.c.mu.Unlock()
+	return b.left
+}
+
+// Seen implements body.Source.
+func (b *requestBody) Seen() int64 {
+	b.s.c.mu.Lock()
+	defer b.s.c.mu.Unlock()
+	return b.seen
+}
+
+// Trailer implements body.Source.
+func (b *requestBody) Trailer() *head.Head {
+	b.s.c.mu.Lock()
+	defer b.s.c.mu.Unlock()
+	if b.err != io.EOF {
+		return nil
+	}
+	return b.trailer
+}
+
+// Kernel implements body.Source.
+func (b *requestBody) Kernel() body.Kernel { return body.Kernel{} }
+
+// Moved implements body.Source.
+func (b *requestBody) Moved(int64) { panic("BUG: bytes of frames cannot be moved inside the kernel") }

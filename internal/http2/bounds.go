@@ -1,0 +1,110 @@
+package http2
+
+import (
+	"slices"
+	"time"
+
+	h2 "golang.org/x/net/http2"
+
+	"weir/proxy"
+)
+
+const (
+	// maxStreams bounds the streams that are open at once.
+	maxStreams = 100
+	// maxResets is how many streams may be reset in a second beyond those that were answered, by the
+	// client or because of it, and how many at once.
+	maxResets = 200
+	// maxIdleFrames is how many frames may come that move nothing. Answered requests and body
+	// bytes give back what such frames take.
+	maxIdleFrames = 1000
+	// idleForAnswer and idleForData are what an answered request and a frame of a body give back:
+	// a client may update two windows for each frame, and say a priority for each request.
+	idleForAnswer, idleForData = 16, 4
+	// maxContinuations bounds the frames of a header list after the first.
+	maxContinuations = 8
+	// maxAcks is how many answers to SETTINGS and PING may wait to be written.
+	maxAcks = 100
+	// headerTable is the size of the dynamic tables of header compression.
+	headerTable = 4 << 10
+)
+
+// bounds are what a client may still do. conn.mu guards them.
+type bounds struct {
+	resets     float64
+	resetsAt   time.Time
+	idleFrames int
+}
+
+func (b *bounds) init(now time.Time) {
+	b.resets, b.resetsAt, b.idleFrames = maxResets, now, maxIdleFrames
+}
+
+// answered notes that a request was answered.
+func (b *bounds) answered() {
+	b.resets = min(b.resets+1, maxResets)
+	b.idleFrames = min(b.idleFrames+idleForAnswer, maxIdleFrames)
+}
+
+// moved notes a frame with bytes of a body.
+func (b *bounds) moved() { b.idleFrames = min(b.idleFrames+idleForData, maxIdleFrames) }
+
+// idleFrame notes a frame that moves nothing.
+func (b *bounds) idleFrame() error {
+	if b.idleFrames--; b.idleFrames < 0 {
+		return &fault{h2.ErrCodeEnhanceYourCalm, proxy.EndIdleFrames, "too many frames that move nothing"}
+	}
+	return nil
+}
+
+// reset notes that a stream was reset before it was answered, for which the client is to blame.
+func (b *bounds) reset() error {
+	now := time.Now()
+	b.resets = min(b.resets+now.Sub(b.resetsAt).Seconds()*maxResets, maxResets) - 1
+	if b.resetsAt = now; b.resets < 0 {
+		return &fault{h2.ErrCodeEnhanceYourCalm, proxy.EndResets, "too many streams were reset"}
+	}
+	return nil
+}
+
+// recent remembers streams that weir has ended before the client had, of which frames may still
+// be on their way. conn.mu guards it.
+type recent struct {
+	ids  []uint32
+	next int
+}
+
+func (r *recent) add(id uint32) {
+	if len(r.ids) < maxStreams {
+		r.ids = append(r.ids, id)
+		return
+	}
+	r.ids[r.next] = id
+	r.next = (r.next + 1) % len(r.ids)
+}
+
+// forget says that the client has ended the stream, too.
+func (r *recent) forget(id uint32) {
+	if i := slices.Index(r.ids, id); i >= 0 {
+		r.ids[i] = 0
+	}
+}
+
+func (r *recent) has(id uint32) bool { return slices.Contains(r.ids, id) }
+
+// credit is the window of request bodies of a whole connection. conn.mu guards it.
+type credit struct {
+	// taken is how many bytes were taken, or dropped, that the client has not been told of.
+	taken int64
+	// held is how many bytes may still come.
+	held int64
+}
+
+// giveBack lets the client send n bytes more of bodies. c.mu is held.
+func (c *conn) giveBack(n int) {
+	if c.credit.taken += int64(n); c.credit.taken >= connWindow/4 {
+		c.sendWindow(0, c.credit.taken)
+		c.credit.held += c.credit.taken
+		c.credit.taken = 0
+	}
+}

@@ -1,0 +1,114 @@
+package http2
+
+import (
+	"slices"
+
+	"weir/internal/field"
+)
+
+// priority is how the client wants a response to be sent (RFC 9218). The zero value is that of
+// a client that says nothing.
+type priority struct {
+	// before is how much more urgent the response is than the default: 3 to -4.
+	before int8
+	// mode says how the response shares the connection with others of the same urgency.
+	mode sharing
+}
+
+type sharing uint8
+
+const (
+	// sharingUnsaid: in turns, like sharingIncremental, because a client that knows nothing of
+	// priorities must not wait for a large response before it gets a small one.
+	sharingUnsaid sharing = iota
+	// sharingWhole: one after the other, in the order of the requests.
+	sharingWhole
+	// sharingIncremental: in turns.
+	sharingIncremental
+)
+
+const defaultUrgency = 3
+
+// parsePriority reads a Priority field, or that of a PRIORITY_UPDATE frame. What cannot be
+// understood is ignored (RFC 9218 section 4).
+func parsePriority(value []byte) priority {
+	p := priority{mode: sharingWhole}
+	ok := field.Dictionary(value, func(key []byte, v field.Item) bool {
+		switch {
+		case string(key) == "u" && v.Kind == field.Integer && v.Number >= 0 && v.Number <= 7:
+			p.before = int8(defaultUrgency - v.Number)
+		case string(key) == "i" && v.Kind == field.Boolean && v.Truth:
+			p.mode = sharingIncremental
+		case string(key) == "i" && v.Kind == field.Boolean:
+			p.mode = sharingWhole
+		}
+		return true
+	})
+	if !ok {
+		return priority{}
+	}
+	return p
+}
+
+// choose returns the stream whose body bytes are next; nil if none may send. Among those that
+// are equally urgent, the ones that want to be sent whole have one turn together, which the
+// oldest takes; whoever has had a turn goes behind the others.
+func (c *conn) choose() *stream {
+	if c.window <= 0 {
+		return nil
+	}
+	best := -1
+	for i, s := range c.sending {
+		if s.window <= 0 {
+			continue
+		}
+		if best < 0 || s.priority.before > c.sending[best].priority.before {
+			best = i
+		}
+	}
+	if best < 0 {
+		return nil
+	}
+	turn := c.sending[best]
+	if s := turn; s.priority.mode == sharingWhole {
+		for _, o := range c.sending {
+			if o.window > 0 && o.priority == s.priority && o.id < turn.id {
+				turn = o
+			}
+		}
+	}
+	at := slices.Index(c.sending, turn)
+	copy(c.sending[at:], c.sending[at+1:])
+	c.sending[len(c.sending)-1] = turn
+	return turn
+}
+
+// queue makes p what s has to send. c.mu is held.
+func (c *conn) queue(s *stream, p []byte) {
+	s.pending = p
+	c.sending = append(c.sending, s)
+}
+
+// unqueue takes s out of those that have something to send.
+func (c *conn) unqueue(s *stream) {
+	if i := slices.Index(c.sending, s); i >= 0 {
+		c.sending = slices.Delete(c.sending, i, i+1)
+	}
+}
+
+// maxAdvanced bounds the priorities that are kept for streams to come.
+const maxAdvanced = maxStreams
+
+// prioritize takes a PRIORITY_UPDATE frame. c.mu is held.
+func (c *conn) prioritize(stream uint32, value string) {
+	p := parsePriority([]byte(value))
+	switch s := c.streams[stream]; {
+	case s != nil:
+		s.priority = p
+	case stream > c.last && stream%2 == 1 && len(c.advanced) < maxAdvanced:
+		if c.advanced == nil {
+			c.advanced = make(map[uint32]priority)
+		}
+		c.advanced[stream] = p
+	}
+}

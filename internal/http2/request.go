@@ -1,0 +1,464 @@
+package http2
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"io"
+	"time"
+
+	h2 "golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	"weir/internal/head"
+	"weir/proxy"
+)
+
+// block is a header block that is being read. Only the reader uses it.
+type block struct {
+	kind   blockKind
+	id     uint32
+	ends   bool // the stream ends with it
+	frames int
+	since  time.Time
+	s      *stream // of a request
+	request
+	trailer *head.Head
+}
+
+type blockKind uint8
+
+const (
+	// blockNone: none is being read.
+	blockNone blockKind = iota
+	blockRequest
+	blockTrailer
+	// blockRefused: a request beyond the bounds.
+	blockRefused
+	// blockIgnored: of a stream that weir has ended.
+	blockIgnored
+)
+
+func (b *block) open() bool { return b.kind != blockNone }
+
+// request is what is known of a request whose head is being read.
+type request struct {
+	method, scheme, path, authority, protocol string
+	pseudo                                    pseudoSet
+	// started says that the head has begun: no pseudo-field may follow.
+	started bool
+	crumbs  []byte
+	// list and plain are the sizes so far, as HTTP/2 and HTTP/1.1 count.
+	list, plain int
+	// malformed is why the stream is reset, defect why the request is answered with an error.
+	malformed error
+	defect    error
+	tooLarge  bool
+}
+
+type pseudoSet uint8
+
+const (
+	pseudoMethod pseudoSet = 1 << iota
+	pseudoScheme
+	pseudoPath
+	pseudoAuthority
+	pseudoProtocol
+)
+
+// takeHeaders takes the first frame of a header block.
+func (c *conn) takeHeaders(f *h2.HeadersFrame) error {
+	id := f.StreamID
+	b := &c.block
+	c.mu.Lock()
+	kind, err := c.kindOf(f)
+	if err != nil {
+		c.mu.Unlock()
+		return err
+	}
+	crumbs := b.crumbs[:0]
+	*b = block{kind: kind, id: id, ends: f.StreamEnded(), since: time.Now()}
+	b.crumbs = crumbs
+	if id > c.last {
+		c.last = id
+	}
+	if kind == blockRequest {
+		b.s = c.begin(id, f.StreamEnded())
+	}
+	c.mu.Unlock()
+	if kind == blockTrailer {
+		b.trailer = new(head.Head)
+	}
+	if f.HasPriority() && f.Priority.StreamDep == id {
+		b.malformed = errMalformed
+	}
+	c.decoder.SetEmitEnabled(kind == blockRequest || kind == blockTrailer)
+	return c.takeFragment(f.HeaderBlockFragment(), f.HeadersEnded())
+}
+
+// kindOf says what a header block is for. c.mu is held.
+func (c *conn) kindOf(f *h2.HeadersFrame) (blockKind, error) {
+	id := f.StreamID
+	s := c.streams[id]
+	switch {
+	case id%2 == 0:
+		return 0, protocolFault("HEADERS of a stream that a client cannot begin")
+	case s != nil && s.state != streamClosed && !s.in.ended:
+		return blockTrailer, nil
+	case s != nil && s.state != streamClosed:
+		return 0, &fault{h2.ErrCodeStreamClosed, proxy.EndProtocol, "HEADERS after the end of the stream"}
+	case id > c.last && c.parting == partingLast, id > c.last && len(c.streams) >= maxStreams:
+		return blockRefused, nil
+	case id > c.last:
+		return blockRequest, nil
+	case s != nil && !s.in.ended, c.recent.has(id):
+		return blockIgnored, nil
+	}
+	return 0, &fault{h2.ErrCodeStreamClosed, proxy.EndProtocol, "HEADERS of a stream that has ended"}
+}
+
+func (c *conn) takeContinuation(f *h2.ContinuationFrame) error {
+	if c.block.frames++; c.block.frames > maxContinuations {
+		return &fault{h2.ErrCodeEnhanceYourCalm, proxy.EndContinuations, "header list in too many frames"}
+	}
+	return c.takeFragment(f.HeaderBlockFragment(), f.HeadersEnded())
+}
+
+func (c *conn) takeFragment(p []byte, last bool) error {
+	_, err := c.decoder.Write(p)
+	if err == nil && last {
+		err = c.decoder.Close()
+	}
+	if err != nil {
+		return &fault{h2.ErrCodeCompression, proxy.EndProtocol, "malformed header block"}
+	}
+	if !last {
+		return nil
+	}
+	kind := c.block.kind
+	c.block.kind = blockNone
+	switch kind {
+	case blockRequest:
+		return c.finishRequest()
+	case blockTrailer:
+		return c.finishTrailer()
+	case blockRefused:
+		return c.refuse()
+	}
+	return nil
+}
+
+// refuse tells the client that a stream was not served, and may be asked for again.
+func (c *conn) refuse() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sendReset(c.block.id, h2.ErrCodeRefusedStream)
+	if !c.block.ends {
+		c.recent.add(c.block.id)
+	}
+	if c.parting == partingLast {
+		return nil // the client could not know
+	}
+	c.listener().CountEnd(proxy.EndStreams)
+	return c.bounds.reset()
+}
+
+// takeField takes a field that was decoded.
+func (c *conn) takeField(f hpack.HeaderField) {
+	b := &c.block
+	b.list += int(f.Size())
+	b.plain += len(f.Name) + len(f.Value) + len(": \r\n")
+	if b.list > c.list || b.plain > c.plain {
+		// What follows is decoded, so that the table stays what the client takes it for, but
+		// not looked at.
+		b.tooLarge = true
+		if f.Name == ":path" && b.path == "" {
+			b.path = f.Value // for the access log
+		}
+		c.decoder.SetEmitEnabled(false)
+		return
+	}
+	switch {
+	case b.malformed != nil || b.defect != nil:
+	case len(f.Name) == 0 || hasUpper(f.Name):
+		b.malformed = errMalformed
+	case f.Name[0] == ':' && b.kind == blockTrailer:
+		b.malformed = errMalformed
+	case f.Name[0] == ':':
+		b.takePseudo(f)
+	case b.kind == blockTrailer:
+		b.takeTrailer(f)
+	default:
+		b.start()
+		if b.malformed == nil && b.defect == nil {
+			b.takeRegular(f)
+		}
+	}
+}
+
+func hasUpper(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; 'A' <= c && c <= 'Z' {
+			return true
+		}
+	}
+	return false
+}
+
+// takePseudo takes a field that stands for a part of a request line (RFC 9113 section 8.3.1).
+func (b *block) takePseudo(f hpack.HeaderField) {
+	bit, to := pseudoSet(0), (*string)(nil)
+	switch f.Name {
+	case ":method":
+		bit, to = pseudoMethod, &b.method
+	case ":scheme":
+		bit, to = pseudoScheme, &b.scheme
+	case ":path":
+		bit, to = pseudoPath, &b.path
+	case ":authority":
+		bit, to = pseudoAuthority, &b.authority
+	case ":protocol":
+		bit, to = pseudoProtocol, &b.protocol
+	}
+	if to == nil || b.pseudo&bit != 0 || b.started {
+		b.malformed = errMalformed
+		return
+	}
+	b.pseudo |= bit
+	*to = f.Value
+}
+
+var (
+	nameHost       = []byte("host")
+	nameCookie     = []byte("cookie")
+	nameConnection = []byte("connection")
+	nameUpgrade    = []byte("upgrade")
+	nameKey        = []byte("sec-websocket-key")
+)
+
+var (
+	defectHosts  = &head.Defect{Status: 400, Name: "Host is not what :authority says"}
+	defectPath   = &head.Defect{Status: 400, Name: ":path is no path"}
+	defectLength = &head.Defect{Status: 400, Name: "Content-Length does not agree with the frames"}
+)
+
+// start begins the head, with what the pseudo-fields say.
+func (b *block) start() {
+	if b.started {
+		return
+	}
+	b.started = true
+	const needed = pseudoMethod | pseudoScheme | pseudoPath
+	h := &b.s.Request
+	method, path := b.method, b.path
+	switch b.pseudo & (needed | pseudoProtocol) {
+	case needed:
+		if method == "CONNECT" {
+			b.malformed = errMalformed // RFC 9113 section 8.5
+			return
+		}
+	case needed | pseudoProtocol:
+		if method != "CONNECT" {
+			b.malformed = errMalformed // RFC 8441 section 4
+			return
+		}
+		// A target of HTTP/1.1 gets it as a request for an upgrade.
+		method, b.s.tunnel = "GET", true
+	case pseudoMethod:
+		if method != "CONNECT" {
+			b.malformed = errMalformed
+			return
+		}
+		path = b.authority
+	default:
+		b.malformed = errMalformed
+		return
+	}
+	switch {
+	case path == "":
+		b.malformed = errMalformed
+		return
+	case path[0] != '/' && path != "*" && method != "CONNECT":
+		b.defect = defectPath
+		return
+	}
+	b.s.isHead = method == "HEAD"
+	h.StartRequest(head.HTTP2, bytesOf(method), bytesOf(path))
+	if b.authority != "" {
+		b.defect = h.Fill(nameHost, bytesOf(b.authority))
+	}
+}
+
+// takeRegular takes a field that is none of HTTP/2's own (RFC 9113 section 8.2).
+func (b *block) takeRegular(f hpack.HeaderField) {
+	name, value := bytesOf(f.Name), bytesOf(f.Value)
+	switch f.Name {
+	case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade":
+		b.malformed = errMalformed
+		return
+	case "te":
+		if f.Value != "trailers" {
+			b.malformed = errMalformed
+			return
+		}
+	case "cookie":
+		if len(b.crumbs) > 0 {
+			b.crumbs = append(b.crumbs, "; "...)
+		}
+		b.crumbs = append(b.crumbs, value...)
+		return
+	case "host":
+		if b.authority != "" {
+			if !bytes.EqualFold(value, bytesOf(b.authority)) {
+				b.defect = defectHosts
+			}
+			return
+		}
+	case "priority":
+		if b.s.priority == (priority{}) { // a PRIORITY_UPDATE that came before is newer
+			b.s.priority = parsePriority(value)
+		}
+	}
+	b.defect = b.s.Request.Fill(name, value)
+}
+
+func (b *block) takeTrailer(f hpack.HeaderField) {
+	if err := b.trailer.Fill(bytesOf(f.Name), bytesOf(f.Value)); err != nil {
+		b.defect = head.DefectTrailer
+	}
+}
+
+// finish completes the head.
+func (b *block) finish() error {
+	h := &b.s.Request
+	b.start()
+	if b.malformed != nil || b.defect != nil {
+		return b.defect
+	}
+	if len(b.crumbs) > 0 {
+		if err := h.Fill(nameCookie, b.crumbs); err != nil {
+			return err
+		}
+	}
+	if b.s.tunnel {
+		if err := b.upgrade(); err != nil {
+			return err
+		}
+	}
+	if err := h.FinishRequest(); err != nil {
+		return err
+	}
+	switch {
+	case b.s.tunnel:
+		h.Length = head.LengthNone
+	case b.ends && h.Length > 0:
+		b.malformed = errMalformed // RFC 9113 section 8.1.1
+	case !b.ends && h.Length == head.LengthNone:
+		h.Length = head.LengthChunked // the end of the stream says how long it is
+	}
+	return nil
+}
+
+// upgrade makes a request for an upgrade of an extended CONNECT (RFC 8441 section 5).
+func (b *block) upgrade() error {
+	h := &b.s.Request
+	var key [16]byte
+	rand.Read(key[:])
+	if err := h.Fill(nameConnection, []byte("Upgrade")); err != nil {
+		return err
+	}
+	if err := h.Fill(nameUpgrade, bytesOf(b.protocol)); err != nil {
+		return err
+	}
+	if b.protocol != "websocket" {
+		return nil
+	}
+	return h.Fill(nameKey, base64.StdEncoding.AppendEncode(nil, key[:]))
+}
+
+// finishRequest serves the request whose head has come.
+func (c *conn) finishRequest() error {
+	b := &c.block
+	s := b.s
+	var err error
+	if !b.tooLarge {
+		err = b.finish()
+	}
+	b.s = nil
+	s.inline = true
+	s.in.start(s.Request.Length)
+	if s.tunnel {
+		s.in.err = io.EOF // what comes is for the tunnel
+	}
+	s.Body = &s.in
+	switch d := (*head.Defect)(nil); {
+	case b.malformed != nil:
+		c.note(s)
+		c.front.Handler.Refuse(s.Exchange, 0, proxy.CauseBadRequest, b.malformed)
+		s.code = h2.ErrCodeProtocol
+		s.over()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.bounds.reset()
+	case b.tooLarge:
+		c.note(s)
+		d = head.DefectHeadSize
+		if len(b.path) > c.plain/2 {
+			d = head.DefectLineSize
+		}
+		c.front.Handler.Refuse(s.Exchange, d.Status, proxy.CauseOf(d), d)
+		s.over()
+		return nil
+	case errors.As(err, &d):
+		c.note(s)
+		c.front.Handler.Refuse(s.Exchange, d.Status, proxy.CauseOf(d), err)
+		s.over()
+		return nil
+	}
+	c.mu.Lock()
+	s.client.Room = max(1, min(s.window, c.window, int64(gathered-len(c.out))))
+	c.mu.Unlock()
+	if s.rest = c.front.Handler.ServeNow(s.Exchange); s.rest == nil {
+		s.over()
+		return nil
+	}
+	s.inline = false
+	c.later = append(c.later, s)
+	return nil
+}
+
+// note makes a request that is refused known to the access log.
+func (c *conn) note(s *stream) {
+	b := &c.block
+	s.isHead = b.method == "HEAD"
+	s.Request.StartRequest(head.HTTP2, bytesOf(b.method), nil)
+	s.RequestTarget = append(s.RequestTarget[:0], b.path...)
+	s.tunnel = false
+}
+
+// finishTrailer takes a trailer section.
+func (c *conn) finishTrailer() error {
+	b := &c.block
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.streams[b.id]
+	if s == nil || s.state == streamClosed {
+		return nil
+	}
+	switch {
+	case b.malformed != nil || !b.ends:
+		return c.resetFor(b.id, h2.ErrCodeProtocol, errMalformed)
+	case b.tooLarge:
+		s.in.fail(head.DefectHeadSize)
+	case b.defect != nil:
+		s.in.fail(b.defect)
+	default:
+		s.in.trailer = b.trailer
+	}
+	if !s.in.take(nil, true) {
+		s.in.fail(defectLength)
+		return c.resetFor(b.id, h2.ErrCodeProtocol, errMalformed)
+	}
+	return nil
+}

@@ -1,0 +1,221 @@
+package http2
+
+import (
+	"errors"
+	"time"
+
+	h2 "golang.org/x/net/http2"
+
+	"weir/internal/body"
+	"weir/internal/head"
+)
+
+// enter locks the connection for a method of proxy.Front. It returns why the stream has ended.
+func (s *stream) enter() error {
+	s.c.mu.Lock()
+	switch {
+	case s.lost != nil:
+		return s.lost
+	case s.state >= streamAnswered:
+		return errEnded
+	}
+	return nil
+}
+
+func (s *stream) leave() { s.c.mu.Unlock() }
+
+// flush writes what is gathered, but for the reader, which does so when the batch ends.
+func (s *stream) flush() {
+	if !s.inline {
+		s.c.flush()
+	}
+}
+
+// Inform implements proxy.Front.
+func (s *stream) Inform(h *head.Head) error {
+	err := s.enter()
+	defer s.leave()
+	if err != nil {
+		return err
+	}
+	s.c.sendHead(s, h, h.Status, lengthUnsaid)
+	s.flush()
+	return nil
+}
+
+// Start implements proxy.Front.
+func (s *stream) Start(h *head.Head, length int64, bodyless bool) error {
+	err := s.enter()
+	defer s.leave()
+	if err != nil {
+		return err
+	}
+	if s.tunnel && h.Status < 300 {
+		h.SetStatus(501) // the client would take it for the tunnel (RFC 8441 section 4)
+	}
+	s.state, s.bodyless, s.left = streamAnswering, bodyless, length
+	if bodyless {
+		length = s.saidLength(h, length)
+	}
+	s.c.sendHead(s, h, h.Status, length)
+	return nil
+}
+
+// lengthUnsaid says that a head has no content-length.
+const lengthUnsaid = -1
+
+// saidLength is what the head of an answer without body says of its length.
+func (s *stream) saidLength(h *head.Head, length int64) int64 {
+	switch {
+	case h.Status == 204:
+		return lengthUnsaid // RFC 9110 section 8.6
+	case s.isHead && length > 0:
+		return length
+	case h.Has(transferEncoding) || !h.Has(contentLength):
+		return lengthUnsaid
+	case h.Length >= 0:
+		return h.Length
+	}
+	return lengthUnsaid
+}
+
+var (
+	transferEncoding = head.SetOf(head.TransferEncoding)
+	contentLength    = head.SetOf(head.ContentLength)
+)
+
+// Write implements proxy.Front. It waits for the client and for streams that are more urgent,
+// unless the reader calls it: then what has no room is kept.
+func (s *stream) Write(p []byte) error {
+	err := s.enter()
+	defer s.leave()
+	if err != nil || s.bodyless || len(p) == 0 {
+		return err
+	}
+	if s.left >= 0 {
+		if s.left -= int64(len(p)); s.left < 0 {
+			panic("BUG: more bytes of a body than its head says")
+		}
+	}
+	c := s.c
+	if s.inline {
+		s.keep(p)
+		return nil
+	}
+	c.queue(s, p)
+	c.pump()
+	for len(s.pending) > 0 {
+		if !c.writing && len(c.out) > 0 {
+			c.flush()
+			continue
+		}
+		s.writable.Wait()
+	}
+	return s.lost
+}
+
+// keep queues p, and keeps what has no room. c.mu is held.
+func (s *stream) keep(p []byte) {
+	if len(s.pending) > 0 {
+		s.tail = append(append([]byte(nil), s.pending...), p...)
+		s.pending = s.tail
+		return
+	}
+	s.c.queue(s, p)
+	s.c.pump()
+	if len(s.pending) > 0 {
+		s.tail = append(s.tail[:0], s.pending...)
+		s.pending = s.tail
+	}
+}
+
+// sendData appends a frame with p. c.mu is held.
+func (s *stream) sendData(p []byte) {
+	c := s.c
+	c.frame(len(p), h2.FrameData, 0, s.id)
+	s.last, s.round = len(c.out)-frameHeader, c.round
+	c.out = append(c.out, p...)
+	n := int64(len(p))
+	s.window -= n
+	c.window -= n
+	s.delivered += n
+	c.bounds.moved()
+}
+
+const frameHeader = 9
+
+// Move implements proxy.Front: frames leave no way inside the kernel.
+func (s *stream) Move(body.Kernel, int64) (int64, error, error) {
+	return 0, nil, errors.ErrUnsupported
+}
+
+// Flush implements proxy.Front.
+func (s *stream) Flush() error {
+	err := s.enter()
+	defer s.leave()
+	if err == nil {
+		s.flush()
+	}
+	return err
+}
+
+// Finish implements proxy.Front.
+func (s *stream) Finish(trailer *head.Head) error {
+	err := s.enter()
+	defer s.leave()
+	if err != nil {
+		return err
+	}
+	if s.left > 0 && !s.bodyless {
+		panic("BUG: fewer bytes of a body than its head says")
+	}
+	if trailer != nil && !s.bodyless {
+		trailer.DelFunc(func(f head.Field) bool { return !head.MayTrail(f.Name) })
+		s.trailer = trailerBlock(trailer)
+	}
+	s.state = streamAnswered
+	if len(s.pending) == 0 {
+		s.finish()
+	}
+	s.flush()
+	return nil
+}
+
+// Delivered implements proxy.Front.
+func (s *stream) Delivered() int64 {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	return s.delivered + int64(len(s.pending))
+}
+
+// Abort implements proxy.Front: the stream is reset.
+func (s *stream) Abort() {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	s.reset(h2.ErrCodeInternal, errEnded)
+	s.flush()
+}
+
+// CloseAfter implements proxy.Front: other streams go on, and the end of this one
+// says whether the client may stop sending.
+func (s *stream) CloseAfter() {}
+
+// StopReading implements proxy.Front.
+func (s *stream) StopReading() {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	s.in.stopped = true
+	s.in.fail(errReset)
+}
+
+// BePatient implements proxy.Front.
+func (s *stream) BePatient(grace time.Duration, anyRate bool) {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	if grace > 0 {
+		s.grace = grace
+	}
+	if anyRate {
+		s.rate = 0
+	}
+}

@@ -1,0 +1,243 @@
+package http2
+
+import (
+	"errors"
+	"strconv"
+	"sync"
+	"time"
+
+	h2 "golang.org/x/net/http2"
+
+	"weir/internal/sock"
+	"weir/proxy"
+)
+
+// stream is one exchange. It is the Front of the core. What is not the exchange's own is guarded
+// by conn.mu.
+type stream struct {
+	*proxy.Exchange
+	c      *conn
+	id     uint32
+	client proxy.Client
+	cancel proxy.Cancel
+	rest   Rest
+	// inline says that the reader serves the exchange.
+	inline bool
+	// isHead says that the request's method is HEAD, tunnel that it is an extended CONNECT.
+	isHead, tunnel bool
+
+	in    requestBody
+	state streamState
+	// lost is why the stream has ended early; nil as long as it has not.
+	lost error
+	// code is what the client is told if the exchange ends without an answer.
+	code h2.ErrCode
+	// served says that the core is done with the exchange.
+	served bool
+	priority
+
+	// pending are body bytes that wait for room, tail is what they lie in if the exchange does
+	// not wait for them.
+	pending, tail []byte
+	window        int64
+	// last is where in out, of that round, the stream's last frame is whose flags may be changed;
+	// -1 if there is none.
+	last  int
+	round uint64
+	// bodyless says that the answer has no body. left is how much of it is to come, -1 if
+	// that is not known.
+	bodyless  bool
+	left      int64
+	delivered int64
+	trailer   []byte // a trailer section that waits for tail
+	writable  sync.Cond
+	// grace and rate bound the client's silence. behind is how far it is behind rate in taking,
+	// stalled when the wait for it began.
+	grace   time.Duration
+	rate    int64
+	behind  time.Duration
+	stalled time.Time
+}
+
+// streamState is how far the answer has come.
+type streamState uint8
+
+const (
+	// streamBegun: no answer yet.
+	streamBegun streamState = iota
+	// streamAnswering: the head is sent.
+	streamAnswering
+	// streamAnswered: the end is given, which may wait behind tail.
+	streamAnswered
+	// streamHalf: the end is sent, and the client's direction goes on. Only tunnels have it.
+	streamHalf
+	// streamClosed: the end is sent, or the stream is reset.
+	streamClosed
+)
+
+var streams = sync.Pool{New: func() any { return &stream{Exchange: proxy.NewExchange()} }}
+
+var (
+	errReset     = errors.New("the client has reset the stream")
+	errMalformed = errors.New("malformed request or frame")
+	errEnded     = errors.New("the answer has ended")
+)
+
+// begin makes a stream that the client has begun. c.mu is held.
+func (c *conn) begin(id uint32, ends bool) *stream {
+	s := streams.Get().(*stream)
+	s.c, s.id = c, id
+	s.client = proxy.Client{
+		Front: s, Cancel: &s.cancel, Listener: c.listener(), Peer: &c.peer, Remote: c.c.RemoteAddr(), TLS: c.c.TLS() != nil,
+	}
+	s.cancel.Reset()
+	s.Client, s.Exchange.Start = &s.client, time.Now()
+	s.writable.L, s.in.readable.L = &c.mu, &c.mu
+	s.window, s.left, s.last, s.code = c.initial, -1, -1, h2.ErrCodeInternal
+	s.in.s, s.in.ended, s.in.window = s, ends, streamWindow
+	if p, ok := c.advanced[id]; ok {
+		s.priority = p
+		delete(c.advanced, id)
+	}
+	t := &c.c.Config().Timeouts
+	s.grace, s.rate = t.Grace.D(), int64(t.MinRate)
+	c.streams[id] = s
+	c.served = true
+	return s
+}
+
+// run serves what is left of the exchange.
+func (s *stream) run() {
+	s.rest.ServeRest(s.Exchange)
+	s.over()
+}
+
+// over is called when the core is done with the exchange.
+func (s *stream) over() {
+	c := s.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	inline := s.inline
+	s.served = true
+	switch {
+	case s.state == streamClosed:
+		s.close()
+	case s.state == streamHalf && s.in.ended:
+		s.state = streamClosed
+		c.bounds.answered()
+		s.close()
+	case s.state != streamAnswered:
+		s.reset(s.code, errEnded)
+	}
+	if !inline {
+		c.flush()
+	}
+}
+
+// reset ends the stream early, because of why. c.mu is held.
+func (s *stream) reset(code h2.ErrCode, why error) {
+	if s.state == streamClosed {
+		return
+	}
+	s.c.sendReset(s.id, code)
+	if !s.in.ended {
+		s.c.recent.add(s.id)
+	}
+	s.lose(why)
+}
+
+// lose is called when the stream has ended early, by either side. c.mu is held.
+func (s *stream) lose(why error) {
+	if s.state == streamClosed {
+		return
+	}
+	s.state, s.lost = streamClosed, why
+	s.c.unqueue(s)
+	s.pending, s.tail = nil, nil
+	s.in.fail(why)
+	s.writable.Broadcast()
+	if s.served {
+		s.close()
+		return
+	}
+	s.cancel.Cancel()
+}
+
+// taken is called when all that was pending is in out. c.mu is held.
+func (s *stream) taken() {
+	if s.state == streamAnswered {
+		s.finish()
+		return
+	}
+	s.tail = s.tail[:0]
+	s.writable.Signal()
+}
+
+// finish sends the end of the answer. c.mu is held.
+func (s *stream) finish() {
+	c := s.c
+	switch {
+	case s.trailer != nil:
+		c.sendBlock(s.id, s.trailer, h2.FlagHeadersEndStream)
+	case s.last >= 0 && s.round == c.round && len(c.out) > 0:
+		c.out[s.last+4] |= byte(h2.FlagDataEndStream) // the same bit in HEADERS
+	default:
+		c.frame(0, h2.FrameData, h2.FlagDataEndStream, s.id)
+	}
+	s.state = streamClosed
+	c.bounds.answered()
+	if !s.in.ended {
+		// The client need not send the rest (RFC 9113 section 8.1).
+		if !s.in.complete() {
+			c.sendReset(s.id, h2.ErrCodeNo)
+		}
+		c.recent.add(s.id)
+	}
+	if s.served {
+		s.close()
+	}
+}
+
+// close forgets a stream that has ended, and whose exchange has. c.mu is held.
+func (s *stream) close() {
+	c := s.c
+	c.giveBack(s.in.drop())
+	delete(c.streams, s.id)
+	if c.since = time.Now(); len(c.streams) == 0 && c.parting == partingLast {
+		c.stop()
+	}
+	s.Reset()
+	x := s.Exchange
+	*s = stream{Exchange: x, tail: s.tail[:0]}
+	if cap(s.tail) > maxFrame {
+		s.tail = nil
+	}
+	streams.Put(s)
+}
+
+// slowError is a client that is slower than the key of a limit allows.
+type slowError struct{ what, key string }
+
+func (e *slowError) Error() string { return "client " + e.what + " (" + e.key + ")" }
+
+// Timeout makes it a time-out, as package net has them.
+func (*slowError) Timeout() bool { return true }
+
+// Temporary implements net.Error.
+func (*slowError) Temporary() bool { return false }
+
+func tookNothing(grace time.Duration) error {
+	return &slowError{what: "took nothing for " + grace.String(), key: "timeouts.grace"}
+}
+
+func belowRate(verb string, rate int64) error {
+	return &slowError{what: verb + " less than " + strconv.FormatInt(rate, 10) + " bytes per second", key: "timeouts.min_rate"}
+}
+
+// slow says which limit a client is below that took too little.
+func slow(err error, grace time.Duration) error {
+	if errors.Is(err, sock.ErrTookNothing) || errors.Is(err, sock.ErrTookLittle) {
+		return tookNothing(grace)
+	}
+	return err
+}
