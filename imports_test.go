@@ -37,6 +37,8 @@ func rooms() []room {
 		{"internal/notify", nil, "telling the service manager has nothing to do with HTTP"},
 		{"internal/mount", nil, "a handler of this process is served like any other server"},
 		{"internal/demo", []string{"internal/mount"}, "the built-in origin stands for another program's server"},
+		{"internal/access", []string{"config"}, "who may do what depends on who asks, not on what for"},
+		{"internal/static", []string{"config"}, "which file a path names has nothing to do with who asks"},
 		{"internal/match", []string{"config", "internal/field", "internal/head"}, "config parses what routes ask for, and a match is a function of that and a request"},
 		{"internal/forward", []string{"config", "internal/field", "internal/head"}, "header rules know neither routes nor targets"},
 		{"internal/listener", []string{"config"}, "accepting clients knows nothing of HTTP"},
@@ -54,8 +56,8 @@ func rooms() []room {
 		{"discover", []string{"config", "lb"}, "sources report endpoints and nothing else"},
 		{"discover/", []string{"config", "lb", "discover"}, "a client library stays in its leaf"},
 		{"proxy", []string{
-			"config", "lb", "cache", "cache/rule", "internal/body", "internal/field", "internal/forward", "internal/head", "internal/match",
-			"internal/refs", "internal/sock", "internal/transport",
+			"config", "lb", "cache", "cache/rule", "internal/access", "internal/body", "internal/field", "internal/forward", "internal/head", "internal/match",
+			"internal/refs", "internal/sock", "internal/static", "internal/transport",
 		}, "log, inspector and admin are hooks; front ends come to the core, not the core to them"},
 		{"internal/http1", []string{
 			"config", "proxy", "internal/body", "internal/forward", "internal/head", "internal/listener", "internal/sock",
@@ -87,7 +89,7 @@ const commands = "internal/cli"
 func light() []string {
 	return []string{
 		"github.com/BurntSushi/toml", "github.com/HdrHistogram/hdrhistogram-go", "github.com/VictoriaMetrics/metrics",
-		"github.com/klauspost/compress", "github.com/pires/go-proxyproto", "github.com/valyala/fasthttp", "golang.org/x/net",
+		"github.com/klauspost/compress", "github.com/pires/go-proxyproto", "github.com/valyala/fasthttp", "golang.org/x/crypto", "golang.org/x/net",
 		"golang.org/x/sys",
 	}
 }

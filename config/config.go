@@ -88,6 +88,22 @@ type Listener struct {
 	// "h2c" is HTTP/2 without TLS, by clients that know so beforehand. Empty means HTTP/1.1, and
 	// HTTP/2 too where there are certificates.
 	Protocols Strings `toml:"protocols"`
+	// ClientCA is a PEM file of the authorities whose certificates clients must show; empty
+	// means that they are not asked for any. It is read at the start and at each reload, which
+	// ends the connections of clients that showed certificates of other authorities.
+	ClientCA string `toml:"client_ca"`
+	// ClientAuth is "require", or "optional" for clients that need not show a certificate. One
+	// that is shown is verified in any case.
+	ClientAuth string `toml:"client_auth"`
+	// StrictSNI ends handshakes of clients that ask for a name which no certificate has, or
+	// for none, by an alert, in place of showing them the first certificate.
+	StrictSNI bool `toml:"strict_sni"`
+	// Allow are the only addresses of clients that are served; others are answered with 403.
+	// Empty means all. Behind trusted proxies the client's own address counts.
+	Allow []Prefix `toml:"allow"`
+	// Deny are addresses that are answered with 403. Of several ranges in Allow and Deny that have
+	// an address the smallest decides.
+	Deny []Prefix `toml:"deny"`
 	// ProxyProtocol are the addresses that must send a PROXY header, version 1
 	// or 2; no other address may. Empty means off.
 	ProxyProtocol []Prefix `toml:"proxy_protocol"`
@@ -185,7 +201,7 @@ type Route struct {
 	// Query parameters that must be there: name to value; "*" means any value.
 	Query map[string]string `toml:"query"`
 
-	// Exactly one of the next three.
+	// Exactly one of the next four.
 
 	// Upstream is the name of an upstream, or a template of path captures.
 	Upstream Template `toml:"upstream"`
@@ -194,8 +210,11 @@ type Route struct {
 	// Respond answers with a fixed response.
 	Respond *Respond `toml:"respond"`
 
+	// Files answers with the files of a folder.
+	Files *Files `toml:"files"`
+
 	// StripPrefix removes the part that the route's path matched, up to the last
-	// slash of that path, from the path that is forwarded.
+	// slash of that path, from the path that is forwarded, or that names a file.
 	StripPrefix bool `toml:"strip_prefix"`
 	// AddPrefix is put before the path that is forwarded, after StripPrefix.
 	AddPrefix string `toml:"add_prefix"`
@@ -211,6 +230,15 @@ type Route struct {
 	RequestCookies CookieRules `toml:"request_cookies"`
 	// ResponseHeaders change what the client gets.
 	ResponseHeaders HeaderRules `toml:"response_headers"`
+
+	// Allow are the only addresses of clients that the route serves; others are answered
+	// with 403. Empty means all. Behind trusted proxies the client's own address counts.
+	Allow []Prefix `toml:"allow"`
+	// Deny are addresses that are answered with 403. Of several ranges in Allow and Deny that have
+	// an address the smallest decides.
+	Deny []Prefix `toml:"deny"`
+	// BasicAuth asks clients for a name and a password; nil means that it does not.
+	BasicAuth *BasicAuth `toml:"basic_auth"`
 
 	// ControlBytes takes paths with encoded control bytes, such as "%0A", which are
 	// refused elsewhere, because a target that decodes them could put them into a header or a

@@ -60,7 +60,7 @@ func (l layouts) setDefaults(v reflect.Value) {
 
 func (m *Metrics) setDefaults() { m.PerRoute, m.PerTarget = true, true }
 
-func (l *Listener) setDefaults() { l.MinTLS = "1.2" }
+func (l *Listener) setDefaults() { l.MinTLS, l.ClientAuth = "1.2", "require" }
 
 func (l *ListenerLimits) setDefaults() { l.HeaderBytes = 16 << 10 }
 

@@ -20,6 +20,7 @@ func (r *Route) Label(i int) string {
 func (r *Route) validate(at keyPath) {
 	pattern := r.pattern(at)
 	r.validateListener(at)
+	validateAccess(at, r.Allow, r.Deny)
 	r.validateAction(at, pattern)
 	if r.AddPrefix != "" {
 		path, want := parsePath(r.AddPrefix)
@@ -83,13 +84,16 @@ func (r *Route) validateAction(at keyPath, pattern Pattern) {
 	if r.Respond != nil {
 		found = append(found, "respond")
 	}
-	at.note(func(rules *rules) { rules.choice = []string{"upstream", "redirect", "respond"} })
+	if r.Files != nil {
+		found = append(found, "files")
+	}
+	at.note(func(rules *rules) { rules.choice = []string{"upstream", "redirect", "respond", "files"} })
 	if len(found) != 1 {
 		list := "nothing"
 		if len(found) > 0 {
 			list = strings.Join(found, " and ")
 		}
-		at.wrong("", list, "exactly one of upstream, redirect and respond")
+		at.wrong("", list, "exactly one of upstream, redirect, respond and files")
 		return
 	}
 	if found[0] == "upstream" {
@@ -100,7 +104,7 @@ func (r *Route) validateAction(at keyPath, pattern Pattern) {
 		name string
 		set  bool
 	}{
-		{"strip_prefix", r.StripPrefix}, {"add_prefix", r.AddPrefix != ""}, {"rewrite", !r.Rewrite.IsZero()},
+		{"strip_prefix", r.StripPrefix && r.Files == nil}, {"cache", r.Cache != nil && r.Files != nil}, {"add_prefix", r.AddPrefix != ""}, {"rewrite", !r.Rewrite.IsZero()},
 		{"request_headers", !r.RequestHeaders.empty()}, {"request_cookies", len(r.RequestCookies.Keep)+len(r.RequestCookies.Remove) > 0},
 		{"timeouts", r.Timeouts != RouteTimeouts{}}, {"buffer_request", r.BufferRequest > 0},
 		{"upgrade", len(r.Upgrade) > 0 && !slices.Equal(r.Upgrade, Strings{websocket})},

@@ -318,6 +318,20 @@ func (l *Listener) validate(at keyPath) {
 			at.wrong("", `"h2c" beside certificates`, `"h2", which is HTTP/2 by TLS`)
 		}
 	}
+	at.oneOf("client_auth", l.ClientAuth, "require", "optional")
+	if l.ClientCA != "" {
+		at.file("client_ca", l.ClientCA)
+	}
+	if len(l.Certificates) == 0 {
+		const found, want = "it without certificates", "it on a listener with certificates, which speaks TLS"
+		if l.ClientCA != "" {
+			at.wrong("client_ca", found, want)
+		}
+		if l.StrictSNI {
+			at.wrong("strict_sni", found, want)
+		}
+	}
+	validateAccess(at, l.Allow, l.Deny)
 	if l.HTTPSRedirect && len(l.Certificates) > 0 {
 		at.wrong("https_redirect", "true beside certificates", "it on the listener that speaks plain HTTP")
 	}

@@ -160,9 +160,9 @@ func TestValidate(t *testing.T) {
 		`upstreams.origin.timeouts.deadline_header: found "a b": want a field name such as "X-Service"`)
 
 	// routes: exactly one action
-	bad("routes", "path = '/'", `routes[0]: found nothing: want exactly one of upstream, redirect and respond`)
+	bad("routes", "path = '/'", `routes[0]: found nothing: want exactly one of upstream, redirect, respond and files`)
 	bad("routes", "upstream = 'origin'\nrespond = {}\nredirect.to = '/'",
-		`routes[0]: found upstream and redirect and respond: want exactly one of upstream, redirect and respond`)
+		`routes[0]: found upstream and redirect and respond: want exactly one of upstream, redirect, respond and files`)
 	bad("routes", "respond = {}\npath = '/a/'\nstrip_prefix = true", `routes[0].strip_prefix: found it in a route with respond: want it only in a route with upstream`)
 	// routes: upstream
 	good("routes", "path = '/{x}/{y}/'\nupstream = '{x}/{y}'")

@@ -244,6 +244,9 @@ func (x *Exchange) prepare() {
 		h.Del(head.Expect)
 	}
 	forward.Clean(h)
+	if r.auth != nil && !r.auth.pass {
+		h.Del(head.Authorization)
+	}
 	r.ambiguous.Clean(h, x.Upstream.deadlineHeader)
 	if len(x.upgrade) > 0 {
 		forward.Upgrade(h, x.upgrade)

@@ -18,6 +18,9 @@ const (
 	CauseRedirect
 	// CauseFixed: the route has a fixed response.
 	CauseFixed
+	// CauseFile: the response is a file of the route's folder, or what the client's conditions
+	// ask for in its place.
+	CauseFile
 	// CauseHook: a hook answered.
 	CauseHook
 	// CauseUpgraded: the connection was upgraded and its tunnel has ended.
@@ -29,13 +32,27 @@ const (
 	CauseNoRoute
 	// CauseNoUpstream: the route's template names an upstream that is not there.
 	CauseNoUpstream
+	// CauseAddressDenied: the listener or the route does not allow the client's address.
+	CauseAddressDenied
+	// CauseUnauthorized: the client has not said who it is.
+	CauseUnauthorized
+	// CauseBadCredentials: the client's name or password is wrong.
+	CauseBadCredentials
+	// CauseMisdirected: Host and SNI are different names where clients show certificates.
+	CauseMisdirected
+	// CauseNoFile: the route's folder has no file for the path.
+	CauseNoFile
+	// CauseFileDenied: weir may not read the file.
+	CauseFileDenied
+	// CauseFileFailed: the file or its folder cannot be read.
+	CauseFileFailed
 	// CauseBadRequest: the request is malformed.
 	CauseBadRequest
 	// CauseBadPath: matching and forwarding could disagree about the path.
 	CauseBadPath
 	// CauseBadVersion: neither HTTP/1.0 nor HTTP/1.1.
 	CauseBadVersion
-	// CauseMethod: CONNECT or TRACE.
+	// CauseMethod: CONNECT or TRACE, or neither GET nor HEAD where there are files only.
 	CauseMethod
 	// CauseCoding: a transfer coding that weir does not know.
 	CauseCoding
@@ -99,11 +116,19 @@ var causeNames = [causes]string{
 	CausePurge:          "purge",
 	CauseRedirect:       "redirect",
 	CauseFixed:          "fixed_response",
+	CauseFile:           "file",
 	CauseHook:           "hook",
 	CauseUpgraded:       "upgraded",
 	CauseTunnelIdle:     "tunnel_idle",
 	CauseNoRoute:        "no_route",
 	CauseNoUpstream:     "no_upstream",
+	CauseAddressDenied:  "address_denied",
+	CauseUnauthorized:   "unauthorized",
+	CauseBadCredentials: "bad_credentials",
+	CauseMisdirected:    "misdirected",
+	CauseNoFile:         "no_file",
+	CauseFileDenied:     "file_denied",
+	CauseFileFailed:     "file_failed",
 	CauseBadRequest:     "bad_request",
 	CauseBadPath:        "bad_path",
 	CauseBadVersion:     "bad_version",

@@ -113,6 +113,9 @@ type Exchange struct {
 	Scheme []byte
 	// RequestID identifies the exchange in logs.
 	RequestID []byte
+	// User is the name of the user whose password the client has shown; empty if the route asks
+	// for none.
+	User []byte
 	// Captures are the values of the route's path template.
 	Captures match.Captures
 	// Route is nil before routing, and if no route fits.
@@ -240,6 +243,7 @@ func (x *Exchange) Reset() {
 	x.Body, x.Start = &x.room.empty, time.Time{}
 	x.RequestTarget, x.Path, x.Query, x.Canonical = x.RequestTarget[:0], nil, nil, nil
 	x.Host, x.RequestID, x.ClientAddr, x.Scheme = x.Host[:0], x.RequestID[:0], netip.Addr{}, nil
+	x.User = x.User[:0]
 	x.Captures.Reset()
 	x.Route, x.Upstream = nil, nil
 	x.Response = &x.room.reply

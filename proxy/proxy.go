@@ -16,6 +16,7 @@ import (
 
 	"weir/cache"
 	"weir/config"
+	"weir/internal/access"
 	"weir/internal/forward"
 	"weir/internal/head"
 	"weir/internal/match"
@@ -33,6 +34,7 @@ type Proxy struct {
 	hooks     hookLists
 	log       *slog.Logger
 	metrics   *Metrics
+	verifier  *access.Verifier
 
 	cache      *cache.Store
 	fetches    *Fetches
@@ -57,6 +59,9 @@ type Parts struct {
 	Log *slog.Logger
 	// Metrics are shared by all generations of a server.
 	Metrics *Metrics
+	// Verifier verifies the passwords of clients; it should be shared by all generations. It may
+	// be nil if no route asks for any.
+	Verifier *access.Verifier
 	// Cache keeps the responses of routes with a cache; it may be nil if no route has
 	// one.
 	Cache *cache.Store
@@ -88,6 +93,7 @@ func New(p Parts) (*Proxy, error) {
 		hooks:     newHookLists(p.Hooks),
 		log:       p.Log,
 		metrics:   p.Metrics,
+		verifier:  p.Verifier,
 
 		cache:      p.Cache,
 		fetches:    cmp.Or(p.Fetches, new(Fetches)),
@@ -180,6 +186,9 @@ func (x *Exchange) begin() verdict {
 	x.ClientAddr = p.forwarder.Client(&x.Request, x.Client.Peer)
 	x.Scheme = p.forwarder.Scheme(&x.Request, x.Client.Peer)
 	x.RequestID = p.forwarder.RequestID(x.RequestID[:0], &x.Request, x.Client.Peer)
+	if x.admit() == ended {
+		return ended
+	}
 	if x.locate(x.RequestTarget) == ended {
 		return ended
 	}
@@ -276,7 +285,7 @@ func (x *Exchange) match() verdict {
 // before the first that may wait.
 func (x *Exchange) takeSteps(mayWait bool) verdict {
 	for _, s := range x.Route.steps[x.step:] {
-		if s.waits && !mayWait {
+		if s.waits && !mayWait && (s.atOnce == nil || !s.atOnce(x)) {
 			return goOn
 		}
 		x.step++
@@ -395,6 +404,12 @@ func (x *Exchange) variable(name string) []byte {
 			return []byte(x.Upstream.name)
 		}
 		return nil
+	case forward.AuthUser:
+		return x.User
+	case forward.ClientSubject:
+		return x.Client.Peer.Subject
+	case forward.ClientFingerprint:
+		return x.Client.Peer.Fingerprint
 	case forward.Target:
 		if x.Result.Target != nil {
 			return []byte(x.Result.Target.Name())

@@ -30,8 +30,14 @@ func (x *Exchange) fail(status int, cause Cause) {
 	x.ownHead(status)
 	h := x.Response
 	switch status {
+	case 401:
+		h.Add(wwwAuthenticate, x.Route.auth.challenge)
 	case 405:
-		h.Add(allow, []byte("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"))
+		if x.Route != nil && x.Route.files != nil {
+			h.Add(allow, []byte("GET, HEAD"))
+		} else {
+			h.Add(allow, []byte("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"))
+		}
 	case 503:
 		seconds := 1
 		if x.Upstream != nil {

@@ -6,8 +6,10 @@ import (
 
 	"weir/cache/rule"
 	"weir/config"
+	"weir/internal/access"
 	"weir/internal/forward"
 	"weir/internal/head"
+	"weir/internal/static"
 )
 
 // Route is a compiled route: what to do with the requests that it matches.
@@ -20,6 +22,7 @@ type Route struct {
 	upstreamName config.Template
 	redirect     *redirect
 	respond      *config.Respond
+	files        *static.Folder
 
 	// ownListener says that the route is for listeners that it names.
 	ownListener bool
@@ -44,6 +47,9 @@ type Route struct {
 	metrics        *routeMetrics
 	steps          []step
 
+	addresses *access.Addresses // nil: all
+	auth      *auth             // nil: anybody
+
 	cache        *rule.Policy // nil: no cache
 	cacheStatus  bool
 	cacheMetrics *cacheMetrics
@@ -64,7 +70,11 @@ type Listener struct {
 
 	tunnelIdle    time.Duration // bounds the silence of upgraded connections; 0 is no bound
 	httpsRedirect bool
-	metrics       *listenerMetrics
+	addresses     *access.Addresses // nil: all
+	// asksForCertificates says that clients show certificates, so that Host must be the name that
+	// they were shown for.
+	asksForCertificates bool
+	metrics             *listenerMetrics
 }
 
 // NewListener returns the core's side of a listener.
@@ -72,6 +82,7 @@ func (m *Metrics) NewListener(cfg *config.Listener) *Listener {
 	name := cfg.Label()
 	return &Listener{
 		Name: name, tunnelIdle: cfg.Timeouts.Tunnel.D(), httpsRedirect: cfg.HTTPSRedirect, metrics: m.listener(name),
+		addresses: access.NewAddresses(cfg.Allow, cfg.Deny), asksForCertificates: cfg.ClientCA != "",
 	}
 }
 
@@ -105,8 +116,12 @@ func newRoute(r *config.Route, name string, captures []string, upstreams map[str
 		metrics:        m.route(name),
 		cacheMetrics:   new(cacheMetrics),
 	}
+	route.addresses = access.NewAddresses(r.Allow, r.Deny)
 	if r.Redirect != nil {
 		route.redirect = &redirect{status: r.Redirect.Status, to: newLocation(r.Redirect.To)}
+	}
+	if r.Files != nil {
+		route.files = static.New(r.Files)
 	}
 	if !r.Upstream.IsZero() {
 		if len(r.Upstream.Names()) == 0 {
@@ -128,7 +143,10 @@ func newRoute(r *config.Route, name string, captures []string, upstreams map[str
 	if route.cache != nil {
 		route.cacheStatus = r.Cache.Status
 	}
-	route.steps = steps(r, route.cache)
+	if route.auth, err = newAuth(r.BasicAuth); err != nil {
+		return nil, err
+	}
+	route.steps = steps(r, route)
 	return route, nil
 }
 

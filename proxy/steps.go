@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"weir/cache/rule"
 	"weir/config"
 	"weir/internal/head"
 )
@@ -24,13 +23,22 @@ type step struct {
 	// waits says that take may wait for something: a target, a file, another
 	// exchange. Steps that do not are taken where the request is read.
 	waits bool
+	// atOnce, if not nil, says that take would not wait for this exchange.
+	atOnce func(x *Exchange) bool
 }
 
-// steps are those of a route, from its configuration.
-func steps(r *config.Route, policy *rule.Policy) []step {
+// steps are those of a route, from its configuration and what was compiled of it.
+func steps(r *config.Route, route *Route) []step {
 	var list []step
 	add := func(take func(x *Exchange) verdict) { list = append(list, step{take: take}) }
 	addWaiting := func(take func(x *Exchange) verdict) { list = append(list, step{take: take, waits: true}) }
+	policy := route.cache
+	if route.addresses != nil {
+		add(func(x *Exchange) verdict { return x.checkAddress(route.addresses) })
+	}
+	if route.auth != nil {
+		list = append(list, step{take: (*Exchange).authenticate, waits: true, atOnce: (*Exchange).recognise})
+	}
 	if r.MaxBody > 0 {
 		add((*Exchange).limitBody)
 	}
@@ -39,6 +47,8 @@ func steps(r *config.Route, policy *rule.Policy) []step {
 		add((*Exchange).redirectAsRouted)
 	case r.Respond != nil:
 		add((*Exchange).respond)
+	case r.Files != nil:
+		addWaiting((*Exchange).serveFile)
 	default:
 		add((*Exchange).pickUpstream)
 		if policy != nil {

@@ -30,6 +30,7 @@ func (x *Exchange) newSub() *Exchange {
 	s.Host = append(s.Host, x.Host...)
 	s.ClientAddr, s.Scheme = x.ClientAddr, x.Scheme
 	s.RequestID = append(s.RequestID, x.RequestID...)
+	s.User = append(s.User, x.User...)
 	return s
 }
 

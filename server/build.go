@@ -55,6 +55,7 @@ func (s *Server) build(cfg *config.Config, old *generation) (_ *generation, err 
 		Hooks:     append([]proxy.Hooks{{OnDone: s.record}}, s.options.hooks...),
 		Log:       s.log,
 		Metrics:   s.metrics,
+		Verifier:  s.verifier,
 		Cache:     g.store.near(),
 		Fetches:   &s.fetches,
 		Closing:   func() bool { return s.state.Load() == stateClosed },

@@ -7,6 +7,7 @@ import (
 	"weir/cache"
 	"weir/config"
 	"weir/health"
+	"weir/internal/access"
 	"weir/internal/accesslog"
 	"weir/internal/forward"
 	"weir/internal/match"
@@ -62,6 +63,9 @@ func checkParts(cfg *config.Config, o *options) config.Errors {
 	for i := range cfg.Routes {
 		r := &cfg.Routes[i]
 		add(forward.CheckRoute(r, r.Captures()), "routes", i)
+		if r.BasicAuth != nil {
+			add(access.CheckUsers(r.BasicAuth), "routes", i, "basic_auth")
+		}
 		if r.Cache != nil && r.Cache.Enabled {
 			if err := cache.CheckRoute(r.Cache); err != nil {
 				add(config.Errors{{Message: err.Error()}}, "routes", i, "cache")

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"weir/config"
+	"weir/internal/access"
 	"weir/internal/accesslog"
 	"weir/internal/listener"
 	"weir/internal/transport"
@@ -25,6 +26,16 @@ func CheckFiles(cfg *config.Config) config.Errors {
 		for k, files := range cfg.Listeners[i].Certificates {
 			if _, err := listener.LoadCertificate(files); err != nil {
 				add(config.Errors{{Message: err.Error()}}, "listeners", i, "certificates", k)
+			}
+		}
+		if _, err := listener.LoadClientCA(cfg.Listeners[i].ClientCA); err != nil {
+			add(config.Errors{{Message: err.Error()}}, "listeners", i, "client_ca")
+		}
+	}
+	for i := range cfg.Routes {
+		if b := cfg.Routes[i].BasicAuth; b != nil && b.File != "" {
+			if _, err := access.NewUsers(&config.BasicAuth{File: b.File}); err != nil {
+				add(config.Errors{{Message: err.Error()}}, "routes", i, "basic_auth", "file")
 			}
 		}
 	}

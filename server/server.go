@@ -21,6 +21,7 @@ import (
 
 	"weir/config"
 	"weir/discover"
+	"weir/internal/access"
 	"weir/internal/accesslog"
 	"weir/internal/http1"
 	"weir/internal/http2"
@@ -44,6 +45,7 @@ type Server struct {
 	sockets *listener.Inherited
 
 	descriptors descriptors
+	verifier    *access.Verifier
 
 	current   atomic.Pointer[generation]
 	accessLog atomic.Pointer[accesslog.Logger]
@@ -133,6 +135,7 @@ func New(cfg *config.Config, opts ...Option) (_ *Server, err error) {
 	}()
 	s.reloads.init(s.set)
 	s.initDescriptors()
+	s.verifier = access.NewVerifier()
 	s.initPages()
 	s.front.Handler = handler{s}
 	s.front.OnPanic = func(v any) { s.metrics.Panicked(s.log, v) }
@@ -348,6 +351,8 @@ func (s *Server) reload(cfg *config.Config) error {
 	}
 	s.current.Store(next)
 	commit()
+	s.front.Leave()
+	s.frames.Leave()
 	s.movePages(pages)
 	s.retiring = append(s.retiring, old)
 	s.background.Go(func() { s.retire(old, oldLog, cfg.Lifecycle.Drain.D()) })

@@ -66,19 +66,22 @@ func (w *weir) dial() *testkit.Client {
 
 // entry is a line of the access log.
 type entry struct {
-	Method   string  `json:"method"`
-	Target   string  `json:"request_target"`
-	Client   string  `json:"client"`
-	Peer     string  `json:"peer"`
-	Scheme   string  `json:"scheme"`
-	ID       string  `json:"request_id"`
-	Status   int     `json:"status"`
-	Cause    string  `json:"cause"`
-	Error    string  `json:"error"`
-	Attempts int     `json:"attempts"`
-	BytesIn  int64   `json:"bytes_in"`
-	BytesOut int64   `json:"bytes_out"`
-	Duration float64 `json:"duration"`
+	Method      string  `json:"method"`
+	Target      string  `json:"request_target"`
+	Client      string  `json:"client"`
+	Peer        string  `json:"peer"`
+	Scheme      string  `json:"scheme"`
+	ID          string  `json:"request_id"`
+	Status      int     `json:"status"`
+	Cause       string  `json:"cause"`
+	Error       string  `json:"error"`
+	User        string  `json:"auth_user"`
+	Subject     string  `json:"client_subject"`
+	Fingerprint string  `json:"client_fingerprint"`
+	Attempts    int     `json:"attempts"`
+	BytesIn     int64   `json:"bytes_in"`
+	BytesOut    int64   `json:"bytes_out"`
+	Duration    float64 `json:"duration"`
 }
 
 // String is what tests compare.

@@ -22,6 +22,7 @@ func FromExchange(x *proxy.Exchange) Record {
 		UserAgent:     x.Request.Get(head.UserAgent),
 		Referer:       x.Request.Get(head.Referer),
 		RequestID:     x.RequestID,
+		User:          x.User,
 		Status:        result.Status,
 		Cause:         result.Cause.String(),
 		Err:           result.Err,
@@ -34,6 +35,9 @@ func FromExchange(x *proxy.Exchange) Record {
 		Request:       &x.Request,
 		Response:      x.Response,
 		Cache:         result.Cache.String(),
+	}
+	if p := x.Client.Peer; p != nil {
+		r.ClientSubject, r.ClientFingerprint = p.Subject, p.Fingerprint
 	}
 	if x.Route != nil {
 		r.Route = x.Route.Name

@@ -31,6 +31,10 @@ type Record struct {
 	// RequestID is the one the target got.
 	RequestID []byte
 
+	// User is the user whose password was verified; ClientSubject and ClientFingerprint are of the
+	// certificate that the client has shown. They are empty without.
+	User, ClientSubject, ClientFingerprint []byte
+
 	// Status is the status of the response; 0 if no response was sent.
 	Status int
 	// Cause is the name of the reason why the exchange ended as it did.
@@ -79,6 +83,9 @@ const (
 	fieldUserAgent
 	fieldReferer
 	fieldRequestID
+	fieldAuthUser
+	fieldClientSubject
+	fieldClientFingerprint
 	fieldRoute
 	fieldUpstream
 	fieldTarget
@@ -108,30 +115,33 @@ type Field struct{ Name, Meaning string }
 // fields is the only list of names: JSON, templates, their errors and the
 // reference page use it. A JSON line has this order, up to inJSON.
 var fields = [fieldCount]Field{
-	fieldTime:          {"time", "when the request's first byte was read, RFC 3339 in UTC with milliseconds"},
-	fieldListener:      {"listener", "name of the listener"},
-	fieldScheme:        {"scheme", "http or https, as the client had it, behind trusted proxies too"},
-	fieldClient:        {"client", "address of the client, as the trusted proxies tell it"},
-	fieldPeer:          {"peer", "address and port of the connection's other end"},
-	fieldMethod:        {"method", "request method"},
-	fieldRequestTarget: {"request_target", "request target, byte for byte as the client sent it"},
-	fieldProto:         {"proto", "protocol of the request, such as HTTP/1.1"},
-	fieldHost:          {"host", "host the client asked for"},
-	fieldUserAgent:     {"user_agent", "User-Agent of the request"},
-	fieldReferer:       {"referer", "Referer of the request"},
-	fieldRequestID:     {"request_id", "request id, taken from a trusted proxy or made"},
-	fieldRoute:         {"route", "name of the route"},
-	fieldUpstream:      {"upstream", "name of the upstream"},
-	fieldTarget:        {"target", "target that was tried last"},
-	fieldAttempts:      {"attempts", "number of targets that were tried"},
-	fieldCache:         {"cache", "what the cache did"},
-	fieldStatus:        {"status", "status of the answer; 0 if nothing was answered"},
-	fieldCause:         {"cause", "why the exchange ended as it did"},
-	fieldError:         {"error", "what went wrong, in detail; empty if nothing did"},
-	fieldBytesIn:       {"bytes_in", "bytes of the request body"},
-	fieldBytesOut:      {"bytes_out", "bytes of the answer's body"},
-	fieldDuration:      {"duration", "seconds from the first byte in to the last byte out"},
-	fieldFirstByte:     {"first_byte", "seconds the target took from the end of the request, or the start of the attempt if that came later, to its response head"},
+	fieldTime:              {"time", "when the request's first byte was read, RFC 3339 in UTC with milliseconds"},
+	fieldListener:          {"listener", "name of the listener"},
+	fieldScheme:            {"scheme", "http or https, as the client had it, behind trusted proxies too"},
+	fieldClient:            {"client", "address of the client, as the trusted proxies tell it"},
+	fieldPeer:              {"peer", "address and port of the connection's other end"},
+	fieldMethod:            {"method", "request method"},
+	fieldRequestTarget:     {"request_target", "request target, byte for byte as the client sent it"},
+	fieldProto:             {"proto", "protocol of the request, such as HTTP/1.1"},
+	fieldHost:              {"host", "host the client asked for"},
+	fieldUserAgent:         {"user_agent", "User-Agent of the request"},
+	fieldReferer:           {"referer", "Referer of the request"},
+	fieldRequestID:         {"request_id", "request id, taken from a trusted proxy or made"},
+	fieldAuthUser:          {"auth_user", "user whose password was verified"},
+	fieldClientSubject:     {"client_subject", "subject of the certificate that the client has shown"},
+	fieldClientFingerprint: {"client_fingerprint", "SHA-256 of that certificate, in hexadecimal"},
+	fieldRoute:             {"route", "name of the route"},
+	fieldUpstream:          {"upstream", "name of the upstream"},
+	fieldTarget:            {"target", "target that was tried last"},
+	fieldAttempts:          {"attempts", "number of targets that were tried"},
+	fieldCache:             {"cache", "what the cache did"},
+	fieldStatus:            {"status", "status of the answer; 0 if nothing was answered"},
+	fieldCause:             {"cause", "why the exchange ended as it did"},
+	fieldError:             {"error", "what went wrong, in detail; empty if nothing did"},
+	fieldBytesIn:           {"bytes_in", "bytes of the request body"},
+	fieldBytesOut:          {"bytes_out", "bytes of the answer's body"},
+	fieldDuration:          {"duration", "seconds from the first byte in to the last byte out"},
+	fieldFirstByte:         {"first_byte", "seconds the target took from the end of the request, or the start of the attempt if that came later, to its response head"},
 }
 
 // allFields are fields, and those of the handshake and of templates alone.
@@ -192,6 +202,12 @@ func (f field) append(dst []byte, r *Record, s style) []byte {
 		return appendText(dst, r.Referer, s)
 	case fieldRequestID:
 		return appendText(dst, r.RequestID, s)
+	case fieldAuthUser:
+		return appendText(dst, r.User, s)
+	case fieldClientSubject:
+		return appendText(dst, r.ClientSubject, s)
+	case fieldClientFingerprint:
+		return appendText(dst, r.ClientFingerprint, s)
 	case fieldRoute:
 		return appendText(dst, r.Route, s)
 	case fieldUpstream:

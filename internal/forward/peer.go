@@ -2,6 +2,11 @@ package forward
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"fmt"
 	"net/netip"
 	"strconv"
 	"unsafe"
@@ -21,6 +26,9 @@ type Peer struct {
 	Port []byte
 	// Scheme is "http" or "https".
 	Scheme []byte
+	// Subject and Fingerprint are those of the certificate that the peer has shown and that was
+	// verified; empty without one.
+	Subject, Fingerprint []byte
 	// node is Text as a node of RFC 7239 section 6: quoted and in brackets for
 	// IPv6.
 	node []byte
@@ -85,4 +93,29 @@ func parseAddress(b []byte) (netip.Addr, bool) {
 	// does, goes no further.
 	a, err := netip.ParseAddr(unsafe.String(&b[0], len(b)))
 	return a.Unmap(), err == nil
+}
+
+// NewClientPeer is NewPeer for a client; state is what it has agreed on by TLS, nil without. A
+// certificate in it was verified.
+func NewClientPeer(remote netip.AddrPort, state *tls.ConnectionState) Peer {
+	p := NewPeer(remote, state != nil)
+	if state != nil && len(state.PeerCertificates) > 0 {
+		p.show(state.PeerCertificates[0])
+	}
+	return p
+}
+
+// show notes the certificate that the peer has shown and that was verified. Control bytes in its
+// subject are escaped as RFC 4514 section 2.4 says.
+func (p *Peer) show(certificate *x509.Certificate) {
+	p.Subject = nil
+	for _, c := range []byte(certificate.Subject.String()) {
+		if c < ' ' || c == 0x7f {
+			p.Subject = fmt.Appendf(p.Subject, `\%02X`, c)
+		} else {
+			p.Subject = append(p.Subject, c)
+		}
+	}
+	sum := sha256.Sum256(certificate.Raw)
+	p.Fingerprint = hex.AppendEncode(nil, sum[:])
 }

@@ -9,6 +9,13 @@ const (
 	ClientAddr = "client_addr"
 	// ClientPort is the port of the peer that is connected.
 	ClientPort = "client_port"
+	// ClientSubject is the subject of the certificate that the client has shown (RFC 4514), empty
+	// if there was none.
+	ClientSubject = "client_subject"
+	// ClientFingerprint is the SHA-256 of that certificate, 64 digits in lower case.
+	ClientFingerprint = "client_fingerprint"
+	// AuthUser is the name of the user that basic_auth has verified.
+	AuthUser = "auth_user"
 	// Host is the request's host as it was sent.
 	Host = "host"
 	// Hostname is Host without its port.
@@ -37,7 +44,7 @@ const (
 // documented in.
 func Variables() []string {
 	return []string{
-		ClientAddr, ClientPort, Host, Hostname, Path, Query, Search, Method, Scheme, RequestID, Route, Upstream, Target,
+		ClientAddr, ClientPort, ClientSubject, ClientFingerprint, AuthUser, Host, Hostname, Path, Query, Search, Method, Scheme, RequestID, Route, Upstream, Target,
 	}
 }
 

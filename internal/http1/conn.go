@@ -131,7 +131,9 @@ func (c *conn) wakeIdle() {
 }
 
 // draining says that the connection is to end after the running exchange.
-func (c *conn) draining() bool { return c.front.draining.Load() || c.c.Listener().Closed() }
+func (c *conn) draining() bool {
+	return c.front.draining.Load() || c.c.Listener().Closed() || c.c.Outdated()
+}
 
 // next waits for a request and serves it. again says that another one may
 // follow on this connection, linger that the client may still be sending.

@@ -142,4 +142,4 @@ type exchange struct {
 // exchanges pools them for all servers of a process.
 var exchanges = sync.Pool{New: func() any { return &exchange{Exchange: proxy.NewExchange()} }}
 
-func peerOf(c *listener.Conn) forward.Peer { return forward.NewPeer(c.RemoteAddr(), c.TLS() != nil) }
+func peerOf(c *listener.Conn) forward.Peer { return forward.NewClientPeer(c.RemoteAddr(), c.TLS()) }

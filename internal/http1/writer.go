@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"strconv"
+	"syscall"
 	"time"
 
 	"weir/internal/body"
@@ -261,7 +262,9 @@ func (c *conn) Move(k body.Kernel, n int64) (moved int64, srcErr, err error) {
 	case c.stream == nil || c.framing != framingLength || c.bodyless:
 		return 0, nil, errors.ErrUnsupported
 	case k.File != nil:
-		moved, err = c.moveFile(k.File, n)
+		if moved, err = c.moveFile(k.File, n); errors.Is(err, syscall.EIO) { // the file's fault
+			return 0, err, nil
+		}
 	default:
 		moved, srcErr, err = c.moveSocket(k, n)
 	}

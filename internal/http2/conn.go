@@ -105,7 +105,7 @@ func newConn(f *Front, c *listener.Conn, l func() *proxy.Listener, early []byte)
 	now := time.Now()
 	cn := &conn{
 		front: f, c: c, nc: c.NetConn(), listener: l, early: early,
-		peer:    forward.NewPeer(c.RemoteAddr(), c.TLS() != nil),
+		peer:    forward.NewClientPeer(c.RemoteAddr(), c.TLS()),
 		streams: make(map[uint32]*stream), since: now,
 	}
 	if secure, ok := cn.nc.(*tls.Conn); ok {

@@ -30,7 +30,9 @@ var partingPing = [8]byte{'w', 'e', 'i', 'r', ' ', 'e', 'n', 'd'}
 const partingTime = time.Second
 
 // ought says that the connection is to end.
-func (c *conn) ought() bool { return c.front.draining.Load() || c.c.Listener().Closed() }
+func (c *conn) ought() bool {
+	return c.front.draining.Load() || c.c.Listener().Closed() || c.c.Outdated()
+}
 
 // leave begins to end the connection. Any goroutine may call it.
 func (c *conn) leave() {

@@ -145,6 +145,15 @@ func (c *certificates) index() {
 // for it, else the first. Of several (say RSA and ECDSA) the first that the
 // client can use is taken.
 func (c *certificates) choose(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if found, err := c.chooseExact(hello); found != nil || err != nil {
+		return found, err
+	}
+	return c.table.Load().first, nil
+}
+
+// chooseExact is choose without the first certificate for other names: with neither a certificate
+// nor an error, crypto/tls sends the alert unrecognized_name.
+func (c *certificates) chooseExact(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	t := c.table.Load()
 	name := strings.ToLower(strings.TrimSuffix(hello.ServerName, "."))
 	if found := usable(hello, t.byName[name]); found != nil {
@@ -155,7 +164,7 @@ func (c *certificates) choose(hello *tls.ClientHelloInfo) (*tls.Certificate, err
 			return found, nil
 		}
 	}
-	return t.first, nil
+	return nil, nil
 }
 
 // usable returns the first of list that the client supports, the first if it

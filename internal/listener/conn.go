@@ -2,6 +2,7 @@ package listener
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
@@ -21,6 +22,7 @@ type Conn struct {
 	raw      net.Conn
 	conn     net.Conn // raw, or the *tls.Conn over it
 	state    *tls.ConnectionState
+	clientCA *x509.CertPool // what the client's certificate was verified with
 
 	peer   netip.AddrPort // the other end of the socket, a proxy's if there is a PROXY header
 	remote netip.AddrPort
@@ -118,7 +120,7 @@ func (c *Conn) establish(s *settings) (Reason, error) {
 			return failure(err, RefusedHandshake), err
 		}
 		state := conn.ConnectionState()
-		c.state, c.conn = &state, conn
+		c.state, c.conn, c.clientCA = &state, conn, s.tls.ClientCAs
 	}
 	c.listener.mu.Lock()
 	defer c.listener.mu.Unlock()

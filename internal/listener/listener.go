@@ -123,6 +123,12 @@ func (l *Listener) newSettings(cfg *config.Listener) (*settings, error) {
 		NextProtos:     nextProtos(cfg),
 		GetCertificate: certificates.choose,
 	}
+	if cfg.StrictSNI {
+		s.tls.GetCertificate = certificates.chooseExact
+	}
+	if err := s.askForCertificates(); err != nil {
+		return nil, err
+	}
 	if cfg.MinTLS == "1.3" {
 		s.tls.MinVersion = tls.VersionTLS13
 	}

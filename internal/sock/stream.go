@@ -245,7 +245,8 @@ func (s *Stream) sendFile(fd uintptr) bool {
 			// The head leaves together with the first bytes of the file.
 			n, errno = send(fd, t.p, sendFlags|syscall.MSG_MORE)
 		} else {
-			n, _, errno = syscall.RawSyscall6(syscall.SYS_SENDFILE, fd, uintptr(t.file), uintptr(unsafe.Pointer(&t.offset)), uintptr(min(t.size, maxCall)), 0, 0)
+			// It may wait for a disk, so that the scheduler must know of it.
+			n, _, errno = syscall.Syscall6(syscall.SYS_SENDFILE, fd, uintptr(t.file), uintptr(unsafe.Pointer(&t.offset)), uintptr(min(t.size, maxCall)), 0, 0)
 		}
 		switch {
 		case errno == syscall.EAGAIN:
