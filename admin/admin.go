@@ -23,12 +23,17 @@ type Weir interface {
 	Routes() []Route
 	// Status returns how weir is.
 	Status() Status
+	// CacheTop returns the first entries of the cache's memory by "hits" or "bytes"; the
+	// error is ErrNoCache or nil.
+	CacheTop(by string, limit int) ([]CacheEntry, error)
+	// CacheWhy returns what the cache has for a URL; the error is ErrNoCache or nil.
+	CacheWhy(url string) (CacheWhy, error)
 	// Config returns the configuration in force without secrets, as config.Show does.
 	Config(all bool) map[string]any
 }
 
-// ErrNoCache is the answer to a purge when no route has a cache.
-var ErrNoCache = errors.New("no route has a cache, so there is nothing to purge")
+// ErrNoCache is the answer to what is about entries when no route has a cache.
+var ErrNoCache = errors.New("no route has a cache, so there is no entry")
 
 // Purge names cache entries: exactly one of the first five is set.
 type Purge struct {

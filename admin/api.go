@@ -27,12 +27,14 @@ const (
 	pathPurge     = "/purge"
 	pathDrain     = "/drain"
 	pathWeight    = "/weight"
+	pathCacheTop  = "/cache/top"
+	pathCacheWhy  = "/cache/why"
 	pathProfiles  = "/debug/pprof/"
 )
 
 // paths are those of the API, for errors.
 func paths() []string {
-	return []string{pathStatus, pathUpstreams, pathRoutes, pathConfig, pathPurge, pathDrain, pathWeight, pathProfiles}
+	return []string{pathStatus, pathUpstreams, pathRoutes, pathConfig, pathPurge, pathDrain, pathWeight, pathCacheTop, pathCacheWhy, pathProfiles}
 }
 
 type api struct{ weir Weir }
@@ -73,6 +75,10 @@ func (a api) endpoint(path string) (serve http.HandlerFunc, method string) {
 		return a.routes, http.MethodGet
 	case pathConfig:
 		return a.config, http.MethodGet
+	case pathCacheTop:
+		return a.cacheTop, http.MethodGet
+	case pathCacheWhy:
+		return a.cacheWhy, http.MethodGet
 	case pathPurge:
 		return a.purge, http.MethodPost
 	case pathDrain:

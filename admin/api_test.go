@@ -37,6 +37,14 @@ func (f *fake) SetWeight(upstream, target string, weight int) (admin.Target, err
 	return admin.Target{Name: target, Weight: weight}, f.fail
 }
 
+func (f *fake) CacheTop(by string, limit int) ([]admin.CacheEntry, error) {
+	return []admin.CacheEntry{{URL: fmt.Sprint("http://h/", by, limit)}}, nil
+}
+
+func (f *fake) CacheWhy(url string) (admin.CacheWhy, error) {
+	return admin.CacheWhy{URL: url, Next: "miss"}, nil
+}
+
 func (f *fake) Status() admin.Status { return admin.Status{State: "serving"} }
 
 func (f *fake) Routes() []admin.Route { return []admin.Route{{Name: "r", Does: `upstream "u"`}} }
@@ -99,6 +107,10 @@ func TestAPI(t *testing.T) {
 	f.pending = nil
 	// Paths and methods.
 	check("GET", "/", ``, 404, `found path \"/\": want one of \"/status\", \"/upstreams\", \"/routes\"`)
+	check("GET", "/cache/top?by=size", "", 400, `by: found \"size\": want \"hits\" or \"bytes\"`)
+	check("GET", "/cache/top?limit=0", "", 400, `limit: found \"0\": want 1 to 1000`)
+	check("GET", "/cache/why", "", 400, `url: found \"\": want http:// or https://`)
+	check("POST", "/cache/why?url=http://h/", "", 405, `found method`)
 	check("POST", "/purge/", `{"all":true}`, 404, `found path`)
 	check("GET", "/purge", ``, 405, `found method \"GET\" for /purge: want \"POST\"`)
 	check("POST", "/upstreams", ``, 405, `want \"GET\"`)

@@ -144,6 +144,7 @@ func (q *Request) decide(e *Entry, uncacheable int64, missed rule.Reason) Found 
 			if q.Conditional() && e.Precondition(&q.Request) == rule.AskOrigin {
 				return Found{Outcome: rule.Bypass, Reason: rule.ReasonPrecondition}
 			}
+			e.hits.Add(1)
 			return f
 		}
 	}

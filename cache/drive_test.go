@@ -120,7 +120,10 @@ func (d *driver) request(t testing.TB, line string, fields rule.Fields, body str
 	}
 	d.q.Policy, d.q.Head, d.q.Now = d.policy, h, d.now
 	d.q.Scheme, d.q.Host, d.q.Target = []byte(scheme), []byte(host), []byte(target)
-	d.q.Body = body != ""
+	d.q.Body, d.q.Content = body != "", nil
+	if d.q.Body && rule.IsQuery(h) {
+		d.q.Content = []byte(body)
+	}
 	return &d.q
 }
 

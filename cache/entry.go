@@ -33,6 +33,9 @@ type Entry struct {
 	// purged is when a soft purge ended the lifetime, in ns; 0 means never.
 	purged atomic.Int64
 
+	// hits are the requests that it answered, and the variants that it replaced.
+	hits atomic.Uint64
+
 	// copied is a second copy of body, asked how often there might have been one.
 	copied atomic.Pointer[bodyCopy]
 	asked  atomic.Uint32

@@ -29,6 +29,7 @@ type client struct {
 	secret          string // of Authorization; empty: none
 	gzip            bool
 	method          string
+	content         string // of a QUERY
 	fields          rule.Fields
 	began           int  // the step
 	tls, terminated bool // the connection's scheme, and whether a trusted proxy ended TLS
@@ -48,7 +49,7 @@ type representation struct {
 
 // madeFor says whether c may have the representation.
 func (r *representation) madeFor(c *client) bool {
-	return r.url == c.url && r.scheme == c.scheme && (!r.byUser || r.user == c.user) && (!r.bySecret || r.secret == c.secret) &&
+	return r.url == c.url && r.scheme == c.scheme && r.content == c.content && (!r.byUser || r.user == c.user) && (!r.bySecret || r.secret == c.secret) &&
 		(!r.byCoding || r.gzip == c.gzip)
 }
 
@@ -143,7 +144,7 @@ func (w *world) respond(c *client, h *head.Head) message {
 		}
 	}
 	// Half of the time what varies was not so before.
-	key := fmt.Sprint(path, w.versions[path], c.scheme, r.byUser && c.user != "", r.byUser, r.bySecret, r.byCoding)
+	key := fmt.Sprint(path, c.content, w.versions[path], c.scheme, r.byUser && c.user != "", r.byUser, r.bySecret, r.byCoding)
 	for _, dependent := range []struct {
 		yes   bool
 		value string
@@ -168,6 +169,10 @@ func (w *world) respond(c *client, h *head.Head) message {
 	add("Content-Location", fmt.Sprint("/made/", now.id))
 	add("X-Step", strconv.Itoa(w.step))
 	add("Surrogate-Key", "g"+path[1:])
+	add("Cache-Groups", strconv.Quote(path))
+	if c.method == "DELETE" {
+		add("Cache-Group-Invalidation", strconv.Quote(w.pick("/plain", "/coded", "/user")))
+	}
 	if c.method == "POST" && path == "/plain" {
 		m.fields = nil
 		add("Content-Location", c.url)
@@ -298,7 +303,7 @@ type exchange struct {
 
 // find looks the request up and goes as far as it can without the origin.
 func (e *exchange) find() {
-	e.q = e.d.request(e.w.t, e.c.method+" "+e.c.scheme+"://h"+e.c.url, e.c.fields, "")
+	e.q = e.d.request(e.w.t, e.c.method+" "+e.c.scheme+"://h"+e.c.url, e.c.fields, e.c.content)
 	e.found = e.w.d.store.Lookup(e.q)
 	e.goOn(false)
 }
@@ -387,6 +392,12 @@ func (e *exchange) direct() {
 	}
 	if unsafe := e.c.method == "POST" || e.c.method == "DELETE"; unsafe && m.first < "400" {
 		e.w.purged[e.c.place()] = e.w.step
+		if group := strings.Trim(m.field("Cache-Group-Invalidation"), `"`); group != "" {
+			of := e.c
+			of.url = group
+			e.w.purged[of.place()] = e.w.step
+			e.w.counts["groups ended"]++
+		}
 	}
 }
 
@@ -543,6 +554,9 @@ func (w *world) ask() client {
 	if w.rarely(12) {
 		c.method = w.pick("HEAD", "HEAD", "POST", "OPTIONS", "PROPFIND", "DELETE")
 	}
+	if c.method == "GET" && w.rarely(6) {
+		c.method, c.content = "QUERY", w.pick("a", "b", "c")
+	}
 	add := func(name, value string) { c.fields = append(c.fields, name+": "+value+"\r\n"...) }
 	if c.user != "" {
 		add("Cookie", "user="+c.user)
@@ -615,7 +629,7 @@ func TestLeak(t *testing.T) {
 		}
 	}
 	for _, how := range []string{"hit", "stale", "collapsed", "validated", "narrowed", "own", "stale, because the origin failed",
-		"condition of the client's own", "parts", "stored", "waited", "304 of the origin", "purged"} {
+		"condition of the client's own", "parts", "groups ended", "stored", "waited", "304 of the origin", "purged"} {
 		if w.counts[how] == 0 {
 			t.Errorf("the model was not tried: no %q", how)
 		}

@@ -144,6 +144,7 @@ func (sh *shard) insertLocked(e *Entry, cost int64) (freed int64) {
 		// A storable answer ends the time in which the key is taken for
 		// uncacheable, and the other way round. A part says nothing of the whole.
 		if old.hitForMiss == e.hitForMiss && sameVariant(old, e) || old.hitForMiss && !e.hitForMiss && !e.partial {
+			e.hits.Add(old.hits.Load())
 			freed += sh.dropNodeLocked(r, i)
 			i--
 		}

@@ -158,7 +158,7 @@ targets = ["demo:three"]
 	check(`{"upstream": "none", "target": "demo:one", "on": true}`, `404 {"error":"cannot drain: found upstream \"none\": there is one of \"origin\", \"other\""}`)
 	check(`{"upstream": "other", "target": "demo:one", "on": true}`, `404 {"error":"cannot drain: found target \"demo:one\": there is \"demo:three\""}`)
 	// There is nothing to purge where no route has a cache.
-	equal(t, "purge", w.api("POST", "/purge", `{"all":true}`), `404 {"error":"no route has a cache, so there is nothing to purge"}`)
+	equal(t, "purge", w.api("POST", "/purge", `{"all":true}`), `404 {"error":"no route has a cache, so there is no entry"}`)
 }
 
 // TestAdminWeight: a weight that the operator sets counts, also after a reload, until it is

@@ -65,7 +65,7 @@ func commands(version string) *urfave.Command {
 		Commands: []*urfave.Command{
 			runCommand(), checkCommand(), schemaCommand(), reloadCommand(),
 			statusCommand(), upstreamsCommand(), routesCommand(), configCommand(),
-			drainCommand(), undrainCommand(), weightCommand(), purgeCommand(),
+			drainCommand(), undrainCommand(), weightCommand(), purgeCommand(), cacheCommand(),
 			manCommand(), versionCommand(version),
 		},
 	}
