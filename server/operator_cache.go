@@ -8,7 +8,6 @@ import (
 
 	"weir/admin"
 	"weir/cache"
-	"weir/cache/rule"
 )
 
 func (o operator) CacheTop(by string, limit int) ([]admin.CacheEntry, error) {
@@ -61,9 +60,9 @@ func verdict(x *cache.Explanation) (next, because string) {
 		return "miss", "only parts are stored, which answer requests for ranges in them"
 	case len(e.Vary) > 0:
 		return "variant", fmt.Sprintf("the request's %s decide which of the entries answers, if any", strings.Join(e.Vary, ", "))
-	case e.Outcome == rule.Fresh:
+	case next == "hit":
 		return next, fmt.Sprintf("the entry is fresh for another %s", e.Left.Round(time.Second))
-	case e.Outcome == rule.Stale:
+	case next == "stale":
 		return next, fmt.Sprintf("the entry has been stale for %s, and may still answer: %s", (-e.Left).Round(time.Second), e.Reason)
 	}
 	return next, fmt.Sprintf("the entry must be validated first: %s", e.Reason)
