@@ -261,6 +261,9 @@ type Route struct {
 	// Timeouts replace those of the upstream and of the listener for this route.
 	Timeouts RouteTimeouts `toml:"timeouts"`
 
+	// Metrics are taken from the requests and responses of the route.
+	Metrics []RouteMetric `toml:"metrics"`
+
 	// Cache is the route's cache policy, true, false or a table; nil means no
 	// cache.
 	Cache *RouteCache `toml:"cache"`

@@ -22,6 +22,7 @@ func (r *Route) validate(at keyPath) {
 	r.validateListener(at)
 	validateAccess(at, r.Allow, r.Deny)
 	r.validateAction(at, pattern)
+	r.validateMetrics(at, pattern)
 	if r.AddPrefix != "" {
 		path, want := parsePath(r.AddPrefix)
 		if want != "" || path.Prefix || path.Captures != nil {

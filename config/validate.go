@@ -21,7 +21,7 @@ import (
 func (c *Config) Validate() error { return c.problems().Err() }
 
 func (c *Config) problems() Errors {
-	check := &check{config: c, layouts: layouts{}}
+	check := &check{config: c, layouts: layouts{}, metrics: map[string]metricShape{}}
 	keyPath{check, ""}.walk(reflect.ValueOf(c).Elem())
 	return check.problems
 }
@@ -46,6 +46,8 @@ type check struct {
 	layouts  layouts
 	// upstreams are the names of the upstreams, once a route has asked for them.
 	upstreams *nameList
+	// metrics are the metrics of routes so far, by name.
+	metrics map[string]metricShape
 	// rules, if not nil, gets the rules of the keys that are checked, for the schema.
 	rules *rules
 }

@@ -149,7 +149,9 @@ type Exchange struct {
 	choice choice
 	time   clock
 	taps   taps
-	cached cached
+	// deferred are the functions that run when the exchange is over.
+	deferred []func()
+	cached   cached
 	// upgrade is what protocols the client asked for in an upgrade that a target may
 	// agree to; empty for other exchanges.
 	upgrade []byte
@@ -262,6 +264,10 @@ func (x *Exchange) Reset() {
 	x.choice = choice{sticky: x.choice.sticky[:0]}
 	x.time = clock{}
 	x.taps.reset()
+	if len(x.deferred) > 0 {
+		clear(x.deferred)
+		x.deferred = x.deferred[:0]
+	}
 	x.cached.reset()
 	x.upgrade = x.upgrade[:0]
 }

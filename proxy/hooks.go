@@ -15,6 +15,9 @@ type Hooks struct {
 	// OnRequest is called before routing. It may change Request, end the
 	// exchange with Answer, and Tap either body.
 	OnRequest func(x *Exchange)
+	// OnRoute is called when the route was found; it may Tap either body. It must not wait
+	// for anything, like OnRequest.
+	OnRoute func(x *Exchange)
 	// OnUpstream is called for each attempt, when the target is chosen and
 	// before anything is sent; it may change Outgoing, for this attempt alone. A cache has
 	// looked for an answer by then: what the hook changes is not in the key, so a
@@ -35,7 +38,7 @@ type Hooks struct {
 // hookLists are the hooks of a proxy by point, each in the order in which they were
 // given.
 type hookLists struct {
-	onRequest, onUpstream, onResponse, onReply, onDone []func(x *Exchange)
+	onRequest, onRoute, onUpstream, onResponse, onReply, onDone []func(x *Exchange)
 }
 
 func newHookLists(list []Hooks) (l hookLists) {
@@ -46,12 +49,25 @@ func newHookLists(list []Hooks) (l hookLists) {
 	}
 	for _, h := range list {
 		add(&l.onRequest, h.OnRequest)
+		add(&l.onRoute, h.OnRoute)
 		add(&l.onUpstream, h.OnUpstream)
 		add(&l.onResponse, h.OnResponse)
 		add(&l.onReply, h.OnReply)
 		add(&l.onDone, h.OnDone)
 	}
 	return l
+}
+
+// Defer makes f run when the exchange is over and the client has its answer, after the
+// hooks of OnDone. The exchange can still be read then, but no body. A panic of f is
+// counted and goes no further.
+func (x *Exchange) Defer(f func()) { x.deferred = append(x.deferred, f) }
+
+// runDeferred calls what Defer was given.
+func (x *Exchange) runDeferred() {
+	for _, f := range x.deferred {
+		x.proxy.recovered(f)
+	}
 }
 
 // runHooks calls hooks in their order.

@@ -278,6 +278,7 @@ func (x *Exchange) match() verdict {
 	if r := x.Route; r.grace > 0 || r.anyRate {
 		x.Client.Front.BePatient(r.grace, r.anyRate)
 	}
+	x.runHooks(x.proxy.hooks.onRoute)
 	return goOn
 }
 
@@ -311,6 +312,7 @@ func (x *Exchange) settle() {
 	p.metrics.settle(x)
 	x.Client.Listener.metrics.inFlight.Add(-1)
 	x.runHooks(p.hooks.onDone)
+	x.runDeferred()
 }
 
 // recover ends an exchange that panicked: the client is told if that is still

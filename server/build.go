@@ -48,11 +48,12 @@ func (s *Server) build(cfg *config.Config, old *generation) (_ *generation, err 
 	if g.store, err = s.acquireStore(cfg, old); err != nil {
 		return nil, err
 	}
+	g.observed = s.observed.Plan(cfg)
 	g.proxy, err = proxy.New(proxy.Parts{
 		Config:    cfg,
 		Upstreams: sets,
 		Added:     &s.table,
-		Hooks:     append([]proxy.Hooks{{OnDone: s.record}}, s.options.hooks...),
+		Hooks:     append([]proxy.Hooks{{OnDone: s.record}, g.observed.Hooks()}, s.options.hooks...),
 		Log:       s.log,
 		Metrics:   s.metrics,
 		Verifier:  s.verifier,

@@ -49,10 +49,9 @@ func kindOf(name string) string {
 }
 
 // expose writes series in the text format of Prometheus, those of one metric together
-// after a line that describes it. Of a label that is switched off, the series of all
-// values become one, their sum.
-func expose(w io.Writer, series []byte, off []string) {
-	known := families()
+// after a line that describes it. known describes metrics by name. Of a label that is switched
+// off, the series of all values become one, their sum.
+func expose(w io.Writer, series []byte, known map[string]*family, off []string) {
 	var order []string
 	for line := range strings.Lines(string(series)) {
 		line = strings.TrimSuffix(line, "\n")
@@ -166,6 +165,11 @@ func add(a, b string) string {
 	return strconv.FormatFloat(v+w, 'g', -1, 64)
 }
 
+// escapeHelp makes a text one line, as the text format has it.
+func escapeHelp(text string) string {
+	return strings.NewReplacer(`\`, `\\`, "\n", `\n`).Replace(text)
+}
+
 // offLabels are the labels that a configuration switches off.
 func offLabels(cfg *config.Metrics) (off []string) {
 	if !cfg.PerRoute {
@@ -207,5 +211,12 @@ func acceptsGzip(field string) bool {
 func (s *Server) WriteMetrics(w io.Writer) {
 	var series bytes.Buffer
 	s.writeSeries(&series)
-	expose(w, series.Bytes(), offLabels(&s.current.Load().config.Metrics))
+	known := families()
+	s.observed.Describe(func(name, kind, help string) {
+		if help == "" {
+			help = "of the configuration"
+		}
+		known[name] = &family{help: escapeHelp(help), kind: kind}
+	})
+	expose(w, series.Bytes(), known, offLabels(&s.current.Load().config.Metrics))
 }

@@ -7,6 +7,7 @@ import (
 
 	"weir/config"
 	"weir/internal/http2"
+	"weir/internal/observe"
 	"weir/proxy"
 )
 
@@ -17,7 +18,8 @@ type generation struct {
 	log       *slog.Logger
 	proxy     *proxy.Proxy
 	upstreams map[string]*upstream
-	store     *store // nil if no route has a cache
+	store     *store        // nil if no route has a cache
+	observed  *observe.Plan // nil if no route has metrics of its own
 
 	// running counts the exchanges; once the generation is retired, the one
 	// that makes it 0 closes empty.

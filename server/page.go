@@ -186,6 +186,7 @@ func (s *Server) writeSeries(w io.Writer) {
 // writeMetrics writes what is read off at the time of asking.
 func (s *Server) writeMetrics(w io.Writer) {
 	s.metrics.WriteMetrics(w)
+	s.observed.WriteMetrics(w)
 	s.current.Load().proxy.WriteMetrics(w)
 	s.mu.Lock()
 	list := s.running()

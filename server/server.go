@@ -27,6 +27,7 @@ import (
 	"weir/internal/http2"
 	"weir/internal/listener"
 	"weir/internal/mount"
+	"weir/internal/observe"
 	"weir/proxy"
 )
 
@@ -77,6 +78,8 @@ type Server struct {
 	// background are what Close waits for.
 	background sync.WaitGroup
 	fetches    proxy.Fetches
+	// observed are the metrics that routes take from what passes.
+	observed observe.Registry
 }
 
 // The states of a server.
@@ -154,6 +157,7 @@ func New(cfg *config.Config, opts ...Option) (_ *Server, err error) {
 	}
 	s.accessLog.Store(logger)
 	s.current.Store(g)
+	s.observed.Show(g.observed)
 	s.set.RegisterMetricsWriter(s.writeMetrics)
 	return s, nil
 }
@@ -350,6 +354,7 @@ func (s *Server) reload(cfg *config.Config) error {
 		oldLog = s.accessLog.Swap(logger)
 	}
 	s.current.Store(next)
+	s.observed.Show(next.observed)
 	commit()
 	s.front.Leave()
 	s.frames.Leave()

@@ -1,0 +1,254 @@
+package observe
+
+import (
+	"bytes"
+	"strings"
+	"sync"
+
+	"weir/internal/head"
+	"weir/proxy"
+)
+
+// recorder keeps what passes of one body for the rules that look into it.
+type recorder struct {
+	rules  []*rule
+	x      *proxy.Exchange
+	h      *head.Head
+	coding string // of the body; empty for none
+	stream separator
+	// kept is the body so far, or the document of a stream that is not yet whole. It has at most
+	// limit bytes; over says that there were more.
+	kept  []byte
+	limit int
+	over  bool
+	// last are the documents for the rules that want the last one, by rule.
+	last [][]byte
+}
+
+var recorders = sync.Pool{New: func() any { return new(recorder) }}
+
+// maxPooled is how large a buffer may be that waits to be used again.
+const maxPooled = 64 << 10
+
+// newRecorder returns a recorder of the body that follows h, for those of rules that are about
+// bodies of its type; nil if none is.
+func newRecorder(x *proxy.Exchange, h *head.Head, rules []*rule) *recorder {
+	kind := mediaType(h)
+	var c *recorder
+	for _, r := range rules {
+		if !r.takes(kind) {
+			continue
+		}
+		if c == nil {
+			c = recorders.Get().(*recorder)
+			c.x, c.h = x, h
+			c.coding = strings.ToLower(string(bytes.TrimSpace(h.Get(head.ContentEncoding))))
+			if c.coding == "identity" {
+				c.coding = ""
+			}
+			c.stream = separatorOf(kind)
+		}
+		c.rules = append(c.rules, r)
+		c.limit = max(c.limit, r.limit)
+	}
+	return c
+}
+
+// tapLimit is how many bytes the tap wants: one more than are kept, or all of a stream.
+func (c *recorder) tapLimit() int64 {
+	if c.stream != wholeBody && c.coding == "" {
+		return 1<<63 - 1
+	}
+	return int64(c.limit) + 1
+}
+
+// see takes the next bytes of the body.
+func (c *recorder) see(piece []byte, _ bool) {
+	if c.stream == wholeBody || c.coding != "" {
+		c.keep(piece)
+		return
+	}
+	c.split(piece)
+}
+
+func (c *recorder) keep(piece []byte) {
+	if room := c.limit - len(c.kept); len(piece) > room {
+		piece, c.over = piece[:room], true
+	}
+	c.kept = append(c.kept, piece...)
+}
+
+// split takes bytes of a stream of documents, of which each ends with a line, or with an
+// empty one.
+func (c *recorder) split(piece []byte) {
+	for len(piece) > 0 {
+		i := bytes.IndexByte(piece, '\n')
+		if i < 0 {
+			c.keep(piece)
+			return
+		}
+		c.keep(piece[:i+1])
+		piece = piece[i+1:]
+		if c.stream.ends(c.kept) || c.over && i == 0 {
+			c.finishDocument()
+		}
+	}
+}
+
+// finishDocument observes what kept is, a document of a stream, or keeps it for the rules that
+// want the last one.
+func (c *recorder) finishDocument() {
+	doc := c.stream.document(c.kept)
+	over := c.over
+	size := len(c.kept)
+	for i, r := range c.rules {
+		switch {
+		case len(doc) == 0:
+		case over || size > r.limit:
+			if r.all {
+				r.skip(tooLarge)
+			}
+		case r.all:
+			if r.has(doc) {
+				r.document(c.x, c.h, doc)
+			}
+		case r.has(doc):
+			for len(c.last) < len(c.rules) {
+				c.last = append(c.last, nil)
+			}
+			c.last[i] = append(c.last[i][:0], doc...)
+		}
+	}
+	c.kept, c.over = c.kept[:0], false
+}
+
+// done observes what was kept, after the exchange, and gives the recorder back.
+func (c *recorder) done() {
+	switch {
+	case c.stream != wholeBody && c.coding == "":
+		c.endStream()
+	case len(c.kept) == 0 && !c.over: // no body, as after HEAD
+	case c.coding != "":
+		c.decoded()
+	default:
+		c.whole(c.kept, c.over)
+	}
+	c.release()
+}
+
+// endStream ends a stream, whose last document may lack its end.
+func (c *recorder) endStream() {
+	if len(c.kept) > 0 {
+		c.finishDocument()
+	}
+	seen := false
+	for i, doc := range c.last {
+		if len(doc) > 0 {
+			seen = true
+			c.rules[i].document(c.x, c.h, doc)
+		}
+	}
+	for _, r := range c.rules {
+		if !r.all && !seen {
+			r.skip(missing)
+		}
+	}
+}
+
+// whole observes a body that is one document.
+func (c *recorder) whole(body []byte, over bool) {
+	for _, r := range c.rules {
+		if over || len(body) > r.limit {
+			r.skip(tooLarge)
+			continue
+		}
+		r.document(c.x, c.h, body)
+	}
+}
+
+// decoded observes a body that was compressed.
+func (c *recorder) decoded() {
+	if c.over {
+		c.skipAll(tooLarge)
+		return
+	}
+	body, over, err := decode(c.coding, c.kept, c.limit)
+	switch {
+	case err != nil:
+		c.skipAll(unknownCoding)
+	case c.stream == wholeBody:
+		c.whole(body, over)
+	default:
+		c.kept = nil
+		c.split(body)
+		c.over = c.over || over
+		c.endStream()
+	}
+}
+
+func (c *recorder) skipAll(why reason) {
+	for _, r := range c.rules {
+		r.skip(why)
+	}
+}
+
+func (c *recorder) release() {
+	kept := c.kept[:0]
+	if cap(kept) > maxPooled {
+		kept = nil
+	}
+	clear(c.rules)
+	*c = recorder{rules: c.rules[:0], kept: kept}
+	recorders.Put(c)
+}
+
+// separator says how the documents of a body are told apart.
+type separator uint8
+
+const (
+	// wholeBody: the body is one document.
+	wholeBody separator = iota
+	// byLine: each line is a document.
+	byLine
+	// byEvent: the data of each server-sent event is a document (HTML Living Standard, section 9.2).
+	byEvent
+)
+
+func separatorOf(mediaType string) separator {
+	switch mediaType {
+	case "text/event-stream":
+		return byEvent
+	case "application/x-ndjson", "application/ndjson", "application/jsonl", "application/json-lines":
+		return byLine
+	}
+	return wholeBody
+}
+
+// ends says whether kept, which ends with a line, is a whole document.
+func (s separator) ends(kept []byte) bool {
+	if s == byLine {
+		return true
+	}
+	line := bytes.TrimRight(kept[bytes.LastIndexByte(kept[:len(kept)-1], '\n')+1:], "\r\n")
+	return len(line) == 0
+}
+
+// document takes a document out of its frame: the data lines of an event. Data that is no JSON,
+// such as [DONE], and events without data are nil.
+func (s separator) document(kept []byte) []byte {
+	if s == byLine {
+		return bytes.TrimSpace(kept)
+	}
+	data := kept[:0] // shorter than what it is made from
+	for line := range bytes.Lines(kept) {
+		if value, ok := bytes.CutPrefix(line, []byte("data:")); ok {
+			data = append(data, bytes.TrimRight(value, "\r\n")...)
+			data = append(data, '\n')
+		}
+	}
+	data = bytes.TrimSpace(data)
+	if len(data) == 0 || data[0] != '{' && data[0] != '[' || string(data) == "[DONE]" {
+		return nil
+	}
+	return data
+}
