@@ -118,7 +118,7 @@ func complete(t *testing.T, b block) string {
 	t.Helper()
 	text := b.text
 	const listener, route = "[[listeners]]\naddress = \"127.0.0.1:0\"\n", "[[routes]]\nupstream = \"origin\"\n"
-	for _, owner := range []struct{ table, is string }{{"[listeners.", listener}, {"[routes.", route}} {
+	for _, owner := range []struct{ table, is string }{{"[listeners.", listener}, {"[routes.", route}, {"[[routes.", route}} {
 		if strings.HasPrefix(text, owner.table) {
 			text = owner.is + text
 		}
