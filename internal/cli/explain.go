@@ -1,0 +1,136 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"slices"
+	"strings"
+
+	urfave "github.com/urfave/cli/v3"
+
+	"weir/server"
+)
+
+// The flags of weir explain.
+const (
+	flagField    = "header"
+	flagFrom     = "from"
+	flagListener = "listener"
+	flagAnswer   = "answer"
+)
+
+func explainCommand() *urfave.Command {
+	return withArguments(explain, &urfave.Command{
+		Name:      "explain",
+		Usage:     "say what a configuration makes of a request, and why, without sending it",
+		ArgsUsage: "[METHOD] URL",
+		Flags: []urfave.Flag{
+			configFlag("the configuration `FILE`"),
+			&urfave.StringSliceFlag{Name: flagField, Aliases: []string{"H"}, Usage: "a `FIELD` of the request such as \"Accept: text/html\"; may be given again"},
+			&urfave.StringFlag{Name: flagFrom, Usage: "the `ADDRESS` that the client connects from", Value: "127.0.0.1"},
+			&urfave.StringFlag{Name: flagListener, Usage: "the `NAME` of the listener, or its address if it has none; else one that fits the URL's scheme"},
+			&urfave.StringSliceFlag{Name: flagAnswer, Usage: "a `FIELD` of the response that the target is assumed to give, such as \"Cache-Control: max-age=60\"; may be given again"},
+			&urfave.BoolFlag{Name: flagJSON, Usage: "print JSON"},
+		},
+		DisableSliceFlagSeparator: true,
+	}, func(c *urfave.Command) error {
+		if n := c.Args().Len(); n != 1 && n != 2 {
+			return usage("%s takes %s, found %s; see %s --help", c.FullName(), c.ArgsUsage, count(n, "argument"), c.FullName())
+		}
+		return nil
+	})
+}
+
+func explain(c *urfave.Command) error {
+	q := server.Question{Fields: c.StringSlice(flagField), Listener: c.String(flagListener), Answer: c.StringSlice(flagAnswer)}
+	if q.URL = c.Args().First(); c.Args().Len() == 2 {
+		q.Method, q.URL = c.Args().First(), c.Args().Get(1)
+	}
+	var err error
+	if q.From, err = netip.ParseAddr(c.String(flagFrom)); err != nil {
+		return usage("--from: found %q: want an IP address", c.String(flagFrom))
+	}
+	cfg, err := load(c.String(flagConfig))
+	if err != nil {
+		return err
+	}
+	e, err := server.Explain(cfg, q)
+	if err != nil || c.Bool(flagJSON) {
+		return orPrint(c, e, err)
+	}
+	return printExplanation(c.Root().Writer, e)
+}
+
+// printExplanation prints the way of a request from the listener to the response.
+func printExplanation(w io.Writer, e *server.Explanation) error {
+	facts := table{{"listener", e.Listener}, {"client", e.ClientAddress + " by " + e.Scheme}}
+	for _, r := range e.Routes {
+		facts.add("route", r.Route, "  "+routeVerdict(e, r))
+	}
+	if e.Upstream != "" {
+		facts.add("upstream", e.Upstream+", "+e.Balance)
+	}
+	for _, t := range e.Targets {
+		note := fmt.Sprintf("  weight %d", t.Weight)
+		if t.Priority > 0 {
+			note += fmt.Sprintf(", group %d", t.Priority)
+		}
+		if t.URL == e.Target {
+			note += ", is picked first"
+		}
+		facts.add("target", t.URL, note)
+	}
+	if l := e.Limits; l != nil {
+		bounds := fmt.Sprintf("connect %s, first byte %s, idle %s, total %s", l.Connect, l.FirstByte, l.Idle, l.Total)
+		facts.add("limits", fmt.Sprintf("%s; %s", bounds, count(l.Attempts, "attempt")))
+		if l.MaxBody > 0 {
+			facts.add("", fmt.Sprintf("a body of at most %s", count(int(l.MaxBody), "byte")))
+		}
+	}
+	if err := facts.print(w); err != nil {
+		return err
+	}
+	if r := e.Request; r != nil {
+		fmt.Fprintf(w, "\nthe target gets (+ is not the client's, - is not sent on)\n  %s\n", r.Line)
+		printLines(w, r.Fields, r.Added)
+		for _, line := range r.Removed {
+			fmt.Fprintf(w, "- %s\n", line)
+		}
+	}
+	if r := e.Response; r != nil {
+		fmt.Fprintf(w, "\nthe client gets %d\n", r.Status)
+		printLines(w, r.Fields, nil)
+	}
+	end := "cause: " + e.Cause
+	if e.Error != "" {
+		end += ", " + e.Error
+	}
+	_, err := fmt.Fprintln(w, "\n"+end)
+	return err
+}
+
+// routeVerdict says whether a route takes the request, and why not.
+func routeVerdict(e *server.Explanation, r server.RouteVerdict) string {
+	switch {
+	case r.Taken:
+		return "takes it"
+	case r.Misfit != "":
+		return fmt.Sprintf("does not: %s is %s", r.Misfit, r.Wants)
+	case e.Route == "":
+		return "would take it"
+	}
+	return fmt.Sprintf("would take it, but %s is more specific", e.Route)
+}
+
+// printLines prints the lines of a head, with a mark before those that were added.
+func printLines(w io.Writer, lines, added []string) {
+	left := slices.Clone(added)
+	for _, line := range lines {
+		mark := " "
+		if i := slices.Index(left, line); i >= 0 {
+			mark, left = "+", slices.Delete(left, i, i+1)
+		}
+		fmt.Fprintf(w, "%s %s\n", mark, strings.TrimRight(line, " "))
+	}
+}
