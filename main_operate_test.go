@@ -74,6 +74,31 @@ func TestOperate(t *testing.T) {
 	fails(1, "cannot reach the admin API", "routes", "--admin", "127.0.0.1:1")
 }
 
+// TestExplain: what the command says of requests that it does not send.
+func TestExplain(t *testing.T) {
+	path := file(t, small)
+	says := func(want string, args ...string) {
+		t.Helper()
+		stdout, stderr, code := weir(t, append([]string{"explain", "--config", path}, args...)...)
+		if code != 0 || stderr != "" || !regexp.MustCompile("(?m)"+want).MatchString(stdout) {
+			t.Errorf("weir explain %q: exit code %d, %s%s; want %s", args, code, stdout, stderr, want)
+		}
+	}
+	says(`^route +route-1 +takes it$`, "http://127.0.0.1/hello")
+	says(`^route +route-1 +does not: path is /hello$`, "http://127.0.0.1/")
+	says(`^target +demo:one +weight 1, is picked first$`, "http://127.0.0.1/")
+	says(`^\+ X-Forwarded-For: 10\.1\.2\.3$`, "--from", "10.1.2.3", "http://127.0.0.1/")
+	says(`^- X-Forwarded-For: 6, 7$`, "-H", "X-Forwarded-For: 6, 7", "PUT", "http://127.0.0.1/")
+	says(`"cause": "ok"`, "--json", "http://127.0.0.1/")
+	for want, args := range map[string][]string{
+		"takes [METHOD] URL, found 0 arguments": {}, `want an IP address`: {"--from", "x", "http://a/"}, `found URL "a"`: {"a"},
+	} {
+		if stdout, stderr, code := weir(t, append([]string{"explain", "--config", path}, args...)...); code == 0 || stdout != "" || !strings.Contains(stderr, want) {
+			t.Errorf("weir explain %q: exit code %d, %s%s; want %s", args, code, stdout, stderr, want)
+		}
+	}
+}
+
 // visible returns the commands that weir --help lists.
 func visible(t *testing.T) []string {
 	t.Helper()

@@ -1,0 +1,131 @@
+package server_test
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"weir/config"
+	"weir/server"
+)
+
+const explained = `
+[[listeners]]
+name = "main"
+address = "127.0.0.1:8080"
+[forwarding]
+trusted_proxies = ["10.0.0.0/8"]
+[[routes]]
+name = "user"
+host = "users.com"
+path = "/api/{id}"
+upstream = "u"
+cache = true
+request_headers.remove = ["Cookie"]
+[[routes]]
+name = "old"
+path = "/old/"
+redirect.to = "/new/"
+[[routes]]
+name = "write"
+path = "/api/"
+method = ["POST", "PUT"]
+header = { X-Key = "1" }
+upstream = "u"
+[[routes]]
+name = "slow"
+path = "/slow/"
+query = { v = "2" }
+upstream = "u"
+[upstreams.u]
+targets = ["http://127.0.0.1:1", { url = "http://127.0.0.1:2", priority = 1 }]
+`
+
+func explain(t *testing.T, q server.Question) *server.Explanation {
+	t.Helper()
+	cfg, err := config.Parse("test.toml", []byte(explained))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := server.Explain(cfg, q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// verdicts are what routes say, in one text.
+func verdicts(e *server.Explanation) string {
+	var words []string
+	for _, r := range e.Routes {
+		switch {
+		case r.Taken:
+			words = append(words, r.Route+" takes")
+		case r.Misfit != "":
+			words = append(words, r.Route+" "+r.Misfit)
+		default:
+			words = append(words, r.Route+" fits")
+		}
+	}
+	return strings.Join(words, ", ")
+}
+
+func TestExplain(t *testing.T) {
+	t.Parallel()
+	check := func(what string, got, want any) {
+		t.Helper()
+		if got != want {
+			t.Errorf("%s: %v, want %v", what, got, want)
+		}
+	}
+	e := explain(t, server.Question{
+		URL: "http://users.com:8080/api/7?x=1#part", Fields: []string{"Cookie: a=b", "X-Forwarded-For: 6.6.6.6", "Accept: */*"},
+		Answer: []string{"Cache-Control: max-age=60"},
+	})
+	check("routes", verdicts(e), "user takes, old path, write method, slow path")
+	check("captures", e.Captures["id"], "7")
+	check("client", e.ClientAddress, "127.0.0.1")
+	check("target", e.Target, "http://127.0.0.1:1")
+	check("line", e.Request.Line, "GET /api/7?x=1 HTTP/1.1")
+	check("removed", strings.Join(e.Request.Removed, "; "), "Cookie: a=b; X-Forwarded-For: 6.6.6.6")
+	check("added", slices.Contains(e.Request.Added, "X-Forwarded-For: 127.0.0.1"), true)
+	check("kept", slices.Contains(e.Request.Added, "Accept: */*"), false)
+	check("stored", slices.ContainsFunc(e.Response.Fields, func(l string) bool { return strings.Contains(l, "stored; ttl=60") }), true)
+	check("cause", e.Cause, "ok")
+
+	e = explain(t, server.Question{Method: "POST", URL: "http://a.test/api/7", Fields: []string{"X-Forwarded-For: 192.0.2.9"}, From: netip.MustParseAddr("10.1.2.3")})
+	check("routes", verdicts(e), "user host, old path, write header, slow path")
+	check("client of a trusted proxy", e.ClientAddress, "192.0.2.9")
+	check("wants", e.Routes[2].Wants, "[X-Key:1]")
+	check("cause", e.Cause, "no_route")
+	check("status", e.Response.Status, 404)
+
+	e = explain(t, server.Question{URL: "http://a.test/old/x?y=1"})
+	check("cause", e.Cause, "redirect")
+	check("location", slices.Contains(e.Response.Fields, "Location: /new/?y=1"), true)
+
+	e = explain(t, server.Question{URL: "http://a.test/slow/x?v=3"})
+	check("routes", verdicts(e), "user host, old path, write path, slow query")
+
+	e = explain(t, server.Question{URL: "http://a.test/a/..%2fb"})
+	check("cause", e.Cause, "bad_path")
+}
+
+func TestExplainRefuses(t *testing.T) {
+	t.Parallel()
+	cfg, err := config.Parse("test.toml", []byte(explained))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, q := range map[string]server.Question{
+		`want one such as "https://www.example.org/path"`: {URL: "/api"},
+		`"main"`:               {URL: "http://a.test/", Listener: "other"},
+		"cannot send":          {URL: "http://a.test/", Fields: []string{"no colon"}},
+		"a client cannot send": {URL: "http://a.test/", Method: "GE T"},
+	} {
+		if _, err := server.Explain(cfg, q); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, want %q", q, err, want)
+		}
+	}
+}
