@@ -106,7 +106,7 @@ func newConn(f *Front, c *listener.Conn, l func() *proxy.Listener, early []byte)
 	cn := &conn{
 		front: f, c: c, nc: c.NetConn(), listener: l, early: early,
 		peer:    forward.NewClientPeer(c.RemoteAddr(), c.TLS()),
-		streams: make(map[uint32]*stream), since: now,
+		streams: make(map[uint32]*stream), since: now, looked: now,
 	}
 	if secure, ok := cn.nc.(*tls.Conn); ok {
 		cn.under, _ = secure.NetConn().(*sock.PacedStream)

@@ -139,6 +139,9 @@ func (s *stream) sendData(p []byte) {
 	s.window -= n
 	c.window -= n
 	s.delivered += n
+	if s.behind > 0 && s.rate > 0 {
+		s.behind = max(0, s.behind-time.Duration(n)*time.Second/time.Duration(s.rate))
+	}
 	c.bounds.moved()
 }
 

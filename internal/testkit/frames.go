@@ -51,6 +51,7 @@ type Answered struct {
 	// whole.
 	Reset int
 	Ended bool
+	body  *strings.Builder
 }
 
 // GoAway is a GOAWAY frame.
@@ -161,7 +162,7 @@ func (f *Frames) took(frame h2.Frame) (grant int) {
 	id := frame.Header().StreamID
 	a := f.answers[id]
 	if a == nil && id != 0 {
-		a = &Answered{Reset: -1}
+		a = &Answered{Reset: -1, body: new(strings.Builder)}
 		f.answers[id] = a
 	}
 	switch frame := frame.(type) {
@@ -180,7 +181,8 @@ func (f *Frames) took(frame h2.Frame) (grant int) {
 		}
 		a.Ended = a.Ended || frame.StreamEnded()
 	case *h2.DataFrame:
-		a.Body += string(frame.Data())
+		a.body.Write(frame.Data())
+		a.Body = a.body.String()
 		a.Ended = a.Ended || frame.StreamEnded()
 		if !f.still {
 			grant = len(frame.Data())
