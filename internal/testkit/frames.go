@@ -36,6 +36,8 @@ type Frames struct {
 	pings    int
 	acks     int
 	still    bool
+	deaf     bool
+	closed   chan struct{}
 	end      error
 }
 
@@ -104,7 +106,7 @@ func DialSilent(t testing.TB, addr net.Addr, cfg *tls.Config) *Frames {
 		}
 		c = secure
 	}
-	f := &Frames{Conn: c, t: t, answers: make(map[uint32]*Answered), settings: make(map[h2.SettingID]uint32)}
+	f := &Frames{Conn: c, t: t, answers: make(map[uint32]*Answered), settings: make(map[h2.SettingID]uint32), closed: make(chan struct{})}
 	f.changed = sync.NewCond(&f.mu)
 	f.Framer = h2.NewFramer(c, c)
 	f.Framer.AllowIllegalWrites = true
@@ -116,6 +118,7 @@ func DialSilent(t testing.TB, addr net.Addr, cfg *tls.Config) *Frames {
 		f.read()
 	}()
 	t.Cleanup(func() {
+		close(f.closed)
 		c.Close()
 		<-read
 	})
@@ -129,8 +132,21 @@ func (f *Frames) Still(still bool) {
 	f.still = still
 }
 
+// Deaf makes the client read nothing more until the test ends, but for what it reads at the moment.
+func (f *Frames) Deaf() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.deaf = true
+}
+
 func (f *Frames) read() {
 	for {
+		f.mu.Lock()
+		deaf := f.deaf
+		f.mu.Unlock()
+		if deaf {
+			<-f.closed
+		}
 		frame, err := f.Framer.ReadFrame()
 		f.mu.Lock()
 		if err != nil {
