@@ -251,7 +251,10 @@ func TestH2Silence(t *testing.T) {
 func TestH2UnreadAcks(t *testing.T) {
 	t.Parallel()
 	large := strings.Repeat("x", 8<<20)
-	origin := testkit.Listen(t, testkit.Answer(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(large), large)))
+	origin := testkit.Listen(t, func(c *testkit.Conn) {
+		c.Request()
+		c.TrySend(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(large), large))
+	})
 	w := framedThrough(t, origin)
 	c := w.dial(h2.Setting{ID: h2.SettingInitialWindowSize, Val: 1 << 30})
 	c.Deaf()

@@ -9,6 +9,7 @@ import (
 
 	h2 "golang.org/x/net/http2"
 
+	"weir/config"
 	"weir/internal/testkit"
 )
 
@@ -16,6 +17,18 @@ import (
 type framed struct {
 	*weir
 	secure *tls.Config
+	text   string
+}
+
+// changed is the configuration after a change.
+func (w *framed) changed(change func(*config.Config)) *config.Config {
+	w.t.Helper()
+	cfg, err := config.Parse("test.toml", []byte(w.text))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	change(cfg)
+	return cfg
 }
 
 // overTLS starts weir with a listener "main" by TLS, another one, "plain", without, and more
@@ -36,8 +49,8 @@ address = "localhost:0"
 protocols = ["h1", "h2c"]
 %s
 `, pair.Cert, pair.Key, listener, listener)
-	w := run(t, "%s", text+fmt.Sprintf(format, args...))
-	return &framed{w, &tls.Config{RootCAs: authority.Pool, ServerName: "weir.test"}}
+	text += fmt.Sprintf(format, args...)
+	return &framed{run(t, "%s", text), &tls.Config{RootCAs: authority.Pool, ServerName: "weir.test"}, text}
 }
 
 // framedThrough is overTLS in front of an origin.

@@ -127,6 +127,7 @@ func newConn(f *Front, c *listener.Conn, l func() *proxy.Listener, early []byte)
 	cn.list = 2 * cn.plain
 	cn.decoder = hpack.NewDecoder(headerTable, cn.takeField)
 	cn.output.init()
+	cn.drained.L = &cn.mu
 	cn.credit.held = connWindow
 	cn.bounds.init(now)
 	return cn
@@ -438,6 +439,11 @@ func (c *conn) end(why error) {
 		return
 	}
 	c.mu.Lock()
+	if f != nil && c.stuck {
+		c.mu.Unlock()
+		c.c.Reset() // a client that does not read learns nothing
+		return
+	}
 	for c.writing && c.broken == nil {
 		c.drained.Wait()
 	}

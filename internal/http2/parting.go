@@ -92,6 +92,10 @@ func (c *conn) look(now time.Time) {
 		c.stalled = now
 	}
 	for _, s := range c.streams {
+		if why := s.in.tooSlow(now); why != nil {
+			s.client.Listener.CountEnd(proxy.EndStalled)
+			s.in.fail(why) // which the client may still be told
+		}
 		if why := s.tooSlow(now, passed); why != nil {
 			s.client.Listener.CountEnd(proxy.EndStalled)
 			s.reset(h2.ErrCodeCancel, why)
@@ -100,17 +104,23 @@ func (c *conn) look(now time.Time) {
 	c.flush()
 }
 
-// tooSlow says which limit the client is below, if any; passed is the time since the last look.
-func (s *stream) tooSlow(now time.Time, passed time.Duration) error {
-	if w := s.in.waiting; !w.IsZero() && !s.tunnel {
-		waited := now.Sub(w)
-		switch {
-		case waited+s.in.behind >= s.grace && s.in.behind > 0 && s.rate > 0 && s.in.sized():
-			return belowRate("sent", s.rate)
-		case waited >= s.grace:
-			return &slowError{what: "sent nothing for " + s.grace.String(), key: "timeouts.grace"}
-		}
+// tooSlow says which limit the client is below that sends a body, if any.
+func (b *requestBody) tooSlow(now time.Time) error {
+	if b.waiting.IsZero() || b.s.tunnel || b.failure != nil {
+		return nil
 	}
+	switch waited := now.Sub(b.waiting); {
+	case b.s.rate > 0 && b.sized() && b.behind > 0 && waited+b.behind >= b.s.grace:
+		return belowRate("sent", b.s.rate)
+	case waited >= b.s.grace:
+		return &slowError{what: "sent nothing for " + b.s.grace.String(), key: "timeouts.grace"}
+	}
+	return nil
+}
+
+// tooSlow says which limit the client is below that takes an answer, if any; passed is the time
+// since the last look.
+func (s *stream) tooSlow(now time.Time, passed time.Duration) error {
 	if len(s.pending) == 0 || s.window > 0 && s.c.window > 0 {
 		s.stalled = time.Time{}
 		return nil

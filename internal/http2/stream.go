@@ -160,7 +160,9 @@ func (s *stream) lose(why error) {
 		s.close()
 		return
 	}
-	s.cancel.Cancel()
+	if _, slow := why.(*slowError); !slow { // which the exchange learns from what it waits for
+		s.cancel.Cancel()
+	}
 }
 
 // taken is called when all that was pending is in out. c.mu is held.

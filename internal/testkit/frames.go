@@ -37,8 +37,11 @@ type Frames struct {
 	acks     int
 	still    bool
 	deaf     bool
-	closed   chan struct{}
-	end      error
+	quiet    bool
+	// unanswered are the pings that came while the client was quiet.
+	unanswered [][8]byte
+	closed     chan struct{}
+	end        error
 }
 
 // Answered is what has come of an answer.
@@ -132,6 +135,18 @@ func (f *Frames) Still(still bool) {
 	f.still = still
 }
 
+// Quiet makes the client answer no ping, or answer those that came meanwhile.
+func (f *Frames) Quiet(quiet bool) {
+	f.mu.Lock()
+	f.quiet = quiet
+	late := f.unanswered
+	f.unanswered = nil
+	f.mu.Unlock()
+	for _, data := range late {
+		f.locked(func() { f.Framer.WritePing(true, data) })
+	}
+}
+
 // Deaf makes the client read nothing more until the test ends, but for what it reads at the moment.
 func (f *Frames) Deaf() {
 	f.mu.Lock()
@@ -218,6 +233,8 @@ func (f *Frames) took(frame h2.Frame) (grant int) {
 	case *h2.PingFrame:
 		if frame.IsAck() {
 			f.pings++
+		} else if f.quiet {
+			f.unanswered = append(f.unanswered, frame.Data)
 		} else {
 			go f.locked(func() { f.Framer.WritePing(true, frame.Data) })
 		}
