@@ -49,6 +49,8 @@ type Config struct {
 	Routes []Route `toml:"routes"`
 	// Upstreams are the named sets of targets that routes send to.
 	Upstreams map[string]Upstream `toml:"upstreams"`
+	// ErrorPages are sent in place of short texts for errors, on routes that have none of their own.
+	ErrorPages ErrorPages `toml:"error_pages"`
 	// Forwarding says which peers' forwarding headers are believed and which
 	// headers are sent.
 	Forwarding Forwarding `toml:"forwarding"`
@@ -237,6 +239,9 @@ type Route struct {
 	// Deny are addresses that are answered with 403. Of several ranges in Allow and Deny that have
 	// an address the smallest decides.
 	Deny []Prefix `toml:"deny"`
+	// ErrorPages are sent in place of short texts for errors, before those of the whole file;
+	// nil means those alone.
+	ErrorPages *ErrorPages `toml:"error_pages"`
 	// BasicAuth asks clients for a name and a password; nil means that it does not.
 	BasicAuth *BasicAuth `toml:"basic_auth"`
 

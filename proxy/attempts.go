@@ -357,6 +357,9 @@ func (x *Exchange) relay(a *attempt) {
 		return
 	}
 	x.addStickyCookie()
+	if x.relayPage(a, closes) {
+		return
+	}
 	if a.endless() {
 		a.report()
 	}

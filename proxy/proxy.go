@@ -35,6 +35,8 @@ type Proxy struct {
 	log       *slog.Logger
 	metrics   *Metrics
 	verifier  *access.Verifier
+	// errorPages are for exchanges without a route.
+	errorPages *errorPages
 
 	cache      *cache.Store
 	fetches    *Fetches
@@ -104,6 +106,9 @@ func New(p Parts) (*Proxy, error) {
 	if proxy.background == nil {
 		proxy.background = func(f func()) { go f() }
 	}
+	if proxy.errorPages, err = newErrorPages(&p.Config.ErrorPages, nil); err != nil {
+		return nil, err
+	}
 	for name, set := range p.Upstreams {
 		proxy.upstreams[name] = newUpstream(set, p.Metrics)
 	}
@@ -112,6 +117,11 @@ func New(p Parts) (*Proxy, error) {
 		route, err := newRoute(r, r.Label(i), r.Captures(), proxy.upstreams, p.Config.Forwarding, p.Metrics)
 		if err != nil {
 			return nil, fmt.Errorf("routes[%d]: %w", i, err)
+		}
+		if route.errorPages = proxy.errorPages; r.ErrorPages != nil {
+			if route.errorPages, err = newErrorPages(r.ErrorPages, proxy.errorPages); err != nil {
+				return nil, fmt.Errorf("routes[%d]: %w", i, err)
+			}
 		}
 		if route.cache != nil && p.Cache == nil {
 			return nil, fmt.Errorf("routes[%d].cache: there is no store", i)

@@ -45,9 +45,17 @@ func (x *Exchange) fail(status int, cause Cause) {
 		}
 		h.SetInt(head.RetryAfter, int64(seconds))
 	}
-	h.Add(head.ContentType, []byte("text/plain; charset=utf-8"))
+	page, ok := x.errorPages().of(status)
+	if !ok {
+		page.kind = []byte("text/plain; charset=utf-8")
+	}
+	h.Add(head.ContentType, page.kind)
 	if x.Result.Cache.Asked {
 		x.addCacheStatus()
+	}
+	if ok {
+		x.send(page.text)
+		return
 	}
 	// What went wrong inside is for the log; the client gets the name.
 	b := strconv.AppendInt(x.room.scratch[:0], int64(status), 10)

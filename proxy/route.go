@@ -47,8 +47,9 @@ type Route struct {
 	metrics        *routeMetrics
 	steps          []step
 
-	addresses *access.Addresses // nil: all
-	auth      *auth             // nil: anybody
+	addresses  *access.Addresses // nil: all
+	auth       *auth             // nil: anybody
+	errorPages *errorPages       // nil: none
 
 	cache        *rule.Policy // nil: no cache
 	cacheStatus  bool
