@@ -66,6 +66,11 @@ func TestConfigurations(t *testing.T) {
 	}
 	pair := testkit.NewAuthority(t).Issue("example.org")
 	t.Chdir(t.TempDir())
+	for _, page := range []string{"404.html", "sorry.html"} {
+		if err := os.WriteFile(page, []byte("sorry"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	n := 0
 	for _, b := range blocksIn(t) {
 		if _, known := kinds[b.kind]; !known {
