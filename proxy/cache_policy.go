@@ -27,7 +27,7 @@ func (x *Exchange) countCache() {
 	if !r.Asked {
 		return
 	}
-	m, s := x.Route.cacheMetrics, x.Route.metrics.series
+	m, s := x.Route.metrics.cache(), x.Route.metrics.series
 	lazy(s, &m.outcome[r.Outcome], "weir_cache_requests_total", "outcome", rule.Outcome.String, r.Outcome).Inc()
 	if r.Reason != rule.ReasonNone {
 		lazy(s, &m.reason[r.Reason], "weir_cache_reasons_total", "reason", rule.Reason.String, r.Reason).Inc()

@@ -119,10 +119,12 @@ func (s *series) counter(metric, more string) *metrics.Counter {
 	return s.m.set.GetOrCreateCounter(s.nameLocked(metric, more))
 }
 
-// nameLocked makes the name of one series and remembers it.
+// nameLocked makes the name of one series and remembers it, once.
 func (s *series) nameLocked(metric, more string) string {
 	name := metric + "{" + s.labels + more + "}"
-	s.names = append(s.names, name)
+	if !slices.Contains(s.names, name) {
+		s.names = append(s.names, name)
+	}
 	return name
 }
 
@@ -132,6 +134,15 @@ type routeMetrics struct {
 	in, out  *metrics.Counter
 	status   statuses
 	cause    [causes]atomic.Pointer[metrics.Counter]
+	cached   atomic.Pointer[cacheMetrics] // nil until the cache was asked
+}
+
+// cache returns the counters of the route's cache.
+func (r *routeMetrics) cache() *cacheMetrics {
+	if r.cached.Load() == nil {
+		r.cached.CompareAndSwap(nil, new(cacheMetrics))
+	}
+	return r.cached.Load()
 }
 
 // statuses are counters by status code. There may be very many routes, and each

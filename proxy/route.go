@@ -51,9 +51,8 @@ type Route struct {
 	auth       *auth             // nil: anybody
 	errorPages *errorPages       // nil: none
 
-	cache        *rule.Policy // nil: no cache
-	cacheStatus  bool
-	cacheMetrics *cacheMetrics
+	cache       *rule.Policy // nil: no cache
+	cacheStatus bool
 }
 
 type hostMode uint8
@@ -115,7 +114,6 @@ func newRoute(r *config.Route, name string, captures []string, upstreams map[str
 		ambiguous:      forward.NewAmbiguous(f, r.RequestHeaders),
 		responseRules:  response,
 		metrics:        m.route(name),
-		cacheMetrics:   new(cacheMetrics),
 	}
 	route.addresses = access.NewAddresses(r.Allow, r.Deny)
 	if r.Redirect != nil {
