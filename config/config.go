@@ -467,6 +467,9 @@ type Forwarding struct {
 	Via string `toml:"via"`
 	// RequestID is the name of the request id's field; empty sends none.
 	RequestID string `toml:"request_id"`
+	// ProxyStatus sends the Proxy-Status field (RFC 9209) with answers of weir's own that
+	// are errors: what kind of failure it was, and a sentence without addresses.
+	ProxyStatus bool `toml:"proxy_status"`
 	// DropUnderscores removes every request field that has "_" in its name. Without it
 	// those are removed that targets such as CGI programs would take for a field which weir
 	// writes or ends, for the request id, or for one that the route sets or removes.

@@ -30,11 +30,13 @@ type Proxy struct {
 	upstreams map[string]*Upstream
 	added     *Upstreams
 	forwarder *forward.Forwarder
-	dates     forward.Dates
-	hooks     hookLists
-	log       *slog.Logger
-	metrics   *Metrics
-	verifier  *access.Verifier
+	// tellsStatus says that errors of weir's own have Proxy-Status.
+	tellsStatus bool
+	dates       forward.Dates
+	hooks       hookLists
+	log         *slog.Logger
+	metrics     *Metrics
+	verifier    *access.Verifier
 	// errorPages are for exchanges without a route.
 	errorPages *errorPages
 
@@ -88,14 +90,15 @@ func New(p Parts) (*Proxy, error) {
 		return nil, err
 	}
 	proxy := &Proxy{
-		table:     table,
-		upstreams: make(map[string]*Upstream, len(p.Upstreams)),
-		added:     cmp.Or(p.Added, new(Upstreams)),
-		forwarder: forwarder,
-		hooks:     newHookLists(p.Hooks),
-		log:       p.Log,
-		metrics:   p.Metrics,
-		verifier:  p.Verifier,
+		table:       table,
+		upstreams:   make(map[string]*Upstream, len(p.Upstreams)),
+		added:       cmp.Or(p.Added, new(Upstreams)),
+		forwarder:   forwarder,
+		tellsStatus: p.Config.Forwarding.ProxyStatus,
+		hooks:       newHookLists(p.Hooks),
+		log:         p.Log,
+		metrics:     p.Metrics,
+		verifier:    p.Verifier,
 
 		cache:      p.Cache,
 		fetches:    cmp.Or(p.Fetches, new(Fetches)),

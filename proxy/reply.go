@@ -53,6 +53,9 @@ func (x *Exchange) fail(status int, cause Cause) {
 	if x.Result.Cache.Asked {
 		x.addCacheStatus()
 	}
+	if x.proxy.tellsStatus {
+		x.addProxyStatus(cause)
+	}
 	if ok {
 		x.send(page.text)
 		return

@@ -91,3 +91,27 @@ func TestReasonsOfRefusals(t *testing.T) {
 	check(post(100_000), "408 client_slow", "client sent less than 10000 bytes per second (timeouts.min_rate)")
 	check(post(-1)+"5\r\nhello\r\n", "408 client_slow", "client sent nothing for 300ms (timeouts.grace)")
 }
+
+// Clients are told the kind of failure if the configuration says so, and never an address.
+func TestProxyStatus(t *testing.T) {
+	t.Parallel()
+	authority := testkit.NewAuthority(t)
+	secure := testkit.ListenTLS(t, tlsServer(authority.Issue("127.0.0.1")), func(c *testkit.Conn) { c.TryHead() }).URL
+	bad := testkit.Listen(t, testkit.Answer("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n")).URL
+	check := func(target, path, want string) {
+		t.Helper()
+		w := run(t, "[forwarding]\nproxy_status = true\n[[routes]]\npath = \"/a\"\nupstream = \"o\"\n[upstreams.o]\ntargets = [%q]\n", target)
+		if got := w.dial().Get(path).Get("Proxy-Status"); got != want {
+			t.Errorf("%s of %s: %s, want %s", path, target, got, want)
+		}
+	}
+	check(refused(t), "/a", `weir; error=connection_refused; details="connect_failed: connection refused"`)
+	check(secure, "/a", `weir; error=tls_certificate_error; details="tls_failed: certificate signed by unknown authority"`)
+	check(bad, "/a", `weir; error=http_protocol_error; details="bad_response: more than one Content-Length"`)
+	check("http://no.such.host.invalid:80", "/a", `weir; error=dns_error; details="connect_failed: no such host"`)
+	check(bad, "/b", `weir; error=destination_not_found; details="no_route"`)
+	w := run(t, "[[routes]]\npath = \"/a\"\nrespond = { body = \"x\" }\n")
+	if got := w.dial().Get("/b"); got.Has("Proxy-Status") {
+		t.Errorf("without the key: %s", got.Get("Proxy-Status"))
+	}
+}
