@@ -37,6 +37,7 @@ func bubble(t *testing.T, test func(t *testing.T)) {
 type stand struct {
 	*Proxy
 	t       testing.TB
+	parts   Parts
 	targets map[string]*fakeTarget
 	sets    map[string]*lb.Upstream
 	peer    forward.Peer
@@ -97,14 +98,21 @@ func newStand(t testing.TB, text string, hooks ...Hooks) *stand {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { store.Close() })
-	s.Proxy, err = New(Parts{
+	s.parts = Parts{
 		Config: cfg, Upstreams: s.sets, Hooks: hooks, Log: slog.New(slog.NewTextHandler(&s.logged, nil)), Metrics: m, Cache: store,
 		Background: func(f func()) { s.background.Go(f) },
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
+	s.reload()
 	return s
+}
+
+// reload makes a Proxy of another generation, of the same configuration.
+func (s *stand) reload() {
+	s.t.Helper()
+	var err error
+	if s.Proxy, err = New(s.parts); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 func (s *stand) newTarget(text string, _ *config.Upstream) (lb.Transport, error) {

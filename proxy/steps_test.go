@@ -239,6 +239,26 @@ func TestWriteMetrics(t *testing.T) {
 }
 
 // What the cache did has one name.
+// Generations share the series of a route, and their names are kept once.
+func TestSeriesOfAllGenerations(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStand(t, cachedRoute)
+		names := func() (sum int) {
+			for _, series := range s.figures.series {
+				sum += len(series.names)
+			}
+			return sum
+		}
+		s.request("POST /x").serve()
+		before := names()
+		for range 3 {
+			s.reload()
+			s.request("POST /x").serve()
+		}
+		equal(t, "names", names(), before)
+	})
+}
+
 func TestCacheResultString(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newStand(t, cachedRoute)
