@@ -40,6 +40,7 @@ func rooms() []room {
 		{"internal/access", []string{"config"}, "who may do what depends on who asks, not on what for"},
 		{"internal/static", []string{"config"}, "which file a path names has nothing to do with who asks"},
 		{"internal/match", []string{"config", "internal/field", "internal/head"}, "config parses what routes ask for, and a match is a function of that and a request"},
+		{"internal/encode", []string{"internal/field", "internal/head"}, "compressing bytes does not depend on where they come from"},
 		{"internal/forward", []string{"config", "internal/field", "internal/head"}, "header rules know neither routes nor targets"},
 		{"internal/listener", []string{"config"}, "accepting clients knows nothing of HTTP"},
 		{"internal/transport", []string{"config", "internal/sock", "internal/head", "internal/body"}, "connections to one target do not know why that target was chosen"},
@@ -56,8 +57,8 @@ func rooms() []room {
 		{"discover", []string{"config", "lb"}, "sources report endpoints and nothing else"},
 		{"discover/", []string{"config", "lb", "discover"}, "a client library stays in its leaf"},
 		{"proxy", []string{
-			"config", "lb", "cache", "cache/rule", "internal/access", "internal/body", "internal/field", "internal/forward", "internal/head", "internal/match",
-			"internal/refs", "internal/sock", "internal/static", "internal/transport",
+			"config", "lb", "cache", "cache/rule", "internal/access", "internal/body", "internal/encode", "internal/field", "internal/forward",
+			"internal/head", "internal/match", "internal/refs", "internal/sock", "internal/static", "internal/transport",
 		}, "log, inspector and admin are hooks; front ends come to the core, not the core to them"},
 		{"internal/http1", []string{
 			"config", "proxy", "internal/body", "internal/forward", "internal/head", "internal/listener", "internal/sock",

@@ -36,6 +36,9 @@ type Entry struct {
 	// hits are the requests that it answered, and the variants that it replaced.
 	hits atomic.Uint64
 
+	// encoded are compressed copies of body, by what Store.Encoded was told; made when they
+	// are first asked for.
+	encoded [Encodings]atomic.Pointer[[]byte]
 	// copied is a second copy of body, asked how often there might have been one.
 	copied atomic.Pointer[bodyCopy]
 	asked  atomic.Uint32
@@ -60,6 +63,11 @@ func (e *Entry) cost() int64 {
 	}
 	for _, p := range e.pieces {
 		n += 32 + cap(p.data)
+	}
+	for i := range e.encoded {
+		if b := e.encoded[i].Load(); b != nil {
+			n += encodedCost(*b)
+		}
 	}
 	return int64(n)
 }

@@ -237,5 +237,7 @@ func (f *Fetch) newEntry(s rule.Stored) *Entry {
 // updated is e with what a 304 brought, or why it may no longer be stored.
 func (f *Fetch) updated(e *Entry, q rule.Asked, r *rule.Response) (*Entry, rule.Reason) {
 	s, reason := f.policy.Update(&e.Stored, q, r)
-	return &Entry{Stored: s, key: e.key, hash: e.hash, variant: e.variant, body: e.body, blob: e.blob}, reason
+	n := &Entry{Stored: s, key: e.key, hash: e.hash, variant: e.variant, body: e.body, blob: e.blob}
+	n.takeEncoded(e)
+	return n, reason
 }

@@ -64,6 +64,9 @@ type Config struct {
 	Admin Admin `toml:"admin"`
 	// Cache is about the tiers where stored responses live.
 	Cache Cache `toml:"cache"`
+	// Compress is how responses are compressed on routes that do not say it themselves, true,
+	// false or a table; nil means not at all.
+	Compress *Compress `toml:"compress"`
 	// Lifecycle is about reload and shutdown.
 	Lifecycle Lifecycle `toml:"lifecycle"`
 
@@ -269,6 +272,9 @@ type Route struct {
 	// Metrics are taken from the requests and responses of the route.
 	Metrics []RouteMetric `toml:"metrics"`
 
+	// Compress is how responses are compressed, true, false or a table; nil means as the
+	// configuration's own compress says.
+	Compress *Compress `toml:"compress"`
 	// Cache is the route's cache policy, true, false or a table; nil means no
 	// cache.
 	Cache *RouteCache `toml:"cache"`

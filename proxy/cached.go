@@ -65,6 +65,8 @@ type cached struct {
 	// copied is the second copy of the body of the answer, which must stay until it is
 	// sent.
 	copied cache.File
+	// whole says that the answer has the whole body of an entry that memory has.
+	whole bool
 	// cleaned is the request without what Connection names, where that is needed.
 	cleaned head.Head
 }
@@ -76,7 +78,7 @@ func (c *cached) reset() {
 	}
 	c.request.Reset()
 	c.found, c.copied = cache.Found{}, cache.File{}
-	c.fetch, c.background = nil, false
+	c.fetch, c.background, c.whole = nil, false, false
 	c.text = c.text[:0]
 	c.store.reset()
 	if len(c.cleaned.Method()) > 0 {
@@ -302,7 +304,7 @@ func (x *Exchange) sendAnswer(a *cache.Answer) {
 	r.Cache.Outcome, r.Cache.Reason = c.found.Outcome, c.found.Reason
 	r.Cache.Collapsed, r.Cache.Answered = c.found.Collapsed, true
 	x.addCacheStatus()
-	if a.Reader != nil {
+	if c.whole = a.Whole(); a.Reader != nil {
 		src := x.newPipe(a.Reader, a.Length)
 		defer src.close()
 		x.replyStored(src, a)

@@ -152,6 +152,8 @@ type Exchange struct {
 	// deferred are the functions that run when the exchange is over.
 	deferred []func()
 	cached   cached
+	// encoded is the response's body while it is compressed.
+	encoded encoded
 	// upgrade is what protocols the client asked for in an upgrade that a target may
 	// agree to; empty for other exchanges.
 	upgrade []byte

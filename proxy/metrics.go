@@ -13,6 +13,7 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 
+	"weir/internal/encode"
 	"weir/internal/transport"
 	"weir/lb"
 )
@@ -133,6 +134,8 @@ type routeMetrics struct {
 	duration histogram
 	in, out  *metrics.Counter
 	status   statuses
+	plain    [encode.Codings]atomic.Pointer[metrics.Counter]
+	encoded  [encode.Codings]atomic.Pointer[metrics.Counter]
 	cause    [causes]atomic.Pointer[metrics.Counter]
 	cached   atomic.Pointer[cacheMetrics] // nil until the cache was asked
 }
@@ -225,6 +228,12 @@ func (m *Metrics) settle(x *Exchange) {
 	lazy(r.series, r.status.at(result.Status), "weir_requests_total", "status", strconv.Itoa, result.Status).Inc()
 	lazy(r.series, &r.cause[result.Cause], "weir_causes_total", "cause", Cause.String, result.Cause).Inc()
 	x.countCache()
+}
+
+// compressed counts the bytes of a body before and after it was compressed.
+func (r *routeMetrics) compressed(c encode.Coding, before, after int64) {
+	lazy(r.series, &r.plain[c], "weir_compress_in_bytes_total", "coding", encode.Coding.String, c).AddInt64(before)
+	lazy(r.series, &r.encoded[c], "weir_compress_out_bytes_total", "coding", encode.Coding.String, c).AddInt64(after)
 }
 
 // judged counts what was decided after a failed attempt: another one, by what

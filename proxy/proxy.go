@@ -117,7 +117,7 @@ func New(p Parts) (*Proxy, error) {
 	}
 	for i := range p.Config.Routes {
 		r := &p.Config.Routes[i]
-		route, err := newRoute(r, r.Label(i), r.Captures(), proxy.upstreams, p.Config.Forwarding, p.Metrics)
+		route, err := newRoute(r, r.Label(i), r.Captures(), proxy.upstreams, p.Config.Forwarding, p.Config.Compress, p.Metrics)
 		if err != nil {
 			return nil, fmt.Errorf("routes[%d]: %w", i, err)
 		}

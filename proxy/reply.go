@@ -112,6 +112,11 @@ func (x *Exchange) reply(src body.Source, length int64, bodyless bool, delivered
 		// A hook has changed the status, which decides what the client reads.
 		src, length, bodyless = &x.room.empty, 0, now
 	}
+	if x.Route != nil && x.Route.compress != nil {
+		if src, length = x.compress(src, length, bodyless); x.encoded.encoder != nil {
+			defer x.encoded.end()
+		}
+	}
 	if !x.requestRead() {
 		// What is left of the request cannot be told from a next one.
 		x.Client.Front.CloseAfter()

@@ -51,6 +51,7 @@ type Route struct {
 	auth       *auth             // nil: anybody
 	errorPages *errorPages       // nil: none
 
+	compress    *compression // nil: none
 	cache       *rule.Policy // nil: no cache
 	cacheStatus bool
 }
@@ -86,7 +87,7 @@ func (m *Metrics) NewListener(cfg *config.Listener) *Listener {
 	}
 }
 
-func newRoute(r *config.Route, name string, captures []string, upstreams map[string]*Upstream, f config.Forwarding, m *Metrics) (*Route, error) {
+func newRoute(r *config.Route, name string, captures []string, upstreams map[string]*Upstream, f config.Forwarding, all *config.Compress, m *Metrics) (*Route, error) {
 	request, err := forward.CompileRequest(r.RequestHeaders, captures)
 	if err != nil {
 		return nil, err
@@ -145,6 +146,7 @@ func newRoute(r *config.Route, name string, captures []string, upstreams map[str
 	if route.auth, err = newAuth(r.BasicAuth); err != nil {
 		return nil, err
 	}
+	route.compress = newCompression(r.Compress, all)
 	route.steps = steps(r, route)
 	return route, nil
 }

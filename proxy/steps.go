@@ -51,6 +51,9 @@ func steps(r *config.Route, route *Route) []step {
 		addWaiting((*Exchange).serveFile)
 	default:
 		add((*Exchange).pickUpstream)
+		if route.compress != nil {
+			add((*Exchange).ignoreDateRange)
+		}
 		if policy != nil {
 			add((*Exchange).lookUp)
 		}

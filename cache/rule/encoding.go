@@ -1,8 +1,6 @@
 package rule
 
 import (
-	"bytes"
-
 	"weir/internal/field"
 	"weir/internal/head"
 )
@@ -46,9 +44,8 @@ func acceptedCodings(h *head.Head) (accepted, refused uint, identity bool) {
 	any, plain := true, true
 	named := false // identity is
 	for line := range h.Lines(head.AcceptEncoding) {
-		for member := range field.Tokens(line) {
-			name, weight, _ := bytes.Cut(member, []byte{';'})
-			name, zero := field.Trim(name), zeroWeight(weight)
+		for name, weight := range field.Weighted(line) {
+			zero := weight == 0
 			switch {
 			case string(name) == "*":
 				any = !zero
@@ -71,18 +68,4 @@ func acceptedCodings(h *head.Head) (accepted, refused uint, identity bool) {
 		}
 	}
 	return accepted, refused, plain && (any || named)
-}
-
-// zeroWeight says whether parameters give a weight of 0 (RFC 9110 section 12.4.2), or one
-// that cannot be read.
-func zeroWeight(parameters []byte) bool {
-	for p := range bytes.SplitSeq(parameters, []byte{';'}) {
-		name, value, _ := bytes.Cut(field.Trim(p), []byte{'='})
-		if !field.EqualFold(field.Trim(name), "q") {
-			continue
-		}
-		value = field.Trim(value)
-		return len(bytes.Trim(value, "0.")) == 0 || value[0] != '0' && value[0] != '1'
-	}
-	return false
 }
