@@ -469,7 +469,8 @@ type Forwarding struct {
 	XForwarded bool `toml:"x_forwarded"`
 	// Forwarded sends RFC 7239's field.
 	Forwarded bool `toml:"forwarded"`
-	// Via is the pseudonym in the Via field (RFC 9110 section 7.6.3); empty sends none.
+	// Via is the pseudonym in the Via field (RFC 9110 section 7.6.3), such as "weir"; empty sends
+	// none. Some origins compress nothing for requests that have one.
 	Via string `toml:"via"`
 	// RequestID is the name of the request id's field; empty sends none.
 	RequestID string `toml:"request_id"`

@@ -109,7 +109,7 @@ func (c *Connections) setDefaults() {
 }
 
 func (f *Forwarding) setDefaults() {
-	*f = Forwarding{XForwarded: true, Via: "weir", RequestID: "X-Request-Id", CancelOnHalfClose: true}
+	*f = Forwarding{XForwarded: true, RequestID: "X-Request-Id", CancelOnHalfClose: true}
 }
 
 func (l *Log) setDefaults() { *l = Log{Level: "info", Format: "text"} }

@@ -214,6 +214,11 @@ func TestValidate(t *testing.T) {
 	// routes: header rules
 	good("routes", "upstream = 'origin'\nrequest_headers = { set = { A = '{host}' }, add = { a = 'x' }, remove = ['A'] }")
 	good("routes", "upstream = 'origin'\nrequest_cookies.keep = ['lang', '__Host-s*']")
+	good("routes", "upstream = 'origin'\ncompress = { codings = ['gzip'], types = ['text/*', '*/*' , 'a/b'] }")
+	bad("routes", "upstream = 'origin'\ncompress.codings = []", `routes[0].compress.codings: found none: want at least one of "zstd", "br" and "gzip", or compress = false`)
+	bad("routes", "upstream = 'origin'\ncompress.codings = ['deflate']", `routes[0].compress.codings[0]: found "deflate": want one of "zstd", "br", "gzip"`)
+	bad("routes", "upstream = 'origin'\ncompress.types = ['html']",
+		`routes[0].compress.types[0]: found "html": want a media type such as "text/html", or the start of some, such as "text/*"`)
 	good("routes", "upstream = 'origin'\nrequest_cookies.remove = ['*']")
 	bad("routes", "upstream = 'origin'\nrequest_cookies = { keep = ['a'], remove = ['b'] }",
 		`routes[0].request_cookies.remove: found "b": want nothing beside keep, which removes all others`)

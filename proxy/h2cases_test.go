@@ -126,7 +126,7 @@ const toOrigin = "[[routes]]\nupstream = \"origin\"\n"
 // says about itself; so do those that go back.
 func TestH2Heads(t *testing.T) {
 	requests := make(chan *testkit.Message, 10)
-	s := overH2(t, toOrigin, func(c *testkit.Conn) {
+	s := overH2(t, "[forwarding]\nvia = \"weir\"\n"+toOrigin, func(c *testkit.Conn) {
 		for {
 			requests <- c.Request()
 			c.Send("HTTP/1.1 200 OK\r\nX-B: 1\r\nset-cookie: a\r\nConnection: x-c\r\nX-C: 2\r\nSet-Cookie: b\r\nX-B: 3\r\n" +

@@ -51,6 +51,9 @@ func TestForwardingFields(t *testing.T) {
 	ask := func(t *testing.T, forwarding string) (*testkit.Message, *testkit.Message, entry) {
 		got := make(chan *testkit.Message, 1)
 		origin := testkit.Listen(t, mirror(got, ok))
+		if !strings.Contains(forwarding, "via") {
+			forwarding += "\nvia = \"weir\""
+		}
 		w := run(t, "[forwarding]\n%s\n[[routes]]\nupstream = \"o\"\n[upstreams.o]\ntargets = [%q]\n", forwarding, origin.URL)
 		c := w.dial()
 		c.Send(forged)
@@ -172,10 +175,10 @@ func TestVersionStaysHere(t *testing.T) {
 func TestViaNamesVersion(t *testing.T) {
 	t.Parallel()
 	got := make(chan *testkit.Message, 1)
-	w := through(t, testkit.Listen(t, func(c *testkit.Conn) {
+	w := run(t, "[forwarding]\nvia = \"weir\"\n[[routes]]\nupstream = \"o\"\n[upstreams.o]\ntargets = [%q]\n", testkit.Listen(t, func(c *testkit.Conn) {
 		got <- c.Request()
 		c.Send("HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok")
-	}))
+	}).URL)
 	check := func(line, toTarget string) {
 		t.Helper()
 		c := w.dial()

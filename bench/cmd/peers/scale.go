@@ -87,8 +87,10 @@ func writeConfig(path string, s settings, body func(w *bufio.Writer)) error {
 	w := bufio.NewWriter(f)
 	fmt.Fprintf(w, "[[listeners]]\naddress = %q\n[listeners.timeouts]\nidle = \"1h\"\n", s.Listen)
 	fmt.Fprint(w, "[access_log]\noutput = \"off\"\n")
-	if !s.Forwarding {
-		fmt.Fprint(w, "[forwarding]\nx_forwarded = false\nvia = \"\"\nrequest_id = \"\"\n")
+	if s.Forwarding {
+		fmt.Fprint(w, "[forwarding]\nvia = \"weir\"\n")
+	} else {
+		fmt.Fprint(w, "[forwarding]\nx_forwarded = false\nrequest_id = \"\"\n")
 	}
 	body(w)
 	if err := w.Flush(); err != nil {
