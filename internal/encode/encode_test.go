@@ -19,7 +19,7 @@ func TestChoose(t *testing.T) {
 	all := []encode.Coding{encode.Zstd, encode.Brotli, encode.Gzip}
 	for accept, want := range map[string]string{
 		"": "identity", "gzip": "gzip", "gzip, deflate, br, zstd": "zstd", "br, GZIP": "br", "gzip;q=0.8, br;q=0.7": "gzip",
-		"gzip;q=0": "identity", "*": "identity", "identity": "identity", "identity;q=0.5, br;q=0.5": "identity", "identity;q=0.5, br;q=0.501": "br",
+		"gzip;q=0": "identity", "*": "identity", "identity": "identity", "identity;q=0.5, br;q=0.5": "br", "identity;q=0.5, br;q=0.501": "br",
 		"identity;q=0, gzip": "gzip", "gzip;q=2": "identity", "gzip;q=0.0001": "identity", "gzip;q=1.": "gzip", "deflate": "identity",
 	} {
 		var h head.Head
