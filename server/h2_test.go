@@ -56,7 +56,7 @@ protocols = ["h1", "h2c"]
 // framedThrough is overTLS in front of an origin.
 func framedThrough(t testing.TB, origin *testkit.Origin) *framed {
 	t.Helper()
-	return overTLS(t, "", "[[routes]]\nupstream = \"origin\"\n[upstreams.origin]\ntargets = [%q]\n", origin.URL)
+	return overTLS(t, "", "[forwarding]\nvia = \"weir\"\n[[routes]]\nupstream = \"origin\"\n[upstreams.origin]\ntargets = [%q]\n", origin.URL)
 }
 
 func (w *framed) dial(settings ...h2.Setting) *testkit.Frames {
