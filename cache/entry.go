@@ -36,9 +36,8 @@ type Entry struct {
 	// hits are the requests that it answered, and the variants that it replaced.
 	hits atomic.Uint64
 
-	// encoded are compressed copies of body, by what Store.Encoded was told; made when they
-	// are first asked for.
-	encoded [Encodings]atomic.Pointer[[]byte]
+	// encoded are compressed copies of body; nil as long as none was asked for.
+	encoded atomic.Pointer[encodings]
 	// copied is a second copy of body, asked how often there might have been one.
 	copied atomic.Pointer[bodyCopy]
 	asked  atomic.Uint32
@@ -64,9 +63,9 @@ func (e *Entry) cost() int64 {
 	for _, p := range e.pieces {
 		n += 32 + cap(p.data)
 	}
-	for i := range e.encoded {
-		if b := e.encoded[i].Load(); b != nil {
-			n += encodedCost(*b)
+	if all := e.encoded.Load(); all != nil {
+		for _, b := range all {
+			n += encodedCost(b)
 		}
 	}
 	return int64(n)

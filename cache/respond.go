@@ -238,6 +238,6 @@ func (f *Fetch) newEntry(s rule.Stored) *Entry {
 func (f *Fetch) updated(e *Entry, q rule.Asked, r *rule.Response) (*Entry, rule.Reason) {
 	s, reason := f.policy.Update(&e.Stored, q, r)
 	n := &Entry{Stored: s, key: e.key, hash: e.hash, variant: e.variant, body: e.body, blob: e.blob}
-	n.takeEncoded(e)
+	n.encoded.Store(e.encoded.Load()) // of the same body
 	return n, reason
 }

@@ -70,7 +70,7 @@ func (x *Exchange) compress(src body.Source, length int64, bodyless bool) (body.
 		return src, length
 	}
 	switch {
-	case x.cached.whole:
+	case x.cached.whole && !x.taps.watched(ToClient):
 		b := x.proxy.cache.Encoded(x.cached.found.Entry, int(coding)-1, func(body []byte) []byte { return encode.All(coding, body) })
 		if b == nil {
 			return src, length
@@ -209,6 +209,7 @@ func (e *encoded) Next(buf []byte) ([]byte, error) {
 			if err != nil && !(err == io.EOF && e.src.Done()) {
 				return nil, err
 			}
+			e.x.taps.see(ToClient, p) // as it was before
 			e.rest = p
 		}
 		if len(out) > 0 {

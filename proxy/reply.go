@@ -191,7 +191,9 @@ func (x *Exchange) copy(src body.Source) (srcErr, err error) {
 			}
 			return err, nil
 		}
-		x.taps.see(ToClient, piece)
+		if x.encoded.encoder == nil {
+			x.taps.see(ToClient, piece)
+		}
 		if err := front.Write(piece); err != nil {
 			return nil, err
 		}
