@@ -58,8 +58,7 @@ func (b *bounds) idleFrame() error {
 }
 
 // reset notes that a stream was reset before it was answered, for which the client is to blame.
-func (b *bounds) reset() error {
-	now := time.Now()
+func (b *bounds) reset(now time.Time) error {
 	b.resets = min(b.resets+now.Sub(b.resetsAt).Seconds()*maxResets, maxResets) - 1
 	if b.resetsAt = now; b.resets < 0 {
 		return &fault{h2.ErrCodeEnhanceYourCalm, proxy.EndResets, "too many streams were reset"}

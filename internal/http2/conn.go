@@ -375,10 +375,7 @@ func (c *conn) endBatch() {
 			continue
 		}
 		c.running.Add(1)
-		go func() {
-			defer c.running.Done()
-			s.run()
-		}()
+		c.front.workers.serve(s)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

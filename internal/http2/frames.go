@@ -2,6 +2,7 @@ package http2
 
 import (
 	"math"
+	"time"
 
 	h2 "golang.org/x/net/http2"
 
@@ -57,7 +58,7 @@ func (c *conn) resetFor(id uint32, code h2.ErrCode, why error) error {
 	} else {
 		c.sendReset(id, code)
 	}
-	return c.bounds.reset()
+	return c.bounds.reset(time.Now())
 }
 
 // takeData takes a part of a request's body. c.mu is held.
@@ -144,7 +145,7 @@ func (c *conn) takeReset(f *h2.RSTStreamFrame) error {
 	}
 	s.in.ended = true // nothing may follow
 	s.lose(errReset)
-	return c.bounds.reset()
+	return c.bounds.reset(time.Now())
 }
 
 // takeSettings takes what the client asks for. c.mu is held.

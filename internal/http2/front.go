@@ -48,6 +48,7 @@ type Front struct {
 	// stack is still there when it is called.
 	OnPanic func(v any)
 
+	workers  workers
 	draining atomic.Bool
 	mu       sync.Mutex
 	conns    map[*conn]struct{}
@@ -108,6 +109,7 @@ func (f *Front) list() []*conn {
 // before it knows are still served.
 func (f *Front) Drain() {
 	f.draining.Store(true)
+	f.workers.close()
 	f.Leave()
 }
 
@@ -123,6 +125,7 @@ func (f *Front) Leave() {
 // Look ends what clients have stalled for too long. It is called every now and then by the
 // owner, never by two goroutines at once.
 func (f *Front) Look(now time.Time) {
+	f.workers.trim()
 	for _, c := range f.list() {
 		c.look(now)
 	}

@@ -50,6 +50,10 @@ type output struct {
 	window, initial int64
 	// sending are the streams with body bytes that wait, in the order of their turns.
 	sending []*stream
+	// refilling are streams that had body bytes, and whose next ones are on their way to sending.
+	refilling []*stream
+	// release ends refilling; nil until it is needed.
+	release *time.Timer
 	// stalled is when window became 0 with something to send; zero while it is not.
 	stalled time.Time
 	encoder encoder

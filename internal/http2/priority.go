@@ -2,6 +2,7 @@ package http2
 
 import (
 	"slices"
+	"time"
 
 	"weir/internal/field"
 )
@@ -77,14 +78,66 @@ func (c *conn) choose() *stream {
 			}
 		}
 	}
+	for _, h := range c.refilling {
+		if h.outranks(turn) && h.window > 0 {
+			return nil // its next bytes are here in no time
+		}
+	}
 	at := slices.Index(c.sending, turn)
 	copy(c.sending[at:], c.sending[at+1:])
 	c.sending[len(c.sending)-1] = turn
 	return turn
 }
 
+// outranks says that all of s comes before what o has to send.
+func (s *stream) outranks(o *stream) bool {
+	if s.priority.before != o.priority.before {
+		return s.priority.before > o.priority.before
+	}
+	return s.priority.mode == sharingWhole && o.priority.mode == sharingWhole && s.id < o.id
+}
+
+// refills says that s has sent all it had, and has more without waiting, as far as is known. What
+// it outranks waits for that. c.mu is held.
+func (c *conn) refills(s *stream) {
+	if slices.ContainsFunc(c.sending, s.outranks) {
+		c.refilling = append(c.refilling, s)
+	}
+}
+
+// refillTime is how long a stream that has to wait for its next bytes keeps those back that it
+// outranks: a target that sends is hardly ever silent for longer.
+const refillTime = 5 * time.Millisecond
+
+// releaseLater lets what s outranks go on if its next bytes do not come soon. c.mu is held.
+func (c *conn) releaseLater(s *stream) {
+	switch {
+	case !slices.Contains(c.refilling, s):
+	case c.release == nil:
+		c.release = time.AfterFunc(refillTime, c.releaseNow)
+	default:
+		c.release.Reset(refillTime)
+	}
+}
+
+func (c *conn) releaseNow() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.refilling = c.refilling[:0]
+	c.pump()
+	c.flush()
+}
+
+// refilled ends refills. c.mu is held.
+func (c *conn) refilled(s *stream) {
+	if i := slices.Index(c.refilling, s); i >= 0 {
+		c.refilling = slices.Delete(c.refilling, i, i+1)
+	}
+}
+
 // queue makes p what s has to send. c.mu is held.
 func (c *conn) queue(s *stream, p []byte) {
+	c.refilled(s)
 	s.pending = p
 	c.sending = append(c.sending, s)
 }

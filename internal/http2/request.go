@@ -161,7 +161,7 @@ func (c *conn) refuse() error {
 		return nil // the client could not know
 	}
 	c.listener().CountEnd(proxy.EndStreams)
-	return c.bounds.reset()
+	return c.bounds.reset(time.Now())
 }
 
 // takeField takes a field that was decoded.
@@ -400,7 +400,7 @@ func (c *conn) finishRequest() error {
 		s.over()
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		return c.bounds.reset()
+		return c.bounds.reset(time.Now())
 	case b.tooLarge:
 		c.note(s)
 		d = head.DefectHeadSize

@@ -2,6 +2,7 @@ package http2
 
 import (
 	"errors"
+	"runtime"
 	"time"
 
 	h2 "golang.org/x/net/http2"
@@ -157,18 +158,33 @@ func (s *stream) Flush() error {
 	err := s.enter()
 	defer s.leave()
 	if err == nil {
+		s.c.releaseLater(s)
 		s.flush()
 	}
 	return err
 }
 
-// Finish implements proxy.Front.
+// Finish implements proxy.Front. Other streams whose answers are there too may add them before
+// all are written at once.
 func (s *stream) Finish(trailer *head.Head) error {
+	if err := s.finishAnswer(trailer); err != nil || s.inline {
+		return err
+	}
+	runtime.Gosched()
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	s.c.pump()
+	s.c.flush()
+	return nil
+}
+
+func (s *stream) finishAnswer(trailer *head.Head) error {
 	err := s.enter()
 	defer s.leave()
 	if err != nil {
 		return err
 	}
+	s.c.refilled(s)
 	if s.left > 0 && !s.bodyless {
 		panic("BUG: fewer bytes of a body than its head says")
 	}
@@ -180,7 +196,6 @@ func (s *stream) Finish(trailer *head.Head) error {
 	if len(s.pending) == 0 {
 		s.finish()
 	}
-	s.flush()
 	return nil
 }
 

@@ -153,6 +153,7 @@ func (s *stream) lose(why error) {
 	}
 	s.state, s.lost = streamClosed, why
 	s.c.unqueue(s)
+	s.c.refilled(s)
 	s.pending, s.tail = nil, nil
 	s.in.fail(why)
 	s.writable.Broadcast()
@@ -173,6 +174,9 @@ func (s *stream) taken() {
 	}
 	s.tail = s.tail[:0]
 	s.writable.Signal()
+	if !s.inline && !s.tunnel {
+		s.c.refills(s)
+	}
 }
 
 // finish sends the end of the answer. c.mu is held.
