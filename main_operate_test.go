@@ -70,6 +70,7 @@ func TestOperate(t *testing.T) {
 	fails(2, "weir drain takes UPSTREAM TARGET, found 1 argument", "drain", "demo")
 	fails(2, `weight: found "0": want 1 to 1000000 or "configured"`, "weight", "demo", "demo:one", "0")
 	fails(2, "weir status takes flags only", "status", "demo")
+	fails(2, "a file is named by --config FILE", "check", "weir.toml")
 	fails(1, "has no admin.address", "status", "--config", file(t, small))
 	fails(1, "cannot reach the admin API", "routes", "--admin", "127.0.0.1:1")
 }

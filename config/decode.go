@@ -419,6 +419,9 @@ func wantOf(t reflect.Type) string {
 		return want + "a table"
 	case reflect.Slice:
 		if e := t.Elem(); e.Kind() == reflect.Struct && len(fields(e)) > 0 {
+			if _, ok := reflect.New(e).Interface().(shorthand); ok {
+				return want + "a list, as in [\"...\"]"
+			}
 			return want + "a list of tables"
 		}
 		return want + "a list"

@@ -240,6 +240,11 @@ config.toml:4: lifecycle.drain: found integer 30: want a time span such as "250m
 config.toml:5: lifecycle.watch: found integer 1: want true or false
 config.toml:6: metrics: found a date or time: want a table
 `)
+	check("[upstreams.a]\ntargets = \"http://127.0.0.1:80\"\n", `
+config.toml: listeners: found nothing: want at least one [[listeners]]
+config.toml: routes: found nothing: want at least one [[routes]]
+config.toml:2: upstreams.a.targets: found "http://127.0.0.1:80": want a list, as in ["..."]
+`)
 
 	// the environment
 	check(`

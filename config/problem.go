@@ -155,7 +155,7 @@ func within(inner, outer string) bool {
 func OneOf(names []string) string {
 	switch len(names) {
 	case 0:
-		return "nothing: there are none"
+		return "none, because there are none"
 	case 1:
 		return strconv.Quote(names[0])
 	}

@@ -177,7 +177,7 @@ func TestValidate(t *testing.T) {
 	bad("routes", "path = '/{x}/'\nupstream = 'a/b/{x}'",
 		`routes[0].upstream: found "a/b/{x}": want a template that fits the name of an upstream: one of "a/b", "origin"`)
 	bad("routes", "upstream = '{service}'",
-		`routes[0].upstream: found "{service}": want a capture that every path of the route has: nothing: there are none`)
+		`routes[0].upstream: found "{service}": want a capture that every path of the route has: none, because there are none`)
 	// routes: names
 	bad("routes", "upstream = 'origin'\n[[routes]]\nname = 'route-1'\nrespond = {}",
 		`routes[1].name: found "route-1": want another than at routes[0].name`)

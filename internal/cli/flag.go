@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	urfave "github.com/urfave/cli/v3"
@@ -39,7 +40,11 @@ func onUsageError(_ context.Context, c *urfave.Command, err error, _ bool) error
 func flagsOnly(action func(*urfave.Command) error, c *urfave.Command) *urfave.Command {
 	return withArguments(action, c, func(c *urfave.Command) error {
 		if c.Args().Present() {
-			return usage("%s takes flags only, found %q; see %s --help", c.FullName(), c.Args().First(), c.FullName())
+			hint := ""
+			if slices.ContainsFunc(c.Flags, func(f urfave.Flag) bool { return slices.Contains(f.Names(), flagConfig) }) {
+				hint = "a file is named by --config FILE; "
+			}
+			return usage("%s takes flags only, found %q; %ssee %s --help", c.FullName(), c.Args().First(), hint, c.FullName())
 		}
 		return nil
 	})
