@@ -46,7 +46,7 @@ func parsePriority(value []byte) priority {
 		return true
 	})
 	if !ok {
-		return priority{}
+		return priority{mode: sharingUnsaid}
 	}
 	return p
 }

@@ -75,7 +75,7 @@ const (
 	streamClosed
 )
 
-var streams = sync.Pool{New: func() any { return &stream{Exchange: proxy.NewExchange()} }}
+var streams = sync.Pool{New: func() any { return &stream{Exchange: proxy.NewExchange(), state: streamBegun} }}
 
 var (
 	errReset     = errors.New("the client has reset the stream")
