@@ -36,6 +36,9 @@ type Store struct {
 	pages     *filePages     // for sending without a copy; nil if there are none
 	alone     atomic.Uint64  // numbers the fetches that no request joins
 	encoding  [16]sync.Mutex // by an entry's hash, held while its body is compressed
+
+	variations variations
+	ends       ends
 }
 
 // NewStore makes a store. c.Policy is one of evict.Policies.
@@ -64,7 +67,7 @@ func NewStore(c *config.Cache) (*Store, error) {
 		begun:     time.Now().UnixNano(),
 	}
 	for i := range s.shards {
-		s.shards[i].init(ranking())
+		s.shards[i].init(ranking(), &s.variations)
 	}
 	s.pages = newFilePages(s.limit, s.used)
 	return s, nil
@@ -124,10 +127,7 @@ func (s *Store) Lookup(q *Request) Found {
 	if q.Bypass != rule.ReasonNone {
 		return Found{Outcome: rule.Bypass, Reason: q.Bypass}
 	}
-	sh := s.shard(q.hash)
-	sh.mu.Lock()
-	e, uncacheable, missed := sh.findLocked(q)
-	sh.mu.Unlock()
+	e, uncacheable, missed := s.find(q)
 	return q.decide(e, uncacheable, missed)
 }
 
@@ -228,9 +228,14 @@ func (s *Store) put(e *Entry, f *Fetch) rule.Reason {
 	if cost > s.limit || !s.reserve(cost, sh) {
 		return rule.ReasonTooLarge
 	}
+	moved := f != nil && e.key != f.key
+	if moved {
+		s.variations.hold(e.place) // or a purge from here on would not find e
+		defer s.variations.release(e.place)
+	}
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if f != nil && f.isDoomed() {
+	if f != nil && f.isDoomed() || moved && f.ends != s.ends.of(f.path) {
 		// Decided under the lock with which a purge dooms: either the purge sees e, or
 		// this sees the purge.
 		s.used.Add(-cost)

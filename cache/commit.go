@@ -106,6 +106,10 @@ func (f *Fetch) release(reason rule.Reason) {
 func (f *Fetch) enterLocked(sh *shard, key string) {
 	f.flightKey = key
 	sh.fetches[key] = f
+	if !f.holds {
+		f.store.variations.hold(f.place)
+		f.holds = true
+	}
 }
 
 // step makes room for the next fetch with that key, while a purge still finds this one:
@@ -129,6 +133,10 @@ func (f *Fetch) leave() {
 	sh.mu.Lock()
 	if sh.fetches[f.flightKey] == f {
 		delete(sh.fetches, f.flightKey)
+	}
+	if f.holds {
+		f.store.variations.release(f.place)
+		f.holds = false
 	}
 	sh.mu.Unlock()
 }

@@ -16,6 +16,7 @@ type Entry struct {
 	rule.Stored
 	key     string
 	hash    uint64
+	place          // its path, and what of queries counts there: key is that of a variation if not all does
 	variant string // what its request said in the fields of Vary
 	body    []byte
 	blob    tier.Blob // has the body instead, if it is too large for memory
@@ -53,6 +54,9 @@ func (e *Entry) cost() int64 {
 	n := entryOverhead + cap(e.Head) + cap(e.body) + len(e.key) + len(e.variant)
 	if strings.IndexByte(e.key, '\n') >= 0 {
 		n += 128 // its place in shard.extended
+	}
+	if e.v != nil {
+		n += 64 + e.v.Size() // its place in Store.variations
 	}
 	for _, s := range e.Vary {
 		n += 16 + len(s)
@@ -104,7 +108,7 @@ func (e *Entry) withPieces(pieces []piece) *Entry {
 
 // bare is a copy of the entry without body, pieces and atomics.
 func (e *Entry) bare() *Entry {
-	return &Entry{Stored: e.Stored, key: e.key, hash: e.hash, variant: e.variant, hitForMiss: e.hitForMiss}
+	return &Entry{Stored: e.Stored, key: e.key, hash: e.hash, place: e.place, variant: e.variant, hitForMiss: e.hitForMiss}
 }
 
 // record is the entry as tiers keep it.
@@ -112,10 +116,13 @@ func (e *Entry) record() *tier.Record {
 	return &tier.Record{Stored: e.Stored, Key: e.key, Variant: e.variant, Purged: e.purged.Load(), Body: e.body}
 }
 
-// entryOf is what a tier kept as an entry of s. blob has its body if that is not
-// nil.
+// entryOf is what a tier kept as an entry of s. blob has its body if that is not nil.
 func (s *Store) entryOf(r *tier.Record, blob tier.Blob) *Entry {
 	e := &Entry{Stored: r.Stored, key: r.Key, hash: s.hash([]byte(r.Key)), variant: r.Variant, body: r.Body, blob: blob}
+	if rule.KeyVaries(r.Key) {
+		e.path = s.path([]byte(r.Key))
+		e.v = s.variations.admit(e.path, rule.ParseVariation(e.Fields().Joined("No-Vary-Search")))
+	}
 	e.purged.Store(r.Purged)
 	return e
 }

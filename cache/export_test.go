@@ -39,3 +39,6 @@ func EntriesForTest(s *Store) (list []int) {
 	}
 	return list
 }
+
+// VariationsForTest is how many variations of paths the store knows.
+func VariationsForTest(s *Store) int64 { return s.variations.count.Load() }

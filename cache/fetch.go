@@ -26,6 +26,10 @@ type Fetch struct {
 	policy    *rule.Policy
 	key       string
 	hash      uint64
+	place            // of key, held while the fetch is in its shard
+	holds     bool   // place; the shard's lock guards it
+	exact     string // the exact key
+	ends      uint64 // Store.ends when it began
 	flightKey string // under which the shard has the fetch; empty if it has not
 	joined    atomic.Bool
 	asked     rule.Asked

@@ -143,26 +143,32 @@ type Explanation struct {
 func (s *Store) Explain(url string, now int64) Explanation {
 	key := rule.URLKey(url)
 	var x Explanation
+	keys := append([]string{key}, s.variedKeys(key)...)
 	for _, a := range s.tiers {
-		if b, _, err := a.Get([]byte(key)); err == nil && b != nil {
+		if slices.ContainsFunc(keys, func(key string) bool {
+			b, _, err := a.Get([]byte(rule.PlainKey(key)))
+			return err == nil && b != nil
+		}) {
 			x.Tiers = append(x.Tiers, a.Name())
 		}
 	}
-	hash := s.hash([]byte(key))
-	sh := s.shard(hash)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	for _, f := range sh.fetches {
-		if f.key == key || strings.HasPrefix(f.key, key+"\n") {
-			x.Fetching++
-		}
-	}
 	var nodes []*node
-	if r := sh.resourceLocked(hash, []byte(key)); r != nil {
-		nodes = slices.Clone(r.nodes)
-	}
-	for r := range sh.extended[key] {
-		nodes = append(nodes, r.nodes...)
+	for _, key := range keys {
+		match := func(k string) bool {
+			more, ok := strings.CutPrefix(k, key)
+			return ok && (more == "" || more[0] == '\n') && rule.KeyVaries(k) == rule.KeyVaries(key)
+		}
+		url := string(rule.KeyURL([]byte(key)))
+		hash := s.hash([]byte(url))
+		sh := s.shard(hash)
+		sh.mu.Lock()
+		for _, f := range sh.fetches {
+			if match(f.key) {
+				x.Fetching++
+			}
+		}
+		nodes = append(nodes, sh.underLocked(url, hash, match)...)
+		sh.mu.Unlock()
 	}
 	slices.SortStableFunc(nodes, func(a, b *node) int { return cmp.Compare(b.Value.Received, a.Value.Received) })
 	for _, n := range nodes {

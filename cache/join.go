@@ -70,6 +70,9 @@ func (sh *shard) viewLocked(q *Request, found *Found, alone bool) (v view) {
 // found turns out to be answerable by now it is changed and the role is Ready.
 // alone asks not to wait (again) for others.
 func (s *Store) Join(q *Request, found *Found, alone bool) (*Fetch, Role) {
+	if !alone {
+		s.find(q) // the key may be another one by now
+	}
 	f := s.newFetch(q)
 	sh := s.shard(q.hash)
 	sh.mu.Lock()
@@ -165,8 +168,12 @@ func (sh *shard) meetLocked(q *Request) (key string, other *Fetch) {
 	other.mu.Lock()
 	e := other.entry
 	other.mu.Unlock()
-	if e == nil || q.selects(e) {
+	switch {
+	case e == nil, q.fits(e):
 		return key, other
+	case !q.named(e):
+		key = string(q.Key) + "\x00\x00" + string(q.exactKey())
+		return key, sh.fetches[key]
 	}
 	key = string(q.Key) + "\x00" + string(q.variant) // as selects left it
 	return key, sh.fetches[key]
@@ -189,7 +196,12 @@ func (sh *shard) flightKeyLocked(q *Request) string {
 func (s *Store) newFetch(q *Request) *Fetch {
 	f := &Fetch{
 		store: s, policy: q.Policy, key: string(q.Key), hash: q.hash, asked: q.Asked(), left: -1,
+		place: place{s.path(q.Key), q.variation},
 	}
+	if f.exact = f.key; f.v != nil {
+		f.exact = string(q.exact)
+	}
+	f.ends = s.ends.of(f.path)
 	f.keepHead(q)
 	return f
 }

@@ -21,6 +21,7 @@ type resource struct {
 	key   string
 	next  *resource // another key of the same hash
 	nodes []*node   // variants, the newest first
+	place           // held while the resource is there
 }
 
 // url is the part of the key that names the URL; extended says that there is more.
@@ -60,11 +61,13 @@ type shard struct {
 	fetches   map[string]*Fetch
 	groups    map[string]map[*node]struct{}
 	// extended are the resources whose keys have more than their URL, by that.
-	extended map[string]map[*resource]struct{}
-	_        [64]byte // shards on cache lines of their own
+	extended   map[string]map[*resource]struct{}
+	variations *variations // of the store
+	_          [64]byte    // shards on cache lines of their own
 }
 
-func (sh *shard) init(r evict.Ranking[*Entry]) {
+func (sh *shard) init(r evict.Ranking[*Entry], v *variations) {
+	sh.variations = v
 	sh.resources = make(map[uint64]*resource)
 	sh.fetches = make(map[string]*Fetch)
 	sh.groups = make(map[string]map[*node]struct{})
@@ -133,7 +136,8 @@ func (sh *shard) insertLocked(e *Entry, cost int64) (freed int64) {
 		r = r.next
 	}
 	if r == nil {
-		r = &resource{key: e.key, next: sh.resources[e.hash]}
+		r = &resource{key: e.key, next: sh.resources[e.hash], place: e.place}
+		sh.variations.hold(r.place)
 		sh.resources[e.hash] = r
 		if url, extended := r.url(); extended {
 			enter(sh.extended, url, r)
@@ -205,6 +209,7 @@ func (sh *shard) removeLocked(n *node) (freed int64) {
 
 // forgetLocked takes an empty resource out of the map.
 func (sh *shard) forgetLocked(r *resource, hash uint64) {
+	sh.variations.release(r.place)
 	if url, extended := r.url(); extended {
 		leave(sh.extended, url, r)
 	}

@@ -115,6 +115,7 @@ func (s *Store) invalidate(m tier.Mark) int {
 // end ends the entries in the near tier that m names and that are not newer
 // than before.
 func (s *Store) end(m tier.Mark, before int64) int {
+	s.countEnd(m)
 	switch {
 	case m.All:
 		return s.endWhere(m, before, func(string) bool { return true })
@@ -123,7 +124,7 @@ func (s *Store) end(m tier.Mark, before int64) int {
 	case m.Group != "":
 		return s.endGroup(m, before)
 	case m.Prefix != "":
-		return s.endWhere(m, before, func(key string) bool { return strings.HasPrefix(key, m.Prefix) })
+		return s.endWhere(m, before, func(key string) bool { return rule.KeyBegins(key, m.Prefix) })
 	case m.Host != "":
 		return s.endWhere(m, before, func(key string) bool { return rule.KeyHost(key) == m.Host })
 	}
@@ -192,27 +193,44 @@ func (q *Request) changed(key []byte) tier.Mark {
 }
 
 // endKey ends all variants of a key, and with AllVariants also of those to which a rule
-// added something. All of them are in one shard.
+// added something; and those of the keys that answers to its URL share with others.
 func (s *Store) endKey(m tier.Mark, before int64) int {
-	k := []byte(m.Key)
-	hash := s.hash(k)
+	extended := m.Key + "\n"
+	count := s.endURL(m.Key, m, before, func(key string) bool {
+		return key == m.Key || m.AllVariants && strings.HasPrefix(key, extended) && !rule.KeyVaries(key)
+	})
+	for _, varied := range s.variedKeys(m.Key) {
+		url := string(rule.KeyURL([]byte(varied)))
+		count += s.endURL(url, m, before, func(key string) bool {
+			more, ok := strings.CutPrefix(key, varied)
+			return ok && (more == "" || more[0] == '\n')
+		})
+	}
+	return count
+}
+
+// endURL ends the entries that match among those whose keys begin with a URL. All of them
+// are in one shard.
+func (s *Store) endURL(url string, m tier.Mark, before int64, match func(key string) bool) int {
+	hash := s.hash([]byte(url))
 	sh := s.shard(hash)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	extended := m.Key + "\n"
-	sh.doomLocked(func(f *Fetch) bool {
-		return f.key == m.Key || m.AllVariants && strings.HasPrefix(f.key, extended)
-	})
-	var nodes []*node
-	if r := sh.resourceLocked(hash, k); r != nil {
+	sh.doomLocked(func(f *Fetch) bool { return match(f.key) })
+	return s.endLocked(sh, sh.underLocked(url, hash, match), m, before)
+}
+
+// underLocked are the entries that match among those whose keys begin with a URL.
+func (sh *shard) underLocked(url string, hash uint64, match func(key string) bool) (nodes []*node) {
+	if r := sh.resourceLocked(hash, []byte(url)); r != nil && match(url) {
 		nodes = slices.Clone(r.nodes)
 	}
-	if m.AllVariants {
-		for r := range sh.extended[m.Key] {
+	for r := range sh.extended[url] {
+		if match(r.key) {
 			nodes = append(nodes, r.nodes...)
 		}
 	}
-	return s.endLocked(sh, nodes, m, before)
+	return nodes
 }
 
 // endWhere walks over all entries: purges are rare, and an index of hosts and

@@ -9,21 +9,24 @@ import (
 // to one goroutine.
 type Request struct {
 	rule.Request
-	hash    uint64
-	doubted int64  // what was received until then must be validated, in ns
-	variant []byte // scratch for the variant's text
-	head    []byte // scratch for heads of 206 and the like
+	hash uint64
+	// variation is that of Key, nil if Key is the exact one; then exact has the exact one.
+	variation *rule.Variation
+	exact     []byte
+	doubted   int64  // what was received until then must be validated, in ns
+	variant   []byte // scratch for the variant's text
+	head      []byte // scratch for heads of 206 and the like
 }
 
 // Reset forgets what q points to, but keeps its buffers.
 func (q *Request) Reset() {
-	*q = Request{Request: rule.Request{Key: q.Key[:0]}, variant: q.variant[:0], head: q.head[:0]}
+	*q = Request{Request: rule.Request{Key: q.Key[:0]}, exact: q.exact[:0], variant: q.variant[:0], head: q.head[:0]}
 }
 
 // prepare works out everything that depends on the request and the store alone.
 func (q *Request) prepare(s *Store) {
 	q.Prepare()
-	q.hash = s.hash(q.Key)
+	q.hash, q.variation = s.hash(q.Key), nil
 	q.doubted = s.doubted.Load()
 }
 

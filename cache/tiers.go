@@ -217,12 +217,13 @@ func (a *attached) write(buf []byte, e *Entry) ([]byte, error) {
 			return buf, nil // dropped; blobStore.keep reports other failures
 		}
 	}
-	place := []byte(e.key)
+	key := rule.PlainKey(e.key)
+	place := []byte(key)
 	if len(e.Vary) > 0 {
 		if err := a.Set(place, tier.AppendPointer(nil, e.Vary), nil, tier.MaxTime); err != nil {
 			return buf, err
 		}
-		place = tier.VariantKey(e.key, e.Vary, []byte(e.variant))
+		place = tier.VariantKey(key, e.Vary, []byte(e.variant))
 	}
 	buf = e.record().Append(buf, a.compress)
 	if err := a.Set(place, buf, e.blob, ttl); err != nil {
@@ -250,11 +251,14 @@ func (a *attached) find(q *Request) *Entry {
 		a.misses.Add(1)
 		return nil
 	}
-	b, body, err := a.Get(q.Key)
+	// A variation is not in a tier's key: a request for the URL in that form finds the entry
+	// where the variation is not known yet, as after a restart.
+	key := rule.PlainKey(string(q.Key))
+	b, body, err := a.Get([]byte(key))
 	if err == nil && tier.IsPointer(b) {
 		names := tier.ReadPointer(b)
 		q.variant = q.AppendVariant(q.variant[:0], names)
-		b, body, err = a.Get(tier.VariantKey(string(q.Key), names, q.variant))
+		b, body, err = a.Get(tier.VariantKey(key, names, q.variant))
 	}
 	switch {
 	case errors.Is(err, tier.ErrDamaged):
@@ -268,11 +272,15 @@ func (a *attached) find(q *Request) *Entry {
 		return nil
 	}
 	r, err := tier.Decode(b, body)
-	if err != nil || r.Key != string(q.Key) {
+	if err != nil || rule.PlainKey(r.Key) != key {
 		a.damaged.Add(1)
 		return nil
 	}
 	e := a.store.entryOf(r, body)
+	if !q.named(e) {
+		a.misses.Add(1)
+		return nil
+	}
 	if !q.selects(e) {
 		a.damaged.Add(1)
 		return nil

@@ -39,7 +39,7 @@ func (f *Fetch) unclearLocked(q *Request) bool {
 	if f.state != inMemory || f.whole || f.entry.Length >= 0 || f.store.blobs != nil {
 		return f.state == asking
 	}
-	return q.Method == rule.MethodGet && q.selects(f.entry) && f.entry.Precondition(&q.Request) == rule.GoOn
+	return q.Method == rule.MethodGet && q.fits(f.entry) && f.entry.Precondition(&q.Request) == rule.GoOn
 }
 
 // waitUntilClear waits for as long as the fetch is unclear. It returns errLate once the
@@ -80,7 +80,7 @@ func (f *Fetch) offerLocked(q *Request, found *Found) (Role, rule.Reason, error)
 	if waited {
 		q.Advance(time.Unix(0, e.Received))
 	}
-	if !q.selects(e) {
+	if !q.fits(e) {
 		return Retry, rule.ReasonVaryMiss, nil
 	}
 	outcome, why := q.judge(e)

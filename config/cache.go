@@ -125,6 +125,9 @@ type RouteCache struct {
 	// although their Vary names them. What the origin makes of such a field for one
 	// client, others get.
 	IgnoreVary []string `toml:"ignore_vary"`
+	// NoVarySearch makes what the No-Vary-Search field of a response leaves out of the
+	// query not count: one stored response answers all such URLs of its path.
+	NoVarySearch bool `toml:"no_vary_search"`
 	// SurrogateKeys are the response fields whose words name groups to purge.
 	SurrogateKeys []string `toml:"surrogate_keys"`
 
@@ -254,6 +257,7 @@ func (r *RouteCache) setDefaults() {
 		SurrogateKeys:     []string{"Surrogate-Key", "Cache-Tag", "Cache-Tags", "xkey", "X-Cache-Tags", "X-Magento-Tags"},
 		Status:            true,
 		Collapse:          true,
+		NoVarySearch:      true,
 		Wait:              Duration(10 * time.Second),
 		Uncacheable:       Duration(2 * time.Minute),
 	}

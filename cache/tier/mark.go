@@ -74,6 +74,7 @@ type Marks struct {
 	all      stamp
 	keys     map[string]stamp
 	hosts    map[string]stamp
+	paths    map[string]stamp // of keys with a query, without it
 	groups   map[string]stamp // origin, NUL, group; and NUL, group
 	prefixes []prefixStamp
 	newest   int64
@@ -95,7 +96,7 @@ const MarksLimit = 32 << 20
 // NewMarks remembers nothing yet, and never marks of more than limit bytes. Beyond that
 // it forgets the oldest, and takes for ended what is older than those.
 func NewMarks(limit int) *Marks {
-	return &Marks{limit: limit, keys: map[string]stamp{}, hosts: map[string]stamp{}, groups: map[string]stamp{}}
+	return &Marks{limit: limit, keys: map[string]stamp{}, hosts: map[string]stamp{}, paths: map[string]stamp{}, groups: map[string]stamp{}}
 }
 
 // Ended says what marks make of something stored.
@@ -143,6 +144,9 @@ func (k *Marks) Add(m Mark) bool {
 		news = k.all != before
 	case m.Key != "":
 		news = k.addLocked(k.keys, m.Key, m)
+		if path := rule.KeyPath(m.Key); path != m.Key {
+			k.addLocked(k.paths, path, m)
+		}
 	case m.Group != "":
 		news = k.addLocked(k.groups, m.Origin+"\x00"+m.Group, m)
 	case m.Host != "":
@@ -182,7 +186,7 @@ func (k *Marks) forgetLocked() {
 		return
 	}
 	var times []int64
-	for _, list := range []map[string]stamp{k.keys, k.hosts, k.groups} {
+	for _, list := range []map[string]stamp{k.keys, k.hosts, k.paths, k.groups} {
 		for _, s := range list {
 			times = append(times, s.newest())
 		}
@@ -197,7 +201,7 @@ func (k *Marks) forgetLocked() {
 
 // dropLocked drops the marks that are not newer than that.
 func (k *Marks) dropLocked(until int64) {
-	for _, list := range []map[string]stamp{k.keys, k.hosts, k.groups} {
+	for _, list := range []map[string]stamp{k.keys, k.hosts, k.paths, k.groups} {
 		for name, s := range list {
 			if s.newest() <= until {
 				delete(list, name)
@@ -228,6 +232,11 @@ func (k *Marks) Ended(key string, received int64, groups []string, skew int64) E
 		// A mark for this key alone may fit too, of another route for the same
 		// URL: that costs a miss.
 		ended = max(ended, k.keys[url].ended(received, skew))
+		if rule.KeyVaries(key) {
+			// Which URLs it answers is not known here: any of its path may be one.
+			path := rule.KeyPath(key)
+			ended = max(ended, k.keys[path].ended(received, skew), k.paths[path].ended(received, skew))
+		}
 	}
 	if len(k.hosts) > 0 {
 		ended = max(ended, k.hosts[rule.KeyHost(key)].ended(received, skew))
@@ -236,7 +245,7 @@ func (k *Marks) Ended(key string, received int64, groups []string, skew int64) E
 		ended = max(ended, k.groups["\x00"+g].ended(received, skew), k.groups[rule.KeyOrigin(key)+"\x00"+g].ended(received, skew))
 	}
 	for _, p := range k.prefixes {
-		if strings.HasPrefix(key, p.prefix) {
+		if rule.KeyBegins(key, p.prefix) {
 			ended = max(ended, p.ended(received, skew))
 		}
 	}

@@ -9,19 +9,21 @@ const (
 	Boolean
 	Integer
 	String
+	InnerList
 )
 
-// Item is a bare item.
+// Item is a bare item, or an inner list with its Members.
 type Item struct {
 	Kind   Kind
 	Truth  bool
 	Number int64
 	Text   []byte
+	// Members are those of an inner list, without their parameters.
+	Members []Item
 }
 
 // Dictionary calls take for each member of a dictionary (RFC 9651 section 3.2),
-// in order, without its parameters; an inner list is an item of the kind Other.
-// ok is false if b is not a dictionary or take says so. An empty one is valid.
+// in order, without its parameters. ok is false if b is not a dictionary or take says so. An empty one is valid.
 func Dictionary(b []byte, take func(key []byte, v Item) bool) (ok bool) {
 	return members(b, func(s *structured) bool {
 		key, ok := s.key()
@@ -39,8 +41,7 @@ func Dictionary(b []byte, take func(key []byte, v Item) bool) (ok bool) {
 }
 
 // List calls take for each member of a list (RFC 9651 section 3.1), in order,
-// without its parameters; an inner list is an item of the kind Other. ok is
-// false if b is not a list. An empty one is valid.
+// without its parameters. ok is false if b is not a list. An empty one is valid.
 func List(b []byte, take func(v Item)) (ok bool) {
 	return members(b, func(s *structured) bool {
 		v, ok := s.member()
@@ -111,15 +112,18 @@ func (s *structured) member() (Item, bool) {
 	if !s.take('(') {
 		return s.item()
 	}
+	list := Item{Kind: InnerList}
 	for {
 		for s.take(' ') {
 		}
 		if s.take(')') {
-			return Item{}, true
+			return list, true
 		}
-		if _, ok := s.item(); !ok || !s.parameters() {
+		v, ok := s.item()
+		if !ok || !s.parameters() {
 			return Item{}, false
 		}
+		list.Members = append(list.Members, v)
 		if len(s.b) == 0 || s.b[0] != ' ' && s.b[0] != ')' {
 			return Item{}, false
 		}
