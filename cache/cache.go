@@ -228,7 +228,7 @@ func (s *Store) put(e *Entry, f *Fetch) rule.Reason {
 	if cost > s.limit || !s.reserve(cost, sh) {
 		return rule.ReasonTooLarge
 	}
-	moved := f != nil && e.key != f.key
+	moved := f != nil && f.moves(e)
 	if moved {
 		s.variations.hold(e.place) // or a purge from here on would not find e
 		defer s.variations.release(e.place)

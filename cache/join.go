@@ -166,9 +166,12 @@ func (sh *shard) meetLocked(q *Request) (key string, other *Fetch) {
 		return key, nil
 	}
 	other.mu.Lock()
-	e := other.entry
+	e, overtaken := other.entry, other.overtakenLocked()
 	other.mu.Unlock()
 	switch {
+	case overtaken:
+		delete(sh.fetches, key)
+		return key, nil
 	case e == nil, q.fits(e):
 		return key, other
 	case !q.named(e):

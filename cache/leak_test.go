@@ -25,6 +25,7 @@ import (
 // client is one request and who makes it.
 type client struct {
 	url, scheme     string
+	noise           string // the rest of the query, which does not count
 	user            string // of the cookie; empty: none
 	secret          string // of Authorization; empty: none
 	gzip            bool
@@ -37,6 +38,9 @@ type client struct {
 
 // place is what a purge names.
 func (c *client) place() string { return c.scheme + "://h" + c.url }
+
+// asks is the URL that the client asks for.
+func (c *client) asks() string { return c.place() + c.noise }
 
 // representation is what the origin has for some clients.
 type representation struct {
@@ -111,6 +115,9 @@ var secretive = []string{
 var open = []string{"max-age=3", "public, max-age=2, stale-while-revalidate=5", "s-maxage=4", "max-age=1, stale-if-error=9", "no-cache",
 	"max-age=0", "public, max-age=20", "must-revalidate, max-age=2", "public; x", ""}
 
+// varying are ways to say that the noise in a query does not count.
+var varying = []string{`except=("id")`, `except=("id")`, `params, except=("id")`, `params=("x" "y" "b c"), key-order`}
+
 // respond is the origin's answer to a request for c.
 func (w *world) respond(c *client, h *head.Head) message {
 	if w.down {
@@ -120,6 +127,8 @@ func (w *world) respond(c *client, h *head.Head) message {
 	r := representation{client: *c}
 	control, targeted, vary, cookie := w.pick(open...), "", "", false
 	switch path {
+	case "/varied?id=1", "/varied?id=2":
+		r.byCoding, vary = true, "Accept-Encoding"
 	case "/coded":
 		r.byCoding, vary = true, "Accept-Encoding"
 	case "/user":
@@ -168,6 +177,9 @@ func (w *world) respond(c *client, h *head.Head) message {
 	add := func(name, value string) { m.fields = append(m.fields, name+": "+value+"\r\n"...) }
 	add("Content-Location", fmt.Sprint("/made/", now.id))
 	add("X-Step", strconv.Itoa(w.step))
+	if strings.HasPrefix(path, "/varied") {
+		add("No-Vary-Search", w.pick(varying...))
+	}
 	add("Surrogate-Key", "g"+path[1:])
 	add("Cache-Groups", strconv.Quote(path))
 	if c.method == "DELETE" {
@@ -303,7 +315,7 @@ type exchange struct {
 
 // find looks the request up and goes as far as it can without the origin.
 func (e *exchange) find() {
-	e.q = e.d.request(e.w.t, e.c.method+" "+e.c.scheme+"://h"+e.c.url, e.c.fields, e.c.content)
+	e.q = e.d.request(e.w.t, e.c.method+" "+e.c.asks(), e.c.fields, e.c.content)
 	e.found = e.w.d.store.Lookup(e.q)
 	e.goOn(false)
 }
@@ -369,6 +381,9 @@ func (e *exchange) answer(how string) bool {
 			}
 			body += string(p)
 		}
+	}
+	if e.c.noise != "" && (how == "hit" || how == "stale") {
+		w.counts["with noise"]++
 	}
 	if e.found.Collapsed {
 		how = "collapsed"
@@ -546,9 +561,12 @@ func later(a, b time.Time) time.Time {
 // ask makes a request of some client's.
 func (w *world) ask() client {
 	c := client{
-		url:    w.pick("/plain", "/coded", "/coded", "/user", "/user", "/both", "/odd", "/private", "/private", "/session", "/secret", "/secret", "/parts"),
+		url:    w.pick("/plain", "/coded", "/coded", "/user", "/user", "/both", "/odd", "/private", "/private", "/session", "/secret", "/secret", "/parts", "/varied?id=1", "/varied?id=1", "/varied?id=2"),
 		method: "GET", user: w.pick("", "alice", "bob"), gzip: w.rarely(2), began: w.step,
 		terminated: w.rarely(3), tls: w.rarely(4),
+	}
+	if strings.HasPrefix(c.url, "/varied") {
+		c.noise = w.pick("", "&", "&x=1", "&x=2&y", "&%78=3", "&b+c=1", "&y=1&b%20c")
 	}
 	c.scheme = schemeOf(&c)
 	if w.rarely(12) {
@@ -629,7 +647,7 @@ func TestLeak(t *testing.T) {
 		}
 	}
 	for _, how := range []string{"hit", "stale", "collapsed", "validated", "narrowed", "own", "stale, because the origin failed",
-		"condition of the client's own", "parts", "groups ended", "stored", "waited", "304 of the origin", "purged"} {
+		"condition of the client's own", "parts", "groups ended", "stored", "waited", "304 of the origin", "purged", "with noise"} {
 		if w.counts[how] == 0 {
 			t.Errorf("the model was not tried: no %q", how)
 		}
@@ -640,7 +658,7 @@ func TestLeak(t *testing.T) {
 // purge ends something.
 func (w *world) purge() {
 	c := w.ask()
-	p := cache.Purge{URL: c.place()}
+	p := cache.Purge{URL: c.asks()}
 	switch w.rnd.IntN(5) {
 	case 0:
 		p.Soft = true
@@ -651,7 +669,7 @@ func (w *world) purge() {
 			w.purged[c.place()] = w.step
 		}
 	case 2:
-		p = cache.Purge{Prefix: c.place()}
+		p = cache.Purge{Prefix: c.asks()}
 		fallthrough
 	default:
 		w.purged[c.place()] = w.step

@@ -225,7 +225,16 @@ func (n *ends) of(path uint64) uint64 {
 	return n.wide.Load() + n.paths[path%uint64(len(n.paths))].Load()
 }
 
-// add counts a mark.
+// overtakenLocked says that the fetch has brought an entry for another key than its own, which
+// something may have ended meanwhile without finding the fetch.
+func (f *Fetch) overtakenLocked() bool {
+	return f.entry != nil && f.moves(f.entry) && f.ends != f.store.ends.of(f.path)
+}
+
+// moves says whether the entry belongs under another key than the fetch.
+func (f *Fetch) moves(e *Entry) bool { return e.key != f.key }
+
+// countEnd counts a mark.
 func (s *Store) countEnd(m tier.Mark) {
 	if m.Key == "" {
 		s.ends.wide.Add(1)

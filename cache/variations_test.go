@@ -236,7 +236,7 @@ func TestVariationRace(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(uint64(i), 1))
 			d := driver{store: base.store, policy: base.policy, now: base.now}
 			url := func() string { return fmt.Sprintf("http://h/%d?id=%d&x=%d", rnd.IntN(3), rnd.IntN(3), rnd.IntN(3)) }
-			for range 2000 {
+			for range 500 {
 				u, least := url(), int64(0)
 				if rnd.IntN(4) == 0 {
 					least = version.Add(1)

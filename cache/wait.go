@@ -75,6 +75,9 @@ func (f *Fetch) offerLocked(q *Request, found *Found) (Role, rule.Reason, error)
 		}
 		return Alone, rule.ReasonFailed, f.err
 	}
+	if f.overtakenLocked() {
+		return Retry, rule.ReasonDoomed, nil
+	}
 	e := f.entry
 	waited := q.At <= e.Received
 	if waited {
