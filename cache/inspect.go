@@ -154,10 +154,7 @@ func (s *Store) Explain(url string, now int64) Explanation {
 	}
 	var nodes []*node
 	for _, key := range keys {
-		match := func(k string) bool {
-			more, ok := strings.CutPrefix(k, key)
-			return ok && (more == "" || more[0] == '\n') && rule.KeyVaries(k) == rule.KeyVaries(key)
-		}
+		match := func(k string) bool { return extends(k, key) && rule.KeyVaries(k) == rule.KeyVaries(key) }
 		url := string(rule.KeyURL([]byte(key)))
 		hash := s.hash([]byte(url))
 		sh := s.shard(hash)

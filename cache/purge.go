@@ -195,18 +195,20 @@ func (q *Request) changed(key []byte) tier.Mark {
 // endKey ends all variants of a key, and with AllVariants also of those to which a rule
 // added something; and those of the keys that answers to its URL share with others.
 func (s *Store) endKey(m tier.Mark, before int64) int {
-	extended := m.Key + "\n"
 	count := s.endURL(m.Key, m, before, func(key string) bool {
-		return key == m.Key || m.AllVariants && strings.HasPrefix(key, extended) && !rule.KeyVaries(key)
+		return key == m.Key || m.AllVariants && extends(key, m.Key) && !rule.KeyVaries(key)
 	})
 	for _, varied := range s.variedKeys(m.Key) {
 		url := string(rule.KeyURL([]byte(varied)))
-		count += s.endURL(url, m, before, func(key string) bool {
-			more, ok := strings.CutPrefix(key, varied)
-			return ok && (more == "" || more[0] == '\n')
-		})
+		count += s.endURL(url, m, before, func(key string) bool { return extends(key, varied) })
 	}
 	return count
+}
+
+// extends says whether the key is start, or that and more lines.
+func extends(key, start string) bool {
+	more, ok := strings.CutPrefix(key, start)
+	return ok && (more == "" || more[0] == '\n')
 }
 
 // endURL ends the entries that match among those whose keys begin with a URL. All of them

@@ -247,7 +247,7 @@ func (f *Fetch) newEntry(s rule.Stored) *Entry {
 // updated is e with what a 304 brought, or why it may no longer be stored.
 func (f *Fetch) updated(e *Entry, q rule.Asked, r *rule.Response) (*Entry, rule.Reason) {
 	s, reason := f.policy.Update(&e.Stored, q, r)
-	if reason == rule.ReasonNone && !rule.SameVariation(s.Fields(), e.Fields()) {
+	if reason == rule.ReasonNone && f.policy.NoVarySearch() && !rule.SameVariation(s.Fields(), e.Fields()) {
 		reason = rule.ReasonVaryMiss // it answers for other URLs from now on
 	}
 	n := &Entry{Stored: s, key: e.key, hash: e.hash, place: e.place, variant: e.variant, body: e.body, blob: e.blob}

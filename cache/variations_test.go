@@ -59,6 +59,9 @@ func TestPurgeVaried(t *testing.T) {
 		if !d.fresh(t, "http://h/p?x=2&id=1") || !d.fresh(t, "http://h/other?id=1") {
 			t.Fatal("not stored")
 		}
+		if x := d.store.Explain("http://h/p?x=2&id=1", d.now.UnixNano()); len(x.Entries) != 1 || x.Entries[0].URL != "http://h/p?id=1" {
+			t.Errorf("explained as %+v", x)
+		}
 		q := d.request(t, "GET http://h/p?id=1&x=3", rule.Fields("X: another key\r\n"), "")
 		found := d.store.Lookup(q)
 		f, _ := d.store.Join(q, &found, false)
@@ -156,6 +159,37 @@ func TestVariationLearned(t *testing.T) {
 	check(cache.Purge{URL: "http://h/p"}, rule.ReasonDoomed)
 	check(cache.Purge{Group: "g"}, rule.ReasonDoomed)
 	check(cache.Purge{URL: "http://h/other"}, rule.ReasonNone)
+}
+
+// TestVariationOvertaken: an answer that says only now which URLs it is for goes to no request
+// that waits for it, or comes later, if one of these URLs was purged since it was asked for.
+func TestVariationOvertaken(t *testing.T) {
+	d := newDriver(t, 8<<20, nil)
+	f := d.lead(t, "http://h/p?id=1&x=1")
+	join := func() (*cache.Request, cache.Found, *cache.Fetch, cache.Role) {
+		other := driver{store: d.store, policy: d.policy, now: d.now}
+		q := other.request(t, "GET http://h/p?id=1&x=1", nil, "")
+		found := d.store.Lookup(q)
+		f, role := d.store.Join(q, &found, false)
+		return q, found, f, role
+	}
+	q, found, g, role := join()
+	if role != cache.Follow || g != f {
+		t.Fatalf("role %v", role)
+	}
+	m := varied("Content-Length: 0")
+	f.Respond(nil, d.response(m))
+	d.store.Purge(cache.Purge{URL: "http://h/p?id=1&x=2"}, d.now.UnixNano())
+	if role, reason, err := f.Wait(q, &found, nil); role != cache.Retry || reason != rule.ReasonDoomed || err != nil {
+		t.Errorf("role %v, %v, %v", role, reason, err)
+	}
+	if _, _, g, role = join(); role != cache.Lead {
+		t.Errorf("role %v", role)
+	}
+	g.Abort(cache.ErrAborted)
+	if reason := f.Commit(); reason != rule.ReasonDoomed {
+		t.Error(reason)
+	}
 }
 
 // TestVariationsBounded: a path has a few variations at a time; an answer with another one is
