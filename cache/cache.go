@@ -66,6 +66,7 @@ func NewStore(c *config.Cache) (*Store, error) {
 		marks:     tier.NewMarks(tier.MarksLimit),
 		begun:     time.Now().UnixNano(),
 	}
+	s.variations.seed = s.seed
 	for i := range s.shards {
 		s.shards[i].init(ranking(), &s.variations)
 	}
@@ -230,8 +231,8 @@ func (s *Store) put(e *Entry, f *Fetch) rule.Reason {
 	}
 	moved := f != nil && f.moves(e)
 	if moved {
-		s.variations.hold(e.place) // or a purge from here on would not find e
-		defer s.variations.release(e.place)
+		s.variations.hold(e.key, e.v) // or a purge from here on would not find e
+		defer s.variations.release(e.key, e.v)
 	}
 	sh.mu.Lock()
 	defer sh.mu.Unlock()

@@ -107,7 +107,7 @@ func (f *Fetch) enterLocked(sh *shard, key string) {
 	f.flightKey = key
 	sh.fetches[key] = f
 	if !f.holds {
-		f.store.variations.hold(f.place)
+		f.store.variations.hold(f.key, f.v)
 		f.holds = true
 	}
 }
@@ -135,7 +135,7 @@ func (f *Fetch) leave() {
 		delete(sh.fetches, f.flightKey)
 	}
 	if f.holds {
-		f.store.variations.release(f.place)
+		f.store.variations.release(f.key, f.v)
 		f.holds = false
 	}
 	sh.mu.Unlock()

@@ -16,8 +16,8 @@ type Entry struct {
 	rule.Stored
 	key     string
 	hash    uint64
-	place          // its path, and what of queries counts there: key is that of a variation if not all does
-	variant string // what its request said in the fields of Vary
+	v       *rule.Variation // what of the query counts: key is its key; nil if all does
+	variant string          // what its request said in the fields of Vary
 	body    []byte
 	blob    tier.Blob // has the body instead, if it is too large for memory
 	// hitForMiss marks a key whose answers may not be stored, until FreshUntil;
@@ -108,7 +108,7 @@ func (e *Entry) withPieces(pieces []piece) *Entry {
 
 // bare is a copy of the entry without body, pieces and atomics.
 func (e *Entry) bare() *Entry {
-	return &Entry{Stored: e.Stored, key: e.key, hash: e.hash, place: e.place, variant: e.variant, hitForMiss: e.hitForMiss}
+	return &Entry{Stored: e.Stored, key: e.key, hash: e.hash, v: e.v, variant: e.variant, hitForMiss: e.hitForMiss}
 }
 
 // record is the entry as tiers keep it.
@@ -120,8 +120,7 @@ func (e *Entry) record() *tier.Record {
 func (s *Store) entryOf(r *tier.Record, blob tier.Blob) *Entry {
 	e := &Entry{Stored: r.Stored, key: r.Key, hash: s.hash([]byte(r.Key)), variant: r.Variant, body: r.Body, blob: blob}
 	if rule.KeyVaries(r.Key) {
-		e.path = s.path([]byte(r.Key))
-		e.v = s.variations.admit(e.path, rule.ParseVariation(e.Fields().Joined("No-Vary-Search")))
+		e.v = s.variations.admit(s.variations.path([]byte(r.Key)), rule.ParseVariation(e.Fields().Joined("No-Vary-Search")))
 	}
 	e.purged.Store(r.Purged)
 	return e

@@ -26,11 +26,12 @@ type Fetch struct {
 	policy    *rule.Policy
 	key       string
 	hash      uint64
-	place            // of key, held while the fetch is in its shard
-	holds     bool   // place; the shard's lock guards it
-	exact     string // the exact key
-	ends      uint64 // Store.ends when it began
-	flightKey string // under which the shard has the fetch; empty if it has not
+	path      uint64          // the hash of the key's path
+	v         *rule.Variation // of the key, held while the fetch is in its shard; nil if it is the exact one
+	holds     bool            // v; the shard's lock guards it
+	exact     string          // the exact key
+	ends      uint64          // Store.ends when it began
+	flightKey string          // under which the shard has the fetch; empty if it has not
 	joined    atomic.Bool
 	asked     rule.Asked
 	head      head.Head // as a target would get it, but for conditions of the fetch's own

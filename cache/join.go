@@ -199,7 +199,7 @@ func (sh *shard) flightKeyLocked(q *Request) string {
 func (s *Store) newFetch(q *Request) *Fetch {
 	f := &Fetch{
 		store: s, policy: q.Policy, key: string(q.Key), hash: q.hash, asked: q.Asked(), left: -1,
-		place: place{s.path(q.Key), q.variation},
+		path: s.variations.path(q.Key), v: q.variation,
 	}
 	if f.exact = f.key; f.v != nil {
 		f.exact = string(q.exact)

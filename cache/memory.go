@@ -19,9 +19,9 @@ type node = evict.Node[*Entry]
 // resource is all that is known of one key. The shard's lock guards it.
 type resource struct {
 	key   string
-	next  *resource // another key of the same hash
-	nodes []*node   // variants, the newest first
-	place           // held while the resource is there
+	next  *resource       // another key of the same hash
+	nodes []*node         // variants, the newest first
+	v     *rule.Variation // held while the resource is there; nil if all of the query counts
 }
 
 // url is the part of the key that names the URL; extended says that there is more.
@@ -136,8 +136,8 @@ func (sh *shard) insertLocked(e *Entry, cost int64) (freed int64) {
 		r = r.next
 	}
 	if r == nil {
-		r = &resource{key: e.key, next: sh.resources[e.hash], place: e.place}
-		sh.variations.hold(r.place)
+		r = &resource{key: e.key, next: sh.resources[e.hash], v: e.v}
+		sh.variations.hold(r.key, r.v)
 		sh.resources[e.hash] = r
 		if url, extended := r.url(); extended {
 			enter(sh.extended, url, r)
@@ -209,7 +209,7 @@ func (sh *shard) removeLocked(n *node) (freed int64) {
 
 // forgetLocked takes an empty resource out of the map.
 func (sh *shard) forgetLocked(r *resource, hash uint64) {
-	sh.variations.release(r.place)
+	sh.variations.release(r.key, r.v)
 	if url, extended := r.url(); extended {
 		leave(sh.extended, url, r)
 	}

@@ -175,7 +175,7 @@ func (f *Fetch) mark(now int64, status int) {
 		return
 	}
 	f.store.put(&Entry{
-		key: f.key, hash: f.hash, place: f.place, hitForMiss: true,
+		key: f.key, hash: f.hash, v: f.v, hitForMiss: true,
 		Stored: rule.Stored{Terms: rule.Terms{Received: now, Lifetime: lifetime}},
 	}, nil)
 }
@@ -231,7 +231,7 @@ func (f *Fetch) freshen(r *rule.Response) {
 
 // newEntry is an entry without a body for the variant that the fetch asked for.
 func (f *Fetch) newEntry(s rule.Stored) *Entry {
-	e := &Entry{Stored: s, key: f.key, hash: f.hash, place: f.place, variant: string(f.policy.AppendVary(nil, s.Vary, &f.head))}
+	e := &Entry{Stored: s, key: f.key, hash: f.hash, v: f.v, variant: string(f.policy.AppendVary(nil, s.Vary, &f.head))}
 	v := f.store.variations.admit(f.path, f.policy.Variation(s.Fields()))
 	if e.v.Same(v) {
 		return e
@@ -250,7 +250,7 @@ func (f *Fetch) updated(e *Entry, q rule.Asked, r *rule.Response) (*Entry, rule.
 	if reason == rule.ReasonNone && f.policy.NoVarySearch() && !rule.SameVariation(s.Fields(), e.Fields()) {
 		reason = rule.ReasonVaryMiss // it answers for other URLs from now on
 	}
-	n := &Entry{Stored: s, key: e.key, hash: e.hash, place: e.place, variant: e.variant, body: e.body, blob: e.blob}
+	n := &Entry{Stored: s, key: e.key, hash: e.hash, v: e.v, variant: e.variant, body: e.body, blob: e.blob}
 	n.encoded.Store(e.encoded.Load()) // of the same body
 	return n, reason
 }

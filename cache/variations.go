@@ -13,25 +13,21 @@ import (
 // stored under its exact key.
 const maxVariations = 4
 
-// place is a path, by its hash, and what of queries counts there; v is nil if everything does.
-// Two paths of one hash only make look-ups that find nothing.
-type place struct {
-	path uint64
-	v    *rule.Variation
-}
-
-// variations are the places that something in the near tier or on its way there has: what
-// stored responses, and fetches that meet under keys of a variation, hold. Requests look them
-// up without a lock.
+// variations are what counts of the queries of paths for something in the near tier or on its
+// way there: stored responses hold a variation, and fetches that meet under its keys. Requests
+// look variations up without a lock.
 type variations struct {
+	seed  maphash.Seed
 	count atomic.Int64
 	slots [1 << 13]atomic.Pointer[known]
 	mu    sync.Mutex
 }
 
-// known is a place that something holds. The list of a slot begins with the newest.
+// known is a variation of a path, by its hash, that something holds. Two paths of one hash only
+// make look-ups that find nothing. The list of a slot begins with the newest.
 type known struct {
-	place
+	path    uint64
+	v       *rule.Variation
 	next    *known // never changes
 	holders int    // guarded by variations.mu
 }
@@ -40,7 +36,10 @@ func (t *variations) slot(path uint64) *atomic.Pointer[known] {
 	return &t.slots[path%uint64(len(t.slots))]
 }
 
-// of is the newest place of the path, nil if there is none.
+// path is the hash of a key's path.
+func (t *variations) path(key []byte) uint64 { return maphash.Bytes(t.seed, rule.KeyPath(key)) }
+
+// of is the newest variation of the path, nil if there is none.
 func (t *variations) of(path uint64) *known {
 	if t.count.Load() == 0 {
 		return nil
@@ -48,7 +47,7 @@ func (t *variations) of(path uint64) *known {
 	return t.slot(path).Load().from(path)
 }
 
-// from is the first place of the path in the list that k begins.
+// from is the first variation of the path in the list that k begins.
 func (k *known) from(path uint64) *known {
 	for k != nil && k.path != path {
 		k = k.next
@@ -56,7 +55,7 @@ func (k *known) from(path uint64) *known {
 	return k
 }
 
-// another is the next place of the same path, nil if there is none.
+// another is the next variation of the same path, nil if there is none.
 func (k *known) another() *known { return k.next.from(k.path) }
 
 // admit is v as the path has it already, or v itself; nil if the path has too many others.
@@ -74,34 +73,37 @@ func (t *variations) admit(path uint64, v *rule.Variation) *rule.Variation {
 	return v
 }
 
-// hold makes the place known until the same number of calls of release.
-func (t *variations) hold(p place) {
-	if p.v == nil {
+// hold makes v known for the path of key until the same number of calls of release. It does
+// nothing if v is nil.
+func (t *variations) hold(key string, v *rule.Variation) {
+	if v == nil {
 		return
 	}
+	path := t.path([]byte(key))
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for k := t.of(p.path); k != nil; k = k.another() {
-		if k.v.Same(p.v) {
+	for k := t.of(path); k != nil; k = k.another() {
+		if k.v.Same(v) {
 			k.holders++
 			return
 		}
 	}
-	slot := t.slot(p.path)
-	slot.Store(&known{place: p, next: slot.Load(), holders: 1})
+	slot := t.slot(path)
+	slot.Store(&known{path: path, v: v, next: slot.Load(), holders: 1})
 	t.count.Add(1)
 }
 
-// release is called by what has held the place.
-func (t *variations) release(p place) {
-	if p.v == nil {
+// release is called by what has held v for the path of key.
+func (t *variations) release(key string, v *rule.Variation) {
+	if v == nil {
 		return
 	}
+	path := t.path([]byte(key))
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	slot := t.slot(p.path)
-	for k := slot.Load().from(p.path); k != nil; k = k.another() {
-		if !k.v.Same(p.v) {
+	slot := t.slot(path)
+	for k := slot.Load().from(path); k != nil; k = k.another() {
+		if !k.v.Same(v) {
 			continue
 		}
 		if k.holders--; k.holders == 0 {
@@ -118,11 +120,8 @@ func (k *known) without(gone *known) *known {
 	if k == gone {
 		return k.next
 	}
-	return &known{place: k.place, next: k.next.without(gone), holders: k.holders}
+	return &known{path: k.path, v: k.v, next: k.next.without(gone), holders: k.holders}
 }
-
-// path is the hash of a key's path.
-func (s *Store) path(key []byte) uint64 { return maphash.Bytes(s.seed, rule.KeyPath(key)) }
 
 // find is the newest entry that q selects, as findLocked says. It makes q.Key the key under
 // which the entry is, or if there is none, under which what comes from the origin most likely
@@ -132,7 +131,7 @@ func (s *Store) find(q *Request) (e *Entry, uncacheable int64, missed rule.Reaso
 		return s.findKey(q)
 	}
 	q.takeExact(s)
-	first := s.variations.of(s.path(q.Key))
+	first := s.variations.of(s.variations.path(q.Key))
 	if first == nil {
 		return s.findKey(q)
 	}
@@ -206,7 +205,7 @@ func (q *Request) fits(e *Entry) bool { return q.named(e) && q.selects(e) }
 // variedKeys are the keys that answers to a URL have besides its own, of which key is the
 // whole. Others may follow each, after a line break.
 func (s *Store) variedKeys(key string) (list []string) {
-	for k := s.variations.of(s.path([]byte(key))); k != nil; k = k.another() {
+	for k := s.variations.of(s.variations.path([]byte(key))); k != nil; k = k.another() {
 		list = append(list, string(k.v.AppendKey(nil, []byte(key))))
 	}
 	return list
@@ -240,5 +239,5 @@ func (s *Store) countEnd(m tier.Mark) {
 		s.ends.wide.Add(1)
 		return
 	}
-	s.ends.paths[s.path([]byte(m.Key))%uint64(len(s.ends.paths))].Add(1)
+	s.ends.paths[s.variations.path([]byte(m.Key))%uint64(len(s.ends.paths))].Add(1)
 }
