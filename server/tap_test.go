@@ -308,7 +308,8 @@ func TestTapEnds(t *testing.T) {
 	}
 	const gone = "400 Bad Request: client_gone\n" // which no client gets
 	const begun = "HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nContent-Length: 100\r\n\r\nbegun"
-	for _, cached := range []string{"", "cache = true\n"} {
+	// With finish a fetch for the cache would go on without its client.
+	for _, cached := range []string{"", "cache = { finish = \"0\" }\n"} {
 		taken := make(chan struct{})
 		check("the target breaks off "+cached, cached, func(c *testkit.Conn) { c.Request(); c.Send(begun); c.Wait(taken) }, func(w *weir, c *testkit.Client) {
 			c.Send("GET / HTTP/1.1\r\nHost: weir.test\r\n\r\n")
