@@ -268,7 +268,7 @@ func (x *Exchange) prepare() {
 		x.room.scratch = rule.AppendEncodings(x.room.scratch[:0], h)
 		h.Set(head.AcceptEncoding, x.room.scratch)
 	}
-	r.requestCookies.Apply(h)
+	x.room.scratch = r.requestCookies.Apply(h, x.room.scratch)
 	r.requestRules.Apply(h, x.room.lookup)
 	if r.hostHeader == hostFixed {
 		h.Set(head.Host, r.hostValue)

@@ -31,13 +31,13 @@ func (c *Cookies) drops(name []byte) bool {
 }
 
 // Apply removes cookies from a request. A request that has none of those stays as it is, byte
-// for byte; any other has one Cookie line afterwards, or none.
-func (c *Cookies) Apply(h *head.Head) {
+// for byte; any other has one Cookie line afterwards, or none. scratch is memory for that; what
+// became of it is returned.
+func (c *Cookies) Apply(h *head.Head, scratch []byte) []byte {
 	if c == nil || !h.Has(cookieField) || !c.concerns(h) {
-		return
+		return scratch
 	}
-	var buf [1024]byte
-	kept := buf[:0]
+	kept := scratch[:0]
 	for line := range h.Lines(head.Cookie) {
 		for pair := range bytes.SplitSeq(line, []byte{';'}) {
 			name, _, _ := bytes.Cut(pair, []byte{'='})
@@ -54,6 +54,7 @@ func (c *Cookies) Apply(h *head.Head) {
 	if len(kept) > 0 {
 		h.Add(head.Cookie, kept)
 	}
+	return kept
 }
 
 // concerns says whether a request has cookies that do not go on.

@@ -13,7 +13,7 @@ func TestCookies(t *testing.T) {
 		t.Helper()
 		for kind, make := range requests {
 			h := make(t, in+"\nHost: a")
-			forward.NewCookies(r).Apply(h)
+			forward.NewCookies(r).Apply(h, nil)
 			if got := strings.TrimSpace(strings.Replace(text(h), "Host: a", "", 1)); got != want {
 				t.Errorf("%s, %+v: from\n%s\n\ngot\n%s\n\nwant\n%s", kind, r, in, got, want)
 			}

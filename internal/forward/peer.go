@@ -95,14 +95,12 @@ func parseAddress(b []byte) (netip.Addr, bool) {
 	return a.Unmap(), err == nil
 }
 
-// NewClientPeer is NewPeer for a client; state is what it has agreed on by TLS, nil without. A
-// certificate in it was verified.
-func NewClientPeer(remote netip.AddrPort, state *tls.ConnectionState) Peer {
-	p := NewPeer(remote, state != nil)
+// Identify notes the certificate that the client has shown, if it has; state is what it has
+// agreed on by TLS, nil without TLS.
+func (p *Peer) Identify(state *tls.ConnectionState) {
 	if state != nil && len(state.PeerCertificates) > 0 {
 		p.show(state.PeerCertificates[0])
 	}
-	return p
 }
 
 // show notes the certificate that the peer has shown and that was verified. Control bytes in its

@@ -73,10 +73,11 @@ func newConn(f *Front, c *listener.Conn, l func() *proxy.Listener) *conn {
 		c:        c,
 		nc:       c.NetConn(),
 		listener: l,
-		peer:     peerOf(c),
 		probe:    sock.NewProbe(c.Raw()),
 		since:    time.Now(),
 	}
+	cn.peer = forward.NewPeer(c.RemoteAddr(), c.TLS() != nil)
+	cn.peer.Identify(c.TLS())
 	cn.client = proxy.Client{
 		Front: cn, Cancel: &cn.cancel, Bond: &cn.bond, Peer: &cn.peer, Remote: c.RemoteAddr(), TLS: c.TLS() != nil, Handshake: c.TLS(),
 	}

@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"weir/internal/body"
-	"weir/internal/forward"
 	"weir/internal/listener"
 	"weir/internal/sock"
 	"weir/proxy"
@@ -141,5 +140,3 @@ type exchange struct {
 
 // exchanges pools them for all servers of a process.
 var exchanges = sync.Pool{New: func() any { return &exchange{Exchange: proxy.NewExchange()} }}
-
-func peerOf(c *listener.Conn) forward.Peer { return forward.NewClientPeer(c.RemoteAddr(), c.TLS()) }

@@ -105,9 +105,10 @@ func newConn(f *Front, c *listener.Conn, l func() *proxy.Listener, early []byte)
 	now := time.Now()
 	cn := &conn{
 		front: f, c: c, nc: c.NetConn(), listener: l, early: early,
-		peer:    forward.NewClientPeer(c.RemoteAddr(), c.TLS()),
+		peer:    forward.NewPeer(c.RemoteAddr(), c.TLS() != nil),
 		streams: make(map[uint32]*stream), since: now, looked: now,
 	}
+	cn.peer.Identify(c.TLS())
 	if secure, ok := cn.nc.(*tls.Conn); ok {
 		cn.under, _ = secure.NetConn().(*sock.PacedStream)
 	} else if s := sock.NewStream(cn.nc); s != nil {
