@@ -32,11 +32,6 @@ const (
 	pathProfiles  = "/debug/pprof/"
 )
 
-// paths are those of the API, for errors.
-func paths() []string {
-	return []string{pathStatus, pathUpstreams, pathRoutes, pathConfig, pathPurge, pathDrain, pathWeight, pathCacheTop, pathCacheWhy, pathProfiles}
-}
-
 type api struct{ weir Weir }
 
 // Handler returns the API. Every response except the profiles of net/http/pprof is
@@ -64,27 +59,37 @@ func (a api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	serve(w, r)
 }
 
+// endpoints are what serves each path, and by which method, in the order in which errors have
+// the paths.
+var endpoints = [...]struct {
+	path, method string
+	serve        func(a api, w http.ResponseWriter, r *http.Request)
+}{
+	{pathStatus, http.MethodGet, api.status},
+	{pathUpstreams, http.MethodGet, api.upstreams},
+	{pathRoutes, http.MethodGet, api.routes},
+	{pathConfig, http.MethodGet, api.config},
+	{pathPurge, http.MethodPost, api.purge},
+	{pathDrain, http.MethodPost, api.drain},
+	{pathWeight, http.MethodPost, api.weight},
+	{pathCacheTop, http.MethodGet, api.cacheTop},
+	{pathCacheWhy, http.MethodGet, api.cacheWhy},
+}
+
+// paths are those of the API, for errors.
+func paths() (list []string) {
+	for _, e := range endpoints {
+		list = append(list, e.path)
+	}
+	return append(list, pathProfiles)
+}
+
 // endpoint returns what serves a path, nil for an unknown one, and by which method.
 func (a api) endpoint(path string) (serve http.HandlerFunc, method string) {
-	switch path {
-	case pathStatus:
-		return a.status, http.MethodGet
-	case pathUpstreams:
-		return a.upstreams, http.MethodGet
-	case pathRoutes:
-		return a.routes, http.MethodGet
-	case pathConfig:
-		return a.config, http.MethodGet
-	case pathCacheTop:
-		return a.cacheTop, http.MethodGet
-	case pathCacheWhy:
-		return a.cacheWhy, http.MethodGet
-	case pathPurge:
-		return a.purge, http.MethodPost
-	case pathDrain:
-		return a.drain, http.MethodPost
-	case pathWeight:
-		return a.weight, http.MethodPost
+	for _, e := range endpoints {
+		if e.path == path {
+			return func(w http.ResponseWriter, r *http.Request) { e.serve(a, w, r) }, e.method
+		}
 	}
 	return profiles(path), http.MethodGet
 }
