@@ -48,17 +48,16 @@ type Front struct {
 	OnPanic func(v any)
 
 	draining atomic.Bool
-	mu       sync.Mutex
-	conns    map[*conn]struct{}
+	conns    listener.Group[*conn]
 }
 
 // Serve serves c until it ends. It is called on a goroutine of its own. l is
 // what the core knows of c's listener; it may change between requests.
 func (f *Front) Serve(c *listener.Conn, l func() *proxy.Listener) {
 	cn := newConn(f, c, l)
-	f.add(cn)
+	f.conns.Add(cn)
 	defer func() {
-		f.remove(cn)
+		f.conns.Remove(cn)
 		cn.bond.Close()
 		if v := recover(); v != nil {
 			c.Reset() // a response that breaks off must not look whole
@@ -72,39 +71,20 @@ func (f *Front) Serve(c *listener.Conn, l func() *proxy.Listener) {
 	cn.serve()
 }
 
-func (f *Front) add(c *conn) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.conns == nil {
-		f.conns = make(map[*conn]struct{})
-	}
-	f.conns[c] = struct{}{}
-}
-
-func (f *Front) remove(c *conn) {
-	f.mu.Lock()
-	delete(f.conns, c)
-	f.mu.Unlock()
-}
-
 // Drain makes every connection end after its running exchange; those without
 // one end at once. A request that has arrived already is still served.
 func (f *Front) Drain() {
 	f.draining.Store(true)
-	f.wake()
+	f.Leave()
 }
 
 // Leave does the same with the connections of listeners that were closed.
-func (f *Front) Leave() { f.wake() }
-
-func (f *Front) wake() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for c := range f.conns {
+func (f *Front) Leave() {
+	f.conns.Each(func(c *conn) {
 		if c.draining() {
 			c.wakeIdle()
 		}
-	}
+	})
 }
 
 // checkAfter is how long an exchange must have waited before Look looks at its
@@ -117,9 +97,7 @@ const checkAfter = time.Second
 func (f *Front) Look(now time.Time) {
 	half := f.CancelOnHalfClose()
 	old := now.Add(-checkAfter)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for c := range f.conns {
+	f.conns.Each(func(c *conn) {
 		c.cancel.Check(old, func() bool {
 			switch c.probe.Look() {
 			case sock.PendingBroken:
@@ -129,7 +107,7 @@ func (f *Front) Look(now time.Time) {
 			}
 			return false
 		})
-	}
+	})
 }
 
 // exchange is a proxy.Exchange with what HTTP/1.1 needs for one.

@@ -13,9 +13,6 @@
 package http2
 
 import (
-	"cmp"
-	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -50,8 +47,7 @@ type Front struct {
 
 	workers  workers
 	draining atomic.Bool
-	mu       sync.Mutex
-	conns    map[*conn]struct{}
+	conns    listener.Group[*conn]
 }
 
 // Preface is what a client's connection begins with (RFC 9113 section 3.4).
@@ -66,9 +62,9 @@ func (f *Front) Serve(c *listener.Conn, l func() *proxy.Listener, early []byte) 
 		c.Close()
 		return
 	}
-	f.add(cn)
+	f.conns.Add(cn)
 	defer func() {
-		f.remove(cn)
+		f.conns.Remove(cn)
 		if v := recover(); v != nil {
 			c.Reset()
 			f.OnPanic(v)
@@ -77,32 +73,6 @@ func (f *Front) Serve(c *listener.Conn, l func() *proxy.Listener, early []byte) 
 		}
 	}()
 	cn.serve()
-}
-
-func (f *Front) add(c *conn) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.conns == nil {
-		f.conns = make(map[*conn]struct{})
-	}
-	f.conns[c] = struct{}{}
-}
-
-func (f *Front) remove(c *conn) {
-	f.mu.Lock()
-	delete(f.conns, c)
-	f.mu.Unlock()
-}
-
-// list returns the connections.
-func (f *Front) list() []*conn {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	list := make([]*conn, 0, len(f.conns))
-	for c := range f.conns {
-		list = append(list, c)
-	}
-	return list
 }
 
 // Drain makes every connection end once its streams have ended. Streams that the client begins
@@ -115,7 +85,7 @@ func (f *Front) Drain() {
 
 // Leave does the same with the connections of listeners that were closed.
 func (f *Front) Leave() {
-	for _, c := range f.list() {
+	for _, c := range f.conns.List() {
 		if c.ought() {
 			c.leave()
 		}
@@ -126,32 +96,17 @@ func (f *Front) Leave() {
 // owner, never by two goroutines at once.
 func (f *Front) Look(now time.Time) {
 	f.workers.trim()
-	for _, c := range f.list() {
+	for _, c := range f.conns.List() {
 		c.look(now)
 	}
 }
 
-// spareShare is the part of the spare connections that CloseSpare ends at once.
-const spareShare = 64
-
 // CloseSpare makes room for other clients: it ends connections without streams, those
 // first that have waited longest, and returns how many.
 func (f *Front) CloseSpare() int {
-	type spare struct {
-		c     *conn
-		since time.Time
-	}
-	var list []spare
 	now := time.Now()
-	for _, c := range f.list() {
-		if since, ok := c.spareSince(now); ok {
-			list = append(list, spare{c, since})
-		}
-	}
-	slices.SortFunc(list, func(a, b spare) int { return cmp.Compare(a.since.UnixNano(), b.since.UnixNano()) })
-	list = list[:(len(list)+spareShare-1)/spareShare]
-	for _, s := range list {
-		s.c.leave()
-	}
-	return len(list)
+	return f.conns.EndSpare(func(c *conn) (at int64, ok bool) {
+		since, ok := c.spareSince(now)
+		return since.UnixNano(), ok
+	}, (*conn).leave)
 }

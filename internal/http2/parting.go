@@ -6,6 +6,7 @@ import (
 
 	h2 "golang.org/x/net/http2"
 
+	"weir/internal/listener"
 	"weir/proxy"
 )
 
@@ -58,19 +59,11 @@ func (c *conn) partLast() {
 	}
 }
 
-// busyClient is how long a client that was served must have been silent for its connection to
-// be spare.
-const busyClient = time.Second
-
 // spareSince says since when the connection could be ended without harm, if it could.
 func (c *conn) spareSince(now time.Time) (since time.Time, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	patience := busyClient
-	if !c.served {
-		patience = c.c.Config().Timeouts.Header.D()
-	}
-	since = c.since.Add(patience)
+	since = c.since.Add(listener.SpareAfter(c.c.Config(), c.served))
 	return since, len(c.streams) == 0 && c.parting == partingNone && c.gone == nil && !since.After(now)
 }
 
