@@ -54,11 +54,21 @@ type clock struct {
 
 // bound sets the clock of x for its route and upstream.
 func (x *Exchange) bound() {
-	x.time.limits = x.Route.limits.over(x.Upstream.limits)
+	x.time.limits = x.limits()
 	x.time.deadline = time.Time{}
 	if total := x.time.limits.total; total > 0 {
 		x.time.deadline = x.Start.Add(total)
 	}
+}
+
+// limits are those of the exchange's route and upstream.
+func (x *Exchange) limits() limits { return x.Route.limits.over(x.Upstream.limits) }
+
+// Limits are the bounds of the whole exchange, of the wait for a response's head in one attempt, and
+// of a target's silence in a body; 0 is no bound. The exchange has a route and an upstream.
+func (x *Exchange) Limits() (total, firstByte, idle time.Duration) {
+	l := x.limits()
+	return l.total, l.head(), l.idle
 }
 
 // late says whether all of the time has passed by now.

@@ -16,7 +16,7 @@ func (x *Exchange) newSub() *Exchange {
 	s := NewExchange()
 	peer := *x.Client.Peer
 	s.Client = &Client{
-		Front: noClient{}, Cancel: &s.cached.store.cancel, Listener: x.Client.Listener, Peer: &peer,
+		Front: NoClient{}, Cancel: &s.cached.store.cancel, Listener: x.Client.Listener, Peer: &peer,
 		Remote: x.Client.Remote, TLS: x.Client.TLS,
 	}
 	x.Request.Clone(&s.Request)
@@ -34,22 +34,23 @@ func (x *Exchange) newSub() *Exchange {
 	return s
 }
 
-// noClient is the Front of an exchange without a client.
-type noClient struct{}
+// NoClient is the Front of an exchange without a client. It takes all that can be written, and has
+// no way for bytes inside the kernel and for tunnels.
+type NoClient struct{}
 
-func (noClient) Inform(*head.Head) error             { return nil }
-func (noClient) Start(*head.Head, int64, bool) error { return nil }
-func (noClient) Write([]byte) error                  { return nil }
-func (noClient) Flush() error                        { return nil }
-func (noClient) Finish(*head.Head) error             { return nil }
-func (noClient) Delivered() int64                    { return 0 }
-func (noClient) Abort()                              {}
-func (noClient) CloseAfter()                         {}
-func (noClient) StopReading()                        {}
-func (noClient) BePatient(time.Duration, bool)       {}
+func (NoClient) Inform(*head.Head) error             { return nil }
+func (NoClient) Start(*head.Head, int64, bool) error { return nil }
+func (NoClient) Write([]byte) error                  { return nil }
+func (NoClient) Flush() error                        { return nil }
+func (NoClient) Finish(*head.Head) error             { return nil }
+func (NoClient) Delivered() int64                    { return 0 }
+func (NoClient) Abort()                              {}
+func (NoClient) CloseAfter()                         {}
+func (NoClient) StopReading()                        {}
+func (NoClient) BePatient(time.Duration, bool)       {}
 
-func (noClient) Move(body.Kernel, int64) (int64, error, error) { return 0, nil, errors.ErrUnsupported }
+func (NoClient) Move(body.Kernel, int64) (int64, error, error) { return 0, nil, errors.ErrUnsupported }
 
-func (noClient) Tunnel(*head.Head) (net.Conn, []byte, error) {
+func (NoClient) Tunnel(*head.Head) (net.Conn, []byte, error) {
 	return nil, nil, errors.ErrUnsupported
 }

@@ -153,6 +153,7 @@ func Explain(cfg *config.Config, q Question, opts ...Option) (*Explanation, erro
 
 // explainer is the client, the hooks and the targets of one explained exchange.
 type explainer struct {
+	proxy.NoClient
 	Explanation
 	config   *config.Config
 	answer   []string
@@ -325,15 +326,11 @@ func (e *explainer) describeUpstream(route *config.Route, x *proxy.Exchange) {
 	if x.Result.Target != nil {
 		e.Target = x.Result.Target.Name()
 	}
-	first := func(a, b config.Duration) string {
-		if a > 0 {
-			return a.String()
-		}
-		return b.String()
-	}
+	total, firstByte, idle := x.Limits()
+	text := func(d time.Duration) string { return config.Duration(d).String() }
 	e.Limits = &ExplainedLimits{
-		MaxBody: int64(route.MaxBody), Connect: u.Timeouts.Connect.String(), FirstByte: first(route.Timeouts.FirstByte, u.Timeouts.FirstByte),
-		Idle: first(route.Timeouts.Idle, u.Timeouts.Idle), Total: first(route.Timeouts.Total, u.Timeouts.Total), Attempts: u.Retry.Attempts,
+		MaxBody: int64(route.MaxBody), Connect: u.Timeouts.Connect.String(), FirstByte: text(firstByte), Idle: text(idle), Total: text(total),
+		Attempts: u.Retry.Attempts,
 	}
 }
 
@@ -359,28 +356,10 @@ func without(a, b []string) (list []string) {
 	return list
 }
 
-// The explainer as proxy.Front: a client that takes everything.
-
-func (e *explainer) Inform(*head.Head) error { return nil }
-
+// Start implements proxy.Front.
 func (e *explainer) Start(h *head.Head, _ int64, _ bool) error {
 	e.Response = &ExplainedResponse{Status: h.Status, Fields: linesOf(h)}
 	return nil
-}
-
-func (e *explainer) Write([]byte) error            { return nil }
-func (e *explainer) Flush() error                  { return nil }
-func (e *explainer) Finish(*head.Head) error       { return nil }
-func (e *explainer) Delivered() int64              { return 0 }
-func (e *explainer) Abort()                        {}
-func (e *explainer) CloseAfter()                   {}
-func (e *explainer) StopReading()                  {}
-func (e *explainer) BePatient(time.Duration, bool) {}
-func (e *explainer) Tunnel(*head.Head) (net.Conn, []byte, error) {
-	return nil, nil, fmt.Errorf("a tunnel is not followed")
-}
-func (e *explainer) Move(body.Kernel, int64) (int64, error, error) {
-	return 0, nil, fmt.Errorf("nothing to move")
 }
 
 // assumedTarget is a Transport, and a Stream, to a target that is only assumed to answer.

@@ -1,7 +1,10 @@
 package server_test
 
 import (
+	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -110,6 +113,26 @@ func TestExplain(t *testing.T) {
 
 	e = explain(t, server.Question{URL: "http://a.test/a/..%2fb"})
 	check("cause", e.Cause, "bad_path")
+}
+
+// A file that would leave without a copy is explained like any other answer.
+func TestExplainFile(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, "large"), make([]byte, 100<<10), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Parse("test.toml", fmt.Appendf(nil, "[[listeners]]\naddress = \":80\"\n[[routes]]\nfiles = %q\n", folder))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := server.Explain(cfg, server.Question{URL: "http://a.test/large"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e.Cause != "file" || e.Error != "" || e.Response.Status != 200 {
+		t.Errorf("%s %q %+v", e.Cause, e.Error, e.Response)
+	}
 }
 
 func TestExplainRefuses(t *testing.T) {
