@@ -67,7 +67,7 @@ func rooms() []room {
 			"config", "proxy", "internal/body", "internal/field", "internal/forward", "internal/head", "internal/listener", "internal/sock",
 		}, "a front end translates between clients and the core"},
 		{"internal/accesslog", []string{"config", "proxy", "internal/head"}, "the access log is a hook"},
-		{"internal/observe", []string{"config", "proxy", "internal/field", "internal/head"}, "metrics from bodies are a hook"},
+		{"internal/observe", []string{"config", "proxy", "internal/encode", "internal/field", "internal/head"}, "metrics from bodies are a hook"},
 		{"internal/inspect", []string{"config", "proxy"}, "the inspector is a hook"},
 		{"admin", []string{"config"}, "the operators' side commands what the server lends it by an interface, and so does weir purge from another process"},
 		{"internal/testkit", []string{"config", "internal/head"}, "what tests share must not decide what they test"},

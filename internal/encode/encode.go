@@ -1,5 +1,5 @@
-// Package encode compresses bodies with content codings (RFC 9110 section 8.4.1), and chooses
-// among the codings that a request accepts.
+// Package encode compresses bodies with content codings (RFC 9110 section 8.4.1) and decodes
+// them, and chooses among the codings that a request accepts.
 package encode
 
 import (

@@ -153,7 +153,7 @@ func (p *Plan) onReply(x *proxy.Exchange) {
 }
 
 // watch records what the rules want of a message. They observe it when the exchange is over,
-// so that nobody waits for them.
+// so that no client waits for them.
 func (m *messageRules) watch(x *proxy.Exchange, h *head.Head, d proxy.Direction) {
 	for _, r := range m.head {
 		x.Defer(func() { r.element(x, h, gjson.Result{}) })

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 
+	"weir/internal/encode"
 	"weir/internal/head"
 	"weir/proxy"
 )
@@ -42,16 +43,25 @@ func newRecorder(x *proxy.Exchange, h *head.Head, rules []*rule) *recorder {
 		if c == nil {
 			c = recorders.Get().(*recorder)
 			c.x, c.h = x, h
-			c.coding = strings.ToLower(string(bytes.TrimSpace(h.Get(head.ContentEncoding))))
-			if c.coding == "identity" {
-				c.coding = ""
-			}
+			c.coding = contentCoding(h)
 			c.stream = separatorOf(kind)
 		}
 		c.rules = append(c.rules, r)
 		c.limit = max(c.limit, r.limit)
 	}
 	return c
+}
+
+// contentCoding is the name of a body's content coding (RFC 9110 section 8.4), empty for none.
+func contentCoding(h *head.Head) string {
+	switch name := strings.ToLower(string(bytes.TrimSpace(h.Get(head.ContentEncoding)))); name {
+	case "identity":
+		return ""
+	case "x-gzip": // RFC 9110 section 8.4.1.3
+		return encode.Gzip.String()
+	default:
+		return name
+	}
 }
 
 // tapLimit is how many bytes the tap wants: one more than are kept, or all of a stream.
@@ -172,7 +182,12 @@ func (c *recorder) decoded() {
 		c.skipAll(tooLarge)
 		return
 	}
-	body, over, err := decode(c.coding, c.kept, c.limit)
+	coding := encode.Named(c.coding)
+	if coding == encode.Identity {
+		c.skipAll(unknownCoding)
+		return
+	}
+	body, over, err := encode.Decode(coding, c.kept, c.limit)
 	switch {
 	case err != nil:
 		c.skipAll(unknownCoding)
