@@ -9,9 +9,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"weir/config"
 	"weir/docs"
+	"weir/internal/field"
 )
 
 // family is what Prometheus calls the series of one name.
@@ -26,16 +28,25 @@ var (
 	link      = regexp.MustCompile(`\[([^]]*)\]\([^)]*\)`)
 )
 
-// families returns the metrics that docs/metrics.md has rows for.
-func families() map[string]*family {
-	list := make(map[string]*family)
+// described are the metrics that docs/metrics.md has rows for, by name.
+var described = sync.OnceValue(func() map[string]family {
+	list := make(map[string]family)
 	for _, row := range metricRow.FindAllStringSubmatch(docs.Metrics, -1) {
 		help := strings.ReplaceAll(link.ReplaceAllString(row[2], "$1"), "`", "")
 		kind := kindOf(row[1])
 		if strings.HasPrefix(help, "histogram") {
 			kind = "histogram"
 		}
-		list[row[1]] = &family{help: help, kind: kind}
+		list[row[1]] = family{help: help, kind: kind}
+	}
+	return list
+})
+
+// families returns the metrics that are described, without lines.
+func families() map[string]*family {
+	list := make(map[string]*family)
+	for name, f := range described() {
+		list[name] = &f
 	}
 	return list
 }
@@ -195,12 +206,10 @@ func (s *Server) serveMetrics(w http.ResponseWriter, r *http.Request) {
 }
 
 // acceptsGzip says whether an Accept-Encoding has gzip, and not with weight 0.
-func acceptsGzip(field string) bool {
-	for element := range strings.SplitSeq(field, ",") {
-		coding, weight, _ := strings.Cut(element, ";")
-		if strings.EqualFold(strings.TrimSpace(coding), "gzip") {
-			q, ok := strings.CutPrefix(strings.ReplaceAll(weight, " ", ""), "q=")
-			return !ok || strings.Trim(q, "0.") != ""
+func acceptsGzip(list string) bool {
+	for coding, weight := range field.Weighted([]byte(list)) {
+		if field.EqualFold(coding, "gzip") {
+			return weight > 0
 		}
 	}
 	return false
