@@ -32,7 +32,7 @@ const (
 // purgeNews are marks that a tier is to be told of together.
 type purgeNews struct {
 	marks []tier.Mark
-	done  chan<- error // gets how the first try ended; nil afterwards, and if nobody waits
+	done  chan<- error // gets how the first try ended; nil afterwards, and if the caller does not wait
 	noted bool         // in the note of what was not announced
 }
 
@@ -309,7 +309,7 @@ func (n *announcements) announce(marks []tier.Mark, purge bool) error {
 	return err
 }
 
-// tried ends a try to announce purges. Those that failed are noted before somebody hears of
+// tried ends a try to announce purges. Those that failed are noted before the caller hears of
 // it, and tried again.
 func (n *announcements) tried(list []purgeNews, marks []tier.Mark, err error) {
 	if err != nil {

@@ -78,8 +78,8 @@ func (e *Entry) cost() int64 {
 // Key is the entry's key, for Cache-Status and the inspector.
 func (e *Entry) Key() string { return e.key }
 
-// doubtful says whether the entry may have been purged by somebody of whom nothing was heard
-// until then.
+// doubtful says whether the entry may have been purged by another weir whose purges had not
+// arrived until then.
 func (e *Entry) doubtful(until int64) bool { return max(e.Received, e.vouched) <= until }
 
 // expire ends the entry's lifetime. The first time counts.

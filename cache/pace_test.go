@@ -32,8 +32,8 @@ func wait(t *testing.T, c *crowd, line string, fields rule.Fields, f *cache.Fetc
 	return role, reason, time.Since(start)
 }
 
-// TestUnclear: nobody begins to read a body of unknown length that only memory can take
-// before it is whole, so that nobody depends on the pace of another reader.
+// TestUnclear: no client begins to read a body of unknown length that only memory can take
+// before it is whole, so that no client depends on the pace of another reader.
 func TestUnclear(t *testing.T) {
 	const get = "GET http://h/x"
 	const tagged = "Cache-Control: max-age=60\r\nETag: \"a\"\r\n"

@@ -104,7 +104,7 @@ func (u *Upstream) pick(p *Pick) *Target {
 }
 
 // pickFrom honours a preference, then a sticky cookie, else asks the algorithm of each group in turn,
-// and takes what was chosen. Whoever belongs to a target, by a key too, stays there although
+// and takes what was chosen. A client that belongs to a target, by a key too, stays there although
 // it is in doubt.
 func (u *Upstream) pickFrom(s *snapshot, p *Pick) *Target {
 	p.wary = false

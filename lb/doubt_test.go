@@ -87,7 +87,7 @@ func TestFailedTargetIsTriedAgain(t *testing.T) {
 	equal(t, "another one", strings.Contains(s.Picks(4, ok), "b"), true)
 }
 
-// With nobody else there, a target in doubt is better than none.
+// With no other target there, a target in doubt is better than none.
 func TestAllAreInDoubt(t *testing.T) {
 	for _, algorithm := range names() {
 		s := newStand(t, "a b c", func(c *config.Upstream) { c.Balance, c.Health.Passive.Failures = algorithm, 0 })

@@ -179,7 +179,7 @@ func TestBasicAuthProblems(t *testing.T) {
 	equal(t, "the error", fmt.Sprint(err), want)
 }
 
-// What is cached is given to nobody who is not let in, and neither kept of nor for those who
+// What is cached is given to no client that is not let in, and neither kept of nor for those who
 // are unless the origin says so.
 func TestCacheBehindBasicAuth(t *testing.T) {
 	t.Parallel()

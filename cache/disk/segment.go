@@ -25,7 +25,7 @@ import (
 //
 // Numbers are little-endian. What is no record is skipped, up to the next that is one:
 // a damaged byte costs the record it is in. A record whose end is not there, at the end of
-// its segment, is what a process or machine was writing when it died. Nobody else knows
+// its segment, is what a process or machine was writing when it died. Only weir knows
 // the salt, so that no body of an origin can hold what would be taken for a record.
 const (
 	headSize = 4 + 1 + 8 + 4 + 4 + 4 + 4

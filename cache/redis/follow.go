@@ -17,7 +17,7 @@ import (
 //
 //	m     a message
 //	born  its epoch, which is when it began, in ns since the epoch of Unix
-//	cut   with born: older entries were dropped, but nobody who follows has missed one
+//	cut   with born: older entries were dropped, but no weir that follows has missed one
 //
 // and reaches back for markTime, which is longer than any value lives. That of changes has
 // messages that need not last, the newest maxChanges of them.

@@ -154,7 +154,7 @@ func TestReasons(t *testing.T) {
 	a.usable()
 	eventually(t, "the end is logged", func() bool { return l.count("works again") == 1 })
 
-	// Somebody else's value is where the stream should be.
+	// A value of another program is where the stream should be.
 	q := newProcess(t)
 	q.cli("set", "weir:marks", "x")
 	b, l := logged(t, "redis://"+q.addr())

@@ -15,7 +15,7 @@ import (
 type Mark struct {
 	Node string `json:"node,omitempty"`
 	At   int64  `json:"at"` // ns since the epoch
-	// Purge says that somebody asked for it, and may have been told that it is done.
+	// Purge says that an operator or a client asked for it, and may have been told that it is done.
 	// Otherwise an unsafe request has invalidated what m names.
 	Purge bool   `json:"purge,omitempty"`
 	Soft  bool   `json:"soft,omitempty"`

@@ -30,7 +30,7 @@ var ErrBusy = errors.New("too many passwords are being verified")
 // methods may be called by any number of goroutines.
 type Verifier struct {
 	places chan struct{} // has a token for each hashing that runs
-	// digests pools the functions that make a password's digest, whose key nobody else has.
+	// digests pools the functions that make a password's digest, whose key no other process has.
 	digests sync.Pool
 
 	mu   sync.Mutex

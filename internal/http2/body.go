@@ -79,7 +79,7 @@ func (b *requestBody) take(p []byte, end bool) bool {
 	}
 	b.ended = b.ended || end
 	if b.stopped {
-		b.s.c.giveBack(len(p)) // which nobody reads
+		b.s.c.giveBack(len(p)) // which the exchange will not read
 		p = nil
 	}
 	for len(p) > 0 {

@@ -329,7 +329,7 @@ func (c *conn) await() error {
 			return c.readError(err)
 		}
 		c.readArmed = time.Time{}
-		if limit, since := c.patience(cfg); limit > 0 && time.Since(since) >= limit {
+		if limit, since := c.silence(cfg); limit > 0 && time.Since(since) >= limit {
 			if c.block.open() || !c.settled {
 				return &fault{h2.ErrCodeNo, proxy.EndFrameTimeout, "a frame did not come to its end in time"}
 			}
@@ -338,8 +338,8 @@ func (c *conn) await() error {
 	}
 }
 
-// patience is how long the client may be silent, since when; 0 is no bound.
-func (c *conn) patience(cfg *config.Listener) (limit time.Duration, since time.Time) {
+// silence is how long the client may be silent, since when; 0 is no bound.
+func (c *conn) silence(cfg *config.Listener) (limit time.Duration, since time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -355,7 +355,7 @@ func (c *conn) patience(cfg *config.Listener) (limit time.Duration, since time.T
 
 // armIdle sets the deadline of the wait for the next frame.
 func (c *conn) armIdle(cfg *config.Listener) {
-	limit, since := c.patience(cfg)
+	limit, since := c.silence(cfg)
 	if limit == 0 {
 		return // a deadline that is set wakes the reader once, for nothing
 	}

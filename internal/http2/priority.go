@@ -53,7 +53,7 @@ func parsePriority(value []byte) priority {
 
 // choose returns the stream whose body bytes are next; nil if none may send. Among those that
 // are equally urgent, the ones that want to be sent whole have one turn together, which the
-// oldest takes; whoever has had a turn goes behind the others.
+// oldest takes; a stream that has had a turn goes behind the others.
 func (c *conn) choose() *stream {
 	if c.window <= 0 {
 		return nil

@@ -27,7 +27,7 @@ type spoolState uint8
 const (
 	// spoolOpen: Write does.
 	spoolOpen spoolState = iota
-	// spoolCorked: nobody before Uncork.
+	// spoolCorked: no goroutine does before Uncork.
 	spoolCorked
 	// spoolDraining: Drain does.
 	spoolDraining

@@ -37,7 +37,7 @@ type Conn struct {
 	slot *slot
 	// old says that no further exchange is to use the connection.
 	old atomic.Bool
-	// renewal makes the connection old if its address goes; nil: nobody does.
+	// renewal makes the connection old if its address goes; nil means that nothing does.
 	renewal   *renewal
 	renewable renewable
 
