@@ -66,7 +66,8 @@ func rooms() []room {
 		{"internal/http2", []string{
 			"config", "proxy", "internal/body", "internal/field", "internal/forward", "internal/head", "internal/listener", "internal/sock",
 		}, "a front end translates between clients and the core"},
-		{"internal/accesslog", []string{"config", "proxy", "internal/head"}, "the access log is a hook"},
+		{"internal/accesslog", []string{"config", "proxy", "internal/head", "internal/output"}, "the access log is a hook"},
+		{"internal/output", []string{"config"}, "it knows lines, not what they say"},
 		{"internal/observe", []string{"config", "proxy", "internal/encode", "internal/field", "internal/head"}, "metrics from bodies are a hook"},
 		{"internal/inspect", []string{"config", "proxy"}, "the inspector is a hook"},
 		{"admin", []string{"config"}, "the operators' side commands what the server lends it by an interface, and so does weir purge from another process"},
@@ -77,7 +78,7 @@ func rooms() []room {
 		}, "it puts everything together but the leaves with client libraries, which embedders may not want"},
 		{"bench/", []string{"config", "server", "bench", "bench/"}, "it measures weir as embedders and users see it"},
 		{"bench", []string{"config", "server", "bench/"}, "it measures weir as embedders and users see it"},
-		{"internal/cli", append([]string{"config", "server", "admin", "internal/notify"}, leaves...), "commands and signals; all else is package server's, so that embedders have it too"},
+		{"internal/cli", append([]string{"config", "server", "admin", "internal/notify", "internal/output"}, leaves...), "commands and signals; all else is package server's, so that embedders have it too"},
 		{".", []string{commands}, "the program is its commands"},
 	}
 }

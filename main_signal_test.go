@@ -18,7 +18,7 @@ func TestQuitDrains(t *testing.T) {
 	drains(t, syscall.SIGQUIT, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGHUP)
 }
 
-// SIGUSR1 opens the access log again, and nothing else.
+// SIGUSR1 opens the logs again, and nothing else.
 func TestUserSignalReopensLog(t *testing.T) {
 	access := filepath.Join(t.TempDir(), "access.log")
 	path := file(t, small+"[access_log]\noutput = '"+access+"'\n")
@@ -28,7 +28,7 @@ func TestUserSignalReopensLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.signal(syscall.SIGUSR1)
-	c.logged("opening the access log again")
+	c.logged("opening the logs again")
 	testkit.Eventually(t, "the file is there again", func() bool { _, err := os.Stat(access); return err == nil })
 	c.get("/hello")
 	c.signal(syscall.SIGTERM)

@@ -489,8 +489,14 @@ type Forwarding struct {
 	CancelOnHalfClose bool `toml:"cancel_on_half_close"`
 }
 
-// Log is weir's own log, on standard error.
+// Log is weir's own log: what happens to weir, and why.
 type Log struct {
+	// Output is "stderr", "stdout", a syslog server ("syslog:/dev/log",
+	// "syslog:udp://host:514" or "syslog:tcp://host:601"), or a file that is opened again on
+	// SIGHUP and SIGUSR1. The path of a file has a "/" or a "." in it.
+	Output string `toml:"output"`
+	// Facility is that of lines to a syslog server, such as "daemon" or "local0".
+	Facility string `toml:"facility"`
 	// Level is "debug", "info", "warn" or "error".
 	Level string `toml:"level"`
 	// Format is "text" or "json".

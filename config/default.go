@@ -112,7 +112,9 @@ func (f *Forwarding) setDefaults() {
 	*f = Forwarding{XForwarded: true, RequestID: "X-Request-Id", CancelOnHalfClose: true}
 }
 
-func (l *Log) setDefaults() { *l = Log{Level: "info", Format: "text"} }
+func (l *Log) setDefaults() {
+	*l = Log{Output: "stderr", Facility: "daemon", Level: "info", Format: "text"}
+}
 
 func (a *AccessLog) setDefaults() {
 	*a = AccessLog{Output: "stdout", Format: "json", Facility: "local7"}

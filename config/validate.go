@@ -490,6 +490,8 @@ func (f *Forwarding) validate(at keyPath) {
 }
 
 func (l *Log) validate(at keyPath) {
+	at.needs("output", l.Output, `"stderr", "stdout", "syslog:" and an address, or a file`)
+	at.oneOf("facility", l.Facility, SyslogFacilities()...)
 	at.oneOf("level", l.Level, "debug", "info", "warn", "error")
 	at.oneOf("format", l.Format, "text", "json")
 }

@@ -11,6 +11,7 @@ import (
 	"weir/internal/accesslog"
 	"weir/internal/forward"
 	"weir/internal/match"
+	"weir/internal/output"
 	"weir/lb"
 )
 
@@ -37,6 +38,7 @@ func check(cfg *config.Config, o *options) error {
 func checkParts(cfg *config.Config, o *options) config.Errors {
 	var problems config.Errors
 	add := func(found config.Errors, parts ...any) { problems = append(problems, found.Below(parts...)...) }
+	add(output.CheckName(cfg.Log.Output, output.Stderr, output.Stdout), "log")
 	add(accesslog.Check(&cfg.AccessLog), "access_log")
 	seen := make(map[config.Address]bool)
 	for i := range cfg.Listeners {

@@ -12,6 +12,7 @@ import (
 	"weir/internal/access"
 	"weir/internal/accesslog"
 	"weir/internal/listener"
+	"weir/internal/output"
 	"weir/internal/transport"
 )
 
@@ -43,6 +44,7 @@ func CheckFiles(cfg *config.Config) config.Errors {
 		u := cfg.Upstreams[name]
 		add(transport.CheckTLS(&u), "upstreams", name)
 	}
+	add(output.CheckFile(cfg.Log.Output, "log"), "log")
 	add(accesslog.CheckFile(&cfg.AccessLog), "access_log")
 	return cfg.Locate(problems)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"syscall"
 	"time"
@@ -17,33 +16,13 @@ import (
 // watchInterval is how often a watched configuration file is looked at.
 const watchInterval = time.Second
 
-// newLog returns weir's own log. Its level follows level, which reloads set; its
-// format stays as it is.
-func newLog(cfg config.Log, level *slog.LevelVar) *slog.Logger {
-	setLevel(cfg, level)
-	o := &slog.HandlerOptions{Level: level}
-	if cfg.Format == "json" {
-		return slog.New(slog.NewJSONHandler(os.Stderr, o))
-	}
-	return slog.New(slog.NewTextHandler(os.Stderr, o))
-}
-
-func setLevel(cfg config.Log, level *slog.LevelVar) {
-	var l slog.Level
-	if err := l.UnmarshalText([]byte(cfg.Level)); err != nil {
-		panic(fmt.Sprintf("BUG: log level %q was not validated: %s", cfg.Level, err))
-	}
-	level.Set(l)
-}
-
 // process is a running weir. It belongs to one goroutine.
 type process struct {
 	load    func() (*config.Config, error)
 	tune    func(*config.Config) // fits memory to what load has returned
 	watched *watch
 	cfg     *config.Config
-	level   slog.LevelVar
-	log     *slog.Logger
+	log     *ownLog
 	manager *notify.Notifier
 	pidFile *pidFile
 	server  *server.Server
@@ -71,15 +50,15 @@ func (p *process) serve() error {
 			switch s {
 			case syscall.SIGHUP:
 			case syscall.SIGUSR1:
-				p.log.Info("opening the access log again", "signal", s.String())
-				p.server.Reopen()
+				p.log.Info("opening the logs again", "signal", s.String())
+				p.reopen()
 				continue
 			default:
 				return p.stop(s)
 			}
 			p.watched.skip() // what is read now is no change later
 			verdict := p.reload("SIGHUP")
-			p.server.Reopen()
+			p.reopen()
 			if err := p.pidFile.verdict(verdict); err != nil {
 				p.log.Warn("weir reload gets no verdict", "error", err)
 			}
@@ -102,12 +81,16 @@ func (p *process) serve() error {
 func (p *process) reload(reason string) error {
 	p.tell(p.manager.Reloading())
 	var cfg *config.Config
+	var log *logOutput
 	var err error
 	p.await(func() {
-		if cfg, err = p.load(); err != nil {
+		if cfg, err = p.load(); err == nil {
+			log, err = p.log.open(cfg.Log)
+		}
+		if err != nil {
 			p.server.ReloadFailed()
-		} else {
-			err = p.server.Reload(cfg)
+		} else if err = p.server.Reload(cfg); err != nil {
+			p.log.closed(log)
 		}
 	})
 	if err != nil {
@@ -117,12 +100,18 @@ func (p *process) reload(reason string) error {
 	}
 	p.cfg = cfg
 	p.watched.include(cfg.Included())
-	setLevel(cfg.Log, &p.level)
+	p.log.use(cfg.Log, log)
 	p.tune(cfg)
 	p.log.Info("reloaded", "reason", reason)
-	warn(p.log, cfg)
+	warn(p.log.Logger, cfg)
 	p.tell(p.manager.Ready("serving"))
 	return nil
+}
+
+// reopen opens the files of both logs again, for files that were moved away.
+func (p *process) reopen() {
+	p.log.reopen()
+	p.server.Reopen()
 }
 
 // await calls f and meanwhile goes on telling the service manager that weir lives: a
@@ -171,7 +160,7 @@ func (p *process) stop(s os.Signal) error {
 			return nil
 		case s := <-p.signals:
 			if s == syscall.SIGUSR1 {
-				p.server.Reopen()
+				p.reopen()
 			}
 			if s != syscall.SIGTERM && s != syscall.SIGINT {
 				continue // SIGQUIT asks for the drain that is under way

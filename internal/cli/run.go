@@ -56,20 +56,24 @@ func run(c *urfave.Command) error {
 	signal.Ignore(syscall.SIGPIPE)
 
 	p := &process{watched: watched, cfg: cfg, signals: signals}
-	p.log = newLog(cfg.Log, &p.level)
-	limit := memoryLimit(p.log)
+	if p.log, err = newLog(cfg.Log); err != nil {
+		return err
+	}
+	defer p.log.close()
+	log := p.log.Logger
+	limit := memoryLimit(log)
 	p.load = func() (*config.Config, error) {
 		cfg, err := read()
 		if err == nil {
-			limit = memoryLimit(p.log)
+			limit = memoryLimit(log)
 			fit(cfg, limit)
 		}
 		return cfg, err
 	}
-	p.tune = func(cfg *config.Config) { p.memory.tune(cfg, limit, p.log) }
+	p.tune = func(cfg *config.Config) { p.memory.tune(cfg, limit, log) }
 	fit(cfg, limit)
 	p.tune(cfg)
-	warn(p.log, cfg)
+	warn(log, cfg)
 	if p.manager, err = notify.New(os.Getenv("NOTIFY_SOCKET")); err != nil {
 		return err
 	}
@@ -77,7 +81,7 @@ func run(c *urfave.Command) error {
 		return err
 	}
 	defer p.pidFile.close()
-	if p.server, err = server.New(cfg, server.WithLog(p.log), server.WithSystemdSockets(), server.WithTiers(tiers), server.WithChecked(), server.WithVersion(c.Root().Version)); err != nil {
+	if p.server, err = server.New(cfg, server.WithLog(log), server.WithSystemdSockets(), server.WithTiers(tiers), server.WithChecked(), server.WithVersion(c.Root().Version)); err != nil {
 		return err
 	}
 	if err := p.server.Start(); err != nil {
@@ -86,7 +90,7 @@ func run(c *urfave.Command) error {
 	if err := p.pidFile.write(os.Getpid()); err != nil {
 		return errors.Join(err, p.server.Close())
 	}
-	announce(os.Stderr, p.log, cfg, p.server)
+	announce(os.Stderr, log, cfg, p.server)
 	p.tell(p.manager.Ready("serving"))
 	return p.serve()
 }

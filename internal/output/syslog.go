@@ -1,4 +1,4 @@
-package accesslog
+package output
 
 import (
 	"bytes"
@@ -60,26 +60,25 @@ func parseSyslog(output string) (a syslogAddress, is bool, want string) {
 // lines up to the count that it returns have left. It belongs to the goroutine that
 // writes.
 type syslog struct {
-	to     syslogAddress
-	header string // of a message, up to the time, and what follows the time
-	rest   string
-	stop   <-chan struct{} // no more tries once it is closed
-	conn   net.Conn        // nil without a connection
-	stream bool            // conn is one: each message begins with its length (RFC 6587 section 3.4.1)
-	buf    []byte
+	to       syslogAddress
+	facility int
+	rest     string          // of a message, after its time
+	stop     <-chan struct{} // no more tries once it is closed
+	conn     net.Conn        // nil without a connection
+	stream   bool            // conn is one: each message begins with its length (RFC 6587 section 3.4.1)
+	buf      []byte
 }
 
-func newSyslog(to syslogAddress, facility string, stop <-chan struct{}) *syslog {
-	const informational = 6
+func newSyslog(to syslogAddress, facility, tag string, stop <-chan struct{}) *syslog {
 	host, err := os.Hostname()
 	if err != nil || host == "" {
 		host = "-"
 	}
 	return &syslog{
-		to:     to,
-		header: fmt.Sprintf("<%d>1 ", slices.Index(config.SyslogFacilities(), facility)*8+informational),
-		rest:   fmt.Sprintf(" %s weir %d access - ", host, os.Getpid()),
-		stop:   stop,
+		to:       to,
+		facility: slices.Index(config.SyslogFacilities(), facility),
+		rest:     fmt.Sprintf(" %s weir %d %s - ", host, os.Getpid(), tag),
+		stop:     stop,
 	}
 }
 
@@ -131,7 +130,9 @@ func (s *syslog) message(line []byte) error {
 	if err := s.conn.SetWriteDeadline(time.Now().Add(syslogWait)); err != nil {
 		return err
 	}
-	b := append(s.buf[:0], s.header...)
+	severity, line := cutSeverity(line)
+	b := append(s.buf[:0], '<')
+	b = append(strconv.AppendInt(b, int64(s.facility*8+severity), 10), ">1 "...)
 	b = time.Now().UTC().AppendFormat(b, "2006-01-02T15:04:05.000000Z07:00")
 	b = append(append(b, s.rest...), line...)
 	if s.stream {
@@ -143,6 +144,15 @@ func (s *syslog) message(line []byte) error {
 		_, err = s.conn.Write(b[:syslogShort])
 	}
 	return err
+}
+
+// cutSeverity returns the severity of a line and the line without it: see Lines.Add.
+func cutSeverity(line []byte) (severity int, rest []byte) {
+	if len(line) > 2 && line[0] == '<' && '0' <= line[1] && line[1] <= '7' && line[2] == '>' {
+		return int(line[1] - '0'), line[3:]
+	}
+	const informational = 6
+	return informational, line
 }
 
 // connect makes a connection if there is none. A socket of the file system takes datagrams,
