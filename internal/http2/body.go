@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"weir/internal/body"
+	"weir/internal/frames"
 	"weir/internal/head"
 )
 
@@ -13,9 +14,7 @@ import (
 type requestBody struct {
 	s        *stream
 	readable sync.Cond
-	pieces   []*piece
-	lent     *piece
-	size     int // of pieces
+	pieces   frames.Pieces
 	// window is how much the client may send, taken what it has not been told of.
 	window, taken int64
 	// left is how much is still to be delivered, due how much still has to arrive; -1 if the
@@ -30,33 +29,6 @@ type requestBody struct {
 	// waiting is since when the client is waited for; behind is how far it is behind rate.
 	waiting time.Time
 	behind  time.Duration
-}
-
-// piece holds bytes that have arrived.
-type piece struct {
-	buf    []byte
-	pooled bool
-}
-
-const (
-	pieceSize  = 16 << 10
-	smallPiece = 1 << 10
-)
-
-var pieces = sync.Pool{New: func() any { return &piece{buf: make([]byte, 0, pieceSize), pooled: true} }}
-
-func newPiece(size int) *piece {
-	if size <= smallPiece {
-		return &piece{buf: make([]byte, 0, smallPiece)}
-	}
-	return pieces.Get().(*piece)
-}
-
-func (p *piece) release() {
-	if p != nil && p.pooled {
-		p.buf = p.buf[:0]
-		pieces.Put(p)
-	}
 }
 
 // start says how long the body is: length is as in a head.
@@ -82,20 +54,7 @@ func (b *requestBody) take(p []byte, end bool) bool {
 		b.s.c.giveBack(len(p)) // which the exchange will not read
 		p = nil
 	}
-	for len(p) > 0 {
-		var last *piece
-		if n := len(b.pieces); n > 0 {
-			last = b.pieces[n-1]
-		}
-		if last == nil || len(last.buf) == cap(last.buf) {
-			last = newPiece(len(p))
-			b.pieces = append(b.pieces, last)
-		}
-		n := min(len(p), cap(last.buf)-len(last.buf))
-		last.buf = append(last.buf, p[:n]...)
-		b.size += n
-		p = p[n:]
-	}
+	b.pieces.Add(p)
 	b.readable.Signal()
 	return true
 }
@@ -108,17 +67,6 @@ func (b *requestBody) fail(why error) {
 	b.readable.Broadcast()
 }
 
-// drop forgets what has arrived, and returns how many bytes that was.
-func (b *requestBody) drop() int {
-	n := b.size
-	for _, p := range b.pieces {
-		p.release()
-	}
-	b.lent.release()
-	b.pieces, b.lent, b.size = nil, nil, 0
-	return n
-}
-
 // Next implements body.Source.
 func (b *requestBody) Next([]byte) ([]byte, error) {
 	c := b.s.c
@@ -128,8 +76,7 @@ func (b *requestBody) Next([]byte) ([]byte, error) {
 }
 
 func (b *requestBody) next() ([]byte, error) {
-	b.lent.release()
-	b.lent = nil
+	b.pieces.Return()
 	if b.err == nil && !b.here() {
 		b.waiting = time.Now()
 		for !b.here() {
@@ -144,19 +91,15 @@ func (b *requestBody) next() ([]byte, error) {
 	case b.stopped:
 		b.err = b.failure
 		return nil, b.err
-	case b.size == 0 && b.failure != nil:
+	case b.pieces.Size() == 0 && b.failure != nil:
 		b.err = b.failure
 		return nil, b.err
-	case b.size == 0:
+	case b.pieces.Size() == 0:
 		b.err = io.EOF
 		return nil, b.err
 	}
-	b.lent = b.pieces[0]
-	copy(b.pieces, b.pieces[1:])
-	b.pieces = b.pieces[:len(b.pieces)-1]
-	p := b.lent.buf
+	p := b.pieces.Next()
 	n := int64(len(p))
-	b.size -= len(p)
 	b.seen += n
 	if b.left > 0 {
 		b.left -= n
@@ -164,7 +107,7 @@ func (b *requestBody) next() ([]byte, error) {
 	if b.s.rate > 0 {
 		b.behind = max(0, b.behind-time.Duration(n)*time.Second/time.Duration(b.s.rate))
 	}
-	if b.left == 0 || b.ended && b.size == 0 && b.trailer == nil && b.failure == nil {
+	if b.left == 0 || b.ended && b.pieces.Size() == 0 && b.trailer == nil && b.failure == nil {
 		b.err = io.EOF // nothing can follow
 	}
 	b.grant(n)
@@ -175,7 +118,7 @@ func (b *requestBody) next() ([]byte, error) {
 func (b *requestBody) sized() bool { return b.left >= 0 }
 
 // here says whether next need not wait.
-func (b *requestBody) here() bool { return b.size > 0 || b.ended || b.failure != nil }
+func (b *requestBody) here() bool { return b.pieces.Size() > 0 || b.ended || b.failure != nil }
 
 // grant lets the client send n bytes more.
 func (b *requestBody) grant(n int64) {
@@ -183,12 +126,12 @@ func (b *requestBody) grant(n int64) {
 	c.giveBack(int(n))
 	b.taken += n
 	if !b.ended && b.due != 0 && b.taken >= streamWindow/2 && b.s.state != streamClosed {
-		c.sendWindow(b.s.id, b.taken)
+		c.Window(b.s.id, b.taken)
 		b.window += b.taken
 		b.taken = 0
 	}
-	if len(c.out) > 0 && !b.s.inline {
-		c.flush()
+	if len(c.Out) > 0 && !b.s.inline {
+		c.Flush()
 	}
 }
 

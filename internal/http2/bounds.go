@@ -25,8 +25,6 @@ const (
 	maxContinuations = 8
 	// maxAcks is how many answers to SETTINGS and PING may wait to be written.
 	maxAcks = 100
-	// headerTable is the size of the dynamic tables of header compression.
-	headerTable = 4 << 10
 )
 
 // bounds are what a client may still do. conn.mu guards them.
@@ -102,7 +100,7 @@ type credit struct {
 // giveBack lets the client send n bytes more of bodies. c.mu is held.
 func (c *conn) giveBack(n int) {
 	if c.credit.taken += int64(n); c.credit.taken >= connWindow/4 {
-		c.sendWindow(0, c.credit.taken)
+		c.Window(0, c.credit.taken)
 		c.credit.held += c.credit.taken
 		c.credit.taken = 0
 	}

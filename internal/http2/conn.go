@@ -15,44 +15,23 @@ import (
 
 	"weir/config"
 	"weir/internal/forward"
+	"weir/internal/frames"
 	"weir/internal/listener"
 	"weir/internal/sock"
 	"weir/proxy"
 )
 
 const (
-	// readBuffer holds a frame of maxFrame bytes and its header.
+	// readBuffer holds a frame of frames.MaxFrame bytes and its header.
 	readBuffer = 32 << 10
-	// maxFrame is the largest payload of a frame, in both directions: the smallest that RFC 9113
-	// allows to announce, so that no stream waits long behind another.
-	maxFrame = 16 << 10
 	// streamWindow and connWindow are how many bytes of request bodies may arrive before they
 	// are wanted, of one stream and of all of a connection.
 	streamWindow = 64 << 10
 	connWindow   = 1 << 20
-	// maxUnsent is what the kernel takes beyond what it can send.
-	maxUnsent = 64 << 10
 )
 
 // inputs pools the buffers that frames are read into.
 var inputs = sock.NewBuffers(readBuffer)
-
-// framer reads frames from whatever src is.
-type framer struct {
-	*h2.Framer
-	src io.Reader
-}
-
-func (f *framer) Read(p []byte) (int, error) { return f.src.Read(p) }
-
-// framers pools framers, because each has a buffer of its own.
-var framers = sync.Pool{New: func() any {
-	f := new(framer)
-	f.Framer = h2.NewFramer(nil, f)
-	f.SetReuseFrames()
-	f.SetMaxReadFrameSize(maxFrame)
-	return f
-}}
 
 // conn is one client's connection. Its reader's goroutine owns what mu does not guard.
 type conn struct {
@@ -64,9 +43,9 @@ type conn struct {
 	peer     forward.Peer
 	early    []byte
 
-	// br and frames are nil while the connection waits.
+	// br and in are nil while the connection waits.
 	br      *bufio.Reader
-	frames  *framer
+	in      *frames.Reader
 	first   sock.FirstRead
 	decoder *hpack.Decoder
 	block   block
@@ -119,16 +98,15 @@ func newConn(f *Front, c *listener.Conn, l func() *proxy.Listener, early []byte)
 		return nil
 	}
 	cfg := c.Config()
-	cn.under.LimitUnsent(maxUnsent) // fails for unix sockets, which need none
-	cn.under.SpoolTo(&cn.spool)
 	cn.first.Init(cn.under.Stream, cn, &cn.br, inputs)
 	cn.under.ReadBy(&cn.first)
-	cn.pace.Reset(cfg.Timeouts.Grace.D(), 0)
+	var pace sock.Pace
+	pace.Reset(cfg.Timeouts.Grace.D(), 0)
+	cn.Start(cn, &cn.mu, cn.nc, cn.under, pace)
 	cn.plain = int(cfg.Limits.HeaderBytes)
 	cn.list = 2 * cn.plain
-	cn.decoder = hpack.NewDecoder(headerTable, cn.takeField)
+	cn.decoder = hpack.NewDecoder(frames.HeaderTable, cn.takeField)
 	cn.output.init()
-	cn.drained.L = &cn.mu
 	cn.credit.held = connWindow
 	cn.bounds.init(now)
 	return cn
@@ -148,7 +126,7 @@ func (c *conn) Read(p []byte) (int, error) {
 func (c *conn) serve() {
 	c.mu.Lock()
 	c.sendSettings()
-	c.flush()
+	c.Flush()
 	c.mu.Unlock()
 	if c.ought() {
 		c.leave() // a drain that came before the connection was known
@@ -196,7 +174,7 @@ func (c *conn) readPreface() error {
 
 // next reads one frame and deals with it. It returns why the connection is to end.
 func (c *conn) next() error {
-	if !c.frameHere() {
+	if !frames.Here(c.br) {
 		c.endBatch()
 		if c.br == nil || c.br.Buffered() == 0 {
 			if err := c.await(); err != nil {
@@ -206,38 +184,22 @@ func (c *conn) next() error {
 		if c.stopping.Load() {
 			return errStopped
 		}
-		if !c.frameHere() {
+		if !frames.Here(c.br) {
 			c.limitFrame(c.c.Config())
 		}
 	}
-	if c.frames == nil {
-		c.frames = framers.Get().(*framer)
-		c.frames.src = c.br
+	if c.in == nil {
+		c.in = frames.NewReader(c.br)
 	}
-	h, err := c.frames.ReadFrameHeader()
+	h, err := c.in.ReadFrameHeader()
 	var f h2.Frame
 	if err == nil {
-		f, err = c.frames.ReadFrameForHeader(h)
+		f, err = c.in.ReadFrameForHeader(h)
 	}
 	if err != nil {
 		return c.frameError(h, err)
 	}
 	return c.take(f)
-}
-
-// frameHere says whether a whole frame, or one that is too large, has been read.
-func (c *conn) frameHere() bool {
-	if c.br == nil {
-		return false
-	}
-	const header = 9
-	n := c.br.Buffered()
-	if n < header {
-		return false
-	}
-	b, _ := c.br.Peek(3)
-	size := int(b[0])<<16 | int(b[1])<<8 | int(b[2])
-	return n >= header+size || size > maxFrame
 }
 
 // frameError says what follows from a frame that could not be read.
@@ -257,7 +219,7 @@ func (c *conn) frameError(h h2.FrameHeader, err error) error {
 		return &fault{of.Code, proxy.EndProtocol, "malformed header frame"}
 	case errors.As(err, &all):
 		text := "malformed frame"
-		if detail := c.frames.ErrorDetail(); detail != nil {
+		if detail := c.in.ErrorDetail(); detail != nil {
 			text = detail.Error()
 		}
 		return &fault{h2.ErrCode(all), proxy.EndProtocol, text}
@@ -305,10 +267,9 @@ func (c *conn) open() int {
 // await waits for the first bytes of a frame. As long as there are streams it waits for any
 // time: each of them has limits of its own.
 func (c *conn) await() error {
-	if c.frames != nil && !c.block.open() {
-		c.frames.src = nil
-		framers.Put(c.frames)
-		c.frames = nil
+	if c.in != nil && !c.block.open() {
+		c.in.Release()
+		c.in = nil
 	}
 	for {
 		cfg := c.c.Config()
@@ -319,8 +280,8 @@ func (c *conn) await() error {
 		err := c.first.Await()
 		switch {
 		case err == nil:
-			if c.frames != nil {
-				c.frames.src = c.br
+			if c.in != nil {
+				c.in.From(c.br)
 			}
 			return nil
 		case c.stopping.Load():
@@ -380,10 +341,10 @@ func (c *conn) endBatch() {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.pump()
-	c.flush()
-	for len(c.out) > maxBacklog && c.gone == nil {
-		c.drained.Wait() // a client that reads nothing is not read either
+	c.Pump()
+	c.Flush()
+	for len(c.Out) > frames.MaxBacklog && c.gone == nil {
+		c.Drained.Wait() // a client that reads nothing is not read either
 	}
 }
 
@@ -415,12 +376,12 @@ func (c *conn) end(why error) {
 	c.mu.Lock()
 	switch {
 	case f != nil:
-		c.sendGoAway(c.last, f.code, f.text)
+		c.GoAway(c.last, f.code, f.text)
 	case why == errIdle:
-		c.sendGoAway(c.last, h2.ErrCodeNo, "")
+		c.GoAway(c.last, h2.ErrCodeNo, "")
 	}
-	c.pump()
-	c.flush()
+	c.Pump()
+	c.Flush()
 	c.mu.Unlock()
 	c.lose(lost)
 	for _, s := range c.later {
@@ -437,15 +398,15 @@ func (c *conn) end(why error) {
 		return
 	}
 	c.mu.Lock()
-	if f != nil && c.stuck {
+	if f != nil && c.Stuck() {
 		c.mu.Unlock()
 		c.c.Reset() // a client that does not read learns nothing
 		return
 	}
-	for c.writing && c.broken == nil {
-		c.drained.Wait()
+	for c.Writing() && c.Broken == nil {
+		c.Drained.Wait()
 	}
-	broken := c.broken
+	broken := c.Broken
 	c.mu.Unlock()
 	if broken != nil {
 		c.c.Close()
@@ -464,5 +425,5 @@ func (c *conn) lose(why error) {
 	for _, s := range c.streams {
 		s.lose(why)
 	}
-	c.drained.Broadcast()
+	c.Drained.Broadcast()
 }

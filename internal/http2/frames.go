@@ -56,7 +56,7 @@ func (c *conn) resetFor(id uint32, code h2.ErrCode, why error) error {
 	if s := c.streams[id]; s != nil && s.state != streamClosed {
 		s.reset(code, why)
 	} else {
-		c.sendReset(id, code)
+		c.Reset(id, code)
 	}
 	return c.bounds.reset(time.Now())
 }
@@ -167,7 +167,7 @@ func (c *conn) takeSettings(f *h2.SettingsFrame) error {
 		}
 		switch s.ID {
 		case h2.SettingHeaderTableSize:
-			c.encoder.tableSize(s.Val)
+			c.Encoder.TableSize(s.Val)
 		case h2.SettingInitialWindowSize:
 			more := int64(s.Val) - c.initial
 			c.initial += more
@@ -178,8 +178,7 @@ func (c *conn) takeSettings(f *h2.SettingsFrame) error {
 			}
 		}
 	}
-	c.frame(0, h2.FrameSettings, h2.FlagSettingsAck, 0)
-	c.acks++
+	c.AckSettings()
 	return c.boundAcks()
 }
 
@@ -192,7 +191,7 @@ func (c *conn) takePing(f *h2.PingFrame) error {
 		}
 		return c.bounds.idleFrame()
 	}
-	c.sendPing(true, f.Data)
+	c.Ping(true, f.Data)
 	if err := c.boundAcks(); err != nil {
 		return err
 	}
@@ -201,7 +200,7 @@ func (c *conn) takePing(f *h2.PingFrame) error {
 
 // boundAcks ends a client that asks for answers and does not read them.
 func (c *conn) boundAcks() error {
-	if c.acks > maxAcks && c.writing {
+	if c.Acks > maxAcks && c.Writing() {
 		return &fault{h2.ErrCodeEnhanceYourCalm, proxy.EndAcks, "too many SETTINGS and PING whose answers are not read"}
 	}
 	return nil

@@ -43,17 +43,17 @@ func (c *conn) leave() {
 		return
 	}
 	c.parting, c.partingSince = partingFirst, time.Now()
-	c.sendGoAway(math.MaxInt32, h2.ErrCodeNo, "")
-	c.sendPing(false, partingPing)
-	c.flush()
+	c.GoAway(math.MaxInt32, h2.ErrCodeNo, "")
+	c.Ping(false, partingPing)
+	c.Flush()
 }
 
 // partLast tells the client which streams are served, and ends the connection after the last
 // one. c.mu is held.
 func (c *conn) partLast() {
 	c.parting = partingLast
-	c.sendGoAway(c.last, h2.ErrCodeNo, "")
-	c.flush()
+	c.GoAway(c.last, h2.ErrCodeNo, "")
+	c.Flush()
 	if len(c.streams) == 0 {
 		c.stop()
 	}
@@ -94,7 +94,7 @@ func (c *conn) look(now time.Time) {
 			s.reset(h2.ErrCodeCancel, why)
 		}
 	}
-	c.flush()
+	c.Flush()
 }
 
 // tooSlow says which limit the client is below that sends a body, if any.

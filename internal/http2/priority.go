@@ -124,8 +124,8 @@ func (c *conn) releaseNow() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.refilling = c.refilling[:0]
-	c.pump()
-	c.flush()
+	c.Pump()
+	c.Flush()
 }
 
 // refilled ends refills. c.mu is held.

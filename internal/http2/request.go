@@ -7,10 +7,12 @@ import (
 	"errors"
 	"io"
 	"time"
+	"unsafe"
 
 	h2 "golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
+	"weir/internal/frames"
 	"weir/internal/head"
 	"weir/proxy"
 )
@@ -153,7 +155,7 @@ func (c *conn) takeFragment(p []byte, last bool) error {
 func (c *conn) refuse() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.sendReset(c.block.id, h2.ErrCodeRefusedStream)
+	c.Reset(c.block.id, h2.ErrCodeRefusedStream)
 	if !c.block.ends {
 		c.recent.add(c.block.id)
 	}
@@ -417,7 +419,7 @@ func (c *conn) finishRequest() error {
 		return nil
 	}
 	c.mu.Lock()
-	s.client.Room = max(1, min(s.window, c.window, int64(gathered-len(c.out))))
+	s.client.Room = max(1, min(s.window, c.window, int64(frames.Gathered-len(c.Out))))
 	c.mu.Unlock()
 	if s.rest = c.front.Handler.ServeNow(s.Exchange); s.rest == nil {
 		s.over()
@@ -462,3 +464,6 @@ func (c *conn) finishTrailer() error {
 	}
 	return nil
 }
+
+// bytesOf returns the bytes of s, which are only read.
+func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }

@@ -8,6 +8,7 @@ import (
 	h2 "golang.org/x/net/http2"
 
 	"weir/internal/body"
+	"weir/internal/frames"
 	"weir/internal/head"
 )
 
@@ -28,7 +29,7 @@ func (s *stream) leave() { s.c.mu.Unlock() }
 // flush writes what is gathered, but for the reader, which does so when the batch ends.
 func (s *stream) flush() {
 	if !s.inline {
-		s.c.flush()
+		s.c.Flush()
 	}
 }
 
@@ -104,10 +105,10 @@ func (s *stream) Write(p []byte) error {
 		return nil
 	}
 	c.queue(s, p)
-	c.pump()
+	c.Pump()
 	for len(s.pending) > 0 {
-		if !c.writing && len(c.out) > 0 {
-			c.flush()
+		if !c.Writing() && len(c.Out) > 0 {
+			c.Flush()
 			continue
 		}
 		s.writable.Wait()
@@ -123,7 +124,7 @@ func (s *stream) keep(p []byte) {
 		return
 	}
 	s.c.queue(s, p)
-	s.c.pump()
+	s.c.Pump()
 	if len(s.pending) > 0 {
 		s.tail = append(s.tail[:0], s.pending...)
 		s.pending = s.tail
@@ -133,9 +134,7 @@ func (s *stream) keep(p []byte) {
 // sendData appends a frame with p. c.mu is held.
 func (s *stream) sendData(p []byte) {
 	c := s.c
-	c.frame(len(p), h2.FrameData, 0, s.id)
-	s.last, s.round = len(c.out)-frameHeader, c.round
-	c.out = append(c.out, p...)
+	s.last, s.round = c.Data(s.id, p), c.Round
 	n := int64(len(p))
 	s.window -= n
 	c.window -= n
@@ -145,8 +144,6 @@ func (s *stream) sendData(p []byte) {
 	}
 	c.bounds.moved()
 }
-
-const frameHeader = 9
 
 // Move implements proxy.Front: frames leave no way inside the kernel.
 func (s *stream) Move(body.Kernel, int64) (int64, error, error) {
@@ -173,8 +170,8 @@ func (s *stream) Finish(trailer *head.Head) error {
 	runtime.Gosched()
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
-	s.c.pump()
-	s.c.flush()
+	s.c.Pump()
+	s.c.Flush()
 	return nil
 }
 
@@ -190,7 +187,7 @@ func (s *stream) finishAnswer(trailer *head.Head) error {
 	}
 	if trailer != nil && !s.bodyless {
 		trailer.DelFunc(func(f head.Field) bool { return !head.MayTrail(f.Name) })
-		s.trailer = trailerBlock(trailer)
+		s.trailer = frames.TrailerBlock(trailer)
 	}
 	s.state = streamAnswered
 	if len(s.pending) == 0 {

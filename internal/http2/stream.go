@@ -8,6 +8,7 @@ import (
 
 	h2 "golang.org/x/net/http2"
 
+	"weir/internal/frames"
 	"weir/internal/sock"
 	"weir/proxy"
 )
@@ -130,7 +131,7 @@ func (s *stream) over() {
 		s.reset(s.code, errEnded)
 	}
 	if !inline {
-		c.flush()
+		c.Flush()
 	}
 }
 
@@ -139,7 +140,7 @@ func (s *stream) reset(code h2.ErrCode, why error) {
 	if s.state == streamClosed {
 		return
 	}
-	s.c.sendReset(s.id, code)
+	s.c.Reset(s.id, code)
 	if !s.in.ended {
 		s.c.recent.add(s.id)
 	}
@@ -184,18 +185,17 @@ func (s *stream) finish() {
 	c := s.c
 	switch {
 	case s.trailer != nil:
-		c.sendBlock(s.id, s.trailer, h2.FlagHeadersEndStream)
-	case s.last >= 0 && s.round == c.round && len(c.out) > 0:
-		c.out[s.last+4] |= byte(h2.FlagDataEndStream) // the same bit in HEADERS
+		c.Block(s.id, s.trailer, h2.FlagHeadersEndStream)
+	case c.EndAt(s.last, s.round):
 	default:
-		c.frame(0, h2.FrameData, h2.FlagDataEndStream, s.id)
+		c.Frame(0, h2.FrameData, h2.FlagDataEndStream, s.id)
 	}
 	s.state = streamClosed
 	c.bounds.answered()
 	if !s.in.ended {
 		// The client need not send the rest (RFC 9113 section 8.1).
 		if !s.in.complete() {
-			c.sendReset(s.id, h2.ErrCodeNo)
+			c.Reset(s.id, h2.ErrCodeNo)
 		}
 		c.recent.add(s.id)
 	}
@@ -207,7 +207,7 @@ func (s *stream) finish() {
 // close forgets a stream that has ended, and whose exchange has. c.mu is held.
 func (s *stream) close() {
 	c := s.c
-	c.giveBack(s.in.drop())
+	c.giveBack(s.in.pieces.Drop())
 	delete(c.streams, s.id)
 	if c.since = time.Now(); len(c.streams) == 0 && c.parting == partingLast {
 		c.stop()
@@ -215,7 +215,7 @@ func (s *stream) close() {
 	s.Reset()
 	x := s.Exchange
 	*s = stream{Exchange: x, tail: s.tail[:0]}
-	if cap(s.tail) > maxFrame {
+	if cap(s.tail) > frames.MaxFrame {
 		s.tail = nil
 	}
 	streams.Put(s)

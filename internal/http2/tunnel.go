@@ -109,8 +109,8 @@ func (t *tunnel) Write(p []byte) (int, error) {
 		return 0, nil
 	}
 	c.queue(s, p)
-	c.pump()
-	c.flush()
+	c.Pump()
+	c.Flush()
 	t.write.arm(t.wakeWrite)
 	for len(s.pending) > 0 && !t.write.passed() {
 		s.writable.Wait()
@@ -142,7 +142,7 @@ func (t *tunnel) CloseWrite() error {
 	if err != nil {
 		return err
 	}
-	s.c.frame(0, h2.FrameData, h2.FlagDataEndStream, s.id)
+	s.c.Frame(0, h2.FrameData, h2.FlagDataEndStream, s.id)
 	s.state = streamHalf
 	s.flush()
 	return nil

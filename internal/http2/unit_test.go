@@ -1,15 +1,10 @@
 package http2
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/net/http2/hpack"
-
-	"weir/internal/head"
 )
 
 // What is not understood of a priority says nothing (RFC 9218 section 4).
@@ -62,65 +57,6 @@ func TestChoose(t *testing.T) {
 	blocked := s(1, 3, sharingWhole)
 	blocked.window = 0
 	check("no window of the stream", "3 3 3 3 3 3", 1, blocked, s(3, 0, sharingUnsaid))
-}
-
-// Whatever a head has, a decoder reads the same, block after block, whatever table it allows.
-func TestEncoder(t *testing.T) {
-	for _, table := range []uint32{0, 64, 4096, 1 << 20} {
-		var e encoder
-		d := hpack.NewDecoder(4096, nil)
-		e.tableSize(table)
-		for i := range 200 {
-			var h head.Head
-			h.StartResponse(200 + i%7)
-			want := fmt.Sprintf(":status: %d\n", 200+i%7)
-			add := func(name, value string, kept bool) {
-				h.Add(head.NewName(name), []byte(value))
-				if kept {
-					want += strings.ToLower(name) + ": " + value + "\n"
-				}
-			}
-			add("Content-Type", "text/html", true)
-			add("Connection", "close", false)
-			add("Date", fmt.Sprint("date ", i), true)
-			add("Set-Cookie", fmt.Sprint("a=", i), true)
-			add("X-Number", fmt.Sprint(i), true)
-			add("X-Long", strings.Repeat("x", i*7), true)
-			add("Transfer-Encoding", "chunked", false)
-			add("Server", "s", true)
-			e.begin()
-			e.status(h.Status)
-			e.fields(&h)
-			fields, err := d.DecodeFull(bytes.Clone(e.block))
-			if err != nil {
-				t.Fatalf("table of %d, block %d: %v", table, i, err)
-			}
-			got := ""
-			for _, f := range fields {
-				got += f.Name + ": " + f.Value + "\n"
-			}
-			if got != want {
-				t.Fatalf("table of %d, block %d: %q, want %q", table, i, got, want)
-			}
-		}
-		if len(e.known) > maxKnown {
-			t.Errorf("%d fields are known", len(e.known))
-		}
-	}
-}
-
-func TestAppendNumber(t *testing.T) {
-	check := func(bits uint, n uint64, want ...byte) {
-		t.Helper()
-		if got := appendNumber([]byte{0}, bits, n); !bytes.Equal(got, want) {
-			t.Errorf("%d in %d bits is %x, want %x", n, bits, got, want)
-		}
-	}
-	check(5, 10, 10) // RFC 7541 appendix C.1
-	check(5, 1337, 31, 154, 10)
-	check(7, 126, 126)
-	check(7, 127, 127, 0)
-	check(7, 300, 127, 173, 1)
 }
 
 // Resets are bounded by a rate, beyond those of streams that were answered.

@@ -1,0 +1,66 @@
+package frames
+
+import (
+	"bufio"
+	"io"
+	"sync"
+
+	h2 "golang.org/x/net/http2"
+)
+
+const (
+	// MaxFrame is the largest payload of a frame, in both directions: the smallest that RFC 9113
+	// allows to announce, so that no stream waits long behind another.
+	MaxFrame = 16 << 10
+	// HeaderSize is the size of a frame's header.
+	HeaderSize = 9
+	// InitialWindow is every window before anything was said about it (RFC 9113 section 6.9.2).
+	InitialWindow = 64<<10 - 1
+	// HeaderTable is the size of the dynamic tables of header compression.
+	HeaderTable = 4 << 10
+)
+
+// Reader reads frames. It borrows the buffer of each, which is valid until the next is read.
+type Reader struct {
+	*h2.Framer
+	src io.Reader
+}
+
+// Read implements io.Reader, for the Framer.
+func (r *Reader) Read(p []byte) (int, error) { return r.src.Read(p) }
+
+// readers pools Readers, because each has a buffer of its own.
+var readers = sync.Pool{New: func() any {
+	r := new(Reader)
+	r.Framer = h2.NewFramer(nil, r)
+	r.SetReuseFrames()
+	r.SetMaxReadFrameSize(MaxFrame)
+	return r
+}}
+
+// NewReader returns a Reader of src.
+func NewReader(src io.Reader) *Reader {
+	r := readers.Get().(*Reader)
+	r.src = src
+	return r
+}
+
+// From makes src what r reads from.
+func (r *Reader) From(src io.Reader) { r.src = src }
+
+// Release gives r back. It is for connections that wait between two frames.
+func (r *Reader) Release() {
+	r.src = nil
+	readers.Put(r)
+}
+
+// Here says whether br, which may be nil, holds a whole frame, or the beginning of one that is
+// too large.
+func Here(br *bufio.Reader) bool {
+	if br == nil || br.Buffered() < HeaderSize {
+		return false
+	}
+	b, _ := br.Peek(3)
+	size := int(b[0])<<16 | int(b[1])<<8 | int(b[2])
+	return br.Buffered() >= HeaderSize+size || size > MaxFrame
+}
