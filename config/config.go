@@ -67,6 +67,8 @@ type Config struct {
 	// Compress is how responses are compressed on routes that do not say it themselves, true,
 	// false or a table; nil means not at all.
 	Compress *Compress `toml:"compress"`
+	// Discovery is about targets that are found while weir runs.
+	Discovery Discovery `toml:"discovery"`
 	// Lifecycle is about reload and shutdown.
 	Lifecycle Lifecycle `toml:"lifecycle"`
 
@@ -340,7 +342,8 @@ type Respond struct {
 
 // Upstream is a named set of targets with one balancing algorithm.
 type Upstream struct {
-	// Targets are URLs (http, https, unix, demo, handler) or tables with url and weight.
+	// Targets are URLs (http, https, unix, demo, handler) or tables with url and weight; URLs of
+	// sources (registry, file, dns, srv, etcd, consul, zookeeper, kubernetes) find targets.
 	Targets []Target `toml:"targets"`
 	// Balance is the name of the balancing algorithm.
 	Balance string `toml:"balance"`
@@ -373,13 +376,15 @@ type Upstream struct {
 // Target is one address weir sends to.
 type Target struct {
 	// URL is "http://host:port", "https://host:port", "unix:/path", "demo:NAME" or
-	// "handler:NAME", which is a handler of the program that embeds weir.
-	// A slash after the port changes nothing.
+	// "handler:NAME", which is a handler of the program that embeds weir; or the URL of a
+	// source, see docs/discovery.md. A slash after the port changes nothing.
 	URL string `toml:"url"`
-	// Weight is the target's share relative to the others: 1 to 1,000,000.
+	// Weight is the target's share relative to the others: 1 to 1,000,000. That of a
+	// source multiplies what the source says.
 	Weight int `toml:"weight"`
 	// Priority is the number of the target's group: 0 to 15. A group is used
-	// only if no target of the groups with lower numbers can be used.
+	// only if no target of the groups with lower numbers can be used. That of a source is
+	// added to what the source says.
 	Priority int `toml:"priority"`
 	// Drain lets running exchanges finish and sends no new ones.
 	Drain bool `toml:"drain"`

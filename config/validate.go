@@ -366,7 +366,7 @@ func (p keyPath) certificate(cert, key string, needed bool) {
 }
 
 func (u *Upstream) validate(at keyPath) {
-	at.required("targets", len(u.Targets) == 0, "at least one URL")
+	at.required("targets", len(u.Targets) == 0 && !at.isOfServices(), "at least one URL")
 	at.needs("balance", u.Balance, "the name of a balancing algorithm")
 	if u.Connections.Pipeline > 1 && u.Retry.Hedge != 0 {
 		at.key("connections").wrong("pipeline", strconv.Itoa(u.Connections.Pipeline), "0, because what is hedged has a connection of its own (retry.hedge)")
@@ -382,6 +382,8 @@ func (u *Upstream) validate(at keyPath) {
 func (t *Target) validate(at keyPath) {
 	if t.URL == "" {
 		at.required("url", true, targetWant(t.Origin()))
+	} else if t.IsSource() {
+		at.source("url", t.URL)
 	} else if found, want := t.URLProblem(); want != "" {
 		at.wrong("url", found, want)
 	}
@@ -437,7 +439,7 @@ const wantTarget = `"http://host:port", "https://host:port", "unix:/path", "demo
 
 // laterSchemes are the schemes that weir's documentation names and that are not
 // implemented yet.
-var laterSchemes = [...]string{"h2c", "dns", "srv", "consul", "etcd", "zookeeper", "file"}
+var laterSchemes = [...]string{"h2c"}
 
 // validAuthority says whether s is a host with an optional port.
 func validAuthority(s string) bool {

@@ -281,8 +281,10 @@ func TestValidate(t *testing.T) {
 			`upstreams.origin.targets[2].url: found "http://a:0": want "http://host" or "http://host:port", and no path (a route's add_prefix does that)`)
 	bad("upstreams", "targets = ['http://user:secret@a']",
 		`upstreams.origin.targets[0].url: found a URL with a user: want "http://host" or "http://host:port", and no path (a route's add_prefix does that)`)
-	bad("upstreams", "targets = ['consul://a']",
-		`upstreams.origin.targets[0].url: found "consul://a": want "http://host:port", "https://host:port", "unix:/path", "demo:NAME" or "handler:NAME" ("consul" is planned, but not there yet)`)
+	bad("upstreams", "targets = ['h2c://a']",
+		`upstreams.origin.targets[0].url: found "h2c://a": want "http://host:port", "https://host:port", "unix:/path", "demo:NAME" or "handler:NAME" ("h2c" is planned, but not there yet)`)
+	bad("upstreams", "targets = ['etcd://user:secret@a:%zz']",
+		`upstreams.origin.targets[0].url: found a URL that cannot be parsed: want the URL of a source (registry:, file:, dns:, srv:, etcd:, consul:, zookeeper:, kubernetes:)`)
 	bad("upstreams", "targets = ['handler:']",
 		`upstreams.origin.targets[0].url: found "handler:": want "handler:" and a name of letters, digits, "_" and "-"`)
 	bad("upstreams", "targets = ['unix:a', 'demo:a b']",

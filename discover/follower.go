@@ -78,9 +78,14 @@ func (f *Follower) Follow(u *lb.Upstream, specs []Spec) {
 	f.sources = nil
 	for _, spec := range specs {
 		if i := slices.IndexFunc(before, func(s *source) bool { return s.ID == spec.ID }); i >= 0 {
-			f.sources = append(f.sources, before[i])
+			s := before[i]
+			s.Weight, s.Priority, s.Drain = spec.Weight, spec.Priority, spec.Drain
+			f.sources = append(f.sources, s)
 			before = slices.Delete(slices.Clone(before), i, i+1)
 			continue
+		}
+		if spec.Name == "" {
+			spec.Name = spec.ID
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		s := &source{Spec: spec, cancel: cancel}
@@ -88,7 +93,9 @@ func (f *Follower) Follow(u *lb.Upstream, specs []Spec) {
 		f.running.Go(func() { f.keepRunning(ctx, s) })
 	}
 	for _, s := range before {
-		f.departed = append(f.departed, s.found...)
+		for _, e := range s.found {
+			f.departed = append(f.departed, s.adjusted(e))
+		}
 		s.end()
 	}
 	f.give()
@@ -140,7 +147,7 @@ func (f *Follower) keepRunning(ctx context.Context, s *source) {
 		// Half of it by chance, so that many upstreams do not ask a registry that is
 		// back all at once.
 		pause := wait/2 + rand.N(wait/2)
-		f.o.Log.Warn("a source of endpoints failed, what it found stays", "source", s.ID, "error", err, "again_in", pause)
+		f.o.Log.Warn("a source of endpoints failed, what it found stays", "source", s.Name, "error", err, "again_in", pause)
 		if !sleep(ctx, pause) {
 			return
 		}
@@ -201,7 +208,7 @@ func (f *Follower) clean(s *source, endpoints []lb.Endpoint) []lb.Endpoint {
 	for _, e := range endpoints {
 		t := config.Target{URL: e.URL}
 		if found, want := t.URLProblem(); want != "" {
-			f.o.Log.Warn("an endpoint cannot be used", "source", s.ID, "found", found, "want", want)
+			f.o.Log.Warn("an endpoint cannot be used", "source", s.Name, "found", found, "want", want)
 			continue
 		}
 		e.URL = t.Origin()
@@ -220,18 +227,20 @@ func (f *Follower) give() {
 	}
 	var all []lb.Endpoint
 	seen := make(map[string]bool)
-	add := func(endpoints []lb.Endpoint) {
-		for _, e := range endpoints {
-			if !seen[e.URL] {
-				seen[e.URL] = true
-				all = append(all, e)
-			}
+	add := func(e lb.Endpoint) {
+		if !seen[e.URL] {
+			seen[e.URL] = true
+			all = append(all, e)
 		}
 	}
 	for _, s := range f.sources {
-		add(s.found)
+		for _, e := range s.found {
+			add(s.adjusted(e))
+		}
 	}
-	add(f.departed)
+	for _, e := range f.departed {
+		add(e)
+	}
 	if slices.Equal(all, f.given) {
 		return
 	}

@@ -54,9 +54,10 @@ func (u *Upstream) newSnapshot(found []Endpoint, known map[string]*live) (_ *sna
 // endpoints returns the static targets of the generation and those found. A target
 // that is both has the settings of the configuration, and drains if either wants it.
 func (u *Upstream) endpoints(found []Endpoint) ([]Endpoint, error) {
-	list := make([]Endpoint, 0, len(u.cfg.Targets)+len(found))
-	static := make(map[string]int, len(u.cfg.Targets))
-	for i, t := range u.cfg.Targets {
+	targets := u.cfg.Static()
+	list := make([]Endpoint, 0, len(targets)+len(found))
+	static := make(map[string]int, len(targets))
+	for i, t := range targets {
 		e := Endpoint{URL: t.Origin(), Weight: t.Weight, Priority: t.Priority, Drain: t.Drain}
 		if _, twice := static[e.URL]; twice {
 			return nil, errTwice(e.URL)

@@ -41,7 +41,7 @@ func (s *Server) build(cfg *config.Config, old *generation) (_ *generation, err 
 			return nil, err
 		}
 		g.upstreams[name], sets[name] = u, u.Upstream
-		if u.sources, err = s.options.sources(name, &settings); err != nil {
+		if u.sources, err = s.sources(&settings); err != nil {
 			return nil, fmt.Errorf("upstream %q: %w", name, err)
 		}
 	}

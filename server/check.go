@@ -18,7 +18,14 @@ import (
 // Check reports everything that New would refuse, without opening anything.
 // The error is of type config.Errors: every problem with the place where it
 // stands in the file.
-func Check(cfg *config.Config) error { return check(cfg, new(options)) }
+// opts are those that New will get.
+func Check(cfg *config.Config, opts ...Option) error {
+	var o options
+	for _, opt := range opts {
+		opt(&o)
+	}
+	return check(cfg, &o)
+}
 
 // CheckParts reports what is wrong with a configuration beyond what its own
 // validation finds, whether or not that finds anything. It is for config.Load,
@@ -32,7 +39,7 @@ func check(cfg *config.Config, o *options) error {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
-	return checkParts(cfg, o).Err()
+	return append(checkParts(cfg, o), checkSources(cfg, o.schemes)...).Err()
 }
 
 func checkParts(cfg *config.Config, o *options) config.Errors {

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"weir/config"
-	"weir/discover"
 	"weir/lb"
 )
 
@@ -20,8 +19,3 @@ func (s *Server) SetUpstream(name string, cfg *config.Upstream, endpoints []lb.E
 
 // RemoveUpstream is removeUpstream.
 func (s *Server) RemoveUpstream(name string) bool { return s.removeUpstream(name) }
-
-// WithSources sets what makes the sources of upstreams, which no configuration names yet.
-func WithSources(f func(upstream string, cfg *config.Upstream) ([]discover.Spec, error)) Option {
-	return func(o *options) { o.newSources = f }
-}

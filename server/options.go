@@ -30,7 +30,7 @@ type options struct {
 	checked    bool
 	version    string
 	tiers      func(c *config.Cache) ([]Tier, error)
-	newSources func(upstream string, cfg *config.Upstream) ([]discover.Spec, error)
+	schemes    discover.Schemes
 	handlers   map[string]mounter
 	slowTurn   time.Duration // transport.Options.SlowTurn; for tests
 }
@@ -57,12 +57,11 @@ func WithAlgorithms(a ...lb.Algorithm) Option {
 // balancing returns weir's own algorithms and those that were added.
 func (o *options) balancing() []lb.Algorithm { return append(balance.Algorithms(), o.algorithms...) }
 
-// sources makes the sources of an upstream. Nothing in the configuration names one yet.
-func (o *options) sources(upstream string, cfg *config.Upstream) ([]discover.Spec, error) {
-	if o.newSources == nil {
-		return nil, nil
-	}
-	return o.newSources(upstream, cfg)
+// WithSchemes adds sources of targets, for URLs in targets, and of services, for
+// discovery.catalogs. weir's own are in the packages below discover; without this option
+// there are none.
+func WithSchemes(s ...discover.Scheme) Option {
+	return func(o *options) { o.schemes = append(o.schemes, s...) }
 }
 
 // WithHandler makes h the target "handler:name", which upstreams balance, cache, probe and count

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
 
-	"weir/config"
 	"weir/discover"
 	"weir/internal/testkit"
 	"weir/lb"
@@ -42,19 +42,14 @@ func TestSources(t *testing.T) {
 	t.Parallel()
 	one, two := testkit.Listen(t, named("one")), testkit.Listen(t, named("two"))
 	found := &listSource{lists: make(chan []lb.Endpoint)}
-	made := 0
 	spare := testkit.Listen(t, named("spare"))
-	text := byService(one.URL) + fmt.Sprintf("[upstreams.found]\ntargets = [{ url = %q, priority = 1 }]\n", spare.URL)
-	w := launch(t, text, server.WithSources(func(upstream string, cfg *config.Upstream) ([]discover.Spec, error) {
-		if cfg.Retry.Attempts == 7 {
+	text := byService(one.URL) + fmt.Sprintf("[upstreams.found]\ntargets = [\"file:/list\", { url = %q, priority = 1 }]\n", spare.URL)
+	w := launch(t, text, server.WithSchemes(discover.Scheme{Name: "file", Source: func(u *url.URL, _ discover.SchemeOptions) (discover.Source, error) {
+		if u.Path != "/list" {
 			return nil, errors.New("no such source")
 		}
-		if upstream != "found" {
-			return nil, nil
-		}
-		made++
-		return []discover.Spec{{ID: "test", Source: found}}, nil
-	}))
+		return found, nil
+	}}))
 	c := w.dial()
 	check := func(what, path, want string) {
 		t.Helper()
@@ -101,7 +96,6 @@ func TestSources(t *testing.T) {
 		check("drained after a report", "/found/", "200 two")
 	}
 	equal(t, "starts", found.starts.Load(), 1)
-	equal(t, "made", made, 3)
 	attempts := fmt.Sprintf("weir_upstream_attempts_total{upstream=%q,target=%q,cause=%q}", "found", two.URL, "ok")
 	testkit.Eventually(t, attempts+" is "+"7", func() bool { return w.metric(attempts) == "7" })
 
@@ -113,7 +107,7 @@ func TestSources(t *testing.T) {
 	testkit.Eventually(t, "two begins at 1", func() bool { return w.metric(attempts) == "1" })
 
 	// A source that cannot be made refuses the reload, and all goes on.
-	if err := w.Reload(parse(t, text+"retry = { attempts = 7 }\n")); err == nil || !strings.Contains(err.Error(), "no such source") {
+	if err := w.Reload(parse(t, strings.Replace(text, "file:/list", "file:/other", 1))); err == nil || !strings.Contains(err.Error(), "no such source") {
 		t.Errorf("reload: %v", err)
 	}
 	check("after a failed reload", "/found/", "200 two")

@@ -60,7 +60,7 @@ func schema(c *urfave.Command) error {
 
 // load reads the file at path. The error has everything that is wrong with it.
 func load(path string) (*config.Config, error) {
-	cfg, err := config.Load(path, server.CheckParts, server.CheckFiles, checkTiers)
+	cfg, err := config.Load(path, server.CheckParts, server.CheckSources(schemes()...), server.CheckFiles, checkTiers)
 	if problems, ok := errors.AsType[config.Errors](err); ok {
 		return nil, fmt.Errorf("%s has %s:\n%w", path, count(len(problems), "problem"), problems)
 	}

@@ -55,7 +55,7 @@ func explain(c *urfave.Command) error {
 	if err != nil {
 		return err
 	}
-	e, err := server.Explain(cfg, q)
+	e, err := server.Explain(cfg, q, server.WithSchemes(schemes()...))
 	if err != nil || c.Bool(flagJSON) {
 		return orPrint(c, e, err)
 	}

@@ -81,7 +81,7 @@ func run(c *urfave.Command) error {
 		return err
 	}
 	defer p.pidFile.close()
-	if p.server, err = server.New(cfg, server.WithLog(log), server.WithSystemdSockets(), server.WithTiers(tiers), server.WithChecked(), server.WithVersion(c.Root().Version)); err != nil {
+	if p.server, err = server.New(cfg, server.WithLog(log), server.WithSystemdSockets(), server.WithTiers(tiers), server.WithSchemes(schemes()...), server.WithChecked(), server.WithVersion(c.Root().Version)); err != nil {
 		return err
 	}
 	if err := p.server.Start(); err != nil {
@@ -133,7 +133,7 @@ func oneLine(listen, to []string) (*config.Config, error) {
 	route.Name = name
 	route.Upstream = config.MustTemplate(name)
 	cfg.Routes = []config.Route{route}
-	if err := server.Check(cfg); err != nil {
+	if err := server.Check(cfg, server.WithSchemes(schemes()...)); err != nil {
 		return nil, usage("cannot use --listen and --to:\n%w", err)
 	}
 	return cfg, nil

@@ -140,7 +140,7 @@ func newDialer(a address, cfg *config.Upstream, o Options) (*dialer, error) {
 // CheckTLS reports what is wrong with the files that an upstream's connections to https
 // targets need. The keys are below the upstream's own.
 func CheckTLS(cfg *config.Upstream) (problems config.Errors) {
-	if !slices.ContainsFunc(cfg.Targets, func(t config.Target) bool { return strings.HasPrefix(t.URL, "https:") }) {
+	if !slices.ContainsFunc(cfg.Targets, func(t config.Target) bool { return strings.HasPrefix(t.URL, "https:") || t.IsSource() }) {
 		return nil
 	}
 	if _, err := loadAuthorities(cfg.TLS.CA); err != nil {

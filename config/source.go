@@ -1,0 +1,50 @@
+package config
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// sourceSchemes are the schemes of URLs that find targets. Which of them a program has is
+// checked where it is put together (server.WithSchemes).
+var sourceSchemes = [...]string{"registry", "file", "dns", "srv", "etcd", "consul", "zookeeper", "kubernetes"}
+
+// IsSource says whether the URL is not that of a target, but of a source that finds targets.
+func (t *Target) IsSource() bool { return IsSourceURL(t.URL) }
+
+// IsSourceURL says whether a text is the URL of a source: of targets, of services, or of
+// parts of a configuration.
+func IsSourceURL(text string) bool {
+	scheme, _, ok := strings.Cut(text, ":")
+	return ok && slices.Contains(sourceSchemes[:], scheme)
+}
+
+// Static returns the targets that are not sources.
+func (u *Upstream) Static() []Target {
+	if !slices.ContainsFunc(u.Targets, func(t Target) bool { return t.IsSource() }) {
+		return u.Targets
+	}
+	var list []Target
+	for _, t := range u.Targets {
+		if !t.IsSource() {
+			list = append(list, t)
+		}
+	}
+	return list
+}
+
+// source reports a text that is not the URL of a source. What the rest of the URL may be is
+// the source's to say.
+func (p keyPath) source(name, text string) {
+	switch u, err := url.Parse(text); {
+	case err != nil || u.Scheme == "":
+		p.wrong(name, "a URL that cannot be parsed", wantSource)
+	case !slices.Contains(sourceSchemes[:], u.Scheme):
+		p.wrong(name, fmt.Sprintf("a URL of the scheme %s", strconv.Quote(u.Scheme)), wantSource)
+	}
+}
+
+var wantSource = "the URL of a source (" + strings.Join(sourceSchemes[:], ":, ") + ":)"

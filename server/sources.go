@@ -1,0 +1,51 @@
+package server
+
+import (
+	"weir/config"
+	"weir/discover"
+)
+
+// sources opens the sources among the targets of an upstream.
+func (s *Server) sources(cfg *config.Upstream) (specs []discover.Spec, err error) {
+	for i := range cfg.Targets {
+		t := &cfg.Targets[i]
+		if !t.IsSource() {
+			continue
+		}
+		source, err := s.options.schemes.Source(t.URL, discover.SchemeOptions{Log: s.log})
+		if err != nil {
+			return nil, err
+		}
+		specs = append(specs, discover.Spec{
+			ID: t.URL, Name: discover.DisplayURL(t.URL), Source: source, Weight: t.Weight, Priority: t.Priority, Drain: t.Drain,
+		})
+	}
+	return specs, nil
+}
+
+// CheckSources returns a check of the URLs of sources, for programs that have these schemes.
+// It is for config.Load, beside CheckParts, and connects to nothing.
+func CheckSources(schemes ...discover.Scheme) func(*config.Config) config.Errors {
+	return func(cfg *config.Config) config.Errors { return checkSources(cfg, schemes) }
+}
+
+func checkSources(cfg *config.Config, schemes discover.Schemes) (problems config.Errors) {
+	add := func(err error, key ...any) {
+		if err != nil {
+			problems = append(problems, config.Problem{Key: config.Key(key...), Message: err.Error()})
+		}
+	}
+	for name := range cfg.Upstreams {
+		for i, t := range cfg.Upstreams[name].Targets {
+			if t.IsSource() {
+				_, err := schemes.Source(t.URL, discover.SchemeOptions{})
+				add(err, "upstreams", name, "targets", i, "url")
+			}
+		}
+	}
+	for i, text := range cfg.Discovery.Catalogs {
+		_, err := schemes.Catalog(text, discover.SchemeOptions{})
+		add(err, "discovery", "catalogs", i)
+	}
+	return cfg.Locate(problems)
+}
