@@ -22,13 +22,14 @@ func TestH2Uploads(t *testing.T) {
 		m   *testkit.Message
 		err error
 	}
-	results := make(chan result, 10)
+	results, arrived := make(chan result, 10), make(chan struct{}, 20)
 	origin := testkit.Listen(t, func(c *testkit.Conn) {
 		for {
 			m, err := c.TryHead()
 			if err != nil {
 				return
 			}
+			arrived <- struct{}{}
 			err = m.ReadBody(c.Reader)
 			results <- result{m, err}
 			if err != nil || c.TrySend("HTTP/1.1 204 No Content\r\n\r\n") != nil {
@@ -40,6 +41,7 @@ func TestH2Uploads(t *testing.T) {
 	c := w.dial()
 	check := func(stream uint32, framing, text, trailer string) {
 		t.Helper()
+		receive(t, arrived)
 		r := receive(t, results)
 		if r.err != nil {
 			t.Fatal(r.err)
@@ -75,7 +77,8 @@ func TestH2Uploads(t *testing.T) {
 		rest = rest[n:]
 	}
 	check(9, "length", large, "")
-	// Those that end otherwise than they say must not look whole to the target.
+	// Those that end otherwise than they say must not look whole to the target, which has
+	// their heads before that.
 	broken := func(stream uint32, code h2.ErrCode) {
 		t.Helper()
 		a := c.Until(stream, "the stream is reset", func(a *testkit.Answered) bool { return a.Reset >= 0 })
@@ -86,15 +89,15 @@ func TestH2Uploads(t *testing.T) {
 	}
 	c.Post(11, "/", "content-length: 7")
 	c.Data(11, false, "one")
-	c.Ping()
+	receive(t, arrived)
 	c.Data(11, true, "")
 	broken(11, h2.ErrCodeProtocol)
 	c.Post(13, "/", "content-length: 7")
-	c.Ping()
+	receive(t, arrived)
 	c.Data(13, false, "one two three")
 	broken(13, h2.ErrCodeProtocol)
 	c.Post(15, "/")
-	c.Ping()
+	receive(t, arrived)
 	for range 4 {
 		c.Data(15, false, strings.Repeat("x", 15<<10+1))
 	}
@@ -102,7 +105,7 @@ func TestH2Uploads(t *testing.T) {
 	broken(15, h2.ErrCodeNo)
 	c.Post(17, "/")
 	c.Data(17, false, "one")
-	c.Ping()
+	receive(t, arrived)
 	c.Headers(17, true, "x-sum: \x01")
 	equal(t, "a malformed trailer section", c.Whole(17).Status(), "400")
 	if r := receive(t, results); r.err == nil {

@@ -454,11 +454,12 @@ func TestLargeDamaged(t *testing.T) {
 				t.Errorf("%s: %d bytes came, %d requests", name, len(b), l.asked.Load()-asked)
 			}
 		}
-		// In either case the damaged one is forgotten, and its file is gone.
-		l.check(name+": afterwards", path, body, 200, "weir; ")
-		if after := l.settled(len(now)); slices.Contains(after, now[i]) {
-			t.Errorf("%s: the file is still there", name)
-		}
+		// In either case the damaged one is forgotten, once it is not open any more, and its file goes.
+		testkit.Eventually(t, name+": the file is gone", func() bool {
+			l.check(name+": afterwards", path, body, 200, "weir; ")
+			return !slices.Contains(l.blobs(), now[i])
+		})
+		l.settled(len(now))
 	}
 	for _, restart := range []bool{false, true} {
 		check("first chunk", change(5), restart, "miss")
@@ -494,7 +495,7 @@ func TestLargeDamaged(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.start(nil)
-	equal(t, "files", len(l.blobs()), 17+len(others))
+	testkit.Eventually(t, "what is of no use is gone", func() bool { return len(l.blobs()) == 17+len(others) })
 	for _, name := range others {
 		if b, err := os.ReadFile(filepath.Join(l.folder, name)); err != nil || string(b) != name {
 			t.Errorf("%s: %q, %v", name, b, err)
@@ -591,8 +592,19 @@ func TestLargeValidated(t *testing.T) {
 func TestLargePurgedMeanwhile(t *testing.T) {
 	t.Parallel()
 	l := newLibrary(t)
-	l.pause(func(*http.Request) { l.get("PURGE", "/3000000") })
-	l.check("purged", "/3000000", large(0, 3000000), 200, missed)
+	purged := make(chan struct{})
+	l.pause(func(*http.Request) { <-purged })
+	c := l.dial()
+	c.Send("GET /3000000 HTTP/1.1\r\nHost: cached.example\r\n\r\n")
+	m := c.Head("GET")
+	if got := m.Get("Cache-Status"); !strings.HasPrefix(got, missed) {
+		t.Errorf("Cache-Status %q, want %q", got, missed)
+	}
+	l.get("PURGE", "/3000000")
+	close(purged)
+	if err := m.ReadBody(c.Reader); err != nil || m.Body != string(large(0, 3000000)) {
+		t.Errorf("%d bytes, %v", len(m.Body), err)
+	}
 	l.settled(0)
 	l.pause(func(*http.Request) {})
 	l.check("again", "/3000000", large(0, 3000000), 200, missed)
