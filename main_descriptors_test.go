@@ -1,6 +1,8 @@
 package main_test
 
 import (
+	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -11,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	h2 "golang.org/x/net/http2"
 
 	"weir/internal/testkit"
 )
@@ -142,6 +146,35 @@ func TestIdleClientsMakeRoom(t *testing.T) {
 			t.Errorf("client %d: %v", i+1, end)
 		}
 	}
+	c.signal(syscall.SIGTERM)
+	c.ends(0)
+}
+
+// Clients of HTTP/2 that were idle for longest make room, too.
+func TestIdleHTTP2ClientsMakeRoom(t *testing.T) {
+	t.Parallel()
+	origin := newGate(t)
+	c := limited(t, "ulimit -n 128", quiet(origin.URL, `protocols = ["h1", "h2c"]`))
+	// Each client has a connection of its own.
+	get := func(client *http.Client) {
+		t.Helper()
+		response, err := client.Get(c.url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		if body, err := io.ReadAll(response.Body); err != nil || string(body) != "hello" || response.ProtoMajor != 2 {
+			t.Errorf("%s %q, %v", response.Proto, body, err)
+		}
+	}
+	for range 48 + 20 {
+		transport := &h2.Transport{AllowHTTP: true, DialTLSContext: func(ctx context.Context, network, addr string, _ *tls.Config) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, addr)
+		}}
+		t.Cleanup(transport.CloseIdleConnections)
+		get(&http.Client{Transport: transport})
+	}
+	c.logged("clients were closed that had been idle for longest")
 	c.signal(syscall.SIGTERM)
 	c.ends(0)
 }
