@@ -210,6 +210,8 @@ func TestCheck(t *testing.T) {
 	// Both at once, and no route is said to be in vain because of a misspelt one.
 	check(strings.Replace(small, "path =", "pathh =", 1)+"balance = \"round-robin\"\n", 1,
 		"config.toml has 2 problems:", `"path"?`, `config.toml:14: upstreams.demo.balance: found "round-robin"`, `"round_robin"?`)
+	// What only the far cache's client knows.
+	check(small+"[cache.far]\nurl = \"redis://:secret@cache:port\"\n", 1, `config.toml:15: cache.far.url: found port "port" of host "cache"`)
 	// No TOML at all.
 	check("[[", 1, "config.toml:1")
 

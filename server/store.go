@@ -48,6 +48,9 @@ func (s *Server) acquireStore(cfg *config.Config, old *generation) (*store, erro
 			old.store.users.Add(1)
 			return old.store, nil
 		}
+		if folder := now.Persist.Folder; folder != "" && folder == before.Persist.Folder {
+			return nil, fmt.Errorf("cache: found other settings than those in force, with the same persist.folder %q, which the old settings use: want a restart to change them, or another folder", folder)
+		}
 	}
 	c, err := cache.NewStore(&cfg.Cache)
 	if err != nil {

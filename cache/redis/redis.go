@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -68,37 +67,20 @@ type Tier struct {
 
 // New makes a tier of what the configuration says. It connects in Start.
 func New(c *config.CacheFar) (*Tier, error) {
-	scheme, rest, ok := strings.Cut(c.URL, "://")
-	if !ok {
-		return nil, fmt.Errorf("cannot use far cache URL: expected redis://host:port or rediss://host:port")
-	}
-	// Several hosts are the addresses of one cluster.
-	credentials, hosts := "", rest
-	path := ""
-	if i := strings.IndexAny(hosts, "/?"); i >= 0 {
-		hosts, path = hosts[:i], hosts[i:]
-	}
-	if i := strings.LastIndexByte(hosts, '@'); i >= 0 {
-		credentials, hosts = hosts[:i+1], hosts[i+1:]
-	}
-	list := strings.Split(hosts, ",")
 	port := "6379"
 	if c.Sentinel != "" {
 		port = "26379"
 	}
-	if _, _, err := net.SplitHostPort(list[0]); err != nil && list[0] != "" {
-		list[0] = net.JoinHostPort(strings.Trim(list[0], "[]"), port)
-	}
-	option, err := rueidis.ParseURL(scheme + "://" + credentials + list[0] + path)
+	a, err := parseURL(c.URL, port)
 	if err != nil {
-		// The error may show the URL, and that the password.
-		return nil, fmt.Errorf("cannot use far cache URL with hosts %q: expected redis://host:port/db, rediss:// for TLS", hosts)
+		return nil, err
 	}
-	for _, host := range list[1:] {
-		if _, _, err := net.SplitHostPort(host); err != nil {
-			host = net.JoinHostPort(host, port)
-		}
-		option.InitAddress = append(option.InitAddress, host)
+	if a.db != 0 && len(a.hosts) > 1 && c.Sentinel == "" {
+		return nil, fmt.Errorf("found database %d with several hosts: want 0, the only one that a cluster has", a.db)
+	}
+	option := rueidis.ClientOption{InitAddress: a.hosts, Username: a.username, Password: a.password, SelectDB: a.db}
+	if a.tls {
+		option.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
 	if err := secure(&option, c); err != nil {
 		return nil, err
@@ -112,7 +94,7 @@ func New(c *config.CacheFar) (*Tier, error) {
 	option.DisableCache = true
 	option.DisableRetry = true
 	option.PipelineMultiplex = -1 // one connection to each node, which connect makes
-	option.ForceSingleClient = len(list) == 1
+	option.ForceSingleClient = len(a.hosts) == 1
 	option.ClientName = "weir"
 	option.Dialer.Timeout = commandTimeout
 	option.ConnWriteTimeout = commandTimeout

@@ -332,22 +332,36 @@ func TestDamaged(t *testing.T) {
 	}
 }
 
-// TestURL: what may be configured.
+// TestURL: what may be configured, and what errors say, which never show a password.
 func TestURL(t *testing.T) {
-	check := func(url string, ok bool) {
+	check := func(url, want string) {
 		t.Helper()
 		_, err := redis.New(&config.CacheFar{URL: url})
-		if (err == nil) != ok {
-			t.Errorf("%q: %v", url, err)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", url, err, want)
 		}
 		if err != nil && strings.Contains(err.Error(), "secret") {
 			t.Errorf("%q: the error shows the password: %v", url, err)
 		}
 	}
-	check("redis://127.0.0.1", true)
-	check("redis://user:secret@a:1,b:2,c", true)
-	check("rediss://:secret@a:1/3", true)
-	check("http://:secret@a", false)
-	check("redis://:secret@a/x", false)
-	check("a:6379", false)
+	check("redis://127.0.0.1", "")
+	check("redis://[::1]", "")
+	check("redis://::1", "")
+	check("redis://user:secret@a:1,b:2,c", "")
+	check("rediss://:secret@a:1/3", "")
+	check("redis://:secret%40@a/", "")
+	check("a:6379", `found a value without "://": want "redis://host:port/db"`)
+	check("redis:", "without")
+	check("http://:secret@a", `found scheme "http"`)
+	check("redis://:secret@a/x", `found database "x"`)
+	check("redis://:secret@a/-1", `found database "-1"`)
+	check("redis://:secret@a,b/1", "found database 1 with several hosts: want 0")
+	check("redis://", "found an empty host")
+	check("redis://a,,b", "found an empty host")
+	check("redis://:secret@a:99999", `found port "99999" of host "a"`)
+	check("redis://a,b:0", `found port "0" of host "b"`)
+	check("redis://a:", `found port "" of host "a"`)
+	check("redis://[a", `found host "[a"`)
+	check("redis://a?db=1", `found "?db=1" after the hosts`)
+	check("redis://:secret%@a", "want %25 for a %")
 }
