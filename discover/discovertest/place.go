@@ -1,0 +1,51 @@
+// Package discovertest shows that traffic follows a source: a weir of its own sends requests to
+// targets that a source finds, while what the source reads changes, stops, breaks and comes back.
+// Tests of sources use it, and the command bench/cmd/discovery.
+package discovertest
+
+import (
+	"time"
+
+	"weir/discover"
+	"weir/lb"
+)
+
+// Place is where the source under test finds endpoints: a registry, a name server or a file. A function
+// that is nil is for what cannot happen to it.
+type Place struct {
+	// URL is what weir has as its target.
+	URL string
+	// Schemes has what reads URL.
+	Schemes []discover.Scheme
+	// Set makes it have these endpoints, which all have the same port.
+	Set func([]lb.Endpoint) error
+	// Unweighted says that it knows no weights.
+	Unweighted bool
+	// Stop ends the server without a word, and Start starts it again with what it had.
+	Stop, Start func() error
+	// Cut ends all connections to the server.
+	Cut func()
+	// Break makes it answer nonsense until Mend.
+	Break, Mend func() error
+}
+
+// Options are how much is to be shown.
+type Options struct {
+	// Rate is the number of requests each second.
+	Rate int
+	// Gone is how long the server stays away in the step of that name.
+	Gone time.Duration
+	// Broken is how long it answers nonsense.
+	Broken time.Duration
+}
+
+// Step is one thing that happened.
+type Step struct {
+	Name string
+	// After is the time until traffic followed the change.
+	After time.Duration
+	// Requests and Failed count the requests of this step.
+	Requests, Failed int
+	// Cannot says that this cannot happen to the place.
+	Cannot bool
+}

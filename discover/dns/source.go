@@ -1,0 +1,224 @@
+package dns
+
+import (
+	"cmp"
+	"context"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"weir/lb"
+)
+
+// addresses is the source of "dns:".
+type addresses struct {
+	settings
+	host
+	port string
+}
+
+// Run reports the addresses of the name.
+func (s *addresses) Run(ctx context.Context, report func([]lb.Endpoint)) error {
+	return s.again(ctx, func() (time.Duration, error) {
+		ttl, err := s.look(ctx, &s.settings)
+		if err != nil {
+			return 0, err
+		}
+		list := []lb.Endpoint{}
+		for _, a := range s.all(&s.settings) {
+			list = append(list, s.endpoint(a, s.port))
+		}
+		report(list)
+		return ttl, nil
+	})
+}
+
+// again looks, and looks again when what was found has reached the end of its time to live.
+func (s *settings) again(ctx context.Context, look func() (ttl time.Duration, err error)) error {
+	for {
+		ttl, err := look()
+		if err != nil {
+			return err
+		}
+		select {
+		case <-time.After(s.wait(ttl)):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (s *settings) endpoint(a netip.Addr, port string) lb.Endpoint {
+	return lb.Endpoint{URL: s.scheme + "://" + net.JoinHostPort(a.String(), port), Weight: 1}
+}
+
+// host is a name whose addresses are looked up again and again.
+type host struct {
+	name string
+	// known is what the last good answer for each family had.
+	known map[uint16]answer
+}
+
+// all returns the addresses of all families.
+func (h *host) all(s *settings) []netip.Addr {
+	var all []netip.Addr
+	for _, family := range s.families {
+		all = append(all, h.known[family].addresses...)
+	}
+	return all
+}
+
+// look asks for the addresses. One family that fails keeps what it had; an error says that all did.
+func (h *host) look(ctx context.Context, s *settings) (ttl time.Duration, err error) {
+	answers := make([]answer, len(s.families))
+	errs := make([]error, len(s.families))
+	var asking sync.WaitGroup
+	for i, family := range s.families {
+		asking.Go(func() { answers[i], errs[i] = s.resolver.lookup(ctx, h.name, family) })
+	}
+	asking.Wait()
+	if !slices.Contains(errs, nil) {
+		return 0, errs[0]
+	}
+	if h.known == nil {
+		h.known = make(map[uint16]answer)
+	}
+	ttl = longest
+	for i, family := range s.families {
+		if errs[i] == nil {
+			h.known[family] = answers[i]
+		}
+	}
+	for _, a := range h.known {
+		// A family without addresses says little about when those of the other one change.
+		if len(a.addresses) > 0 || len(h.all(s)) == 0 {
+			ttl = min(ttl, a.ttl)
+		}
+	}
+	return ttl, nil
+}
+
+// services is the source of "srv:".
+type services struct {
+	settings
+	name string
+	// hosts are the names that records point to.
+	hosts map[string]*host
+}
+
+// Run reports the endpoints behind the SRV records.
+func (s *services) Run(ctx context.Context, report func([]lb.Endpoint)) error {
+	return s.again(ctx, func() (time.Duration, error) {
+		found, err := s.resolver.lookup(ctx, s.name, dns.TypeSRV)
+		if err != nil {
+			return 0, err
+		}
+		list, ttl, err := s.endpoints(ctx, found)
+		if err != nil {
+			return 0, err
+		}
+		report(list)
+		return min(found.ttl, ttl), nil
+	})
+}
+
+// endpoints returns those of all records. A name whose addresses cannot be looked up keeps those that
+// it had.
+func (s *services) endpoints(ctx context.Context, found answer) ([]lb.Endpoint, time.Duration, error) {
+	ttl := longest
+	hosts := make(map[string]*host)
+	behind := make([][]netip.Addr, len(found.services))
+	var failed error
+	for i, r := range found.services {
+		if r.Target == "." { // there is decidedly no such service (RFC 2782)
+			continue
+		}
+		h := s.hosts[r.Target]
+		if h == nil {
+			h = &host{name: r.Target}
+		}
+		hosts[r.Target] = h
+		hostTTL, err := h.lookIn(ctx, &s.settings, found.extra)
+		if err != nil {
+			failed = cmp.Or(failed, err)
+			hostTTL = s.least
+		}
+		ttl = min(ttl, hostTTL)
+		behind[i] = h.all(&s.settings)
+	}
+	s.hosts = hosts
+	list := s.weigh(found.services, behind)
+	if len(list) == 0 && failed != nil {
+		return nil, 0, failed
+	}
+	return list, ttl, nil
+}
+
+// lookIn is look, without a question if extra has addresses of the name already. Servers give
+// all of a family or none, but not always both families.
+func (h *host) lookIn(ctx context.Context, s *settings, extra []dns.RR) (time.Duration, error) {
+	reply := &dns.Msg{Answer: extra}
+	ttl := longest
+	known := make(map[uint16]answer)
+	for _, family := range s.families {
+		a := read(reply, h.name, family)
+		if len(a.addresses) == 0 {
+			return h.look(ctx, s)
+		}
+		known[family] = a
+		ttl = min(ttl, a.ttl)
+	}
+	h.known = known
+	return ttl, nil
+}
+
+// zeroShare is how many times the smallest weight above 0 is that of weight 0, which gets a very
+// small part (RFC 2782).
+const zeroShare = 10
+
+// weigh makes endpoints of records, behind each of which are some addresses: they share the record's
+// weight. Priorities become groups.
+func (s *services) weigh(records []*dns.SRV, behind [][]netip.Addr) []lb.Endpoint {
+	var priorities []uint16
+	scale := 1
+	positive := make(map[uint16]bool)
+	for i, r := range records {
+		priorities = append(priorities, r.Priority)
+		positive[r.Priority] = positive[r.Priority] || r.Weight > 0
+		if len(behind[i]) > 1 {
+			scale = zeroShare
+		}
+	}
+	for _, r := range records {
+		if r.Weight == 0 && positive[r.Priority] {
+			scale = zeroShare
+		}
+	}
+	slices.Sort(priorities)
+	priorities = slices.Compact(priorities)
+	list := []lb.Endpoint{}
+	for i, r := range records {
+		weight := int(r.Weight) * scale
+		if !positive[r.Priority] {
+			weight = scale
+		}
+		group, _ := slices.BinarySearch(priorities, r.Priority)
+		for _, a := range behind[i] {
+			e := s.endpoint(a, strconv.Itoa(int(r.Port)))
+			e.Weight = max(weight/len(behind[i]), 1)
+			e.Priority = min(group, lastGroup)
+			list = append(list, e)
+		}
+	}
+	slices.SortFunc(list, func(a, b lb.Endpoint) int { return strings.Compare(a.URL, b.URL) })
+	return list
+}
+
+// lastGroup is the number of the last group of targets.
+const lastGroup = 15

@@ -1,0 +1,139 @@
+// Package file finds endpoints in a file: "file:/etc/weir/targets.toml".
+//
+// It looks at the file's identity several times a second, which needs nothing of the file system,
+// unlike notifications of the kernel: network file systems have none, and a file that is replaced
+// through a symbolic link (as in a ConfigMap of Kubernetes) needs one for each folder on the way.
+package file
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"weir/discover"
+	"weir/lb"
+)
+
+const (
+	// lookEvery is the time between two looks at the file. A change is read at the second look that
+	// sees it, so that no program is still writing.
+	lookEvery = 200 * time.Millisecond
+	// readEvery is how often the file is read although it seems to be the same.
+	readEvery = 5 * time.Second
+	// longest is how many bytes the file may have.
+	longest = 16 << 20
+)
+
+// Scheme is what weir can do with files.
+func Scheme() discover.Scheme {
+	return discover.Scheme{Name: "file", Source: newSource}
+}
+
+type source struct {
+	path string
+	log  *slog.Logger
+	// told are the bad endpoints that the log has already.
+	told string
+}
+
+func newSource(u *url.URL, o discover.SchemeOptions) (discover.Source, error) {
+	path := u.Path
+	if u.Opaque != "" || u.Host != "" || !filepath.IsAbs(path) {
+		return nil, fmt.Errorf(`found %q: want "file:" and an absolute path`, u)
+	}
+	if err := discover.ParseQuery(u.RawQuery).Err(); err != nil {
+		return nil, err
+	}
+	return &source{path: path, log: o.Log}, nil
+}
+
+// Run reports what the file has, each time that it was changed or replaced.
+func (s *source) Run(ctx context.Context, report func([]lb.Endpoint)) error {
+	ticks := time.NewTicker(lookEvery)
+	defer ticks.Stop()
+	for {
+		before, err := os.Stat(s.path)
+		if err != nil {
+			return err
+		}
+		endpoints, err := s.read()
+		if err != nil {
+			return err
+		}
+		report(endpoints)
+		if err := s.wait(ctx, ticks.C, before); err != nil {
+			return err
+		}
+	}
+}
+
+// wait waits until the file is to be read again.
+func (s *source) wait(ctx context.Context, ticks <-chan time.Time, before os.FileInfo) error {
+	last := before
+	for end := time.Now().Add(readEvery); time.Now().Before(end); {
+		select {
+		case <-ticks:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		now, err := os.Stat(s.path)
+		if err != nil {
+			return err
+		}
+		if same(now, last) && !same(now, before) {
+			return nil
+		}
+		last = now
+	}
+	return nil
+}
+
+// same says whether the file seems to be what it was.
+func same(a, b os.FileInfo) bool {
+	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
+}
+
+// read returns the endpoints that the file has.
+func (s *source) read() ([]lb.Endpoint, error) {
+	f, err := os.Open(s.path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no regular file", s.path)
+	}
+	text, err := io.ReadAll(io.LimitReader(f, longest+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(text) > longest {
+		return nil, fmt.Errorf("%s has more than %d bytes", s.path, longest)
+	}
+	good, bad, err := discover.ParseEndpoints(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.path, err)
+	}
+	s.tell(bad)
+	return good, nil
+}
+
+// tell logs endpoints that cannot be used, once.
+func (s *source) tell(bad []error) {
+	if text := fmt.Sprint(errors.Join(bad...)); text != s.told {
+		s.told = text
+		for _, err := range bad {
+			s.log.Warn("an endpoint cannot be used", "source", "file:"+s.path, "error", err)
+		}
+	}
+}
