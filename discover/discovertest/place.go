@@ -13,8 +13,8 @@ import (
 // Place is where the source under test finds endpoints: a registry, a name server or a file. A function
 // that is nil is for what cannot happen to it.
 type Place struct {
-	// URL is what weir has as its target.
-	URL string
+	// URL is what weir has as its target, if endpoints have this port.
+	URL func(port string) string
 	// Schemes has what reads URL.
 	Schemes []discover.Scheme
 	// Set makes it have these endpoints, which all have the same port.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"weir/config"
+	"weir/discover"
 	"weir/lb"
 	"weir/server"
 )
@@ -42,14 +43,14 @@ func Show(p Place, o Options, log *slog.Logger) (_ []Step, err error) {
 		log = slog.New(slog.DiscardHandler)
 	}
 	s := &show{Place: p, o: o}
-	if s.origins, err = listen(count); err != nil {
+	if s.origins, err = listen(); err != nil {
 		return nil, err
 	}
 	defer s.origins.close()
 	if err := s.set(s.endpoint(0, 1), s.endpoint(1, 1)); err != nil {
 		return nil, err
 	}
-	w, err := start(p, log)
+	w, err := start(p.URL(s.port), p.Schemes, log)
 	if err != nil {
 		return nil, err
 	}
@@ -67,16 +68,17 @@ func Show(p Place, o Options, log *slog.Logger) (_ []Step, err error) {
 	return s.steps, err
 }
 
-func start(p Place, log *slog.Logger) (*server.Server, error) {
+func start(url string, schemes []discover.Scheme, log *slog.Logger) (*server.Server, error) {
 	cfg, err := config.Parse("discovertest", fmt.Appendf(nil, `
+access_log.output = "off"
 listeners = [{ name = "main", address = "127.0.0.1:0" }]
 routes = [{ upstream = "found" }]
 upstreams.found.targets = [%q]
-`, p.URL))
+`, url))
 	if err != nil {
 		return nil, err
 	}
-	w, err := server.New(cfg, server.WithSchemes(p.Schemes...), server.WithLog(log))
+	w, err := server.New(cfg, server.WithSchemes(schemes...), server.WithLog(log))
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +113,9 @@ func (s *show) set(list ...lb.Endpoint) error {
 }
 
 // add adds the origin of a number.
-func (s *show) add(number int) error { return s.set(append(slices.Clone(s.list), s.endpoint(number, 1))...) }
+func (s *show) add(number int) error {
+	return s.set(append(slices.Clone(s.list), s.endpoint(number, 1))...)
+}
 
 func (s *show) run() error {
 	return errors.Join(
@@ -188,7 +192,7 @@ func (s *show) used(number int) func(int, time.Time) (time.Time, bool) {
 	}
 }
 
-// unused waits until the origin of a number answers no more.
+// unused waits until the origin of a number answers no more, and has no connection.
 func (s *show) unused(number int) func(int, time.Time) (time.Time, bool) {
 	return func(since int, changed time.Time) (time.Time, bool) {
 		last, others := changed, 0
@@ -197,7 +201,7 @@ func (s *show) unused(number int) func(int, time.Time) (time.Time, bool) {
 				last, others = a.at, 0
 			}
 		}
-		return last, others >= settled
+		return last, others >= settled && s.conns[number].Load() == 0
 	}
 }
 
@@ -222,7 +226,7 @@ func (s *show) mostly(number int) func(int, time.Time) (time.Time, bool) {
 
 // Follow runs Show for a test with little traffic: everything must be followed, and no request fail.
 func Follow(p Place, log *slog.Logger) error {
-	steps, err := Show(p, Options{Rate: 100, Gone: 2 * time.Second, Broken: time.Second}, log)
+	steps, err := Show(p, Options{Rate: 100, Gone: time.Second, Broken: time.Second / 2}, log)
 	for _, step := range steps {
 		if step.Failed > 0 {
 			err = errors.Join(err, fmt.Errorf("%s: %d of %d requests failed", step.Name, step.Failed, step.Requests))

@@ -17,16 +17,17 @@ import (
 type origins struct {
 	port    string
 	servers []*http.Server
+	conns   [count]atomic.Int32 // by number
 }
 
 // addressOf returns the address of the origin of a number.
 func addressOf(number int) string { return fmt.Sprintf("127.0.0.%d", number+1) }
 
-// listen starts n origins.
-func listen(n int) (*origins, error) {
+// listen starts all origins.
+func listen() (*origins, error) {
 	for try := 0; ; try++ {
 		o := &origins{port: "0"}
-		err := o.open(n)
+		err := o.open()
 		if err == nil {
 			return o, nil
 		}
@@ -37,15 +38,25 @@ func listen(n int) (*origins, error) {
 	}
 }
 
-func (o *origins) open(n int) error {
-	for i := range n {
+func (o *origins) open() error {
+	for i := range count {
 		ln, err := net.Listen("tcp", net.JoinHostPort(addressOf(i), o.port))
 		if err != nil {
 			return err
 		}
 		_, o.port, _ = net.SplitHostPort(ln.Addr().String())
 		name := addressOf(i)
-		s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, name) })}
+		s := &http.Server{
+			Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, name) }),
+			ConnState: func(_ net.Conn, state http.ConnState) {
+				switch state {
+				case http.StateNew:
+					o.conns[i].Add(1)
+				case http.StateClosed:
+					o.conns[i].Add(-1)
+				}
+			},
+		}
 		o.servers = append(o.servers, s)
 		go s.Serve(ln)
 	}

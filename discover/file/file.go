@@ -7,10 +7,8 @@ package file
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -36,10 +34,8 @@ func Scheme() discover.Scheme {
 }
 
 type source struct {
-	path string
-	log  *slog.Logger
-	// told are the bad endpoints that the log has already.
-	told string
+	path       string
+	complaints *discover.Complaints
 }
 
 func newSource(u *url.URL, o discover.SchemeOptions) (discover.Source, error) {
@@ -50,7 +46,7 @@ func newSource(u *url.URL, o discover.SchemeOptions) (discover.Source, error) {
 	if err := discover.ParseQuery(u.RawQuery).Err(); err != nil {
 		return nil, err
 	}
-	return &source{path: path, log: o.Log}, nil
+	return &source{path: path, complaints: discover.NewComplaints(o.Log, u.String())}, nil
 }
 
 // Run reports what the file has, each time that it was changed or replaced.
@@ -124,16 +120,6 @@ func (s *source) read() ([]lb.Endpoint, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s.path, err)
 	}
-	s.tell(bad)
+	s.complaints.Tell(bad)
 	return good, nil
-}
-
-// tell logs endpoints that cannot be used, once.
-func (s *source) tell(bad []error) {
-	if text := fmt.Sprint(errors.Join(bad...)); text != s.told {
-		s.told = text
-		for _, err := range bad {
-			s.log.Warn("an endpoint cannot be used", "source", "file:"+s.path, "error", err)
-		}
-	}
 }

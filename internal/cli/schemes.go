@@ -1,9 +1,15 @@
 package cli
 
-import "weir/discover"
+import (
+	"slices"
+
+	"weir/discover"
+	"weir/discover/dns"
+	"weir/discover/file"
+)
 
 // schemes are the sources that the program has: of targets, of services and of parts of the
 // configuration.
 func schemes() []discover.Scheme {
-	return []discover.Scheme{}
+	return slices.Concat([]discover.Scheme{file.Scheme()}, dns.Schemes())
 }

@@ -1,0 +1,28 @@
+package discover
+
+import "log/slog"
+
+// Complaints logs what is wrong with single endpoints, once for as long as it stays so. One
+// goroutine at a time may use it.
+type Complaints struct {
+	log  *slog.Logger
+	told map[string]bool
+}
+
+// NewComplaints returns Complaints about what a source found.
+func NewComplaints(log *slog.Logger, source string) *Complaints {
+	return &Complaints{log: log.With("source", source)}
+}
+
+// Tell takes in all that is wrong now.
+func (c *Complaints) Tell(bad []error) {
+	now := make(map[string]bool)
+	for _, err := range bad {
+		text := err.Error()
+		if !c.told[text] && !now[text] {
+			c.log.Warn("an endpoint cannot be used", "error", err)
+		}
+		now[text] = true
+	}
+	c.told = now
+}
