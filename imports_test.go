@@ -72,7 +72,7 @@ func rooms() []room {
 		{"internal/accesslog", []string{"config", "proxy", "internal/head", "internal/output"}, "the access log is a hook"},
 		{"internal/output", []string{"config"}, "it knows lines, not what they say"},
 		{"internal/observe", []string{"config", "proxy", "internal/encode", "internal/field", "internal/head"}, "metrics from bodies are a hook"},
-		{"internal/inspect", []string{"config", "proxy"}, "the inspector is a hook"},
+		{"internal/inspect", []string{"admin", "config", "proxy", "internal/encode", "internal/field", "internal/head"}, "the recorder is a hook, and keeps exchanges in the form in which the admin API has them"},
 		{"admin", []string{"config"}, "the operators' side commands what the server lends it by an interface, and so does weir purge from another process"},
 		{"internal/testkit", []string{"config", "internal/head"}, "what tests share must not decide what they test"},
 		{"server/hook", nil, "what embedders see of an exchange stays small when the core changes"},

@@ -30,6 +30,8 @@ type Weir interface {
 	CacheWhy(url string) (CacheWhy, error)
 	// Config returns the configuration in force without secrets, as config.Show does.
 	Config(all bool) map[string]any
+	// Inspector returns the recorder of exchanges.
+	Inspector() Inspector
 }
 
 // ErrNoCache is the answer to what is about entries when no route has a cache.

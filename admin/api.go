@@ -29,6 +29,9 @@ const (
 	pathWeight    = "/weight"
 	pathCacheTop  = "/cache/top"
 	pathCacheWhy  = "/cache/why"
+	pathInspect   = "/inspect"
+	pathExchanges = "/inspect/exchanges"
+	pathStream    = "/inspect/stream"
 	pathProfiles  = "/debug/pprof/"
 )
 
@@ -40,14 +43,14 @@ type api struct{ weir Weir }
 func Handler(w Weir) http.Handler { return api{w} }
 
 func (a api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	serve, method := a.endpoint(r.URL.Path)
-	if serve == nil {
+	serve, methods := find(r)
+	switch {
+	case len(methods) == 0:
 		fail(w, http.StatusNotFound, fmt.Errorf("found path %q: want %s", r.URL.Path, config.OneOf(paths())))
 		return
-	}
-	if r.Method != method && (method != http.MethodGet || r.Method != http.MethodHead) {
-		w.Header().Set("Allow", method)
-		fail(w, http.StatusMethodNotAllowed, fmt.Errorf("found method %q for %s: want %q", r.Method, r.URL.Path, method))
+	case serve == nil:
+		w.Header().Set("Allow", strings.Join(methods, ", "))
+		fail(w, http.StatusMethodNotAllowed, fmt.Errorf("found method %q for %s: want %s", r.Method, r.URL.Path, config.OneOf(methods)))
 		return
 	}
 	// A foreign page must not command weir through the browser of a user who can
@@ -56,15 +59,17 @@ func (a api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusForbidden, errors.New("found the field Origin: browsers may not use this API"))
 		return
 	}
-	serve(w, r)
+	serve(a, w, r)
 }
 
-// endpoints are what serves each path, and by which method, in the order in which errors have
-// the paths.
-var endpoints = [...]struct {
+// endpoint serves one path, or, if the path ends in a slash, all that begin so.
+type endpoint struct {
 	path, method string
 	serve        func(a api, w http.ResponseWriter, r *http.Request)
-}{
+}
+
+// endpoints are what the API has, in the order in which errors have the paths.
+var endpoints = [...]endpoint{
 	{pathStatus, http.MethodGet, api.status},
 	{pathUpstreams, http.MethodGet, api.upstreams},
 	{pathRoutes, http.MethodGet, api.routes},
@@ -74,38 +79,54 @@ var endpoints = [...]struct {
 	{pathWeight, http.MethodPost, api.weight},
 	{pathCacheTop, http.MethodGet, api.cacheTop},
 	{pathCacheWhy, http.MethodGet, api.cacheWhy},
+	{pathInspect, http.MethodGet, api.inspectState},
+	{pathExchanges, http.MethodGet, api.exchanges},
+	{pathExchanges, http.MethodDelete, api.clearExchanges},
+	{pathExchanges + "/", http.MethodGet, api.exchange},
+	{pathStream, http.MethodGet, api.stream},
+	{pathProfiles, http.MethodGet, api.profile},
 }
 
 // paths are those of the API, for errors.
 func paths() (list []string) {
 	for _, e := range endpoints {
-		list = append(list, e.path)
-	}
-	return append(list, pathProfiles)
-}
-
-// endpoint returns what serves a path, nil for an unknown one, and by which method.
-func (a api) endpoint(path string) (serve http.HandlerFunc, method string) {
-	for _, e := range endpoints {
-		if e.path == path {
-			return func(w http.ResponseWriter, r *http.Request) { e.serve(a, w, r) }, e.method
+		if !slices.Contains(list, e.path) {
+			list = append(list, e.path)
 		}
 	}
-	return profiles(path), http.MethodGet
+	return list
 }
 
-// profiles returns the handler of a profile of the running process; nil if path is
-// not the path of a profile.
-func profiles(path string) http.HandlerFunc {
-	switch name, ok := strings.CutPrefix(path, pathProfiles); {
-	case !ok:
-		return nil
-	case name == "profile":
-		return pprof.Profile
-	case name == "trace":
-		return pprof.Trace
+// find returns what serves a request; nil for a wrong method. methods are those that the path has, none
+// for an unknown path.
+func find(r *http.Request) (serve func(api, http.ResponseWriter, *http.Request), methods []string) {
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
 	}
-	return pprof.Index // serves the other profiles by name
+	for i := range endpoints {
+		e := &endpoints[i]
+		if e.path != r.URL.Path && !(strings.HasSuffix(e.path, "/") && strings.HasPrefix(r.URL.Path, e.path)) {
+			continue
+		}
+		methods = append(methods, e.method)
+		if e.method == method {
+			serve = e.serve
+		}
+	}
+	return serve, methods
+}
+
+// profile answers with a profile of the running process.
+func (api) profile(w http.ResponseWriter, r *http.Request) {
+	switch strings.TrimPrefix(r.URL.Path, pathProfiles) {
+	case "profile":
+		pprof.Profile(w, r)
+	case "trace":
+		pprof.Trace(w, r)
+	default:
+		pprof.Index(w, r) // serves the other profiles by name
+	}
 }
 
 func (a api) purge(w http.ResponseWriter, r *http.Request) {

@@ -49,6 +49,8 @@ func (f *fake) Status() admin.Status { return admin.Status{State: "serving"} }
 
 func (f *fake) Routes() []admin.Route { return []admin.Route{{Name: "r", Does: `upstream "u"`}} }
 
+func (f *fake) Inspector() admin.Inspector { return nil }
+
 func (f *fake) Config(all bool) map[string]any {
 	return map[string]any{"all": all, "listeners": []map[string]any{{"address": ":80"}}}
 }

@@ -60,8 +60,10 @@ type Config struct {
 	AccessLog AccessLog `toml:"access_log"`
 	// Metrics has its own address.
 	Metrics Metrics `toml:"metrics"`
-	// Admin has its own address, which must not be public.
+	// Admin has its own address.
 	Admin Admin `toml:"admin"`
+	// Inspect records exchanges, to look at them. It is off by default.
+	Inspect Inspect `toml:"inspect"`
 	// Cache is about the tiers where stored responses live.
 	Cache Cache `toml:"cache"`
 	// Compress is how responses are compressed on routes that do not say it themselves, true,
@@ -273,6 +275,9 @@ type Route struct {
 
 	// Metrics are taken from the requests and responses of the route.
 	Metrics []RouteMetric `toml:"metrics"`
+	// Inspect says how exchanges of the route are recorded, true, false or a table; nil means as
+	// [inspect] says.
+	Inspect *RouteInspect `toml:"inspect"`
 
 	// Compress is how responses are compressed, true, false or a table; nil means as the
 	// configuration's own compress says.
@@ -533,14 +538,6 @@ type Metrics struct {
 	// PerTarget gives each target series of its own; without it their sums by upstream
 	// are there.
 	PerTarget bool `toml:"per_target"`
-}
-
-// Admin is the API for operators, on its own address: purges, draining, the
-// state of targets. It has no authentication.
-type Admin struct {
-	// Address is "host:port" or "unix:/path". Every program that can connect to
-	// it controls weir, so it must not be public. Empty means off.
-	Address Address `toml:"address"`
 }
 
 // Lifecycle is about reload and shutdown.

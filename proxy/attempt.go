@@ -44,6 +44,8 @@ type attempt struct {
 	// took from asked to the response's head. upload.mu guards asked until upload.answered.
 	began, asked time.Time
 	firstByte    time.Duration
+	// opened is when the attempt had its stream; only for exchanges with a Record.
+	opened time.Time
 
 	// request is the head that is sent: the exchange's outgoing one, or own, which only this
 	// attempt has changed.
@@ -72,7 +74,7 @@ func (a *attempt) reset() {
 		return
 	}
 	a.x, a.proxy, a.upstream, a.target, a.stream, a.state = nil, nil, nil, nil, nil, attemptUnused
-	a.began, a.asked, a.firstByte = time.Time{}, time.Time{}, 0
+	a.began, a.asked, a.opened, a.firstByte = time.Time{}, time.Time{}, time.Time{}, 0
 	if a.request == &a.own {
 		a.own.Reset()
 	}
@@ -121,6 +123,9 @@ type ending struct {
 func (a *attempt) end(e ending) {
 	if a.state == attemptEnded || a.state == attemptUnused {
 		return
+	}
+	if a.x != nil && a.x.Record != nil {
+		a.record(&e)
 	}
 	if a.stream != nil {
 		a.giveBack(e.reusable)
@@ -274,6 +279,9 @@ func (a *attempt) open(shared bool) *attemptError {
 			return dialFailure(err)
 		}
 		a.stream = s
+	}
+	if x.Record != nil {
+		a.opened = time.Now()
 	}
 	x.watch(a.stream, a.began)
 	return nil

@@ -127,6 +127,9 @@ type Exchange struct {
 	Response *head.Head
 	// Result is what became of the exchange.
 	Result Result
+	// Record is told of the exchange's attempts; a hook of OnRoute may set it. It is nil for
+	// nearly all exchanges.
+	Record Record
 
 	proxy *Proxy
 	phase phase
@@ -253,6 +256,7 @@ func (x *Exchange) Reset() {
 	x.Response = &x.room.reply
 	x.room.reset()
 	x.Result = Result{}
+	x.Record = nil
 	x.proxy, x.phase, x.step = nil, phaseReceived, 0
 	if x.held = x.held[:0]; cap(x.held) > copyBuffer {
 		x.held = nil // too much to keep in a pool

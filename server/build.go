@@ -48,12 +48,13 @@ func (s *Server) build(cfg *config.Config, old *generation) (_ *generation, err 
 	if g.store, err = s.acquireStore(cfg, old); err != nil {
 		return nil, err
 	}
-	g.observed = s.observed.Plan(cfg)
+	g.observed, g.recorded = s.observed.Plan(cfg), s.recorder.Plan(cfg)
+	hooks := append([]proxy.Hooks{{OnDone: s.record}, g.observed.Hooks()}, s.options.hooks...)
 	g.proxy, err = proxy.New(proxy.Parts{
 		Config:    cfg,
 		Upstreams: sets,
 		Added:     &s.table,
-		Hooks:     append([]proxy.Hooks{{OnDone: s.record}, g.observed.Hooks()}, s.options.hooks...),
+		Hooks:     append(hooks, g.recorded.Hooks()),
 		Log:       s.log,
 		Metrics:   s.metrics,
 		Verifier:  s.verifier,

@@ -7,6 +7,7 @@ import (
 
 	"weir/config"
 	"weir/internal/http2"
+	"weir/internal/inspect"
 	"weir/internal/observe"
 	"weir/proxy"
 )
@@ -20,6 +21,7 @@ type generation struct {
 	upstreams map[string]*upstream
 	store     *store        // nil if no route has a cache
 	observed  *observe.Plan // nil if no route has metrics of its own
+	recorded  *inspect.Plan // nil if no exchange is recorded
 
 	// running counts the exchanges; once the generation is retired, the one
 	// that makes it 0 closes empty.

@@ -124,6 +124,8 @@ func (o operator) SetWeight(upstream, target string, weight int) (admin.Target, 
 	return describe(t), nil
 }
 
+func (o operator) Inspector() admin.Inspector { return o.s.recorder }
+
 func (o operator) Upstreams() []admin.Upstream {
 	sets := o.s.sets()
 	list := make([]admin.Upstream, 0, len(sets))

@@ -25,6 +25,7 @@ import (
 	"weir/internal/accesslog"
 	"weir/internal/http1"
 	"weir/internal/http2"
+	"weir/internal/inspect"
 	"weir/internal/listener"
 	"weir/internal/mount"
 	"weir/internal/observe"
@@ -80,6 +81,7 @@ type Server struct {
 	fetches    proxy.Fetches
 	// observed are the metrics that routes take from what passes.
 	observed observe.Registry
+	recorder *inspect.Recorder
 }
 
 // The states of a server.
@@ -109,6 +111,7 @@ func New(cfg *config.Config, opts ...Option) (_ *Server, err error) {
 		done:      make(chan struct{}),
 		stopLook:  make(chan struct{}),
 		started:   time.Now(),
+		recorder:  inspect.NewRecorder(),
 	}
 	for _, o := range opts {
 		o(&s.options)
@@ -158,6 +161,7 @@ func New(cfg *config.Config, opts ...Option) (_ *Server, err error) {
 	s.accessLog.Store(logger)
 	s.current.Store(g)
 	s.observed.Show(g.observed)
+	s.recorder.Use(g.recorded)
 	s.set.RegisterMetricsWriter(s.writeMetrics)
 	return s, nil
 }
@@ -355,6 +359,7 @@ func (s *Server) reload(cfg *config.Config) error {
 	}
 	s.current.Store(next)
 	s.observed.Show(next.observed)
+	s.recorder.Use(next.recorded)
 	commit()
 	s.front.Leave()
 	s.frames.Leave()

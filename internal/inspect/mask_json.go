@@ -1,0 +1,222 @@
+package inspect
+
+import (
+	"bytes"
+	"encoding/json"
+)
+
+// looksLikeJSON says whether text, or the beginning of one, seems to be JSON.
+func looksLikeJSON(text []byte) bool {
+	text = bytes.TrimLeft(text, " \t\r\n\xef\xbb\xbf")
+	if bytes.HasPrefix(text, []byte(")]}'")) { // keeps scripts from reading it
+		return true
+	}
+	if len(text) < 2 || text[0] != '{' && text[0] != '[' {
+		return false
+	}
+	rest := bytes.TrimLeft(text[1:], " \t\r\n")
+	if len(rest) == 0 {
+		return false
+	}
+	switch c := rest[0]; text[0] {
+	case '{':
+		return c == '"' || c == '}'
+	default:
+		return c == '{' || c == '[' || c == '"' || c == ']' || '0' <= c && c <= '9'
+	}
+}
+
+// jsonMasker walks through JSON, or what is nearly that: a document that was cut, several
+// documents, or damaged ones.
+type jsonMasker struct {
+	*masker
+	src, dst []byte
+	at       int
+	// objects are the open lists and objects, the innermost last.
+	open []container
+}
+
+// container is an open list or object.
+type container struct {
+	object bool
+	// key says that a name comes next; secret that the value that comes next is one.
+	key, secret bool
+	// name is the member before the colon. paired says that a member such as "name" has named a
+	// secret, whose value is in a member such as "value".
+	name   []byte
+	paired bool
+}
+
+// maxDepth bounds the open containers that are followed. Deeper ones are masked whole.
+const maxDepth = 200
+
+// appendJSON masks the values of members with the names of secrets.
+func (m *masker) appendJSON(dst, text []byte) []byte {
+	j := jsonMasker{masker: m, src: text, dst: dst}
+	for j.at < len(j.src) {
+		j.step()
+	}
+	return j.dst
+}
+
+// top is the innermost container; nil outside of all.
+func (j *jsonMasker) top() *container {
+	if len(j.open) == 0 {
+		return nil
+	}
+	return &j.open[len(j.open)-1]
+}
+
+// step takes one token.
+func (j *jsonMasker) step() {
+	c, top := j.src[j.at], j.top()
+	switch c {
+	case ' ', '\t', '\r', '\n', ':':
+		j.copy(1)
+	case ',':
+		j.copy(1)
+		if top != nil {
+			top.key, top.secret = top.object, false
+		}
+	case '{', '[':
+		if top != nil && top.secret || len(j.open) >= maxDepth {
+			j.hideContainer()
+			return
+		}
+		j.copy(1)
+		j.open = append(j.open, container{object: c == '{', key: c == '{'})
+	case '}', ']':
+		j.copy(1)
+		if top != nil {
+			j.open = j.open[:len(j.open)-1]
+			if top := j.top(); top != nil {
+				top.secret = false
+			}
+		}
+	case '"':
+		j.text(top)
+	default:
+		j.literal(top)
+	}
+}
+
+func (j *jsonMasker) copy(n int) {
+	j.dst = append(j.dst, j.src[j.at:j.at+n]...)
+	j.at += n
+}
+
+// text takes a string: a name or a value.
+func (j *jsonMasker) text(top *container) {
+	end := endOfString(j.src, j.at)
+	raw := j.src[j.at:end]
+	switch {
+	case top != nil && top.key:
+		top.key = false
+		top.name = unescaped(raw)
+		top.secret = j.names.has(top.name) || top.paired && isValueName(top.name)
+		j.copy(len(raw))
+	case top != nil && top.secret:
+		j.hide(top, end)
+	default:
+		if top != nil && top.object && isNameName(top.name) {
+			top.paired = j.names.has(unescaped(raw))
+		}
+		inner := bytes.TrimSuffix(raw[1:], []byte{'"'})
+		j.dst = append(j.dst, '"')
+		j.dst = j.appendText(j.dst, inner)
+		if len(inner)+2 == len(raw) {
+			j.dst = append(j.dst, '"')
+		}
+		j.at = end
+	}
+}
+
+// literal takes a number, true, false, null, or what does not belong there.
+func (j *jsonMasker) literal(top *container) {
+	end := j.at + 1
+	for end < len(j.src) && !bytes.ContainsRune([]byte(" \t\r\n:,{}[]\""), rune(j.src[end])) {
+		end++
+	}
+	if top != nil && top.secret {
+		if word := string(j.src[j.at:end]); word != "null" {
+			j.hide(top, end)
+			return
+		}
+	}
+	j.copy(end - j.at)
+}
+
+// hide masks the value up to end.
+func (j *jsonMasker) hide(top *container, end int) {
+	j.note(top.name)
+	j.dst = append(append(append(j.dst, '"'), hidden...), '"')
+	j.at = end
+}
+
+// hideContainer masks the list or object that begins here, to its end.
+func (j *jsonMasker) hideContainer() {
+	depth, end := 0, j.at
+	for end < len(j.src) {
+		switch j.src[end] {
+		case '"':
+			end = endOfString(j.src, end)
+			continue
+		case '{', '[':
+			depth++
+		case '}', ']':
+			depth--
+		}
+		end++
+		if depth == 0 {
+			break
+		}
+	}
+	if top := j.top(); top != nil {
+		j.hide(top, end)
+		top.secret = false
+	}
+}
+
+// endOfString is the place after the string that begins at start, or the end of a text that was cut
+// in it.
+func endOfString(src []byte, start int) int {
+	for i := start + 1; i < len(src); i++ {
+		switch src[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+	return len(src)
+}
+
+// unescaped is a string of JSON, with its quotes, without its escapes.
+func unescaped(raw []byte) []byte {
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return bytes.Trim(raw, `"`)
+	}
+	var text string
+	if json.Unmarshal(raw, &text) != nil {
+		return bytes.Trim(raw, `"`)
+	}
+	return []byte(text)
+}
+
+// isNameName says whether a member says what another one, isValueName, has the value of, as in
+// {"name": "password", "value": "..."}.
+func isNameName(name []byte) bool {
+	switch string(bytes.ToLower(name)) {
+	case "name", "key", "field", "id":
+		return true
+	}
+	return false
+}
+
+func isValueName(name []byte) bool {
+	switch string(bytes.ToLower(name)) {
+	case "value", "val", "content", "text", "data":
+		return true
+	}
+	return false
+}

@@ -1,0 +1,100 @@
+package inspect
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestMaskBody(t *testing.T) {
+	t.Parallel()
+	names := newSecretNames([]string{"X-Our-Key", "ssn*", "*zip-code"})
+	check := func(kind, body, want string) {
+		t.Helper()
+		m := masker{names: names, at: "b"}
+		if got := string(m.appendBody(nil, kind, []byte(body))); got != want {
+			t.Errorf("%s %s\nis  %s\nwant %s", kind, body, got, want)
+		}
+		// A body that is cut anywhere shows no secret, which all have an S in these tests.
+		for i := range body {
+			m := masker{names: names, at: "b"}
+			if got := string(m.appendBody(nil, kind, []byte(body[:i]))); strings.Contains(got, "SECRET") || strings.Contains(got, "SEC") {
+				t.Errorf("cut after %q: %s", body[:i], got)
+			}
+		}
+	}
+	const jsonKind, form, events = "application/json; charset=utf-8", "application/x-www-form-urlencoded", "text/event-stream"
+	check(jsonKind, `{"user":"u","password":"SECRET","n":1}`, `{"user":"u","password":"(hidden)","n":1}`)
+	check(jsonKind, `{ "Api-Key" : "SECRET\"SECRET" , "x": [1,2] }`, `{ "Api-Key" : "(hidden)" , "x": [1,2] }`)
+	check(jsonKind, `{"token":{"a":["SECRET"],"b":"SECRET}"},"b":2}`, `{"token":"(hidden)","b":2}`)
+	check(jsonKind, `{"token":["SECRET",{"a":"SECRET"}],"b":{"c":null}}`, `{"token":"(hidden)","b":{"c":null}}`)
+	check(jsonKind, `{"password":null,"pin":123456}`, `{"password":null,"pin":"(hidden)"}`)
+	check(jsonKind, `{"pass\u0077ord":"SECRET"}`, `{"pass\u0077ord":"(hidden)"}`)
+	check(jsonKind, `{"accessToken":"SECRET","max_tokens":100,"author":"a","tokens":3}`, `{"accessToken":"(hidden)","max_tokens":100,"author":"a","tokens":3}`)
+	check(jsonKind, `{"SSN_number":"SECRET","zip_code":"SECRET","x_our_key":"SECRET"}`, `{"SSN_number":"(hidden)","zip_code":"(hidden)","x_our_key":"(hidden)"}`)
+	check(jsonKind, `[{"name":"password","value":"SECRET"},{"name":"user","value":"u"}]`, `[{"name":"password","value":"(hidden)"},{"name":"user","value":"u"}]`)
+	check(jsonKind, `{"body":"{\"password\":\"SECRET\",\"a\":\"b\"}"}`, `{"body":"{\"password\":\"(hidden)\",\"a\":\"b\"}"}`)
+	check(jsonKind, `{"query":"mutation { login(password: \"SECRET\") { id } }"}`, `{"query":"mutation { login(password: \"(hidden)\") { id } }"}`)
+	check(jsonKind, `{"url":"http://u:SECRET@h/x?token=SECRET&a=1"}`, `{"url":"http://u:(hidden)@h/x?token=(hidden)&a=1"}`)
+	check(jsonKind, `{"a":1}{"secret":"SECRET"}`, `{"a":1}{"secret":"(hidden)"}`)
+	check(jsonKind, `{"error":"unexpected token: x","code":1}`, `{"error":"unexpected token: (hidden)","code":1}`)
+	check("application/x-ndjson", "{\"token\":\"SECRET\"}\n{\"a\":\"b\"}\n", "{\"token\":\"(hidden)\"}\n{\"a\":\"b\"}\n")
+	check("", `{"password":"SECRET"}`, `{"password":"(hidden)"}`)
+	check("text/html", ")]}'\n{\"password\":\"SECRET\"}", ")]}'\n{\"password\":\"(hidden)\"}")
+	check(form, "a=1&password=SECRET&b=2", "a=1&password=(hidden)&b=2")
+	check(form, "pass%77ord=SECRET&user%5Bpassword%5D=SECRET&x", "pass%77ord=(hidden)&user%5Bpassword%5D=(hidden)&x")
+	check(form, "j=%7B%22password%22%3A%22SECRET%22%7D&u=http%3A%2F%2Fh", "j=%7B%22password%22%3A%22(hidden)%22%7D&u=http%3A%2F%2Fh")
+	check(events, "event: a\ndata: {\"token\":\"SECRET\"}\n\ndata: {\"a\":\ndata: \"b\"}\n\n", "event: a\ndata: {\"token\":\"(hidden)\"}\n\ndata: {\"a\":\ndata: \"b\"}\n\n")
+	check(events, "data: {\"token\":\ndata: \"SECRET\"}\n\n", "data: {\"token\":\ndata: \"(hidden)\"}\n\n")
+	check("multipart/form-data; boundary=B", "--B\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\nSECRET\r\n--B\r\nContent-Disposition: form-data; name=\"f\"; filename=\"a\"\r\n\r\nhello\r\n--B--\r\n",
+		"--B\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\n(hidden)\r\n--B\r\nContent-Disposition: form-data; name=\"f\"; filename=\"a\"\r\n\r\nhello\r\n--B--\r\n")
+	check("multipart/form-data", "SECRET", "(hidden)")
+	check("text/plain", "user: u\npassword: SECRET SECRET\nx: 1", "user: u\npassword: (hidden)\nx: 1")
+	check("text/plain", "Authorization: Bearer SECRET\nHost: h", "Authorization: (hidden)\nHost: h")
+	check("text/plain", "curl -H 'Authorization: Bearer SECRET' x", "curl -H 'Authorization: (hidden)' x")
+	check("text/plain", "sent Bearer SECRETSECRET to x", "sent Bearer (hidden) to x")
+	check("application/xml", "<a><password>SECRET</password><b>1</b><ns:token x='1'>SECRET</ns:token></a>", "<a><password>(hidden)</password><b>1</b><ns:token x='1'>(hidden)</ns:token></a>")
+	check("text/html", `<input type="hidden" name="csrf_token" value="SECRET"><input name="q" value="1">`, `<input type="hidden" name="csrf_token" value="(hidden)"><input name="q" value="1">`)
+	check("text/html", `<script>var c = {"apiKey": "SECRET", "a": 1}</script>`, `<script>var c = {"apiKey": "(hidden)", "a": 1}</script>`)
+	check("image/png", "\x00\x01token=x", "\x00\x01token=x")
+}
+
+func TestMaskFields(t *testing.T) {
+	t.Parallel()
+	names := newSecretNames(nil)
+	check := func(name, value, want string) {
+		t.Helper()
+		m := masker{names: names, at: "request"}
+		if got := string(m.appendField(nil, []byte(name), []byte(value))); got != name+": "+want+"\n" {
+			t.Errorf("%s: %s is %q, want %q", name, value, got, want)
+		}
+	}
+	check("Authorization", "Bearer abc", "Bearer (hidden)")
+	check("authorization", "abc", "(hidden)")
+	check("Proxy-Authorization", "Basic dTpw", "Basic (hidden)")
+	check("Cookie", "a=1; session=2; odd", "a=(hidden); session=(hidden); (hidden)")
+	check("Set-Cookie", "a=1; Path=/; HttpOnly", "a=(hidden); Path=/; HttpOnly")
+	check("X-Api-Key", "abc", "(hidden)")
+	check("X-Auth-Token", "abc", "(hidden)")
+	check("Referer", "http://h/?token=abc&a=1", "http://h/?token=(hidden)&a=1")
+	check("Location", "https://u:p@h/cb#access_token=abc&x=1", "https://u:(hidden)@h/cb#access_token=(hidden)&x=1")
+	check("Accept", "text/html;q=0.9", "text/html;q=0.9")
+	check("WWW-Authenticate", `Bearer realm="x"`, `Bearer realm="x"`)
+	check("Idempotency-Key", "abc", "abc")
+	check("ETag", `"abc"`, `"abc"`)
+	m := masker{names: names, at: "request"}
+	if got := string(m.appendTarget(nil, []byte("/a;jsessionid=1?b=2&api%5Fkey=3&c"))); got != "/a;jsessionid=(hidden)?b=2&api%5Fkey=(hidden)&c" {
+		t.Errorf("the target is %q", got)
+	}
+}
+
+// Whatever the body is, masking ends, and keeps what has no secrets.
+func FuzzMaskBody(f *testing.F) {
+	names := newSecretNames(nil)
+	for _, kind := range []string{"application/json", "text/plain", "text/event-stream", "application/x-www-form-urlencoded", "multipart/form-data; boundary=B"} {
+		f.Add(kind, []byte(`{"a":["b",{"password":"\"x"}],"token":{"x":1`))
+	}
+	f.Fuzz(func(t *testing.T, kind string, body []byte) {
+		m := masker{names: names, at: "b"}
+		m.appendBody(nil, kind, body)
+	})
+}

@@ -1,0 +1,46 @@
+package proxy
+
+import (
+	"time"
+
+	"weir/internal/head"
+	"weir/lb"
+)
+
+// Record is told what no hook sees of an exchange that is recorded.
+type Record interface {
+	// Tried is called when an attempt has ended, on the exchange's goroutine. A hedge that lost
+	// is not told: it may end after the exchange.
+	Tried(t Tried)
+}
+
+// Tried is an attempt that has ended. Target and Request are borrowed for the call.
+type Tried struct {
+	Target *lb.Target
+	// Request is the head that the target got, or was to get.
+	Request *head.Head
+	// Began is when the attempt began, Opened when it had its connection; zero if it got none. Asked is
+	// when the last byte of a body was sent that went on while it came, else Began.
+	Began, Opened, Asked time.Time
+	// FirstByte is how long it took from Asked to the response's head; 0 if none came.
+	FirstByte time.Duration
+	// Reused says that the connection was used before.
+	Reused bool
+	// Status is that of the response; 0 if none came. Cause says how the attempt ended, and Err
+	// why; it may be nil.
+	Status int
+	Cause  Cause
+	Err    error
+}
+
+// record tells the exchange's Record how a has ended.
+func (a *attempt) record(e *ending) {
+	t := Tried{
+		Target: a.target, Request: a.request, Began: a.began, Opened: a.opened, Asked: a.asked, FirstByte: a.firstByte,
+		Status: e.status, Cause: e.cause, Err: e.err,
+	}
+	if a.stream != nil {
+		t.Reused = a.stream.Reused()
+	}
+	a.x.Record.Tried(t)
+}
