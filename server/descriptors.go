@@ -4,6 +4,7 @@ import (
 	"io"
 	"math"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -30,8 +31,10 @@ const (
 type descriptors struct {
 	limit, clients int
 	room           *listener.Room
-	// closing is held while idle connections are closed, by one goroutine at a time.
+	// closing is held while idle connections are closed, by one goroutine at a time; closed
+	// counts how often some were.
 	closing sync.Mutex
+	closed  atomic.Int64
 	// logged is when each line was written last, by its text.
 	logged map[string]time.Time
 	mu     sync.Mutex
@@ -79,18 +82,22 @@ func (s *Server) makeRoom(wait time.Duration) {
 }
 
 // reclaim is called when no descriptor is left: it closes idle connections, those to targets
-// first, and says whether there were any.
+// first, or waits while another goroutine does, and says whether there were any.
 func (s *Server) reclaim() bool {
 	d := &s.descriptors
-	if !d.closing.TryLock() {
+	before := d.closed.Load()
+	d.closing.Lock()
+	defer d.closing.Unlock()
+	if d.closed.Load() > before {
 		return true
 	}
-	defer d.closing.Unlock()
 	if n := s.closeIdleTargets(); n > 0 {
+		d.closed.Add(1)
 		s.logDescriptors("no descriptor is left: idle connections to targets were closed", "closed", n)
 		return true
 	}
 	if n := s.closeClients(); n > 0 {
+		d.closed.Add(1)
 		s.logDescriptors("no descriptor is left: clients were closed that had been idle for longest", "closed", n)
 		return true
 	}

@@ -94,11 +94,7 @@ func NewHTTP1(rawURL string, cfg *config.Upstream, o Options) (*HTTP1, error) {
 		MaxConnWaitTimeout:  time.Duration(cfg.Connections.Wait),
 		MaxIdleConnDuration: time.Duration(cfg.Connections.Idle),
 		DialTimeout: func(_ string, within time.Duration) (net.Conn, error) {
-			c, err := d.dial(within)
-			for wait := time.Millisecond; wait <= longestReclaim && o.Reclaim != nil && sock.NoDescriptors(err) && o.Reclaim(); wait *= 2 {
-				time.Sleep(wait)
-				c, err = d.dial(within)
-			}
+			c, err := dialReclaiming(o.Reclaim, func() (*Conn, error) { return d.dial(within) })
 			if err != nil {
 				return nil, err
 			}
@@ -115,6 +111,23 @@ func NewHTTP1(rawURL string, cfg *config.Upstream, o Options) (*HTTP1, error) {
 		t.pipeline = newPipeline(t, cfg.Connections.Pipeline, cfg.Connections.Max, o.SlowTurn)
 	}
 	return t, nil
+}
+
+// dialReclaiming dials again, with pauses, as long as reclaim makes room for a connection. It also
+// does so once after reclaim found nothing to close: another goroutine may have closed it all
+// since there was no descriptor.
+func dialReclaiming(reclaim func() bool, dial func() (*Conn, error)) (*Conn, error) {
+	c, err := dial()
+	for wait := time.Millisecond; wait <= longestReclaim && reclaim != nil && sock.NoDescriptors(err); wait *= 2 {
+		more := reclaim()
+		if more {
+			time.Sleep(wait)
+		}
+		if c, err = dial(); !more {
+			break
+		}
+	}
+	return c, err
 }
 
 // Host is what a Host field says that names the target itself.
