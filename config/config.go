@@ -348,7 +348,7 @@ type Respond struct {
 // Upstream is a named set of targets with one balancing algorithm.
 type Upstream struct {
 	// Targets are URLs (http, https, unix, demo, handler) or tables with url and weight; URLs of
-	// sources (registry, file, dns, srv, etcd, consul, zookeeper, kubernetes) find targets.
+	// sources (registry, file, list+http, list+https, dns, srv, etcd, consul, zookeeper, kubernetes) find targets.
 	Targets []Target `toml:"targets"`
 	// Balance is the name of the balancing algorithm.
 	Balance string `toml:"balance"`

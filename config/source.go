@@ -10,7 +10,7 @@ import (
 
 // sourceSchemes are the schemes of URLs that find targets. Which of them a program has is
 // checked where it is put together (server.WithSchemes).
-var sourceSchemes = [...]string{"registry", "file", "dns", "srv", "etcd", "consul", "zookeeper", "kubernetes"}
+var sourceSchemes = [...]string{"registry", "file", "list+http", "list+https", "dns", "srv", "etcd", "consul", "zookeeper", "kubernetes"}
 
 // IsSource says whether the URL is not that of a target, but of a source that finds targets.
 func (t *Target) IsSource() bool { return IsSourceURL(t.URL) }

@@ -1,0 +1,105 @@
+package discovertest
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+
+	"weir/discover"
+	"weir/lb"
+)
+
+// Page is a web server with one document.
+type Page struct {
+	// Addr is its address.
+	Addr string
+
+	mu     sync.Mutex
+	server *http.Server
+	text   []byte
+	broken bool
+	// whole counts answers with the document, and same those without it.
+	whole, same int
+}
+
+// StartPage starts a web server.
+func StartPage() (*Page, error) {
+	p := &Page{Addr: "127.0.0.1:0"}
+	return p, p.Start()
+}
+
+// Start starts it again after Stop.
+func (p *Page) Start() error {
+	ln, err := net.Listen("tcp", p.Addr)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.Addr = ln.Addr().String()
+	p.server = &http.Server{Handler: p}
+	go p.server.Serve(ln)
+	return nil
+}
+
+// Stop ends it; the document stays.
+func (p *Page) Stop() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.server.Close()
+}
+
+// Set makes this the document.
+func (p *Page) Set(text []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.text = text
+}
+
+// Break makes it answer every request with an error page of status 200, until it is called with false.
+func (p *Page) Break(broken bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.broken = broken
+}
+
+// Answers returns how many answers had the document, and how many said that it is the same.
+func (p *Page) Answers() (whole, same int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.whole, p.same
+}
+
+// ServeHTTP answers with the document.
+func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	tag := fmt.Sprintf(`"%x"`, sha256.Sum256(p.text))
+	switch {
+	case p.broken:
+		io.WriteString(w, "<html>an error page</html>")
+	case r.Header.Get("If-None-Match") == tag:
+		w.WriteHeader(http.StatusNotModified)
+		p.same++
+	default:
+		w.Header().Set("ETag", tag)
+		w.Write(p.text)
+		p.whole++
+	}
+}
+
+// Place returns what the schemes of lists follow.
+func (p *Page) Place(schemes []discover.Scheme) Place {
+	return Place{
+		URL:     func(string) string { return "list+http://" + p.Addr + "/targets.json?all=1#every=500ms" },
+		Schemes: schemes,
+		Set:     func(list []lb.Endpoint) error { p.Set(Document(list)); return nil },
+		Stop:    p.Stop,
+		Start:   p.Start,
+		Break:   func() error { p.Break(true); return nil },
+		Mend:    func() error { p.Break(false); return nil },
+	}
+}
