@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"weir/admin/page"
 	"weir/config"
 )
 
@@ -27,6 +28,9 @@ const (
 	pathPurge     = "/purge"
 	pathDrain     = "/drain"
 	pathWeight    = "/weight"
+	pathProblems  = "/config/problems"
+	pathHistory   = "/history"
+	pathCache     = "/cache"
 	pathCacheTop  = "/cache/top"
 	pathCacheWhy  = "/cache/why"
 	pathInspect   = "/inspect"
@@ -35,14 +39,23 @@ const (
 	pathProfiles  = "/debug/pprof/"
 )
 
-type api struct{ weir Weir }
+type api struct {
+	weir  Weir
+	files http.Handler
+}
 
-// Handler returns the API. Every response except the profiles of net/http/pprof is
-// JSON. An error is {"error": "..."} with status 400 (the request is wrong), 403 (a
+// Handler returns the API and, below page.Root, the page. Every other response except the
+// profiles of net/http/pprof is JSON. An error is {"error": "..."} with status 400 (the request is wrong), 403 (the page
+// of another site sent it), 404 (what it names does not exist) or 405.
 // browser sent it), 404 (what it names does not exist) or 405.
-func Handler(w Weir) http.Handler { return api{w} }
+func Handler(w Weir) http.Handler { return api{w, page.Handler()} }
 
 func (a api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	secure(w.Header())
+	if wantsPage(r) {
+		http.Redirect(w, r, strings.TrimPrefix(page.Root, "/"), http.StatusFound)
+		return
+	}
 	serve, methods := find(r)
 	switch {
 	case len(methods) == 0:
@@ -54,9 +67,9 @@ func (a api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// A foreign page must not command weir through the browser of a user who can
-	// reach this address. Browsers send this field with every POST.
-	if r.Header.Get("Origin") != "" {
-		fail(w, http.StatusForbidden, errors.New("found the field Origin: browsers may not use this API"))
+	// reach this address.
+	if foreign(r) {
+		fail(w, http.StatusForbidden, fmt.Errorf("found the origin %q: only weir's own page may use this API", r.Header.Get("Origin")))
 		return
 	}
 	serve(a, w, r)
@@ -77,6 +90,9 @@ var endpoints = [...]endpoint{
 	{pathPurge, http.MethodPost, api.purge},
 	{pathDrain, http.MethodPost, api.drain},
 	{pathWeight, http.MethodPost, api.weight},
+	{pathProblems, http.MethodGet, api.problems},
+	{pathHistory, http.MethodGet, api.history},
+	{pathCache, http.MethodGet, api.cacheStats},
 	{pathCacheTop, http.MethodGet, api.cacheTop},
 	{pathCacheWhy, http.MethodGet, api.cacheWhy},
 	{pathInspect, http.MethodGet, api.inspectState},
@@ -85,6 +101,7 @@ var endpoints = [...]endpoint{
 	{pathExchanges + "/", http.MethodGet, api.exchange},
 	{pathStream, http.MethodGet, api.stream},
 	{pathProfiles, http.MethodGet, api.profile},
+	{page.Root, http.MethodGet, api.page},
 }
 
 // paths are those of the API, for errors.
