@@ -40,6 +40,36 @@ func TestCached(t *testing.T) {
 	})
 }
 
+// What Cache-Status says of time holds when the answer is sent, also in weir's own.
+func TestCacheStatusOfTime(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStand(t, cachedRoute)
+		a := s.on("a")
+		check := func(path, cause, want string) {
+			t.Helper()
+			c := s.request("GET " + path)
+			equal(t, path+": the end", c.serve(), cause)
+			contains(t, path+": the head", c.front.head, "Cache-Status: weir; "+want+"\r\n")
+		}
+		slow := func(control string) {
+			a.scripts = []script{after(1100*time.Millisecond, answer("200\nCache-Control: "+control, "hello"))}
+		}
+		slow("max-age=10")
+		check("/what-is-left", "200 ok", "fwd=uri-miss; fwd-status=200; stored; ttl=9")
+		check("/what-is-left", "200 cached", "hit; ttl=9")
+		time.Sleep(time.Second)
+		check("/what-is-left", "200 cached", "hit; ttl=8")
+		slow("max-age=1")
+		check("/stale-on-arrival", "200 ok", "fwd=uri-miss; fwd-status=200; stored; ttl=-1; detail=old-on-arrival")
+		a.scripts = []script{answer("200\nCache-Control: s-maxage=1,stale-if-error=60", "hello")}
+		check("/fails", "200 ok", "fwd=uri-miss; fwd-status=200; stored; ttl=1")
+		time.Sleep(1100 * time.Millisecond)
+		a.scripts = []script{resets}
+		check("/fails", "502 reset", "fwd=stale; detail=s-maxage")
+		check("/fails-at-once", "502 reset", "fwd=uri-miss")
+	})
+}
+
 // Those that ask for the same at once share one fetch. A body of known length is shared while
 // it arrives, another one once it is whole.
 func TestCollapse(t *testing.T) {

@@ -135,7 +135,7 @@ health.passive.failures = 1
 	for range 6 {
 		equal(t, "GET", c.Get("/").Status(), 200)
 	}
-	equal(t, "state", w.metric(fmt.Sprintf(`weir_upstream_target_state{upstream="origin",target=%q,state="healthy"}`, origin.URL)), "1")
+	w.becomes("state", fmt.Sprintf(`weir_upstream_target_state{upstream="origin",target=%q,state="healthy"}`, origin.URL), "1")
 }
 
 // All of an exchange's attempts and waits together are bounded.
@@ -265,7 +265,7 @@ retry = { backoff = "1h", backoff_max = "1h" }
 	if got := w.ended(); !strings.HasSuffix(got, " client_gone") {
 		t.Errorf("the log's line is %q", got)
 	}
-	equal(t, "budget used", w.metric(`weir_upstream_retry_budget_used{upstream="origin"}`), "0")
+	w.becomes("budget used", `weir_upstream_retry_budget_used{upstream="origin"}`, "0")
 }
 
 // A response that would be tried again is delivered if it may not be.
@@ -291,7 +291,7 @@ health.passive.failures = 0
 		equal(t, name+": attempts", one.Requests()+two.Requests()-before, requests)
 	}
 	check("not safe", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", 1)
-	equal(t, "refused", w.metric(`weir_upstream_retries_refused_total{upstream="origin",reason="unsafe"}`), "1")
+	w.becomes("refused", `weir_upstream_retries_refused_total{upstream="origin",reason="unsafe"}`, "1")
 }
 
 // Where a target's connections are all lent, another target is asked, and the
@@ -316,8 +316,8 @@ connections = { max = 1, wait = "1ms" }
 		c.Send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi")
 		equal(t, "answer", c.Response("POST").Body, "other")
 	}
-	equal(t, "state", w.metric(fmt.Sprintf(`weir_upstream_target_state{upstream="origin",target=%q,state="healthy"}`, busy.URL)), "1")
-	equal(t, "budget used", w.metric(`weir_upstream_retry_budget_used{upstream="origin"}`), "0")
+	w.becomes("state", fmt.Sprintf(`weir_upstream_target_state{upstream="origin",target=%q,state="healthy"}`, busy.URL), "1")
+	w.becomes("budget used", `weir_upstream_retry_budget_used{upstream="origin"}`, "0")
 	close(release)
 	equal(t, "the first one", first.Response("GET").Body, "busy")
 }
@@ -343,8 +343,8 @@ timeouts.total = "1h"
 			m := w.dial().Get("/")
 			equal(t, "answer", fmt.Sprint(m.Status(), " ", m.Body, " ", m.Get("Retry-After")), "503 busy 1")
 			equal(t, "attempts", w.logged(1)[0].Attempts, attempts)
-			equal(t, "refused", w.metric(`weir_upstream_retries_refused_total{upstream="origin",reason="no_target"}`), "1")
-			equal(t, "budget used", w.metric(`weir_upstream_retry_budget_used{upstream="origin"}`), fmt.Sprint(attempts-1))
+			w.becomes("refused", `weir_upstream_retries_refused_total{upstream="origin",reason="no_target"}`, "1")
+			w.becomes("budget used", `weir_upstream_retry_budget_used{upstream="origin"}`, fmt.Sprint(attempts-1))
 		})
 	}
 	target := func(script func(*testkit.Conn)) string { return fmt.Sprintf("%q", testkit.Listen(t, script).URL) }
@@ -542,7 +542,7 @@ retry = { hedge = 0.5, hedge_min = "2s", on = ["reset", "503"] }
 			equal(t, "answer", fmt.Sprint(m.Status(), " ", m.Body), want)
 			equal(t, "attempts", w.logged(n + 1)[n].Attempts, 2)
 			if result != "" {
-				equal(t, "hedges", w.metric(fmt.Sprintf(`weir_upstream_hedges_total{upstream="origin",result=%q}`, result)), "1")
+				w.becomes("hedges", fmt.Sprintf(`weir_upstream_hedges_total{upstream="origin",result=%q}`, result), "1")
 			}
 			// Both targets still serve, and nothing of the loser is left.
 			for range 4 {

@@ -3,7 +3,6 @@ package server_test
 import (
 	"net/http"
 	"testing"
-	"time"
 
 	"weir/internal/testkit"
 	"weir/server"
@@ -42,11 +41,7 @@ func TestCacheHookPanics(t *testing.T) {
 				defer close(closed)
 				w.Close()
 			}()
-			select {
-			case <-closed:
-			case <-time.After(20 * time.Second):
-				t.Error("the server does not close")
-			}
+			receive(t, closed)
 		})
 	}
 	check("stored", 256<<10)

@@ -53,7 +53,7 @@ func TestClientThatReadsNothing(t *testing.T) {
 			dial().Send(get)
 			line := w.logged(i + 2)[i+1]
 			equal(t, "the log's line", line.String(), "200 client_slow")
-			if line.Duration > 10 {
+			if line.Duration > 100 {
 				t.Errorf("it took %v seconds, 8 million at min_rate", line.Duration)
 			}
 			if line.BytesOut == 0 || line.BytesOut >= size {
@@ -68,16 +68,16 @@ func TestClientThatReadsSlowly(t *testing.T) {
 	t.Parallel()
 	const size = 8 << 20
 	origin := bigOrigin(t, size)
-	eachClient(t, "timeouts = { grace = \"500ms\", min_rate = \"0\" }\n", toOne(origin.URL), func(t *testing.T, w *weir, dial func() *testkit.Client) {
+	eachClient(t, "timeouts = { grace = \"2s\", min_rate = \"0\" }\n", toOne(origin.URL), func(t *testing.T, w *weir, dial func() *testkit.Client) {
 		c := dial()
 		c.Send(get)
 		c.Head("GET")
 		began := time.Now()
 		for n := 0; n < size; n += 128 << 10 {
 			c.Take(128 << 10)
-			receive(t, after(25)) // this is how slow it is
+			receive(t, after(40)) // this is how slow it is
 		}
-		if took := time.Since(began); took < time.Second {
+		if took := time.Since(began); took < 2*time.Second {
 			t.Errorf("it took %v, which shows nothing", took)
 		}
 		line := w.logged(1)[0]
@@ -150,7 +150,7 @@ func TestSecondHeadTimeout(t *testing.T) {
 			c.Send(request + "GET /second HTTP/1.1\r\nHo")
 			equal(t, "first status", c.Response("GET").Status(), 200)
 			equal(t, "second status", c.Response("GET").Status(), 408)
-			if took := time.Since(began); took > 10*time.Second {
+			if took := time.Since(began); took > testkit.Limit/2 {
 				t.Errorf("it took %v", took)
 			}
 		}
@@ -168,10 +168,11 @@ func TestPatientRoute(t *testing.T) {
 			c.TrySend(ok)
 		}
 	})
-	settings := "timeouts = { grace = \"200ms\", min_rate = \"100KB\" }\n"
+	settings := "timeouts = { grace = \"1s\", min_rate = \"100KB\" }\n"
 	eachClient(t, settings, toOne(origin.URL)+"[[routes]]\npath = \"/patient\"\nupstream = \"o\"\ntimeouts = { grace = \"1m\", any_rate = true }\n"+
 		"[[routes]]\npath = \"/rate\"\nupstream = \"o\"\ntimeouts = { any_rate = true }\n", func(t *testing.T, w *weir, dial func() *testkit.Client) {
-		upload := func(path string, pause, pieces int) int {
+		var uploads []func()
+		upload := func(what, path string, pause, pieces, status int) {
 			c := dial()
 			c.Send(fmt.Sprintf("POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", path, pieces))
 			go func() {
@@ -182,13 +183,16 @@ func TestPatientRoute(t *testing.T) {
 					}
 				}
 			}()
-			return c.Response("POST").Status()
+			uploads = append(uploads, func() { equal(t, "status of "+what, c.Response("POST").Status(), status) })
 		}
-		equal(t, "status of a pause", upload("/patient", 800, 1), 200)
-		equal(t, "status of a pause without the keys", upload("/up", 800, 1), 408)
-		equal(t, "status of a slow upload", upload("/rate", 20, 40), 200)
-		equal(t, "status of a slow upload without the keys", upload("/up", 20, 40), 408)
-		equal(t, "status of a pause at any rate", upload("/rate", 800, 1), 408)
+		upload("a pause", "/patient", 2500, 1, 200)
+		upload("a pause without the keys", "/up", 2500, 1, 408)
+		upload("a slow upload", "/rate", 25, 100, 200)
+		upload("a slow upload without the keys", "/up", 25, 100, 408)
+		upload("a pause at any rate", "/rate", 2500, 1, 408)
+		for _, ends := range uploads {
+			ends()
+		}
 	})
 }
 

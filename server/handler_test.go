@@ -213,8 +213,8 @@ func TestHandlerResponse(t *testing.T) {
 			check("/dated", 200, "", nil)
 		}
 		// All of it on one connection, which is counted as any target's.
-		equal(t, "attempts", w.metric(`weir_upstream_attempts_total{upstream="app",target="handler:app",cause="ok"}`), "4")
-		equal(t, "connections", w.metric(`weir_upstream_connections{upstream="app",target="handler:app",state="open"}`), "1")
+		w.becomes("attempts", `weir_upstream_attempts_total{upstream="app",target="handler:app",cause="ok"}`, "4")
+		w.becomes("connections", `weir_upstream_connections{upstream="app",target="handler:app",state="open"}`, "1")
 		// As long a head as the listener lets in.
 		c.Send("GET /head HTTP/1.1\r\nHost: weir.test\r\nX-Long: " + strings.Repeat("x", 16_000) + "\r\n\r\n")
 		equal(t, "long field", c.Response("GET").Body, "16000")
@@ -360,7 +360,7 @@ func TestHandlerLife(t *testing.T) {
 		c.Get("/plain")
 		c.Get("/plain")
 		equal(t, "calls", a.calls.Load(), 2)
-		equal(t, "connections", w.metric(`weir_upstream_connections{upstream="app",target="handler:app",state="open"}`), "1")
+		w.becomes("connections", `weir_upstream_connections{upstream="app",target="handler:app",state="open"}`, "1")
 
 		if err := w.Reload(parse(t, plainListener+toApp)); err != nil {
 			t.Fatal(err)
@@ -408,7 +408,7 @@ func TestHandlerPanics(t *testing.T) {
 		}
 		// To give up is no panic.
 		equal(t, "status", w.dial().Get("/abort").Status(), 502)
-		equal(t, "panics", w.metric("weir_panics_total"), "2")
+		w.becomes("panics", "weir_panics_total", "2")
 	}, server.WithLog(log.logger()))
 }
 

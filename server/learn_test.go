@@ -46,7 +46,7 @@ health.passive.failures = 0
 	s.Send("GET /events HTTP/1.1\r\nHost: a\r\n\r\n")
 	equal(t, "status", s.Head("GET").Status(), 200)
 	testkit.Eventually(t, "the breaker is closed", breaker("closed"))
-	equal(t, "running", w.metric(`weir_upstream_running{upstream="origin"}`), "1")
+	w.becomes("running", `weir_upstream_running{upstream="origin"}`, "1")
 	close(release)
 	s.CloseWrite()
 	s.Rest()

@@ -54,6 +54,23 @@ func (w *weir) metric(series string) string {
 	return ""
 }
 
+// becomes waits until a series, or the first one of a name, has a value: what is counted of an
+// exchange may follow its answer.
+func (w *weir) becomes(what, series, want string) {
+	w.t.Helper()
+	got := ""
+	defer func() {
+		w.t.Helper()
+		equal(w.t, what, got, want)
+	}()
+	testkit.Eventually(w.t, what+" is as it should be", func() bool {
+		if got = w.metric(series); got == "" {
+			got = w.figure(series)
+		}
+		return got == want
+	})
+}
+
 func (w *weir) metrics() string {
 	var b bytes.Buffer
 	w.WriteMetrics(&b)
@@ -119,7 +136,7 @@ func TestPanicInHook(t *testing.T) {
 			}
 			// Everything was given back.
 			labels := fmt.Sprintf("upstream=%q,target=%q", "origin", origin.URL)
-			equal(t, "in flight", w.metric("weir_upstream_in_flight{"+labels+"}"), "0")
+			w.becomes("in flight", "weir_upstream_in_flight{"+labels+"}", "0")
 			testkit.Eventually(t, "nothing runs and all connections but one are closed", func() bool {
 				return w.metric(`weir_listener_requests_in_flight{listener="main"}`) == "0" &&
 					w.metric("weir_upstream_connections{"+labels+`,state="open"}`) == "1" &&

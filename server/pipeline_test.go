@@ -164,9 +164,9 @@ func TestPipeline(t *testing.T) {
 			for i, c := range clients {
 				equal(t, "answer", c.Response("GET").Body, targets[i])
 			}
-			equal(t, "repeated requests", w.figure("weir_upstream_pipeline_retries_total"), "0")
-			equal(t, "shared", w.figure("weir_upstream_pipeline_requests_total"), "5")
-			equal(t, "writes", w.figure("weir_upstream_pipeline_writes_total"), "4")
+			w.becomes("repeated requests", "weir_upstream_pipeline_retries_total", "0")
+			w.becomes("shared", "weir_upstream_pipeline_requests_total", "5")
+			w.becomes("writes", "weir_upstream_pipeline_writes_total", "4")
 		})
 	}
 }
@@ -188,7 +188,7 @@ func TestPipelineSurprises(t *testing.T) {
 			equal(t, "first answer", fmt.Sprintf("%d %.20s %d", m.Status(), m.Body, len(m.Interim)), first)
 			equal(t, "second answer", clients[1].Response("GET").Body, "/b")
 			equal(t, "third answer", clients[2].Response("GET").Body, "/c")
-			equal(t, "repeated requests", w.figure("weir_upstream_pipeline_retries_total"), repeated)
+			w.becomes("repeated requests", "weir_upstream_pipeline_retries_total", repeated)
 			equal(t, "connections beyond", len(origin.Conns()) >= conns, true)
 			for _, e := range w.logged(3) {
 				equal(t, "attempts of "+e.Target, e.Attempts, 1)
@@ -352,9 +352,9 @@ func TestPipelinePauses(t *testing.T) {
 		equal(t, "first answer", a.Response("GET").Status(), 200)
 		equal(t, "second answer", b.Response("GET").Status(), 200)
 	}
-	equal(t, "paused", w.figure("weir_upstream_pipeline_paused"), "1")
+	w.becomes("paused", "weir_upstream_pipeline_paused", "1")
 	before := w.figure("weir_upstream_pipeline_writes_total")
 	odd.Store(false)
 	equal(t, "answer meanwhile", asks(w, "/c").Response("GET").Status(), 200)
-	equal(t, "writes", w.figure("weir_upstream_pipeline_writes_total"), before)
+	w.becomes("writes", "weir_upstream_pipeline_writes_total", before)
 }

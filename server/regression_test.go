@@ -186,12 +186,12 @@ func TestTimeoutsSpareIdleConnections(t *testing.T) {
 upstream = "o"
 [upstreams.o]
 targets = [%q]
-timeouts = {first_byte = "2s", idle = "2s", write = "2s"}
+timeouts = {first_byte = "3s", idle = "3s", write = "3s"}
 `, origin.URL)
 	c := w.dial()
 	for i := range 2 {
 		if i > 0 {
-			receive(t, after(2500)) // longer than each of them
+			receive(t, after(3500)) // longer than each of them
 		}
 		c.Send(post(5) + "hello")
 		equal(t, "body", c.Response("POST").Body, "ok")

@@ -280,7 +280,7 @@ func TestConnectionLimits(t *testing.T) {
 	third := w.dial()
 	rest, _ := third.Rest()
 	equal(t, "what the third gets", rest, "")
-	equal(t, "refused", w.metric(`weir_listener_refused_total{listener="main",reason="address_limit"}`), "1")
+	w.becomes("refused", `weir_listener_refused_total{listener="main",reason="address_limit"}`, "1")
 	first.Close()
 	testkit.Eventually(t, "there is room again", func() bool {
 		c := w.dial()
@@ -296,7 +296,7 @@ func TestConnectionLimits(t *testing.T) {
 	second = w.dial()
 	second.Send("GET / HTTP/1.1\r\nHost: weir.test\r\n\r\n")
 	first.Get("/")
-	equal(t, "open connections", w.metric(`weir_listener_connections{listener="main"}`), "1")
+	w.becomes("open connections", `weir_listener_connections{listener="main"}`, "1")
 	first.Close()
 	equal(t, "body", second.Response("GET").Body, "hello")
 }

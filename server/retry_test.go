@@ -13,11 +13,12 @@ func TestStaleConnection(t *testing.T) {
 	t.Parallel()
 	check := func(name, request string, closeIt func(c *testkit.Conn), status, requests int) {
 		t.Run(name, func(t *testing.T) {
-			closed := make(chan struct{})
+			answered, closed := make(chan struct{}), make(chan struct{})
 			origin := testkit.Listen(t, func(c *testkit.Conn) {
 				c.Request()
 				c.Send(ok)
 				if c.Index == 0 {
+					c.Wait(answered) // a reset could overtake the answer
 					closeIt(c)
 					close(closed)
 					return
@@ -27,6 +28,7 @@ func TestStaleConnection(t *testing.T) {
 			w := through(t, origin)
 			c := w.dial()
 			equal(t, "first response", c.Get("/").Status(), 200)
+			close(answered)
 			receive(t, closed)
 			c.Send(request)
 			method, _, _ := strings.Cut(request, " ")

@@ -275,7 +275,7 @@ idle = "50ms"
 			}
 		}
 		clients.Wait()
-		equal(t, "panics", w.metric("weir_panics_total"), "0")
+		w.becomes("panics", "weir_panics_total", "0")
 		if err := w.Close(); err != nil {
 			t.Error(err)
 		}

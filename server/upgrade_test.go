@@ -148,18 +148,18 @@ func TestUpgradeOutlivesTimeouts(t *testing.T) {
 [[listeners]]
 name = "main"
 address = "127.0.0.1:0"
-timeouts = {header = "2s", idle = "2s", grace = "2s"}
+timeouts = {header = "3s", idle = "3s", grace = "3s"}
 [[routes]]
 upstream = "o"
 [upstreams.o]
 targets = [%q]
-timeouts = {first_byte = "2s", idle = "2s", write = "2s"}
-connections = {idle = "2s"}
+timeouts = {first_byte = "3s", idle = "3s", write = "3s"}
+connections = {idle = "3s"}
 `, origin.URL)
 	c := w.dial()
 	c.Send(upgrade)
 	equal(t, "status", c.Head("GET").Status(), 101)
-	receive(t, after(2500)) // longer than each of them
+	receive(t, after(3500)) // longer than each of them
 	c.Send("late")
 	equal(t, "echo", c.Take(4), "late")
 }
