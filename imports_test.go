@@ -73,8 +73,7 @@ func rooms() []room {
 		{"internal/output", []string{"config"}, "it knows lines, not what they say"},
 		{"internal/observe", []string{"config", "proxy", "internal/encode", "internal/field", "internal/head"}, "metrics from bodies are a hook"},
 		{"internal/inspect", []string{"admin", "config", "proxy", "internal/encode", "internal/field", "internal/head"}, "the recorder is a hook, and keeps exchanges in the form in which the admin API has them"},
-		{"admin/page", nil, "what browsers load asks the admin API like any other client"},
-		{"admin", []string{"config", "admin/page"}, "the operators' side commands what the server lends it by an interface, and so does weir purge from another process"},
+		{"admin", []string{"config"}, "the operators' side commands what the server lends it by an interface, and so does weir purge from another process"},
 		{"internal/testkit", []string{"config", "internal/head"}, "what tests share must not decide what they test"},
 		{"server/hook", nil, "what embedders see of an exchange stays small when the core changes"},
 		{"server", []string{

@@ -26,17 +26,25 @@ type Weir interface {
 	Routes() []Route
 	// Status returns how weir is.
 	Status() Status
-	// History returns how weir was after a time, as far as it remembers.
-	History(since time.Time) History
-	// Problems returns what works, but is hardly meant, in the configuration in force.
-	Problems() []string
-	// CacheStats returns the figures of the cache; the error is ErrNoCache or nil.
-	CacheStats() (CacheStats, error)
 	// CacheTop returns the first entries of the cache's memory by "hits" or "bytes"; the
 	// error is ErrNoCache or nil.
 	CacheTop(by string, limit int) ([]CacheEntry, error)
 	// CacheWhy returns what the cache has for a URL; the error is ErrNoCache or nil.
 	CacheWhy(url string) (CacheWhy, error)
+	// Services returns what the registry has, in the order of names and versions.
+	Services() []Service
+	// Sources returns how the sources of targets and services are, by upstream.
+	Sources() []Source
+	// Register adds an endpoint of a service to the registry, or changes it, and returns it. An
+	// error says what cannot be registered, or is ErrNotKept.
+	Register(name, version, url string, r Registration) (Endpoint, error)
+	// Deregister removes an endpoint, and RemoveService a service with all endpoints that were
+	// registered. Their errors are ErrNotRegistered, ErrNotKept or nil.
+	Deregister(name, version, url string) error
+	RemoveService(name, version string) error
+	// ReportFailure says that an attempt to use an endpoint failed, and returns the endpoint. The
+	// error is as that of Deregister.
+	ReportFailure(name, version, url string) (Endpoint, error)
 	// Config returns the configuration in force without secrets, as config.Show does.
 	Config(all bool) map[string]any
 	// Inspector returns the recorder of exchanges.
@@ -114,6 +122,12 @@ type Target struct {
 	Succeeded    int64 `json:"succeeded"`
 	Failed       int64 `json:"failed"`
 	FailedInARow int64 `json:"failed_in_a_row"`
+	// Source is the URL, without secrets, of the source that found it; empty for a target of
+	// the configuration. Seen is when the source last said so, and Kept why the target is
+	// still used if the source does not.
+	Source string     `json:"source,omitempty"`
+	Seen   *time.Time `json:"seen,omitempty"`
+	Kept   string     `json:"kept,omitempty"`
 	// Latency is the moving average of the time to a response's head, in
 	// seconds; 0 before the first response.
 	Latency float64 `json:"latency_seconds"`

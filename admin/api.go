@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 
-	"weir/admin/page"
 	"weir/config"
 )
 
@@ -28,9 +27,6 @@ const (
 	pathPurge     = "/purge"
 	pathDrain     = "/drain"
 	pathWeight    = "/weight"
-	pathProblems  = "/config/problems"
-	pathHistory   = "/history"
-	pathCache     = "/cache"
 	pathCacheTop  = "/cache/top"
 	pathCacheWhy  = "/cache/why"
 	pathInspect   = "/inspect"
@@ -39,23 +35,14 @@ const (
 	pathProfiles  = "/debug/pprof/"
 )
 
-type api struct {
-	weir  Weir
-	files http.Handler
-}
+type api struct{ weir Weir }
 
-// Handler returns the API and, below page.Root, the page. Every other response except the
-// profiles of net/http/pprof is JSON. An error is {"error": "..."} with status 400 (the request is wrong), 403 (the page
-// of another site sent it), 404 (what it names does not exist) or 405.
+// Handler returns the API. Every response except the profiles of net/http/pprof is
+// JSON. An error is {"error": "..."} with status 400 (the request is wrong), 403 (a
 // browser sent it), 404 (what it names does not exist) or 405.
-func Handler(w Weir) http.Handler { return api{w, page.Handler()} }
+func Handler(w Weir) http.Handler { return api{w} }
 
 func (a api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	secure(w.Header())
-	if wantsPage(r) {
-		http.Redirect(w, r, strings.TrimPrefix(page.Root, "/"), http.StatusFound)
-		return
-	}
 	serve, methods := find(r)
 	switch {
 	case len(methods) == 0:
@@ -67,9 +54,9 @@ func (a api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// A foreign page must not command weir through the browser of a user who can
-	// reach this address.
-	if foreign(r) {
-		fail(w, http.StatusForbidden, fmt.Errorf("found the origin %q: only weir's own page may use this API", r.Header.Get("Origin")))
+	// reach this address. Browsers send this field with every POST.
+	if r.Header.Get("Origin") != "" {
+		fail(w, http.StatusForbidden, errors.New("found the field Origin: browsers may not use this API"))
 		return
 	}
 	serve(a, w, r)
@@ -90,9 +77,6 @@ var endpoints = [...]endpoint{
 	{pathPurge, http.MethodPost, api.purge},
 	{pathDrain, http.MethodPost, api.drain},
 	{pathWeight, http.MethodPost, api.weight},
-	{pathProblems, http.MethodGet, api.problems},
-	{pathHistory, http.MethodGet, api.history},
-	{pathCache, http.MethodGet, api.cacheStats},
 	{pathCacheTop, http.MethodGet, api.cacheTop},
 	{pathCacheWhy, http.MethodGet, api.cacheWhy},
 	{pathInspect, http.MethodGet, api.inspectState},
@@ -100,8 +84,12 @@ var endpoints = [...]endpoint{
 	{pathExchanges, http.MethodDelete, api.clearExchanges},
 	{pathExchanges + "/", http.MethodGet, api.exchange},
 	{pathStream, http.MethodGet, api.stream},
+	{pathRegistry, http.MethodGet, api.services},
+	{pathRegistry + "/", http.MethodPut, api.entry},
+	{pathRegistry + "/", http.MethodDelete, api.entry},
+	{pathRegistry + "/", http.MethodPost, api.entry},
+	{pathSources, http.MethodGet, api.sources},
 	{pathProfiles, http.MethodGet, api.profile},
-	{page.Root, http.MethodGet, api.page},
 }
 
 // paths are those of the API, for errors.

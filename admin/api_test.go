@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"weir/admin"
 	"weir/config"
@@ -46,13 +45,31 @@ func (f *fake) CacheWhy(url string) (admin.CacheWhy, error) {
 	return admin.CacheWhy{URL: url, Next: "miss"}, nil
 }
 
-func (f *fake) CacheStats() (admin.CacheStats, error) { return admin.CacheStats{Entries: 1}, nil }
-
-func (f *fake) History(since time.Time) admin.History {
-	return admin.History{Interval: 2, Time: []float64{float64(since.UnixMilli()) / 1000}}
+func (f *fake) Services() []admin.Service {
+	return []admin.Service{{Name: "shop", Version: "v1", Endpoints: []admin.Endpoint{{URL: "http://a"}}}}
 }
 
-func (f *fake) Problems() []string { return []string{"a problem"} }
+func (f *fake) Sources() []admin.Source { return []admin.Source{{Upstream: "u", Name: "dns:a"}} }
+
+func (f *fake) Register(name, version, url string, r admin.Registration) (admin.Endpoint, error) {
+	f.told = fmt.Sprintf("%s %q %s %+v", name, version, url, r)
+	return admin.Endpoint{URL: url}, f.fail
+}
+
+func (f *fake) Deregister(name, version, url string) error {
+	f.told = fmt.Sprintf("no %s %q %s", name, version, url)
+	return f.fail
+}
+
+func (f *fake) RemoveService(name, version string) error {
+	f.told = fmt.Sprintf("no %s %q", name, version)
+	return f.fail
+}
+
+func (f *fake) ReportFailure(name, version, url string) (admin.Endpoint, error) {
+	f.told = fmt.Sprintf("failed %s %q %s", name, version, url)
+	return admin.Endpoint{URL: url, Failures: 1}, f.fail
+}
 
 func (f *fake) Status() admin.Status { return admin.Status{State: "serving"} }
 
@@ -113,10 +130,6 @@ func TestAPI(t *testing.T) {
 	check("GET", "/config?format=toml&all=true", ``, 200, "all = true\n\n[[listeners]]\naddress = \":80\"\n")
 	check("GET", "/config?format=yaml", ``, 400, `format: found \"yaml\": want \"json\" or \"toml\"`)
 	check("GET", "/config?all=1", ``, 400, `all: found \"1\": want true or false`)
-	check("GET", "/config/problems", ``, 200, `{"problems":["a problem"]}`)
-	check("GET", "/cache", ``, 200, `{"entries":1,`)
-	check("GET", "/history?since=17.5", ``, 200, `{"interval_seconds":2,"time":[17.5],`)
-	check("GET", "/history?since=yesterday", ``, 400, `since: found \"yesterday\": want a Unix time in seconds`)
 	f.pending = []string{"redis"}
 	check("POST", "/purge", `{"all":true}`, 202, `{"purged":3,"pending":["redis"]}`)
 	f.pending = nil
@@ -159,30 +172,8 @@ func TestAPI(t *testing.T) {
 	check("POST", "/weight", `{"upstream":"u","target":"a","weight":-1}`, 400, `weight: found -1`)
 	check("POST", "/weight", `{"upstream":"u","target":"a","weight":1.5}`, 400, `weight: found 1.5: want a whole number`)
 	// A foreign page, in the browser of a user who can reach the API.
-	check("POST", "/purge", `{"all":true}`, 403, `only weir's own page may use this API`, "Origin: https://elsewhere.example")
-	check("POST", "/purge", `{"all":true}`, 403, `only weir's own page may use this API`, "Origin: https://example.com")
-	check("POST", "/purge", `{"all":true}`, 403, `only weir's own page may use this API`, "Origin: null")
-	check("POST", "/purge", `{"all":true}`, 200, `{"purged":3}`, "Origin: http://example.com") // the Host of httptest
-}
-
-// A browser that goes to the address gets to the page, which has its own path so that the API has all others.
-func TestPage(t *testing.T) {
-	h := admin.Handler(new(fake))
-	for path, want := range map[string]string{"/": "302 ", "/ui/": "200 text/html; charset=utf-8", "/ui/app.js": "200 text/javascript; charset=utf-8"} {
-		r := httptest.NewRequest("GET", path, nil)
-		r.Header.Set("Accept", "text/html,*/*;q=0.8")
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, r)
-		if got := fmt.Sprint(w.Code, " ", w.Header().Get("Content-Type")); !strings.HasPrefix(got, want) {
-			t.Errorf("%s: %s, want %s", path, got, want)
-		}
-		policy := w.Header().Get("Content-Security-Policy")
-		for _, part := range []string{"default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "trusted-types 'none'"} {
-			if !strings.Contains(policy, part) || strings.Contains(policy, "unsafe") {
-				t.Errorf("%s: policy %q", path, policy)
-			}
-		}
-	}
+	check("POST", "/purge", `{"all":true}`, 403, `browsers may not use this API`, "Origin: https://elsewhere.example")
+	check("POST", "/purge", `{"all":true}`, 403, `browsers may not use this API`, "Origin: null")
 }
 
 // TestNotThere: what a request names, and is not there, is a 404 that says so.

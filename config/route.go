@@ -120,7 +120,7 @@ func (r *Route) validateAction(at keyPath, pattern Pattern) {
 func (r *Route) validateUpstream(at keyPath, pattern Pattern) {
 	known := at.check.upstreamNames()
 	text := strconv.Quote(r.Upstream.String())
-	if len(known) == 0 {
+	if len(known) == 0 && len(r.Upstream.Names()) == 0 {
 		at.wrong("upstream", text, "a table [upstreams.NAME] with targets: there is none")
 		return
 	}
@@ -142,7 +142,7 @@ func (r *Route) validateUpstream(at keyPath, pattern Pattern) {
 			good = false
 		}
 	}
-	if good && !at.check.fitsUpstream(r.Upstream) {
+	if good && !at.check.fitsUpstream(r.Upstream) && !r.Upstream.fitsService() {
 		at.wrong("upstream", text, "a template that fits the name of an upstream: "+OneOf(known))
 	}
 }

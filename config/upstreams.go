@@ -23,6 +23,44 @@ func (c *check) fitsUpstream(t Template) bool {
 	return false
 }
 
+// service is what the upstream of a service may be called: "name/version", or "name".
+var service = regexp.MustCompile(`^[a-zA-Z0-9._-]+(/[a-zA-Z0-9._-]+)?$`)
+
+// fitsService says whether a template can become the name of a service's upstream.
+func (t Template) fitsService() bool {
+	var b strings.Builder
+	for _, p := range t.parts {
+		if p.name == "" {
+			b.Write(p.literal)
+		} else {
+			b.WriteByte('x')
+		}
+	}
+	return service.MatchString(b.String())
+}
+
+// UnmetTemplates warns of routes whose upstream is a template that fits no upstream, while
+// nothing in the configuration lets the registry have services.
+func (c *Config) UnmetTemplates() (unmet Errors) {
+	d := &c.Discovery
+	if len(d.Catalogs) > 0 || d.Upstream != "" || d.Persist != "" || c.Admin.Address != "" {
+		return nil
+	}
+	list := newNameList(sortedKeys(c.Upstreams))
+routes:
+	for i := range c.Routes {
+		t := c.Routes[i].Upstream
+		if t.Names() == nil {
+			continue
+		}
+		for range list.fitting(t) {
+			continue routes
+		}
+		unmet = append(unmet, Problem{Key: Key("routes", i, "upstream"), Message: "the template fits no upstream, and nothing registers services: discovery.catalogs or admin.address does"})
+	}
+	return c.Locate(unmet)
+}
+
 // nameList are names in which those that fit a template are found without a look at all of
 // them, for configurations of thousands of routes and upstreams.
 type nameList struct {
@@ -97,6 +135,7 @@ func (t Template) expression() string {
 // UnusedUpstreams warns of upstreams that no route sends to.
 func (c *Config) UnusedUpstreams() Errors {
 	used := make(map[string]bool, len(c.Upstreams))
+	used[c.Discovery.Upstream] = true
 	list, seen := newNameList(sortedKeys(c.Upstreams)), map[string]bool{}
 	for i := range c.Routes {
 		t := c.Routes[i].Upstream

@@ -5,14 +5,19 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"weir/config"
 	"weir/lb"
+)
+
+const (
+	// settleEvery is how often the set of an upstream is replaced at most, and settleShare
+	// the part of the time that this may take: the wait after a large set is longer.
+	settleEvery = 200 * time.Millisecond
+	settleShare = 20
 )
 
 // Options are what a Follower may be told. The zero Options are good.
@@ -23,6 +28,11 @@ type Options struct {
 	// OnPanic is called, on the goroutine that panicked, when a source panics; nil means
 	// that the panic is only logged. The source is run again like one that failed.
 	OnPanic func(v any)
+	// EmptyAfter returns how long a source must find nothing before that is believed; nil
+	// means at once.
+	EmptyAfter func() time.Duration
+	// Memory keeps what the sources found over a restart; nil means not.
+	Memory *Memory
 }
 
 // Follower runs the sources of one upstream. It owns the goroutines that do so. Make it
@@ -38,20 +48,39 @@ type Follower struct {
 	// departed are the endpoints of sources that others replaced which have not all
 	// reported yet.
 	departed []lb.Endpoint
-	// given is what upstream was last given.
-	given []lb.Endpoint
+	// given is what upstream was last given, and held are endpoints that were found and
+	// not given, because they come and go, with the time when they will be.
+	given  []lb.Endpoint
+	held   map[string]time.Time
+	damper damper
+	// next is when the set may be replaced again. timer fires at due, if that is not zero.
+	next, due time.Time
+	timer     *time.Timer
 }
 
 // source is a source that runs, or has ended with nil.
 type source struct {
 	Spec
+	*runner
 	cancel context.CancelFunc
 
 	// Follower.mu guards the rest.
 
 	gone     bool // it is no more in the configuration
 	reported bool
-	found    []lb.Endpoint
+	restored bool // found is from before the start
+	changed  bool // raw is not in found yet
+	// raw is its last report, and good are the URLs of raw that can be used, as targets
+	// have them.
+	raw        []lb.Endpoint
+	good       map[string]string
+	rejected   int
+	complaints *Complaints
+	// found is what is used of it, and foundAt is when it last said so.
+	found   []lb.Endpoint
+	foundAt time.Time
+	// emptySince is since when it finds nothing, which is not believed yet.
+	emptySince time.Time
 }
 
 // NewFollower returns a Follower without sources.
@@ -59,10 +88,13 @@ func NewFollower(o Options) *Follower {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if o.OnPanic == nil {
-		o.OnPanic = func(any) {}
+	if o.EmptyAfter == nil {
+		o.EmptyAfter = func() time.Duration { return 0 }
 	}
-	return &Follower{o: o}
+	f := &Follower{o: o}
+	f.timer = time.AfterFunc(time.Hour, f.fire)
+	f.timer.Stop()
+	return f
 }
 
 // Follow makes the sources be those of a new generation, u: those that run already go
@@ -84,21 +116,39 @@ func (f *Follower) Follow(u *lb.Upstream, specs []Spec) {
 			before = slices.Delete(slices.Clone(before), i, i+1)
 			continue
 		}
-		if spec.Name == "" {
-			spec.Name = spec.ID
-		}
-		ctx, cancel := context.WithCancel(context.Background())
-		s := &source{Spec: spec, cancel: cancel}
-		f.sources = append(f.sources, s)
-		f.running.Go(func() { f.keepRunning(ctx, s) })
+		f.sources = append(f.sources, f.start(spec))
 	}
 	for _, s := range before {
 		for _, e := range s.found {
 			f.departed = append(f.departed, s.adjusted(e))
 		}
 		s.end()
+		f.o.Memory.drop(f.upstream.Name(), s.Name)
 	}
-	f.give()
+	f.settle(time.Now())
+}
+
+// start begins to run a source. mu must be held.
+func (f *Follower) start(spec Spec) *source {
+	if spec.Name == "" {
+		spec.Name = spec.ID
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &source{Spec: spec, runner: newRunner(spec.Name, f.o.Log, f.o.OnPanic), cancel: cancel, complaints: NewComplaints(f.o.Log, spec.Name)}
+	s.found, s.foundAt = spec.Found, time.Now()
+	if !s.Exact {
+		s.found, s.foundAt = f.o.Memory.recall(f.upstream.Name(), spec.Name)
+		s.restored = len(s.found) > 0
+	}
+	f.running.Go(func() {
+		done := s.keep(ctx, func(ctx context.Context) error {
+			return s.Source.Run(ctx, func(endpoints []lb.Endpoint) { f.report(s, endpoints) })
+		})
+		if done {
+			f.done(s)
+		}
+	})
+	return s
 }
 
 // end ends s. Follower.mu must be held.
@@ -107,87 +157,46 @@ func (s *source) end() {
 	s.cancel()
 }
 
-// Stop ends all sources and waits until none of them runs any more. The endpoints stay.
-func (f *Follower) Stop() {
+// Cancel ends all sources, without waiting: what they report later changes nothing. The
+// endpoints stay.
+func (f *Follower) Cancel() {
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.stopped = true
+	f.timer.Stop()
 	for _, s := range f.sources {
 		s.end()
 	}
-	f.mu.Unlock()
+}
+
+// Stop is Cancel that waits until no source runs any more.
+func (f *Follower) Stop() {
+	f.Cancel()
 	f.running.Wait()
-}
-
-const (
-	// firstWait is the wait before a source that failed is run again; it doubles each
-	// time, up to longestWait, until the source has reported.
-	firstWait   = time.Second
-	longestWait = time.Minute
-)
-
-// keepRunning runs s until it is done or ctx ends.
-func (f *Follower) keepRunning(ctx context.Context, s *source) {
-	wait := firstWait
-	for {
-		var reported atomic.Bool // a source may report on any goroutine
-		err := f.run(ctx, s, func(endpoints []lb.Endpoint) {
-			reported.Store(true)
-			f.report(s, endpoints)
-		})
-		if ctx.Err() != nil {
-			return
-		}
-		if err == nil {
-			f.done(s)
-			return
-		}
-		if reported.Load() {
-			wait = firstWait
-		}
-		// Half of it by chance, so that many upstreams do not ask a registry that is
-		// back all at once.
-		pause := wait/2 + rand.N(wait/2)
-		f.o.Log.Warn("a source of endpoints failed, what it found stays", "source", s.Name, "error", err, "again_in", pause)
-		if !sleep(ctx, pause) {
-			return
-		}
-		wait = min(2*wait, longestWait)
-	}
-}
-
-// run runs s once. A panic is an error.
-func (f *Follower) run(ctx context.Context, s *source, report func([]lb.Endpoint)) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			f.o.OnPanic(v)
-			err = fmt.Errorf("panic: %v", v)
-		}
-	}()
-	return s.Source.Run(ctx, report)
-}
-
-// sleep waits and returns true, or false if ctx ends first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // report takes in what s found.
 func (f *Follower) report(s *source, endpoints []lb.Endpoint) {
-	found := f.clean(s, endpoints)
+	now := time.Now()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if s.gone {
 		return
 	}
-	s.reported, s.found = true, found
-	f.give()
+	s.confirmed(now)
+	if s.reported && slices.Equal(s.raw, endpoints) {
+		if s.emptySince.IsZero() {
+			s.foundAt = now
+		}
+		return
+	}
+	s.reported, s.restored, s.changed = true, false, true
+	s.raw = slices.Clone(endpoints)
+	if now.Before(f.next) {
+		f.wakeBy(f.next)
+		return
+	}
+	f.settle(now)
 }
 
 // done takes in that s has reported all that it will.
@@ -197,35 +206,135 @@ func (f *Follower) done(s *source) {
 	if s.gone {
 		return
 	}
-	s.reported = true
-	f.give()
+	if !s.reported {
+		s.reported, s.found = true, nil
+	}
+	f.settle(time.Now())
 }
 
-// clean returns those of the endpoints that are good, sorted, so that a source that
-// reports them in another order changes nothing.
-func (f *Follower) clean(s *source, endpoints []lb.Endpoint) []lb.Endpoint {
-	var good []lb.Endpoint
-	for _, e := range endpoints {
-		t := config.Target{URL: e.URL}
-		if found, want := t.URLProblem(); want != "" {
-			f.o.Log.Warn("an endpoint cannot be used", "source", s.Name, "found", found, "want", want)
-			continue
+// fire settles at the time for which the timer was set.
+func (f *Follower) fire() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.due = time.Time{}
+	if !f.stopped {
+		f.settle(time.Now())
+	}
+}
+
+// wakeBy makes settle run at the time t, or before. mu must be held.
+func (f *Follower) wakeBy(t time.Time) {
+	if f.due.IsZero() || t.Before(f.due) {
+		f.due = t
+		f.timer.Reset(time.Until(t))
+	}
+}
+
+// take makes the last report of s what is used of it, and returns when it has to look
+// again; zero for not at all. f.mu must be held.
+func (f *Follower) take(s *source, now time.Time) (again time.Time) {
+	if s.changed {
+		s.changed = false
+		good := f.clean(s)
+		switch {
+		case len(good) > 0 || len(s.found) == 0 || s.Exact:
+			f.believe(s, good, now)
+		case s.emptySince.IsZero():
+			s.emptySince = now
+			if wait := f.o.EmptyAfter(); wait > 0 {
+				f.o.Log.Warn("a source finds nothing any more, what it found stays for a while", "source", s.Name, "upstream", f.upstream.Name(), "for", wait)
+			}
 		}
-		e.URL = t.Origin()
+	}
+	if s.emptySince.IsZero() {
+		return again
+	}
+	if again = s.emptySince.Add(f.o.EmptyAfter()); now.Before(again) {
+		return again
+	}
+	f.believe(s, nil, now)
+	return time.Time{}
+}
+
+// believe makes found what is used of s. f.mu must be held.
+func (f *Follower) believe(s *source, found []lb.Endpoint, now time.Time) {
+	s.found, s.foundAt, s.emptySince = found, now, time.Time{}
+	if !s.Exact {
+		f.o.Memory.keep(f.upstream.Name(), s.Name, found, now)
+	}
+}
+
+// clean returns those endpoints of the last report of s that are good, sorted, so that a
+// source that reports them in another order changes nothing.
+func (f *Follower) clean(s *source) []lb.Endpoint {
+	good := make([]lb.Endpoint, 0, len(s.raw))
+	known := s.good
+	s.good = make(map[string]string, len(s.raw))
+	var bad []error
+	for _, e := range s.raw {
+		origin, ok := known[e.URL]
+		if !ok {
+			t := config.Target{URL: e.URL}
+			if found, want := t.URLProblem(); want != "" {
+				bad = append(bad, fmt.Errorf("found %s: want %s", found, want))
+				continue
+			}
+			origin = t.Origin()
+		}
+		s.good[e.URL] = origin
+		e.URL = origin
 		e.Weight = min(max(e.Weight, 1), config.MaxWeight)
 		good = append(good, e)
 	}
+	s.complaints.Tell(bad)
+	s.rejected = len(bad)
 	slices.SortStableFunc(good, func(a, b lb.Endpoint) int { return cmp.Compare(a.URL, b.URL) })
-	return good
+	return slices.CompactFunc(good, func(a, b lb.Endpoint) bool { return a.URL == b.URL })
 }
 
-// give gives the upstream what all sources have found, if that has changed. mu must be
+// settle gives the upstream what all sources have found, if that has changed. mu must be
 // held.
-func (f *Follower) give() {
+func (f *Follower) settle(now time.Time) {
+	var wake time.Time
+	soonest := func(t time.Time) {
+		if !t.IsZero() && (wake.IsZero() || t.Before(wake)) {
+			wake = t
+		}
+	}
+	for _, s := range f.sources {
+		soonest(f.take(s, now))
+	}
+	all := f.damp(f.combine(), now)
+	for _, when := range f.held {
+		soonest(when)
+	}
+	if !slices.Equal(all, f.given) {
+		if err := f.upstream.SetEndpoints(all); err != nil {
+			f.o.Log.Error("cannot use the endpoints that were found, those before stay", "upstream", f.upstream.Name(), "error", err)
+		} else {
+			f.given = all
+		}
+	}
+	end := time.Now()
+	f.next = end.Add(max(settleEvery, settleShare*end.Sub(now)))
+	if !wake.IsZero() {
+		f.wakeBy(wake)
+	}
+}
+
+// combine returns what all sources have found. mu must be held.
+func (f *Follower) combine() (all []lb.Endpoint) {
 	if !slices.ContainsFunc(f.sources, func(s *source) bool { return !s.reported }) {
 		f.departed = nil
 	}
-	var all []lb.Endpoint
+	if len(f.sources) == 1 && len(f.departed) == 0 {
+		s := f.sources[0] // most upstreams: a list without doubles
+		all = make([]lb.Endpoint, len(s.found))
+		for i, e := range s.found {
+			all[i] = s.adjusted(e)
+		}
+		return all
+	}
 	seen := make(map[string]bool)
 	add := func(e lb.Endpoint) {
 		if !seen[e.URL] {
@@ -241,12 +350,47 @@ func (f *Follower) give() {
 	for _, e := range f.departed {
 		add(e)
 	}
-	if slices.Equal(all, f.given) {
-		return
+	return all
+}
+
+// damp leaves out endpoints that come and go, unless nothing would be left. mu must be
+// held.
+func (f *Follower) damp(all []lb.Endpoint, now time.Time) []lb.Endpoint {
+	used := make(map[string]bool, len(f.given))
+	for _, e := range f.given {
+		used[e.URL] = true
 	}
-	if err := f.upstream.SetEndpoints(all); err != nil {
-		f.o.Log.Error("cannot use the endpoints that were found, those before stay", "upstream", f.upstream.Name(), "error", err)
-		return
+	f.damper.prune(now)
+	before := f.held
+	f.held = nil
+	var admitted []lb.Endpoint
+	for _, e := range all {
+		if !used[e.URL] {
+			if ok, when := f.damper.admits(e.URL, now); !ok {
+				if f.held == nil {
+					f.held = make(map[string]time.Time)
+				}
+				if _, known := before[e.URL]; !known {
+					f.o.Log.Warn("an endpoint comes and goes, it is used once it has stayed", "upstream", f.upstream.Name(), "endpoint", e.URL, "at", when)
+				}
+				f.held[e.URL] = when
+				delete(before, e.URL)
+				continue
+			}
+		}
+		delete(used, e.URL)
+		delete(before, e.URL)
+		admitted = append(admitted, e)
 	}
-	f.given = all
+	for url := range used {
+		f.damper.removed(url, now)
+	}
+	for url := range before { // held back, and gone again
+		f.damper.removed(url, now)
+	}
+	if len(admitted) == 0 && len(f.held) > 0 && len(f.upstream.Config().Static()) == 0 {
+		f.held = nil
+		return all
+	}
+	return admitted
 }

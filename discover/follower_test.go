@@ -79,13 +79,20 @@ type world struct {
 	f      *discover.Follower
 	log    bytes.Buffer
 	panics int
+	empty  time.Duration
+	static bool // the configuration has a target of its own
 }
 
-func newWorld(t *testing.T) *world {
-	w := &world{T: t}
+func newWorld(t *testing.T) *world { return newWorldWith(t, nil) }
+
+// newWorldWith is newWorld with what remembers over restarts.
+func newWorldWith(t *testing.T, m *discover.Memory) *world {
+	w := &world{T: t, static: true}
 	w.f = discover.NewFollower(discover.Options{
-		Log:     slog.New(slog.NewTextHandler(&w.log, nil)),
-		OnPanic: func(any) { w.panics++ },
+		Memory:     m,
+		EmptyAfter: func() time.Duration { return w.empty },
+		Log:        slog.New(slog.NewTextHandler(&w.log, nil)),
+		OnPanic:    func(any) { w.panics++ },
 	})
 	w.reload()
 	t.Cleanup(func() {
@@ -99,7 +106,9 @@ func newWorld(t *testing.T) *world {
 func (w *world) reload(specs ...discover.Spec) {
 	w.Helper()
 	cfg := config.DefaultUpstream()
-	cfg.Targets = []config.Target{config.DefaultTarget("http://static")}
+	if w.static {
+		cfg.Targets = []config.Target{config.DefaultTarget("http://static")}
+	}
 	old := w.u
 	var err error
 	if w.u, err = lb.NewUpstream("test", &cfg, lb.Options{Algorithms: balance.Algorithms()}, old); err != nil {
@@ -114,6 +123,7 @@ func (w *world) reload(specs ...discover.Spec) {
 // check compares the targets that were found.
 func (w *world) check(what, want string) {
 	w.Helper()
+	time.Sleep(time.Second / 4) // sets are not replaced more often than that
 	synctest.Wait()
 	var names []string
 	for _, t := range w.u.Targets() {
@@ -223,24 +233,32 @@ func TestSourceFails(t *testing.T) {
 			}
 			w.check("what was found", "a")
 		}
-		for wait := time.Second; wait < time.Minute; wait *= 2 {
-			fail("broken", wait/2, wait)
+		fail("broken", time.Second/8, time.Second/4)
+		fail("broken", time.Second/4, time.Second/2)
+		for began := time.Now(); time.Since(began) < 5*time.Minute-2*time.Second; {
+			fail("broken", time.Second/2, time.Second)
+		}
+		for range 20 {
+			fail("broken", time.Second/2, 10*time.Second)
 		}
 		for range 3 {
-			fail("broken", 30*time.Second, time.Minute)
+			fail("broken", 5*time.Second, 10*time.Second)
 		}
 		// A report makes it begin anew.
 		s.report("a")
-		fail("panic", time.Second/2, time.Second)
-		fail("broken", time.Second, 2*time.Second)
+		fail("panic", time.Second/8, time.Second/4)
+		fail("broken", time.Second/4, time.Second/2)
 		equal(t, "panics", w.panics, 1)
 		w.f.Stop()
 		equal(t, "stopped", strings.HasSuffix(s.counts(), " 0"), true)
 		w.check("what was found, to the end", "a")
-		for _, want := range []string{`source=s error=broken again_in=`, `error="panic: of the source"`} {
+		for _, want := range []string{`source=s error=broken`, `error="panic: of the source"`, `well again" source=s failed_for=`} {
 			if !strings.Contains(w.log.String(), want) {
 				t.Errorf("no %s in the log:\n%s", want, w.log.String())
 			}
+		}
+		if n := strings.Count(w.log.String(), "error=broken"); n > 10 {
+			t.Errorf("one failure that goes on for 5 minutes fills the log: %d lines", n)
 		}
 	})
 }

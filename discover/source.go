@@ -33,6 +33,10 @@ type Spec struct {
 	Name string
 	// Source must not have been started; it is not used if one of the same ID runs.
 	Source Source
+	// Found is what counts until the source has reported for the first time.
+	Found []lb.Endpoint
+	// Exact says that the source is right when it finds nothing.
+	Exact bool
 	// Weight multiplies the weights that the source reports; below 1 counts as 1. Priority
 	// is added to their priorities. Drain drains all that it reports.
 	Weight   int

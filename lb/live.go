@@ -62,6 +62,8 @@ type live struct {
 	ejections    int
 	ejectedFor   int64
 	ejectedUntil int64
+	// failing says that OnJudged was told of a failure since the last success.
+	failing atomic.Bool
 	// reason is why the target is in its state; nil for none.
 	reason atomic.Pointer[string]
 

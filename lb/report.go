@@ -49,9 +49,30 @@ func (u *Upstream) Report(t *Target, o Outcome) {
 	if v == failed {
 		u.reportFailure(t, o, now)
 	}
+	if u.o.OnJudged != nil {
+		u.tellJudged(t, v)
+	}
 	if t.trial || o.Kind == Success && v != failed && l.bits.Load()&bitUnreachable != 0 {
 		u.endTrial(t, o, v)
 	}
+}
+
+// tellJudged tells the owner of the upstream how an exchange went, if that is news.
+func (u *Upstream) tellJudged(t *Target, v verdict) {
+	switch {
+	case v == failed:
+		t.live.failing.Store(true)
+		u.o.OnJudged(t, true)
+	case v == succeeded && t.live.failing.Load():
+		t.live.failing.Store(false)
+		u.o.OnJudged(t, false)
+	}
+}
+
+// Blame counts a failure of t that others have seen, as if an exchange on it had failed.
+func (u *Upstream) Blame(t *Target, err error) {
+	t.live.bad.Add(1)
+	u.reportFailure(t, Outcome{Kind: Reset, Err: err}, u.now())
 }
 
 // reportLatency feeds everything that follows latencies. good counts the successes of l.
@@ -68,8 +89,8 @@ func (u *Upstream) reportLatency(l *live, o Outcome, v verdict, good, now int64)
 		return
 	}
 	if v != succeeded {
-		// A target that fails fast must not look like a fast one, nor become slower with each failure.
-		sample = math.Max(sample, 2*u.usually(l))
+		// A target that fails fast must not look like a fast one.
+		sample = math.Max(sample, 2*l.latency.value())
 	}
 	age := l.latency.observe(sample, now)
 	if v == succeeded {

@@ -31,6 +31,9 @@ type Options struct {
 	// changed it, perhaps one of an exchange; nil means that changes are only
 	// logged.
 	OnChange func(u *Upstream, t *Target, from, to State, reason string)
+	// OnJudged is called after each exchange that failed, and after the first since that
+	// succeeded, on its goroutine, which it must not hold up; nil means not.
+	OnJudged func(t *Target, failed bool)
 }
 
 // Upstream is a named set of targets with one balancing algorithm, in one

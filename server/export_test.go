@@ -3,6 +3,7 @@ package server
 import (
 	"time"
 
+	"weir/admin"
 	"weir/config"
 	"weir/lb"
 )
@@ -19,3 +20,6 @@ func (s *Server) SetUpstream(name string, cfg *config.Upstream, endpoints []lb.E
 
 // RemoveUpstream is removeUpstream.
 func (s *Server) RemoveUpstream(name string) bool { return s.removeUpstream(name) }
+
+// Upstreams is what the admin API has of upstreams.
+func (s *Server) Upstreams() []admin.Upstream { return operator{s}.Upstreams() }

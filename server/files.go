@@ -56,7 +56,7 @@ const expiryWarning = 14 * 24 * time.Hour
 // certificates that are not valid at the time now, or soon will not be, and hosts of
 // routes that no certificate covers.
 func Warnings(cfg *config.Config, now time.Time) config.Errors {
-	warnings := cfg.UnusedUpstreams()
+	warnings := append(cfg.UnusedUpstreams(), cfg.UnmetTemplates()...)
 	add := func(p config.Problem) { warnings = append(warnings, cfg.Locate(config.Errors{p})...) }
 	covers := make(map[string]*coverage) // by listener
 	for i := range cfg.Listeners {

@@ -131,8 +131,13 @@ func (o operator) Upstreams() []admin.Upstream {
 	list := make([]admin.Upstream, 0, len(sets))
 	for _, name := range slices.Sorted(maps.Keys(sets)) {
 		u := admin.Upstream{Name: name, Targets: []admin.Target{}}
+		origins := o.s.origins(name)
 		for _, t := range sets[name].Targets() {
-			u.Targets = append(u.Targets, describe(t))
+			target := describe(t)
+			if origin, found := origins[t.URL()]; found {
+				target.Source, target.Seen, target.Kept = origin.Source, timeOrNil(origin.Seen), origin.Kept
+			}
+			u.Targets = append(u.Targets, target)
 		}
 		list = append(list, u)
 	}

@@ -53,7 +53,6 @@ type Server struct {
 	accessLog atomic.Pointer[accesslog.Logger]
 	started   time.Time
 	reloads   reloadMetrics
-	history   history
 	// table has the upstreams that were added at run time, for routes.
 	table proxy.Upstreams
 
@@ -64,6 +63,10 @@ type Server struct {
 	adminPage   page
 	// leaving are listeners that a reload removed, with connections perhaps.
 	leaving []*running
+	// registry has the services, memory keeps it, and catalogs fill it, by their URLs.
+	registry *discover.Registry
+	memory   *discover.Memory
+	catalogs map[string]*discover.CatalogFollower
 	// added are the upstreams in table, by name.
 	added map[string]*upstream
 	// followers run the sources of upstreams of the configuration, by name; there is none
@@ -109,6 +112,7 @@ func New(cfg *config.Config, opts ...Option) (_ *Server, err error) {
 		listeners: make(map[config.Address]*running),
 		added:     make(map[string]*upstream),
 		followers: make(map[string]*discover.Follower),
+		catalogs:  make(map[string]*discover.CatalogFollower),
 		done:      make(chan struct{}),
 		stopLook:  make(chan struct{}),
 		started:   time.Now(),
@@ -123,6 +127,7 @@ func New(cfg *config.Config, opts ...Option) (_ *Server, err error) {
 	if err := check(cfg, &s.options); err != nil {
 		return nil, err
 	}
+	s.openRegistry(&cfg.Discovery)
 	if s.options.systemd {
 		in, err := listener.Inherit(os.Getpid(), os.Getenv)
 		if err != nil {
@@ -138,6 +143,7 @@ func New(cfg *config.Config, opts ...Option) (_ *Server, err error) {
 	defer func() {
 		if err != nil {
 			s.local.close()
+			s.registry.Close()
 		}
 	}()
 	s.reloads.init(s.set)
@@ -161,6 +167,9 @@ func New(cfg *config.Config, opts ...Option) (_ *Server, err error) {
 	}
 	s.accessLog.Store(logger)
 	s.current.Store(g)
+	s.mu.Lock()
+	s.syncServices()
+	s.mu.Unlock()
 	s.observed.Show(g.observed)
 	s.recorder.Use(g.recorded)
 	s.set.RegisterMetricsWriter(s.writeMetrics)
@@ -207,9 +216,10 @@ func (s *Server) begin() error {
 		s.announceDescriptors()
 		s.current.Load().watch()
 		for _, u := range s.added {
-			u.watch()
+			s.watchAdded(u)
 		}
 		s.follow(s.current.Load())
+		s.followCatalogs(s.current.Load().config)
 	}
 	return nil
 }
@@ -221,14 +231,10 @@ func (s *Server) look() {
 	defer t.Stop()
 	daily := time.NewTicker(24 * time.Hour)
 	defer daily.Stop()
-	points := time.NewTicker(historyInterval)
-	defer points.Stop()
 	for {
 		select {
 		case now := <-daily.C:
 			s.warnOfExpiry(now)
-		case now := <-points.C:
-			s.remember(now)
 		case now := <-t.C:
 			s.front.Look(now)
 			s.frames.Look(now)
@@ -363,6 +369,10 @@ func (s *Server) reload(cfg *config.Config) error {
 		oldLog = s.accessLog.Swap(logger)
 	}
 	s.current.Store(next)
+	s.syncServices()
+	if serving {
+		s.followCatalogs(cfg)
+	}
 	s.observed.Show(next.observed)
 	s.recorder.Use(next.recorded)
 	commit()
@@ -514,6 +524,7 @@ func (s *Server) Close() error {
 	errs = append(errs, s.closePages())
 	s.closeUpstreams()
 	s.mu.Unlock()
+	errs = append(errs, s.closeRegistry())
 	for s.fetches.Cut() > 0 {
 		time.Sleep(10 * time.Millisecond)
 	}

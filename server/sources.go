@@ -1,6 +1,9 @@
 package server
 
 import (
+	"slices"
+	"strings"
+
 	"weir/config"
 	"weir/discover"
 )
@@ -12,15 +15,21 @@ func (s *Server) sources(cfg *config.Upstream) (specs []discover.Spec, err error
 		if !t.IsSource() {
 			continue
 		}
-		source, err := s.options.schemes.Source(t.URL, discover.SchemeOptions{Log: s.log})
+		source, err := s.schemes().Source(t.URL, discover.SchemeOptions{Log: s.log})
 		if err != nil {
 			return nil, err
 		}
 		specs = append(specs, discover.Spec{
-			ID: t.URL, Name: discover.DisplayURL(t.URL), Source: source, Weight: t.Weight, Priority: t.Priority, Drain: t.Drain,
+			ID: t.URL, Name: discover.DisplayURL(t.URL), Source: source, Exact: strings.HasPrefix(t.URL, "registry:"),
+			Weight: t.Weight, Priority: t.Priority, Drain: t.Drain,
 		})
 	}
 	return specs, nil
+}
+
+// schemes returns those of the program, and that of the registry.
+func (s *Server) schemes() discover.Schemes {
+	return append(slices.Clip(s.options.schemes), s.registry.Scheme())
 }
 
 // CheckSources returns a check of the URLs of sources, for programs that have these schemes.
@@ -30,6 +39,7 @@ func CheckSources(schemes ...discover.Scheme) func(*config.Config) config.Errors
 }
 
 func checkSources(cfg *config.Config, schemes discover.Schemes) (problems config.Errors) {
+	schemes = append(slices.Clip(schemes), new(discover.Registry).Scheme())
 	add := func(err error, key ...any) {
 		if err != nil {
 			problems = append(problems, config.Problem{Key: config.Key(key...), Message: err.Error()})

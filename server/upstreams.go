@@ -6,12 +6,12 @@ import (
 	"maps"
 	"net/http"
 	"reflect"
+	"time"
 
 	"weir/config"
 	"weir/discover"
 	"weir/health"
 	"weir/lb"
-	"weir/proxy"
 )
 
 // upstream is the targets of one upstream and what looks after them: one of a
@@ -21,6 +21,9 @@ type upstream struct {
 	monitor *health.Monitor
 	// sources find targets besides those of the configuration.
 	sources []discover.Spec
+	// follower runs sources; nil for an upstream of the configuration, whose follower
+	// outlives its generation.
+	follower *discover.Follower
 }
 
 // newUpstream makes an upstream that adopts what before knows, which may be nil.
@@ -34,6 +37,7 @@ func (s *Server) newUpstream(name string, cfg *config.Upstream, before *upstream
 		NewAttachment: s.metrics.NewTarget,
 		Algorithms:    s.options.balancing(),
 		Log:           s.log,
+		OnJudged:      s.judge(name, cfg),
 	}, old)
 	if err != nil {
 		return nil, fmt.Errorf("upstream %q: %w", name, err)
@@ -67,7 +71,10 @@ func (s *Server) follow(g *generation) {
 			continue
 		}
 		if f == nil {
-			f = discover.NewFollower(discover.Options{Log: s.log, OnPanic: func(v any) { s.metrics.Panicked(s.log, v) }})
+			f = discover.NewFollower(discover.Options{
+				Log: s.log, OnPanic: s.panicked, Memory: s.memory,
+				EmptyAfter: func() time.Duration { return s.current.Load().config.Discovery.EmptyAfter.D() },
+			})
 			s.followers[name] = f
 		}
 		f.Follow(u.Upstream, u.sources)
@@ -75,6 +82,7 @@ func (s *Server) follow(g *generation) {
 	for name, f := range s.followers {
 		if g.upstreams[name] == nil {
 			delete(s.followers, name)
+			f.Cancel()
 			s.background.Go(f.Stop)
 		}
 	}
@@ -103,11 +111,7 @@ func (s *Server) setUpstream(name string, cfg *config.Upstream, endpoints []lb.E
 		u.close()
 		return fmt.Errorf("upstream %q: %w", name, err)
 	}
-	if s.state.Load() != stateNew {
-		u.watch()
-	}
-	s.added[name] = u
-	s.table.Set(proxy.NewUpstream(u.Upstream, s.metrics, func() { s.background.Go(func() { s.forget(u) }) }))
+	s.addLocked(u)
 	return nil
 }
 
@@ -121,6 +125,9 @@ func (s *Server) removeUpstream(name string) bool {
 
 // removeLocked is removeUpstream with s.mu held.
 func (s *Server) removeLocked(name string) bool {
+	if u := s.added[name]; u != nil && u.follower != nil {
+		s.background.Go(u.follower.Stop)
+	}
 	delete(s.added, name)
 	return s.table.Remove(name)
 }

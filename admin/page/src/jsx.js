@@ -1,2 +1,0 @@
-// What JSX becomes, for every file.
-export { createElement, Fragment } from 'preact';

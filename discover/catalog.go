@@ -1,0 +1,237 @@
+package discover
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"weir/lb"
+)
+
+// Replace makes entries all that a catalog reports, and returns what is wrong with those that
+// cannot be used. A service of which the catalog has nothing any more keeps its endpoints for
+// empty_after.
+func (r *Registry) Replace(catalog string, entries []Entry) (rejected []error) {
+	now := time.Now()
+	r.change(func() (touched []string) {
+		there := make(map[string]map[string]bool, len(r.services)) // URLs by service
+		for _, e := range entries {
+			err := CheckService(e.Name, e.Version)
+			if err == nil {
+				e.Endpoint, err = checked(e.Endpoint)
+			}
+			if err != nil {
+				rejected = append(rejected, err)
+				continue
+			}
+			key := UpstreamName(e.Name, e.Version)
+			if there[key] == nil {
+				there[key] = make(map[string]bool)
+			}
+			if there[key][e.URL] {
+				continue // the first one counts
+			}
+			there[key][e.URL] = true
+			if r.put(e.Name, e.Version, recordKey{e.URL, catalog}, record{Endpoint: e.Endpoint}, now) {
+				touched = append(touched, key)
+			}
+		}
+		for key, s := range r.services {
+			if r.dropMissing(s, catalog, there[key], now) {
+				touched = append(touched, key)
+			}
+		}
+		slices.Sort(touched)
+		return slices.Compact(touched)
+	})
+	return rejected
+}
+
+// dropMissing removes the records of a catalog that are not there any more, if that is believed.
+// mu must be held.
+func (r *Registry) dropMissing(s *service, catalog string, there map[string]bool, now time.Time) (dropped bool) {
+	wait := r.settings.EmptyAfter.D()
+	for k, rec := range s.records {
+		switch {
+		case k.origin != catalog || there[k.url]:
+		case len(there) > 0 || wait == 0:
+			delete(s.records, k)
+			dropped = true
+		case rec.missing.IsZero():
+			rec.missing = now
+			r.wakeBy(now.Add(wait))
+		}
+	}
+	return dropped
+}
+
+// wakeBy makes sweep run at the time t, or before. mu must be held.
+func (r *Registry) wakeBy(t time.Time) {
+	if r.due.IsZero() || t.Before(r.due) {
+		r.due = t
+		r.timer.Reset(time.Until(t))
+	}
+}
+
+// sweepEvery is how long sweep waits at least before it looks again.
+const sweepEvery = 100 * time.Millisecond
+
+// sweep removes what has not been added again in time, what its catalog does not have any
+// more, and services that have been empty for long.
+func (r *Registry) sweep() {
+	r.change(func() (touched []string) {
+		now := time.Now()
+		r.due = time.Time{}
+		var next time.Time
+		passed := func(t time.Time) bool {
+			if t.After(now) && (next.IsZero() || t.Before(next)) {
+				next = t
+			}
+			return !t.After(now)
+		}
+		for key, s := range r.services {
+			before := len(s.records)
+			for k, rec := range s.records {
+				if !rec.expires.IsZero() && passed(rec.expires) || !rec.missing.IsZero() && passed(rec.missing.Add(r.settings.EmptyAfter.D())) {
+					delete(s.records, k)
+				}
+			}
+			forget := len(s.records) == 0 && !s.emptySince.IsZero() && passed(s.emptySince.Add(r.settings.ForgetAfter.D()))
+			if forget {
+				delete(r.services, key)
+			}
+			if forget || len(s.records) != before {
+				touched = append(touched, key)
+			}
+		}
+		if !next.IsZero() {
+			if soonest := now.Add(sweepEvery); next.Before(soonest) {
+				next = soonest
+			}
+			r.wakeBy(next)
+		}
+		return touched
+	})
+}
+
+const (
+	// watchPause is how long a watch waits after it has looked at a service that changes
+	// often, and watchAgain how often it says that it still looks.
+	watchPause = 100 * time.Millisecond
+	watchAgain = 30 * time.Second
+)
+
+// Source returns a source of the endpoints of a service, whether or not it is known.
+func (r *Registry) Source(name, version string) Source {
+	return r.SourceOf(UpstreamName(name, version))
+}
+
+// SourceOf is Source by UpstreamName.
+func (r *Registry) SourceOf(upstream string) Source { return registrySource{r, upstream} }
+
+// Scheme returns the scheme of URLs such as "registry:shop/v1", which are sources of the
+// endpoints of a service.
+func (r *Registry) Scheme() Scheme {
+	return Scheme{Name: "registry", Source: func(u *url.URL, _ SchemeOptions) (Source, error) {
+		name, version, _ := strings.Cut(u.Opaque, "/")
+		if u.Opaque == "" || u.RawQuery != "" || strings.HasSuffix(u.Opaque, "/") {
+			return nil, fmt.Errorf("found %q: want \"registry:NAME/VERSION\" or \"registry:NAME\"", u.Redacted())
+		}
+		return r.Source(name, version), CheckService(name, version)
+	}}
+}
+
+type registrySource struct {
+	r   *Registry
+	key string
+}
+
+func (s registrySource) Run(ctx context.Context, report func([]lb.Endpoint)) error {
+	ch := make(chan struct{}, 1)
+	s.r.mu.Lock()
+	s.r.watchers[s.key] = append(s.r.watchers[s.key], ch)
+	s.r.mu.Unlock()
+	defer s.leave(ch)
+	again := time.NewTicker(watchAgain)
+	defer again.Stop()
+	for {
+		list, _ := s.r.Upstream(s.key)
+		report(list)
+		select {
+		case <-ch:
+		case <-again.C:
+			continue
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		list, _ = s.r.Upstream(s.key)
+		report(list)
+		if !sleep(ctx, watchPause) {
+			return ctx.Err()
+		}
+	}
+}
+
+func (s registrySource) leave(ch chan struct{}) {
+	s.r.mu.Lock()
+	defer s.r.mu.Unlock()
+	left := slices.DeleteFunc(s.r.watchers[s.key], func(o chan struct{}) bool { return o == ch })
+	if len(left) == 0 {
+		delete(s.r.watchers, s.key)
+	} else {
+		s.r.watchers[s.key] = left
+	}
+}
+
+// CatalogFollower runs a catalog for a registry.
+type CatalogFollower struct {
+	runner   *runner
+	cancel   context.CancelFunc
+	done     chan struct{}
+	registry *Registry
+}
+
+// FollowCatalog makes the registry have what c reports, until Stop. name has no secrets. o is as
+// for a Follower; a catalog needs no Memory besides the registry's.
+func (r *Registry) FollowCatalog(name string, c Catalog, o Options) *CatalogFollower {
+	ctx, cancel := context.WithCancel(context.Background())
+	f := &CatalogFollower{runner: newRunner(name, o.Log, o.OnPanic), cancel: cancel, done: make(chan struct{}), registry: r}
+	complaints := NewComplaints(f.runner.log, name)
+	go func() {
+		defer close(f.done)
+		f.runner.keep(ctx, func(ctx context.Context) error {
+			return c.Run(ctx, func(entries []Entry) {
+				if ctx.Err() != nil {
+					return
+				}
+				f.runner.confirmed(time.Now())
+				complaints.Tell(r.Replace(name, entries))
+			})
+		})
+	}()
+	return f
+}
+
+// Status returns how the catalog is.
+func (f *CatalogFollower) Status() SourceStatus {
+	status := f.runner.status()
+	f.registry.mu.Lock()
+	defer f.registry.mu.Unlock()
+	for _, s := range f.registry.services {
+		for k := range s.records {
+			if k.origin == status.Name {
+				status.Endpoints++
+			}
+		}
+	}
+	return status
+}
+
+// Stop ends the catalog and waits until it has. What it reported stays.
+func (f *CatalogFollower) Stop() {
+	f.cancel()
+	<-f.done
+}
