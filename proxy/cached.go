@@ -122,6 +122,10 @@ func (x *Exchange) answerNow() bool {
 
 var upgrades = head.SetOf(head.Upgrade)
 
+// CacheKey is the key under which the cache looked; nil if the exchange did not ask the cache. It is
+// valid until the exchange is reset.
+func (x *Exchange) CacheKey() []byte { return x.cached.request.Key }
+
 // askCache makes the request as the cache sees it.
 func (x *Exchange) askCache() {
 	q := &x.cached.request

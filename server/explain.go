@@ -59,6 +59,7 @@ type Explanation struct {
 	Limits   *ExplainedLimits   `json:"limits,omitempty"`
 	Request  *ExplainedRequest  `json:"request,omitempty"`
 	Response *ExplainedResponse `json:"response,omitempty"`
+	Cache    *ExplainedCache    `json:"cache,omitempty"`
 	// Cause is how the exchange would end, and Error the reason if not well.
 	Cause string `json:"cause"`
 	Error string `json:"error,omitempty"`
@@ -107,6 +108,14 @@ type ExplainedRequest struct {
 type ExplainedResponse struct {
 	Status int      `json:"status"`
 	Fields []string `json:"fields"`
+}
+
+// ExplainedCache is what the cache of the route does.
+type ExplainedCache struct {
+	// Key is what the answer is stored under.
+	Key string `json:"key"`
+	// Verdict is "stored", or why the answer is not stored, by the names that Cache-Status has.
+	Verdict string `json:"verdict"`
 }
 
 // Explain says what a weir with this configuration would do with a request. Nothing is sent:
@@ -271,6 +280,12 @@ func (e *explainer) conclude() {
 	e.Explanation.Scheme = string(x.Scheme)
 	if x.Route != nil {
 		e.Route = x.Route.Name
+	}
+	if c := &x.Result.Cache; c.Asked {
+		e.Cache = &ExplainedCache{Key: string(x.CacheKey()), Verdict: c.String()}
+		if c.Stored {
+			e.Cache.Verdict = "stored"
+		}
 	}
 	for i := range x.Captures.Len() {
 		if e.Captures == nil {

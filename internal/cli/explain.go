@@ -102,6 +102,9 @@ func printExplanation(w io.Writer, e *server.Explanation) error {
 		fmt.Fprintf(w, "\nthe client gets %d\n", r.Status)
 		printLines(w, r.Fields, nil)
 	}
+	if k := e.Cache; k != nil {
+		fmt.Fprintf(w, "\nthe cache: %s\n  key %s\n", k.Verdict, strings.ReplaceAll(k.Key, "\n", "\n      "))
+	}
 	end := "cause: " + e.Cause
 	if e.Error != "" {
 		end += ", " + e.Error
