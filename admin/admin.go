@@ -47,6 +47,9 @@ type Weir interface {
 	ReportFailure(name, version, url string) (Endpoint, error)
 	// Config returns the configuration in force without secrets, as config.Show does.
 	Config(all bool) map[string]any
+	// Explain returns what weir would do with a request, as JSON can have it. The error says what
+	// is wrong with the question.
+	Explain(q Question) (any, error)
 	// Inspector returns the recorder of exchanges.
 	Inspector() Inspector
 }

@@ -29,6 +29,7 @@ const (
 	pathWeight    = "/weight"
 	pathCacheTop  = "/cache/top"
 	pathCacheWhy  = "/cache/why"
+	pathExplain   = "/explain"
 	pathInspect   = "/inspect"
 	pathExchanges = "/inspect/exchanges"
 	pathStream    = "/inspect/stream"
@@ -79,6 +80,7 @@ var endpoints = [...]endpoint{
 	{pathWeight, http.MethodPost, api.weight},
 	{pathCacheTop, http.MethodGet, api.cacheTop},
 	{pathCacheWhy, http.MethodGet, api.cacheWhy},
+	{pathExplain, http.MethodGet, api.explain},
 	{pathInspect, http.MethodGet, api.inspectState},
 	{pathExchanges, http.MethodGet, api.exchanges},
 	{pathExchanges, http.MethodDelete, api.clearExchanges},

@@ -1,24 +1,13 @@
 package server
 
 import (
-	"bytes"
 	"fmt"
-	"log/slog"
-	"net"
 	"net/netip"
-	"net/url"
-	"strings"
 	"time"
 
-	"github.com/VictoriaMetrics/metrics"
-
-	"weir/cache"
+	"weir/cache/rule"
 	"weir/config"
-	"weir/internal/body"
 	"weir/internal/forward"
-	"weir/internal/head"
-	"weir/internal/match"
-	"weir/internal/transport"
 	"weir/lb"
 	"weir/proxy"
 )
@@ -82,6 +71,11 @@ type ExplainedTarget struct {
 	Weight int    `json:"weight"`
 	// Priority is the number of the target's group.
 	Priority int `json:"priority"`
+	// State and Reason are how the target is in a running weir, and InFlight how many exchanges it
+	// has there; else they are empty.
+	State    string `json:"state,omitempty"`
+	Reason   string `json:"reason,omitempty"`
+	InFlight int    `json:"in_flight,omitempty"`
 }
 
 // ExplainedLimits are the bounds of an exchange with a target. 0 means none.
@@ -116,6 +110,10 @@ type ExplainedCache struct {
 	Key string `json:"key"`
 	// Verdict is "stored", or why the answer is not stored, by the names that Cache-Status has.
 	Verdict string `json:"verdict"`
+	// Next is what the cache of a running weir would do with a GET of the URL without any fields,
+	// and Because why; else they are empty.
+	Next    string `json:"next,omitempty"`
+	Because string `json:"because,omitempty"`
 }
 
 // Explain says what a weir with this configuration would do with a request. Nothing is sent:
@@ -127,15 +125,36 @@ func Explain(cfg *config.Config, q Question, opts ...Option) (*Explanation, erro
 	for _, opt := range opts {
 		opt(&o)
 	}
-	if err := check(cfg, &o); err != nil {
+	return explain(cfg, q, &o, nil)
+}
+
+// Explain says what this server would do with a request now, with the configuration in force and
+// its targets as they are. Nothing is sent. The error says what is wrong with the question.
+func (s *Server) Explain(q Question) (*Explanation, error) {
+	g := s.enter() // so that a reload does not close the store meanwhile
+	defer g.leave()
+	o := s.options
+	o.checked = true
+	e, err := explain(g.config, q, &o, s.sets())
+	if err == nil && e.Cache != nil && g.store != nil {
+		x := g.store.Explain(string(rule.KeyURL([]byte(e.Cache.Key))), time.Now().UnixNano())
+		e.Cache.Next, e.Cache.Because = verdict(&x)
+	}
+	return e, err
+}
+
+// explain explains q by cfg. live are the upstreams of a running server, which the explanation
+// takes as they are; nil if there is none.
+func explain(cfg *config.Config, q Question, o *options, live map[string]*lb.Upstream) (*Explanation, error) {
+	if err := check(cfg, o); err != nil {
 		return nil, err
 	}
-	e := &explainer{config: cfg, answer: q.Answer}
+	e := &explainer{config: cfg, answer: q.Answer, live: live}
 	listener, scheme, text, err := e.request(q)
 	if err != nil {
 		return nil, err
 	}
-	if err := e.build(&o); err != nil {
+	if err := e.build(o); err != nil {
 		return nil, err
 	}
 	defer e.close()
@@ -158,273 +177,4 @@ func Explain(cfg *config.Config, q Question, opts ...Option) (*Explanation, erro
 	e.core.Serve(x)
 	e.conclude()
 	return &e.Explanation, nil
-}
-
-// explainer is the client, the hooks and the targets of one explained exchange.
-type explainer struct {
-	proxy.NoClient
-	Explanation
-	config   *config.Config
-	answer   []string
-	metrics  *proxy.Metrics
-	core     *proxy.Proxy
-	exchange *proxy.Exchange
-	sets     map[string]*lb.Upstream
-	store    *cache.Store
-	client   []string // the lines that the client sent
-}
-
-// request makes the head of the question, and finds its listener.
-func (e *explainer) request(q Question) (l *config.Listener, scheme string, text []byte, err error) {
-	u, err := url.Parse(q.URL)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, "", nil, fmt.Errorf("found URL %q: want one such as \"https://www.example.org/path\"", q.URL)
-	}
-	if l, err = e.listener(q.Listener, u.Scheme == "https"); err != nil {
-		return nil, "", nil, err
-	}
-	method := q.Method
-	if method == "" {
-		method = "GET"
-	}
-	_, target, _ := strings.Cut(q.URL, "://")
-	if i := strings.IndexAny(target, "/?"); i >= 0 {
-		target = target[i:]
-	} else {
-		target = "/"
-	}
-	if target[0] == '?' {
-		target = "/" + target
-	}
-	target, _, _ = strings.Cut(target, "#")
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\n", method, target, u.Host)
-	for _, line := range q.Fields {
-		b.WriteString(line + "\r\n")
-	}
-	b.WriteString("\r\n")
-	return l, u.Scheme, b.Bytes(), nil
-}
-
-func (e *explainer) listener(label string, secure bool) (*config.Listener, error) {
-	var labels []string
-	for i := range e.config.Listeners {
-		l := &e.config.Listeners[i]
-		if l.Label() == label || label == "" && secure == (len(l.Certificates) > 0) {
-			return l, nil
-		}
-		labels = append(labels, l.Label())
-	}
-	if label != "" {
-		return nil, fmt.Errorf("found listener %q: want %s", label, config.OneOf(labels))
-	}
-	if len(e.config.Listeners) == 0 {
-		l := config.DefaultListener()
-		return &l, nil
-	}
-	return &e.config.Listeners[0], nil // a load balancer in front may end TLS
-}
-
-func (e *explainer) build(o *options) (err error) {
-	e.metrics = proxy.NewMetrics(metrics.NewSet())
-	e.sets = make(map[string]*lb.Upstream)
-	e.exchange = proxy.NewExchange()
-	for name := range e.config.Upstreams {
-		u := e.config.Upstreams[name]
-		if e.sets[name], err = lb.NewUpstream(name, &u, lb.Options{
-			NewTransport:  func(url string, _ *config.Upstream) (lb.Transport, error) { return &assumedTarget{e: e, url: url}, nil },
-			NewAttachment: e.metrics.NewTarget, Algorithms: o.balancing(),
-		}, nil); err != nil {
-			return err
-		}
-	}
-	if e.store, err = cache.NewStore(&e.config.Cache); err != nil {
-		return err
-	}
-	e.core, err = proxy.New(proxy.Parts{
-		Config: e.config, Upstreams: e.sets, Hooks: append([]proxy.Hooks{{OnUpstream: e.sends}}, o.hooks...),
-		Log: slog.New(slog.DiscardHandler), Metrics: e.metrics, Cache: e.store,
-	})
-	return err
-}
-
-func (e *explainer) close() {
-	for _, set := range e.sets {
-		set.Close()
-	}
-	if e.store != nil {
-		e.store.Close()
-	}
-}
-
-// sends notes what a target gets.
-func (e *explainer) sends(x *proxy.Exchange) {
-	h := x.Outgoing()
-	lines := linesOf(h)
-	e.Request = &ExplainedRequest{
-		Line: fmt.Sprintf("%s %s HTTP/1.1", h.Method(), h.Target()), Fields: lines,
-		Added: without(lines, e.client), Removed: without(e.client, lines),
-	}
-}
-
-// conclude notes what became of the exchange.
-func (e *explainer) conclude() {
-	x := e.exchange
-	e.Cause = x.Result.Cause.String()
-	if err := x.Result.Err; err != nil {
-		e.Error = err.Error()
-	}
-	if x.ClientAddr.IsValid() {
-		e.ClientAddress = x.ClientAddr.String()
-	}
-	e.Explanation.Scheme = string(x.Scheme)
-	if x.Route != nil {
-		e.Route = x.Route.Name
-	}
-	if c := &x.Result.Cache; c.Asked {
-		e.Cache = &ExplainedCache{Key: string(x.CacheKey()), Verdict: c.String()}
-		if c.Stored {
-			e.Cache.Verdict = "stored"
-		}
-	}
-	for i := range x.Captures.Len() {
-		if e.Captures == nil {
-			e.Captures = make(map[string]string)
-		}
-		name, value := x.Captures.At(i)
-		e.Captures[name] = string(value)
-	}
-	r := &match.Request{
-		Host: x.Host, Path: x.Canonical, Query: x.Query, Method: x.Request.Method(), Listener: x.Client.Listener.Name,
-		Scheme: x.Scheme, Header: &x.Request,
-	}
-	for i := range e.config.Routes {
-		route := &e.config.Routes[i]
-		verdict := RouteVerdict{Route: route.Label(i), Misfit: match.Misfit(route, r)}
-		verdict.Wants = wanted(route, verdict.Misfit)
-		verdict.Taken = verdict.Route == e.Route
-		e.Routes = append(e.Routes, verdict)
-		if verdict.Taken && x.Upstream != nil {
-			e.describeUpstream(route, x)
-		}
-	}
-}
-
-// wanted is what a condition of a route says.
-func wanted(route *config.Route, key string) string {
-	switch key {
-	case "host":
-		return strings.Join(route.Host, ", ")
-	case "path":
-		return strings.Join(route.Path, ", ")
-	case "method":
-		return strings.Join(route.Method, ", ")
-	case "listener":
-		return strings.Join(route.Listener, ", ")
-	case "scheme":
-		return route.Scheme
-	case "header":
-		return fmt.Sprint(route.Header)[len("map"):]
-	case "query":
-		return fmt.Sprint(route.Query)[len("map"):]
-	}
-	return ""
-}
-
-func (e *explainer) describeUpstream(route *config.Route, x *proxy.Exchange) {
-	e.Upstream = x.Upstream.Set.Name()
-	u := e.config.Upstreams[e.Upstream]
-	e.Balance = u.Balance
-	for _, t := range u.Targets {
-		e.Targets = append(e.Targets, ExplainedTarget{URL: t.URL, Weight: t.Weight, Priority: t.Priority})
-	}
-	if x.Result.Target != nil {
-		e.Target = x.Result.Target.Name()
-	}
-	total, firstByte, idle := x.Limits()
-	text := func(d time.Duration) string { return config.Duration(d).String() }
-	e.Limits = &ExplainedLimits{
-		MaxBody: int64(route.MaxBody), Connect: u.Timeouts.Connect.String(), FirstByte: text(firstByte), Idle: text(idle), Total: text(total),
-		Attempts: u.Retry.Attempts,
-	}
-}
-
-// linesOf are the lines of a head.
-func linesOf(h *head.Head) (lines []string) {
-	for f := range h.All() {
-		lines = append(lines, string(f.Name)+": "+string(f.Value))
-	}
-	return lines
-}
-
-// without are the lines of a that b lacks; one that stands twice in a must stand twice in b.
-func without(a, b []string) (list []string) {
-	left := make(map[string]int)
-	for _, line := range b {
-		left[line]++
-	}
-	for _, line := range a {
-		if left[line]--; left[line] < 0 {
-			list = append(list, line)
-		}
-	}
-	return list
-}
-
-// Start implements proxy.Front.
-func (e *explainer) Start(h *head.Head, _ int64, _ bool) error {
-	e.Response = &ExplainedResponse{Status: h.Status, Fields: linesOf(h)}
-	return nil
-}
-
-// assumedTarget is a Transport, and a Stream, to a target that is only assumed to answer.
-type assumedTarget struct {
-	e    *explainer
-	url  string
-	body body.Memory
-}
-
-func (a *assumedTarget) Host() string {
-	u, err := url.Parse(a.url)
-	if err != nil {
-		return ""
-	}
-	return u.Host
-}
-
-func (a *assumedTarget) Open(time.Duration) (transport.Stream, error)        { return a, nil }
-func (a *assumedTarget) Share(time.Duration, time.Duration) transport.Stream { return nil }
-func (a *assumedTarget) CloseIdle()                                          {}
-func (a *assumedTarget) Conns() (open, idle int)                             { return 0, 0 }
-func (a *assumedTarget) Pipelined() (p transport.Pipelined, ok bool)         { return p, false }
-func (a *assumedTarget) Retire()                                             {}
-func (a *assumedTarget) Reused() bool                                        { return false }
-func (a *assumedTarget) Send(*transport.Request) (int, error)                { return 0, nil }
-func (a *assumedTarget) Sent() bool                                          { return true }
-func (a *assumedTarget) Await() error                                        { return nil }
-func (a *assumedTarget) BodyWriter(bool, time.Duration) transport.BodyWriter { return nil }
-func (a *assumedTarget) Tunnel() (net.Conn, []byte)                          { return nil, nil }
-func (a *assumedTarget) LimitRead(time.Time, time.Duration)                  {}
-func (a *assumedTarget) ReadUntil(time.Time)                                 {}
-func (a *assumedTarget) LimitWrite(time.Time, time.Duration)                 {}
-func (a *assumedTarget) Unlimit()                                            {}
-func (a *assumedTarget) Interrupt()                                          {}
-func (a *assumedTarget) InterruptRead()                                      {}
-func (a *assumedTarget) InterruptWrite()                                     {}
-func (a *assumedTarget) InterruptFrom(time.Time)                             {}
-func (a *assumedTarget) Cut()                                                {}
-func (a *assumedTarget) Release(bool)                                        {}
-
-func (a *assumedTarget) ReadHead(h *head.Head) (started bool, err error) {
-	text := "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"
-	for _, line := range a.e.answer {
-		text += line + "\r\n"
-	}
-	h.Reset()
-	return true, h.ScanResponse([]byte(text + "\r\n"))
-}
-
-func (a *assumedTarget) Response(*head.Head, bool, *body.Reader) body.Source {
-	a.body.Reset(nil)
-	return &a.body
 }

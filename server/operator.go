@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -122,6 +123,17 @@ func (o operator) SetWeight(upstream, target string, weight int) (admin.Target, 
 	}
 	o.s.log.Info("weight changed", "upstream", upstream, "target", t.Name(), "weight", t.Weight(), "configured", t.ConfiguredWeight())
 	return describe(t), nil
+}
+
+func (o operator) Explain(q admin.Question) (any, error) {
+	question := Question{Method: q.Method, URL: q.URL, Fields: q.Fields, Listener: q.Listener, Answer: q.Answer}
+	if q.From != "" {
+		var err error
+		if question.From, err = netip.ParseAddr(q.From); err != nil {
+			return nil, fmt.Errorf("from: found %q: want an IP address", q.From)
+		}
+	}
+	return o.s.Explain(question)
 }
 
 func (o operator) Inspector() admin.Inspector { return o.s.recorder }

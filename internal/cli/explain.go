@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/netip"
@@ -9,6 +11,7 @@ import (
 
 	urfave "github.com/urfave/cli/v3"
 
+	"weir/admin"
 	"weir/server"
 )
 
@@ -18,6 +21,7 @@ const (
 	flagFrom     = "from"
 	flagListener = "listener"
 	flagAnswer   = "answer"
+	flagRunning  = "running"
 )
 
 func explainCommand() *urfave.Command {
@@ -27,6 +31,8 @@ func explainCommand() *urfave.Command {
 		ArgsUsage: "[METHOD] URL",
 		Flags: []urfave.Flag{
 			configFlag("the configuration `FILE`"),
+			&urfave.BoolFlag{Name: flagRunning, Usage: "ask the running weir, whose admin.address the file has: its configuration, its targets as they are, what its cache has"},
+			&urfave.StringFlag{Name: flagAdmin, Usage: "ask the running weir whose admin API is at `ADDRESS`"},
 			&urfave.StringSliceFlag{Name: flagField, Aliases: []string{"H"}, Usage: "a `FIELD` of the request such as \"Accept: text/html\"; may be given again"},
 			&urfave.StringFlag{Name: flagFrom, Usage: "the `ADDRESS` that the client connects from", Value: "127.0.0.1"},
 			&urfave.StringFlag{Name: flagListener, Usage: "the `NAME` of the listener, or its address if it has none; else one that fits the URL's scheme"},
@@ -51,15 +57,34 @@ func explain(c *urfave.Command) error {
 	if q.From, err = netip.ParseAddr(c.String(flagFrom)); err != nil {
 		return usage("--from: found %q: want an IP address", c.String(flagFrom))
 	}
-	cfg, err := load(c.String(flagConfig))
-	if err != nil {
-		return err
-	}
-	e, err := server.Explain(cfg, q, server.WithSchemes(schemes()...))
+	e, err := explanation(c, q)
 	if err != nil || c.Bool(flagJSON) {
 		return orPrint(c, e, err)
 	}
 	return printExplanation(c.Root().Writer, e)
+}
+
+// explanation explains q by the file, or by the running weir.
+func explanation(c *urfave.Command, q server.Question) (*server.Explanation, error) {
+	if !c.Bool(flagRunning) && !c.IsSet(flagAdmin) {
+		cfg, err := load(c.String(flagConfig))
+		if err != nil {
+			return nil, err
+		}
+		return server.Explain(cfg, q, server.WithSchemes(schemes()...))
+	}
+	question := admin.Question{Method: q.Method, URL: q.URL, Fields: q.Fields, From: q.From.String(), Listener: q.Listener, Answer: q.Answer}
+	text, err := ask(c, func(ctx context.Context, weir *admin.Client) (json.RawMessage, error) {
+		return weir.Explain(ctx, question)
+	})
+	if err != nil {
+		return nil, err
+	}
+	e := new(server.Explanation)
+	if err := json.Unmarshal(text, e); err != nil {
+		return nil, fmt.Errorf("cannot use the explanation of the running weir, which may be of another version: %w", err)
+	}
+	return e, nil
 }
 
 // printExplanation prints the way of a request from the listener to the response.
@@ -76,8 +101,14 @@ func printExplanation(w io.Writer, e *server.Explanation) error {
 		if t.Priority > 0 {
 			note += fmt.Sprintf(", group %d", t.Priority)
 		}
+		if t.State != "" {
+			note += fmt.Sprintf(", %s, %s", t.State, count(t.InFlight, "running exchange"))
+		}
+		if t.Reason != "" {
+			note += ", " + t.Reason
+		}
 		if t.URL == e.Target {
-			note += ", is picked first"
+			note += ", is picked"
 		}
 		facts.add("target", t.URL, note)
 	}
@@ -104,6 +135,9 @@ func printExplanation(w io.Writer, e *server.Explanation) error {
 	}
 	if k := e.Cache; k != nil {
 		fmt.Fprintf(w, "\nthe cache: %s\n  key %s\n", k.Verdict, strings.ReplaceAll(k.Key, "\n", "\n      "))
+	}
+	if k := e.Cache; k != nil && k.Next != "" {
+		fmt.Fprintf(w, "  now %s: %s\n", k.Next, k.Because)
 	}
 	end := "cause: " + e.Cause
 	if e.Error != "" {

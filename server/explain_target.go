@@ -1,0 +1,103 @@
+package server
+
+import (
+	"net"
+	"net/url"
+	"time"
+
+	"weir/internal/body"
+	"weir/internal/head"
+	"weir/internal/transport"
+	"weir/lb"
+)
+
+// imitate gives set the targets of live, and makes them be as those are.
+func imitate(set, live *lb.Upstream) error {
+	var found []lb.Endpoint
+	for _, t := range live.Targets() {
+		if targetOf(set, t.URL()) == nil {
+			found = append(found, lb.Endpoint{URL: t.URL(), Weight: t.ConfiguredWeight(), Priority: t.Priority()})
+		}
+	}
+	if err := set.SetEndpoints(found); err != nil {
+		return err
+	}
+	for _, as := range live.Targets() {
+		if as.Weight() != as.ConfiguredWeight() {
+			if err := set.SetWeight(targetOf(set, as.URL()), as.Weight()); err != nil {
+				return err
+			}
+		}
+		switch t := targetOf(set, as.URL()); as.State() {
+		case lb.Draining:
+			set.SetDrain(t, true)
+		case lb.Down:
+			set.SetDown(t, as.Reason())
+		case lb.Ejected, lb.Unreachable:
+			set.Eject(t, as.Reason())
+		}
+	}
+	return nil
+}
+
+// targetOf is the target of a URL; nil if there is none.
+func targetOf(set *lb.Upstream, url string) *lb.Target {
+	for _, t := range set.Targets() {
+		if t.URL() == url {
+			return t
+		}
+	}
+	return nil
+}
+
+// assumedTarget is a Transport, and a Stream, to a target that is only assumed to answer.
+type assumedTarget struct {
+	e    *explainer
+	url  string
+	body body.Memory
+}
+
+func (a *assumedTarget) Host() string {
+	u, err := url.Parse(a.url)
+	if err != nil {
+		return ""
+	}
+	return u.Host
+}
+
+func (a *assumedTarget) Open(time.Duration) (transport.Stream, error)        { return a, nil }
+func (a *assumedTarget) Share(time.Duration, time.Duration) transport.Stream { return nil }
+func (a *assumedTarget) CloseIdle()                                          {}
+func (a *assumedTarget) Conns() (open, idle int)                             { return 0, 0 }
+func (a *assumedTarget) Pipelined() (p transport.Pipelined, ok bool)         { return p, false }
+func (a *assumedTarget) Retire()                                             {}
+func (a *assumedTarget) Reused() bool                                        { return false }
+func (a *assumedTarget) Send(*transport.Request) (int, error)                { return 0, nil }
+func (a *assumedTarget) Sent() bool                                          { return true }
+func (a *assumedTarget) Await() error                                        { return nil }
+func (a *assumedTarget) BodyWriter(bool, time.Duration) transport.BodyWriter { return nil }
+func (a *assumedTarget) Tunnel() (net.Conn, []byte)                          { return nil, nil }
+func (a *assumedTarget) LimitRead(time.Time, time.Duration)                  {}
+func (a *assumedTarget) ReadUntil(time.Time)                                 {}
+func (a *assumedTarget) LimitWrite(time.Time, time.Duration)                 {}
+func (a *assumedTarget) Unlimit()                                            {}
+func (a *assumedTarget) Interrupt()                                          {}
+func (a *assumedTarget) InterruptRead()                                      {}
+func (a *assumedTarget) InterruptWrite()                                     {}
+func (a *assumedTarget) InterruptFrom(time.Time)                             {}
+func (a *assumedTarget) Cut()                                                {}
+func (a *assumedTarget) Release(bool)                                        {}
+
+func (a *assumedTarget) ReadHead(h *head.Head) (started bool, err error) {
+	text := "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"
+	for _, line := range a.e.answer {
+		text += line + "\r\n"
+	}
+	h.Reset()
+	return true, h.ScanResponse([]byte(text + "\r\n"))
+}
+
+func (a *assumedTarget) Response(*head.Head, bool, *body.Reader) body.Source {
+	a.body.Reset(nil)
+	return &a.body
+}
