@@ -87,7 +87,7 @@ func TestExplain(t *testing.T) {
 	}
 	says(`^route +route-1 +takes it$`, "http://127.0.0.1/hello")
 	says(`^route +route-1 +does not: path is /hello$`, "http://127.0.0.1/")
-	says(`^target +demo:one +weight 1, is picked first$`, "http://127.0.0.1/")
+	says(`^target +demo:one +weight 1, is picked$`, "http://127.0.0.1/")
 	says(`^\+ X-Forwarded-For: 10\.1\.2\.3$`, "--from", "10.1.2.3", "http://127.0.0.1/")
 	says(`^- X-Forwarded-For: 6, 7$`, "-H", "X-Forwarded-For: 6, 7", "PUT", "http://127.0.0.1/")
 	says(`"cause": "ok"`, "--json", "http://127.0.0.1/")

@@ -50,6 +50,9 @@ type Weir interface {
 	// Explain returns what weir would do with a request, as JSON can have it. The error says what
 	// is wrong with the question.
 	Explain(q Question) (any, error)
+	// Plan returns what a reload would do now, as JSON can have it. The error says why the reload
+	// would fail.
+	Plan() (any, error)
 	// Inspector returns the recorder of exchanges.
 	Inspector() Inspector
 }

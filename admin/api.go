@@ -30,6 +30,7 @@ const (
 	pathCacheTop  = "/cache/top"
 	pathCacheWhy  = "/cache/why"
 	pathExplain   = "/explain"
+	pathPlan      = "/plan"
 	pathInspect   = "/inspect"
 	pathExchanges = "/inspect/exchanges"
 	pathStream    = "/inspect/stream"
@@ -81,6 +82,7 @@ var endpoints = [...]endpoint{
 	{pathCacheTop, http.MethodGet, api.cacheTop},
 	{pathCacheWhy, http.MethodGet, api.cacheWhy},
 	{pathExplain, http.MethodGet, api.explain},
+	{pathPlan, http.MethodGet, api.plan},
 	{pathInspect, http.MethodGet, api.inspectState},
 	{pathExchanges, http.MethodGet, api.exchanges},
 	{pathExchanges, http.MethodDelete, api.clearExchanges},

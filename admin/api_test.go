@@ -70,6 +70,11 @@ func (f *fake) ReportFailure(name, version, url string) (admin.Endpoint, error) 
 	f.told = fmt.Sprintf("failed %s %q %s", name, version, url)
 	return admin.Endpoint{URL: url, Failures: 1}, f.fail
 }
+func (f *fake) Explain(q admin.Question) (any, error) {
+	return map[string]any{"route": fmt.Sprint(q)}, f.fail
+}
+
+func (f *fake) Plan() (any, error) { return map[string]any{"changes": []string{}}, f.fail }
 
 func (f *fake) Status() admin.Status { return admin.Status{State: "serving"} }
 
@@ -125,6 +130,9 @@ func TestAPI(t *testing.T) {
 		t.Errorf("told %s, want %s", f.told, want)
 	}
 	check("GET", "/status", ``, 200, `"state":"serving"`)
+	check("GET", "/explain?url=http://a/&header=A:%20b&header=C:%20d&method=PUT&answer=E:f&from=::1&listener=l", "", 200, `{"route":"{PUT http://a/ [A: b C: d] ::1 l [E:f]}"}`)
+	check("GET", "/explain?uri=x", "", 400, `{"error":"found parameter \"uri\": want one of \"method\", \"url\", \"header\", \"from\", \"listener\", \"answer\""}`)
+	check("GET", "/plan", "", 200, `{"changes":[]}`)
 	check("GET", "/routes", ``, 200, `{"routes":[{"name":"r","match":null,"does":"upstream \"u\"","cache":false}]}`)
 	check("GET", "/config", ``, 200, `{"all":false,"listeners":[{"address":":80"}]}`)
 	check("GET", "/config?format=toml&all=true", ``, 200, "all = true\n\n[[listeners]]\naddress = \":80\"\n")

@@ -64,3 +64,18 @@ func (c *Client) Explain(ctx context.Context, q Question) (e json.RawMessage, er
 	err = c.get(ctx, pathExplain+"?"+q.query(), &e)
 	return e, err
 }
+
+func (a api) plan(w http.ResponseWriter, r *http.Request) {
+	p, err := a.weir.Plan()
+	if err != nil {
+		fail(w, http.StatusConflict, err)
+		return
+	}
+	answer(w, http.StatusOK, p)
+}
+
+// Plan returns what a reload of the running weir would do now, as JSON.
+func (c *Client) Plan(ctx context.Context) (p json.RawMessage, err error) {
+	err = c.get(ctx, pathPlan, &p)
+	return p, err
+}

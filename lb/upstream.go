@@ -138,6 +138,13 @@ func (o *Options) setDefaults() {
 	}
 }
 
+// KeepsConnections says whether an upstream of cfg that adopts u keeps the connections, counts and
+// health of the targets that both have: the settings that make connections what they are must be
+// the same.
+func (u *Upstream) KeepsConnections(cfg *config.Upstream) bool {
+	return u.settings == transportSettings(cfg)
+}
+
 // Name returns the upstream's name.
 func (u *Upstream) Name() string { return u.name }
 

@@ -136,6 +136,17 @@ func (o operator) Explain(q admin.Question) (any, error) {
 	return o.s.Explain(question)
 }
 
+func (o operator) Plan() (any, error) {
+	if o.s.options.load == nil {
+		return nil, errNoLoader
+	}
+	cfg, err := o.s.options.load()
+	if err != nil {
+		return nil, err
+	}
+	return o.s.Plan(cfg)
+}
+
 func (o operator) Inspector() admin.Inspector { return o.s.recorder }
 
 func (o operator) Upstreams() []admin.Upstream {

@@ -32,6 +32,7 @@ type options struct {
 	tiers      func(c *config.Cache) ([]Tier, error)
 	schemes    discover.Schemes
 	handlers   map[string]mounter
+	load       func() (*config.Config, error)
 	slowTurn   time.Duration // transport.Options.SlowTurn; for tests
 }
 

@@ -48,8 +48,8 @@ func (s *Server) acquireStore(cfg *config.Config, old *generation) (*store, erro
 			old.store.users.Add(1)
 			return old.store, nil
 		}
-		if folder := now.Persist.Folder; folder != "" && folder == before.Persist.Folder {
-			return nil, fmt.Errorf("cache: found other settings than those in force, with the same persist.folder %q, which the old settings use: want a restart to change them, or another folder", folder)
+		if err := changesFolder(&before, &now); err != nil {
+			return nil, err
 		}
 	}
 	c, err := cache.NewStore(&cfg.Cache)
@@ -73,6 +73,15 @@ func (s *Server) acquireStore(cfg *config.Config, old *generation) (*store, erro
 		return nil, fmt.Errorf("cache: %w", err)
 	}
 	return st, nil
+}
+
+// changesFolder is the error of settings that differ from those in force while the folder stays.
+func changesFolder(before, now *config.Cache) error {
+	folder := now.Persist.Folder
+	if folder == "" || folder != before.Persist.Folder {
+		return nil
+	}
+	return fmt.Errorf("cache: found other settings than those in force, with the same persist.folder %q, which the old settings use: want a restart to change them, or another folder", folder)
 }
 
 // release closes the store after its last user.

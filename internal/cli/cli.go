@@ -63,7 +63,7 @@ func commands(version string) *urfave.Command {
 			return urfave.ShowAppHelp(c)
 		},
 		Commands: []*urfave.Command{
-			runCommand(), checkCommand(), explainCommand(), testCommand(), schemaCommand(), reloadCommand(),
+			runCommand(), checkCommand(), explainCommand(), testCommand(), planCommand(), schemaCommand(), reloadCommand(),
 			statusCommand(), upstreamsCommand(), routesCommand(), configCommand(),
 			drainCommand(), undrainCommand(), weightCommand(), purgeCommand(), cacheCommand(),
 			manCommand(), versionCommand(version),

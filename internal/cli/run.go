@@ -71,6 +71,14 @@ func run(c *urfave.Command) error {
 		return cfg, err
 	}
 	p.tune = func(cfg *config.Config) { p.memory.tune(cfg, limit, log) }
+	// planned reads what a reload would read, on goroutines of the admin API.
+	planned := func() (*config.Config, error) {
+		cfg, err := read()
+		if err == nil {
+			fit(cfg, memoryLimit(log))
+		}
+		return cfg, err
+	}
 	fit(cfg, limit)
 	p.tune(cfg)
 	warn(log, cfg)
@@ -81,7 +89,7 @@ func run(c *urfave.Command) error {
 		return err
 	}
 	defer p.pidFile.close()
-	if p.server, err = server.New(cfg, server.WithLog(log), server.WithSystemdSockets(), server.WithTiers(tiers), server.WithSchemes(schemes()...), server.WithChecked(), server.WithVersion(c.Root().Version)); err != nil {
+	if p.server, err = server.New(cfg, server.WithLog(log), server.WithSystemdSockets(), server.WithTiers(tiers), server.WithSchemes(schemes()...), server.WithChecked(), server.WithLoader(planned), server.WithVersion(c.Root().Version)); err != nil {
 		return err
 	}
 	if err := p.server.Start(); err != nil {
