@@ -57,6 +57,6 @@ targets = ["TARGET"]
 		"rebuild upstream o timeouts.connect: new connections to all targets, whose counts and health begin anew; connections of before close when their exchanges have ended")
 	check(was+"[upstreams.o.retry]\nattempts = 1\n", "change upstream o retry.attempts: its targets keep connections, counts and health")
 	check(was+"[cache]\nsize = \"16MiB\"\n", "rebuild cache  size: the cache's memory begins empty, without the 1 entries that it has")
-	check(was+"[cache]\npurge_from = [\"127.0.0.1\"]\n")
+	check(was + "[cache]\npurge_from = [\"127.0.0.1\"]\n")
 	equal(t, "the connection", c.Get("/").Status(), 200)
 }
