@@ -34,6 +34,7 @@ func rooms() []room {
 		{"internal/head", nil, "whether a head is right does not depend on the code that uses it"},
 		{"internal/body", []string{"internal/head", "internal/sock"}, "bytes are moved the same way whatever message they belong to"},
 		{"internal/frames", []string{"internal/head", "internal/sock"}, "what both sides of HTTP/2 do with frames knows neither exchanges nor streams"},
+		{"internal/figures", nil, "how long things take is counted the same way whatever they are"},
 		{"internal/refs", nil, "counting who has a thing does not depend on what the thing is"},
 		{"internal/notify", nil, "telling the service manager has nothing to do with HTTP"},
 		{"internal/mount", nil, "a handler of this process is served like any other server"},
@@ -60,7 +61,7 @@ func rooms() []room {
 		{"discover/dns/dnstest", []string{"discover", "discover/discovertest", "lb"}, "a registry for tests is no part of the program"},
 		{"discover/discovertest", []string{"config", "lb", "discover", "server"}, "it shows that whole weir follows a source"},
 		{"proxy", []string{
-			"config", "lb", "cache", "cache/rule", "internal/access", "internal/body", "internal/encode", "internal/field", "internal/forward",
+			"config", "lb", "cache", "cache/rule", "internal/access", "internal/body", "internal/encode", "internal/field", "internal/figures", "internal/forward",
 			"internal/head", "internal/match", "internal/refs", "internal/sock", "internal/static", "internal/transport",
 		}, "log, inspector and admin are hooks; front ends come to the core, not the core to them"},
 		{"internal/http1", []string{
@@ -73,6 +74,7 @@ func rooms() []room {
 		{"internal/output", []string{"config"}, "it knows lines, not what they say"},
 		{"internal/observe", []string{"config", "proxy", "internal/encode", "internal/field", "internal/head"}, "metrics from bodies are a hook"},
 		{"internal/inspect", []string{"admin", "config", "proxy", "internal/encode", "internal/field", "internal/head"}, "the recorder is a hook, and keeps exchanges in the form in which the admin API has them"},
+		{"internal/statistics", []string{"config", "proxy", "internal/figures"}, "statistics are a hook"},
 		{"admin", []string{"config"}, "the operators' side commands what the server lends it by an interface, and so does weir purge from another process"},
 		{"internal/testkit", []string{"config", "internal/head"}, "what tests share must not decide what they test"},
 		{"server/hook", nil, "what embedders see of an exchange stays small when the core changes"},

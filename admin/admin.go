@@ -24,6 +24,9 @@ type Weir interface {
 	Upstreams() []Upstream
 	// Routes returns the routes in the order of the configuration.
 	Routes() []Route
+	// Statistics returns what was counted of the exchanges of a route, by its label, or of all if that is
+	// nil. An error lists the routes that exist.
+	Statistics(route *string) (Statistics, error)
 	// Status returns how weir is.
 	Status() Status
 	// CacheTop returns the first entries of the cache's memory by "hits" or "bytes"; the

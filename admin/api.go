@@ -20,21 +20,22 @@ const maxBody = 64 << 10
 
 // The paths of the API.
 const (
-	pathStatus    = "/status"
-	pathUpstreams = "/upstreams"
-	pathRoutes    = "/routes"
-	pathConfig    = "/config"
-	pathPurge     = "/purge"
-	pathDrain     = "/drain"
-	pathWeight    = "/weight"
-	pathCacheTop  = "/cache/top"
-	pathCacheWhy  = "/cache/why"
-	pathExplain   = "/explain"
-	pathPlan      = "/plan"
-	pathInspect   = "/inspect"
-	pathExchanges = "/inspect/exchanges"
-	pathStream    = "/inspect/stream"
-	pathProfiles  = "/debug/pprof/"
+	pathStatus     = "/status"
+	pathUpstreams  = "/upstreams"
+	pathRoutes     = "/routes"
+	pathStatistics = "/statistics"
+	pathConfig     = "/config"
+	pathPurge      = "/purge"
+	pathDrain      = "/drain"
+	pathWeight     = "/weight"
+	pathCacheTop   = "/cache/top"
+	pathCacheWhy   = "/cache/why"
+	pathExplain    = "/explain"
+	pathPlan       = "/plan"
+	pathInspect    = "/inspect"
+	pathExchanges  = "/inspect/exchanges"
+	pathStream     = "/inspect/stream"
+	pathProfiles   = "/debug/pprof/"
 )
 
 type api struct{ weir Weir }
@@ -75,6 +76,7 @@ var endpoints = [...]endpoint{
 	{pathStatus, http.MethodGet, api.status},
 	{pathUpstreams, http.MethodGet, api.upstreams},
 	{pathRoutes, http.MethodGet, api.routes},
+	{pathStatistics, http.MethodGet, api.statistics},
 	{pathConfig, http.MethodGet, api.config},
 	{pathPurge, http.MethodPost, api.purge},
 	{pathDrain, http.MethodPost, api.drain},

@@ -76,6 +76,17 @@ func (f *fake) Explain(q admin.Question) (any, error) {
 
 func (f *fake) Plan() (any, error) { return map[string]any{"changes": []string{}}, f.fail }
 
+func (f *fake) Statistics(route *string) (admin.Statistics, error) {
+	if route != nil {
+		return admin.Statistics{}, errors.New("no such route")
+	}
+	path := func(name string, count, errors, late uint64) admin.PathStatistics {
+		return admin.PathStatistics{Path: name, Figures: admin.Figures{Count: count, Errors: errors}, Late: admin.Figures{Count: late}}
+	}
+	return admin.Statistics{Routes: []admin.RouteStatistics{{Route: "r", Paths: []admin.PathStatistics{path("/a", 3, 0, 1), path("/b", 2, 9, 2)}}}}, nil
+
+}
+
 func (f *fake) Status() admin.Status { return admin.Status{State: "serving"} }
 
 func (f *fake) Routes() []admin.Route { return []admin.Route{{Name: "r", Does: `upstream "u"`}} }
@@ -134,6 +145,13 @@ func TestAPI(t *testing.T) {
 	check("GET", "/explain?uri=x", "", 400, `{"error":"found parameter \"uri\": want one of \"method\", \"url\", \"header\", \"from\", \"listener\", \"answer\""}`)
 	check("GET", "/plan", "", 200, `{"changes":[]}`)
 	check("GET", "/routes", ``, 200, `{"routes":[{"name":"r","match":null,"does":"upstream \"u\"","cache":false}]}`)
+	check("GET", "/statistics", ``, 200, `"paths":[{"path":"/a","count":3,`)
+	check("GET", "/statistics?by=errors&limit=1", ``, 200, `"paths":[{"path":"/b","count":2,`)
+	check("GET", "/statistics?order=recent", ``, 200, `"paths":[{"path":"/b","count":2,`)
+	check("GET", "/statistics?by=age", ``, 400, `by: found \"age\": want one of \"count\", \"errors\"`)
+	check("GET", "/statistics?order=last", ``, 400, `order: found \"last\": want \"total\" or \"recent\"`)
+	check("GET", "/statistics?limit=-1", ``, 400, `limit: found \"-1\": want 1 to 10000, or 0 for all`)
+	check("GET", "/statistics?route=", ``, 404, `no such route`)
 	check("GET", "/config", ``, 200, `{"all":false,"listeners":[{"address":":80"}]}`)
 	check("GET", "/config?format=toml&all=true", ``, 200, "all = true\n\n[[listeners]]\naddress = \":80\"\n")
 	check("GET", "/config?format=yaml", ``, 400, `format: found \"yaml\": want \"json\" or \"toml\"`)

@@ -60,6 +60,8 @@ type Config struct {
 	AccessLog AccessLog `toml:"access_log"`
 	// Metrics has its own address.
 	Metrics Metrics `toml:"metrics"`
+	// Statistics count exchanges by route and path.
+	Statistics Statistics `toml:"statistics"`
 	// Admin has its own address.
 	Admin Admin `toml:"admin"`
 	// Inspect records exchanges, to look at them. It is off by default.
@@ -538,6 +540,11 @@ type Metrics struct {
 	// PerTarget gives each target series of its own; without it their sums by upstream
 	// are there.
 	PerTarget bool `toml:"per_target"`
+	// PerPath writes series for each path template of [statistics].
+	PerPath bool `toml:"per_path"`
+	// Histograms is "prometheus" for buckets with the label le, or "victoriametrics" for those
+	// with vmrange, which are finer and which only VictoriaMetrics reads.
+	Histograms string `toml:"histograms"`
 }
 
 // Lifecycle is about reload and shutdown.

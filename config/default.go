@@ -58,7 +58,9 @@ func (l layouts) setDefaults(v reflect.Value) {
 	}
 }
 
-func (m *Metrics) setDefaults() { m.PerRoute, m.PerTarget = true, true }
+func (m *Metrics) setDefaults() {
+	*m = Metrics{PerRoute: true, PerTarget: true, PerPath: true, Histograms: HistogramsPrometheus}
+}
 
 func (l *Listener) setDefaults() { l.MinTLS, l.ClientAuth = "1.2", "require" }
 

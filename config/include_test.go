@@ -116,7 +116,8 @@ func TestIncludeErrors(t *testing.T) {
 }
 
 var topKeys = []string{
-	"include", "listeners", "routes", "upstreams", "error_pages", "forwarding", "log", "access_log", "metrics", "admin", "inspect", "cache", "compress", "discovery", "lifecycle",
+	"include", "listeners", "routes", "upstreams", "error_pages", "forwarding", "log", "access_log", "metrics", "statistics", "admin", "inspect", "cache", "compress", "discovery",
+	"lifecycle",
 }
 
 // routeKeys are those that an error about an unknown key of a route lists.

@@ -46,6 +46,8 @@ type attempt struct {
 	firstByte    time.Duration
 	// opened is when the attempt had its stream; only for exchanges with a Record.
 	opened time.Time
+	// connecting is how long it took to have a stream; 0 for one that was open.
+	connecting time.Duration
 
 	// request is the head that is sent: the exchange's outgoing one, or own, which only this
 	// attempt has changed.
@@ -74,7 +76,7 @@ func (a *attempt) reset() {
 		return
 	}
 	a.x, a.proxy, a.upstream, a.target, a.stream, a.state = nil, nil, nil, nil, nil, attemptUnused
-	a.began, a.asked, a.opened, a.firstByte = time.Time{}, time.Time{}, time.Time{}, 0
+	a.began, a.asked, a.opened, a.firstByte, a.connecting = time.Time{}, time.Time{}, time.Time{}, 0, 0
 	if a.request == &a.own {
 		a.own.Reset()
 	}
@@ -102,7 +104,7 @@ func (a *attempt) begin(x *Exchange, t *lb.Target, now time.Time) {
 	a.reset()
 	x.Response = &x.room.reply // that of an attempt before is gone
 	a.x, a.proxy, a.upstream, a.target = x, x.proxy, x.Upstream, t
-	a.state, a.began, a.asked, a.firstByte = attemptChosen, now, now, 0
+	a.state, a.began, a.asked, a.firstByte, a.connecting = attemptChosen, now, now, 0, 0
 	x.Result.Target = t
 	x.Result.Attempts++
 }
@@ -279,6 +281,9 @@ func (a *attempt) open(shared bool) *attemptError {
 			return dialFailure(err)
 		}
 		a.stream = s
+		if !s.Reused() {
+			a.connecting = time.Since(a.began)
+		}
 	}
 	if x.Record != nil {
 		a.opened = time.Now()

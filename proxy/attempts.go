@@ -91,6 +91,7 @@ func (x *Exchange) try(t *lb.Target, now time.Time) *attemptError {
 	if e == nil {
 		e = x.retryStatus(a)
 	}
+	x.noteAttempt(a)
 	if e != nil {
 		a.fail(e)
 		return e

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"weir/internal/body"
+	"weir/internal/figures"
 	"weir/internal/forward"
 	"weir/internal/head"
 	"weir/internal/match"
@@ -118,8 +119,10 @@ type Exchange struct {
 	User []byte
 	// Captures are the values of the route's path template.
 	Captures match.Captures
-	// Route is nil before routing, and if no route fits.
-	Route *Route
+	// Route is nil before routing, and if no route fits. Pattern is the index of the path
+	// of the route that fits, 0 for a route without one.
+	Route   *Route
+	Pattern int
 	// Upstream is where the request goes; nil if the exchange did not get that far.
 	Upstream *Upstream
 
@@ -149,9 +152,10 @@ type Exchange struct {
 	// attempt is the running attempt, or the last one; nil before the first.
 	attempt *attempt
 	// choice is what the balancer is told.
-	choice choice
-	time   clock
-	taps   taps
+	choice  choice
+	time    clock
+	moments moments
+	taps    taps
 	// deferred are the functions that run when the exchange is over.
 	deferred []func()
 	cached   cached
@@ -182,6 +186,8 @@ type Result struct {
 	// FirstByte is how long the target took from the end of the request to its
 	// response head; 0 if there was none.
 	FirstByte time.Duration
+	// Phases are what the time of the exchange was made up of. They are 0 before OnDone.
+	Phases figures.Phases
 	// Cache is what the cache did.
 	Cache CacheResult
 	// End is when the last byte was written; zero before OnDone.
@@ -252,7 +258,7 @@ func (x *Exchange) Reset() {
 	x.Host, x.RequestID, x.ClientAddr, x.Scheme = x.Host[:0], x.RequestID[:0], netip.Addr{}, nil
 	x.User = x.User[:0]
 	x.Captures.Reset()
-	x.Route, x.Upstream = nil, nil
+	x.Route, x.Pattern, x.Upstream = nil, 0, nil
 	x.Response = &x.room.reply
 	x.room.reset()
 	x.Result = Result{}
@@ -268,7 +274,7 @@ func (x *Exchange) Reset() {
 	x.attempt = nil
 	x.room.attempt.reset()
 	x.choice = choice{sticky: x.choice.sticky[:0]}
-	x.time = clock{}
+	x.time, x.moments = clock{}, moments{}
 	x.taps.reset()
 	if len(x.deferred) > 0 {
 		clear(x.deferred)

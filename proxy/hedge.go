@@ -260,7 +260,11 @@ func (r *racer) exchange() (started bool, err error) {
 	if lost {
 		return false, errHedgeLost
 	}
-	s.LimitWrite(time.Now(), r.upstream.write)
+	now := time.Now()
+	if !s.Reused() {
+		r.connecting = now.Sub(r.began)
+	}
+	s.LimitWrite(now, r.upstream.write)
 	s.ReadUntil(r.until)
 	if _, err := s.Send(&r.out); err != nil {
 		return false, err

@@ -14,6 +14,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"weir/internal/encode"
+	"weir/internal/figures"
 	"weir/internal/transport"
 	"weir/lb"
 )
@@ -130,14 +131,16 @@ func (s *series) nameLocked(metric, more string) string {
 }
 
 type routeMetrics struct {
-	series   *series
-	duration histogram
-	in, out  *metrics.Counter
-	status   statuses
-	plain    [encode.Codings]atomic.Pointer[metrics.Counter]
-	encoded  [encode.Codings]atomic.Pointer[metrics.Counter]
-	cause    [causes]atomic.Pointer[metrics.Counter]
-	cached   atomic.Pointer[cacheMetrics] // nil until the cache was asked
+	series *series
+	all    figures.Figures
+	// request and response are the times of Exchange.Processing.
+	request, response figures.Histogram
+
+	status  statuses
+	plain   [encode.Codings]atomic.Pointer[metrics.Counter]
+	encoded [encode.Codings]atomic.Pointer[metrics.Counter]
+	cause   [causes]atomic.Pointer[metrics.Counter]
+	cached  atomic.Pointer[cacheMetrics] // nil until the cache was asked
 }
 
 // cache returns the counters of the route's cache.
@@ -190,13 +193,7 @@ func targetLabels(upstream, target string) string {
 }
 
 func (m *Metrics) route(name string) *routeMetrics {
-	return m.of(routeLabels(name), func(s *series) {
-		s.route = &routeMetrics{
-			series: s,
-			in:     s.counter("weir_request_body_bytes_total", ""),
-			out:    s.counter("weir_response_body_bytes_total", ""),
-		}
-	}).route
+	return m.of(routeLabels(name), func(s *series) { s.route = &routeMetrics{series: s} }).route
 }
 
 func (m *Metrics) listener(name string) *listenerMetrics {
@@ -216,14 +213,15 @@ func (m *Metrics) settle(x *Exchange) {
 	if x.Route != nil {
 		r = x.Route.metrics
 	}
-	if result.Cause != CauseUpgraded && result.Cause != CauseTunnelIdle {
-		r.duration.observe(result.End.Sub(x.Start))
-	}
-	if result.BytesIn > 0 {
-		r.in.AddInt64(result.BytesIn)
-	}
-	if result.BytesOut > 0 {
-		r.out.AddInt64(result.BytesOut)
+	sample := x.Sample()
+	r.all.Add(&sample)
+	if request, response := x.Processing(); !sample.Untimed {
+		if request > 0 {
+			r.request.Observe(request)
+		}
+		if response > 0 {
+			r.response.Observe(response)
+		}
 	}
 	lazy(r.series, r.status.at(result.Status), "weir_requests_total", "status", strconv.Itoa, result.Status).Inc()
 	lazy(r.series, &r.cause[result.Cause], "weir_causes_total", "cause", Cause.String, result.Cause).Inc()
@@ -267,15 +265,49 @@ func lazy[V any](s *series, at *atomic.Pointer[metrics.Counter], metric, label s
 	return c
 }
 
-// WriteMetrics writes what is not in the set that NewMetrics was given.
-func (m *Metrics) WriteMetrics(w io.Writer) {
+// Figures returns what was counted of the exchanges of a route, by its label; nothing for one
+// that is not known. "" stands for exchanges without a route.
+func (m *Metrics) Figures(route string) figures.Snapshot {
+	m.mu.Lock()
+	s := m.series[routeLabels(route)]
+	m.mu.Unlock()
+	if s == nil {
+		return figures.Snapshot{}
+	}
+	return s.route.all.Snapshot()
+}
+
+// write writes what is read off the route's figures.
+func (r *routeMetrics) write(dst []byte, f figures.Format, labels string) []byte {
+	all := r.all.Snapshot()
+	counter := func(metric, more string, value float64) {
+		dst = append(append(append(append(append(dst, metric...), '{'), labels...), more...), "} "...)
+		dst = append(strconv.AppendFloat(dst, value, 'f', -1, 64), '\n')
+	}
+	counter("weir_request_errors_total", "", float64(all.Errors))
+	counter("weir_request_body_bytes_total", "", float64(all.BytesIn))
+	counter("weir_response_body_bytes_total", "", float64(all.BytesOut))
+	for p, d := range all.Phases {
+		counter("weir_request_phase_seconds_total", ",phase=\""+figures.Phase(p).String()+"\"", d.Seconds())
+	}
+	dst = all.Durations.Append(dst, f, "weir_request_duration_seconds", labels)
+	counts := r.request.Counts()
+	dst = counts.Append(dst, f, "weir_request_processing_seconds", labels)
+	counts = r.response.Counts()
+	return counts.Append(dst, f, "weir_response_processing_seconds", labels)
+}
+
+// WriteMetrics writes what is not in the set that NewMetrics was given, histograms in format f.
+func (m *Metrics) WriteMetrics(w io.Writer, f figures.Format) {
 	// w may be slow, and exchanges must not wait for it.
 	m.mu.Lock()
 	series, targets := maps.Clone(m.series), maps.Clone(m.targets)
 	m.mu.Unlock()
+	var page []byte
 	for _, labels := range slices.Sorted(maps.Keys(series)) {
 		if r := series[labels].route; r != nil {
-			r.duration.write(w, "weir_request_duration_seconds", labels)
+			page = r.write(page[:0], f, labels)
+			w.Write(page)
 		}
 	}
 	names := slices.Sorted(maps.Keys(targets))
@@ -283,7 +315,9 @@ func (m *Metrics) WriteMetrics(w io.Writer) {
 		targets[labels].writeAttempts(w)
 	}
 	for _, labels := range names {
-		targets[labels].firstByte.write(w, "weir_upstream_first_byte_seconds", labels)
+		counts := targets[labels].firstByte.Counts()
+		page = counts.Append(page[:0], f, "weir_upstream_first_byte_seconds", labels)
+		w.Write(page)
 	}
 }
 

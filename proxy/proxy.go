@@ -153,6 +153,7 @@ func (p *Proxy) ServeNow(x *Exchange) (done bool) {
 	x.proxy = p
 	x.Client.Listener.metrics.inFlight.Add(1)
 	defer p.recover(x, &done)
+	x.moments.read = x.since()
 	if x.begin() == ended || x.match() == ended || x.takeSteps(false) == ended {
 		x.settle()
 		return true
@@ -264,7 +265,7 @@ func (x *Exchange) search() []byte {
 
 // match finds the route.
 func (x *Exchange) match() verdict {
-	i, _, ok := x.proxy.table.Match(&match.Request{
+	i, pattern, ok := x.proxy.table.Match(&match.Request{
 		Host:   x.Host,
 		Path:   x.Canonical,
 		Query:  x.Query,
@@ -275,7 +276,7 @@ func (x *Exchange) match() verdict {
 		Header:   &x.Request,
 	}, &x.Captures)
 	if ok {
-		x.Route = x.proxy.routes[i]
+		x.Route, x.Pattern = x.proxy.routes[i], pattern
 	}
 	switch l := x.Client.Listener; {
 	case x.controls && !(ok && x.Route.controls):
@@ -316,6 +317,7 @@ func (x *Exchange) settle() {
 	x.phase = phaseSettled
 	x.leaveUpstream()
 	r.End = x.now()
+	r.Phases = x.phases()
 	r.BytesIn += x.Body.Seen()
 	r.BytesOut += x.Client.Front.Delivered()
 	x.endTaps()

@@ -122,6 +122,9 @@ func (x *Exchange) reply(src body.Source, length int64, bodyless bool, delivered
 		x.Client.Front.CloseAfter()
 	}
 	x.phase = phaseReplying
+	if !x.moments.attempted {
+		x.moments.replied = x.since()
+	}
 	clientErr := x.Client.Front.Start(x.Response, length, bodyless)
 	x.Result.Status = x.Response.Status
 	if clientErr == nil && !bodyless {
@@ -168,6 +171,7 @@ func (x *Exchange) copy(src body.Source) (srcErr, err error) {
 	for !src.Done() {
 		ready := src.Ready()
 		if k := src.Kernel(); k != (body.Kernel{}) && src.Left() >= moveMin && !x.taps.watched(ToClient) {
+			x.noteSent()
 			moved, srcErr, err := front.Move(k, src.Left())
 			if err != errors.ErrUnsupported {
 				src.Moved(moved)
@@ -178,6 +182,7 @@ func (x *Exchange) copy(src body.Source) (srcErr, err error) {
 			if err := front.Flush(); err != nil {
 				return nil, err
 			}
+			x.noteSent()
 			if buf == nil {
 				b := copyBuffers.Get().(*[copyBuffer]byte)
 				defer copyBuffers.Put(b)

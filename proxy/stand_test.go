@@ -16,6 +16,7 @@ import (
 
 	"weir/cache"
 	"weir/config"
+	"weir/internal/figures"
 	"weir/internal/forward"
 	"weir/internal/head"
 	"weir/lb"
@@ -175,7 +176,7 @@ func (s *stand) retries(upstream string) int {
 func (s *stand) metric(series string) string {
 	var b bytes.Buffer
 	s.set.WritePrometheus(&b)
-	s.figures.WriteMetrics(&b)
+	s.figures.WriteMetrics(&b, figures.LE)
 	for line := range strings.Lines(b.String()) {
 		if value, ok := strings.CutPrefix(line, series+" "); ok {
 			return strings.TrimSpace(value)

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"weir/internal/figures"
 	"weir/internal/transport"
 	"weir/lb"
 )
@@ -221,7 +222,7 @@ func TestWriteMetrics(t *testing.T) {
 		equal(t, "an exchange", s.request("GET /x").serve(), "200 ok")
 		var b bytes.Buffer
 		s.WriteMetrics(&b)
-		s.metrics.WriteMetrics(&b)
+		s.metrics.WriteMetrics(&b, figures.LE)
 		s.lis.WriteMetrics(&b)
 		s.set.WritePrometheus(&b)
 		text := b.String()

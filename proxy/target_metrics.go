@@ -8,6 +8,7 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 
+	"weir/internal/figures"
 	"weir/lb"
 )
 
@@ -21,7 +22,7 @@ type targetMetrics struct {
 	// balancer, but have one name.
 	alike int
 
-	firstByte histogram
+	firstByte figures.Histogram
 	causes    [causes]atomic.Uint64
 }
 
@@ -57,7 +58,7 @@ func countAttempt(target *lb.Target, cause Cause, firstByte time.Duration) {
 		return // the upstream was made without NewTarget
 	}
 	if cause == CauseOK {
-		t.firstByte.observe(firstByte)
+		t.firstByte.Observe(firstByte)
 	}
 	t.causes[cause].Add(1)
 }

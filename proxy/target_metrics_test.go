@@ -10,26 +10,27 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"weir/config"
+	"weir/internal/figures"
 	"weir/lb"
 	"weir/lb/balance"
 )
 
-// figures are the metrics of an upstream whose targets come and go.
-type figures struct {
+// targetFigures are the metrics of an upstream whose targets come and go.
+type targetFigures struct {
 	*testing.T
 	m *Metrics
 	u *lb.Upstream
 }
 
-func newFigures(t *testing.T) *figures {
-	f := &figures{T: t, m: NewMetrics(metrics.NewSet())}
+func newFigures(t *testing.T) *targetFigures {
+	f := &targetFigures{T: t, m: NewMetrics(metrics.NewSet())}
 	f.reload(0)
 	t.Cleanup(func() { f.u.Close() })
 	return f
 }
 
 // reload replaces the generation; targets have other connections if connect differs.
-func (f *figures) reload(connect config.Duration) {
+func (f *targetFigures) reload(connect config.Duration) {
 	f.Helper()
 	cfg := config.DefaultUpstream()
 	cfg.Timeouts.Connect = connect
@@ -44,7 +45,7 @@ func (f *figures) reload(connect config.Duration) {
 	}
 }
 
-func (f *figures) find(urls ...string) {
+func (f *targetFigures) find(urls ...string) {
 	f.Helper()
 	var list []lb.Endpoint
 	for _, url := range urls {
@@ -56,14 +57,14 @@ func (f *figures) find(urls ...string) {
 }
 
 // attempt makes an attempt at the only target.
-func (f *figures) attempt(cause Cause) {
+func (f *targetFigures) attempt(cause Cause) {
 	f.Helper()
 	t := f.begin()
 	countAttempt(t, cause, time.Millisecond)
 	f.u.Release(t, lb.Outcome{})
 }
 
-func (f *figures) begin() *lb.Target {
+func (f *targetFigures) begin() *lb.Target {
 	f.Helper()
 	t, err := f.u.Acquire(new(lb.Pick))
 	if err != nil {
@@ -73,10 +74,10 @@ func (f *figures) begin() *lb.Target {
 }
 
 // check compares the series of the upstream's attempts, without their common part.
-func (f *figures) check(what, want string) {
+func (f *targetFigures) check(what, want string) {
 	f.Helper()
 	var text bytes.Buffer
-	f.m.WriteMetrics(&text)
+	f.m.WriteMetrics(&text, figures.LE)
 	var got []string
 	for line := range strings.Lines(text.String()) {
 		line, attempts := strings.CutPrefix(strings.TrimSpace(line), `weir_upstream_attempts_total{upstream="u",target="http://`)

@@ -49,7 +49,8 @@ func (s *Server) build(cfg *config.Config, old *generation) (_ *generation, err 
 		return nil, err
 	}
 	g.observed, g.recorded = s.observed.Plan(cfg), s.recorder.Plan(cfg)
-	hooks := append([]proxy.Hooks{{OnDone: s.record}, g.observed.Hooks()}, s.options.hooks...)
+	g.counted = s.statistics.Plan(cfg)
+	hooks := append([]proxy.Hooks{{OnDone: s.record}, g.observed.Hooks(), g.counted.Hooks()}, s.options.hooks...)
 	g.proxy, err = proxy.New(proxy.Parts{
 		Config:    cfg,
 		Upstreams: sets,

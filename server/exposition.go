@@ -114,7 +114,10 @@ func foreign(name string) *family {
 
 // add adds a line, without the labels that are switched off.
 func (f *family) add(line string, off []string) {
-	name, value, ok := cutSeries(line, off)
+	name, value, ok := "", "", false
+	if len(off) > 0 {
+		name, value, ok = cutSeries(line, off)
+	}
 	if !ok {
 		f.lines = append(f.lines, line)
 		return

@@ -9,6 +9,7 @@ import (
 	"weir/internal/http2"
 	"weir/internal/inspect"
 	"weir/internal/observe"
+	"weir/internal/statistics"
 	"weir/proxy"
 )
 
@@ -19,9 +20,10 @@ type generation struct {
 	log       *slog.Logger
 	proxy     *proxy.Proxy
 	upstreams map[string]*upstream
-	store     *store        // nil if no route has a cache
-	observed  *observe.Plan // nil if no route has metrics of its own
-	recorded  *inspect.Plan // nil if no exchange is recorded
+	store     *store           // nil if no route has a cache
+	observed  *observe.Plan    // nil if no route has metrics of its own
+	recorded  *inspect.Plan    // nil if no exchange is recorded
+	counted   *statistics.Plan // nil if there are no statistics
 
 	// running counts the exchanges; once the generation is retired, the one
 	// that makes it 0 closes empty.

@@ -133,7 +133,10 @@ func TestMetricsAreDescribed(t *testing.T) {
 		}
 		if kind, ok := strings.CutPrefix(line, "# TYPE "+name+" "); ok {
 			equal(t, name+" is a counter", kind == "counter", strings.HasSuffix(name, "_total"))
-			equal(t, name+" is a histogram", kind == "histogram", name == "weir_request_duration_seconds" || name == "weir_upstream_first_byte_seconds")
+			equal(t, name+" is a histogram", kind == "histogram", slices.Contains([]string{
+				"weir_request_duration_seconds", "weir_request_processing_seconds", "weir_response_processing_seconds", "weir_path_duration_seconds",
+				"weir_upstream_first_byte_seconds",
+			}, name))
 			continue
 		}
 		if !strings.HasPrefix(line, name) {

@@ -16,6 +16,7 @@ import (
 
 	"weir/admin"
 	"weir/config"
+	"weir/internal/figures"
 	"weir/internal/listener"
 )
 
@@ -185,7 +186,15 @@ func (s *Server) writeSeries(w io.Writer) {
 
 // writeMetrics writes what is read off at the time of asking.
 func (s *Server) writeMetrics(w io.Writer) {
-	s.metrics.WriteMetrics(w)
+	cfg := &s.current.Load().config.Metrics
+	format := figures.LE
+	if cfg.Histograms == config.HistogramsVictoriaMetrics {
+		format = figures.VMRange
+	}
+	s.metrics.WriteMetrics(w, format)
+	if cfg.PerPath {
+		s.statistics.WriteMetrics(w, format)
+	}
 	s.observed.WriteMetrics(w)
 	s.current.Load().proxy.WriteMetrics(w)
 	s.mu.Lock()

@@ -29,6 +29,7 @@ import (
 	"weir/internal/listener"
 	"weir/internal/mount"
 	"weir/internal/observe"
+	"weir/internal/statistics"
 	"weir/proxy"
 )
 
@@ -86,6 +87,8 @@ type Server struct {
 	// observed are the metrics that routes take from what passes.
 	observed observe.Registry
 	recorder *inspect.Recorder
+	// statistics are the figures of paths.
+	statistics statistics.Registry
 }
 
 // The states of a server.
@@ -172,6 +175,7 @@ func New(cfg *config.Config, opts ...Option) (_ *Server, err error) {
 	s.mu.Unlock()
 	s.observed.Show(g.observed)
 	s.recorder.Use(g.recorded)
+	s.statistics.Show(cfg, g.counted)
 	s.set.RegisterMetricsWriter(s.writeMetrics)
 	return s, nil
 }
@@ -238,6 +242,7 @@ func (s *Server) look() {
 		case now := <-t.C:
 			s.front.Look(now)
 			s.frames.Look(now)
+			s.statistics.Mark(now, s.metrics.Figures)
 		case <-s.stopLook:
 			return
 		}
@@ -375,6 +380,7 @@ func (s *Server) reload(cfg *config.Config) error {
 	}
 	s.observed.Show(next.observed)
 	s.recorder.Use(next.recorded)
+	s.statistics.Show(cfg, next.counted)
 	commit()
 	s.front.Leave()
 	s.frames.Leave()

@@ -64,7 +64,7 @@ func commands(version string) *urfave.Command {
 		},
 		Commands: []*urfave.Command{
 			runCommand(), checkCommand(), explainCommand(), testCommand(), planCommand(), schemaCommand(), reloadCommand(),
-			statusCommand(), upstreamsCommand(), routesCommand(), configCommand(),
+			statusCommand(), upstreamsCommand(), routesCommand(), statisticsCommand(), configCommand(),
 			drainCommand(), undrainCommand(), weightCommand(), purgeCommand(), cacheCommand(),
 			manCommand(), versionCommand(version),
 		},
