@@ -83,7 +83,8 @@ func rooms() []room {
 		}, "it puts everything together but the leaves with client libraries, which embedders may not want"},
 		{"bench/", []string{"config", "server", "bench", "bench/"}, "it measures weir as embedders and users see it"},
 		{"bench", []string{"config", "server", "bench/"}, "it measures weir as embedders and users see it"},
-		{"internal/cli", append([]string{"config", "server", "admin", "discover", "internal/notify", "internal/output"}, leaves...), "commands and signals; all else is package server's, so that embedders have it too"},
+		{"examples/", []string{"config", "lb", "server"}, "they show what programs that embed weir do"},
+		{"internal/cli", append([]string{"config", "server", "admin", "discover", "lb", "internal/notify", "internal/output"}, leaves...), "commands and signals; all else is package server's, so that embedders have it too"},
 		{".", []string{commands}, "the program is its commands"},
 	}
 }

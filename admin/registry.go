@@ -241,8 +241,11 @@ func (c *Client) Register(ctx context.Context, name, version, endpoint string, r
 	return done, c.read(answer, &done)
 }
 
-// Deregister removes an endpoint from the registry.
+// Deregister removes an endpoint from the registry. The error is ErrNotRegistered if it is not there.
 func (c *Client) Deregister(ctx context.Context, name, version, endpoint string) error {
 	_, err := c.call(ctx, http.MethodDelete, (&entry{name, version, endpoint}).path(), nil)
+	if err != nil && strings.HasSuffix(err.Error(), ErrNotRegistered.Error()) {
+		return ErrNotRegistered
+	}
 	return err
 }

@@ -29,6 +29,8 @@ type Proxy struct {
 	routes    []*Route
 	upstreams map[string]*Upstream
 	added     *Upstreams
+	// names is Parts.NameUpstream.
+	names     func(x *Exchange, dst []byte) (name []byte, ok bool)
 	forwarder *forward.Forwarder
 	// tellsStatus says that errors of weir's own have Proxy-Status.
 	tellsStatus bool
@@ -57,6 +59,10 @@ type Parts struct {
 	// Added are upstreams that come and go, for the templates of routes; nil means
 	// none. One of Upstreams comes before one of the same name here.
 	Added *Upstreams
+	// NameUpstream appends the name of the upstream to dst for routes whose upstream is a
+	// template, and reports whether it could: if not, the template says the name. nil means that
+	// templates always do.
+	NameUpstream func(x *Exchange, dst []byte) (name []byte, ok bool)
 	// Hooks are the embedder's and the server's own, in the order of their calls.
 	Hooks []Hooks
 	// Log gets panics.
@@ -93,6 +99,7 @@ func New(p Parts) (*Proxy, error) {
 		table:       table,
 		upstreams:   make(map[string]*Upstream, len(p.Upstreams)),
 		added:       cmp.Or(p.Added, new(Upstreams)),
+		names:       p.NameUpstream,
 		forwarder:   forwarder,
 		tellsStatus: p.Config.Forwarding.ProxyStatus,
 		hooks:       newHookLists(p.Hooks),

@@ -104,7 +104,7 @@ func (x *Exchange) pickUpstream() verdict {
 	if x.Upstream = x.Route.upstream; x.Upstream != nil {
 		return goOn
 	}
-	x.room.scratch = x.Route.upstreamName.Append(x.room.scratch[:0], x.room.lookup)
+	x.room.scratch = x.nameUpstream(x.room.scratch[:0])
 	if x.Upstream = x.proxy.upstreams[string(x.room.scratch)]; x.Upstream != nil {
 		return goOn
 	}
@@ -113,6 +113,16 @@ func (x *Exchange) pickUpstream() verdict {
 		return ended
 	}
 	return goOn
+}
+
+// nameUpstream appends the name of the upstream of a route with a template.
+func (x *Exchange) nameUpstream(dst []byte) []byte {
+	if x.proxy.names != nil {
+		if name, ok := x.proxy.names(x, dst); ok {
+			return name
+		}
+	}
+	return x.Route.upstreamName.Append(dst, x.room.lookup)
 }
 
 // leaveUpstream lets go of what pickUpstream found. Upstream stays set, for logs.

@@ -55,13 +55,15 @@ func (s *Server) build(cfg *config.Config, old *generation) (_ *generation, err 
 		Config:    cfg,
 		Upstreams: sets,
 		Added:     &s.table,
-		Hooks:     append(hooks, g.recorded.Hooks()),
-		Log:       s.log,
-		Metrics:   s.metrics,
-		Verifier:  s.verifier,
-		Cache:     g.store.near(),
-		Fetches:   &s.fetches,
-		Closing:   func() bool { return s.state.Load() == stateClosed },
+
+		NameUpstream: s.options.nameUpstream(),
+		Hooks:        append(hooks, g.recorded.Hooks()),
+		Log:          s.log,
+		Metrics:      s.metrics,
+		Verifier:     s.verifier,
+		Cache:        g.store.near(),
+		Fetches:      &s.fetches,
+		Closing:      func() bool { return s.state.Load() == stateClosed },
 		Background: func(f func()) {
 			g.running.Add(1)
 			go func() {

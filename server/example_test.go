@@ -14,6 +14,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"weir/config"
+	"weir/lb"
 	"weir/server"
 	"weir/server/hook"
 )
@@ -152,6 +153,113 @@ func ExampleWithHooks() {
 	resp.Body.Close()
 	srv.Close()
 	// Output: 10000 bytes have passed
+}
+
+// services starts a server whose route leads to services, and registers two versions of one.
+func services(opts ...server.Option) (srv *server.Server, stop func()) {
+	v1 := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "v1", r.URL.Path) }))
+	v2 := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "v2", r.URL.Path) }))
+	cfg, err := config.Parse("example.toml", []byte(`
+[[listeners]]
+name = "main"
+address = "127.0.0.1:0"
+
+[[routes]]
+path = "/{service}/{version}/"
+upstream = "{service}/{version}"
+strip_prefix = true
+
+[access_log]
+output = "off"
+`))
+	if err != nil {
+		log.Fatal(err)
+	}
+	if srv, err = server.New(cfg, opts...); err != nil {
+		log.Fatal(err)
+	}
+	if err := srv.Start(); err != nil {
+		log.Fatal(err)
+	}
+	for version, url := range map[string]string{"v1": v1.URL, "v2": v2.URL} {
+		if err := srv.Registry().Add("shop", version, lb.Endpoint{URL: url}); err != nil {
+			log.Fatal(err)
+		}
+	}
+	return srv, func() {
+		srv.Close()
+		v1.Close()
+		v2.Close()
+	}
+}
+
+// ask prints what the server answers.
+func ask(srv *server.Server, path string, header ...string) {
+	r, err := http.NewRequest("GET", "http://"+srv.Addr("main").String()+path, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, field := range header {
+		name, value, _ := strings.Cut(field, ": ")
+		r.Header.Set(name, value)
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, _ := io.ReadAll(resp.Body)
+	fmt.Print(resp.StatusCode, " ", string(body))
+}
+
+// The program registers the endpoints of services; the path of a request names service and
+// version.
+func ExampleServer_Registry() {
+	srv, stop := services()
+	defer stop()
+	ask(srv, "/shop/v1/tea")
+	ask(srv, "/shop/v2/tea")
+	ask(srv, "/shop/v3/tea")
+	// Output:
+	// 200 v1 /tea
+	// 200 v2 /tea
+	// 404 404 Not Found: no_upstream
+}
+
+// A field of the request names the version, and else its path does.
+func ExampleWithExtractNameVersion() {
+	srv, stop := services(server.WithExtractNameVersion(func(x hook.Exchange) (name, version string, ok bool) {
+		version = x.Request().Get("X-Version")
+		return "shop", version, version != ""
+	}))
+	defer stop()
+	ask(srv, "/shop/v1/tea")
+	ask(srv, "/shop/v1/tea", "X-Version: v2")
+	// Output:
+	// 200 v1 /tea
+	// 200 v2 /tea
+}
+
+// The program chooses among the targets: the one with the largest weight.
+func ExampleWithLoadBalance() {
+	srv, stop := services(server.WithLoadBalance(func(p *lb.Pick, targets []*lb.Target) (best *lb.Target) {
+		for _, t := range targets {
+			if p.Admits(t) && (best == nil || t.Weight() > best.Weight()) {
+				best = t
+			}
+		}
+		return best
+	}))
+	defer stop()
+	list, _ := srv.Registry().Lookup("shop", "v2")
+	for i, e := range list {
+		e.Weight = 5 + i
+		if err := srv.Registry().Add("cart", "v1", e); err != nil {
+			log.Fatal(err)
+		}
+	}
+	ask(srv, "/cart/v1/tea")
+	// Output: 200 v2 /tea
 }
 
 // forwardTo is a configuration that sends everything to one target.

@@ -41,9 +41,11 @@ type Explanation struct {
 	Captures map[string]string `json:"captures,omitempty"`
 	// Upstream and Targets are where the request may go, Target is the pick of a weir that has
 	// just started.
-	Upstream string             `json:"upstream,omitempty"`
-	Balance  string             `json:"balance,omitempty"`
-	Targets  []ExplainedTarget  `json:"targets,omitempty"`
+	Upstream string            `json:"upstream,omitempty"`
+	Balance  string            `json:"balance,omitempty"`
+	Targets  []ExplainedTarget `json:"targets,omitempty"`
+	// Sources find further targets while weir runs; their URLs are without secrets.
+	Sources  []string           `json:"sources,omitempty"`
 	Target   string             `json:"target,omitempty"`
 	Limits   *ExplainedLimits   `json:"limits,omitempty"`
 	Request  *ExplainedRequest  `json:"request,omitempty"`
@@ -76,6 +78,11 @@ type ExplainedTarget struct {
 	State    string `json:"state,omitempty"`
 	Reason   string `json:"reason,omitempty"`
 	InFlight int    `json:"in_flight,omitempty"`
+	// Source is what found the target in a running weir, Seen when it last said so, and Kept why the
+	// target is used although it does not say so now.
+	Source string     `json:"source,omitempty"`
+	Seen   *time.Time `json:"seen,omitempty"`
+	Kept   string     `json:"kept,omitempty"`
 }
 
 // ExplainedLimits are the bounds of an exchange with a target. 0 means none.
@@ -136,6 +143,15 @@ func (s *Server) Explain(q Question) (*Explanation, error) {
 	o := s.options
 	o.checked = true
 	e, err := explain(g.config, q, &o, s.sets())
+	if err == nil && e.Upstream != "" {
+		origins := s.origins(e.Upstream)
+		for i := range e.Targets {
+			t := &e.Targets[i]
+			if origin, found := origins[t.URL]; found {
+				t.Source, t.Seen, t.Kept = origin.Source, timeOrNil(origin.Seen), origin.Kept
+			}
+		}
+	}
 	if err == nil && e.Cache != nil && g.store != nil {
 		x := g.store.Explain(string(rule.KeyURL([]byte(e.Cache.Key))), time.Now().UnixNano())
 		e.Cache.Next, e.Cache.Because = verdict(&x)

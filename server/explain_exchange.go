@@ -12,6 +12,7 @@ import (
 
 	"weir/cache"
 	"weir/config"
+	"weir/discover"
 	"weir/internal/head"
 	"weir/internal/match"
 	"weir/lb"
@@ -114,7 +115,7 @@ func (e *explainer) build(o *options) (err error) {
 		return err
 	}
 	e.core, err = proxy.New(proxy.Parts{
-		Config: e.config, Upstreams: e.sets, Hooks: append([]proxy.Hooks{{OnUpstream: e.sends}}, o.hooks...),
+		Config: e.config, Upstreams: e.sets, NameUpstream: o.nameUpstream(), Hooks: append([]proxy.Hooks{{OnUpstream: e.sends}}, o.hooks...),
 		Log: slog.New(slog.DiscardHandler), Metrics: e.metrics, Cache: e.store,
 	})
 	return err
@@ -215,6 +216,11 @@ func (e *explainer) describeUpstream(route *config.Route, x *proxy.Exchange) {
 			}
 		}
 		e.Targets = append(e.Targets, d)
+	}
+	for _, t := range u.Targets {
+		if t.IsSource() {
+			e.Sources = append(e.Sources, discover.DisplayURL(t.URL))
+		}
 	}
 	if x.Result.Target != nil {
 		e.Target = x.Result.Target.Name()

@@ -31,9 +31,12 @@ type options struct {
 	version    string
 	tiers      func(c *config.Cache) ([]Tier, error)
 	schemes    discover.Schemes
-	handlers   map[string]mounter
-	load       func() (*config.Config, error)
-	slowTurn   time.Duration // transport.Options.SlowTurn; for tests
+
+	loadBalance func(p *lb.Pick, targets []*lb.Target) *lb.Target
+	extract     func(x hook.Exchange) (name, version string, ok bool)
+	handlers    map[string]mounter
+	load        func() (*config.Config, error)
+	slowTurn    time.Duration // transport.Options.SlowTurn; for tests
 }
 
 // WithLog sends the server's own log to log; without it there is none.
@@ -55,8 +58,51 @@ func WithAlgorithms(a ...lb.Algorithm) Option {
 	return func(o *options) { o.algorithms = append(o.algorithms, a...) }
 }
 
+// WithLoadBalance makes f choose the target of each attempt, for all upstreams, in place of what
+// their key balance says. targets are those of one priority group; f returns one of them
+// that p.Admits, or nil if it admits none. Many goroutines call f at once; it must not wait,
+// and must keep nothing. Health, retries and limits go on as without it.
+func WithLoadBalance(f func(p *lb.Pick, targets []*lb.Target) *lb.Target) Option {
+	return func(o *options) { o.loadBalance = f }
+}
+
+// loadBalancer picks by a function of WithLoadBalance.
+type loadBalancer struct {
+	pick    func(p *lb.Pick, targets []*lb.Target) *lb.Target
+	targets []*lb.Target
+}
+
+func (b loadBalancer) Pick(p *lb.Pick) *lb.Target { return b.pick(p, b.targets) }
+
+// WithExtractNameVersion makes f say which service a request is for, on routes whose upstream is a
+// template, in place of the template: name and version as they are registered, the version
+// perhaps empty. If ok is false, the template says it. f runs for each request on the
+// goroutine that reads it, and must not wait.
+func WithExtractNameVersion(f func(x hook.Exchange) (name, version string, ok bool)) Option {
+	return func(o *options) { o.extract = f }
+}
+
+// nameUpstream returns what names the upstream of an exchange; nil if templates do.
+func (o *options) nameUpstream() func(x *proxy.Exchange, dst []byte) ([]byte, bool) {
+	if o.extract == nil {
+		return nil
+	}
+	return func(x *proxy.Exchange, dst []byte) ([]byte, bool) {
+		name, version, ok := o.extract(view{x})
+		return append(dst, discover.UpstreamName(name, version)...), ok
+	}
+}
+
 // balancing returns weir's own algorithms and those that were added.
-func (o *options) balancing() []lb.Algorithm { return append(balance.Algorithms(), o.algorithms...) }
+func (o *options) balancing() []lb.Algorithm {
+	list := append(balance.Algorithms(), o.algorithms...)
+	if o.loadBalance != nil {
+		for i := range list {
+			list[i].New = func(in lb.Input) (lb.Picker, error) { return loadBalancer{o.loadBalance, in.Targets}, nil }
+		}
+	}
+	return list
+}
 
 // WithSchemes adds sources of targets, for URLs in targets, and of services, for
 // discovery.catalogs. weir's own are in the packages below discover; without this option

@@ -144,6 +144,9 @@ func TestRegistryAPI(t *testing.T) {
 	check("put", "PUT", entry, `{"weight":3,"ttl":"1h"}`, `"url":"`+one.URL+`","weight":3,"priority":0,"drain":false,"ttl_seconds":3600,"seen":"2`)
 	w.says(c, "put", "/shop/v1/a", "200 one /a")
 	check("listed", "GET", "/registry", "", `{"services":[{"name":"shop","version":"v1","endpoints":[{"url":"`+one.URL)
+	if e, err := w.Explain(server.Question{URL: "http://a/shop/v1/a"}); err != nil || len(e.Targets) != 1 || e.Targets[0].Source != "registry" || e.Targets[0].Seen == nil {
+		t.Errorf("explained: %+v, %v", e, err)
+	}
 	check("the target's origin", "GET", "/upstreams", "", `"source":"registry","seen":"2`)
 	check("put again, escaped", "PUT", "/registry/shop/v1/"+url.PathEscape(one.URL), "", `"weight":1,`)
 	check("a failure", "POST", entry, "", `"failures":1`)

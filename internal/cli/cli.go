@@ -35,6 +35,9 @@ func Main(args []string, version string) (code int) {
 	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage
 	}
+	if e, ok := errors.AsType[commandError](err); ok {
+		return e.code()
+	}
 	if _, ok := errors.AsType[partError](err); ok {
 		return exitPart
 	}
@@ -65,7 +68,7 @@ func commands(version string) *urfave.Command {
 		Commands: []*urfave.Command{
 			runCommand(), checkCommand(), explainCommand(), testCommand(), planCommand(), schemaCommand(), reloadCommand(),
 			statusCommand(), upstreamsCommand(), routesCommand(), statisticsCommand(), configCommand(),
-			drainCommand(), undrainCommand(), weightCommand(), purgeCommand(), cacheCommand(),
+			drainCommand(), undrainCommand(), weightCommand(), purgeCommand(), cacheCommand(), registerCommand(),
 			manCommand(), versionCommand(version),
 		},
 	}

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	urfave "github.com/urfave/cli/v3"
 
@@ -107,10 +108,19 @@ func printExplanation(w io.Writer, e *server.Explanation) error {
 		if t.Reason != "" {
 			note += ", " + t.Reason
 		}
+		if t.Source != "" {
+			note += fmt.Sprintf(", found by %s, seen %s ago", t.Source, time.Since(*t.Seen).Round(time.Second))
+		}
+		if t.Kept != "" {
+			note += ", kept: " + t.Kept
+		}
 		if t.URL == e.Target {
 			note += ", is picked"
 		}
 		facts.add("target", t.URL, note)
+	}
+	for _, source := range e.Sources {
+		facts.add("source", source, "  finds targets while weir runs")
 	}
 	if l := e.Limits; l != nil {
 		bounds := fmt.Sprintf("connect %s, first byte %s, idle %s, total %s", l.Connect, l.FirstByte, l.Idle, l.Total)

@@ -1,0 +1,100 @@
+package discover_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"weir/discover"
+	"weir/lb"
+)
+
+// registrar notes what it is told.
+type registrar struct {
+	told []string
+	fail error
+}
+
+func (r *registrar) Put(_ context.Context, e discover.Entry, ttl time.Duration) error {
+	r.told = append(r.told, fmt.Sprint("put ", e.Name, "/", e.Version, " ", e.URL, " ", e.Drain, " ", ttl))
+	return r.fail
+}
+
+func (r *registrar) Withdraw(_ context.Context, e discover.Entry) error {
+	r.told = append(r.told, "withdraw "+e.URL)
+	return r.fail
+}
+
+func (r *registrar) Close() error { return nil }
+
+// An endpoint is registered while its service is well, and drained before it is withdrawn.
+func TestKeeper(t *testing.T) {
+	run := func(t *testing.T, r *registrar, f func(ill *error, check func(what, want string), stop, gone chan struct{})) {
+		synctest.Test(t, func(t *testing.T) {
+			stop, gone, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
+			ill := errors.New("not yet")
+			k := discover.Keeper{
+				Registrar: r, Entry: discover.Entry{Name: "shop", Version: "v1", Endpoint: lb.Endpoint{URL: "http://a"}}, TTL: 9 * time.Second,
+				Drain: 5 * time.Second, Healthy: func(context.Context) error { return ill }, Every: time.Second, Log: slog.New(slog.DiscardHandler),
+			}
+			go func() {
+				k.Run(stop, gone)
+				close(done)
+			}()
+			time.Sleep(500 * time.Millisecond)
+			f(&ill, func(what, want string) {
+				t.Helper()
+				synctest.Wait()
+				equal(t, what, strings.Join(r.told, ", "), want)
+				r.told = nil
+			}, stop, gone)
+			<-done
+		})
+	}
+	const put, drain, withdraw = "put shop/v1 http://a false 9s", "put shop/v1 http://a true 9s", "withdraw http://a"
+	r := new(registrar)
+	run(t, r, func(ill *error, check func(what, want string), stop, gone chan struct{}) {
+		check("ill from the start", "")
+		*ill = nil
+		time.Sleep(time.Second)
+		check("well", put)
+		time.Sleep(2 * time.Second)
+		check("before the sign of life", "")
+		time.Sleep(time.Second)
+		check("a sign of life", put)
+		*ill = errors.New("ill")
+		time.Sleep(time.Second)
+		check("ill once", "")
+		time.Sleep(time.Second)
+		check("ill twice", withdraw)
+		time.Sleep(time.Minute)
+		check("ill for long", "")
+		*ill = nil
+		time.Sleep(time.Second)
+		check("well again", put)
+		close(stop)
+		check("stopping", drain)
+		time.Sleep(4 * time.Second)
+		check("still stopping", drain)
+		time.Sleep(time.Second)
+		check("stopped", withdraw)
+	})
+	run(t, r, func(ill *error, check func(what, want string), stop, gone chan struct{}) {
+		*ill = nil
+		r.fail = errors.New("no registry")
+		time.Sleep(2 * time.Second)
+		check("the registry fails", put+", "+put)
+		r.fail = nil
+		time.Sleep(time.Second)
+		check("it works", put)
+		time.Sleep(time.Second)
+		check("no more than needed", "")
+		close(gone)
+		check("the service has ended", withdraw)
+	})
+}

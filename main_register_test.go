@@ -1,0 +1,106 @@
+package main_test
+
+import (
+	"fmt"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"weir/internal/testkit"
+)
+
+// registryConfig has a registry whose upstreams routes find by name and version.
+func registryConfig(folder string) string {
+	return fmt.Sprintf(`
+[[listeners]]
+address = "127.0.0.1:0"
+[[routes]]
+path = "/{service}/{version}/"
+upstream = "{service}/{version}"
+strip_prefix = true
+[admin]
+address = "unix:%s/admin"
+[discovery]
+persist = "%s/registry"
+`, folder, folder)
+}
+
+// answers returns the status of an answer.
+func (c *child) answers(path string) int {
+	c.t.Helper()
+	r, _ := c.get(path)
+	return r.StatusCode
+}
+
+// freeAddress is an address where a command may listen.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// TestRegister: a service is registered while it is well, drained and withdrawn before it ends;
+// what is registered outlives a weir that is killed.
+func TestRegister(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	path := file(t, registryConfig(folder))
+	c := start(t, "run", "--config", path)
+	address := freeAddress(t)
+	admin := "unix:" + filepath.Join(folder, "admin")
+	register := func(args ...string) *exec.Cmd {
+		args = append([]string{"register", "--admin", admin, "--service", "shop", "--version", "v1", "--endpoint", "http://" + address, "--every", "50ms"}, args...)
+		return exec.CommandContext(t.Context(), binary, args...)
+	}
+	service := []string{"--", binary, "run", "--listen", address, "--to", "demo:one"}
+	var log strings.Builder
+	one := register(append([]string{"--drain", "100ms", "--ttl", "1h"}, service...)...)
+	one.Stderr = &log
+	if err := one.Start(); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "it is registered", func() bool { return c.answers("/shop/v1/") == 200 })
+
+	// Killed and started again, weir still knows it.
+	c.signal(syscall.SIGKILL)
+	c.cmd.Wait()
+	c = start(t, "run", "--config", path)
+	testkit.Eventually(t, "weir knows it after it was killed", func() bool { return c.answers("/shop/v1/") == 200 })
+
+	one.Process.Signal(syscall.SIGTERM)
+	one.Wait()
+	if got := log.String(); !strings.Contains(got, "draining") || !strings.Contains(got, "withdrawn") || one.ProcessState.ExitCode() != 0 {
+		t.Errorf("weir register ended with %d:\n%s", one.ProcessState.ExitCode(), got)
+	}
+	testkit.Eventually(t, "it is withdrawn", func() bool { return c.answers("/shop/v1/") == 503 })
+
+	// A service that ends by itself is withdrawn, and its exit status is that of weir register.
+	_, stderr, code := weir(t, "register", "--admin", admin, "--service", "shop", "--version", "v1", "--endpoint", "http://"+address, "--", "sh", "-c", "exit 7")
+	if code != 7 || !strings.Contains(stderr, "exit status 7") {
+		t.Errorf("exit code %d, %s", code, stderr)
+	}
+
+	// One that runs already.
+	running := start(t, "run", "--listen", address, "--to", "demo:one")
+	two := register("--pid", fmt.Sprint(running.cmd.Process.Pid))
+	if err := two.Start(); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "it is registered again", func() bool { return c.answers("/shop/v1/") == 200 })
+	running.signal(syscall.SIGTERM)
+	running.cmd.Wait()
+	if err := two.Wait(); err != nil {
+		t.Errorf("weir register: %v", err)
+	}
+	testkit.Eventually(t, "it is withdrawn again", func() bool { return c.answers("/shop/v1/") == 503 })
+	if _, stderr, code := weir(t, "register", "--registry", "nothing://a", "--service", "a", "--endpoint", "http://a", "--pid", "1"); code != 2 || !strings.Contains(stderr, "--registry: found") {
+		t.Errorf("exit code %d, %s", code, stderr)
+	}
+}
