@@ -349,7 +349,7 @@ type Respond struct {
 
 // Upstream is a named set of targets with one balancing algorithm.
 type Upstream struct {
-	// Targets are URLs (http, https, unix, demo, handler) or tables with url and weight; URLs of
+	// Targets are URLs (http, https, h2c, unix, demo, handler) or tables with url and weight; URLs of
 	// sources (registry, file, list+http, list+https, dns, srv, etcd, consul, zookeeper, kubernetes) find targets.
 	Targets []Target `toml:"targets"`
 	// Balance is the name of the balancing algorithm.
@@ -382,7 +382,7 @@ type Upstream struct {
 
 // Target is one address weir sends to.
 type Target struct {
-	// URL is "http://host:port", "https://host:port", "unix:/path", "demo:NAME" or
+	// URL is "http://host:port", "https://host:port", "h2c://host:port", "unix:/path", "demo:NAME" or
 	// "handler:NAME", which is a handler of the program that embeds weir; or the URL of a
 	// source, see docs/discovery.md. A slash after the port changes nothing.
 	URL string `toml:"url"`
@@ -401,7 +401,7 @@ type Target struct {
 // so that both spellings name the same target.
 func (t *Target) Origin() string {
 	origin, slash := strings.CutSuffix(t.URL, "/")
-	if slash && (strings.HasPrefix(origin, "http://") || strings.HasPrefix(origin, "https://")) {
+	if scheme, _, ok := strings.Cut(origin, "://"); slash && ok && (scheme == "http" || scheme == "https" || scheme == "h2c") {
 		return origin
 	}
 	return t.URL
@@ -450,6 +450,17 @@ type Connections struct {
 	Resolve Duration `toml:"resolve"`
 	// HeaderBytes bounds a response head.
 	HeaderBytes Size `toml:"header_bytes"`
+	// Protocol is the version of HTTP towards http, https and unix targets: "auto" is HTTP/2 for gRPC
+	// and HTTP/1.1 for all else, "h1" is HTTP/1.1, and "h2" is HTTP/2. https targets choose by
+	// ALPN and may choose HTTP/1.1. h2c targets are spoken to in HTTP/2 whatever it says.
+	Protocol string `toml:"protocol"`
+	// Streams is how many exchanges may share an HTTP/2 connection, 1 to 1000; the target may
+	// allow fewer.
+	Streams int `toml:"streams"`
+	// Ping is how long an HTTP/2 connection with running exchanges may be silent before weir asks
+	// by a PING whether the target is there, and how long the answer may take. 0 means that
+	// it does not ask.
+	Ping Duration `toml:"ping"`
 	// Pipeline is how many GET requests may share a connection: each is sent
 	// without waiting for the responses to those before it (RFC 9112 section
 	// 9.3.2). 0 and 1 mean off, 64 is the maximum.

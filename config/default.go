@@ -107,6 +107,9 @@ func (c *Connections) setDefaults() {
 		MaxAge:      Duration(time.Hour),
 		Resolve:     Duration(5 * time.Second),
 		HeaderBytes: 64 << 10,
+		Protocol:    "auto",
+		Streams:     100,
+		Ping:        Duration(10 * time.Second),
 	}
 }
 

@@ -200,7 +200,7 @@ config.toml:3: listeners[0].min_tls: found "1.1": want one of "1.2", "1.3"; did 
 config.toml:4: listeners[0].timeouts.idle: found "1 minute": want a time span such as "250ms", "5s" or "1h30m"
 config.toml:6: routes[0].upstream: found "orgin": want the name of an upstream: "origin"; did you mean "origin"?
 config.toml:7: routes[0].max_body: found integer 1000: want a size such as "512", "64KiB" or "10MB"
-config.toml:11: upstreams.origin.targets[1].url: found "ftp://127.0.0.1": want "http://host:port", "https://host:port", "unix:/path", "demo:NAME" or "handler:NAME"
+config.toml:11: upstreams.origin.targets[1].url: found "ftp://127.0.0.1": want "http://host:port", "https://host:port", "h2c://host:port", "unix:/path", "demo:NAME" or "handler:NAME"
 config.toml:14: upstreams.origin.timeouts.conect: found an unknown key: want one of connect, tls, first_byte, idle, write, total, deadline_header; did you mean "connect"?
 config.toml:16: log.levle: found an unknown key: want one of output, facility, level, format; did you mean "level"?
 config.toml:17: log.format: found "txt": want one of "text", "json"; did you mean "text"?

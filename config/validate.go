@@ -414,7 +414,7 @@ func targetWant(url string) string {
 	switch {
 	case !ok:
 		return wantTarget
-	case scheme == "http" || scheme == "https":
+	case scheme == "http" || scheme == "https" || scheme == ProtocolH2C:
 		authority, ok := strings.CutPrefix(rest, "//")
 		if !ok || !validAuthority(authority) {
 			return fmt.Sprintf("%q or %q, and no path (a route's add_prefix does that)", scheme+"://host", scheme+"://host:port")
@@ -427,19 +427,13 @@ func targetWant(url string) string {
 		if !bareKey(rest) {
 			return fmt.Sprintf(`%q and a name of letters, digits, "_" and "-"`, scheme+":")
 		}
-	case slices.Contains(laterSchemes[:], scheme):
-		return wantTarget + fmt.Sprintf(" (%q is planned, but not there yet)", scheme)
 	default:
 		return wantTarget
 	}
 	return ""
 }
 
-const wantTarget = `"http://host:port", "https://host:port", "unix:/path", "demo:NAME" or "handler:NAME"`
-
-// laterSchemes are the schemes that weir's documentation names and that are not
-// implemented yet.
-var laterSchemes = [...]string{"h2c"}
+const wantTarget = `"http://host:port", "https://host:port", "h2c://host:port", "unix:/path", "demo:NAME" or "handler:NAME"`
 
 // validAuthority says whether s is a host with an optional port.
 func validAuthority(s string) bool {
@@ -476,6 +470,8 @@ func (t *UpstreamTimeouts) validate(at keyPath) {
 func (c *Connections) validate(at keyPath) {
 	at.positive("idle", c.Idle)
 	at.bytes("header_bytes", c.HeaderBytes, 256, 16<<20)
+	at.oneOf("protocol", c.Protocol, "auto", ProtocolH1, ProtocolH2)
+	at.between("streams", c.Streams, 1, 1000)
 	at.between("pipeline", c.Pipeline, 0, 64)
 	if c.Pipeline > 1 && c.Max == 1 {
 		at.wrong("pipeline", strconv.Itoa(c.Pipeline), "0, because max = 1 leaves no connection for what cannot share one")

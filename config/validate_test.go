@@ -266,10 +266,10 @@ func TestValidate(t *testing.T) {
 	bad("upstreams", "targets = ['http://a', { url = 'http://a', weight = 2 }]",
 		`upstreams.origin.targets[1]: found "http://a": want another than at upstreams.origin.targets[0]`)
 	bad("upstreams", "targets = [{ weight = 0 }]",
-		`upstreams.origin.targets[0].url: found nothing: want "http://host:port", "https://host:port", "unix:/path", "demo:NAME" or "handler:NAME"`+"\n"+
+		`upstreams.origin.targets[0].url: found nothing: want "http://host:port", "https://host:port", "h2c://host:port", "unix:/path", "demo:NAME" or "handler:NAME"`+"\n"+
 			`upstreams.origin.targets[0].weight: found 0: want 1 to 1000000`)
 	bad("upstreams", "targets = ['127.0.0.1:80']",
-		`upstreams.origin.targets[0].url: found "127.0.0.1:80": want "http://host:port", "https://host:port", "unix:/path", "demo:NAME" or "handler:NAME"`)
+		`upstreams.origin.targets[0].url: found "127.0.0.1:80": want "http://host:port", "https://host:port", "h2c://host:port", "unix:/path", "demo:NAME" or "handler:NAME"`)
 	good("upstreams", "targets = ['http://a/', 'https://a:1/', 'http://[::1]:80/']")
 	bad("upstreams", "targets = ['http://a/', 'http://a']",
 		`upstreams.origin.targets[1]: found "http://a": want another than at upstreams.origin.targets[0]`)
@@ -281,8 +281,8 @@ func TestValidate(t *testing.T) {
 			`upstreams.origin.targets[2].url: found "http://a:0": want "http://host" or "http://host:port", and no path (a route's add_prefix does that)`)
 	bad("upstreams", "targets = ['http://user:secret@a']",
 		`upstreams.origin.targets[0].url: found a URL with a user: want "http://host" or "http://host:port", and no path (a route's add_prefix does that)`)
-	bad("upstreams", "targets = ['h2c://a']",
-		`upstreams.origin.targets[0].url: found "h2c://a": want "http://host:port", "https://host:port", "unix:/path", "demo:NAME" or "handler:NAME" ("h2c" is planned, but not there yet)`)
+	bad("upstreams", "targets = ['h2c://a/b']",
+		`upstreams.origin.targets[0].url: found "h2c://a/b": want "h2c://host" or "h2c://host:port", and no path (a route's add_prefix does that)`)
 	bad("upstreams", "targets = ['etcd://user:secret@a:%zz']",
 		`upstreams.origin.targets[0].url: found a URL that cannot be parsed: want the URL of a source (registry:, file:, dns:, srv:, etcd:, consul:, zookeeper:, kubernetes:)`)
 	bad("upstreams", "targets = ['handler:']",

@@ -83,6 +83,8 @@ func (w *world) connect(url string, _ *config.Upstream) (lb.Transport, error) {
 func (*conns) Retire()      {}
 func (*conns) Host() string { return "" }
 
+func (*conns) Protocols() []string { return nil }
+
 func (c *conns) Dial(context.Context, ...string) (net.Conn, error) {
 	if err := c.w.ask(c.url, c.w.dials); err != nil {
 		return nil, err

@@ -157,6 +157,8 @@ type dialer interface {
 	// Dial opens a connection for a probe, TLS included. protocols are offered by
 	// ALPN.
 	Dial(ctx context.Context, protocols ...string) (net.Conn, error)
+	// Protocols are what exchanges speak to the target, by the names of ALPN.
+	Protocols() []string
 }
 
 // sleep waits and returns true, or false if the Monitor stops first.

@@ -115,10 +115,10 @@ func httpProbe(cfg *config.Health, d dialer) Probe {
 	if host == "" {
 		host = d.Host()
 	}
-	client := probeClient(d, nil)
+	client, scheme := httpClient(d)
 	return func(ctx context.Context) error {
 		// The URL's host is not dialled. Opaque sends the path as it was written.
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://target/", nil)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://target/", nil)
 		if err != nil {
 			panic("BUG: " + err.Error())
 		}
@@ -126,6 +126,7 @@ func httpProbe(cfg *config.Health, d dialer) Probe {
 		req.Host = host
 		req.Header.Set("User-Agent", "weir-health")
 		req.Close = true
+		defer client.CloseIdleConnections()
 		resp, err := client.Do(req)
 		if err != nil {
 			return unwrapURL(err)
@@ -150,6 +151,22 @@ func httpProbe(cfg *config.Health, d dialer) Probe {
 	}
 }
 
+// httpClient returns a client that speaks to the target of d as exchanges do, and the scheme of its
+// requests.
+func httpClient(d dialer) (client *http.Client, scheme string) {
+	protocols, p := d.Protocols(), new(http.Protocols)
+	switch {
+	case !slices.Contains(protocols, "h2"):
+		return probeClient(d, nil), "http"
+	case len(protocols) == 1:
+		p.SetUnencryptedHTTP2(true)
+		return probeClient(d, p), "http"
+	}
+	p.SetHTTP1(true)
+	p.SetHTTP2(true)
+	return probeClient(d, p, protocols...), "https" // ALPN decides
+}
+
 // grpcProbe calls grpc.health.v1.Health/Check and succeeds if the response is
 // SERVING. Neither a protobuf nor a gRPC package is needed, because the two
 // messages have one field each: a string in the request, an enumeration in the
@@ -157,7 +174,7 @@ func httpProbe(cfg *config.Health, d dialer) Probe {
 func grpcProbe(cfg *config.Health, d dialer) Probe {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true) // on each connection that Dial made, TLS too
-	client := probeClient(d, protocols)
+	client := probeClient(d, protocols, "h2")
 	host := cfg.Host
 	if host == "" {
 		host = d.Host()
@@ -241,18 +258,14 @@ func servingStatus(body []byte) error {
 	return fmt.Errorf("status is %d, want SERVING", status)
 }
 
-// probeClient is an HTTP client whose connections all go to the target of d. It
-// follows no redirects and ignores the proxies of the environment.
-func probeClient(d dialer, protocols *http.Protocols) *http.Client {
-	var alpn []string
-	if protocols != nil {
-		alpn = []string{"h2"}
-	}
+// probeClient is an HTTP client whose connections all go to the target of d, where alpn is offered if it
+// has TLS. It follows no redirects and ignores the proxies of the environment.
+func probeClient(d dialer, protocols *http.Protocols, alpn ...string) *http.Client {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return d.Dial(ctx, alpn...) }
 	return &http.Client{
 		Transport: &http.Transport{
-			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				return d.Dial(ctx, alpn...)
-			},
+			DialContext:            dial,
+			DialTLSContext:         dial,
 			Protocols:              protocols,
 			DisableCompression:     true,
 			MaxResponseHeaderBytes: 64 << 10,

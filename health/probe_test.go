@@ -22,7 +22,7 @@ import (
 )
 
 func newTransport(url string, cfg *config.Upstream) (lb.Transport, error) {
-	return transport.NewHTTP1(url, cfg, transport.Options{})
+	return transport.New(url, cfg, transport.Options{})
 }
 
 // verdict returns what the first probe of url says: "up", or why not.
@@ -137,6 +137,28 @@ func TestHTTPProbeOverTLSAndUnix(t *testing.T) {
 	go http.Serve(l, http.HandlerFunc(origin))
 	defer l.Close()
 	equal(t, "unix", verdict(t, "unix:"+path, http1), "up")
+}
+
+// An http probe speaks what exchanges speak.
+func TestHTTPProbeOfFrames(t *testing.T) {
+	probe := func(c *config.Upstream) {
+		c.Health.Probe, c.Health.Path, c.TLS.InsecureSkipVerify = "http", "/ok", true
+	}
+	framed := func(c *config.Upstream) { probe(c); c.Connections.Protocol = "h2" }
+	s := httptest.NewUnstartedServer(http.HandlerFunc(origin))
+	s.Config.Protocols = new(http.Protocols)
+	s.Config.Protocols.SetUnencryptedHTTP2(true)
+	s.Start()
+	defer s.Close()
+	equal(t, "h2c", verdict(t, strings.Replace(s.URL, "http:", "h2c:", 1), probe), "up")
+	equal(t, "http in HTTP/2", verdict(t, s.URL, framed), "up")
+	for _, both := range []bool{true, false} {
+		secure := httptest.NewUnstartedServer(http.HandlerFunc(origin))
+		secure.EnableHTTP2 = both
+		secure.StartTLS()
+		equal(t, "https", verdict(t, secure.URL, framed), "up")
+		secure.Close()
+	}
 }
 
 func TestTCPProbe(t *testing.T) {

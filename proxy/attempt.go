@@ -54,6 +54,7 @@ type attempt struct {
 	request *head.Head
 	own     head.Head
 	out     transport.Request
+	version transport.Version
 	upload  upload
 
 	// received is the response; nil before it begins.
@@ -81,6 +82,7 @@ func (a *attempt) reset() {
 		a.own.Reset()
 	}
 	a.request, a.out = nil, transport.Request{Room: a.out.Room[:0]}
+	a.version = transport.AnyVersion
 	a.upload.reset()
 	if a.received != nil {
 		a.body.reset()
@@ -96,7 +98,7 @@ func (u *upload) reset() {
 	}
 	u.state.Store(uploadNone)
 	u.stopping.Store(false)
-	u.done, u.answered, u.keep, u.err, u.whole = nil, false, 0, nil, false
+	u.done, u.answered, u.keep, u.keepsAll, u.err, u.whole = nil, false, 0, false, nil, false
 }
 
 // begin makes a an attempt of x at t, which was acquired for it.
@@ -174,6 +176,7 @@ func (a *attempt) report() {
 // changes anything.
 func (a *attempt) address() {
 	x := a.x
+	a.version = x.version()
 	h := &x.outgoing
 	mode := x.Route.hostHeader
 	own := mode == hostTarget || mode == hostPass && len(x.Host) == 0 // HTTP/1.0 allows that, HTTP/1.1 does not
@@ -190,6 +193,17 @@ func (a *attempt) address() {
 		x.tellDeadline(h, a.upstream, a.began)
 	}
 	x.runHooks(a.proxy.hooks.onUpstream)
+}
+
+// version is the version of HTTP that the exchange can do with towards its target.
+func (x *Exchange) version() transport.Version {
+	switch {
+	case x.tied || len(x.upgrade) > 0:
+		return transport.OnlyHTTP1
+	case isGRPC(&x.outgoing):
+		return transport.PreferHTTP2
+	}
+	return transport.AnyVersion
 }
 
 func (a *attempt) transport() transport.Transport { return a.target.Transport().(transport.Transport) }
@@ -248,6 +262,9 @@ func (a *attempt) roundTrip() *attemptError {
 // blame finds out whether the client or the upload is the reason why the heads were
 // not exchanged.
 func (a *attempt) blame(e *attemptError) *attemptError {
+	if u := &a.upload; u.started() && u.keepsAll && !a.stream.Sent() {
+		<-u.done // the stream was refused, and another one needs all of the body
+	}
 	if a.x.unwatch() {
 		e = clientGone(true)
 	}
@@ -276,7 +293,7 @@ func (a *attempt) open(shared bool) *attemptError {
 		a.stream = x.Client.Bond.lend(a.target.Identity())
 	}
 	if a.stream == nil {
-		s, err := a.transport().Open(left)
+		s, err := a.transport().Open(left, a.version)
 		if err != nil {
 			return dialFailure(err)
 		}

@@ -45,7 +45,7 @@ func overH2(t testing.TB, routes string, script func(c *testkit.Conn)) *h2stand 
 	}
 	u := cfg.Upstreams["origin"]
 	s.set, err = lb.NewUpstream("origin", &u, lb.Options{Algorithms: balance.Algorithms(), NewTransport: func(url string, cfg *config.Upstream) (lb.Transport, error) {
-		return transport.NewHTTP1(url, cfg, transport.Options{})
+		return transport.New(url, cfg, transport.Options{})
 	}}, nil)
 	if err != nil {
 		t.Fatal(err)

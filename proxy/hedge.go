@@ -249,7 +249,7 @@ func (r *racer) exchange() (started bool, err error) {
 	if !r.until.IsZero() {
 		within = max(time.Until(r.until), time.Millisecond)
 	}
-	s, err := r.transport().Open(within)
+	s, err := r.transport().Open(within, r.version)
 	if err != nil {
 		return false, err
 	}

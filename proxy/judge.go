@@ -67,6 +67,8 @@ func dialFailure(err error) *attemptError {
 		e.cause = CauseBusy
 	case exhausted(err):
 		e.cause, e.fault = CauseBusy, faultLocal
+	case errors.Is(err, transport.ErrVersion):
+		e.fault = faultOurs // no target could do better
 	case errors.As(err, &de) && de.Phase == "tls":
 		e.cause = CauseTLS
 	case errors.As(err, &de) && de.Timeout:

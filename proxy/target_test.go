@@ -49,7 +49,7 @@ type fakeTarget struct {
 func (f *fakeTarget) Host() string { return f.name + ".test" }
 
 // Open implements transport.Transport.
-func (f *fakeTarget) Open(time.Duration) (transport.Stream, error) {
+func (f *fakeTarget) Open(time.Duration, transport.Version) (transport.Stream, error) {
 	s, err := f.lend()
 	if err != nil {
 		return nil, err
@@ -170,6 +170,9 @@ func (s *fakeStream) use(method string) {
 
 // Reused implements transport.Stream.
 func (s *fakeStream) Reused() bool { return s.reused }
+
+// Refuses implements transport.Stream.
+func (s *fakeStream) Refuses() bool { return false }
 
 // Send implements transport.Stream.
 func (s *fakeStream) Send(r *transport.Request) (int, error) {

@@ -9,6 +9,7 @@ import (
 
 	"weir/internal/head"
 	"weir/internal/sock"
+	"weir/internal/transport"
 )
 
 // uploadState is how far an upload has come.
@@ -35,10 +36,12 @@ type upload struct {
 	// answered stops the upload from arming the limit of the first byte; mu guards it.
 	mu       sync.Mutex
 	answered bool
-	// keep is how much of the body may be kept for another attempt; 0: none.
-	keep  int
-	err   *attemptError // what ended the attempt; read after done
-	whole bool          // all of the body was written; read after done
+	// keep is how much of the body may be kept for another attempt; 0: none. keepsAll says that all of
+	// it will be kept.
+	keep     int
+	keepsAll bool
+	err      *attemptError // what ended the attempt; read after done
+	whole    bool          // all of the body was written; read after done
 }
 
 // started says whether the attempt has an upload.
@@ -61,8 +64,9 @@ func (u *upload) ended() bool {
 func (a *attempt) startUpload(writeLimit, firstByte time.Duration) {
 	x, u := a.x, &a.upload
 	u.done = make(chan struct{})
-	if retry := a.upstream.Set.Retry(); retry.Attempts > 1 && x.Body.Left() <= int64(retry.Body) && x.repeatable() {
+	if retry := a.upstream.Set.Retry(); retry.Attempts > 1 && x.Body.Left() <= int64(retry.Body) && (x.repeatable() || a.stream.Refuses()) {
 		u.keep = retry.Body
+		u.keepsAll = x.Body.Left() >= 0 && x.Body.Seen()+x.Body.Left() <= int64(u.keep)
 	}
 	u.state.Store(uploadRunning)
 	go a.runUpload(writeLimit, firstByte)
@@ -152,7 +156,9 @@ func (a *attempt) runUpload(writeLimit, firstByte time.Duration) {
 			x.taps.end(ToTarget)
 			a.bodyRead()
 		}
-		err = w.Write(piece)
+		if err = w.Write(piece); err != nil && u.keepsAll && !a.stream.Sent() {
+			w, err = transport.Discard, nil // the target has refused the stream: the body is read for the next one
+		}
 		if err == nil && (last || !x.Body.Ready()) {
 			err = w.Flush()
 		}

@@ -80,7 +80,7 @@ func (s *Server) build(cfg *config.Config, old *generation) (_ *generation, err 
 
 // newTransport makes the connections to a target.
 func (s *Server) newTransport(url string, cfg *config.Upstream) (lb.Transport, error) {
-	return transport.NewHTTP1(url, cfg, transport.Options{
+	return transport.New(url, cfg, transport.Options{
 		DialLocal: s.local.dial,
 		OnPanic:   func(v any) { s.metrics.Panicked(s.log, v) },
 		SlowTurn:  s.options.slowTurn,

@@ -65,13 +65,16 @@ func (a *assumedTarget) Host() string {
 	return u.Host
 }
 
-func (a *assumedTarget) Open(time.Duration) (transport.Stream, error)        { return a, nil }
+func (a *assumedTarget) Open(time.Duration, transport.Version) (transport.Stream, error) {
+	return a, nil
+}
 func (a *assumedTarget) Share(time.Duration, time.Duration) transport.Stream { return nil }
 func (a *assumedTarget) CloseIdle()                                          {}
 func (a *assumedTarget) Conns() (open, idle int)                             { return 0, 0 }
 func (a *assumedTarget) Pipelined() (p transport.Pipelined, ok bool)         { return p, false }
 func (a *assumedTarget) Retire()                                             {}
 func (a *assumedTarget) Reused() bool                                        { return false }
+func (a *assumedTarget) Refuses() bool                                       { return false }
 func (a *assumedTarget) Send(*transport.Request) (int, error)                { return 0, nil }
 func (a *assumedTarget) Sent() bool                                          { return true }
 func (a *assumedTarget) Await() error                                        { return nil }

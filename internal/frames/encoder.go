@@ -114,6 +114,15 @@ func (e *Encoder) Scheme(secure bool) {
 	e.hpack.WriteField(hpack.HeaderField{Name: ":scheme", Value: text})
 }
 
+// Path is the target of a request.
+func (e *Encoder) Path(target []byte) {
+	if string(target) == "/" {
+		e.hpack.WriteField(hpack.HeaderField{Name: ":path", Value: "/"})
+		return
+	}
+	e.Literal([]byte(":path"), target)
+}
+
 // Indexed writes a field that is the same in many messages. name is in lower case.
 func (e *Encoder) Indexed(name string, value []byte) {
 	e.name = append(e.name[:0], name...)

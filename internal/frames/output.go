@@ -94,6 +94,12 @@ func (o *Output) Frame(size int, kind h2.FrameType, flags h2.Flags, stream uint3
 		byte(stream>>24), byte(stream>>16), byte(stream>>8), byte(stream))
 }
 
+// Preface appends what a client's connection begins with.
+func (o *Output) Preface() {
+	o.Frame(0, 0, 0, 0) // takes a buffer
+	o.Out = append(o.Out[:0], h2.ClientPreface...)
+}
+
 // frame32 appends a frame with a payload of a number.
 func (o *Output) frame32(kind h2.FrameType, stream uint32, v uint32) {
 	o.Frame(4, kind, 0, stream)

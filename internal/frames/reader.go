@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	h2 "golang.org/x/net/http2"
+
+	"weir/internal/sock"
 )
 
 const (
@@ -64,3 +66,7 @@ func Here(br *bufio.Reader) bool {
 	size := int(b[0])<<16 | int(b[1])<<8 | int(b[2])
 	return br.Buffered() >= HeaderSize+size || size > MaxFrame
 }
+
+// Inputs pools the buffers that frames are read into, each with room for one of MaxFrame bytes
+// and its header.
+var Inputs = sock.NewBuffers(32 << 10)

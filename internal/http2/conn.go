@@ -22,16 +22,11 @@ import (
 )
 
 const (
-	// readBuffer holds a frame of frames.MaxFrame bytes and its header.
-	readBuffer = 32 << 10
 	// streamWindow and connWindow are how many bytes of request bodies may arrive before they
 	// are wanted, of one stream and of all of a connection.
 	streamWindow = 64 << 10
 	connWindow   = 1 << 20
 )
-
-// inputs pools the buffers that frames are read into.
-var inputs = sock.NewBuffers(readBuffer)
 
 // conn is one client's connection. Its reader's goroutine owns what mu does not guard.
 type conn struct {
@@ -98,7 +93,7 @@ func newConn(f *Front, c *listener.Conn, l func() *proxy.Listener, early []byte)
 		return nil
 	}
 	cfg := c.Config()
-	cn.first.Init(cn.under.Stream, cn, &cn.br, inputs)
+	cn.first.Init(cn.under.Stream, cn, &cn.br, frames.Inputs)
 	cn.under.ReadBy(&cn.first)
 	var pace sock.Pace
 	pace.Reset(cfg.Timeouts.Grace.D(), 0)
@@ -390,7 +385,7 @@ func (c *conn) end(why error) {
 	c.later = nil
 	c.running.Wait()
 	if c.br != nil {
-		inputs.Put(c.br)
+		frames.Inputs.Put(c.br)
 		c.br = nil
 	}
 	if !lingers {

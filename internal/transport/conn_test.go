@@ -172,7 +172,7 @@ func TestRequestSurvivesEarlyDeadline(t *testing.T) {
 	})
 	pool := connect(t, origin.URL, transport.Options{}, nil)
 	for _, state := range []string{"fresh", "used before"} {
-		s, err := pool.Open(time.Minute)
+		s, err := pool.Open(time.Minute, transport.AnyVersion)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -198,7 +198,7 @@ func TestRequestSurvivesEarlyDeadline(t *testing.T) {
 // limit begins with it.
 func TestInterruptWrite(t *testing.T) {
 	origin := testkit.Listen(t, func(c *testkit.Conn) { c.Hold() })
-	c, err := connect(t, origin.URL, transport.Options{}, nil).Open(time.Minute)
+	c, err := connect(t, origin.URL, transport.Options{}, nil).Open(time.Minute, transport.AnyVersion)
 	if err != nil {
 		t.Fatal(err)
 	}

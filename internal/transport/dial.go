@@ -22,7 +22,7 @@ import (
 // DialError says why no connection to a target came about. Nothing was sent
 // when a DialError is returned, so any request may go to another target.
 type DialError struct {
-	// Phase is "resolve", "connect" or "tls".
+	// Phase is "resolve", "connect", "tls" or "http2".
 	Phase string
 	// Timeout says that the phase's limit of time passed.
 	Timeout bool
@@ -37,7 +37,7 @@ func (e *DialError) Unwrap() error { return e.Err }
 
 // address is a target's URL, taken apart.
 type address struct {
-	scheme string // http, https, unix, demo, handler
+	scheme string // http, https, h2c, unix, demo, handler
 	// network and addr are what to dial.
 	network, addr string
 	// host is what a Host field of this target says: host and port as written.
@@ -53,13 +53,13 @@ func parseTargetURL(raw string) (address, error) {
 	}
 	a := address{scheme: u.Scheme, network: "tcp", host: withoutZone(u.Host), name: u.Hostname()}
 	switch u.Scheme {
-	case "http", "https":
+	case "http", "https", "h2c":
 		if u.Hostname() == "" {
 			return address{}, fmt.Errorf("target URL %q has no host", raw)
 		}
 		port := u.Port()
 		if port == "" {
-			port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+			port = map[string]string{"http": "80", "https": "443", "h2c": "80"}[u.Scheme]
 		}
 		a.addr = net.JoinHostPort(u.Hostname(), port)
 	case "unix":
@@ -73,7 +73,7 @@ func parseTargetURL(raw string) (address, error) {
 	case "demo", "handler":
 		a.network, a.addr, a.host, a.name = localNetwork, u.Opaque, u.Scheme+"-"+u.Opaque, u.Scheme
 	default:
-		return address{}, fmt.Errorf("target URL %q: scheme is %q, want http, https, unix, demo or handler", raw, u.Scheme)
+		return address{}, fmt.Errorf("target URL %q: scheme is %q, want http, https, h2c, unix, demo or handler", raw, u.Scheme)
 	}
 	return a, nil
 }
@@ -119,7 +119,7 @@ func newDialer(a address, cfg *config.Upstream, o Options) (*dialer, error) {
 	}
 	d.tls = &tls.Config{
 		ServerName:         a.name,
-		NextProtos:         []string{"http/1.1"},
+		NextProtos:         protocolsHTTP1,
 		MinVersion:         tls.VersionTLS12,
 		InsecureSkipVerify: cfg.TLS.InsecureSkipVerify,
 		ClientSessionCache: tls.NewLRUClientSessionCache(64),
@@ -180,29 +180,48 @@ func loadIdentity(cfg *config.UpstreamTLS) ([]tls.Certificate, error) {
 	return []tls.Certificate{pair}, nil
 }
 
-// dial opens a connection, ready for the first request. within bounds it besides
+// dial opens a connection of HTTP/1.1, ready for the first request. within bounds it besides
 // the dialer's own limits; 0 means that these alone do.
 func (d *dialer) dial(within time.Duration) (*Conn, error) {
-	if d.network == localNetwork {
-		nc, err := d.local(d.scheme, d.addr)
-		if err != nil {
-			return nil, &DialError{Phase: "connect", Err: err}
+	var dry *dryConn
+	nc, raw, err := d.open(within, protocolsHTTP1, func(nc net.Conn) net.Conn {
+		dry = &dryConn{Conn: nc}
+		if stream := sock.NewStream(nc); stream != nil {
+			dry.Conn = stream
 		}
-		return newConn(nc, nc, nil), nil
+		return dry
+	})
+	if err != nil {
+		return nil, err
+	}
+	return newConn(nc, raw, dry), nil
+}
+
+// What is offered by ALPN (RFC 7301).
+var (
+	protocolsHTTP1 = []string{"http/1.1"}
+	protocolsHTTP2 = []string{"h2"}
+	protocolsBoth  = []string{"h2", "http/1.1"}
+)
+
+// open opens a connection. protocols are offered by ALPN, and TLS lies on what under makes of raw,
+// the connection without TLS.
+func (d *dialer) open(within time.Duration, protocols []string, under func(raw net.Conn) net.Conn) (nc, raw net.Conn, err error) {
+	if d.network == localNetwork {
+		if nc, err = d.local(d.scheme, d.addr); err != nil {
+			return nil, nil, &DialError{Phase: "connect", Err: err}
+		}
+		return nc, nc, nil
 	}
 	began := time.Now()
-	nc, err := d.connectTo(context.Background(), shorter(d.connect, within))
+	raw, err = d.connectTo(context.Background(), shorter(d.connect, within))
 	if err != nil {
-		return nil, dialError("connect", err)
+		return nil, nil, dialError("connect", err)
 	}
 	if d.tls == nil {
-		return newConn(nc, nc, nil), nil
+		return raw, raw, nil
 	}
-	raw := &dryConn{Conn: nc}
-	if stream := sock.NewStream(nc); stream != nil {
-		raw.Conn = stream
-	}
-	tc := tls.Client(raw, d.tls)
+	tc := tls.Client(under(raw), d.offering(protocols))
 	ctx, cancel := context.Background(), func() {}
 	if within > 0 {
 		within = max(within-time.Since(began), time.Millisecond)
@@ -213,10 +232,20 @@ func (d *dialer) dial(within time.Duration) (*Conn, error) {
 	err = tc.HandshakeContext(ctx)
 	cancel()
 	if err != nil {
-		nc.Close()
-		return nil, dialError("tls", err)
+		raw.Close()
+		return nil, nil, dialError("tls", err)
 	}
-	return newConn(tc, nc, raw), nil
+	return tc, raw, nil
+}
+
+// offering is the configuration of TLS with these protocols of ALPN.
+func (d *dialer) offering(protocols []string) *tls.Config {
+	if len(protocols) == 0 || slices.Equal(protocols, d.tls.NextProtos) {
+		return d.tls
+	}
+	cfg := d.tls.Clone()
+	cfg.NextProtos = protocols
+	return cfg
 }
 
 // connectTo opens a connection without TLS; 0 means no limit of its own. Several addresses
@@ -237,11 +266,13 @@ func (d *dialer) connectTo(ctx context.Context, limit time.Duration) (net.Conn, 
 	})
 }
 
+// Host is what a Host field says that names the target itself.
+func (d *dialer) Host() string { return d.host }
+
 // Dial opens a connection outside the pool, for probes: to the same addresses and
 // with the same verification as for exchanges, within the upstream's timeouts and
 // ctx. protocols are offered by ALPN (RFC 7301); none means HTTP/1.1.
-func (t *HTTP1) Dial(ctx context.Context, protocols ...string) (net.Conn, error) {
-	d := t.dialer
+func (d *dialer) Dial(ctx context.Context, protocols ...string) (net.Conn, error) {
 	if d.network == localNetwork {
 		return d.local(d.scheme, d.addr)
 	}
@@ -252,12 +283,7 @@ func (t *HTTP1) Dial(ctx context.Context, protocols ...string) (net.Conn, error)
 	if d.tls == nil {
 		return nc, nil
 	}
-	cfg := d.tls
-	if len(protocols) > 0 {
-		cfg = cfg.Clone()
-		cfg.NextProtos = protocols
-	}
-	tc := tls.Client(nc, cfg)
+	tc := tls.Client(nc, d.offering(protocols))
 	if d.handshake > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, d.handshake)

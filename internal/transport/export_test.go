@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"weir/config"
 )
 
 var nameForTest = address{network: "tcp", addr: "name.test:80", name: "name.test"}
@@ -23,4 +25,17 @@ func ConnForTest(nc net.Conn, resolve time.Duration, lookup func(context.Context
 	c := newConn(nc, nc, nil)
 	newRenewal(0, resolve, newNames(nameForTest, lookup), func() {}).enter(c)
 	return c
+}
+
+// NewHTTP1 makes the pool of HTTP/1.1 connections to one target URL.
+func NewHTTP1(rawURL string, cfg *config.Upstream, o Options) (*HTTP1, error) {
+	addr, err := parseTargetURL(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	d, err := newDialer(addr, cfg, o)
+	if err != nil {
+		return nil, err
+	}
+	return newHTTP1(d, cfg, o), nil
 }

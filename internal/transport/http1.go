@@ -13,7 +13,7 @@ import (
 )
 
 // Open implements Transport.
-func (t *HTTP1) Open(within time.Duration) (Stream, error) {
+func (t *HTTP1) Open(within time.Duration, _ Version) (Stream, error) {
 	c, err := t.Acquire(within)
 	if err != nil {
 		return nil, err
@@ -29,6 +29,9 @@ func (t *HTTP1) Share(within, write time.Duration) Stream {
 	}
 	return c
 }
+
+// Refuses implements Stream.
+func (c *Conn) Refuses() bool { return false }
 
 // Send implements Stream.
 func (c *Conn) Send(r *Request) (n int, err error) {

@@ -13,10 +13,11 @@ import (
 type Transport interface {
 	// Host is what a Host field says that names the target itself.
 	Host() string
-	// Open lends a stream for one exchange. within bounds the wait for a free connection
+	// Open lends a stream for one exchange, whose connection speaks a version that it can do
+	// with. within bounds the wait for a free connection
 	// and for a new one, besides the target's own limits; 0 means that these alone
 	// do. It returns a *DialError or ErrNoConn.
-	Open(within time.Duration) (Stream, error)
+	Open(within time.Duration, v Version) (Stream, error)
 	// Share lends a stream on a connection that other exchanges use at the same time, nil if
 	// there is none. The connection is made when the request is sent. write bounds each
 	// write.
@@ -30,6 +31,18 @@ type Transport interface {
 	// Retire is CloseIdle for good: no upstream and no exchange has the target any more.
 	Retire()
 }
+
+// Version is the version of HTTP that an exchange can do with towards its target.
+type Version uint8
+
+const (
+	// AnyVersion: what the upstream is configured to speak.
+	AnyVersion Version = iota
+	// OnlyHTTP1: HTTP/1.1, for what belongs to a connection (upgrades, NTLM).
+	OnlyHTTP1
+	// PreferHTTP2: HTTP/2 if the target speaks it, for gRPC.
+	PreferHTTP2
+)
 
 // Request is what a stream sends before, or instead of, what is written later.
 type Request struct {
@@ -49,13 +62,16 @@ type Request struct {
 }
 
 // Stream is one exchange's way to its target: a connection of HTTP/1.1 for the time
-// of the exchange. One goroutine may read while another writes the body; the
+// of the exchange, or a stream of HTTP/2. One goroutine may read while another writes the body; the
 // methods whose names begin with Interrupt may be called from anywhere, at any time
 // before Release.
 type Stream interface {
 	// Reused says whether an earlier exchange used the connection, so that the target
 	// may have closed it meanwhile.
 	Reused() bool
+	// Refuses says whether the target may refuse a request that was sent without looking at it:
+	// Sent is false then, and it is safe to repeat.
+	Refuses() bool
 	// Send sends a request, a whole one at the latest with ReadHead or Await, which
 	// then report what went wrong; until then the request's buffers must not change.
 	// n is the number of bytes that are known to have left.
@@ -74,7 +90,7 @@ type Stream interface {
 	// BodyWriter writes what follows a Request with More. Each write is bounded by
 	// limit.
 	BodyWriter(chunked bool, limit time.Duration) BodyWriter
-	// Tunnel is the bare connection after a 101, and what the target has sent since.
+	// Tunnel is the bare connection after a 101, which only HTTP/1.1 has, and what the target has sent since.
 	Tunnel() (c net.Conn, early []byte)
 
 	// LimitRead bounds the wait of the coming reads: limit from now, as exactly as
@@ -95,7 +111,7 @@ type Stream interface {
 	InterruptWrite()
 	// InterruptFrom bounds the reads to end at t, like ReadUntil.
 	InterruptFrom(t time.Time)
-	// Cut closes the connection, so that the target cannot take what it got for a whole
+	// Cut closes the connection, or resets the stream, so that the target cannot take what it got for a whole
 	// request.
 	Cut()
 
@@ -115,6 +131,15 @@ type Keeper interface {
 	// Resume takes up a parked stream. It reports whether the stream is still as it was.
 	Resume() bool
 }
+
+// Discard is the BodyWriter of a stream that has ended.
+var Discard BodyWriter = discard{}
+
+type discard struct{}
+
+func (discard) Write([]byte) error      { return nil }
+func (discard) Flush() error            { return nil }
+func (discard) Finish(*head.Head) error { return nil }
 
 // BodyWriter writes a request body, small pieces together. The first error is final.
 type BodyWriter interface {

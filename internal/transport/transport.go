@@ -43,10 +43,10 @@ const longestReclaim = 64 * time.Millisecond
 // target, interim responses, its own framing and its own idea of what may be
 // repeated. An HTTP1 is safe for concurrent use.
 type HTTP1 struct {
-	pool   pool
-	hc     *fasthttp.HostClient
-	dialer *dialer
-	head   int
+	*dialer
+	pool pool
+	hc   *fasthttp.HostClient
+	head int
 	// renewal makes connections old.
 	renewal *renewal
 	// pipeline is nil if exchanges share no connections.
@@ -75,20 +75,12 @@ type Options struct {
 	SlowTurn time.Duration
 }
 
-// NewHTTP1 makes the pool for one target URL, with the settings of its upstream.
-func NewHTTP1(rawURL string, cfg *config.Upstream, o Options) (*HTTP1, error) {
-	addr, err := parseTargetURL(rawURL)
-	if err != nil {
-		return nil, err
-	}
-	d, err := newDialer(addr, cfg, o)
-	if err != nil {
-		return nil, err
-	}
+// newHTTP1 makes the pool for the target of d, with the settings of its upstream.
+func newHTTP1(d *dialer, cfg *config.Upstream, o Options) *HTTP1 {
 	t := &HTTP1{dialer: d, head: int(cfg.Connections.HeaderBytes), onPanic: o.OnPanic}
 	t.renewal = newRenewal(cfg.Connections.MaxAge.D(), cfg.Connections.Resolve.D(), d.names, t.CloseIdle)
 	hc := &fasthttp.HostClient{
-		Addr:                addr.addr,
+		Addr:                d.addr,
 		ConnPoolStrategy:    fasthttp.LIFO,
 		MaxConns:            cfg.Connections.Max,
 		MaxConnWaitTimeout:  time.Duration(cfg.Connections.Wait),
@@ -110,13 +102,13 @@ func NewHTTP1(rawURL string, cfg *config.Upstream, o Options) (*HTTP1, error) {
 	if cfg.Connections.Pipeline > 1 {
 		t.pipeline = newPipeline(t, cfg.Connections.Pipeline, cfg.Connections.Max, o.SlowTurn)
 	}
-	return t, nil
+	return t
 }
 
 // dialReclaiming dials again, with pauses, as long as reclaim makes room for a connection. It also
 // does so once after reclaim found nothing to close: another goroutine may have closed it all
 // since there was no descriptor.
-func dialReclaiming(reclaim func() bool, dial func() (*Conn, error)) (*Conn, error) {
+func dialReclaiming[C any](reclaim func() bool, dial func() (C, error)) (C, error) {
 	c, err := dial()
 	for wait := time.Millisecond; wait <= longestReclaim && reclaim != nil && sock.NoDescriptors(err); wait *= 2 {
 		more := reclaim()
@@ -130,8 +122,8 @@ func dialReclaiming(reclaim func() bool, dial func() (*Conn, error)) (*Conn, err
 	return c, err
 }
 
-// Host is what a Host field says that names the target itself.
-func (t *HTTP1) Host() string { return t.dialer.host }
+// Protocols are what exchanges speak, by the names of ALPN.
+func (t *HTTP1) Protocols() []string { return protocolsHTTP1 }
 
 // Conns returns the number of open connections and how many of them are unused.
 func (t *HTTP1) Conns() (open, idle int) { return t.hc.ConnsCount(), t.hc.IdleConnsCount() }
