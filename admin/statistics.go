@@ -18,6 +18,29 @@ type Statistics struct {
 	// Recent is over how many seconds the figures of late go.
 	Recent float64           `json:"recent_seconds"`
 	Routes []RouteStatistics `json:"routes"`
+	// Objectives are how the objectives of the configuration are met.
+	Objectives []ObjectiveState `json:"objectives,omitempty"`
+}
+
+// ObjectiveState is how an objective is met.
+type ObjectiveState struct {
+	Name string `json:"name"`
+	// Percent is how many of 100 exchanges should go well, Below how many seconds they may take, 0 for any
+	// number.
+	Percent float64 `json:"percent"`
+	Below   float64 `json:"below_seconds"`
+	// Good, Slow and Failed count exchanges.
+	Good   uint64 `json:"good"`
+	Slow   uint64 `json:"slow"`
+	Failed uint64 `json:"failed"`
+	Burn   []Burn `json:"burn"`
+}
+
+// Burn is how fast an objective's budget is used up over a window, such as "5m": 1 is just as fast as
+// allowed.
+type Burn struct {
+	Window string  `json:"window"`
+	Rate   float64 `json:"rate"`
 }
 
 // RouteStatistics are those of a route.

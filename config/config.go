@@ -62,6 +62,8 @@ type Config struct {
 	Metrics Metrics `toml:"metrics"`
 	// Statistics count exchanges by route and path.
 	Statistics Statistics `toml:"statistics"`
+	// Objectives say how large a share of exchanges should go well.
+	Objectives []Objective `toml:"objectives"`
 	// Admin has its own address.
 	Admin Admin `toml:"admin"`
 	// Inspect records exchanges, to look at them. It is off by default.

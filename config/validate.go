@@ -234,6 +234,7 @@ func (c *Config) validate(at keyPath) {
 	for i := range c.Routes {
 		at.key("routes").index(i).unique("name", c.Routes[i].Label(i), names)
 	}
+	c.validateObjectives(at)
 	for _, name := range sortedKeys(c.Upstreams) {
 		if name == "" || hasControl(name) {
 			at.wrong("upstreams", strconv.Quote(name), "a name without control characters")

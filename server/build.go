@@ -49,8 +49,8 @@ func (s *Server) build(cfg *config.Config, old *generation) (_ *generation, err 
 		return nil, err
 	}
 	g.observed, g.recorded = s.observed.Plan(cfg), s.recorder.Plan(cfg)
-	g.counted = s.statistics.Plan(cfg)
-	hooks := append([]proxy.Hooks{{OnDone: s.record}, g.observed.Hooks(), g.counted.Hooks()}, s.options.hooks...)
+	g.counted, g.aims = s.statistics.Plan(cfg), s.objectives.Plan(cfg)
+	hooks := append([]proxy.Hooks{{OnDone: s.record}, g.observed.Hooks(), g.counted.Hooks(), g.aims.Hooks()}, s.options.hooks...)
 	g.proxy, err = proxy.New(proxy.Parts{
 		Config:    cfg,
 		Upstreams: sets,

@@ -8,6 +8,7 @@ import (
 	"weir/config"
 	"weir/internal/http2"
 	"weir/internal/inspect"
+	"weir/internal/objective"
 	"weir/internal/observe"
 	"weir/internal/statistics"
 	"weir/proxy"
@@ -24,6 +25,7 @@ type generation struct {
 	observed  *observe.Plan    // nil if no route has metrics of its own
 	recorded  *inspect.Plan    // nil if no exchange is recorded
 	counted   *statistics.Plan // nil if there are no statistics
+	aims      *objective.Plan  // nil if there are no objectives
 
 	// running counts the exchanges; once the generation is retired, the one
 	// that makes it 0 closes empty.

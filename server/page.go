@@ -195,6 +195,7 @@ func (s *Server) writeMetrics(w io.Writer) {
 	if cfg.PerPath {
 		s.statistics.WriteMetrics(w, format)
 	}
+	s.objectives.WriteMetrics(w)
 	s.observed.WriteMetrics(w)
 	s.current.Load().proxy.WriteMetrics(w)
 	s.mu.Lock()

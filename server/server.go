@@ -28,6 +28,7 @@ import (
 	"weir/internal/inspect"
 	"weir/internal/listener"
 	"weir/internal/mount"
+	"weir/internal/objective"
 	"weir/internal/observe"
 	"weir/internal/statistics"
 	"weir/proxy"
@@ -89,6 +90,7 @@ type Server struct {
 	recorder *inspect.Recorder
 	// statistics are the figures of paths.
 	statistics statistics.Registry
+	objectives objective.Registry
 }
 
 // The states of a server.
@@ -176,6 +178,7 @@ func New(cfg *config.Config, opts ...Option) (_ *Server, err error) {
 	s.observed.Show(g.observed)
 	s.recorder.Use(g.recorded)
 	s.statistics.Show(cfg, g.counted)
+	s.objectives.Show(g.aims)
 	s.set.RegisterMetricsWriter(s.writeMetrics)
 	return s, nil
 }
@@ -243,6 +246,7 @@ func (s *Server) look() {
 			s.front.Look(now)
 			s.frames.Look(now)
 			s.statistics.Mark(now, s.metrics.Figures)
+			s.objectives.Look(now)
 		case <-s.stopLook:
 			return
 		}
@@ -381,6 +385,7 @@ func (s *Server) reload(cfg *config.Config) error {
 	s.observed.Show(next.observed)
 	s.recorder.Use(next.recorded)
 	s.statistics.Show(cfg, next.counted)
+	s.objectives.Show(next.aims)
 	commit()
 	s.front.Leave()
 	s.frames.Leave()

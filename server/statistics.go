@@ -7,6 +7,7 @@ import (
 
 	"weir/admin"
 	"weir/internal/figures"
+	"weir/internal/objective"
 	"weir/internal/statistics"
 )
 
@@ -30,7 +31,18 @@ func (s *Server) Statistics(route *string) (admin.Statistics, error) {
 	for _, label := range labels {
 		list.Routes = append(list.Routes, s.routeStatistics(label, now))
 	}
+	for _, o := range s.objectives.Objectives(now) {
+		list.Objectives = append(list.Objectives, describeObjective(&o))
+	}
 	return list, nil
+}
+
+func describeObjective(o *objective.Objective) admin.ObjectiveState {
+	state := admin.ObjectiveState{Name: o.Name, Percent: o.Percent, Below: o.Below.D().Seconds(), Good: o.Good, Slow: o.Slow, Failed: o.Failed}
+	for i, rate := range o.Burn {
+		state.Burn = append(state.Burn, admin.Burn{Window: objective.WindowName(o.Windows[i].D()), Rate: rate})
+	}
+	return state
 }
 
 func (s *Server) routeStatistics(label string, now time.Time) admin.RouteStatistics {

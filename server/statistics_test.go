@@ -224,3 +224,36 @@ func TestStatisticsAreBounded(t *testing.T) {
 
 // bodyLabels is a metric with a label that clients choose.
 const bodyLabels = "[[routes.metrics]]\nname = \"seen_total\"\nfrom = \"request\"\nlabels = { who = \"header:X-Label\" }\n"
+
+// TestObjectives: exchanges count against objectives, and reloads change them.
+func TestObjectives(t *testing.T) {
+	t.Parallel()
+	origin := testkit.Listen(t, byTarget)
+	text := fmt.Sprintf(counted, origin.URL)
+	aims := "[[objectives]]\nname = \"works\"\npercent = 75\n[[objectives]]\nname = \"whole\"\nroutes = \"whole\"\npercent = 99\nbelow = \"1h\"\n"
+	w := run(t, "%s", text+aims)
+	c := w.dial()
+	for _, path := range []string{"/api/a", "/api/a?status=500", "/users/a", "/x?status=404"} {
+		c.Get(path)
+	}
+	w.logged(4)
+	equal(t, "all", w.metric(`weir_objective_requests_total{objective="works"}`), "4")
+	equal(t, "errors", w.metric(`weir_objective_bad_total{objective="works",reason="error"}`), "1")
+	equal(t, "slow", w.metric(`weir_objective_bad_total{objective="works",reason="slow"}`), "0")
+	equal(t, "burn rate", w.metric(`weir_objective_burn_rate{objective="works",window="1h"}`), "1")
+	equal(t, "of one route", w.metric(`weir_objective_requests_total{objective="whole"}`), "1")
+	s, err := w.Statistics(nil)
+	if err != nil || len(s.Objectives) != 2 || s.Objectives[0].Failed != 1 || s.Objectives[0].Good != 3 || s.Objectives[0].Burn[5] != (admin.Burn{Window: "3d", Rate: 1}) {
+		t.Errorf("%+v, %v", s.Objectives, err)
+	}
+	cfg, err := config.Parse("test.toml", []byte(plainListener+text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Reload(cfg); err != nil {
+		t.Fatal(err)
+	}
+	if page := w.metrics(); strings.Contains(page, "weir_objective_") {
+		t.Error("without objectives there are series of them")
+	}
+}

@@ -57,7 +57,27 @@ func showStatistics(c *urfave.Command) error {
 	if !c.Bool(flagTotal) {
 		fmt.Fprintf(w, "the last %s:\n", seconds(s.Recent))
 	}
-	return figuresTable(&s, c.Bool(flagTotal)).print(w)
+	if err := figuresTable(&s, c.Bool(flagTotal)).print(w); err != nil || len(s.Objectives) == 0 {
+		return err
+	}
+	fmt.Fprintln(w)
+	return objectivesTable(&s).print(w)
+}
+
+func objectivesTable(s *admin.Statistics) table {
+	rows := table{{"OBJECTIVE", "GOAL", "GOOD", "SLOW", "FAILED", "BURN RATES"}}
+	for _, o := range s.Objectives {
+		goal := fmt.Sprintf("%g %%", o.Percent)
+		if o.Below > 0 {
+			goal += " below " + brief(o.Below)
+		}
+		var rates []string
+		for _, b := range o.Burn {
+			rates = append(rates, fmt.Sprintf("%s: %.3g", b.Window, b.Rate))
+		}
+		rows.add(o.Name, goal, o.Good, o.Slow, o.Failed, strings.Join(rates, ", "))
+	}
+	return rows
 }
 
 // figuresTable has a row for each route that was used, and below it one for each of its paths.
