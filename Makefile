@@ -94,6 +94,14 @@ check: ## look at the code: gofmt, go vet, staticcheck
 	go vet ./...
 	go run $(STATICCHECK) ./...
 
+.PHONY: page
+page: ## build the admin page from admin/page/src
+	go test -count=1 -run '^TestBuilt$$' ./admin/page -update
+
+.PHONY: screenshots
+screenshots: ## take the pictures of the admin page in docs/ again (needs Chromium, some five minutes)
+	go test -count=1 -timeout 20m -run '^TestScreenshots$$' ./admin/page/browser -screenshots $(abspath docs)
+
 .PHONY: bench
 bench: ## run the benchmarks that match BENCH
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem ./bench

@@ -29,6 +29,12 @@ type Weir interface {
 	Statistics(route *string) (Statistics, error)
 	// Status returns how weir is.
 	Status() Status
+	// History returns how weir was after a time, as far as it remembers.
+	History(since time.Time) History
+	// Problems returns what works, but is hardly meant, in the configuration in force.
+	Problems() []string
+	// CacheStats returns the figures of the cache; the error is ErrNoCache or nil.
+	CacheStats() (CacheStats, error)
 	// CacheTop returns the first entries of the cache's memory by "hits" or "bytes"; the
 	// error is ErrNoCache or nil.
 	CacheTop(by string, limit int) ([]CacheEntry, error)

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"weir/admin/page"
 	"weir/config"
 )
 
@@ -28,6 +29,9 @@ const (
 	pathPurge      = "/purge"
 	pathDrain      = "/drain"
 	pathWeight     = "/weight"
+	pathProblems   = "/config/problems"
+	pathHistory    = "/history"
+	pathCache      = "/cache"
 	pathCacheTop   = "/cache/top"
 	pathCacheWhy   = "/cache/why"
 	pathExplain    = "/explain"
@@ -38,14 +42,22 @@ const (
 	pathProfiles   = "/debug/pprof/"
 )
 
-type api struct{ weir Weir }
+type api struct {
+	weir  Weir
+	files http.Handler
+}
 
-// Handler returns the API. Every response except the profiles of net/http/pprof is
-// JSON. An error is {"error": "..."} with status 400 (the request is wrong), 403 (a
-// browser sent it), 404 (what it names does not exist) or 405.
-func Handler(w Weir) http.Handler { return api{w} }
+// Handler returns the API and, below page.Root, the page. Every other response except the
+// profiles of net/http/pprof is JSON. An error is {"error": "..."} with status 400 (the request is wrong), 403 (the page
+// of another site sent it), 404 (what it names does not exist) or 405.
+func Handler(w Weir) http.Handler { return api{w, page.Handler()} }
 
 func (a api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	secure(w.Header())
+	if wantsPage(r) {
+		http.Redirect(w, r, strings.TrimPrefix(page.Root, "/"), http.StatusFound)
+		return
+	}
 	serve, methods := find(r)
 	switch {
 	case len(methods) == 0:
@@ -57,9 +69,9 @@ func (a api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// A foreign page must not command weir through the browser of a user who can
-	// reach this address. Browsers send this field with every POST.
-	if r.Header.Get("Origin") != "" {
-		fail(w, http.StatusForbidden, errors.New("found the field Origin: browsers may not use this API"))
+	// reach this address.
+	if foreign(r) {
+		fail(w, http.StatusForbidden, fmt.Errorf("found the origin %q: only weir's own page may use this API", r.Header.Get("Origin")))
 		return
 	}
 	serve(a, w, r)
@@ -81,6 +93,9 @@ var endpoints = [...]endpoint{
 	{pathPurge, http.MethodPost, api.purge},
 	{pathDrain, http.MethodPost, api.drain},
 	{pathWeight, http.MethodPost, api.weight},
+	{pathProblems, http.MethodGet, api.problems},
+	{pathHistory, http.MethodGet, api.history},
+	{pathCache, http.MethodGet, api.cacheStats},
 	{pathCacheTop, http.MethodGet, api.cacheTop},
 	{pathCacheWhy, http.MethodGet, api.cacheWhy},
 	{pathExplain, http.MethodGet, api.explain},
@@ -96,6 +111,7 @@ var endpoints = [...]endpoint{
 	{pathRegistry + "/", http.MethodPost, api.entry},
 	{pathSources, http.MethodGet, api.sources},
 	{pathProfiles, http.MethodGet, api.profile},
+	{page.Root, http.MethodGet, api.page},
 }
 
 // paths are those of the API, for errors.

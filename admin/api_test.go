@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"weir/admin"
 	"weir/config"
@@ -87,6 +88,14 @@ func (f *fake) Statistics(route *string) (admin.Statistics, error) {
 
 }
 
+func (f *fake) CacheStats() (admin.CacheStats, error) { return admin.CacheStats{Entries: 1}, nil }
+
+func (f *fake) History(since time.Time) admin.History {
+	return admin.History{Interval: 2, Time: []float64{float64(since.UnixMilli()) / 1000}}
+}
+
+func (f *fake) Problems() []string { return []string{"a problem"} }
+
 func (f *fake) Status() admin.Status { return admin.Status{State: "serving"} }
 
 func (f *fake) Routes() []admin.Route { return []admin.Route{{Name: "r", Does: `upstream "u"`}} }
@@ -156,6 +165,10 @@ func TestAPI(t *testing.T) {
 	check("GET", "/config?format=toml&all=true", ``, 200, "all = true\n\n[[listeners]]\naddress = \":80\"\n")
 	check("GET", "/config?format=yaml", ``, 400, `format: found \"yaml\": want \"json\" or \"toml\"`)
 	check("GET", "/config?all=1", ``, 400, `all: found \"1\": want true or false`)
+	check("GET", "/config/problems", ``, 200, `{"problems":["a problem"]}`)
+	check("GET", "/cache", ``, 200, `{"entries":1,`)
+	check("GET", "/history?since=17.5", ``, 200, `{"interval_seconds":2,"time":[17.5],`)
+	check("GET", "/history?since=yesterday", ``, 400, `since: found \"yesterday\": want a Unix time in seconds`)
 	f.pending = []string{"redis"}
 	check("POST", "/purge", `{"all":true}`, 202, `{"purged":3,"pending":["redis"]}`)
 	f.pending = nil
@@ -198,8 +211,30 @@ func TestAPI(t *testing.T) {
 	check("POST", "/weight", `{"upstream":"u","target":"a","weight":-1}`, 400, `weight: found -1`)
 	check("POST", "/weight", `{"upstream":"u","target":"a","weight":1.5}`, 400, `weight: found 1.5: want a whole number`)
 	// A foreign page, in the browser of a user who can reach the API.
-	check("POST", "/purge", `{"all":true}`, 403, `browsers may not use this API`, "Origin: https://elsewhere.example")
-	check("POST", "/purge", `{"all":true}`, 403, `browsers may not use this API`, "Origin: null")
+	check("POST", "/purge", `{"all":true}`, 403, `only weir's own page may use this API`, "Origin: https://elsewhere.example")
+	check("POST", "/purge", `{"all":true}`, 403, `only weir's own page may use this API`, "Origin: https://example.com")
+	check("POST", "/purge", `{"all":true}`, 403, `only weir's own page may use this API`, "Origin: null")
+	check("POST", "/purge", `{"all":true}`, 200, `{"purged":3}`, "Origin: http://example.com") // the Host of httptest
+}
+
+// A browser that goes to the address gets to the page, which has its own path so that the API has all others.
+func TestPage(t *testing.T) {
+	h := admin.Handler(new(fake))
+	for path, want := range map[string]string{"/": "302 ", "/ui/": "200 text/html; charset=utf-8", "/ui/app.js": "200 text/javascript; charset=utf-8"} {
+		r := httptest.NewRequest("GET", path, nil)
+		r.Header.Set("Accept", "text/html,*/*;q=0.8")
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if got := fmt.Sprint(w.Code, " ", w.Header().Get("Content-Type")); !strings.HasPrefix(got, want) {
+			t.Errorf("%s: %s, want %s", path, got, want)
+		}
+		policy := w.Header().Get("Content-Security-Policy")
+		for _, part := range []string{"default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "trusted-types 'none'"} {
+			if !strings.Contains(policy, part) || strings.Contains(policy, "unsafe") {
+				t.Errorf("%s: policy %q", path, policy)
+			}
+		}
+	}
 }
 
 // TestNotThere: what a request names, and is not there, is a 404 that says so.

@@ -32,6 +32,40 @@ type CacheEntry struct {
 	Reason string `json:"reason,omitempty"`
 }
 
+// CacheStats are the figures of the cache and of the routes that have one. Counts are since
+// the start.
+type CacheStats struct {
+	// Entries and Bytes are what memory holds, Limit is its bound; Filling are the bytes of
+	// bodies on their way into it.
+	Entries int64 `json:"entries"`
+	Bytes   int64 `json:"bytes"`
+	Limit   int64 `json:"limit_bytes"`
+	Filling int64 `json:"filling_bytes"`
+	// Evicted counts entries that had to make room for others.
+	Evicted uint64 `json:"evicted"`
+	// Outcomes counts exchanges by what the cache did; Reasons by why the origin was
+	// asked, Unstored responses by why they were not stored: the names are those of
+	// the metrics.
+	Outcomes map[string]uint64 `json:"outcomes"`
+	Reasons  map[string]uint64 `json:"reasons"`
+	Unstored map[string]uint64 `json:"unstored"`
+	Tiers    []CacheTier       `json:"tiers"`
+}
+
+// CacheTier is a tier behind the memory.
+type CacheTier struct {
+	Name string `json:"name"`
+	// Up says that the tier works, as far as it was tried.
+	Up     bool   `json:"up"`
+	Hits   uint64 `json:"hits"`
+	Misses uint64 `json:"misses"`
+	Errors uint64 `json:"errors"`
+	// Waiting is how many writes wait, Unannounced of how many purges and invalidations
+	// the tier is still to be told.
+	Waiting     int `json:"waiting"`
+	Unannounced int `json:"unannounced"`
+}
+
 // CacheWhy is what the cache has for a URL.
 type CacheWhy struct {
 	URL string `json:"url"`
@@ -54,6 +88,15 @@ const maxTop = 1000
 
 type top struct {
 	Entries []CacheEntry `json:"entries"`
+}
+
+func (a api) cacheStats(w http.ResponseWriter, _ *http.Request) {
+	stats, err := a.weir.CacheStats()
+	if err != nil {
+		fail(w, http.StatusNotFound, err)
+		return
+	}
+	answer(w, http.StatusOK, stats)
 }
 
 func (a api) cacheTop(w http.ResponseWriter, r *http.Request) {

@@ -25,10 +25,20 @@ type Status struct {
 	Reloads       uint64 `json:"reloads"`
 	FailedReloads uint64 `json:"failed_reloads"`
 	ReloadFailed  bool   `json:"reload_failed"`
+	// LastReloads are the newest of them, the newest first.
+	LastReloads []Reload `json:"last_reloads"`
 	// Running counts the exchanges that run now, those of old configurations included.
 	Running   int               `json:"running"`
 	Listeners []Listener        `json:"listeners"`
 	Upstreams []UpstreamSummary `json:"upstreams"`
+}
+
+// Reload is how one reload went.
+type Reload struct {
+	Time time.Time `json:"time"`
+	OK   bool      `json:"ok"`
+	// Error says why it failed; it may have several lines.
+	Error string `json:"error,omitempty"`
 }
 
 // Listener is a listener as operators see it.
@@ -60,6 +70,10 @@ type Route struct {
 	Cache bool   `json:"cache"`
 }
 
+type problems struct {
+	Problems []string `json:"problems"`
+}
+
 type routes struct {
 	Routes []Route `json:"routes"`
 }
@@ -70,6 +84,10 @@ func (a api) status(w http.ResponseWriter, _ *http.Request) {
 
 func (a api) routes(w http.ResponseWriter, _ *http.Request) {
 	answer(w, http.StatusOK, routes{a.weir.Routes()})
+}
+
+func (a api) problems(w http.ResponseWriter, _ *http.Request) {
+	answer(w, http.StatusOK, problems{a.weir.Problems()})
 }
 
 // config answers with the configuration in force: ?all=true with every key, ?format=toml

@@ -46,12 +46,18 @@ func (v *usual) observe(sample, age float64, n int64) {
 
 func (v *usual) value() float64 { return math.Float64frombits(v.bits.Load()) }
 
+// usually returns the latency that l usually has, that of all targets if l has not succeeded
+// yet; 0 if none has.
+func (u *Upstream) usually(l *live) float64 {
+	if v := l.usual.value(); v != 0 {
+		return v
+	}
+	return u.core.averageLatency()
+}
+
 // tolerance returns how long l may take before it is silent, in nanoseconds.
 func (u *Upstream) tolerance(l *live) int64 {
-	usually := l.usual.value()
-	if usually == 0 {
-		usually = u.core.averageLatency()
-	}
+	usually := u.usually(l)
 	if usually == 0 {
 		return never
 	}

@@ -89,8 +89,8 @@ func (u *Upstream) reportLatency(l *live, o Outcome, v verdict, good, now int64)
 		return
 	}
 	if v != succeeded {
-		// A target that fails fast must not look like a fast one.
-		sample = math.Max(sample, 2*l.latency.value())
+		// A target that fails fast must not look like a fast one, nor become slower with each failure.
+		sample = math.Max(sample, 2*u.usually(l))
 	}
 	age := l.latency.observe(sample, now)
 	if v == succeeded {

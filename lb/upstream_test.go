@@ -378,3 +378,20 @@ func TestConcurrentUse(t *testing.T) {
 		}
 	}
 }
+
+// A target of which some exchanges fail looks slower than it is, but not ever slower.
+func TestLatencyOfFailures(t *testing.T) {
+	t.Parallel()
+	s := newStand(t, "a b", nil)
+	s.know(10 * time.Millisecond)
+	for i := range 4000 {
+		o := lb.Outcome{Kind: lb.Success, Status: 200, Latency: 10 * time.Millisecond}
+		if i%10 == 0 {
+			o = lb.Outcome{Kind: lb.Success, Status: 500, Latency: time.Millisecond}
+		}
+		s.on("a", o)
+	}
+	if got := s.Targets()[0].Latency(); got < 10*time.Millisecond || got > 20*time.Millisecond {
+		t.Errorf("the latency is %s", got)
+	}
+}

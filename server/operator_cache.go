@@ -10,6 +10,25 @@ import (
 	"weir/cache"
 )
 
+func (o operator) CacheStats() (admin.CacheStats, error) {
+	g := o.s.enter() // so that a reload does not close the store meanwhile
+	defer g.leave()
+	if g.store == nil {
+		return admin.CacheStats{}, admin.ErrNoCache
+	}
+	st, counted := g.store.Stats(), o.s.metrics.Totals().Cache
+	stats := admin.CacheStats{
+		Entries: st.Entries, Bytes: st.Bytes, Limit: st.Limit, Filling: st.Filling, Evicted: st.Evicted,
+		Outcomes: counted.Outcomes, Reasons: counted.Reasons, Unstored: counted.Unstored, Tiers: []admin.CacheTier{},
+	}
+	for _, t := range g.store.TierStats() {
+		stats.Tiers = append(stats.Tiers, admin.CacheTier{
+			Name: t.Name, Up: t.Up, Hits: t.Hits, Misses: t.Misses, Errors: t.Errors, Waiting: t.Waiting, Unannounced: t.Unannounced,
+		})
+	}
+	return stats, nil
+}
+
 func (o operator) CacheTop(by string, limit int) ([]admin.CacheEntry, error) {
 	g := o.s.enter() // so that a reload does not close the store meanwhile
 	defer g.leave()

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -228,7 +229,7 @@ targets = ["demo:one", { url = "demo:two", drain = true }]
 `
 	w := launch(t, text)
 	if _, err := config.Parse("bad", []byte("nonsense")); err != nil {
-		w.ReloadFailed()
+		w.ReloadFailed(errors.New("config.toml: no such file"))
 	}
 	var status admin.Status
 	body := strings.TrimPrefix(w.api("GET", "/status", ""), "200 ")
@@ -237,6 +238,8 @@ targets = ["demo:one", { url = "demo:two", drain = true }]
 	}
 	equal(t, "state", status.State, "serving")
 	equal(t, "reloads", fmt.Sprint(status.Reloads, status.FailedReloads, status.ReloadFailed), "1 1 true")
+	equal(t, "last reload", fmt.Sprint(len(status.LastReloads), status.LastReloads[0].OK, status.LastReloads[0].Error), "1 falseconfig.toml: no such file")
+	equal(t, "problems", w.api("GET", "/config/problems", ""), `200 {"problems":[]}`)
 	equal(t, "listener", fmt.Sprint(status.Listeners[0].Name, " ", status.Listeners[0].Address), "main "+w.addr.String())
 	equal(t, "upstream", fmt.Sprintf("%+v", status.Upstreams), "[{Name:origin Targets:2 Usable:1 Running:0}]")
 	equal(t, "routes", w.api("GET", "/routes", ""), `200 {"routes":[`+

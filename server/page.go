@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -25,7 +26,13 @@ type reloadMetrics struct {
 	ok, failed *metrics.Counter
 	success    *metrics.Gauge
 	last       *metrics.Gauge
+
+	mu     sync.Mutex
+	recent []admin.Reload // the oldest first
 }
+
+// keptReloads is how many reloads are remembered.
+const keptReloads = 20
 
 func (m *reloadMetrics) init(set *metrics.Set) {
 	m.ok = set.NewCounter(`weir_reloads_total{result="ok"}`)
@@ -37,22 +44,42 @@ func (m *reloadMetrics) init(set *metrics.Set) {
 }
 
 // ReloadFailed counts a reload that ended before Reload could be called, such as
-// one whose file cannot be read or is refused.
-func (s *Server) ReloadFailed() { s.reloads.failedNow() }
+// one whose file cannot be read or is refused. err says why; the admin API shows it.
+func (s *Server) ReloadFailed(err error) { s.reloads.count(err) }
 
-func (m *reloadMetrics) failedNow() {
-	m.failed.Inc()
-	m.success.Set(0)
-}
-
+// count counts a reload that failed with err, or worked if that is nil.
 func (m *reloadMetrics) count(err error) {
+	m.remember(err)
 	if err != nil {
-		m.failedNow()
+		m.failed.Inc()
+		m.success.Set(0)
 		return
 	}
 	m.ok.Inc()
 	m.success.Set(1)
 	m.last.Set(float64(time.Now().Unix()))
+}
+
+func (m *reloadMetrics) remember(err error) {
+	r := admin.Reload{Time: time.Now(), OK: err == nil}
+	if err != nil {
+		r.Error = err.Error()
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.recent) == keptReloads {
+		m.recent = m.recent[1:]
+	}
+	m.recent = append(m.recent, r)
+}
+
+// list returns the last reloads, the newest first.
+func (m *reloadMetrics) list() []admin.Reload {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	list := append([]admin.Reload{}, m.recent...)
+	slices.Reverse(list)
+	return list
 }
 
 // page is what operators reach at an address of its own. Server.mu guards it.

@@ -55,6 +55,7 @@ type Server struct {
 	accessLog atomic.Pointer[accesslog.Logger]
 	started   time.Time
 	reloads   reloadMetrics
+	history   history
 	// table has the upstreams that were added at run time, for routes.
 	table proxy.Upstreams
 
@@ -238,10 +239,14 @@ func (s *Server) look() {
 	defer t.Stop()
 	daily := time.NewTicker(24 * time.Hour)
 	defer daily.Stop()
+	points := time.NewTicker(historyInterval)
+	defer points.Stop()
 	for {
 		select {
 		case now := <-daily.C:
 			s.warnOfExpiry(now)
+		case now := <-points.C:
+			s.remember(now)
 		case now := <-t.C:
 			s.front.Look(now)
 			s.frames.Look(now)

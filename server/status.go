@@ -27,6 +27,7 @@ func (o operator) Status() admin.Status {
 		Reloads:       s.reloads.ok.Get() + s.reloads.failed.Get(),
 		FailedReloads: s.reloads.failed.Get(),
 		ReloadFailed:  s.reloads.success.Get() == 0,
+		LastReloads:   s.reloads.list(),
 		Listeners:     []admin.Listener{},
 		Upstreams:     []admin.UpstreamSummary{},
 	}
@@ -35,9 +36,7 @@ func (o operator) Status() admin.Status {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, g := range append([]*generation{s.current.Load()}, s.retiring...) {
-		status.Running += int(g.running.Load())
-	}
+	status.Running = s.runningExchanges()
 	for _, r := range s.listeners {
 		l := admin.Listener{Name: r.Name(), TLS: len(r.Config().Certificates) > 0}
 		for i, a := range r.Addrs() { // several sockets of the service manager may be one listener
@@ -56,6 +55,14 @@ func (o operator) Status() admin.Status {
 		status.Upstreams = append(status.Upstreams, summary(sets[name]))
 	}
 	return status
+}
+
+// runningExchanges counts the exchanges of all generations. s.mu is held.
+func (s *Server) runningExchanges() (n int) {
+	for _, g := range append([]*generation{s.current.Load()}, s.retiring...) {
+		n += int(g.running.Load())
+	}
+	return n
 }
 
 func summary(u *lb.Upstream) admin.UpstreamSummary {
@@ -101,6 +108,15 @@ func does(route map[string]any) string {
 		return fmt.Sprintf("respond %v", respond["status"])
 	}
 	return fmt.Sprintf("upstream %q", route["upstream"])
+}
+
+// Problems returns what works, but is hardly meant, in the configuration in force.
+func (o operator) Problems() []string {
+	list := []string{}
+	for _, p := range Warnings(o.s.current.Load().config, time.Now()) {
+		list = append(list, p.Error())
+	}
+	return list
 }
 
 // Config returns the configuration in force without secrets.

@@ -88,7 +88,7 @@ func (p *process) reload(reason string) error {
 			log, err = p.log.open(cfg.Log)
 		}
 		if err != nil {
-			p.server.ReloadFailed()
+			p.server.ReloadFailed(err)
 		} else if err = p.server.Reload(cfg); err != nil {
 			p.log.closed(log)
 		}

@@ -1,0 +1,62 @@
+package browser_test
+
+import (
+	"context"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+)
+
+var (
+	screenshots = flag.String("screenshots", "", "a folder into which TestScreenshots writes pictures of the page")
+	warm        = flag.Duration("warm", 90*time.Second, "for how long TestScreenshots sends traffic before")
+)
+
+// TestScreenshots takes the pictures of the documentation.
+func TestScreenshots(t *testing.T) {
+	if *screenshots == "" {
+		t.Skip("pictures are taken by make screenshots")
+	}
+	s := perform(t, strings.NewReplacer(`["SHOP-A", "SHOP-B"]`, `["SHOP-A", "SHOP-B", "SHOP-GONE"]`).Replace(plain)+"[upstreams.shop.health.passive]\nfailures = 3\n")
+	ctx, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { s.traffic(ctx, 24) })
+	defer running.Wait()
+	defer stop()
+	time.Sleep(*warm)
+	for _, shot := range []struct{ name, at, ready string }{
+		{"overview", "#/overview", ".chart canvas"},
+		{"routes", "#/routes", "tbody tr"},
+		{"upstreams", "#/upstreams", "tbody tr"},
+		{"cache", "#/cache", ".shares"},
+		{"config", "#/config", ".toml-key"},
+	} {
+		for _, scheme := range []string{"light", "dark"} {
+			s.shoot(t, shot.name+"-"+scheme, shot.at, shot.ready, scheme, 1280, 860)
+		}
+		s.shoot(t, shot.name+"-phone", shot.at, shot.ready, "light", 390, 800)
+	}
+}
+
+// shoot takes a picture of the page in a scheme of colours and a width.
+func (s *stage) shoot(t *testing.T, name, at, ready, scheme string, width, height int64) {
+	b := open(t, "about:blank", chromedp.EmulateViewport(width, height))
+	command(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
+	b.do(chromedp.Navigate(s.page + at))
+	b.until("document.querySelector('" + ready + "')")
+	time.Sleep(2500 * time.Millisecond) // rates need two answers
+	picture, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(*screenshots, name+".png"), picture, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,2 @@
+// What JSX becomes, for every file.
+export { createElement, Fragment } from 'preact';
