@@ -19,7 +19,7 @@ import (
 )
 
 // wait bounds what the browser does; it is only reached when a test fails.
-const wait = 20 * time.Second
+const wait = 90 * time.Second
 
 // chromium is the one browser of all tests; they open tabs of it.
 var chromium struct {
@@ -184,4 +184,11 @@ func (b *tab) click(selector, name string) {
 	find := fmt.Sprintf("[...document.querySelectorAll(%q)].flatMap(e => [...e.querySelectorAll('button, a, input, tr.opens')]).find(e => (e.getAttribute('aria-label') || e.innerText || '').trim().startsWith(%q))", selector, name)
 	b.until(find)
 	value[bool](b, "("+find+").click() ?? true")
+}
+
+// set gives a field another value, as typing it at once would.
+func (b *tab) set(selector, text string) {
+	b.t.Helper()
+	b.until(fmt.Sprintf("document.querySelector(%q)", selector))
+	value[bool](b, fmt.Sprintf("(e => { e.value = %q; for (const kind of ['input', 'change']) e.dispatchEvent(new Event(kind, {bubbles: true})); return true })(document.querySelector(%q))", text, selector))
 }

@@ -16,6 +16,7 @@ import (
 
 var (
 	screenshots = flag.String("screenshots", "", "a folder into which TestScreenshots writes pictures of the page")
+	only        = flag.String("only", "", "the picture that is taken; all if this is empty")
 	warm        = flag.Duration("warm", 90*time.Second, "for how long TestScreenshots sends traffic before")
 )
 
@@ -33,11 +34,16 @@ func TestScreenshots(t *testing.T) {
 	time.Sleep(*warm)
 	for _, shot := range []struct{ name, at, ready string }{
 		{"overview", "#/overview", ".chart canvas"},
+		{"exchanges", "#/exchanges", ".x"},
+		{"exchange", "#/exchanges/{cart}", ".segments"},
 		{"routes", "#/routes", "tbody tr"},
 		{"upstreams", "#/upstreams", "tbody tr"},
 		{"cache", "#/cache", ".shares"},
 		{"config", "#/config", ".toml-key"},
 	} {
+		if *only != "" && !strings.HasPrefix(shot.name, *only) {
+			continue
+		}
 		for _, scheme := range []string{"light", "dark"} {
 			s.shoot(t, shot.name+"-"+scheme, shot.at, shot.ready, scheme, 1280, 860)
 		}
@@ -49,6 +55,9 @@ func TestScreenshots(t *testing.T) {
 func (s *stage) shoot(t *testing.T, name, at, ready, scheme string, width, height int64) {
 	b := open(t, "about:blank", chromedp.EmulateViewport(width, height))
 	command(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
+	if before, filter, found := strings.Cut(at, "{"); found {
+		at = before + s.someID(strings.TrimSuffix(filter, "}"))
+	}
 	b.do(chromedp.Navigate(s.page + at))
 	b.until("document.querySelector('" + ready + "')")
 	time.Sleep(2500 * time.Millisecond) // rates need two answers

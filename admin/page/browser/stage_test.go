@@ -13,12 +13,14 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"weir/config"
+	"weir/internal/testkit"
 	"weir/server"
 )
 
@@ -40,6 +42,9 @@ address = "127.0.0.1:0"
 address = "127.0.0.1:0"
 [access_log]
 output = "off"
+[inspect]
+sample = 1.0
+secrets = ["card_number"]
 [[routes]]
 name = "models"
 path = "/v1/models/{call}"
@@ -243,4 +248,27 @@ func someRequest() (method, path, body string) {
 		return "GET", "/teapot", ""
 	}
 	return "GET", "/favicon.ico", ""
+}
+
+// someID is the id of the newest recorded exchange that fits a filter. It is waited for: clients have
+// their answer before an exchange is recorded.
+func (s *stage) someID(filter string) (id string) {
+	s.t.Helper()
+	testkit.Eventually(s.t, "an exchange fits "+filter, func() bool {
+		r, err := http.Get("http://" + s.AdminAddr().String() + "/inspect/exchanges?limit=1&filter=" + url.QueryEscape(filter))
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		defer r.Body.Close()
+		var found struct{ Exchanges []struct{ ID string } }
+		if err := json.NewDecoder(r.Body).Decode(&found); err != nil {
+			s.t.Fatal(err)
+		}
+		if len(found.Exchanges) == 0 {
+			return false
+		}
+		id = found.Exchanges[0].ID
+		return true
+	})
+	return id
 }

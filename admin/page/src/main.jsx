@@ -6,6 +6,7 @@ import { go, link, useRoute } from './router.js';
 import { Button, Dialog, Failure, Icon, Shell } from './ui.jsx';
 import { span } from './format.js';
 import { Overview } from './pages/overview.jsx';
+import { Exchanges } from './pages/exchanges.jsx';
 import { Routes } from './pages/routes.jsx';
 import { Upstreams } from './pages/upstreams.jsx';
 import { Cache } from './pages/cache.jsx';
@@ -13,6 +14,7 @@ import { Config } from './pages/config.jsx';
 
 const pages = [
   ['overview', 'Overview', Overview],
+  ['exchanges', 'Exchanges', Exchanges],
   ['routes', 'Routes', Routes],
   ['upstreams', 'Upstreams', Upstreams],
   ['cache', 'Cache', Cache],
@@ -84,6 +86,8 @@ const keys = [
   ['j k', 'next, previous row'],
   ['Enter', 'open'],
   ['Esc', 'close, leave a field'],
+  ['p', 'hold the list of exchanges, or let it go on'],
+  ['c r e', 'of an exchange: copy as curl, replay, edit and replay'],
   ['t', 'light, dark, as the system'],
   ['?', 'this list'],
 ];
@@ -106,6 +110,12 @@ const typing = (e) => e.target.closest?.('input, textarea, select, [contentedita
 
 // rowStep moves the focus among the rows that can be opened.
 function rowStep(by) {
+  const list = document.querySelector('[data-list]');
+  if (list) {
+    list.focus();
+    list.dispatchEvent(new CustomEvent('step', { detail: by }));
+    return;
+  }
   const rows = [...document.querySelectorAll('[data-row]')];
   if (!rows.length) return;
   const i = rows.findIndex((r) => r === document.activeElement || r.contains(document.activeElement));

@@ -47,6 +47,9 @@ export const Pill = ({ tone, children, title }) => (
   </span>
 );
 
+// statusTone is the tone of a recorded exchange's status.
+export const statusTone = (x) => (x.status >= 500 || (!x.ok && x.status < 400) || !x.status ? 'bad' : x.status >= 400 ? 'warn' : x.status >= 300 ? 'accent' : 'ok');
+
 export const Card = ({ title, aside, children, flush, id }) => (
   <section class={'card' + (flush ? ' flush' : '')} aria-labelledby={title && id} id={id && id + '-card'}>
     {title && (
