@@ -76,6 +76,7 @@ func rooms() []room {
 		{"internal/inspect", []string{"admin", "config", "proxy", "internal/encode", "internal/field", "internal/head"}, "the recorder is a hook, and keeps exchanges in the form in which the admin API has them"},
 		{"internal/objective", []string{"config", "proxy"}, "objectives are a hook"},
 		{"internal/statistics", []string{"config", "proxy", "internal/figures"}, "statistics are a hook"},
+		{"admin/page/browser", nil, "it has only tests"},
 		{"admin/page", nil, "what browsers load asks the admin API like any other client"},
 		{"admin", []string{"config", "admin/page"}, "the operators' side commands what the server lends it by an interface, and so does weir purge from another process"},
 		{"internal/testkit", []string{"config", "internal/head"}, "what tests share must not decide what they test"},

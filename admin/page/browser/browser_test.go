@@ -1,4 +1,3 @@
-// Package browser_test shows the page of a real weir to a real Chromium.
 package browser_test
 
 import (
