@@ -77,3 +77,18 @@ func TestResetBound(t *testing.T) {
 		t.Error("time allows none")
 	}
 }
+
+// A drain ends the goroutines that wait, and what looks at them later finds none.
+func TestWorkersTrimAfterClose(t *testing.T) {
+	t.Parallel()
+	var w workers
+	for range 3 {
+		w.rest(make(chan *stream, 1))
+	}
+	w.trim() // least is 3 now
+	w.close()
+	w.trim()
+	if len(w.idle) != 0 || w.rest(make(chan *stream, 1)) {
+		t.Errorf("%d goroutines wait after the end", len(w.idle))
+	}
+}

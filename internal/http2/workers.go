@@ -76,4 +76,5 @@ func (w *workers) endLocked(n int) {
 		next <- nil
 	}
 	w.idle = append(w.idle[:0], w.idle[n:]...)
+	w.least = min(w.least, len(w.idle))
 }
