@@ -36,6 +36,7 @@ func rooms() []room {
 		{"internal/frames", []string{"internal/head", "internal/sock"}, "what both sides of HTTP/2 do with frames knows neither exchanges nor streams"},
 		{"internal/figures", nil, "how long things take is counted the same way whatever they are"},
 		{"internal/refs", nil, "counting who has a thing does not depend on what the thing is"},
+		{"internal/handover", nil, "two processes of weir speak in messages that do not depend on what they are for"},
 		{"internal/notify", nil, "telling the service manager has nothing to do with HTTP"},
 		{"internal/mount", nil, "a handler of this process is served like any other server"},
 		{"internal/demo", []string{"internal/mount"}, "the built-in origin stands for another program's server"},
@@ -87,7 +88,7 @@ func rooms() []room {
 		{"bench/", []string{"config", "server", "bench", "bench/"}, "it measures weir as embedders and users see it"},
 		{"bench", []string{"config", "server", "bench/"}, "it measures weir as embedders and users see it"},
 		{"examples/", []string{"config", "lb", "server"}, "they show what programs that embed weir do"},
-		{"internal/cli", append([]string{"config", "server", "admin", "discover", "lb", "internal/notify", "internal/output"}, leaves...), "commands and signals; all else is package server's, so that embedders have it too"},
+		{"internal/cli", append([]string{"config", "server", "admin", "discover", "lb", "internal/handover", "internal/notify", "internal/output"}, leaves...), "commands and signals; all else is package server's, so that embedders have it too"},
 		{".", []string{commands}, "the program is its commands"},
 	}
 }

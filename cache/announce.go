@@ -78,6 +78,10 @@ func (n *announcements) recall() string {
 		return ""
 	}
 	text, err := n.keeper.Kept(n.progressNote())
+	if errors.Is(err, tier.ErrUnavailable) { // the process before this one still has it
+		n.position = n.a.store.recalled.Positions[n.a.Name()]
+		return n.position
+	}
 	if err == nil && len(text) > 0 {
 		err = json.Unmarshal(text, &n.kept)
 	}
@@ -354,7 +358,9 @@ func (n *announcements) note(list []purgeNews) {
 		return
 	}
 	if err := n.keeper.Extend(n.unsentNote(), text); err != nil {
-		n.a.state.set(announcing, err)
+		if !errors.Is(err, tier.ErrUnavailable) {
+			n.a.state.set(announcing, err)
+		}
 		return
 	}
 	for i := range list {

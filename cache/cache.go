@@ -25,15 +25,17 @@ type Store struct {
 	filling   atomic.Int64
 	next      atomic.Uint32 // the shard to evict from when one's own is empty
 	evicted   atomic.Uint64
-	tiers     []*attached    // asked for what is not in memory
-	node      string         // the store's name among those who share tiers
-	marks     *tier.Marks    // of tiers; empty if there are none
-	skew      atomic.Int64   // how far the clocks of those who fill the tiers may differ, in ns
-	begun     int64          // when the store was made, in ns
-	doubted   atomic.Int64   // what was received until then must be validated, in ns
-	keeper    tier.Keeper    // of notes on other tiers; nil if there is none
-	blobs     *blobStore     // for large bodies; nil if there is none
-	pages     *filePages     // for sending without a copy; nil if there are none
+	tiers     []*attached  // asked for what is not in memory
+	node      string       // the store's name among those who share tiers
+	marks     *tier.Marks  // of tiers; empty if there are none
+	skew      atomic.Int64 // how far the clocks of those who fill the tiers may differ, in ns
+	begun     int64        // when the store was made, in ns
+	doubted   atomic.Int64 // what was received until then must be validated, in ns
+	keeper    tier.Keeper  // of notes on other tiers; nil if there is none
+	blobs     *blobStore   // for large bodies; nil if there is none
+	pages     *filePages   // for sending without a copy; nil if there are none
+	recalled  Memory       // of the process before this one
+	tell      atomic.Pointer[func(message []byte)]
 	alone     atomic.Uint64  // numbers the fetches that no request joins
 	encoding  [16]sync.Mutex // by an entry's hash, held while its body is compressed
 

@@ -74,6 +74,12 @@ func (s *Store) purge(marks ...tier.Mark) (p Purged) {
 	}
 	tries := make([]<-chan error, len(s.tiers))
 	for i, a := range s.tiers {
+		if a.released.Load() {
+			done := make(chan error, 1)
+			done <- nil // the process that replaces this one tells it
+			tries[i] = done
+			continue
+		}
 		tries[i] = a.news.purge(marks)
 	}
 	ctx, done := context.WithTimeout(context.Background(), confirmWait)
@@ -100,6 +106,9 @@ func (s *Store) endHere(m *tier.Mark) int {
 	for _, a := range s.tiers {
 		a.unswept.Store(true)
 	}
+	if tell := s.tell.Load(); tell != nil {
+		news{Marks: []tier.Mark{*m}}.send(*tell)
+	}
 	return s.end(*m, math.MaxInt64)
 }
 
@@ -107,7 +116,9 @@ func (s *Store) endHere(m *tier.Mark) int {
 func (s *Store) invalidate(m tier.Mark) int {
 	n := s.endHere(&m)
 	for _, a := range s.tiers {
-		a.news.add(m)
+		if !a.released.Load() {
+			a.news.add(m)
+		}
 	}
 	return n
 }

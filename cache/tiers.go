@@ -44,11 +44,13 @@ type attached struct {
 	caughtUp atomic.Bool
 	locals   []*attached // if it is shared, those that are not
 
-	queue   chan *Entry
-	queued  atomic.Int64 // bytes
-	unswept atomic.Bool  // marks came since the last sweep
-	stop    chan struct{}
-	ends    sync.WaitGroup
+	queue  chan *Entry
+	queued atomic.Int64 // bytes
+	// released says that another process has the tier now.
+	released atomic.Bool
+	unswept  atomic.Bool // marks came since the last sweep
+	stop     chan struct{}
+	ends     sync.WaitGroup
 
 	hits, misses, errors, damaged, purged, written, dropped atomic.Uint64
 }
@@ -96,9 +98,7 @@ func (s *Store) Close() error {
 	}
 	var errs []error
 	for _, a := range slices.Backward(s.tiers) { // the first may keep notes of the others
-		close(a.stop)
-		a.ends.Wait()
-		errs = append(errs, a.Tier.Close())
+		errs = append(errs, a.release())
 	}
 	return errors.Join(errs...)
 }
@@ -147,6 +147,10 @@ func (s *Store) toTiers(e *Entry) {
 // enqueue queues an entry. One with a blob belongs to the tier that keeps that.
 func (a *attached) enqueue(e *Entry) {
 	if e.blob != nil && a.store.blobs.tier != a {
+		return
+	}
+	if a.released.Load() {
+		e.discard()
 		return
 	}
 	size := int64(len(e.body))
@@ -247,7 +251,7 @@ func (e *Entry) keep(now int64) time.Duration {
 
 // find looks for what q selects.
 func (a *attached) find(q *Request) *Entry {
-	if !a.store.informed(a, q.At) {
+	if a.released.Load() || !a.store.informed(a, q.At) {
 		a.misses.Add(1)
 		return nil
 	}

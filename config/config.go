@@ -571,4 +571,7 @@ type Lifecycle struct {
 	Drain Duration `toml:"drain"`
 	// Watch reloads when the configuration file changes.
 	Watch bool `toml:"watch"`
+	// Upgrade bounds how long the new process of weir upgrade may take until it can serve.
+	// After it the new process is ended, and the old one goes on.
+	Upgrade Duration `toml:"upgrade"`
 }

@@ -125,4 +125,7 @@ func (a *AccessLog) setDefaults() {
 	*a = AccessLog{Output: "stdout", Format: "json", Facility: "local7"}
 }
 
-func (l *Lifecycle) setDefaults() { l.Drain = Duration(30 * time.Second) }
+func (l *Lifecycle) setDefaults() {
+	l.Drain = Duration(30 * time.Second)
+	l.Upgrade = Duration(time.Minute)
+}

@@ -529,4 +529,7 @@ func SyslogFacilities() []string {
 	}
 }
 
-func (l *Lifecycle) validate(at keyPath) { at.positive("drain", l.Drain) }
+func (l *Lifecycle) validate(at keyPath) {
+	at.positive("drain", l.Drain)
+	at.positive("upgrade", l.Upgrade)
+}

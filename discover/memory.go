@@ -83,18 +83,60 @@ func OpenMemory(path string, log *slog.Logger) (*Memory, error) {
 	if err != nil {
 		return m, fmt.Errorf("cannot read what was found before: %w", err)
 	}
-	content, err := unseal(text)
-	if err != nil {
+	if err := m.Load(text); err != nil {
 		return m, errors.Join(fmt.Errorf("cannot use what was found before, %q is kept as %q: %w", path, path+".bad", err), os.Rename(path, path+".bad"))
 	}
+	return m, nil
+}
+
+// Load makes m know what Text of another Memory returned, in place of what it knows. It comes
+// before a registry uses m.
+func (m *Memory) Load(text []byte) error {
+	content, err := unseal(text)
+	if err != nil {
+		return err
+	}
 	m.restored = content.Registry
+	clear(m.sources)
 	for upstream, lists := range content.Sources {
 		m.sources[upstream] = make(map[string]foundList, len(lists))
 		for source, list := range lists {
 			m.sources[upstream][source] = list.found()
 		}
 	}
-	return m, nil
+	return nil
+}
+
+// Text returns what m knows, as it stands in the file.
+func (m *Memory) Text() []byte {
+	m.mu.Lock()
+	sources, registry := m.copySources(), m.registry
+	m.mu.Unlock()
+	return text(sources, registry)
+}
+
+// copySources returns what the sources of each upstream found. m.mu is held.
+func (m *Memory) copySources() map[string]map[string]foundList {
+	sources := make(map[string]map[string]foundList, len(m.sources))
+	for upstream, lists := range m.sources {
+		sources[upstream] = maps.Clone(lists)
+	}
+	return sources
+}
+
+// text returns the text of the file.
+func text(sources map[string]map[string]foundList, registry func() []savedEntry) []byte {
+	content := saved{Sources: make(map[string]map[string]savedList, len(sources))}
+	for upstream, lists := range sources {
+		content.Sources[upstream] = make(map[string]savedList, len(lists))
+		for source, list := range lists {
+			content.Sources[upstream][source] = list.saved()
+		}
+	}
+	if registry != nil {
+		content.Registry = registry() // locks the registry, which calls changed
+	}
+	return seal(content)
 }
 
 // seal returns the text of the file.
@@ -235,22 +277,9 @@ func (m *Memory) Sync() error {
 		m.mu.Unlock()
 		return nil
 	}
-	sources := make(map[string]map[string]foundList, len(m.sources))
-	for upstream, lists := range m.sources {
-		sources[upstream] = maps.Clone(lists)
-	}
+	sources := m.copySources()
 	m.mu.Unlock()
-	content := saved{Sources: make(map[string]map[string]savedList, len(sources))}
-	for upstream, lists := range sources {
-		content.Sources[upstream] = make(map[string]savedList, len(lists))
-		for source, list := range lists {
-			content.Sources[upstream][source] = list.saved()
-		}
-	}
-	if registry != nil {
-		content.Registry = registry() // locks the registry, which calls changed
-	}
-	err := replaceFile(path, seal(content))
+	err := replaceFile(path, text(sources, registry))
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err != nil {

@@ -41,8 +41,8 @@ func (u *Upstream) newSnapshot(found []Endpoint, known map[string]*live) (_ *sna
 			if l, err = u.newLive(e.URL); err != nil {
 				return nil, err
 			}
-			if joins {
-				u.warm(l, u.now())
+			if now := u.now(); !u.recall(l, e.URL, now) && joins {
+				u.warm(l, now)
 			}
 			known[l.identity] = l
 		}

@@ -25,6 +25,9 @@ type Options struct {
 	// figures for instance; nil means nothing. It gets the names of both. It is called
 	// with a lock held and must not call back.
 	NewAttachment func(upstream, target string) Attachment
+	// Memory is what the process that this one replaces knew of the upstream; nil means
+	// nothing. It counts without an older generation only, and belongs to the upstream.
+	Memory *Memory
 	// Log gets changes of state; nil means none.
 	Log *slog.Logger
 	// OnChange is called after a target's state changed, on the goroutine that
@@ -69,6 +72,9 @@ type core struct {
 	// are the endpoints that SetEndpoints was last given; mu guards both.
 	open  []*Upstream
 	found []Endpoint
+	// remembered is what a process before this one knew of targets that are not there
+	// yet, by URL; mu guards it.
+	remembered map[string]TargetMemory
 
 	watcher atomic.Pointer[Watcher]
 
@@ -111,6 +117,8 @@ func NewUpstream(name string, cfg *config.Upstream, o Options, old *Upstream) (*
 	u.mask.Store(blocking)
 	if old != nil {
 		u.core = old.core
+	} else {
+		u.core.recall(o.Memory, u.now())
 	}
 	u.retry.Budget.counts = &u.core.budget
 	if err := u.open(); err != nil {

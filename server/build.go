@@ -107,6 +107,9 @@ func (s *Server) openListener(cfg *config.Listener) (*running, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.shared {
+		l.SetShared(true)
+	}
 	r := &running{Listener: l}
 	r.core.Store(s.metrics.NewListener(l.Config()))
 	return r, nil

@@ -29,8 +29,10 @@ type options struct {
 	systemd    bool
 	checked    bool
 	version    string
-	tiers      func(c *config.Cache) ([]Tier, error)
-	schemes    discover.Schemes
+	// predecessor is the process before this one; nil for none.
+	predecessor *Predecessor
+	tiers       func(c *config.Cache) ([]Tier, error)
+	schemes     discover.Schemes
 
 	loadBalance func(p *lb.Pick, targets []*lb.Target) *lb.Target
 	extract     func(x hook.Exchange) (name, version string, ok bool)

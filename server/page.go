@@ -89,7 +89,7 @@ type page struct {
 	handler http.Handler
 	at      config.Address
 	server  *http.Server // nil if there is no page
-	addr    net.Addr
+	socket  net.Listener
 }
 
 // initPages makes the pages; none is served yet.
@@ -121,7 +121,7 @@ func (s *Server) openPages(cfg *config.Config) (pageMoves, error) {
 		}
 		if m.at != "" {
 			var err error
-			if m.socket, err = listener.Listen(m.at); err != nil {
+			if m.socket, err = listener.Listen(m.page.name, m.at, s.sockets); err != nil {
 				moves.close()
 				return nil, fmt.Errorf("cannot listen for %s on %q: %w", m.page.name, m.at, err)
 			}
@@ -152,14 +152,15 @@ func (s *Server) movePages(moves pageMoves) {
 					s.log.Error("a page for operators has failed", "page", m.page.name, "error", err)
 				}
 			})
-			m.page.addr = m.socket.Addr()
+			m.page.socket = m.socket
+			listener.OwnFile(m.socket, !s.shared)
 		}
 		if m.page.server != nil {
 			m.page.server.Close()
 		}
 		m.page.server, m.page.at = next, m.at
-		if m.page == &s.adminPage && next != nil && !isLocal(m.page.addr) {
-			s.log.Warn("the admin API can be reached from other machines and does not ask who its clients are", "address", m.page.addr.String())
+		if m.page == &s.adminPage && next != nil && !isLocal(m.socket.Addr()) {
+			s.log.Warn("the admin API can be reached from other machines and does not ask who its clients are", "address", m.socket.Addr().String())
 		}
 	}
 }
@@ -170,10 +171,12 @@ func isLocal(a net.Addr) bool {
 	return !ok || tcp.IP.IsLoopback()
 }
 
+func (s *Server) pages() []*page { return []*page{&s.metricsPage, &s.adminPage} }
+
 // closePages ends all pages. s.mu is held.
 func (s *Server) closePages() error {
 	var errs []error
-	for _, p := range []*page{&s.metricsPage, &s.adminPage} {
+	for _, p := range s.pages() {
 		if p.server != nil {
 			errs = append(errs, p.server.Close())
 		}
@@ -193,7 +196,7 @@ func (s *Server) pageAddr(p *page) net.Addr {
 	if p.server == nil {
 		return nil
 	}
-	return p.addr
+	return p.socket.Addr()
 }
 
 func (s *Server) serveReady(w http.ResponseWriter, _ *http.Request) {

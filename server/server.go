@@ -47,6 +47,8 @@ type Server struct {
 	frames  http2.Front
 	local   *local
 	sockets *listener.Inherited
+	// recalled is what the process before this one knew; New empties it.
+	recalled memory
 
 	descriptors descriptors
 	verifier    *access.Verifier
@@ -70,6 +72,11 @@ type Server struct {
 	registry *discover.Registry
 	memory   *discover.Memory
 	catalogs map[string]*discover.CatalogFollower
+	// shared says that another process has the sockets, too; tell gets what the cache ends.
+	shared bool
+	tell   func(message []byte)
+	// handedOver says that another process gets the clients that come.
+	handedOver bool
 	// added are the upstreams in table, by name.
 	added map[string]*upstream
 	// followers run the sources of upstreams of the configuration, by name; there is none
@@ -133,7 +140,6 @@ func New(cfg *config.Config, opts ...Option) (_ *Server, err error) {
 	if err := check(cfg, &s.options); err != nil {
 		return nil, err
 	}
-	s.openRegistry(&cfg.Discovery)
 	if s.options.systemd {
 		in, err := listener.Inherit(os.Getpid(), os.Getenv)
 		if err != nil {
@@ -141,6 +147,10 @@ func New(cfg *config.Config, opts ...Option) (_ *Server, err error) {
 		}
 		s.sockets = in
 	}
+	if err := s.adopt(s.options.predecessor); err != nil {
+		return nil, err
+	}
+	s.openRegistry(&cfg.Discovery)
 	s.metrics = proxy.NewMetrics(s.set)
 	s.local = newLocal(cfg, s.options.handlers, mount.Options{
 		OnPanic: func(v any) { s.metrics.Panicked(s.log, v) },
@@ -175,6 +185,7 @@ func New(cfg *config.Config, opts ...Option) (_ *Server, err error) {
 	s.current.Store(g)
 	s.mu.Lock()
 	s.syncServices()
+	s.recalled = memory{}
 	s.mu.Unlock()
 	s.observed.Show(g.observed)
 	s.recorder.Use(g.recorded)
@@ -202,13 +213,20 @@ func (s *Server) Start() error {
 		closeAll(opened)
 		return err
 	}
-	s.movePages(pages)
-	for _, u := range g.upstreams {
-		u.wait()
+	awaitTargets := func() {
+		for _, u := range g.upstreams {
+			u.wait()
+		}
 	}
+	if s.shared {
+		awaitTargets() // the process before this one answers operators meanwhile
+	}
+	s.movePages(pages)
+	awaitTargets()
 	for _, r := range opened {
 		s.serve(r)
 	}
+	s.sockets.Drop()
 	return nil
 }
 
@@ -450,8 +468,13 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.stopping = time.Now()
 	}
 	left := s.current.Load().config.Lifecycle.Delay.D() - time.Since(s.stopping)
+	handedOver, all := s.handedOver, s.running()
 	s.mu.Unlock()
-	if err := s.delay(ctx, left); err != nil {
+	if handedOver {
+		if s.part(ctx, all) == nil {
+			return nil
+		}
+	} else if err := s.delay(ctx, left); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -463,12 +486,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	s.drainClients()
-	for _, r := range list {
-		if err := r.Wait(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
+	return waitAll(ctx, list)
 }
 
 // delay waits for d, or until ctx ends or the server is closed.

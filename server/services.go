@@ -21,6 +21,11 @@ func (s *Server) openRegistry(cfg *config.Discovery) {
 	if err != nil {
 		s.log.Error("targets that were found before the start are lost", "error", err)
 	}
+	if before := s.recalled.Discovery; len(before) > 0 {
+		if err := memory.Load(before); err != nil {
+			s.log.Error("targets that the process before this one found are lost", "error", err)
+		}
+	}
 	s.memory = memory
 	s.registry = discover.NewRegistry(*cfg, discover.RegistryOptions{
 		OnService: func(name string) {

@@ -32,10 +32,15 @@ func (s *Server) newUpstream(name string, cfg *config.Upstream, before *upstream
 	if before != nil {
 		old = before.Upstream
 	}
+	var recalled *lb.Memory
+	if m, ok := s.recalled.Upstreams[name]; ok {
+		recalled = &m
+	}
 	set, err := lb.NewUpstream(name, cfg, lb.Options{
 		NewTransport:  s.newTransport,
 		NewAttachment: s.metrics.NewTarget,
 		Algorithms:    s.options.balancing(),
+		Memory:        recalled,
 		Log:           s.log,
 		OnJudged:      s.judge(name, cfg),
 	}, old)

@@ -160,6 +160,9 @@ func (b *blob) Seal() error {
 			return fmt.Errorf("cannot write blob %q: %w", file.Name(), err)
 		}
 	}
+	if b.tier.available() != nil {
+		return tier.ErrDropped // the folder may be another process's
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch b.state {
@@ -394,10 +397,14 @@ func (t *Tier) dropBlobLocked(b *blob) {
 }
 
 // unlock releases the lock and then deletes the files of the blobs that were
-// dropped under it, which may take long.
+// dropped under it, which may take long. Of a closed tier the files stay: the folder may be
+// another process's, which deletes those that it does not need.
 func (t *Tier) unlock() {
 	freed := t.freed
 	t.freed = nil
+	if t.closed {
+		freed = nil
+	}
 	t.mu.Unlock()
 	for _, b := range freed {
 		b.remove()

@@ -55,13 +55,15 @@ type Tier struct {
 	blobs    list.List // whole ones, the oldest first
 	freed    []*blob   // dropped; unlock deletes their files
 	bytes    int64     // of segments and blobs
+	opened   bool      // the folder is this process's
 	ready    bool      // the index is whole
 	unread   bool      // there are blobs, and it is not known whose
 	closed   bool
 	dirty    bool
 
-	stop chan struct{}
-	ends sync.WaitGroup
+	after <-chan struct{}
+	stop  chan struct{}
+	ends  sync.WaitGroup
 }
 
 // place is where a record is.
@@ -86,6 +88,10 @@ func New(c *config.CachePersist) (*Tier, error) {
 	}, nil
 }
 
+// After makes Start leave the folder alone until released is closed: a process that this one
+// replaces still has it. Until then the tier is not available.
+func (t *Tier) After(released <-chan struct{}) { t.after = released }
+
 // Name implements tier.Tier.
 func (t *Tier) Name() string { return "disk" }
 
@@ -93,6 +99,25 @@ func (t *Tier) Name() string { return "disk" }
 // are read in the background, all of them whatever the position.
 func (t *Tier) Start(f tier.Follower, _ string) error {
 	t.follow = f
+	if t.after == nil {
+		return t.begin()
+	}
+	t.ends.Go(func() {
+		select {
+		case <-t.after:
+			if err := t.begin(); err != nil {
+				t.follow.Report(err)
+			}
+		case <-t.stop:
+		}
+	})
+	return nil
+}
+
+// begin opens the folder.
+func (t *Tier) begin() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if err := os.MkdirAll(t.folder, 0o700); err != nil {
 		return fmt.Errorf("cannot make folder %q: %w", t.folder, err)
 	}
@@ -113,6 +138,7 @@ func (t *Tier) Start(f tier.Follower, _ string) error {
 		t.lock.Close()
 		return err
 	}
+	t.opened = true
 	t.ends.Go(func() { t.load(old, blobs) })
 	t.ends.Go(t.syncs)
 	return nil
@@ -290,6 +316,9 @@ func (t *Tier) Close() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.closed = true
+	if !t.opened {
+		return nil
+	}
 	var errs []error
 	for i, s := range t.segments {
 		if i == len(t.segments)-1 {
@@ -387,7 +416,7 @@ func (t *Tier) append(r record, b *blob) error {
 	}
 	t.mu.Lock()
 	defer t.unlock()
-	if t.closed {
+	if !t.opened || t.closed {
 		return tier.ErrUnavailable
 	}
 	s := t.segments[len(t.segments)-1]

@@ -13,10 +13,23 @@ import (
 // noteSuffix ends the names of notes.
 const noteSuffix = ".note"
 
+// available says whether notes may be written and read.
+func (t *Tier) available() error {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if !t.opened || t.closed {
+		return tier.ErrUnavailable
+	}
+	return nil
+}
+
 func (t *Tier) notePath(name string) string { return filepath.Join(t.folder, name+noteSuffix) }
 
 // Keep implements tier.Keeper.
 func (t *Tier) Keep(name string, note []byte) error {
+	if err := t.available(); err != nil {
+		return err
+	}
 	t.notes.Lock()
 	defer t.notes.Unlock()
 	path := t.notePath(name)
@@ -38,6 +51,9 @@ func (t *Tier) Keep(name string, note []byte) error {
 
 // Extend implements tier.Keeper.
 func (t *Tier) Extend(name string, more []byte) error {
+	if err := t.available(); err != nil {
+		return err
+	}
 	t.notes.Lock()
 	defer t.notes.Unlock()
 	if err := writeNote(t.notePath(name), os.O_APPEND, more); err != nil {
@@ -64,6 +80,9 @@ func writeNote(path string, flag int, b []byte) error {
 
 // Kept implements tier.Keeper.
 func (t *Tier) Kept(name string) ([]byte, error) {
+	if err := t.available(); err != nil {
+		return nil, err
+	}
 	t.notes.Lock()
 	defer t.notes.Unlock()
 	b, err := os.ReadFile(t.notePath(name))

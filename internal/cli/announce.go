@@ -13,8 +13,8 @@ import (
 )
 
 // announce logs where weir listens. Where demo targets answer, it also prints
-// commands to try weir with.
-func announce(w io.Writer, log *slog.Logger, cfg *config.Config, s *server.Server) {
+// commands to try weir with, if this is its first process.
+func announce(w io.Writer, log *slog.Logger, cfg *config.Config, s *server.Server, first bool) {
 	try := ""
 	for i := range cfg.Listeners {
 		l := &cfg.Listeners[i]
@@ -32,7 +32,7 @@ func announce(w io.Writer, log *slog.Logger, cfg *config.Config, s *server.Serve
 	if a := s.AdminAddr(); a != nil {
 		log.Info("admin API", "address", a.String())
 	}
-	if try == "" || !demonstrates(cfg) || asService(os.Getenv) {
+	if !first || try == "" || !demonstrates(cfg) || asService(os.Getenv) {
 		return
 	}
 	fmt.Fprintf(w, "\nweir is at %s and answers with its built-in demo targets. Try:\n\n", try)

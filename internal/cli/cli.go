@@ -66,7 +66,7 @@ func commands(version string) *urfave.Command {
 			return urfave.ShowAppHelp(c)
 		},
 		Commands: []*urfave.Command{
-			runCommand(), checkCommand(), explainCommand(), testCommand(), planCommand(), schemaCommand(), reloadCommand(),
+			runCommand(), checkCommand(), explainCommand(), testCommand(), planCommand(), schemaCommand(), reloadCommand(), upgradeCommand(),
 			statusCommand(), upstreamsCommand(), routesCommand(), statisticsCommand(), configCommand(),
 			drainCommand(), undrainCommand(), weightCommand(), purgeCommand(), cacheCommand(), registerCommand(),
 			manCommand(), versionCommand(version),

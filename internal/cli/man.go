@@ -68,7 +68,8 @@ var manSignals = [][2]string{
 	{"SIGUSR1", "Open the access log again."},
 	{"SIGTERM, SIGINT, SIGQUIT", "Serve for lifecycle.delay, let running exchanges end, and stop. A second SIGTERM or SIGINT stops at once."},
 	{"SIGABRT", "End at once, with the stacks of all goroutines on standard error."},
-	{"SIGUSR2, SIGWINCH, SIGPIPE", "Are ignored."},
+	{"SIGUSR2", "Start the program that is installed now with the sockets of this one, and end when it serves and the clients have left."},
+	{"SIGWINCH, SIGPIPE", "Are ignored."},
 }
 
 var manEnvironment = [][2]string{

@@ -18,12 +18,15 @@ const (
 )
 
 // pidFile is the file that a running weir keeps locked, with its process id,
-// and a second file beside it, FILE.reload, with the verdict on the last SIGHUP.
+// and two files beside it, FILE.reload with the verdict on the last SIGHUP and FILE.upgrade with
+// that on the last SIGUSR2.
 // The lock distinguishes a running weir from a file that a crash left over, whose
 // process id may belong to another process by now. A nil pidFile does nothing.
 type pidFile struct {
 	file    *os.File
 	reloads int // since the start
+	// left says that the file is another process's, which has a copy of its descriptor.
+	left bool
 }
 
 // lockPIDFile locks the file at path for this process; an empty path means no
@@ -50,15 +53,30 @@ func lockPIDFile(path string) (*pidFile, error) {
 	return &pidFile{file: f}, nil
 }
 
-// write puts the process id into the file: from now on weir reload finds it.
+// leave leaves the file, and its lock, to the process that has a copy of its descriptor.
+func (p *pidFile) leave() {
+	if p != nil {
+		p.left = true
+		p.file.Close()
+	}
+}
+
+// write puts the process id into the file, which is this process's: from now on weir reload
+// finds it.
 func (p *pidFile) write(pid int) error {
 	if p == nil {
 		return nil
 	}
+	p.left = false
 	if err := p.writeVerdict(verdictOK); err != nil {
 		return err
 	}
-	if _, err := p.file.WriteAt([]byte(strconv.Itoa(pid)+"\n"), 0); err != nil {
+	text := []byte(strconv.Itoa(pid) + "\n")
+	_, err := p.file.WriteAt(text, 0)
+	if err == nil {
+		err = p.file.Truncate(int64(len(text))) // that of the process before this one may be longer
+	}
+	if err != nil {
 		return fmt.Errorf("cannot write pid file %q: %w", p.file.Name(), err)
 	}
 	return nil
@@ -77,27 +95,73 @@ func (p *pidFile) verdict(reload error) error {
 	return p.writeVerdict(verdictOK)
 }
 
-// writeVerdict replaces the verdict's file, so that no reader sees half of it.
 func (p *pidFile) writeVerdict(text string) error {
-	path := verdictPath(p.file.Name())
-	if err := os.WriteFile(path+".new", fmt.Appendf(nil, "%d %s\n", p.reloads, text), 0o644); err != nil {
-		return fmt.Errorf("cannot tell the verdict of a reload: %w", err)
+	return replaceFile(verdictPath(p.file.Name()), fmt.Sprintf("%d %s\n", p.reloads, text))
+}
+
+// replaceFile writes a file that tells a verdict, so that no reader sees half of it.
+func replaceFile(path, text string) error {
+	err := os.WriteFile(path+".new", []byte(text), 0o644)
+	if err == nil {
+		err = os.Rename(path+".new", path)
 	}
-	if err := os.Rename(path+".new", path); err != nil {
-		return fmt.Errorf("cannot tell the verdict of a reload: %w", err)
+	if err != nil {
+		return fmt.Errorf("cannot tell a verdict: %w", err)
 	}
 	return nil
 }
 
+// upgradeState is how far an upgrade has come.
+type upgradeState string
+
+const (
+	upgradeRuns   upgradeState = "running"
+	upgradeDone   upgradeState = "done"   // the text is the id of the new process
+	upgradeFailed upgradeState = "failed" // the text is why
+)
+
+// upgradeVerdict is what the file FILE.upgrade says: attempt, state and text, with a space
+// between them.
+type upgradeVerdict struct {
+	attempt string // the process that is or was replaced, and the number of its attempt
+	state   upgradeState
+	text    string
+}
+
+// upgrade tells each weir upgrade that waits what becomes of an attempt.
+func (p *pidFile) upgrade(v upgradeVerdict) error {
+	if p == nil {
+		return nil
+	}
+	return replaceFile(upgradePath(p.file.Name()), fmt.Sprintf("%s %s %s\n", v.attempt, v.state, v.text))
+}
+
+// readUpgrade returns what was told last; the zero verdict if there was no upgrade.
+func readUpgrade(pidFile string) (v upgradeVerdict, err error) {
+	text, err := os.ReadFile(upgradePath(pidFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return v, nil
+	}
+	if err != nil {
+		return v, fmt.Errorf("cannot read the verdict of upgrades: %w", err)
+	}
+	attempt, rest, _ := strings.Cut(strings.TrimSuffix(string(text), "\n"), " ")
+	state, reason, _ := strings.Cut(rest, " ")
+	return upgradeVerdict{attempt, upgradeState(state), reason}, nil
+}
+
+func upgradePath(pidFile string) string { return pidFile + ".upgrade" }
+
 // close empties the file and unlocks it. The file stays: another weir may be
 // about to lock it.
 func (p *pidFile) close() {
-	if p == nil {
+	if p == nil || p.left { // its descriptor ends with the process
 		return
 	}
 	// Their errors do not matter: without the lock the content has no meaning.
 	_ = p.file.Truncate(0)
 	_ = os.Remove(verdictPath(p.file.Name()))
+	_ = os.Remove(upgradePath(p.file.Name()))
 	p.file.Close()
 }
 

@@ -29,6 +29,11 @@ type process struct {
 	memory  memory
 	signals <-chan os.Signal
 	alive   <-chan time.Time // ticks when the service manager expects a sign of life; or nil
+
+	program  string       // what an upgrade starts
+	next     *successor   // the process that is to replace this one; nil while there is none
+	upgraded <-chan error // how the start of next has ended
+	attempts int          // to upgrade
 }
 
 // serve handles signals until weir has stopped.
@@ -53,8 +58,14 @@ func (p *process) serve() error {
 				p.log.Info("opening the logs again", "signal", s.String())
 				p.reopen()
 				continue
+			case syscall.SIGUSR2:
+				p.beginUpgrade()
+				continue
 			default:
 				return p.stop(s)
+			}
+			if p.next != nil {
+				p.next.hungUp = true
 			}
 			p.watched.skip() // what is read now is no change later
 			verdict := p.reload("SIGHUP")
@@ -68,6 +79,11 @@ func (p *process) serve() error {
 			if p.watched.look() && p.cfg.Lifecycle.Watch {
 				p.reload("file has changed")
 			}
+		case err := <-p.upgraded:
+			if err == nil {
+				return p.handOver()
+			}
+			p.upgradeFailed(p.next.attempt, err)
 		case <-p.alive:
 			p.tell(p.manager.Watchdog())
 		case <-p.server.Done():
@@ -143,6 +159,16 @@ func (p *process) stop(s os.Signal) error {
 		p.log.Info("stopping: running exchanges may end, a second signal cuts them", "signal", s.String(), "at_most", limit)
 	}
 	p.tell(p.manager.Stopping("draining"))
+	if p.next != nil { // which must not go on alone
+		p.log.Warn("the upgrade that was under way is given up")
+		p.next.cmd.Process.Kill()
+	}
+	return p.end(limit)
+}
+
+// end lets running exchanges end, at most for limit, and closes the server; a second signal
+// cuts them.
+func (p *process) end(limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	drained := make(chan error, 1)

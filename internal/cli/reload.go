@@ -33,49 +33,69 @@ func reloadCommand() *urfave.Command {
 // reload sends SIGHUP to the running weir and, if there is a pid file, waits for
 // the verdict.
 func reload(c *urfave.Command) error {
-	path, pid := c.String(flagPIDFile), c.Int(flagPID)
-	switch {
-	case c.IsSet(flagPID) && pid > 1:
-		if err := hangUp(pid); err != nil {
-			return err
-		}
-		_, err := fmt.Fprintf(c.Root().Writer, "asked process %d to reload; its log has the verdict\n", pid)
-		return err
-	case c.IsSet(flagPID):
-		return usage("--pid: found %d: want the process id of a running weir", pid)
-	case path == "":
-		return usage("weir reload needs --pid-file FILE, as given to weir run, or --pid ID; under systemd use systemctl reload weir")
-	}
-
-	pid, err := runningPID(path)
-	if err != nil {
+	pid, path, err := running(c, "reload", syscall.SIGHUP)
+	if err != nil || path == "" {
 		return err
 	}
 	before, _, err := readVerdict(path)
 	if err != nil {
 		return err
 	}
-	if err := hangUp(pid); err != nil {
+	if err := send(pid, syscall.SIGHUP); err != nil {
 		return err
 	}
-	if err := awaitVerdict(path, pid, before, c.Duration(flagWait)); err != nil {
+	var verdict string
+	if err := awaitVerdict(path, pid, c.Duration(flagWait), "reload", func() bool {
+		reloads, text, err := readVerdict(path)
+		verdict = text
+		return err == nil && reloads != before
+	}); err != nil {
 		return err
+	}
+	if verdict != verdictOK {
+		return fmt.Errorf("the reload failed, the old configuration stays in force: %s", strings.TrimPrefix(verdict, verdictFailed))
 	}
 	_, err = fmt.Fprintln(c.Root().Writer, "reloaded")
 	return err
 }
 
-func hangUp(pid int) error {
-	if err := syscall.Kill(pid, syscall.SIGHUP); err != nil {
+// running returns the process id of the weir that a command is for, and the path of its pid
+// file. For --pid it sends signal at once, and returns no path: the log has the verdict.
+func running(c *urfave.Command, command string, signal syscall.Signal) (pid int, path string, err error) {
+	path, pid = c.String(flagPIDFile), c.Int(flagPID)
+	switch {
+	case c.IsSet(flagPID) && pid > 1:
+		if err := send(pid, signal); err != nil {
+			return 0, "", err
+		}
+		_, err := fmt.Fprintf(c.Root().Writer, "asked process %d to %s; its log has the verdict\n", pid, command)
+		return pid, "", err
+	case c.IsSet(flagPID):
+		return 0, "", usage("--pid: found %d: want the process id of a running weir", pid)
+	case path == "":
+		return 0, "", usage("weir %s needs --pid-file FILE, as given to weir run, or --pid ID%s", command, unitHint(command))
+	}
+	pid, err = runningPID(path)
+	return pid, path, err
+}
+
+func unitHint(command string) string {
+	if command == "reload" {
+		return "; under systemd use systemctl reload weir"
+	}
+	return ""
+}
+
+func send(pid int, signal syscall.Signal) error {
+	if err := syscall.Kill(pid, signal); err != nil {
 		return fmt.Errorf("cannot signal process %d: %w", pid, err)
 	}
 	return nil
 }
 
-// awaitVerdict waits until the number of reloads is no longer before, and
-// returns an error if that reload failed, if the process has ended, or if wait
-// has passed.
-func awaitVerdict(path string, pid, before int, wait time.Duration) error {
+// awaitVerdict waits until told says that there is a verdict. It returns an error if the
+// process has ended without one, or if wait has passed.
+func awaitVerdict(path string, pid int, wait time.Duration, what string, told func() bool) error {
 	end := time.NewTimer(wait)
 	defer end.Stop()
 	look := time.NewTicker(verdictInterval)
@@ -83,19 +103,14 @@ func awaitVerdict(path string, pid, before int, wait time.Duration) error {
 	for {
 		select {
 		case <-end.C:
-			return fmt.Errorf("cannot tell whether the reload worked: process %d has said nothing for %s; its log has the verdict", pid, wait)
+			return fmt.Errorf("cannot tell whether the %s worked: process %d has said nothing for %s; its log has the verdict", what, pid, wait)
 		case <-look.C:
 		}
-		reloads, verdict, err := readVerdict(path)
-		switch {
-		case err != nil || reloads == before:
-			if _, ended := runningPID(path); ended != nil {
-				return fmt.Errorf("cannot reload: process %d has ended: %w", pid, ended)
-			}
-		case verdict == verdictOK:
+		if told() {
 			return nil
-		default:
-			return fmt.Errorf("the reload failed, the old configuration stays in force: %s", strings.TrimPrefix(verdict, verdictFailed))
+		}
+		if _, ended := runningPID(path); ended != nil && !told() {
+			return fmt.Errorf("cannot %s: process %d has ended: %w", what, pid, ended)
 		}
 	}
 }

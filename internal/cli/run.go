@@ -2,8 +2,10 @@ package cli
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 
 	urfave "github.com/urfave/cli/v3"
@@ -36,6 +38,16 @@ func runCommand() *urfave.Command {
 
 // run serves until a signal ends it.
 func run(c *urfave.Command) error {
+	before, err := meet()
+	if err == nil {
+		err = serve(c, before)
+	}
+	before.fail(err)
+	return err
+}
+
+// serve serves in place of the process before this one, if there is one.
+func serve(c *urfave.Command, before *predecessor) error {
 	read, path, err := loader(c)
 	if err != nil {
 		return err
@@ -51,11 +63,14 @@ func run(c *urfave.Command) error {
 	// From here on a signal has its meaning, however early it comes. SIGPIPE is
 	// ignored so that a reader of the access log that goes away is a write error.
 	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)
 	defer signal.Stop(signals)
 	signal.Ignore(syscall.SIGPIPE)
 
 	p := &process{watched: watched, cfg: cfg, signals: signals}
+	if p.program, err = programPath(); err != nil {
+		return fmt.Errorf("cannot find the path of this program: %w", err)
+	}
 	if p.log, err = newLog(cfg.Log); err != nil {
 		return err
 	}
@@ -85,21 +100,26 @@ func run(c *urfave.Command) error {
 	if p.manager, err = notify.New(os.Getenv("NOTIFY_SOCKET")); err != nil {
 		return err
 	}
-	if p.pidFile, err = lockPIDFile(c.String(flagPIDFile)); err != nil {
+	if p.pidFile, err = before.lockPIDFile(c.String(flagPIDFile)); err != nil {
 		return err
 	}
 	defer p.pidFile.close()
-	if p.server, err = server.New(cfg, server.WithLog(log), server.WithSystemdSockets(), server.WithTiers(tiers), server.WithSchemes(schemes()...), server.WithChecked(), server.WithLoader(planned), server.WithVersion(c.Root().Version)); err != nil {
+	if p.server, err = server.New(cfg, append(before.options(), server.WithLog(log), server.WithSystemdSockets(), server.WithTiers(tiersAfter(before.release())),
+		server.WithSchemes(schemes()...), server.WithChecked(), server.WithLoader(planned), server.WithVersion(c.Root().Version))...); err != nil {
 		return err
 	}
 	if err := p.server.Start(); err != nil {
 		return errors.Join(err, p.server.Close())
 	}
+	attempt := before.replace(p.server, log)
 	if err := p.pidFile.write(os.Getpid()); err != nil {
 		return errors.Join(err, p.server.Close())
 	}
-	announce(os.Stderr, log, cfg, p.server)
+	announce(os.Stderr, log, cfg, p.server, before == nil)
 	p.tell(p.manager.Ready("serving"))
+	if attempt != "" {
+		p.tellUpgrade(upgradeVerdict{attempt, upgradeDone, strconv.Itoa(os.Getpid())})
+	}
 	return p.serve()
 }
 

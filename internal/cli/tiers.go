@@ -15,15 +15,22 @@ import (
 	"weir/server"
 )
 
+// tiersAfter returns tiers for which the disk's folder is opened once released is closed; nil
+// means at once.
+func tiersAfter(released <-chan struct{}) func(c *config.Cache) ([]server.Tier, error) {
+	return func(c *config.Cache) ([]server.Tier, error) { return tiers(c, released) }
+}
+
 // tiers returns the tiers that the cache asks after its near tier: first the
 // disk of this machine, then what several machines share.
-func tiers(c *config.Cache) ([]server.Tier, error) {
+func tiers(c *config.Cache, released <-chan struct{}) ([]server.Tier, error) {
 	var list []server.Tier
 	if c.Persist.Folder != "" {
 		t, err := disk.New(&c.Persist)
 		if err != nil {
 			return nil, err
 		}
+		t.After(released)
 		list = append(list, server.Tier{Tier: t, Queue: c.Far.Queue})
 	}
 	if c.Far.URL != "" {

@@ -133,7 +133,12 @@ func (c *conn) wakeIdle() {
 
 // draining says that the connection is to end after the running exchange.
 func (c *conn) draining() bool {
-	return c.front.draining.Load() || c.c.Listener().Closed() || c.c.Outdated()
+	return c.front.draining.Load() || c.front.parting.Load() || c.c.Listener().Closed() || c.c.Outdated()
+}
+
+// leaving says that the connection is to end even if a request is under way to it.
+func (c *conn) leaving() bool {
+	return c.draining() && (c.front.draining.Load() || !c.front.parting.Load())
 }
 
 // next waits for a request and serves it. again says that another one may
@@ -195,12 +200,12 @@ func (c *conn) await() bool {
 	c.state.Store(idle)
 	// A drain sets its flag and then wakes the connections that are idle: either this
 	// connection sees the flag here, or the drain sees it idle.
-	draining := c.draining()
+	leaving := c.leaving()
 	var err error
-	if !draining {
+	if !leaving {
 		err = c.arrive()
 	}
-	if c.state.CompareAndSwap(idle, busy) && !draining {
+	if c.state.CompareAndSwap(idle, busy) && !leaving {
 		return err == nil
 	}
 	// The connection is to end, but not over a request that is there already.

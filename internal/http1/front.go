@@ -48,6 +48,7 @@ type Front struct {
 	OnPanic func(v any)
 
 	draining atomic.Bool
+	parting  atomic.Bool
 	conns    listener.Group[*conn]
 }
 
@@ -78,10 +79,14 @@ func (f *Front) Drain() {
 	f.Leave()
 }
 
-// Leave does the same with the connections of listeners that were closed.
+// Part makes every connection end after its next answer, until Drain: a client whose request is
+// under way is served. Drain may follow once clients had time for a request.
+func (f *Front) Part() { f.parting.Store(true) }
+
+// Leave does what Drain does with the connections of listeners that were closed.
 func (f *Front) Leave() {
 	f.conns.Each(func(c *conn) {
-		if c.draining() {
+		if c.leaving() {
 			c.wakeIdle()
 		}
 	})

@@ -8,17 +8,107 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 )
 
 // firstInherited is the number of the first passed descriptor (sd_listen_fds(3)).
 const firstInherited = 3
 
-// Inherited are the sockets that the service manager opened and passed on. They
-// stay open for the life of the process, so that a listener that a reload
-// removed can come back, and so that no client is refused across restarts.
+// Inherited are the sockets that this process did not open itself: those of the service
+// manager, and those of a process that this one replaces. The service manager's stay
+// open for the life of the process, so that a listener that a reload removed can come
+// back, and so that no client is refused across restarts.
 type Inherited struct {
-	files map[string][]*os.File
+	files map[string][]*os.File // the service manager's, by name
+
+	mu    sync.Mutex
+	taken map[string]*os.File // the replaced process's, by what it used them for
+}
+
+// NewInherited returns an Inherited without sockets.
+func NewInherited() *Inherited {
+	return &Inherited{files: make(map[string][]*os.File), taken: make(map[string]*os.File)}
+}
+
+// systemdPrefix begins the addresses of sockets that the service manager has named.
+const systemdPrefix = "systemd:"
+
+// Add adds a listening socket of the process that this one replaces, which used it for an
+// address: one of a listener, or "NAME=ADDRESS" of the page NAME. f belongs to in from now on.
+func (in *Inherited) Add(use string, f *os.File) {
+	if name, ok := strings.CutPrefix(use, systemdPrefix); ok {
+		in.files[name] = append(in.files[name], f)
+		return
+	}
+	in.taken[use] = f
+}
+
+// Each calls f with each socket of the service manager, and with the address for which it is
+// used.
+func (in *Inherited) Each(f func(use string, socket syscall.Conn)) {
+	if in == nil {
+		return
+	}
+	for name, list := range in.files {
+		for _, file := range list {
+			f(systemdPrefix+name, file)
+		}
+	}
+}
+
+// Drop closes the sockets of the replaced process that nothing has taken.
+func (in *Inherited) Drop() {
+	if in == nil {
+		return
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, f := range in.taken {
+		f.Close()
+	}
+	clear(in.taken)
+}
+
+// take returns a listener on the socket that the replaced process used so; nil if there is none.
+func (in *Inherited) take(use string) (net.Listener, error) {
+	if in == nil {
+		return nil, nil
+	}
+	in.mu.Lock()
+	f := in.taken[use]
+	delete(in.taken, use)
+	in.mu.Unlock()
+	if f == nil {
+		return nil, nil
+	}
+	defer f.Close()
+	s, err := fileListener(f)
+	if err != nil {
+		return nil, fmt.Errorf("cannot use the socket of the process before this one: %w", err)
+	}
+	return s, nil
+}
+
+// fileListener returns a listener on a copy of f.
+func fileListener(f *os.File) (net.Listener, error) {
+	s, err := net.FileListener(f)
+	if tcp, ok := s.(*net.TCPListener); ok {
+		return keptAlive{tcp}, nil
+	}
+	return s, err
+}
+
+// keptAlive is a TCP listener on a passed socket, for which net has no place for keepAlive.
+type keptAlive struct{ *net.TCPListener }
+
+func (l keptAlive) Accept() (net.Conn, error) {
+	c, err := l.AcceptTCP()
+	if err != nil {
+		return nil, err
+	}
+	c.SetKeepAliveConfig(keepAlive()) // fails only if the client has gone
+	return c, nil
 }
 
 // Inherit takes over the sockets passed by sd_listen_fds(3): getenv (usually
@@ -27,7 +117,7 @@ type Inherited struct {
 // there are no sockets, which is no error. Call it once in a process, before
 // anything else opens descriptors, and do not pass the variables on to children.
 func Inherit(pid int, getenv func(string) string) (*Inherited, error) {
-	in := &Inherited{files: make(map[string][]*os.File)}
+	in := NewInherited()
 	if getenv("LISTEN_FDS") == "" || getenv("LISTEN_PID") != strconv.Itoa(pid) {
 		return in, nil
 	}
@@ -68,7 +158,7 @@ func (in *Inherited) listeners(name string) ([]net.Listener, error) {
 	}
 	var opened []net.Listener
 	for _, f := range in.files[name] {
-		s, err := net.FileListener(f)
+		s, err := fileListener(f)
 		if err != nil {
 			for _, o := range opened {
 				o.Close()

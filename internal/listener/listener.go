@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"weir/config"
@@ -53,6 +54,7 @@ type Listener struct {
 	changed   *sync.Cond
 	waiting   int
 	closed    bool
+	shared    bool // another process accepts from the sockets, too
 	aborted   bool
 	handle    func(*Conn) // nil until Serve
 	conns     map[*Conn]struct{}
@@ -300,7 +302,7 @@ func (l *Listener) Close() error {
 		return nil
 	}
 	l.closed = true
-	serving := l.handle != nil
+	serving, shared := l.handle != nil, l.shared
 	close(l.done)
 	l.changed.Broadcast()
 	l.mu.Unlock()
@@ -311,7 +313,9 @@ func (l *Listener) Close() error {
 		}
 		l.background.Wait()
 		for _, s := range l.sockets {
-			l.takeQueued(s.(socket))
+			if !shared {
+				l.takeQueued(s.(socket))
+			}
 		}
 	}
 	l.mu.Lock()
@@ -329,6 +333,31 @@ func (l *Listener) Close() error {
 		return fmt.Errorf("cannot close listener %q: %w", l.address, err)
 	}
 	return nil
+}
+
+// SetShared says whether another process has the sockets, too: Close then leaves to it the
+// clients that the kernel holds, and a socket file.
+func (l *Listener) SetShared(shared bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.shared = shared
+	if network, _ := l.address.Split(); network == "systemd" {
+		return // the service manager has the files
+	}
+	for _, s := range l.sockets {
+		OwnFile(s, !shared)
+	}
+}
+
+// EachSocket calls f with each socket and the address for which it is used, but for those of
+// the service manager, which Inherited has.
+func (l *Listener) EachSocket(f func(use string, socket syscall.Conn)) {
+	if network, _ := l.address.Split(); network == "systemd" {
+		return
+	}
+	for _, s := range l.sockets {
+		f(string(l.address), s.(socket))
+	}
 }
 
 // Wait returns nil as soon as no connection is open, or ctx's error. Before Abort it does

@@ -30,9 +30,18 @@ func keepAlive() net.KeepAliveConfig {
 // that were passed by that name.
 func openSockets(address config.Address, inherited *Inherited) ([]net.Listener, error) {
 	network, text := address.Split()
-	switch network {
-	case "systemd":
+	if network == "systemd" {
 		return inherited.listeners(text)
+	}
+	if s, err := inherited.take(string(address)); s != nil || err != nil {
+		return []net.Listener{s}, err
+	}
+	return openNew(network, text)
+}
+
+// openNew opens the socket of an address.
+func openNew(network, text string) ([]net.Listener, error) {
+	switch network {
 	case "unix":
 		s, err := listenUnix(text)
 		if err != nil {
@@ -51,16 +60,31 @@ func openSockets(address config.Address, inherited *Inherited) ([]net.Listener, 
 }
 
 // Listen opens the socket of an address of the forms "host:port" and
-// "unix:/path", for what is no listener: the pages of operators.
-func Listen(address config.Address) (net.Listener, error) {
-	if network, _ := address.Split(); network == "systemd" {
+// "unix:/path", for what is no listener: the pages of operators. A process that this
+// one replaces may have left it in inherited, which may be nil, for the same use: see PageUse.
+func Listen(page string, address config.Address, inherited *Inherited) (net.Listener, error) {
+	network, text := address.Split()
+	if network == "systemd" {
 		return nil, fmt.Errorf("cannot listen on %q: want \"host:port\", \":port\" or \"unix:/path\"", address)
 	}
-	sockets, err := openSockets(address, nil)
+	if s, err := inherited.take(PageUse(page, address)); s != nil || err != nil {
+		return s, err
+	}
+	sockets, err := openNew(network, text)
 	if err != nil {
 		return nil, err
 	}
 	return sockets[0], nil
+}
+
+// PageUse is what the socket of an operators' page is used for, as Inherited.Add has it.
+func PageUse(page string, address config.Address) string { return page + "=" + string(address) }
+
+// OwnFile says whether closing a listening socket removes its file, if it has one.
+func OwnFile(socket net.Listener, own bool) {
+	if u, ok := socket.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(own)
+	}
 }
 
 // listenUnix listens on a socket file, in place of one that a process left

@@ -56,6 +56,10 @@ func (n *Notifier) Reloading() error {
 // Stopping says that the shutdown begins. status is as for Ready.
 func (n *Notifier) Stopping(status string) error { return n.send("STOPPING=1", statusLine(status)) }
 
+// Main says that another process of the service, pid, is its main process from now on. What
+// this process says later is ignored.
+func (n *Notifier) Main(pid int) error { return n.send("MAINPID=" + strconv.Itoa(pid)) }
+
 // Watchdog is a sign of life; due within the time that WatchdogInterval tells.
 func (n *Notifier) Watchdog() error { return n.send("WATCHDOG=1") }
 

@@ -1,0 +1,173 @@
+package handover_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"weir/internal/handover"
+)
+
+// TestMain is also the other process of the tests.
+func TestMain(m *testing.M) {
+	if os.Getenv("HANDOVER_TEST") != "" {
+		if err := other(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// other answers what it gets, and serves one client of the socket that it gets.
+func other() error {
+	c, err := handover.Inherit()
+	if err != nil || c == nil {
+		return fmt.Errorf("nothing was inherited: %w", err)
+	}
+	if again, err := handover.Inherit(); again != nil || err != nil {
+		return errors.New("inherited twice")
+	}
+	for {
+		m, err := c.Receive()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if m.File != nil {
+			l, err := net.FileListener(m.File)
+			if err != nil {
+				return err
+			}
+			client, err := l.Accept()
+			if err != nil {
+				return err
+			}
+			fmt.Fprint(client, m.Name)
+			client.Close()
+		}
+		if err := c.Send(handover.Message{Kind: m.Kind, Text: "got " + m.Name, Data: m.Data}, nil); err != nil {
+			return err
+		}
+	}
+}
+
+// TestProcesses: messages of any size go both ways, and a socket that was passed is served.
+func TestProcesses(t *testing.T) {
+	t.Parallel()
+	c, theirs, err := handover.Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(handover.Environment(os.Environ(), os.Getpid()), "HANDOVER_TEST=1")
+	cmd.ExtraFiles = []*os.File{theirs}
+	var complaints bytes.Buffer
+	cmd.Stderr = &complaints
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	theirs.Close()
+	hears := func(kind handover.Kind, text string, data []byte) {
+		t.Helper()
+		m, err := c.Receive()
+		if err != nil || m.Kind != kind || m.Text != text || !bytes.Equal(m.Data, data) {
+			t.Fatalf("%s %q with %d bytes, %v", m.Kind, m.Text, len(m.Data), err)
+		}
+	}
+	large := bytes.Repeat([]byte("weir"), 1<<20)
+	if err := c.Send(handover.Message{Kind: handover.Memory, Name: "memory", Data: large}, nil); err != nil {
+		t.Fatal(err)
+	}
+	hears(handover.Memory, "got memory", large)
+
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := c.Send(handover.Message{Kind: handover.Socket, Name: "front"}, l.(syscall.Conn)); err != nil {
+		t.Fatal(err)
+	}
+	client, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := io.ReadAll(client); err != nil || string(text) != "front" {
+		t.Errorf("the other process serves %q, %v", text, err)
+	}
+	client.Close()
+	hears(handover.Socket, "got front", nil)
+
+	for i := range 100 {
+		c.Post(handover.Message{Kind: handover.Ended, Name: strconv.Itoa(i)})
+	}
+	c.Flush()
+	for i := range 100 {
+		hears(handover.Ended, "got "+strconv.Itoa(i), nil)
+	}
+	c.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("%v, %s", err, complaints.String())
+	}
+	// What comes too late is lost, and nothing waits for it.
+	c.Post(handover.Message{Kind: handover.Ended})
+	c.Flush()
+	if err := c.Send(handover.Message{Kind: handover.Ended}, nil); err == nil {
+		t.Error("a message was sent to a process that has ended")
+	}
+}
+
+// TestEnvironment: what is meant for the process alone is not passed on.
+func TestEnvironment(t *testing.T) {
+	got := handover.Environment([]string{
+		"A=1", "LISTEN_PID=7", "LISTEN_FDS=1", "LISTEN_FDNAMES=x", "WATCHDOG_PID=7", "WATCHDOG_USEC=9", "WEIR_UPGRADE_FROM=6", "B",
+	}, 7)
+	if want := []string{"A=1", "WATCHDOG_USEC=9", "B", "WEIR_UPGRADE_FROM=7"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestNotMeant: the variable of another process means nothing.
+func TestNotMeant(t *testing.T) {
+	t.Setenv("WEIR_UPGRADE_FROM", "1")
+	if c, err := handover.Inherit(); c != nil || err != nil {
+		t.Errorf("%v, %v", c, err)
+	}
+}
+
+// TestBadMessage: what is no message is an error.
+func TestBadMessage(t *testing.T) {
+	t.Parallel()
+	check := func(raw, want string) {
+		t.Helper()
+		c, theirs, err := handover.Pair()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := theirs.WriteString(raw); err != nil {
+			t.Fatal(err)
+		}
+		theirs.Close()
+		if _, err := c.Receive(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", raw, err, want)
+		}
+	}
+	check("\xff\xff\xff\xff", "a message of 4294967295 bytes")
+	check("\x00\x00\x00\x02xx", "invalid character")
+	check("\x00\x00\x00\x09{}", "unexpected EOF")
+	check("\x00\x00\x00\x10{\"carries\":true}", "EOF")
+}
