@@ -1,4 +1,3 @@
-// Package deploy_test checks the files for operators against real programs.
 package deploy_test
 
 import (

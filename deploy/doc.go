@@ -1,0 +1,3 @@
+// Package deploy has no code: its folders are files for operators (the systemd unit, dashboards, rules), and its
+// tests run them.
+package deploy
