@@ -284,7 +284,7 @@ func TestValidate(t *testing.T) {
 	bad("upstreams", "targets = ['h2c://a/b']",
 		`upstreams.origin.targets[0].url: found "h2c://a/b": want "h2c://host" or "h2c://host:port", and no path (a route's add_prefix does that)`)
 	bad("upstreams", "targets = ['etcd://user:secret@a:%zz']",
-		`upstreams.origin.targets[0].url: found a URL that cannot be parsed: want the URL of a source (registry:, file:, dns:, srv:, etcd:, consul:, zookeeper:, kubernetes:)`)
+		`upstreams.origin.targets[0].url: found a URL that cannot be parsed: want the URL of a source (registry:, file:, list+http:, list+https:, dns:, srv:, etcd:, consul:, zookeeper:, kubernetes:)`)
 	bad("upstreams", "targets = ['handler:']",
 		`upstreams.origin.targets[0].url: found "handler:": want "handler:" and a name of letters, digits, "_" and "-"`)
 	bad("upstreams", "targets = ['unix:a', 'demo:a b']",
