@@ -25,6 +25,8 @@ VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 # with which the linker cannot drop unused methods (docs/service.md).
 LDFLAGS    ?= -s -w
 TAGS       ?= urfave_cli_no_template
+# Large clients of registries that the program has only if they are named: etcd.
+WITH       ?=
 
 # Run by version instead of standing in go.mod, whose requirements everybody
 # who embeds weir would inherit.
@@ -38,12 +40,12 @@ help: ## print this help
 	@echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo 'names: OUT=$(OUT) CONFIG=$(CONFIG) PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) sysconfdir=$(sysconfdir)'
+	@echo 'names: WITH=etcd OUT=$(OUT) CONFIG=$(CONFIG) PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) sysconfdir=$(sysconfdir)'
 	@echo '       BENCH=$(BENCH) BENCHTIME=$(BENCHTIME) FUZZTIME=$(FUZZTIME)'
 
 .PHONY: build
 build: ## build OUT/weir, which needs no libraries
-	CGO_ENABLED=0 go build -trimpath -tags '$(TAGS)' -ldflags '$(LDFLAGS) -X main.version=$(VERSION)' -o '$(OUT)/weir' .
+	CGO_ENABLED=0 go build -trimpath -tags '$(TAGS) $(WITH)' -ldflags '$(LDFLAGS) -X main.version=$(VERSION)' -o '$(OUT)/weir' .
 
 .PHONY: run
 run: build ## build weir and start it with CONFIG
@@ -100,6 +102,7 @@ conformance: build ## run the cache-tests suite checked out in SUITE against wei
 check: ## look at the code: gofmt, go vet, staticcheck
 	@unformatted="$$(gofmt -l .)"; if [ -n "$$unformatted" ]; then echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
+	go vet -tags etcd ./internal/cli
 	go run $(STATICCHECK) ./...
 
 .PHONY: page

@@ -61,6 +61,9 @@ func rooms() []room {
 		{"discover", []string{"config", "lb"}, "sources report endpoints and nothing else"},
 		{"discover/", []string{"config", "lb", "discover"}, "a client library stays in its leaf"},
 		{"discover/dns/dnstest", []string{"discover", "discover/discovertest", "lb"}, "a registry for tests is no part of the program"},
+		{"discover/etcd/etcdtest", []string{"discover", "discover/discovertest", "lb"}, "a registry for tests is no part of the program"},
+		{"discover/consul/consultest", []string{"discover", "discover/discovertest", "lb"}, "a registry for tests is no part of the program"},
+		{"discover/zookeeper/zookeepertest", []string{"discover", "discover/discovertest", "lb"}, "a registry for tests is no part of the program"},
 		{"discover/discovertest", []string{"config", "lb", "discover", "server"}, "it shows that whole weir follows a source"},
 		{"proxy", []string{
 			"config", "lb", "cache", "cache/rule", "internal/access", "internal/body", "internal/encode", "internal/field", "internal/figures", "internal/forward",

@@ -1,0 +1,257 @@
+package consul_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"weir/discover"
+	"weir/discover/consul"
+	"weir/discover/consul/consultest"
+	"weir/discover/discovertest"
+	"weir/internal/testkit"
+	"weir/lb"
+)
+
+func start(t *testing.T) *consultest.Server {
+	t.Helper()
+	s, err := consultest.Start()
+	must(t, err)
+	t.Cleanup(func() { s.Stop() })
+	return s
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// open returns what f does with a URL.
+func open[S any](t *testing.T, f func(*url.URL, discover.SchemeOptions) (S, error), text string) S {
+	t.Helper()
+	u, err := url.Parse(text)
+	must(t, err)
+	s, err := f(u, discover.SchemeOptions{Log: slog.New(slog.DiscardHandler)})
+	must(t, err)
+	return s
+}
+
+// run is something that runs and reports.
+type run struct {
+	*testing.T
+	ended chan error
+
+	mu      sync.Mutex
+	last    string
+	reports int
+}
+
+// follow runs f until it fails or the test ends.
+func follow(t *testing.T, f func(context.Context, *run) error) *run {
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &run{T: t, ended: make(chan error, 1)}
+	over := make(chan struct{})
+	t.Cleanup(func() { cancel(); <-over })
+	go func() {
+		defer close(over)
+		r.ended <- f(ctx, r)
+	}()
+	return r
+}
+
+func (r *run) report(text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.last = text
+	r.reports++
+}
+
+// sees waits until this was reported last.
+func (r *run) sees(want string) {
+	r.Helper()
+	testkit.Eventually(r, want+" is reported", func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.reports > 0 && r.last == want
+	})
+}
+
+func source(t *testing.T, text string) *run {
+	t.Helper()
+	from := open(t, consul.Scheme().Source, text)
+	return follow(t, func(ctx context.Context, r *run) error {
+		return from.Run(ctx, func(list []lb.Endpoint) { r.report(fmt.Sprint(list)) })
+	})
+}
+
+func service(id string, port int, tags ...string) api.AgentServiceRegistration {
+	return api.AgentServiceRegistration{ID: id, Name: "shop", Address: "10.0.0.1", Port: port, Tags: tags}
+}
+
+func TestSource(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	one := service("one", 1)
+	s.Register(one, api.HealthPassing)
+	r := source(t, "consul://"+s.Addr+"/shop")
+	r.sees("[{http://10.0.0.1:1 1 0 false}]")
+	two := service("two", 2)
+	two.Address = "" // that of the node
+	two.Weights = &api.AgentWeights{Passing: 5, Warning: 2}
+	two.Meta = map[string]string{"scheme": "https", "priority": "3", "drain": "true"}
+	s.Register(two, api.HealthPassing)
+	r.sees("[{http://10.0.0.1:1 1 0 false} {https://10.255.0.1:2 5 3 true}]")
+	s.Register(two, api.HealthWarning)
+	r.sees("[{http://10.0.0.1:1 1 0 false} {https://10.255.0.1:2 2 3 true}]")
+	s.Register(two, api.HealthCritical)
+	r.sees("[{http://10.0.0.1:1 1 0 false}]")
+	s.Register(service("bad", 0), api.HealthPassing)
+	one.Weights = &api.AgentWeights{Passing: 0}
+	s.Register(one, api.HealthPassing)
+	r.sees("[{http://10.0.0.1:1 1 0 true}]")
+	s.Deregister("bad")
+	s.Deregister("one")
+	r.sees("[]")
+}
+
+// After a reset of the index a question is asked without one.
+func TestReset(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.Register(service("one", 1), api.HealthPassing)
+	r := source(t, "consul://"+s.Addr+"/shop")
+	r.sees("[{http://10.0.0.1:1 1 0 false}]")
+	s.Reset()
+	s.Register(service("two", 2), api.HealthPassing)
+	r.sees("[{http://10.0.0.1:1 1 0 false} {http://10.0.0.1:2 1 0 false}]")
+	s.Deregister("one")
+	r.sees("[{http://10.0.0.1:2 1 0 false}]")
+}
+
+func TestOptions(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.Token = "secret"
+	token := filepath.Join(t.TempDir(), "token")
+	must(t, os.WriteFile(token, []byte("secret\n"), 0o600))
+	s.Register(service("one", 1, "a"), api.HealthPassing)
+	s.Register(service("two", 2, "a", "b"), api.HealthPassing)
+	v := service("three", 3, "a", "b")
+	v.Meta = map[string]string{"version": "v2"}
+	s.Register(v, api.HealthPassing)
+	source(t, "consul://"+s.Addr+"/shop?tag=a&tag=b&dc=dc2&stale=false&token_file="+token).sees("[{http://10.0.0.1:3 1 0 false} {http://10.0.0.1:2 1 0 false}]")
+	source(t, "consul://"+s.Addr+"/shop?version=v2&scheme=https&token_file="+token).sees("[{https://10.0.0.1:3 1 0 false}]")
+	found := false
+	for _, q := range s.Queries() {
+		found = found || q.Get("dc") == "dc2" && q.Has("wait") && !q.Has("stale")
+	}
+	if !found {
+		t.Errorf("questions: %v", s.Queries())
+	}
+	if err := <-source(t, "consul://"+s.Addr+"/shop").ended; err == nil || !strings.Contains(err.Error(), "403") {
+		t.Errorf("without a token: got %v", err)
+	}
+}
+
+// What is no answer of Consul is an error.
+func TestFails(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.Register(service("bad", 0), api.HealthPassing)
+	for _, test := range []struct{ text, want string }{
+		{"consul://" + s.Addr + "/shop", "none of the endpoints"}, {"consul://" + testkit.Reserve(t) + "/shop", "refused"},
+	} {
+		if err := <-source(t, test.text).ended; err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: got %v, want %s", test.text, err, test.want)
+		}
+	}
+	s.Break(true)
+	if err := <-source(t, "consul://"+s.Addr+"/shop").ended; err == nil {
+		t.Error("nonsense is no error")
+	}
+}
+
+func TestDocuments(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.SetKey("weir/config", "one = 1")
+	s.SetKey("weir/config/b", "two = 2")
+	s.SetKey("weir/configs", "odd = 1")
+	d := open(t, consul.Scheme().Documents, "consul://"+s.Addr+"/weir/config")
+	r := follow(t, func(ctx context.Context, r *run) error {
+		return d.Run(ctx, func(version int64, list []discover.Document) {
+			if version == 0 {
+				t.Error("there is no version")
+			}
+			r.report(fmt.Sprintf("%s", list))
+		})
+	})
+	r.sees("[{consul:weir/config one = 1} {consul:weir/config/b two = 2}]")
+	s.SetKey("weir/config/b", "")
+	s.SetKey("weir/config", "")
+	s.SetKey("weir/configs", "")
+	r.sees("[]")
+}
+
+func TestRegistrar(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	seen := source(t, "consul://"+s.Addr+"/shop?version=v1")
+	r := open(t, consul.Scheme().Registrar, "consul://"+s.Addr)
+	t.Cleanup(func() { r.Close() })
+	e := discover.Entry{Name: "shop", Version: "v1", Endpoint: lb.Endpoint{URL: "https://10.0.0.1:8443", Weight: 3, Priority: 1}}
+	must(t, r.Put(t.Context(), e, time.Minute))
+	seen.sees("[{https://10.0.0.1:8443 3 1 false}]")
+	e.Drain = true
+	must(t, r.Put(t.Context(), e, time.Minute))
+	seen.sees("[{https://10.0.0.1:8443 3 1 true}]")
+	s.Forget()
+	seen.sees("[]")
+	must(t, r.Put(t.Context(), e, time.Minute))
+	seen.sees("[{https://10.0.0.1:8443 3 1 true}]")
+	must(t, r.Put(t.Context(), e, time.Minute)) // a heartbeat
+	must(t, r.Withdraw(t.Context(), e))
+	seen.sees("[]")
+	must(t, r.Withdraw(t.Context(), e))
+	must(t, r.Put(t.Context(), e, 100*time.Millisecond)) // with no other one after it
+	testkit.Eventually(t, "the check is critical", func() bool { return s.Status("shop%2Fv1%2Fhttps:%252F%252F10.0.0.1:8443") == api.HealthCritical })
+	seen.sees("[]")
+	e.URL = "unix:/socket"
+	if err := r.Put(t.Context(), e, time.Minute); err == nil || !strings.Contains(err.Error(), "http or https") {
+		t.Errorf("a socket: got %v", err)
+	}
+}
+
+func TestURL(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"consul://a/b": "", "consul://a:1/b?tag=x&tag=y&dc=z&tls=true": "", "consul:/a": "without a host", "consul://a": `found the path ""`, "consul://a/b/c": `found the path "/b/c"`,
+		"consul://u:p@a/b": "with a user", "consul://a/b?x=1": "one of the options",
+	} {
+		u, err := url.Parse(text)
+		if err == nil {
+			_, err = consul.Scheme().Source(u, discover.SchemeOptions{Log: slog.New(slog.DiscardHandler)})
+		}
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", text, err, want)
+		}
+	}
+}
+
+func TestTraffic(t *testing.T) {
+	t.Parallel()
+	if err := discovertest.Follow(start(t).Place(consul.Scheme()), nil); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,162 @@
+package consul
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/hashicorp/consul/api"
+
+	"weir/discover"
+	"weir/lb"
+)
+
+// The keys of a service's metadata that say more about an endpoint.
+const (
+	metaVersion  = "version"
+	metaScheme   = "scheme"
+	metaPriority = "priority"
+	metaDrain    = "drain"
+)
+
+type source struct {
+	place
+	tags    []string
+	version string
+	// scheme is that of endpoints whose metadata says none.
+	scheme     string
+	complaints *discover.Complaints
+}
+
+func newSource(u *url.URL, o discover.SchemeOptions) (discover.Source, error) {
+	s := &source{complaints: discover.NewComplaints(o.Log, u.String())}
+	q := discover.ParseQuery(u.RawQuery)
+	if err := s.read(u, q); err != nil {
+		return nil, err
+	}
+	s.tags = q.Texts("tag")
+	s.version = q.Text("version")
+	s.scheme = q.OneOf("scheme", "http", "https")
+	if s.name == "" || strings.Contains(s.name, "/") {
+		return nil, fmt.Errorf(`found the path %q: want "/SERVICE"`, u.Path)
+	}
+	return s, q.Err()
+}
+
+// Run reports the endpoints of the service that are not critical.
+func (s *source) Run(ctx context.Context, report func([]lb.Endpoint)) error {
+	client, end, err := s.open()
+	if err != nil {
+		return err
+	}
+	defer end()
+	return s.query(ctx, func(o *api.QueryOptions) (*api.QueryMeta, error) {
+		found, meta, err := client.Health().ServiceMultipleTags(s.name, s.tags, false, o)
+		if err != nil {
+			return nil, err
+		}
+		list, bad := s.endpoints(found)
+		s.complaints.Tell(bad)
+		if len(list) == 0 && len(bad) > 0 {
+			return nil, fmt.Errorf("none of the endpoints can be used: %w", bad[0])
+		}
+		report(list)
+		return meta, nil
+	})
+}
+
+// endpoints returns what can be used.
+func (s *source) endpoints(found []*api.ServiceEntry) (list []lb.Endpoint, bad []error) {
+	list = []lb.Endpoint{}
+	for _, f := range found {
+		if f.Service == nil || f.Node == nil {
+			bad = append(bad, errors.New("found an entry without a service or a node"))
+			continue
+		}
+		if s.version != "" && f.Service.Meta[metaVersion] != s.version {
+			continue
+		}
+		weight := f.Service.Weights.Passing
+		switch f.Checks.AggregatedStatus() {
+		case api.HealthPassing:
+		case api.HealthWarning:
+			weight = f.Service.Weights.Warning
+		default:
+			continue
+		}
+		e, err := s.endpoint(f, weight)
+		if err != nil {
+			bad = append(bad, fmt.Errorf("service %q: %w", f.Service.ID, err))
+			continue
+		}
+		list = append(list, e)
+	}
+	return list, bad
+}
+
+func (s *source) endpoint(f *api.ServiceEntry, weight int) (lb.Endpoint, error) {
+	host, meta, scheme := f.Service.Address, f.Service.Meta, s.scheme
+	if host == "" {
+		host = f.Node.Address
+	}
+	if f.Service.Port < 1 || host == "" {
+		return lb.Endpoint{}, fmt.Errorf("found address %q and port %d: want both", host, f.Service.Port)
+	}
+	if meta[metaScheme] != "" {
+		scheme = meta[metaScheme]
+	}
+	e := lb.Endpoint{
+		URL:    scheme + "://" + net.JoinHostPort(host, strconv.Itoa(f.Service.Port)),
+		Weight: max(weight, 1),
+		Drain:  weight == 0 || meta[metaDrain] == "true",
+	}
+	if text := meta[metaPriority]; text != "" {
+		n, err := strconv.ParseUint(text, 10, 4)
+		if err != nil {
+			return e, fmt.Errorf("found priority %q in its metadata: want 0 to 15", text)
+		}
+		e.Priority = int(n)
+	}
+	return e, nil
+}
+
+type documents struct{ place }
+
+func newDocuments(u *url.URL, _ discover.SchemeOptions) (discover.Documents, error) {
+	d := &documents{}
+	q := discover.ParseQuery(u.RawQuery)
+	if err := d.read(u, q); err != nil {
+		return nil, err
+	}
+	if d.name == "" {
+		return nil, errors.New(`found no path: want "consul://HOST:PORT/KEY"`)
+	}
+	return d, q.Err()
+}
+
+// Run reports what the key, and the keys below it, have.
+func (d *documents) Run(ctx context.Context, report func(int64, []discover.Document)) error {
+	client, end, err := d.open()
+	if err != nil {
+		return err
+	}
+	defer end()
+	return d.query(ctx, func(o *api.QueryOptions) (*api.QueryMeta, error) {
+		pairs, meta, err := client.KV().List(d.name, o)
+		if err != nil {
+			return nil, err
+		}
+		var list []discover.Document
+		for _, kv := range pairs {
+			if kv.Key == d.name || strings.HasPrefix(kv.Key, d.name+"/") && !strings.HasSuffix(kv.Key, "/") {
+				list = append(list, discover.Document{Name: "consul:" + kv.Key, Text: kv.Value})
+			}
+		}
+		report(int64(meta.LastIndex), list)
+		return meta, nil
+	})
+}

@@ -1,0 +1,197 @@
+// Package zookeeper finds endpoints and parts of the configuration in ZooKeeper, and registers endpoints
+// there: "zookeeper://HOST:PORT,HOST:PORT/PATH". An endpoint is what a child of the path has.
+package zookeeper
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+
+	"weir/discover"
+	"weir/lb"
+)
+
+const (
+	// session is how long a server may be silent, unless the URL says otherwise.
+	session = 10 * time.Second
+	// longest is how many bytes an answer may have.
+	longest = 16 << 20
+)
+
+// Scheme is what weir can do with ZooKeeper.
+func Scheme() discover.Scheme {
+	return discover.Scheme{
+		Name: "zookeeper",
+		Source: func(u *url.URL, o discover.SchemeOptions) (discover.Source, error) {
+			p, err := newPlace(u)
+			return &source{place: p, complaints: discover.NewComplaints(o.Log, u.String())}, err
+		},
+		Documents: func(u *url.URL, _ discover.SchemeOptions) (discover.Documents, error) {
+			p, err := newPlace(u)
+			return &documents{place: p}, err
+		},
+		Registrar: func(u *url.URL, _ discover.SchemeOptions) (discover.Registrar, error) {
+			p, err := newPlace(u)
+			return &registrar{place: p, turn: make(chan struct{}, 1)}, err
+		},
+	}
+}
+
+// place is where the nodes are.
+type place struct {
+	servers  []string
+	path     string
+	session  time.Duration
+	user     string
+	password discover.Secret
+	secure   bool
+	tls      discover.TLSFiles
+}
+
+func newPlace(u *url.URL) (place, error) {
+	p := place{path: strings.TrimRight(u.Path, "/")}
+	if u.Host == "" || u.User != nil || p.path == "" || strings.Contains(p.path, "//") || u.Fragment != "" {
+		return p, errors.New(`found a URL without a host or a path, or with a user: want "zookeeper://HOST:PORT/PATH", perhaps with several hosts, joined by ","`)
+	}
+	for _, host := range strings.Split(u.Host, ",") {
+		if !strings.Contains(host, ":") {
+			host += ":2181"
+		}
+		p.servers = append(p.servers, host)
+	}
+	q := discover.ParseQuery(u.RawQuery)
+	p.session = q.Duration("session", session, time.Second, time.Minute)
+	p.tls = q.TLS()
+	p.secure = q.Flag("tls", p.tls.Given())
+	p.user = q.Text("user")
+	p.password = q.Secret("password_file")
+	if (p.user != "") != p.password.Given() {
+		q.Wrong("user", "user and password_file, which belong together")
+	}
+	return p, q.Err()
+}
+
+// open connects, in the background, for a session of this length.
+func (p *place) open(length time.Duration) (*zk.Conn, <-chan zk.Event, error) {
+	secret, err := p.password.Read()
+	if err != nil {
+		return nil, nil, err
+	}
+	var secure *tls.Config
+	if p.secure {
+		if secure, err = p.tls.Load(); err != nil {
+			return nil, nil, err
+		}
+	}
+	dial := func(network, address string, within time.Duration) (net.Conn, error) {
+		d := net.Dialer{Timeout: within}
+		if secure != nil {
+			c, err := tls.DialWithDialer(&d, network, address, secure)
+			return &guarded{Conn: c}, err
+		}
+		c, err := d.Dial(network, address)
+		return &guarded{Conn: c}, err
+	}
+	c, events, err := zk.Connect(p.servers, length, zk.WithDialer(dial), zk.WithMaxBufferSize(longest), zk.WithLogger(silence{}), zk.WithLogInfo(false))
+	if err != nil {
+		return nil, nil, err
+	}
+	if p.user != "" {
+		if err := c.AddAuth("digest", []byte(p.user+":"+secret)); err != nil {
+			c.Close()
+			return nil, nil, err
+		}
+	}
+	return c, events, nil
+}
+
+// silence takes what the library logs; errors come from its functions, too.
+type silence struct{}
+
+func (silence) Printf(string, ...any) {}
+
+// guarded is a connection whose first answer has a length that can be: the library would make
+// room for any, such as the gigabyte that "HTTP" is.
+type guarded struct {
+	net.Conn
+	head []byte // of the first answer: what was read and not yet given
+	read bool
+}
+
+// Read reads as the connection does.
+func (g *guarded) Read(b []byte) (int, error) {
+	if !g.read {
+		head := make([]byte, 4)
+		if _, err := io.ReadFull(g.Conn, head); err != nil {
+			return 0, err
+		}
+		if n := binary.BigEndian.Uint32(head); n > longest {
+			return 0, fmt.Errorf("the server's first answer would have %d bytes, so it is not ZooKeeper's", n)
+		}
+		g.head, g.read = head, true
+	}
+	if len(g.head) > 0 {
+		n := copy(b, g.head)
+		g.head = g.head[n:]
+		return n, nil
+	}
+	return g.Conn.Read(b)
+}
+
+type source struct {
+	place
+	complaints *discover.Complaints
+}
+
+// Run reports the endpoints that the children of the path have.
+func (s *source) Run(ctx context.Context, report func([]lb.Endpoint)) error {
+	return s.watch(ctx, func(found *node) error {
+		list := []lb.Endpoint{}
+		var bad []error
+		for _, c := range found.sorted() {
+			e, err := discover.ParseEndpoint(c.data)
+			if err != nil {
+				bad = append(bad, fmt.Errorf("node %q: %w", c.name, err))
+				continue
+			}
+			list = append(list, e)
+		}
+		s.complaints.Tell(bad)
+		if len(list) == 0 && len(bad) > 0 {
+			return fmt.Errorf("none of the endpoints can be used: %w", bad[0])
+		}
+		report(list)
+		return nil
+	})
+}
+
+type documents struct {
+	place
+	// version is the highest that was reported.
+	version int64
+}
+
+// Run reports what the node at the path has, and its children.
+func (d *documents) Run(ctx context.Context, report func(int64, []discover.Document)) error {
+	return d.watch(ctx, func(found *node) error {
+		var list []discover.Document
+		if len(found.data) > 0 {
+			list = append(list, discover.Document{Name: "zookeeper:" + d.path, Text: found.data})
+		}
+		for _, c := range found.sorted() {
+			list = append(list, discover.Document{Name: "zookeeper:" + d.path + "/" + c.name, Text: c.data})
+		}
+		d.version = max(d.version, found.changed)
+		report(d.version, list)
+		return nil
+	})
+}
