@@ -1,8 +1,8 @@
 // Package admin is the operators' side of weir: an HTTP API on an address of its
 // own that purges, drains, weighs and shows, and the client that the commands use.
-// It knows of a weir only what the interface Weir offers. It has no
-// authentication: its address must not be public. Package server serves it; main
-// calls it.
+// It knows of a weir only what the interface Weir offers. Who
+// may use it is in access.go and guard.go: on an address that only this machine reaches everyone,
+// else who has a token or a certificate. Package server serves it; main calls it.
 package admin
 
 import (

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/pprof"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"weir/admin/page"
 	"weir/config"
@@ -21,6 +23,9 @@ const maxBody = 64 << 10
 
 // The paths of the API.
 const (
+	pathSession    = "/session"
+	pathLogin      = "/login"
+	pathLogout     = "/logout"
 	pathStatus     = "/status"
 	pathUpstreams  = "/upstreams"
 	pathRoutes     = "/routes"
@@ -42,76 +47,120 @@ const (
 	pathProfiles   = "/debug/pprof/"
 )
 
-type api struct {
-	weir  Weir
-	files http.Handler
+// Options are what the API gets besides a Weir.
+type Options struct {
+	// Access returns who may use it now; nil means everyone who can reach it.
+	Access func() *Access
+	// Log gets each change, with who made it, and refusals; nil discards them.
+	Log *slog.Logger
 }
 
-// Handler returns the API and, below page.Root, the page. Every other response except the
-// profiles of net/http/pprof is JSON. An error is {"error": "..."} with status 400 (the request is wrong), 403 (the page
-// of another site sent it), 404 (what it names does not exist) or 405.
-func Handler(w Weir) http.Handler { return api{w, page.Handler()} }
+type api struct {
+	weir     Weir
+	access   func() *Access
+	files    http.Handler
+	log      *slog.Logger
+	sessions sessions
+	// warned is when a refusal was logged last.
+	warned atomic.Int64
+}
 
-func (a api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	secure(w.Header())
-	if wantsPage(r) {
-		http.Redirect(w, r, strings.TrimPrefix(page.Root, "/"), http.StatusFound)
+// Handler returns the API. Every response except the profiles of net/http/pprof, bodies that were
+// recorded, and the page is JSON. An error is {"error": "..."} with status 400 (the request is wrong), 401 (a token
+// is needed), 403 (the role does not allow it, or a page of elsewhere made a browser send it),
+// 404 (what it names does not exist) or 405.
+func Handler(w Weir, o Options) http.Handler {
+	a := &api{weir: w, access: o.Access, files: page.Handler(), log: o.Log}
+	if a.access == nil {
+		everyone := new(Access)
+		a.access = func() *Access { return everyone }
+	}
+	if a.log == nil {
+		a.log = slog.New(slog.DiscardHandler)
+	}
+	return a
+}
+
+// isPage says whether a path is one of the page, which holds no data.
+func isPage(path string) bool { return path == "/" || strings.HasPrefix(path, page.Root) }
+
+func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	protect(w.Header())
+	if err := a.checkOrigin(r); err != nil {
+		a.warn(r, err)
+		fail(w, http.StatusForbidden, err)
 		return
 	}
-	serve, methods := find(r)
+	switch reads := r.Method == http.MethodGet || r.Method == http.MethodHead; {
+	case reads && r.URL.Path == "/" && strings.Contains(r.Header.Get("Accept"), "text/html"):
+		http.Redirect(w, r, strings.TrimPrefix(page.Root, "/"), http.StatusFound)
+	case reads && strings.HasPrefix(r.URL.Path, page.Root):
+		a.files.ServeHTTP(w, r)
+	default:
+		a.serveAPI(w, r)
+	}
+}
+
+func (a *api) serveAPI(w http.ResponseWriter, r *http.Request) {
+	e, methods := find(r)
 	switch {
 	case len(methods) == 0:
 		fail(w, http.StatusNotFound, fmt.Errorf("found path %q: want %s", r.URL.Path, config.OneOf(paths())))
 		return
-	case serve == nil:
+	case e == nil:
 		w.Header().Set("Allow", strings.Join(methods, ", "))
 		fail(w, http.StatusMethodNotAllowed, fmt.Errorf("found method %q for %s: want %s", r.Method, r.URL.Path, config.OneOf(methods)))
 		return
 	}
-	// A foreign page must not command weir through the browser of a user who can
-	// reach this address.
-	if foreign(r) {
-		fail(w, http.StatusForbidden, fmt.Errorf("found the origin %q: only weir's own page may use this API", r.Header.Get("Origin")))
-		return
+	who, ok := a.authorize(w, r, e.role)
+	switch {
+	case !ok:
+	case e.role == config.RoleWrite:
+		a.change(w, r, who, func(w http.ResponseWriter, r *http.Request) { e.serve(a, w, r) })
+	default:
+		e.serve(a, w, r)
 	}
-	serve(a, w, r)
 }
 
 // endpoint serves one path, or, if the path ends in a slash, all that begin so.
 type endpoint struct {
 	path, method string
-	serve        func(a api, w http.ResponseWriter, r *http.Request)
+	// role is what callers need; empty for none.
+	role  string
+	serve func(a *api, w http.ResponseWriter, r *http.Request)
 }
 
 // endpoints are what the API has, in the order in which errors have the paths.
 var endpoints = [...]endpoint{
-	{pathStatus, http.MethodGet, api.status},
-	{pathUpstreams, http.MethodGet, api.upstreams},
-	{pathRoutes, http.MethodGet, api.routes},
-	{pathStatistics, http.MethodGet, api.statistics},
-	{pathConfig, http.MethodGet, api.config},
-	{pathPurge, http.MethodPost, api.purge},
-	{pathDrain, http.MethodPost, api.drain},
-	{pathWeight, http.MethodPost, api.weight},
-	{pathProblems, http.MethodGet, api.problems},
-	{pathHistory, http.MethodGet, api.history},
-	{pathCache, http.MethodGet, api.cacheStats},
-	{pathCacheTop, http.MethodGet, api.cacheTop},
-	{pathCacheWhy, http.MethodGet, api.cacheWhy},
-	{pathExplain, http.MethodGet, api.explain},
-	{pathPlan, http.MethodGet, api.plan},
-	{pathInspect, http.MethodGet, api.inspectState},
-	{pathExchanges, http.MethodGet, api.exchanges},
-	{pathExchanges, http.MethodDelete, api.clearExchanges},
-	{pathExchanges + "/", http.MethodGet, api.exchange},
-	{pathStream, http.MethodGet, api.stream},
-	{pathRegistry, http.MethodGet, api.services},
-	{pathRegistry + "/", http.MethodPut, api.entry},
-	{pathRegistry + "/", http.MethodDelete, api.entry},
-	{pathRegistry + "/", http.MethodPost, api.entry},
-	{pathSources, http.MethodGet, api.sources},
-	{pathProfiles, http.MethodGet, api.profile},
-	{page.Root, http.MethodGet, api.page},
+	{pathSession, http.MethodGet, "", (*api).session},
+	{pathLogin, http.MethodPost, "", (*api).login},
+	{pathLogout, http.MethodPost, "", (*api).logout},
+	{pathStatus, http.MethodGet, config.RoleRead, (*api).status},
+	{pathUpstreams, http.MethodGet, config.RoleRead, (*api).upstreams},
+	{pathRoutes, http.MethodGet, config.RoleRead, (*api).routes},
+	{pathStatistics, http.MethodGet, config.RoleRead, (*api).statistics},
+	{pathConfig, http.MethodGet, config.RoleRead, (*api).config},
+	{pathPurge, http.MethodPost, config.RoleWrite, (*api).purge},
+	{pathDrain, http.MethodPost, config.RoleWrite, (*api).drain},
+	{pathWeight, http.MethodPost, config.RoleWrite, (*api).weight},
+	{pathProblems, http.MethodGet, config.RoleRead, (*api).problems},
+	{pathHistory, http.MethodGet, config.RoleRead, (*api).history},
+	{pathCache, http.MethodGet, config.RoleRead, (*api).cacheStats},
+	{pathCacheTop, http.MethodGet, config.RoleRead, (*api).cacheTop},
+	{pathCacheWhy, http.MethodGet, config.RoleRead, (*api).cacheWhy},
+	{pathExplain, http.MethodGet, config.RoleRead, (*api).explain},
+	{pathPlan, http.MethodGet, config.RoleRead, (*api).plan},
+	{pathInspect, http.MethodGet, config.RoleRead, (*api).inspectState},
+	{pathExchanges, http.MethodGet, config.RoleRead, (*api).exchanges},
+	{pathExchanges, http.MethodDelete, config.RoleWrite, (*api).clearExchanges},
+	{pathExchanges + "/", http.MethodGet, config.RoleRead, (*api).exchange},
+	{pathStream, http.MethodGet, config.RoleRead, (*api).stream},
+	{pathRegistry, http.MethodGet, config.RoleRead, (*api).services},
+	{pathRegistry + "/", http.MethodPut, config.RoleWrite, (*api).entry},
+	{pathRegistry + "/", http.MethodDelete, config.RoleWrite, (*api).entry},
+	{pathRegistry + "/", http.MethodPost, config.RoleWrite, (*api).entry},
+	{pathSources, http.MethodGet, config.RoleRead, (*api).sources},
+	{pathProfiles, http.MethodGet, config.RoleRead, (*api).profile},
 }
 
 // paths are those of the API, for errors.
@@ -126,7 +175,7 @@ func paths() (list []string) {
 
 // find returns what serves a request; nil for a wrong method. methods are those that the path has, none
 // for an unknown path.
-func find(r *http.Request) (serve func(api, http.ResponseWriter, *http.Request), methods []string) {
+func find(r *http.Request) (found *endpoint, methods []string) {
 	method := r.Method
 	if method == http.MethodHead {
 		method = http.MethodGet
@@ -138,14 +187,14 @@ func find(r *http.Request) (serve func(api, http.ResponseWriter, *http.Request),
 		}
 		methods = append(methods, e.method)
 		if e.method == method {
-			serve = e.serve
+			found = e
 		}
 	}
-	return serve, methods
+	return found, methods
 }
 
 // profile answers with a profile of the running process.
-func (api) profile(w http.ResponseWriter, r *http.Request) {
+func (*api) profile(w http.ResponseWriter, r *http.Request) {
 	switch strings.TrimPrefix(r.URL.Path, pathProfiles) {
 	case "profile":
 		pprof.Profile(w, r)
@@ -156,7 +205,7 @@ func (api) profile(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (a api) purge(w http.ResponseWriter, r *http.Request) {
+func (a *api) purge(w http.ResponseWriter, r *http.Request) {
 	var p Purge
 	err := decode(r.Body, map[string]any{
 		"url": &p.URL, "host": &p.Host, "prefix": &p.Prefix, "group": &p.Group, "all": &p.All, "soft": &p.Soft,
@@ -168,6 +217,8 @@ func (a api) purge(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, err)
 		return
 	}
+	what, name := p.Named()
+	describe(r, what, name, "soft", p.Soft)
 	done, err := a.weir.Purge(p)
 	if err != nil {
 		fail(w, http.StatusNotFound, err)
@@ -220,7 +271,7 @@ func checkURL(name, url, want string) error {
 	return nil
 }
 
-func (a api) drain(w http.ResponseWriter, r *http.Request) {
+func (a *api) drain(w http.ResponseWriter, r *http.Request) {
 	var upstream, target string
 	var on *bool
 	err := decode(r.Body, map[string]any{"upstream": &upstream, "target": &target, "on": &on})
@@ -234,6 +285,7 @@ func (a api) drain(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, err)
 		return
 	}
+	describe(r, "upstream", upstream, "target", target, "on", *on)
 	t, err := a.weir.Drain(upstream, target, *on)
 	if err != nil {
 		fail(w, http.StatusNotFound, err)
@@ -264,7 +316,7 @@ func checkWeight(weight *int) error {
 	return nil
 }
 
-func (a api) upstreams(w http.ResponseWriter, _ *http.Request) {
+func (a *api) upstreams(w http.ResponseWriter, _ *http.Request) {
 	answer(w, http.StatusOK, upstreams{a.weir.Upstreams()})
 }
 

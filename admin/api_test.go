@@ -112,7 +112,7 @@ func (f *fake) Upstreams() []admin.Upstream {
 
 func TestAPI(t *testing.T) {
 	f := new(fake)
-	h := admin.Handler(f)
+	h := admin.Handler(f, admin.Options{})
 	check := func(method, path, body string, status int, want string, fields ...string) {
 		t.Helper()
 		f.told = "nothing"
@@ -173,7 +173,7 @@ func TestAPI(t *testing.T) {
 	check("POST", "/purge", `{"all":true}`, 202, `{"purged":3,"pending":["redis"]}`)
 	f.pending = nil
 	// Paths and methods.
-	check("GET", "/", ``, 404, `found path \"/\": want one of \"/status\", \"/upstreams\", \"/routes\"`)
+	check("GET", "/", ``, 404, `found path \"/\": want one of \"/session\", \"/login\", \"/logout\", \"/status\"`)
 	check("GET", "/cache/top?by=size", "", 400, `by: found \"size\": want \"hits\" or \"bytes\"`)
 	check("GET", "/cache/top?limit=0", "", 400, `limit: found \"0\": want 1 to 1000`)
 	check("GET", "/cache/why", "", 400, `url: found \"\": want http:// or https://`)
@@ -211,15 +211,15 @@ func TestAPI(t *testing.T) {
 	check("POST", "/weight", `{"upstream":"u","target":"a","weight":-1}`, 400, `weight: found -1`)
 	check("POST", "/weight", `{"upstream":"u","target":"a","weight":1.5}`, 400, `weight: found 1.5: want a whole number`)
 	// A foreign page, in the browser of a user who can reach the API.
-	check("POST", "/purge", `{"all":true}`, 403, `only weir's own page may use this API`, "Origin: https://elsewhere.example")
-	check("POST", "/purge", `{"all":true}`, 403, `only weir's own page may use this API`, "Origin: https://example.com")
-	check("POST", "/purge", `{"all":true}`, 403, `only weir's own page may use this API`, "Origin: null")
-	check("POST", "/purge", `{"all":true}`, 200, `{"purged":3}`, "Origin: http://example.com") // the Host of httptest
+	check("POST", "/purge", `{"all":true}`, 403, `may not use this API`, "Origin: https://elsewhere.example")
+	check("POST", "/purge", `{"all":true}`, 403, `may not use this API`, "Origin: https://example.com")
+	check("POST", "/purge", `{"all":true}`, 403, `may not use this API`, "Origin: null")
+	check("POST", "/purge", `{"all":true}`, 200, `{"purged":3}`, "Origin: http://example.com", "Content-Type: application/json") // the Host of httptest
 }
 
 // A browser that goes to the address gets to the page, which has its own path so that the API has all others.
 func TestPage(t *testing.T) {
-	h := admin.Handler(new(fake))
+	h := admin.Handler(new(fake), admin.Options{})
 	for path, want := range map[string]string{"/": "302 ", "/ui/": "200 text/html; charset=utf-8", "/ui/app.js": "200 text/javascript; charset=utf-8"} {
 		r := httptest.NewRequest("GET", path, nil)
 		r.Header.Set("Accept", "text/html,*/*;q=0.8")
@@ -239,7 +239,7 @@ func TestPage(t *testing.T) {
 
 // TestNotThere: what a request names, and is not there, is a 404 that says so.
 func TestNotThere(t *testing.T) {
-	h := admin.Handler(&fake{fail: errors.New("not there")})
+	h := admin.Handler(&fake{fail: errors.New("not there")}, admin.Options{})
 	for path, body := range map[string]string{"/purge": `{"all":true}`, "/drain": `{"upstream":"u","target":"a","on":true}`, "/weight": `{"upstream":"u","target":"a","weight":1}`} {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest("POST", path, strings.NewReader(body)))
@@ -250,7 +250,7 @@ func TestNotThere(t *testing.T) {
 }
 
 func TestProfiles(t *testing.T) {
-	h := admin.Handler(new(fake))
+	h := admin.Handler(new(fake), admin.Options{})
 	check := func(method, path string, status int, want string) {
 		t.Helper()
 		w := httptest.NewRecorder()
@@ -285,10 +285,10 @@ func TestClient(t *testing.T) {
 			t.Errorf("%d, %v; want %d, %q", got.Purged, err, n, want)
 		}
 	}
-	check(admin.Handler(new(fake)), "tcp", "127.0.0.1:0", 3, "")
-	check(admin.Handler(&fake{pending: []string{"redis"}}), "tcp", "127.0.0.1:0", 3, "")
-	check(admin.Handler(new(fake)), "unix", filepath.Join(t.TempDir(), "a"), 3, "")
-	check(admin.Handler(&fake{fail: errors.New("not there")}), "tcp", "127.0.0.1:0", 0, "refuses: not there")
+	check(admin.Handler(new(fake), admin.Options{}), "tcp", "127.0.0.1:0", 3, "")
+	check(admin.Handler(&fake{pending: []string{"redis"}}, admin.Options{}), "tcp", "127.0.0.1:0", 3, "")
+	check(admin.Handler(new(fake), admin.Options{}), "unix", filepath.Join(t.TempDir(), "a"), 3, "")
+	check(admin.Handler(&fake{fail: errors.New("not there")}, admin.Options{}), "tcp", "127.0.0.1:0", 0, "refuses: not there")
 	// Something else that listens there.
 	check(http.NotFoundHandler(), "tcp", "127.0.0.1:0", 0, "which is 404 Not Found: is that the admin API?")
 	check(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("<html>")) }), "tcp", "127.0.0.1:0", 0, "is that the admin API?")

@@ -90,7 +90,7 @@ type top struct {
 	Entries []CacheEntry `json:"entries"`
 }
 
-func (a api) cacheStats(w http.ResponseWriter, _ *http.Request) {
+func (a *api) cacheStats(w http.ResponseWriter, _ *http.Request) {
 	stats, err := a.weir.CacheStats()
 	if err != nil {
 		fail(w, http.StatusNotFound, err)
@@ -99,7 +99,7 @@ func (a api) cacheStats(w http.ResponseWriter, _ *http.Request) {
 	answer(w, http.StatusOK, stats)
 }
 
-func (a api) cacheTop(w http.ResponseWriter, r *http.Request) {
+func (a *api) cacheTop(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	by, limit := "hits", 20
 	var err error
@@ -125,7 +125,7 @@ func (a api) cacheTop(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, top{list})
 }
 
-func (a api) cacheWhy(w http.ResponseWriter, r *http.Request) {
+func (a *api) cacheWhy(w http.ResponseWriter, r *http.Request) {
 	target := r.URL.Query().Get("url")
 	if err := checkURL("url", target, "https://host/path?query"); err != nil {
 		fail(w, http.StatusBadRequest, err)

@@ -3,6 +3,7 @@ package admin
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -20,6 +21,10 @@ type Client struct {
 	// Address is where the API listens. A host that stands for all addresses of
 	// a machine means this machine.
 	Address config.Address
+	// Token is shown with each request; empty means that none is.
+	Token string
+	// TLS is how the client speaks TLS; nil means that it does not.
+	TLS *tls.Config
 }
 
 // Purge purges in the running weir.
@@ -99,31 +104,53 @@ func (c *Client) read(text []byte, out any) error {
 
 // call makes a request and returns the body of the answer, or what it says is wrong.
 func (c *Client) call(ctx context.Context, method, path string, body []byte) ([]byte, error) {
-	request, err := http.NewRequestWithContext(ctx, method, "http://localhost"+path, bytes.NewReader(body))
+	response, err := c.open(ctx, method, path, body)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Close()
+	text, err := io.ReadAll(io.LimitReader(response, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the answer of %q: %w", c.Address, err)
+	}
+	return text, nil
+}
+
+// open makes a request and returns the body of the answer, which the caller closes, or what it says
+// is wrong.
+func (c *Client) open(ctx context.Context, method, path string, body []byte) (io.ReadCloser, error) {
+	scheme := "http://"
+	if c.TLS != nil {
+		scheme = "https://"
+	}
+	request, err := http.NewRequestWithContext(ctx, method, scheme+"localhost"+path, bytes.NewReader(body))
 	if err != nil {
 		panic("BUG: cannot make a request: " + err.Error())
 	}
 	request.Header.Set("Content-Type", "application/json")
+	if c.Token != "" {
+		request.Header.Set("Authorization", "Bearer "+c.Token)
+	}
 	network, address := c.Address.Split()
 	// A transport of its own, without the proxies of the environment.
-	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, network, address)
-	}}
+	transport := &http.Transport{
+		DisableKeepAlives: true, TLSClientConfig: c.TLS,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, address)
+		},
+	}
 	response, err := transport.RoundTrip(request)
 	if err != nil {
 		return nil, fmt.Errorf("cannot reach the admin API at %q: %w", c.Address, err)
 	}
+	if response.StatusCode == http.StatusOK || response.StatusCode == http.StatusAccepted {
+		return response.Body, nil
+	}
 	defer response.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the answer of %q: %w", c.Address, err)
+	text, err := io.ReadAll(io.LimitReader(response.Body, maxBody))
+	var f failure
+	if err != nil || json.Unmarshal(text, &f) != nil || f.Error == "" {
+		return nil, fmt.Errorf("cannot use the answer of %q, which is %s: is that the admin API?", c.Address, response.Status)
 	}
-	if response.StatusCode != http.StatusOK && response.StatusCode != http.StatusAccepted {
-		var f failure
-		if json.Unmarshal(text, &f) != nil || f.Error == "" {
-			return nil, fmt.Errorf("cannot use the answer of %q, which is %s: is that the admin API?", c.Address, response.Status)
-		}
-		return nil, fmt.Errorf("weir at %q refuses: %s", c.Address, f.Error)
-	}
-	return text, nil
+	return nil, fmt.Errorf("weir at %q refuses: %s", c.Address, f.Error)
 }

@@ -41,7 +41,7 @@ func (q *Question) query() string {
 	return v.Encode()
 }
 
-func (a api) explain(w http.ResponseWriter, r *http.Request) {
+func (a *api) explain(w http.ResponseWriter, r *http.Request) {
 	v := r.URL.Query()
 	for key := range v {
 		if !slices.Contains(questionKeys, key) {
@@ -65,7 +65,7 @@ func (c *Client) Explain(ctx context.Context, q Question) (e json.RawMessage, er
 	return e, err
 }
 
-func (a api) plan(w http.ResponseWriter, r *http.Request) {
+func (a *api) plan(w http.ResponseWriter, r *http.Request) {
 	p, err := a.weir.Plan()
 	if err != nil {
 		fail(w, http.StatusConflict, err)

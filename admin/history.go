@@ -39,7 +39,7 @@ type History struct {
 }
 
 // history answers with the points after ?since=, in Unix time; with all without it.
-func (a api) history(w http.ResponseWriter, r *http.Request) {
+func (a *api) history(w http.ResponseWriter, r *http.Request) {
 	var since float64
 	if text := r.URL.Query().Get("since"); text != "" {
 		var err error

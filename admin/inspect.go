@@ -81,12 +81,12 @@ func (p *parameters) query() ExchangeQuery {
 	return q
 }
 
-func (a api) inspectState(w http.ResponseWriter, _ *http.Request) {
+func (a *api) inspectState(w http.ResponseWriter, _ *http.Request) {
 	answer(w, http.StatusOK, a.weir.Inspector().State())
 }
 
 // recording returns the recorder, or answers that nothing is recorded.
-func (a api) recording(w http.ResponseWriter) Inspector {
+func (a *api) recording(w http.ResponseWriter) Inspector {
 	if i := a.weir.Inspector(); i.State().Enabled {
 		return i
 	}
@@ -99,7 +99,7 @@ type exchanges struct {
 	Next      string     `json:"next"`
 }
 
-func (a api) exchanges(w http.ResponseWriter, r *http.Request) {
+func (a *api) exchanges(w http.ResponseWriter, r *http.Request) {
 	inspector := a.recording(w)
 	if inspector == nil {
 		return
@@ -117,12 +117,12 @@ func (a api) exchanges(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, found)
 }
 
-func (a api) clearExchanges(w http.ResponseWriter, _ *http.Request) {
+func (a *api) clearExchanges(w http.ResponseWriter, _ *http.Request) {
 	answer(w, http.StatusOK, map[string]int{"removed": a.weir.Inspector().Clear()})
 }
 
 // exchange answers with an exchange, or with one of its bodies.
-func (a api) exchange(w http.ResponseWriter, r *http.Request) {
+func (a *api) exchange(w http.ResponseWriter, r *http.Request) {
 	inspector := a.recording(w)
 	if inspector == nil {
 		return
@@ -173,7 +173,7 @@ const (
 )
 
 // stream sends what is recorded as server-sent events (HTML Living Standard, section 9.2).
-func (a api) stream(w http.ResponseWriter, r *http.Request) {
+func (a *api) stream(w http.ResponseWriter, r *http.Request) {
 	inspector := a.recording(w)
 	if inspector == nil {
 		return

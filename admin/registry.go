@@ -90,11 +90,11 @@ const (
 	pathSources  = "/sources"
 )
 
-func (a api) services(w http.ResponseWriter, _ *http.Request) {
+func (a *api) services(w http.ResponseWriter, _ *http.Request) {
 	answer(w, http.StatusOK, services{a.weir.Services()})
 }
 
-func (a api) sources(w http.ResponseWriter, _ *http.Request) {
+func (a *api) sources(w http.ResponseWriter, _ *http.Request) {
 	answer(w, http.StatusOK, sources{a.weir.Sources()})
 }
 
@@ -140,7 +140,7 @@ func (e *entry) path() string {
 }
 
 // entry serves what is below /registry.
-func (a api) entry(w http.ResponseWriter, r *http.Request) {
+func (a *api) entry(w http.ResponseWriter, r *http.Request) {
 	e, err := parseEntry(r.URL.EscapedPath())
 	if err != nil {
 		fail(w, http.StatusNotFound, err)

@@ -162,7 +162,7 @@ func (q *StatisticsQuery) apply(s *Statistics) {
 // maxStatistics bounds the paths of one route in an answer, unless all are asked for.
 const maxStatistics = 10_000
 
-func (a api) statistics(w http.ResponseWriter, r *http.Request) {
+func (a *api) statistics(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	q := StatisticsQuery{By: "count", Limit: 20}
 	var err error

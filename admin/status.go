@@ -78,21 +78,21 @@ type routes struct {
 	Routes []Route `json:"routes"`
 }
 
-func (a api) status(w http.ResponseWriter, _ *http.Request) {
+func (a *api) status(w http.ResponseWriter, _ *http.Request) {
 	answer(w, http.StatusOK, a.weir.Status())
 }
 
-func (a api) routes(w http.ResponseWriter, _ *http.Request) {
+func (a *api) routes(w http.ResponseWriter, _ *http.Request) {
 	answer(w, http.StatusOK, routes{a.weir.Routes()})
 }
 
-func (a api) problems(w http.ResponseWriter, _ *http.Request) {
+func (a *api) problems(w http.ResponseWriter, _ *http.Request) {
 	answer(w, http.StatusOK, problems{a.weir.Problems()})
 }
 
 // config answers with the configuration in force: ?all=true with every key, ?format=toml
 // as a file.
-func (a api) config(w http.ResponseWriter, r *http.Request) {
+func (a *api) config(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	all := query.Get("all")
 	if all != "" && all != "true" && all != "false" {
@@ -119,7 +119,7 @@ func (a api) config(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (a api) weight(w http.ResponseWriter, r *http.Request) {
+func (a *api) weight(w http.ResponseWriter, r *http.Request) {
 	var upstream, target string
 	var weight *int
 	err := decode(r.Body, map[string]any{"upstream": &upstream, "target": &target, "weight": &weight})
@@ -133,6 +133,7 @@ func (a api) weight(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, err)
 		return
 	}
+	describe(r, "upstream", upstream, "target", target, "weight", *weight)
 	t, err := a.weir.SetWeight(upstream, target, *weight)
 	if err != nil {
 		fail(w, http.StatusNotFound, err)

@@ -70,8 +70,8 @@ func TestInclude(t *testing.T) {
 	check("listeners[1].address", "more.toml", 2)
 	check("upstreams.b.targets[0]", "conf.d/20.toml", 6)
 	check("lifecycle.watch", "more.toml", 4)
-	if address, err := config.LoadAdmin("weir.toml"); address != "127.0.0.1:9" || err != nil {
-		t.Errorf("the admin API is at %q, %v", address, err)
+	if a, err := config.LoadAdmin("weir.toml"); err != nil || a.Address != "127.0.0.1:9" {
+		t.Errorf("the admin API is at %q, %v", a, err)
 	}
 }
 

@@ -18,21 +18,21 @@ func Load(path string, checks ...func(*Config) Errors) (*Config, error) {
 	return Parse(path, data, checks...)
 }
 
-// LoadAdmin returns admin.address of the file at path, which may be wrong in all else: a
+// LoadAdmin returns [admin] of the file at path, which may be wrong in all else: a
 // running weir is reached also while its file is being changed.
-func LoadAdmin(path string) (Address, error) {
+func LoadAdmin(path string) (*Admin, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return "", fmt.Errorf("cannot read the configuration: %w", err)
+		return nil, fmt.Errorf("cannot read the configuration: %w", err)
 	}
 	c, problems := read(path, data)
 	if c != nil {
 		problems = slices.DeleteFunc(problems, func(p Problem) bool { return !within(p.Key, "admin") })
 	}
 	if err := problems.Err(); err != nil {
-		return "", err
+		return nil, err
 	}
-	return c.Admin.Address, nil
+	return &c.Admin, nil
 }
 
 // Parse reads a configuration in TOML, gives every key that it lacks its

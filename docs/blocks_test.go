@@ -71,6 +71,13 @@ func TestConfigurations(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	tokens := [...]string{"file-token", "weir-admin"}
+	for _, name := range tokens {
+		if err := os.WriteFile(name, []byte("0123456789abcdef"+name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("CREDENTIALS_DIRECTORY", ".")
 	n := 0
 	for _, b := range blocksIn(t) {
 		if _, known := kinds[b.kind]; !known {
@@ -81,7 +88,10 @@ func TestConfigurations(t *testing.T) {
 		}
 		n++
 		text := certificates.ReplaceAllStringFunc(complete(t, b), func(path string) string {
-			if strings.Contains(path, "key") {
+			switch {
+			case strings.HasSuffix(path, `.token"`):
+				return fmt.Sprintf("%q", tokens[0])
+			case strings.Contains(path, "key"):
 				return fmt.Sprintf("%q", pair.Key)
 			}
 			return fmt.Sprintf("%q", pair.Cert)
@@ -115,8 +125,8 @@ var blocksIn = func() func(*testing.T) []block {
 	}
 }()
 
-// certificates finds files of certificates and keys, of which the pages have none.
-var certificates = regexp.MustCompile(`"/[^"]*\.(crt|key|pem)"`)
+// certificates finds files of certificates, keys and tokens, of which the pages have none.
+var certificates = regexp.MustCompile(`"/[^"]*\.(crt|key|pem|token)"`)
 
 // complete adds what a block leaves out: a listener, a route, and the upstreams of routes.
 func complete(t *testing.T, b block) string {

@@ -47,6 +47,7 @@ func checkParts(cfg *config.Config, o *options) config.Errors {
 	add := func(found config.Errors, parts ...any) { problems = append(problems, found.Below(parts...)...) }
 	add(output.CheckName(cfg.Log.Output, output.Stderr, output.Stdout), "log")
 	add(accesslog.Check(&cfg.AccessLog), "access_log")
+	add(checkAdmin(&cfg.Admin), "admin")
 	seen := make(map[config.Address]bool)
 	for i := range cfg.Listeners {
 		// With port 0 too, where the kernel would find two ports: a reload knows

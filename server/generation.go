@@ -26,6 +26,7 @@ type generation struct {
 	recorded  *inspect.Plan    // nil if no exchange is recorded
 	counted   *statistics.Plan // nil if there are no statistics
 	aims      *objective.Plan  // nil if there are no objectives
+	door      adminDoor
 
 	// running counts the exchanges; once the generation is retired, the one
 	// that makes it 0 closes empty.

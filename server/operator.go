@@ -5,7 +5,6 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"weir/admin"
@@ -101,10 +100,6 @@ type operator struct{ s *Server }
 
 func (o operator) Purge(p admin.Purge) (admin.Purged, error) {
 	done, err := o.s.Purge(cache.Purge{All: p.All, URL: p.URL, Host: p.Host, Prefix: p.Prefix, Group: p.Group, Soft: p.Soft})
-	if err == nil {
-		what, name := p.Named()
-		o.s.log.Info("purged", "by", what, "name", name, "soft", p.Soft, "entries", done.Entries, "pending", strings.Join(done.Pending, ","))
-	}
 	return admin.Purged{Purged: done.Entries, Pending: done.Pending}, err
 }
 
@@ -121,7 +116,6 @@ func (o operator) SetWeight(upstream, target string, weight int) (admin.Target, 
 	if err != nil {
 		return admin.Target{}, err
 	}
-	o.s.log.Info("weight changed", "upstream", upstream, "target", t.Name(), "weight", t.Weight(), "configured", t.ConfiguredWeight())
 	return describe(t), nil
 }
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -99,7 +100,9 @@ func (s *Server) initPages() {
 	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "healthy\n") })
 	mux.HandleFunc("GET /-/ready", s.serveReady)
 	s.metricsPage = page{name: "metrics", handler: mux}
-	s.adminPage = page{name: "admin", handler: admin.Handler(operator{s})}
+	s.adminPage = page{name: "admin", handler: admin.Handler(operator{s}, admin.Options{
+		Access: func() *admin.Access { return s.current.Load().door.access }, Log: s.log,
+	})}
 }
 
 // pageMoves are the pages that a configuration moves, with their new sockets.
@@ -146,9 +149,16 @@ func (s *Server) movePages(moves pageMoves) {
 	for _, m := range moves {
 		var next *http.Server
 		if m.socket != nil {
-			next = &http.Server{Handler: admin.LocalOnly(m.page.handler, m.socket.Addr()), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: time.Minute, IdleTimeout: time.Minute}
+			next = &http.Server{Handler: m.page.handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: time.Minute, IdleTimeout: time.Minute}
+			socket := m.socket
+			if m.page == &s.adminPage {
+				next.ConnContext = peerOf
+				socket = adminSocket{socket, func() *tls.Config { return s.current.Load().door.tls }}
+			} else {
+				next.Handler = admin.LocalOnly(next.Handler, socket.Addr())
+			}
 			s.background.Go(func() {
-				if err := next.Serve(m.socket); !errors.Is(err, http.ErrServerClosed) {
+				if err := next.Serve(socket); !errors.Is(err, http.ErrServerClosed) {
 					s.log.Error("a page for operators has failed", "page", m.page.name, "error", err)
 				}
 			})
@@ -159,16 +169,7 @@ func (s *Server) movePages(moves pageMoves) {
 			m.page.server.Close()
 		}
 		m.page.server, m.page.at = next, m.at
-		if m.page == &s.adminPage && next != nil && !isLocal(m.socket.Addr()) {
-			s.log.Warn("the admin API can be reached from other machines and does not ask who its clients are", "address", m.socket.Addr().String())
-		}
 	}
-}
-
-// isLocal says whether only this machine reaches an address.
-func isLocal(a net.Addr) bool {
-	tcp, ok := a.(*net.TCPAddr)
-	return !ok || tcp.IP.IsLoopback()
 }
 
 func (s *Server) pages() []*page { return []*page{&s.metricsPage, &s.adminPage} }

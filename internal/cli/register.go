@@ -162,11 +162,11 @@ func openRegistrar(c *urfave.Command, log *slog.Logger) (discover.Registrar, err
 		}
 		return r, nil
 	}
-	address, err := adminAddress(c)
+	client, err := adminClient(c)
 	if err != nil {
 		return nil, err
 	}
-	return weirRegistrar{&admin.Client{Address: address}}, nil
+	return weirRegistrar{client}, nil
 }
 
 // weirRegistrar writes to the registry of a running weir.
