@@ -39,7 +39,8 @@ type Config struct {
 	// Include is one or several files whose keys count as if they stood here, or patterns
 	// such as "conf.d/*.toml", which may fit no file; paths are relative to the file that
 	// has the key. Listeners and routes of included files come after those here, in the
-	// order of the names of the files.
+	// order of the names of the files. In the first file there may also be URLs of sources, such as
+	// "etcd://host:2379/weir", whose documents have routes and upstreams.
 	Include Strings `toml:"include"`
 	// Listeners accept clients. At least one is needed, except in programs that
 	// pass their own listeners to the server.

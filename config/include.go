@@ -22,6 +22,8 @@ type reading struct {
 	// done are all, with the places that include them.
 	open []string
 	done map[string]place
+	// fetch is Loader.Fetch.
+	fetch func(url, kept string) (version int64, documents []Document, err error)
 }
 
 // lists are the lists of tables to which each file may add.
@@ -144,6 +146,12 @@ func (r *reading) include(value any, own *source) (sound bool) {
 			p := Problem{File: own.file, Line: at.line, Key: "include", Message: message}
 			r.problems = append(r.problems, own.hide(p))
 		}
+		if IsSourceURL(pattern) {
+			if problem := r.documents(pattern, &sound); problem != "" {
+				wrong(problem)
+			}
+			continue
+		}
 		if !filepath.IsAbs(pattern) {
 			pattern = filepath.Join(filepath.Dir(own.file), pattern)
 		}
@@ -170,6 +178,63 @@ func (r *reading) include(value any, own *source) (sound bool) {
 		}
 	}
 	return sound
+}
+
+// documents reads the documents at the URL of a source. What is wrong with the URL is returned, what
+// is wrong with documents is noted.
+func (r *reading) documents(url string, sound *bool) (problem string) {
+	name := DisplayURL(url)
+	switch {
+	case len(r.open) > 1:
+		return fmt.Sprintf("found %q in a file that is included: want it in the first file", name)
+	case r.fetch == nil:
+		return fmt.Sprintf("found %q: want a file, because this program fetches no documents", name)
+	}
+	discovery, _ := r.table["discovery"].(map[string]any)
+	kept, _ := discovery["persist"].(string)
+	version, documents, err := r.fetch(url, kept)
+	if err != nil {
+		return fmt.Sprintf("cannot read %q: %s", name, err)
+	}
+	r.source.documents = append(r.source.documents, DocumentsVersion{URL: url, Name: name, Version: version})
+	for _, d := range documents {
+		if r.allowed(d) {
+			*sound = r.file(d.Name, d.Text) && *sound
+		}
+	}
+	return ""
+}
+
+// allowed notes the keys of a document that only files may have.
+func (r *reading) allowed(d Document) bool {
+	var table map[string]any
+	if toml.Unmarshal(d.Text, &table) != nil {
+		return true // its syntax is looked at next
+	}
+	good := true
+	for _, key := range sortedKeys(table) {
+		if key != "routes" && key != "upstreams" {
+			r.problems = append(r.problems, Problem{File: d.Name, Key: key, Message: "found a key that only files may have: want routes and upstreams"})
+			good = false
+		}
+	}
+	return good
+}
+
+// DocumentsVersion is the version of the documents that a configuration was made of.
+type DocumentsVersion struct {
+	// URL is as the file has it; Name is without secrets.
+	URL, Name string
+	// Version grows with each change.
+	Version int64
+}
+
+// Documents are the versions of the documents that the configuration includes; nil if there are none.
+func (c *Config) Documents() []DocumentsVersion {
+	if c.source == nil {
+		return nil
+	}
+	return slices.Clone(c.source.documents)
 }
 
 // refuse says why a file must not be read: it includes itself, or was read before.

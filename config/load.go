@@ -11,11 +11,32 @@ import (
 // Load reads the file at path as Parse does. The error is Errors unless the
 // file could not be read.
 func Load(path string, checks ...func(*Config) Errors) (*Config, error) {
+	return new(Loader).Load(path, checks...)
+}
+
+// Loader reads configurations that include documents which are no files.
+type Loader struct {
+	// Fetch returns the documents at the URL of a source in include, and the version of all of
+	// them. kept is discovery.persist of the first file; empty if it has none. nil means that
+	// there may be no such URLs.
+	Fetch func(url, kept string) (version int64, documents []Document, err error)
+}
+
+// Document is a part of a configuration that is no file.
+type Document struct {
+	// Name is what problems call it.
+	Name string
+	// Text is TOML with routes and upstreams.
+	Text []byte
+}
+
+// Load reads the file at path, and what it includes, as the function Load does.
+func (l *Loader) Load(path string, checks ...func(*Config) Errors) (*Config, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the configuration: %w", err)
 	}
-	return Parse(path, data, checks...)
+	return l.parse(path, data, checks)
 }
 
 // LoadAdmin returns [admin] of the file at path, which may be wrong in all else: a
@@ -41,7 +62,11 @@ func LoadAdmin(path string) (*Admin, error) {
 // Config is returned only if nothing is wrong. The error is Errors with all
 // problems, or with a syntax error alone.
 func Parse(name string, data []byte, checks ...func(*Config) Errors) (*Config, error) {
-	c, problems := read(name, data)
+	return new(Loader).parse(name, data, checks)
+}
+
+func (l *Loader) parse(name string, data []byte, checks []func(*Config) Errors) (*Config, error) {
+	c, problems := l.read(name, data)
 	if c == nil {
 		return nil, problems
 	}
@@ -85,8 +110,10 @@ func causedBySibling(p Problem, earlier Errors) bool {
 
 // read is Parse without validation. The Config is nil after a syntax error;
 // what could not be decoded keeps its default.
-func read(name string, data []byte) (*Config, Errors) {
-	r := reading{source: &source{file: name, lines: make(map[string]place)}, table: make(map[string]any), done: make(map[string]place)}
+func read(name string, data []byte) (*Config, Errors) { return new(Loader).read(name, data) }
+
+func (l *Loader) read(name string, data []byte) (*Config, Errors) {
+	r := reading{fetch: l.Fetch, source: &source{file: name, lines: make(map[string]place)}, table: make(map[string]any), done: make(map[string]place)}
 	if !r.file(name, data) {
 		return nil, r.problems
 	}

@@ -17,6 +17,8 @@ type source struct {
 	file     string
 	lines    map[string]place // by key path
 	included []string         // files and patterns
+	// documents are those at URLs in include.
+	documents []DocumentsVersion
 	// expanded are the texts with values of the environment, by key path.
 	expanded map[string]expansion
 }

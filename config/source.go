@@ -48,3 +48,20 @@ func (p keyPath) source(name, text string) {
 }
 
 var wantSource = "the URL of a source (" + strings.Join(sourceSchemes[:], ":, ") + ":)"
+
+// DisplayURL returns a URL without passwords and tokens, for messages and metrics.
+func DisplayURL(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return "(a URL that cannot be parsed)"
+	}
+	query := u.Query()
+	for name := range query {
+		lower := strings.ToLower(name)
+		if slices.ContainsFunc([]string{"token", "password", "secret"}, func(s string) bool { return strings.Contains(lower, s) }) {
+			query.Set(name, "xxxxx")
+			u.RawQuery = query.Encode()
+		}
+	}
+	return u.Redacted()
+}

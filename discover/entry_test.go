@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"weir/config"
 	"weir/discover"
 )
 
@@ -53,6 +54,6 @@ func TestSchemes(t *testing.T) {
 	if _, err := schemes.Registrar("one://host", discover.SchemeOptions{}); err == nil || !strings.Contains(err.Error(), "this program has no scheme for registration") {
 		t.Error(err)
 	}
-	equal(t, "password", discover.DisplayURL("etcd://user:secret@host/a?token=secret&dc=b"), "etcd://user:xxxxx@host/a?dc=b&token=xxxxx")
-	equal(t, "unchanged", discover.DisplayURL("srv:_http._tcp.a?b=%20"), "srv:_http._tcp.a?b=%20")
+	equal(t, "password", config.DisplayURL("etcd://user:secret@host/a?token=secret&dc=b"), "etcd://user:xxxxx@host/a?dc=b&token=xxxxx")
+	equal(t, "unchanged", config.DisplayURL("srv:_http._tcp.a?b=%20"), "srv:_http._tcp.a?b=%20")
 }

@@ -106,7 +106,7 @@ func (r *Registry) Configure(settings config.Discovery) {
 		r.wakeBy(time.Now())
 		for key, s := range r.services {
 			for k := range s.records {
-				if k.origin != "" && !slices.ContainsFunc(settings.Catalogs, func(url string) bool { return DisplayURL(url) == k.origin }) {
+				if k.origin != "" && !slices.ContainsFunc(settings.Catalogs, func(url string) bool { return config.DisplayURL(url) == k.origin }) {
 					delete(s.records, k)
 					touched = append(touched, key)
 				}

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"weir/config"
@@ -116,21 +115,4 @@ func open[T any](schemes Schemes, text string, o SchemeOptions, use string, of f
 	}
 	slices.Sort(able)
 	return none, fmt.Errorf("found a URL of the scheme %q: want, for %s, %s", u.Scheme, use, config.OneOf(able))
-}
-
-// DisplayURL returns a URL without passwords and tokens, for messages and metrics.
-func DisplayURL(text string) string {
-	u, err := url.Parse(text)
-	if err != nil {
-		return "(a URL that cannot be parsed)"
-	}
-	query := u.Query()
-	for name := range query {
-		lower := strings.ToLower(name)
-		if slices.ContainsFunc([]string{"token", "password", "secret"}, func(s string) bool { return strings.Contains(lower, s) }) {
-			query.Set(name, "xxxxx")
-			u.RawQuery = query.Encode()
-		}
-	}
-	return u.Redacted()
 }

@@ -12,7 +12,6 @@ import (
 
 	"weir/cache"
 	"weir/config"
-	"weir/discover"
 	"weir/internal/head"
 	"weir/internal/match"
 	"weir/lb"
@@ -219,7 +218,7 @@ func (e *explainer) describeUpstream(route *config.Route, x *proxy.Exchange) {
 	}
 	for _, t := range u.Targets {
 		if t.IsSource() {
-			e.Sources = append(e.Sources, discover.DisplayURL(t.URL))
+			e.Sources = append(e.Sources, config.DisplayURL(t.URL))
 		}
 	}
 	if x.Result.Target != nil {

@@ -250,6 +250,9 @@ func (s *Server) writeMetrics(w io.Writer) {
 	})
 	s.writeDescriptors(w)
 	s.writeSources(w)
+	for _, d := range s.current.Load().config.Documents() {
+		metrics.WriteGaugeUint64(w, fmt.Sprintf("weir_config_documents_version{source=%q}", d.Name), uint64(d.Version))
+	}
 	log := s.accessLog.Load()
 	metrics.WriteCounterUint64(w, `weir_access_log_lines_total{result="written"}`, log.Written())
 	metrics.WriteCounterUint64(w, `weir_access_log_lines_total{result="dropped"}`, log.Dropped())

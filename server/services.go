@@ -146,7 +146,7 @@ func (s *Server) followCatalogs(cfg *config.Config) {
 			continue
 		}
 		catalog, err := s.options.schemes.Catalog(url, discover.SchemeOptions{Log: s.log})
-		name := discover.DisplayURL(url)
+		name := config.DisplayURL(url)
 		if err != nil { // checked before, so this does not happen
 			s.log.Error("a catalog cannot be opened", "catalog", name, "error", err)
 			continue

@@ -20,7 +20,7 @@ func (s *Server) sources(cfg *config.Upstream) (specs []discover.Spec, err error
 			return nil, err
 		}
 		specs = append(specs, discover.Spec{
-			ID: t.URL, Name: discover.DisplayURL(t.URL), Source: source, Exact: strings.HasPrefix(t.URL, "registry:"),
+			ID: t.URL, Name: config.DisplayURL(t.URL), Source: source, Exact: strings.HasPrefix(t.URL, "registry:"),
 			Weight: t.Weight, Priority: t.Priority, Drain: t.Drain,
 		})
 	}

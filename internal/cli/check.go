@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -56,18 +55,6 @@ func schemaCommand() *urfave.Command {
 func schema(c *urfave.Command) error {
 	_, err := fmt.Fprintf(c.Root().Writer, "%s\n", config.Schema(server.Names()))
 	return err
-}
-
-// load reads the file at path. The error has everything that is wrong with it.
-func load(path string) (*config.Config, error) {
-	cfg, err := config.Load(path, server.CheckParts, server.CheckSources(schemes()...), server.CheckFiles, checkTiers)
-	if problems, ok := errors.AsType[config.Errors](err); ok {
-		return nil, fmt.Errorf("%s has %s:\n%w", path, count(len(problems), "problem"), problems)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return cfg, nil
 }
 
 // count returns "1 route", "2 routes".

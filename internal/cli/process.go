@@ -21,6 +21,7 @@ type process struct {
 	load    func() (*config.Config, error)
 	tune    func(*config.Config) // fits memory to what load has returned
 	watched *watch
+	parts   *documents
 	cfg     *config.Config
 	log     *ownLog
 	manager *notify.Notifier
@@ -84,6 +85,8 @@ func (p *process) serve() error {
 				return p.handOver()
 			}
 			p.upgradeFailed(p.next.attempt, err)
+		case <-p.parts.Changed():
+			p.reload("documents have changed")
 		case <-p.alive:
 			p.tell(p.manager.Watchdog())
 		case <-p.server.Done():
@@ -116,6 +119,7 @@ func (p *process) reload(reason string) error {
 	}
 	p.cfg = cfg
 	p.watched.include(cfg.Included())
+	p.parts.used(cfg)
 	p.log.use(cfg.Log, log)
 	p.tune(cfg)
 	p.log.Info("reloaded", "reason", reason)

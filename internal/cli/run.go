@@ -48,7 +48,9 @@ func run(c *urfave.Command) error {
 
 // serve serves in place of the process before this one, if there is one.
 func serve(c *urfave.Command, before *predecessor) error {
-	read, path, err := loader(c)
+	parts := newDocuments()
+	defer parts.Close()
+	read, path, err := loader(c, parts)
 	if err != nil {
 		return err
 	}
@@ -67,7 +69,7 @@ func serve(c *urfave.Command, before *predecessor) error {
 	defer signal.Stop(signals)
 	signal.Ignore(syscall.SIGPIPE)
 
-	p := &process{watched: watched, cfg: cfg, signals: signals}
+	p := &process{watched: watched, parts: parts, cfg: cfg, signals: signals}
 	if p.program, err = programPath(); err != nil {
 		return fmt.Errorf("cannot find the path of this program: %w", err)
 	}
@@ -76,6 +78,8 @@ func serve(c *urfave.Command, before *predecessor) error {
 	}
 	defer p.log.close()
 	log := p.log.Logger
+	parts.log.use(log.Handler())
+	parts.used(cfg)
 	limit := memoryLimit(log)
 	p.load = func() (*config.Config, error) {
 		cfg, err := read()
@@ -125,12 +129,12 @@ func serve(c *urfave.Command, before *predecessor) error {
 
 // loader returns how to read the configuration, at the start and for reloads,
 // and the path of its file, empty without one.
-func loader(c *urfave.Command) (read func() (*config.Config, error), path string, err error) {
+func loader(c *urfave.Command, parts *documents) (read func() (*config.Config, error), path string, err error) {
 	listen, to := c.StringSlice(flagListen), c.StringSlice(flagTo)
 	switch {
 	case len(listen) == 0 && len(to) == 0:
 		path = c.String(flagConfig)
-		return func() (*config.Config, error) { return load(path) }, path, nil
+		return func() (*config.Config, error) { return parts.load(path) }, path, nil
 	case c.IsSet(flagConfig):
 		return nil, "", usage("--listen and --to are for serving without a file: leave out --config, or put them into the file")
 	case len(listen) == 0:
