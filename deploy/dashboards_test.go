@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -448,4 +449,74 @@ func rulesEvaluate(t *testing.T, address string) {
 		}
 		return rules > 0 && good == rules
 	})
+}
+
+// TestVictoriaMetrics: a VictoriaMetrics makes quantiles of its own kind of histograms.
+func TestVictoriaMetrics(t *testing.T) {
+	t.Parallel()
+	program(t, "victoria-metrics")
+	dir := t.TempDir()
+	path := filepath.Join(dir, "scrape.yml")
+	text := fmt.Sprintf("scrape_configs: [{ job_name: weir, scrape_interval: 1s, static_configs: [{ targets: [%q] }] }]\n", start(t, "victoriametrics"))
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command("victoria-metrics", "-promscrape.config="+path, "-storageDataPath="+filepath.Join(dir, "data"),
+		"-httpListenAddr=127.0.0.1:0", "-search.latencyOffset=1s", "-search.disableCache", "-memory.allowedBytes=64MB")
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		c.Process.Kill() // what it stores goes with the test
+		c.Wait()
+	})
+	var address string
+	testkit.Eventually(t, "VictoriaMetrics listens", func() bool {
+		address = listens(c.Process.Pid)
+		return address != ""
+	})
+	for _, query := range []string{
+		`histogram_quantile(0.99, sum by (vmrange) (rate(weir_request_duration_seconds_bucket[10s])))`,
+		`histogram_quantile(0.5, sum by (le, route) (prometheus_buckets(sum by (vmrange, route) (rate(weir_request_processing_seconds_bucket[10s])))))`,
+		`sum by (phase) (rate(weir_request_phase_seconds_total[10s]))`,
+	} {
+		testkit.Eventually(t, "there is data: "+query, func() bool {
+			got, err := ask(t, address, query)
+			if err != nil {
+				t.Fatalf("%s: %v", query, err)
+			}
+			return len(got) > 0
+		})
+	}
+}
+
+// listens returns where a process listens on loopback, which it does not say itself; empty for nowhere.
+func listens(pid int) string {
+	table, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/tcp", pid))
+	if err != nil {
+		return ""
+	}
+	folder := fmt.Sprintf("/proc/%d/fd", pid)
+	files, err := os.ReadDir(folder)
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(table)) {
+		f := strings.Fields(line)
+		local, isLoopback := strings.CutPrefix(f[1], "0100007F:")
+		if !isLoopback || f[3] != "0A" { // listening
+			continue
+		}
+		socket := "socket:[" + f[9] + "]"
+		for _, file := range files {
+			if to, err := os.Readlink(filepath.Join(folder, file.Name())); err == nil && to == socket {
+				port, err := strconv.ParseUint(local, 16, 16)
+				if err != nil {
+					return ""
+				}
+				return fmt.Sprintf("127.0.0.1:%d", port)
+			}
+		}
+	}
+	return ""
 }

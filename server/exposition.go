@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"io"
@@ -80,11 +81,14 @@ func expose(w io.Writer, series []byte, known map[string]*family, off []string) 
 		}
 		f.add(line, off)
 	}
+	page := bufio.NewWriterSize(w, 64<<10)
+	defer page.Flush() // a client that is gone needs no end
 	for _, name := range order {
 		f := known[name]
-		io.WriteString(w, "# HELP "+name+" "+f.help+"\n# TYPE "+name+" "+f.kind+"\n")
+		page.WriteString("# HELP " + name + " " + f.help + "\n# TYPE " + name + " " + f.kind + "\n")
 		for _, line := range f.lines {
-			io.WriteString(w, line+"\n")
+			page.WriteString(line)
+			page.WriteByte('\n')
 		}
 	}
 }
@@ -203,7 +207,10 @@ func (s *Server) serveMetrics(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Encoding", "gzip")
-	z := gzip.NewWriter(w)
+	z, err := gzip.NewWriterLevel(w, gzip.BestSpeed) // pages are large, and readers near
+	if err != nil {
+		panic("BUG: " + err.Error())
+	}
 	s.WriteMetrics(z)
 	z.Close() // a client that is gone needs no end
 }
