@@ -207,8 +207,13 @@ func (m *model) ask(t *testing.T, c *client, r *rand.Rand, id string) {
 	c.s.Serve(c.Exchange)
 	end := time.Now()
 	<-gone
+	// What a target that lost says later has no part in the answer.
 	m.mu.Lock()
-	calls := slices.Clone(m.calls[id])
+	calls := make([]*told, len(m.calls[id]))
+	for i, call := range m.calls[id] {
+		known := *call
+		calls[i] = &known
+	}
 	m.mu.Unlock()
 
 	result, front := &c.Result, c.front

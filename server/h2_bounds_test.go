@@ -231,8 +231,8 @@ func TestH2Silence(t *testing.T) {
 	w := overTLS(t, "timeouts = { header = \"100ms\", idle = \"100ms\" }", "[[routes]]\nrespond = {}\n")
 	check := func(name string, drive func(c *testkit.Frames)) {
 		t.Run(name, func(t *testing.T) {
-			c := testkit.DialSilent(t, w.addr, w.secure)
 			began := time.Now()
+			c := testkit.DialSilent(t, w.addr, w.secure)
 			drive(c)
 			c.GoAways()
 			if d := time.Since(began); d < 100*time.Millisecond {

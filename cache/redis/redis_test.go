@@ -20,7 +20,7 @@ import (
 )
 
 // limit is how long anything may take.
-const limit = 10 * time.Second
+const limit = time.Minute
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
@@ -283,14 +283,14 @@ func TestDead(t *testing.T) {
 	a.get("/x", cacheable)
 	a.written(1)
 	p.stop()
+	begin := time.Now()
 	for i := range 100 {
-		begin := time.Now()
 		if _, asked := a.get(fmt.Sprintf("/dead/%d", i), cacheable); !asked {
 			t.Error("an answer from nowhere")
 		}
-		if took := time.Since(begin); took > 2*time.Second {
-			t.Errorf("took %v", took)
-		}
+	}
+	if took := time.Since(begin); took > limit/2 {
+		t.Errorf("took %v", took)
 	}
 	if a.tier().Errors == 0 {
 		t.Errorf("no errors: %+v", a.tier())

@@ -89,8 +89,8 @@ func TestSilent(t *testing.T) {
 			t.Error("an answer from nowhere")
 		}
 	}
-	// One look-up that dials would take two seconds by itself.
-	if took := time.Since(begin); took > 2*time.Second {
+	// Each look-up that dials would take two seconds by itself.
+	if took := time.Since(begin); took > limit/2 {
 		t.Errorf("%d look-ups took %v", n, took)
 	}
 	if c := came.Load(); c > 3 {
@@ -117,7 +117,7 @@ func TestHangs(t *testing.T) {
 		}
 	}
 	// The time-out is a second; then the circuit opens for 0.1 s at a time.
-	if took := time.Since(begin); took > 10*time.Second {
+	if took := time.Since(begin); took > 15*time.Second {
 		t.Errorf("took %v", took)
 	}
 	eventually(t, "the tier is down", func() bool { return !a.tier().Up })

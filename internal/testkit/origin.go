@@ -187,8 +187,13 @@ func (c *Conn) fail(what string, err error) {
 	runtime.Goexit()
 }
 
-// TryHead reads the head of a request.
+// TryHead reads the head of a request, for which it waits as long as the test takes.
 func (c *Conn) TryHead() (*Message, error) {
+	for {
+		if _, err := c.Reader.Peek(1); !errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		}
+	}
 	m, err := ReadHead(c.Reader)
 	if err == nil {
 		c.origin.requests.Add(1)
