@@ -19,10 +19,11 @@ const Limit = time.Minute
 func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	end := time.Now().Add(Limit)
-	for !ok() {
+	// The processor that ok takes is missing where it is waited for.
+	for pause := time.Millisecond; !ok(); pause = min(2*pause, 16*time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("in vain waited until %s", what)
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(pause)
 	}
 }
