@@ -6,6 +6,7 @@
 package admin
 
 import (
+	"context"
 	"errors"
 	"time"
 )
@@ -64,6 +65,9 @@ type Weir interface {
 	Plan() (any, error)
 	// Inspector returns the recorder of exchanges.
 	Inspector() Inspector
+	// Replay sends a request again. original is the recorded exchange that q names, nil without. The
+	// error is an ErrReplay, or says what is wrong with q.
+	Replay(ctx context.Context, q Replay, original *ExchangeDetail) (Replayed, error)
 }
 
 // ErrNoCache is the answer to what is about entries when no route has a cache.

@@ -44,6 +44,8 @@ const (
 	pathInspect    = "/inspect"
 	pathExchanges  = "/inspect/exchanges"
 	pathStream     = "/inspect/stream"
+	pathReplay     = "/inspect/replay"
+	pathHAR        = "/inspect/har"
 	pathProfiles   = "/debug/pprof/"
 )
 
@@ -154,6 +156,9 @@ var endpoints = [...]endpoint{
 	{pathExchanges, http.MethodGet, config.RoleRead, (*api).exchanges},
 	{pathExchanges, http.MethodDelete, config.RoleWrite, (*api).clearExchanges},
 	{pathExchanges + "/", http.MethodGet, config.RoleRead, (*api).exchange},
+	{pathReplay, http.MethodPost, config.RoleWrite, (*api).replay},
+	{pathHAR, http.MethodGet, config.RoleRead, (*api).exportHAR},
+	{pathHAR, http.MethodPost, config.RoleWrite, (*api).importHAR},
 	{pathStream, http.MethodGet, config.RoleRead, (*api).stream},
 	{pathRegistry, http.MethodGet, config.RoleRead, (*api).services},
 	{pathRegistry + "/", http.MethodPut, config.RoleWrite, (*api).entry},

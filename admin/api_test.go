@@ -102,6 +102,10 @@ func (f *fake) Routes() []admin.Route { return []admin.Route{{Name: "r", Does: `
 
 func (f *fake) Inspector() admin.Inspector { return nil }
 
+func (f *fake) Replay(context.Context, admin.Replay, *admin.ExchangeDetail) (admin.Replayed, error) {
+	return admin.Replayed{}, nil
+}
+
 func (f *fake) Config(all bool) map[string]any {
 	return map[string]any{"all": all, "listeners": []map[string]any{{"address": ":80"}}}
 }

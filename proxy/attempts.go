@@ -26,6 +26,9 @@ func (x *Exchange) forward() {
 	if x.tied {
 		x.Client.Bond.prefer(pick)
 	}
+	if x.Pin != nil {
+		pick.Prefer = append(pick.Prefer, x.Pin.Prefer...)
+	}
 	x.sentHead()
 	if f := x.cached.fetch; f != nil {
 		f.Condition(&x.outgoing)

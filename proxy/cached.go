@@ -160,7 +160,7 @@ func (x *Exchange) usesCache() bool {
 func (x *Exchange) find() {
 	c := &x.cached
 	c.found = x.proxy.cache.Lookup(&c.request)
-	if x.tied && c.found.Reason != rule.ReasonMethod {
+	if (x.tied || x.Pin != nil) && c.found.Reason != rule.ReasonMethod {
 		c.found = cache.Found{Outcome: rule.Bypass, Reason: rule.ReasonConnection}
 	}
 	x.Result.Cache = CacheResult{Asked: true, Outcome: c.found.Outcome, Reason: c.found.Reason}

@@ -133,6 +133,8 @@ type Exchange struct {
 	// Record is told of the exchange's attempts; a hook of OnRoute may set it. It is nil for
 	// nearly all exchanges.
 	Record Record
+	// Pin, if not nil, says where the exchange goes in place of where its route says.
+	Pin *Pin
 
 	proxy *Proxy
 	phase phase
@@ -192,6 +194,14 @@ type Result struct {
 	Cache CacheResult
 	// End is when the last byte was written; zero before OnDone.
 	End time.Time
+}
+
+// Pin says where an exchange goes. The cache neither answers it nor keeps its response.
+type Pin struct {
+	// Upstream takes the place of the route's; empty keeps that.
+	Upstream string
+	// Prefer are the targets to pick from, if one of them can be picked.
+	Prefer []lb.Identity
 }
 
 // phase is how far an exchange has come.
@@ -262,7 +272,7 @@ func (x *Exchange) Reset() {
 	x.Response = &x.room.reply
 	x.room.reset()
 	x.Result = Result{}
-	x.Record = nil
+	x.Record, x.Pin = nil, nil
 	x.proxy, x.phase, x.step = nil, phaseReceived, 0
 	if x.held = x.held[:0]; cap(x.held) > copyBuffer {
 		x.held = nil // too much to keep in a pool

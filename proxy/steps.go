@@ -101,10 +101,15 @@ func (x *Exchange) respond() verdict {
 // expands to.
 func (x *Exchange) pickUpstream() verdict {
 	x.tieByRequest()
-	if x.Upstream = x.Route.upstream; x.Upstream != nil {
+	pinned := x.Pin != nil && x.Pin.Upstream != ""
+	if x.Upstream = x.Route.upstream; x.Upstream != nil && !pinned {
 		return goOn
 	}
-	x.room.scratch = x.nameUpstream(x.room.scratch[:0])
+	if pinned {
+		x.room.scratch = append(x.room.scratch[:0], x.Pin.Upstream...)
+	} else {
+		x.room.scratch = x.nameUpstream(x.room.scratch[:0])
+	}
 	if x.Upstream = x.proxy.upstreams[string(x.room.scratch)]; x.Upstream != nil {
 		return goOn
 	}

@@ -19,8 +19,10 @@ type Plan struct {
 	routes   map[string]*routePlan // by the route's label
 	// others is for exchanges without a route; nil if they are not recorded.
 	others *routePlan
-	names  *secretNames
-	budget int64
+	// replays is for those on routes that are not recorded.
+	replays *routePlan
+	names   *secretNames
+	budget  int64
 	// balance are the algorithms of upstreams, by name.
 	balance map[string]string
 	list    []admin.InspectedRoute
@@ -58,6 +60,7 @@ func (r *Recorder) Plan(cfg *config.Config) *Plan {
 	p := &Plan{
 		recorder: r, routes: make(map[string]*routePlan), names: newSecretNames(cfg.Inspect.Secrets),
 		budget: int64(cfg.Inspect.Memory), balance: make(map[string]string), others: newRoutePlan(cfg, nil),
+		replays: &routePlan{body: int(cfg.Inspect.Body)},
 	}
 	for i := range cfg.Routes {
 		route := &cfg.Routes[i]

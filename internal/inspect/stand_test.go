@@ -60,7 +60,7 @@ func startFile(t testing.TB, text string) *stand {
 // parse makes a configuration of text, with a listener and the admin API.
 func parse(t testing.TB, text string) *config.Config {
 	t.Helper()
-	cfg, err := config.Parse("test.toml", []byte("[[listeners]]\nname = \"main\"\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n"+text))
+	cfg, err := config.Parse("test.toml", []byte("[[listeners]]\nname = \"main\"\naddress = \"127.0.0.1:0\"\n[access_log]\noutput = \"off\"\n[admin]\naddress = \"127.0.0.1:0\"\n"+text))
 	if err != nil {
 		t.Fatal(err)
 	}
