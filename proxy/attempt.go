@@ -200,7 +200,7 @@ func (x *Exchange) version() transport.Version {
 	switch {
 	case x.tied || len(x.upgrade) > 0:
 		return transport.OnlyHTTP1
-	case isGRPC(&x.outgoing):
+	case x.grpc:
 		return transport.PreferHTTP2
 	}
 	return transport.AnyVersion
@@ -322,12 +322,15 @@ var expects = head.SetOf(head.Expect)
 
 // exchangeHeads writes the request and reads the response's head.
 func (a *attempt) exchangeHeads() *attemptError {
-	x, u, s := a.x, a.upstream, a.stream
+	x, s, write := a.x, a.stream, a.upstream.write
+	if x.grpc {
+		write = 0 // a stream may have to wait for any time
+	}
 	a.out = transport.Request{
 		Head: a.request, Held: x.held, Trailer: x.Body.Trailer(),
 		Chunked: x.chunked(), More: !x.Body.Done(), Room: a.out.Room,
 	}
-	s.LimitWrite(a.began, u.write)
+	s.LimitWrite(a.began, write)
 	n, err := s.Send(&a.out)
 	limit := x.time.limits.head()
 	if !a.out.More {
@@ -351,7 +354,7 @@ func (a *attempt) exchangeHeads() *attemptError {
 		// While the body moves, its own limits hold; the upload arms the limit
 		// for the first byte at its end.
 		x.time.limitRead(s, a.began, 0)
-		a.startUpload(u.write, limit)
+		a.startUpload(write, limit)
 	}
 	return a.readHead()
 }

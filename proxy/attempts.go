@@ -163,7 +163,7 @@ func (x *Exchange) describe(e *attemptError) lb.Try {
 		Kind:       kind,
 		Status:     e.status,
 		Sent:       e.sent,
-		Repeatable: x.repeatable(),
+		Repeatable: x.repeatable() || x.grpc && e.status != 0,
 		Answered:   x.phase >= phaseReplying || e.final(),
 		BodyGone:   !x.replayable(),
 		RetryAfter: e.retryAfter,
@@ -212,7 +212,7 @@ func (x *Exchange) failAttempt(e *attemptError) {
 // retryStatus decides whether a response is one that the retry policy would
 // rather have from another target.
 func (x *Exchange) retryStatus(a *attempt) *attemptError {
-	status := a.status()
+	status := a.judged()
 	if !x.Upstream.Set.Retry().OnStatus(status) {
 		return nil
 	}

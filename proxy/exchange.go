@@ -143,6 +143,8 @@ type Exchange struct {
 	controls bool
 	// tied says that no other client may use the exchange's connections to targets.
 	tied bool
+	// grpc says that the exchange is a gRPC call.
+	grpc bool
 	// outgoing is the request as targets get it.
 	outgoing head.Head
 	// prepared says that prepare has made outgoing of the request as it is now.
@@ -192,6 +194,8 @@ type Result struct {
 	Phases figures.Phases
 	// Cache is what the cache did.
 	Cache CacheResult
+	// GRPC is the status of a gRPC call.
+	GRPC GRPCStatus
 	// End is when the last byte was written; zero before OnDone.
 	End time.Time
 }
@@ -280,7 +284,7 @@ func (x *Exchange) Reset() {
 	if len(x.outgoing.Method()) > 0 {
 		x.outgoing.Reset()
 	}
-	x.buffered, x.prepared, x.tied, x.controls = false, false, false, false
+	x.buffered, x.prepared, x.tied, x.grpc, x.controls = false, false, false, false, false
 	x.attempt = nil
 	x.room.attempt.reset()
 	x.choice = choice{sticky: x.choice.sticky[:0]}

@@ -56,6 +56,9 @@ type clock struct {
 func (x *Exchange) bound() {
 	x.time.limits = x.limits()
 	x.time.deadline = time.Time{}
+	if x.grpc {
+		x.boundCall()
+	}
 	if total := x.time.limits.total; total > 0 {
 		x.time.deadline = x.Start.Add(total)
 	}

@@ -137,6 +137,7 @@ type routeMetrics struct {
 	request, response figures.Histogram
 
 	status  statuses
+	grpc    [grpcStatuses]atomic.Pointer[metrics.Counter]
 	plain   [encode.Codings]atomic.Pointer[metrics.Counter]
 	encoded [encode.Codings]atomic.Pointer[metrics.Counter]
 	cause   [causes]atomic.Pointer[metrics.Counter]
@@ -170,6 +171,7 @@ type retryMetrics struct {
 	series  *series
 	kinds   [lb.AlreadyReported]atomic.Pointer[metrics.Counter]
 	status  statuses
+	grpc    [grpcStatuses]atomic.Pointer[metrics.Counter]
 	refused [lb.RetryRefusals]atomic.Pointer[metrics.Counter]
 	hedges  [hedgeResults]atomic.Pointer[metrics.Counter]
 }
@@ -225,6 +227,9 @@ func (m *Metrics) settle(x *Exchange) {
 	}
 	lazy(r.series, r.status.at(result.Status), "weir_requests_total", "status", strconv.Itoa, result.Status).Inc()
 	lazy(r.series, &r.cause[result.Cause], "weir_causes_total", "cause", Cause.String, result.Cause).Inc()
+	if result.GRPC != 0 {
+		lazy(r.series, &r.grpc[result.GRPC], "weir_grpc_calls_total", "code", GRPCStatus.String, result.GRPC).Inc()
+	}
 	x.countCache()
 }
 

@@ -206,6 +206,7 @@ func (x *Exchange) begin() verdict {
 	x.Host = append(x.Host[:0], x.Request.Get(head.Host)...)
 	x.ClientAddr = p.forwarder.Client(&x.Request, x.Client.Peer)
 	x.Scheme = p.forwarder.Scheme(&x.Request, x.Client.Peer)
+	x.grpc = isGRPC(&x.Request)
 	x.RequestID = p.forwarder.RequestID(x.RequestID[:0], &x.Request, x.Client.Peer)
 	if x.admit() == ended {
 		return ended
@@ -296,7 +297,10 @@ func (x *Exchange) match() verdict {
 		x.fail(404, CauseNoRoute)
 		return ended
 	}
-	if r := x.Route; r.grace > 0 || r.anyRate {
+	switch r := x.Route; {
+	case x.grpc:
+		x.Client.Front.BePatient(grpcPatience, true)
+	case r.grace > 0 || r.anyRate:
 		x.Client.Front.BePatient(r.grace, r.anyRate)
 	}
 	x.runHooks(x.proxy.hooks.onRoute)

@@ -27,6 +27,10 @@ func (x *Exchange) fail(status int, cause Cause) {
 		x.Client.Front.Abort()
 		return
 	}
+	if isGRPC(&x.Request) {
+		x.failCall(status, cause)
+		return
+	}
 	x.ownHead(status)
 	h := x.Response
 	switch status {
@@ -127,6 +131,7 @@ func (x *Exchange) reply(src body.Source, length int64, bodyless bool, delivered
 	}
 	clientErr := x.Client.Front.Start(x.Response, length, bodyless)
 	x.Result.Status = x.Response.Status
+	x.Result.GRPC = grpcStatusOf(x.Response)
 	if clientErr == nil && !bodyless {
 		err, clientErr = x.copy(src)
 	}
@@ -138,7 +143,11 @@ func (x *Exchange) reply(src body.Source, length int64, bodyless bool, delivered
 		if delivered != nil {
 			delivered()
 		}
-		clientErr = x.Client.Front.Finish(src.Trailer())
+		trailer := src.Trailer()
+		if s := grpcStatusOf(trailer); s != 0 {
+			x.Result.GRPC = s
+		}
+		clientErr = x.Client.Front.Finish(trailer)
 	}
 	if clientErr != nil {
 		x.clientFailed(clientErr)
@@ -227,7 +236,7 @@ func (a *attempt) succeed(reusable bool) {
 	uploaded := a.stopUpload()
 	gone := a.x.unwatch()
 	a.end(ending{
-		kind: lb.Success, cause: CauseOK, status: a.status(),
+		kind: lb.Success, cause: CauseOK, status: a.judged(),
 		reusable: reusable && uploaded && !gone && a.body.Proven(),
 	})
 }

@@ -24,6 +24,7 @@ func FromExchange(x *proxy.Exchange) Record {
 		RequestID:     x.RequestID,
 		User:          x.User,
 		Status:        result.Status,
+		GRPCStatus:    result.GRPC.String(),
 		Cause:         result.Cause.String(),
 		Err:           result.Err,
 		Attempts:      result.Attempts,

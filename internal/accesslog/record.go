@@ -59,6 +59,8 @@ type Record struct {
 	TLSVersion, SNI string
 	// Cache says what the cache did; empty if the cache was not asked.
 	Cache string
+	// GRPCStatus is the name of the status of a gRPC call; empty for other exchanges.
+	GRPCStatus string
 
 	// Request is the head that the client sent, but for what hooks changed, and Response
 	// the one that it got; nil if there is none.
@@ -92,6 +94,7 @@ const (
 	fieldAttempts
 	fieldCache
 	fieldStatus
+	fieldGRPCStatus
 	fieldCause
 	fieldError
 	fieldBytesIn
@@ -136,6 +139,7 @@ var fields = [fieldCount]Field{
 	fieldAttempts:          {"attempts", "number of targets that were tried"},
 	fieldCache:             {"cache", "what the cache did"},
 	fieldStatus:            {"status", "status of the answer; 0 if nothing was answered"},
+	fieldGRPCStatus:        {"grpc_status", "status of a gRPC call, such as OK or UNAVAILABLE"},
 	fieldCause:             {"cause", "why the exchange ended as it did"},
 	fieldError:             {"error", "what went wrong, in detail; empty if nothing did"},
 	fieldBytesIn:           {"bytes_in", "bytes of the request body"},
@@ -220,6 +224,8 @@ func (f field) append(dst []byte, r *Record, s style) []byte {
 		return appendText(dst, r.Cache, s)
 	case fieldStatus:
 		return appendInt(dst, int64(r.Status))
+	case fieldGRPCStatus:
+		return appendText(dst, r.GRPCStatus, s)
 	case fieldCause:
 		return appendText(dst, r.Cause, s)
 	case fieldError:

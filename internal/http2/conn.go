@@ -284,7 +284,9 @@ func (c *conn) await() error {
 		case !sock.TimedOut(err):
 			return c.readError(err)
 		}
+		// A deadline that has passed would end every further wait at once.
 		c.readArmed = time.Time{}
+		c.nc.SetReadDeadline(time.Time{})
 		if limit, since := c.silence(cfg); limit > 0 && time.Since(since) >= limit {
 			if c.block.open() || !c.settled {
 				return &fault{h2.ErrCodeNo, proxy.EndFrameTimeout, "a frame did not come to its end in time"}
@@ -313,7 +315,7 @@ func (c *conn) silence(cfg *config.Listener) (limit time.Duration, since time.Ti
 func (c *conn) armIdle(cfg *config.Listener) {
 	limit, since := c.silence(cfg)
 	if limit == 0 {
-		return // a deadline that is set wakes the reader once, for nothing
+		return // a deadline that is set wakes the reader once, and is gone then
 	}
 	if d, set := sock.Rearm(c.readArmed, since, limit); set {
 		c.readArmed = d
