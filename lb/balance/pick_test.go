@@ -3,6 +3,7 @@ package balance_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"weir/config"
 	"weir/lb"
@@ -79,4 +80,47 @@ func TestPickAllocatesNothing(t *testing.T) {
 			}
 		}
 	}
+}
+
+// BenchmarkPickWhileSetsChange is BenchmarkPick of p2c with 10,000 targets that were found, of which the
+// weight of one changes five times a second: a pick takes no lock, so it costs what it costs without.
+func BenchmarkPickWhileSetsChange(b *testing.B) {
+	u := large(b, "p2c", 1)
+	found := make([]lb.Endpoint, 10_000)
+	for i := range found {
+		found[i] = lb.Endpoint{URL: fmt.Sprintf("http://10.0.%d.%d:80", i>>8, i&255), Weight: 1}
+	}
+	if err := u.SetEndpoints(found); err != nil {
+		b.Fatal(err)
+	}
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		tick := time.NewTicker(200 * time.Millisecond)
+		defer tick.Stop()
+		for i := 0; ; i++ {
+			select {
+			case <-tick.C:
+				found[i%len(found)].Weight++
+				if err := u.SetEndpoints(found); err != nil {
+					b.Error(err)
+				}
+			case <-stop:
+				return
+			}
+		}
+	}()
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			t, err := u.Acquire(&lb.Pick{Now: lb.Monotonic()})
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			u.Release(t, ok)
+		}
+	})
+	close(stop)
+	<-stopped
 }
