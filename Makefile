@@ -122,6 +122,10 @@ bench: ## run the benchmarks that match BENCH
 outage: ## show what clients notice while targets fail (a minute; Linux)
 	go run ./bench/cmd/outage
 
+.PHONY: discovery
+discovery: ## show that traffic follows each kind of source, with 500 requests per second (12 minutes)
+	go run ./bench/cmd/discovery
+
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME
 	@set -e; grep -rlE --include='*_test.go' '^func Fuzz' . | while read -r file; do \

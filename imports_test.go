@@ -62,6 +62,7 @@ func rooms() []room {
 		{"discover/", []string{"config", "lb", "discover"}, "a client library stays in its leaf"},
 		{"discover/dns/dnstest", []string{"discover", "discover/discovertest", "lb"}, "a registry for tests is no part of the program"},
 		{"discover/etcd/etcdtest", []string{"discover", "discover/discovertest", "lb"}, "a registry for tests is no part of the program"},
+		{"discover/kubernetes/kubetest", []string{"discover", "discover/discovertest", "lb"}, "a registry for tests is no part of the program"},
 		{"discover/consul/consultest", []string{"discover", "discover/discovertest", "lb"}, "a registry for tests is no part of the program"},
 		{"discover/zookeeper/zookeepertest", []string{"discover", "discover/discovertest", "lb"}, "a registry for tests is no part of the program"},
 		{"discover/discovertest", []string{"config", "lb", "discover", "server"}, "it shows that whole weir follows a source"},
@@ -91,6 +92,7 @@ func rooms() []room {
 		{"server", []string{
 			"config", "lb", "lb/balance", "cache", "cache/tier", "health", "discover", "proxy", "admin", "server/hook", "docs", "internal/",
 		}, "it puts everything together but the leaves with client libraries, which embedders may not want"},
+		{"bench/cmd/discovery", []string{"discover/"}, "it shows each source with the server that tests have for it"},
 		{"bench/", []string{"config", "server", "bench", "bench/"}, "it measures weir as embedders and users see it"},
 		{"bench", []string{"config", "server", "bench/"}, "it measures weir as embedders and users see it"},
 		{"examples/", []string{"config", "lb", "server"}, "they show what programs that embed weir do"},

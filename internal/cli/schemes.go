@@ -9,6 +9,7 @@ import (
 	"weir/discover/consul"
 	"weir/discover/dns"
 	"weir/discover/file"
+	"weir/discover/kubernetes"
 	"weir/discover/list"
 	"weir/discover/zookeeper"
 )
@@ -16,7 +17,9 @@ import (
 // schemes are the sources that the program has: of targets, of services and of parts of the
 // configuration.
 func schemes() []discover.Scheme {
-	return slices.Concat(dns.Schemes(), list.Schemes(), []discover.Scheme{file.Scheme(), consul.Scheme(), zookeeper.Scheme(), etcdScheme()})
+	return slices.Concat(dns.Schemes(), list.Schemes(), []discover.Scheme{
+		file.Scheme(), consul.Scheme(), zookeeper.Scheme(), kubernetes.Scheme(), etcdScheme(),
+	})
 }
 
 // without stands for a scheme that the program is built without, because few need it and it is large.

@@ -1,0 +1,149 @@
+package kubernetes_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"weir/discover"
+	"weir/discover/discovertest"
+	"weir/discover/kubernetes"
+	"weir/discover/kubernetes/kubetest"
+	"weir/internal/testkit"
+	"weir/lb"
+)
+
+func start(t *testing.T) *kubetest.Server {
+	t.Helper()
+	s, err := kubetest.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Stop() })
+	return s
+}
+
+func open(text string) (discover.Source, error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	return kubernetes.Scheme().Source(u, discover.SchemeOptions{Log: slog.New(slog.DiscardHandler)})
+}
+
+// run is a source that runs.
+type run struct {
+	*testing.T
+	ended chan error
+
+	mu      sync.Mutex
+	last    string
+	reports int
+}
+
+// follow runs the source at a URL until it fails or the test ends.
+func follow(t *testing.T, text string) *run {
+	t.Helper()
+	s, err := open(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &run{T: t, ended: make(chan error, 1)}
+	over := make(chan struct{})
+	t.Cleanup(func() { cancel(); <-over })
+	go func() {
+		defer close(over)
+		r.ended <- s.Run(ctx, func(list []lb.Endpoint) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.last = fmt.Sprint(list)
+			r.reports++
+		})
+	}()
+	return r
+}
+
+// sees waits until this was reported last.
+func (r *run) sees(want string) {
+	r.Helper()
+	testkit.Eventually(r, want+" is reported", func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.reports > 0 && r.last == want
+	})
+}
+
+func TestSource(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	r := follow(t, "kubernetes:default/shop:http?api=http://"+s.Addr)
+	r.sees("[]")
+	s.Put("a", 8080, `{"addresses": ["10.0.0.1"]}`)
+	r.sees("[{http://10.0.0.1:8080 1 0 false}]")
+	s.Put("b", 8081, `{"addresses": ["fd00::1"], "conditions": {"ready": true}}, {"addresses": ["10.0.0.3"], "conditions": {"ready": false}}`)
+	r.sees("[{http://10.0.0.1:8080 1 0 false} {http://[fd00::1]:8081 1 0 false}]")
+	s.Put("a", 8080, `{"addresses": ["10.0.0.1"], "conditions": {"ready": false, "serving": true, "terminating": true}}`)
+	r.sees("[{http://10.0.0.1:8080 1 0 true} {http://[fd00::1]:8081 1 0 false}]")
+	s.Put("a", 8080, "")
+	r.sees("[{http://[fd00::1]:8081 1 0 false}]")
+	follow(t, "kubernetes:default/shop:8081?scheme=https&api=http://"+s.Addr).sees("[{https://[fd00::1]:8081 1 0 false}]")
+	// The server has forgotten what the watch has seen: all is listed again.
+	s.Forget()
+	s.Put("b", 8082, `{"addresses": ["10.0.0.2"]}`)
+	r.sees("[{http://10.0.0.2:8082 1 0 false}]")
+	s.Put("b", 8082, "")
+	r.sees("[]")
+}
+
+// What is no answer of the API server is an error.
+func TestFails(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.Token = "secret"
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.Put("a", 8080, `{"addresses": ["10.0.0.1"]}`)
+	api := "?api=http://" + s.Addr
+	follow(t, "kubernetes:default/shop:http"+api+"&token_file="+token).sees("[{http://10.0.0.1:8080 1 0 false}]")
+	fails := func(text, want string) {
+		t.Helper()
+		if err := <-follow(t, text).ended; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", text, err, want)
+		}
+	}
+	fails("kubernetes:default/shop:http"+api, "401")
+	fails("kubernetes:default/shop:grpc"+api+"&token_file="+token, `no port "grpc"`)
+	fails("kubernetes:other/shop:http"+api+"&token_file="+token, "404")
+	fails("kubernetes:default/shop:http?api=http://"+testkit.Reserve(t), "refused")
+	s.Break(true)
+	fails("kubernetes:default/shop:http"+api+"&token_file="+token, "cannot be read")
+}
+
+func TestURL(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"kubernetes:default/shop:http": "", "kubernetes:a/b:80?scheme=https&api=https://10.0.0.1:6443&ca=/a&token_file=/b": "",
+		"kubernetes:shop:80": "want \"kubernetes:NAMESPACE", "kubernetes://a/b:80": "want \"kubernetes:NAMESPACE", "kubernetes:a/b": "want \"kubernetes:NAMESPACE",
+		"kubernetes:a/../b:80": "want \"kubernetes:NAMESPACE", "kubernetes:a/b:80?api=ftp://a": "URL of an API server", "kubernetes:a/b:80?x=1": "one of the options",
+	} {
+		if _, err := open(text); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", text, err, want)
+		}
+	}
+}
+
+func TestTraffic(t *testing.T) {
+	t.Parallel()
+	if err := discovertest.Follow(start(t).Place(kubernetes.Scheme()), nil); err != nil {
+		t.Error(err)
+	}
+}
