@@ -287,6 +287,7 @@ func TestDiscoveredTargetsKeepTheirState(t *testing.T) {
 		if err := w.Drain(upstream, one.URL, true); err != nil {
 			t.Fatal(err)
 		}
+		testkit.Eventually(t, "the four are counted", func() bool { return target(upstream, one).Succeeded+target(upstream, two).Succeeded == 4 })
 		counted := target(upstream, one).Succeeded
 		same := func(what string) {
 			t.Helper()
