@@ -68,7 +68,7 @@ func commands(version string) *urfave.Command {
 		Commands: []*urfave.Command{
 			runCommand(), checkCommand(), explainCommand(), testCommand(), planCommand(), schemaCommand(), reloadCommand(), upgradeCommand(),
 			statusCommand(), upstreamsCommand(), routesCommand(), statisticsCommand(), configCommand(),
-			drainCommand(), undrainCommand(), weightCommand(), purgeCommand(), cacheCommand(), registerCommand(),
+			drainCommand(), undrainCommand(), weightCommand(), purgeCommand(), cacheCommand(), tapCommand(), registerCommand(),
 			manCommand(), versionCommand(version),
 		},
 	}

@@ -25,11 +25,12 @@ func runCommand() *urfave.Command {
 	return flagsOnly(run, &urfave.Command{
 		Name:      "run",
 		Usage:     "serve until SIGTERM, SIGINT or SIGQUIT",
-		UsageText: "weir run --config FILE\nweir run --listen :9090 --to http://localhost:5000 [--to URL]",
+		UsageText: "weir run --config FILE\nweir run --listen :9090 --to http://localhost:5000 [--to URL]\nweir run --to http://localhost:5000 --inspect",
 		Flags: []urfave.Flag{
 			configFlag("the configuration `FILE`"),
 			&urfave.StringSliceFlag{Name: flagListen, Usage: "serve without a file, on this `ADDRESS`; may be repeated"},
 			&urfave.StringSliceFlag{Name: flagTo, Usage: "the target `URL` of --listen; may be repeated"},
+			&urfave.BoolFlag{Name: flagInspect, Usage: "record all exchanges, and print the address of the page that shows them; --to then needs no --listen"},
 			pidFileFlag("write the process id to `FILE`, for weir reload"),
 		},
 		DisableSliceFlagSeparator: true, // a URL may hold commas
@@ -119,7 +120,10 @@ func serve(c *urfave.Command, before *predecessor) error {
 	if err := p.pidFile.write(os.Getpid()); err != nil {
 		return errors.Join(err, p.server.Close())
 	}
-	announce(os.Stderr, log, cfg, p.server, before == nil)
+	announce(os.Stderr, log, cfg, p.server, before == nil && !c.Bool(flagInspect))
+	if c.Bool(flagInspect) {
+		announceInspector(os.Stderr, cfg, p.server)
+	}
 	p.tell(p.manager.Ready("serving"))
 	if attempt != "" {
 		p.tellUpgrade(upgradeVerdict{attempt, upgradeDone, strconv.Itoa(os.Getpid())})
@@ -131,6 +135,16 @@ func serve(c *urfave.Command, before *predecessor) error {
 // and the path of its file, empty without one.
 func loader(c *urfave.Command, parts *documents) (read func() (*config.Config, error), path string, err error) {
 	listen, to := c.StringSlice(flagListen), c.StringSlice(flagTo)
+	if c.Bool(flagInspect) {
+		defer func() {
+			if err == nil {
+				read = inspected(read)
+			}
+		}()
+		if len(listen) == 0 && len(to) > 0 {
+			listen = []string{free(inspectedAddress)}
+		}
+	}
 	switch {
 	case len(listen) == 0 && len(to) == 0:
 		path = c.String(flagConfig)
@@ -138,7 +152,7 @@ func loader(c *urfave.Command, parts *documents) (read func() (*config.Config, e
 	case c.IsSet(flagConfig):
 		return nil, "", usage("--listen and --to are for serving without a file: leave out --config, or put them into the file")
 	case len(listen) == 0:
-		return nil, "", usage("--to needs --listen ADDRESS")
+		return nil, "", usage("--to needs --listen ADDRESS, or --inspect")
 	case len(to) == 0:
 		return nil, "", usage("--listen needs --to URL")
 	}
