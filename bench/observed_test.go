@@ -112,9 +112,11 @@ func BenchmarkScrape(b *testing.B) {
 	}
 	var size, lines int
 	b.ResetTimer()
+	before := cpuTime(b)
 	for range b.N {
 		size, lines = scrape(b, srv)
 	}
+	b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N), "cpu-ns/op")
 	b.ReportMetric(float64(size)/1e6, "MB")
 	b.ReportMetric(float64(lines), "lines")
 }
