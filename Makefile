@@ -57,7 +57,7 @@ RACE ?= $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
 # Tests of the server wait for time-outs more than for the processor, so several
 # run at once, even with few cores. The server has the most tests and begins.
-PARALLEL ?= 4
+PARALLEL ?= 8
 
 .PHONY: test
 test: ## run all tests in random order, with the race detector if there is a C compiler
@@ -69,8 +69,8 @@ SOAK_SECONDS ?= 60
 .PHONY: soak
 soak: ## run the long tests of reloads, mixed traffic, slow clients and memory at full size
 	WEIR_SOAK_SECONDS=$(SOAK_SECONDS) go test -race -timeout 1h -v -run '^TestSoak$$' ./server
-	WEIR_SOAK_REQUESTS=100000 WEIR_SOAK_RELOADS=75 WEIR_SOAK_SLOW=2000 go test -timeout 1h -v \
-		-run '^(TestNoRequestFailsWhileReloading|TestManySlowClients)$$' ./server
+	WEIR_SOAK_REQUESTS=100000 WEIR_SOAK_RELOADS=75 WEIR_SOAK_SLOW=2000 WEIR_SOAK_GROWTH=200 PIPELINE_REQUESTS=100 go test -timeout 1h -v \
+		-run '^(TestNoRequestFailsWhileReloading|TestManySlowClients|TestReloadsLeaveNothing|TestPipelineOwnAnswers)$$' ./server
 	WEIR_SERVICE_SECONDS=600 go test -timeout 1h -v -run '^TestServicesLeaveNothing$$' ./server
 	WEIR_SOAK_MIB=1024 WEIR_SOAK_IDLE=5000 go test -timeout 1h -v -run '^(TestLargeBodies|TestLargeObject|TestIdleConnections|TestFewDescriptors)$$' .
 

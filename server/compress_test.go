@@ -242,7 +242,7 @@ func TestCompressStream(t *testing.T) {
 // compresses them.
 func TestCompressLostClients(t *testing.T) {
 	t.Parallel()
-	big := strings.Repeat(page, 200)
+	big := strings.Repeat(page, 60)
 	origin := testkit.Listen(t, func(c *testkit.Conn) {
 		for {
 			m, err := c.TryHead()

@@ -834,7 +834,9 @@ func testkitBody(m *testkit.Message, rest string) ([]byte, error) {
 func TestLargeMixed(t *testing.T) {
 	// Not parallel: the disk must not seem slow.
 	l := newLibrary(t)
-	const size = 1_500_000
+	l.size = "8MiB"
+	l.start(nil)
+	const size = 500_000
 	var bodies [24][]byte // half as much again as there is room for
 	for i := range bodies {
 		bodies[i] = large(uint64(i), size)

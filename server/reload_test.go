@@ -152,7 +152,7 @@ const upgradeRequest = "GET /tunnel HTTP/1.1\r\nHost: weir.test\r\nConnection: u
 // WEIR_SOAK_REQUESTS and WEIR_SOAK_RELOADS make it longer.
 func TestNoRequestFailsWhileReloading(t *testing.T) {
 	t.Parallel()
-	requests, reloads := soak(t, "WEIR_SOAK_REQUESTS", 4000), soak(t, "WEIR_SOAK_RELOADS", 10)
+	requests, reloads := soak(t, "WEIR_SOAK_REQUESTS", 2000), soak(t, "WEIR_SOAK_RELOADS", 10)
 	first, second := newMortal(t, echo), newMortal(t, echo)
 	tunnels := testkit.Listen(t, tunnelEcho)
 	dir := t.TempDir()
