@@ -2,6 +2,7 @@ package browser_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"testing"
 
@@ -97,7 +98,7 @@ func TestRoutesAndConfiguration(t *testing.T) {
 	b.write("j")
 	b.press(kb.Enter)
 	b.shows("tr.more", "default_ttl")
-	b.write("6")
+	b.write("7")
 	b.shows("#problems-card", "no route sends to this upstream")
 	b.shows("#reloads-card", "No reload yet")
 	b.shows("#file-card", "[[routes]]")
@@ -117,7 +118,7 @@ func TestNothingThere(t *testing.T) {
 	s := perform(t, "[[listeners]]\nname = \"web\"\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n[[routes]]\nrespond = { status = 200 }\n")
 	b := open(t, s.page+"#/upstreams")
 	b.shows("main", "There are no upstreams")
-	b.write("5")
+	b.write("6")
 	b.shows("main", "No route has a cache")
 	s.Close()
 	b.shows(".failure", "weir does not answer")
@@ -131,7 +132,7 @@ func TestPhone(t *testing.T) {
 		s.get("/shop/pictures/1.png")
 	}
 	b := open(t, s.page, chromedp.EmulateViewport(390, 800))
-	for _, page := range []struct{ name, ready string }{{"overview", ".chart"}, {"exchanges", ".x"}, {"routes", "tbody tr"}, {"upstreams", "tbody tr"}, {"cache", "tbody tr"}, {"config", ".toml-key"}} {
+	for _, page := range []struct{ name, ready string }{{"overview", ".chart"}, {"exchanges", ".x"}, {"statistics", "tbody tr"}, {"routes", "tbody tr"}, {"upstreams", "tbody tr"}, {"cache", "tbody tr"}, {"config", ".toml-key"}} {
 		b.do(chromedp.Navigate(s.page + "#/" + page.name))
 		b.until("document.querySelector('" + page.ready + "')")
 		if wide := value[int](b, "document.documentElement.scrollWidth"); wide > 390 {
@@ -147,7 +148,7 @@ func TestNames(t *testing.T) {
 	s := perform(t, plain)
 	s.get("/shop/pictures/1.png")
 	b := open(t, s.page)
-	for _, page := range []string{"overview", "exchanges", "routes", "upstreams", "cache", "config"} {
+	for _, page := range []string{"overview", "exchanges", "statistics", "routes", "upstreams", "cache", "config"} {
 		b.do(chromedp.Navigate(s.page + "#/" + page))
 		b.until("document.querySelector('h1') && !document.querySelector('.loading')")
 		nameless := value[[]string](b, `[...document.querySelectorAll('button, a, input, select, textarea')].filter(e =>
@@ -175,4 +176,22 @@ func TestHeaders(t *testing.T) {
 			t.Errorf("%s: policy %q, %q", path, got, r.Header.Get("X-Content-Type-Options"))
 		}
 	}
+}
+
+// The statistics have each path template with how often it was asked for and failed.
+func TestStatistics(t *testing.T) {
+	t.Parallel()
+	s := perform(t, plain)
+	b := open(t, s.page+"#/statistics")
+	b.shows("main", "No request yet")
+	for i := range 12 {
+		s.get(fmt.Sprintf("/shop/products/%d", 1000+i))
+	}
+	s.get("/shop/fail")
+	b.shows("#s-shop-card", "/shop/products/{id}")
+	b.until("document.querySelector('#s-shop-card .segments i')")
+	b.click("main", "Since the start")
+	b.shows("#s-shop-card", "12")
+	b.click("#s-shop-card", "Slowest")
+	b.shows("#s-shop-card", "/shop/products/10")
 }

@@ -8,6 +8,7 @@ import { span } from './format.js';
 import { Overview } from './pages/overview.jsx';
 import { Exchanges } from './pages/exchanges.jsx';
 import { Routes } from './pages/routes.jsx';
+import { Statistics } from './pages/statistics.jsx';
 import { Upstreams } from './pages/upstreams.jsx';
 import { Cache } from './pages/cache.jsx';
 import { Config } from './pages/config.jsx';
@@ -15,10 +16,11 @@ import { Config } from './pages/config.jsx';
 const pages = [
   ['overview', 'Overview', Overview],
   ['exchanges', 'Exchanges', Exchanges],
+  ['statistics', 'Statistics', Statistics],
   ['routes', 'Routes', Routes],
   ['upstreams', 'Upstreams', Upstreams],
   ['cache', 'Cache', Cache],
-  ['config', 'Configuration', Config],
+  ['config', 'Config', Config],
 ];
 
 const themes = ['auto', 'light', 'dark'];

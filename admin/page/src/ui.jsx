@@ -1,6 +1,7 @@
 // What all pages are made of.
 import { createContext } from 'preact';
-import { useContext, useEffect, useRef, useState } from 'preact/hooks';
+import { useContext, useEffect, useRef } from 'preact/hooks';
+import { duration } from './format.js';
 
 // Shell is what the frame lends to the pages: { toast(text, bad), canWrite, status }.
 export const Shell = createContext({ toast() {}, canWrite: false, status: null });
@@ -12,6 +13,7 @@ const paths = {
   routes: 'M4 4v6a3 3 0 003 3h9m-3-3l3 3-3 3M4 10V4m0 0h0',
   upstreams: 'M4 4h12v5H4zM4 11h12v5H4zM7 6.500h.01M7 13.500h.01',
   cache: 'M10 3c4 0 6.500 1 6.500 2.500S14 8 10 8 3.500 7 3.500 5.500 6 3 10 3zM3.500 5.500v9C3.500 16 6 17 10 17s6.500-1 6.500-2.500v-9M3.500 10c0 1.500 2.500 2.500 6.500 2.500s6.500-1 6.500-2.500',
+  statistics: 'M4 17V9m4 8V4m4 13v-6m4 6V7',
   config: 'M4 6h7m4 0h1M4 14h1m4 0h7M13 4v4M7 12v4',
   close: 'M5 5l10 10M15 5L5 15',
   search: 'M9 4a5 5 0 100 10A5 5 0 009 4zm4 9l4 4',
@@ -178,13 +180,23 @@ export function Bar({ part, total, tone, label }) {
   );
 }
 
-// useTick makes the component draw itself again, for what shows how long ago something was.
-export function useTick(ms) {
-  const [, set] = useState(0);
+function Segment({ share, tone }) {
+  const ref = useRef();
   useEffect(() => {
-    const timer = setInterval(() => !document.hidden && set((n) => n + 1), ms);
-    return () => clearInterval(timer);
-  }, [ms]);
+    ref.current.style.flexGrow = share;
+  }, [share]);
+  return <i ref={ref} class={tone} />;
+}
+
+// Segments is a bar of the times that follow each other: a list of { value, text, tone }.
+export function Segments({ list }) {
+  const total = list.reduce((s, p) => s + p.value, 0);
+  const words = list.filter((p) => p.value > 0).map((p) => p.text + ' ' + duration(p.value)).join(', ');
+  return (
+    <span class="segments" role="img" aria-label={'Time: ' + words} title={words}>
+      {list.filter((p) => p.value > 0).map((p) => <Segment key={p.text} share={(100 * p.value) / total} tone={p.tone} />)}
+    </span>
+  );
 }
 
 // useRates remembers the value of counters at the last draw and returns how fast each grows.

@@ -1,11 +1,11 @@
 // One exchange in detail.
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import { at, get } from '../api.js';
 import { Body } from '../bodies.jsx';
 import { curl } from '../curl.js';
 import { bytes, duration, moment, plural } from '../format.js';
 import { link } from '../router.js';
-import { Button, Choice, Failure, Icon, Pill, copy, statusTone, useShell } from '../ui.jsx';
+import { Button, Choice, Failure, Icon, Pill, Segments, copy, statusTone, useShell } from '../ui.jsx';
 import { Replay } from './replay.jsx';
 
 const parts = [
@@ -16,23 +16,13 @@ const parts = [
   ['body', 'the answer to its end', 'ok'],
 ];
 
-function Segment({ share, tone }) {
-  const ref = useRef();
-  useEffect(() => {
-    ref.current.style.flexGrow = share;
-  }, [share]);
-  return <i ref={ref} class={tone} />;
-}
-
 // Timing is where the time went, as parts of one bar.
 function Timing({ t }) {
   const list = parts.filter(([key]) => t[key] > 0);
   if (!list.length) return null;
   return (
     <div class="timing">
-      <div class="segments" role="img" aria-label={'Time: ' + list.map(([key, text]) => text + ' ' + duration(t[key])).join(', ')}>
-        {list.map(([key, , tone]) => <Segment key={key} share={(100 * t[key]) / (t.total || 1)} tone={tone} />)}
-      </div>
+      <Segments list={list.map(([key, text, tone]) => ({ value: t[key], text, tone }))} />
       <ul>
         {list.map(([key, text, tone]) => <li key={key}><i class={'dot ' + tone} /> {text} <b>{duration(t[key])}</b></li>)}
       </ul>
