@@ -112,7 +112,7 @@ page: ## build the admin page from admin/page/src
 
 .PHONY: screenshots
 screenshots: ## take the pictures of the admin page in docs/ again (needs Chromium, some five minutes)
-	go test -count=1 -timeout 20m -run '^TestScreenshots$$' ./admin/page/browser -screenshots $(abspath docs)
+	go test -count=1 -timeout 20m -run '^TestScreenshots$$' ./admin/page/browser -screenshots $(abspath docs/pictures)
 
 .PHONY: bench
 bench: ## run the benchmarks that match BENCH

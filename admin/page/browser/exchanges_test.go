@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/chromedp/chromedp"
@@ -225,4 +226,30 @@ func TestCurl(t *testing.T) {
 			t.Errorf("%s\nsent %s\nwant %s", line, again, want)
 		}
 	}
+}
+
+// However many pass, the page has a few rows and answers to its user.
+func TestMany(t *testing.T) {
+	t.Parallel()
+	s := perform(t, plain)
+	b := open(t, s.page+"#/exchanges")
+	b.shows(".split", "Nothing has passed yet")
+	var clients sync.WaitGroup
+	for range 4 {
+		clients.Go(func() {
+			for range 500 {
+				s.get("/teapot")
+			}
+		})
+	}
+	b.until("document.querySelectorAll('.x').length > 10")
+	b.write("j")
+	b.shows(".detail", "short and stout")
+	clients.Wait()
+	b.until("Number(document.querySelector('.live').innerText.match(/([\\d,]+) listed/)[1].replace(',', '')) >= 50")
+	if n := value[int](b, "document.querySelectorAll('.x').length"); n > 100 {
+		t.Errorf("%d rows are in the page", n)
+	}
+	b.write("/no-such-word")
+	b.shows(".split", "Nothing fits")
 }

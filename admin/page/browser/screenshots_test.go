@@ -32,22 +32,24 @@ func TestScreenshots(t *testing.T) {
 	defer running.Wait()
 	defer stop()
 	time.Sleep(*warm)
-	for _, shot := range []struct{ name, at, ready string }{
-		{"overview", "#/overview", ".chart canvas"},
-		{"exchanges", "#/exchanges", ".x"},
-		{"exchange", "#/exchanges/{cart}", ".segments"},
-		{"routes", "#/routes", "tbody tr"},
-		{"upstreams", "#/upstreams", "tbody tr"},
-		{"cache", "#/cache", ".shares"},
-		{"config", "#/config", ".toml-key"},
+	for _, shot := range []struct{ name, at, ready, looks string }{
+		{"overview", "#/overview", ".chart canvas", "light dark phone"},
+		{"exchanges", "#/exchanges", ".x", "light phone"},
+		{"exchange", "#/exchanges/{status=400}?filter=status%3D400", ".segments", "light dark phone"},
+		{"statistics", "#/statistics", "tbody tr", "light"},
+		{"upstreams", "#/upstreams", "tbody tr", "dark"},
+		{"cache", "#/cache", ".shares", "light"},
 	} {
 		if *only != "" && !strings.HasPrefix(shot.name, *only) {
 			continue
 		}
-		for _, scheme := range []string{"light", "dark"} {
-			s.shoot(t, shot.name+"-"+scheme, shot.at, shot.ready, scheme, 1280, 860)
+		for look := range strings.FieldsSeq(shot.looks) {
+			scheme, width, height := look, int64(1280), int64(860)
+			if look == "phone" {
+				scheme, width, height = "light", 390, 800
+			}
+			s.shoot(t, shot.name+"-"+look, shot.at, shot.ready, scheme, width, height)
 		}
-		s.shoot(t, shot.name+"-phone", shot.at, shot.ready, "light", 390, 800)
 	}
 }
 
@@ -55,8 +57,9 @@ func TestScreenshots(t *testing.T) {
 func (s *stage) shoot(t *testing.T, name, at, ready, scheme string, width, height int64) {
 	b := open(t, "about:blank", chromedp.EmulateViewport(width, height))
 	command(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
-	if before, filter, found := strings.Cut(at, "{"); found {
-		at = before + s.someID(strings.TrimSuffix(filter, "}"))
+	if before, rest, found := strings.Cut(at, "{"); found {
+		filter, after, _ := strings.Cut(rest, "}")
+		at = before + s.someID(filter) + after
 	}
 	b.do(chromedp.Navigate(s.page + at))
 	b.until("document.querySelector('" + ready + "')")

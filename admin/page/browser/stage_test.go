@@ -84,7 +84,7 @@ func perform(t *testing.T, text string) *stage {
 		t.Fatal(err)
 	}
 	s := &stage{t: t, config: text}
-	if s.Server, err = server.New(cfg, server.WithVersion("1.0.0")); err != nil {
+	if s.Server, err = server.New(cfg, server.WithVersion("1.0.0"), server.WithAccessLogWriter(io.Discard)); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Start(); err != nil {
