@@ -81,15 +81,3 @@ export function usePoll(path, every = 0) {
   }, [path, every]);
   return { ...state, again: () => again.current() };
 }
-
-let offered; // a promise, once somebody has asked
-
-// useOffers says whether this weir replays exchanges and speaks HAR: the path is there, and wants a POST.
-export function useOffers() {
-  const [offers, set] = useState(false);
-  useEffect(() => {
-    offered ??= fetch(at('/inspect/replay')).then((r) => r.status === 405, () => false);
-    offered.then(set);
-  }, []);
-  return offers;
-}

@@ -43,7 +43,7 @@ function useChosenTheme() {
 // useSession is who the user is to weir.
 function useSession() {
   const [session, set] = useState(null);
-  const ask = useCallback(() => get('/session').then(set, (e) => set(e.status === 404 ? { role: 'write' } : { role: '', error: e })), []);
+  const ask = useCallback(() => get('/session').then(set, (error) => set({ role: '', error })), []);
   useEffect(() => {
     whenRefused(ask);
     ask();

@@ -1,6 +1,6 @@
 // One exchange in detail.
 import { useEffect, useState } from 'preact/hooks';
-import { at, get, useOffers } from '../api.js';
+import { at, get } from '../api.js';
 import { Body } from '../bodies.jsx';
 import { curl } from '../curl.js';
 import { bytes, duration, moment, plural } from '../format.js';
@@ -96,20 +96,18 @@ const Because = ({ why }) => {
 
 function Content({ x, narrow, close }) {
   const { toast, canWrite } = useShell();
-  const offers = useOffers();
-  const canReplay = offers && canWrite;
   const [replaying, replay] = useState(null);
   const url = x.scheme + '://' + x.host + x.target;
   useEffect(() => {
     const pressed = (e) => {
       if (e.target.closest?.('input, textarea, select, dialog') || e.ctrlKey || e.metaKey || e.altKey || document.querySelector('dialog[open]')) return;
       if (e.key === 'c') copy(curl(x), toast);
-      if (e.key === 'r' && canReplay) replay('now');
-      if (e.key === 'e' && canReplay) replay('edit');
+      if (e.key === 'r' && canWrite) replay('now');
+      if (e.key === 'e' && canWrite) replay('edit');
     };
     addEventListener('keydown', pressed);
     return () => removeEventListener('keydown', pressed);
-  }, [x, canReplay]);
+  }, [x, canWrite]);
   return (
     <>
       <header>
@@ -118,9 +116,9 @@ function Content({ x, narrow, close }) {
       </header>
       <div class="tools">
         <Button icon="copy" onClick={() => copy(curl(x), toast)}>Copy as curl</Button>
-        {canReplay && <Button icon="replay" onClick={() => replay('now')}>Replay</Button>}
-        {canReplay && <Button onClick={() => replay('edit')}>Edit and replay</Button>}
-        {offers && <a class="button" href={at('/inspect/har?ids=' + x.id)} download={'weir-' + x.id + '.har'}><Icon name="down" /> HAR</a>}
+        {canWrite && <Button icon="replay" onClick={() => replay('now')}>Replay</Button>}
+        {canWrite && <Button onClick={() => replay('edit')}>Edit and replay</Button>}
+        <a class="button" href={at('/inspect/har?ids=' + x.id)} download={'weir-' + x.id + '.har'}><Icon name="down" /> HAR</a>
       </div>
       {x.error && <p class="failure" role="note">{x.cause}: {x.error}</p>}
       <Timing t={x.timing} />

@@ -1,6 +1,6 @@
 // What passes: a live list with filters, and one exchange in detail.
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
-import { at, send, useOffers } from '../api.js';
+import { at, send } from '../api.js';
 import { bytes, clock, duration, plural, short, whole } from '../format.js';
 import { useLive } from '../live.js';
 import { go, replace } from '../router.js';
@@ -155,7 +155,6 @@ export function Exchanges({ route }) {
   const { filter = '', ring = 'all' } = route.query;
   const id = route.rest[0];
   const { toast, canWrite } = useShell();
-  const offers = useOffers();
   const [typed, setTyped] = useState(filter);
   const [paused, setPaused] = useState(false);
   const [dialog, setDialog] = useState(null);
@@ -190,8 +189,8 @@ export function Exchanges({ route }) {
         <Choice label="Which exchanges" value={ring} options={rings} onChange={(r) => replace('exchanges', route.rest, { filter, ring: r === 'all' ? '' : r })} />
         <span class="facts">
           <Button icon={paused ? 'play' : 'pause'} aria-pressed={paused} onClick={() => setPaused(!paused)}>{paused ? (live.waiting ? whole(live.waiting) + ' new' : 'Go on') : 'Hold'}</Button>
-          {offers && !off && <a class="button" href={har} download="weir.har"><Icon name="down" /> HAR</a>}
-          {offers && canWrite && <Import toast={toast} done={live.again} />}
+          {!off && <a class="button" href={har} download="weir.har"><Icon name="down" /> HAR</a>}
+          {canWrite && <Import toast={toast} done={live.again} />}
           {canWrite && !off && <Button kind="quiet" icon="trash" label="Forget all" onClick={() => setDialog('clear')} />}
         </span>
       </header>
