@@ -90,7 +90,7 @@ func rooms() []room {
 		{"internal/testkit", []string{"config", "internal/head"}, "what tests share must not decide what they test"},
 		{"server/hook", nil, "what embedders see of an exchange stays small when the core changes"},
 		{"server", []string{
-			"config", "lb", "lb/balance", "cache", "cache/tier", "health", "discover", "proxy", "admin", "server/hook", "docs", "internal/",
+			"config", "lb", "lb/balance", "cache", "cache/rule", "cache/tier", "health", "discover", "proxy", "admin", "server/hook", "docs", "internal/",
 		}, "it puts everything together but the leaves with client libraries, which embedders may not want"},
 		{"bench/cmd/discovery", []string{"discover/"}, "it shows each source with the server that tests have for it"},
 		{"bench/", []string{"config", "server", "bench", "bench/"}, "it measures weir as embedders and users see it"},
