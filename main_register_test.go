@@ -3,6 +3,7 @@ package main_test
 import (
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -60,13 +61,25 @@ func TestRegister(t *testing.T) {
 		return exec.CommandContext(t.Context(), binary, args...)
 	}
 	service := []string{"--", binary, "run", "--listen", address, "--to", "demo:one"}
-	var log strings.Builder
+	log, err := os.Create(filepath.Join(folder, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	logged := func() string {
+		text, err := os.ReadFile(log.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
 	one := register(append([]string{"--drain", "100ms", "--ttl", "1h"}, service...)...)
-	one.Stderr = &log
+	one.Stderr = log
 	if err := one.Start(); err != nil {
 		t.Fatal(err)
 	}
 	testkit.Eventually(t, "it is registered", func() bool { return c.answers("/shop/v1/") == 200 })
+	testkit.Eventually(t, "weir register has the answer", func() bool { return strings.Contains(logged(), "msg=registered") })
 
 	// Killed and started again, weir still knows it.
 	c.signal(syscall.SIGKILL)
@@ -76,7 +89,7 @@ func TestRegister(t *testing.T) {
 
 	one.Process.Signal(syscall.SIGTERM)
 	one.Wait()
-	if got := log.String(); !strings.Contains(got, "draining") || !strings.Contains(got, "withdrawn") || one.ProcessState.ExitCode() != 0 {
+	if got := logged(); !strings.Contains(got, "draining") || !strings.Contains(got, "withdrawn") || one.ProcessState.ExitCode() != 0 {
 		t.Errorf("weir register ended with %d:\n%s", one.ProcessState.ExitCode(), got)
 	}
 	testkit.Eventually(t, "it is withdrawn", func() bool { return c.answers("/shop/v1/") == 503 })
