@@ -9,6 +9,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"weir/config"
 )
 
 // Weir is what the API commands. Any goroutine may call its methods.
@@ -57,6 +59,8 @@ type Weir interface {
 	ReportFailure(name, version, url string) (Endpoint, error)
 	// Config returns the configuration in force without secrets, as config.Show does.
 	Config(all bool) map[string]any
+	// Origins returns the same as a list of keys, with what has set each.
+	Origins(all bool) []config.Origin
 	// Explain returns what weir would do with a request, as JSON can have it. The error says what
 	// is wrong with the question.
 	Explain(q Question) (any, error)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -106,6 +107,10 @@ func (f *fake) Replay(context.Context, admin.Replay, *admin.ExchangeDetail) (adm
 	return admin.Replayed{}, nil
 }
 
+func (f *fake) Origins(all bool) []config.Origin {
+	return []config.Origin{{Key: "a", Value: strconv.FormatBool(all), From: "f:1"}}
+}
+
 func (f *fake) Config(all bool) map[string]any {
 	return map[string]any{"all": all, "listeners": []map[string]any{{"address": ":80"}}}
 }
@@ -166,8 +171,9 @@ func TestAPI(t *testing.T) {
 	check("GET", "/statistics?limit=-1", ``, 400, `limit: found \"-1\": want 1 to 10000, or 0 for all`)
 	check("GET", "/statistics?route=", ``, 404, `no such route`)
 	check("GET", "/config", ``, 200, `{"all":false,"listeners":[{"address":":80"}]}`)
+	check("GET", "/config?format=origins&all=true", ``, 200, `{"keys":[{"key":"a","value":"true","from":"f:1"}]}`)
 	check("GET", "/config?format=toml&all=true", ``, 200, "all = true\n\n[[listeners]]\naddress = \":80\"\n")
-	check("GET", "/config?format=yaml", ``, 400, `format: found \"yaml\": want \"json\" or \"toml\"`)
+	check("GET", "/config?format=yaml", ``, 400, `format: found \"yaml\": want \"json\", \"toml\" or \"origins\"`)
 	check("GET", "/config?all=1", ``, 400, `all: found \"1\": want true or false`)
 	check("GET", "/config/problems", ``, 200, `{"problems":["a problem"]}`)
 	check("GET", "/cache", ``, 200, `{"entries":1,`)

@@ -73,6 +73,14 @@ func (c *Client) Config(ctx context.Context, format string, all bool) ([]byte, e
 	return c.call(ctx, http.MethodGet, fmt.Sprintf("%s?format=%s&all=%t", pathConfig, format, all), nil)
 }
 
+// Origins returns the keys of the configuration in force that differ from their defaults, or
+// all, with what has set each.
+func (c *Client) Origins(ctx context.Context, all bool) ([]config.Origin, error) {
+	var got origins
+	err := c.get(ctx, fmt.Sprintf("%s?format=origins&all=%t", pathConfig, all), &got)
+	return got.Keys, err
+}
+
 // get reads the answer to a GET into out.
 func (c *Client) get(ctx context.Context, path string, out any) error {
 	text, err := c.call(ctx, http.MethodGet, path, nil)

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/BurntSushi/toml"
+
+	"weir/config"
 )
 
 // Status is how a weir is, as operators see it.
@@ -90,13 +92,21 @@ func (a *api) problems(w http.ResponseWriter, _ *http.Request) {
 	answer(w, http.StatusOK, problems{a.weir.Problems()})
 }
 
+type origins struct {
+	Keys []config.Origin `json:"keys"`
+}
+
 // config answers with the configuration in force: ?all=true with every key, ?format=toml
-// as a file.
+// as a file, ?format=origins as a list of keys with what has set each.
 func (a *api) config(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	all := query.Get("all")
 	if all != "" && all != "true" && all != "false" {
 		fail(w, http.StatusBadRequest, fmt.Errorf("all: found %q: want true or false", all))
+		return
+	}
+	if query.Get("format") == "origins" {
+		answer(w, http.StatusOK, origins{a.weir.Origins(all == "true")})
 		return
 	}
 	shown := a.weir.Config(all == "true")
@@ -115,7 +125,7 @@ func (a *api) config(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Write(b.Bytes()) // fails only if the caller closed its connection
 	default:
-		fail(w, http.StatusBadRequest, fmt.Errorf(`format: found %q: want "json" or "toml"`, format))
+		fail(w, http.StatusBadRequest, fmt.Errorf(`format: found %q: want "json", "toml" or "origins"`, format))
 	}
 }
 

@@ -1,7 +1,9 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"reflect"
 	"slices"
@@ -20,6 +22,11 @@ type Loader struct {
 	// them. kept is discovery.persist of the first file; empty if it has none. nil means that
 	// there may be no such URLs.
 	Fetch func(url, kept string) (version int64, documents []Document, err error)
+	// Environ are environment variables, as "NAME=value"; those that set keys come before the
+	// file. docs/environment.md has the names.
+	Environ []string
+	// Optional says that the file need not be there if WEIR_LISTEN and WEIR_TARGETS are set.
+	Optional bool
 }
 
 // Document is a part of a configuration that is no file.
@@ -33,6 +40,9 @@ type Document struct {
 // Load reads the file at path, and what it includes, as the function Load does.
 func (l *Loader) Load(path string, checks ...func(*Config) Errors) (*Config, error) {
 	data, err := os.ReadFile(path)
+	if l.Optional && errors.Is(err, fs.ErrNotExist) && l.variable("LISTEN") && l.variable("TARGETS") {
+		path, data, err = "environment", []byte(withoutFile), nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the configuration: %w", err)
 	}
@@ -41,12 +51,15 @@ func (l *Loader) Load(path string, checks ...func(*Config) Errors) (*Config, err
 
 // LoadAdmin returns [admin] of the file at path, which may be wrong in all else: a
 // running weir is reached also while its file is being changed.
-func LoadAdmin(path string) (*Admin, error) {
+func LoadAdmin(path string) (*Admin, error) { return new(Loader).LoadAdmin(path) }
+
+// LoadAdmin does what the function of that name does.
+func (l *Loader) LoadAdmin(path string) (*Admin, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the configuration: %w", err)
 	}
-	c, problems := read(path, data)
+	c, problems := l.read(path, data)
 	if c != nil {
 		problems = slices.DeleteFunc(problems, func(p Problem) bool { return !within(p.Key, "admin") })
 	}
@@ -117,6 +130,7 @@ func (l *Loader) read(name string, data []byte) (*Config, Errors) {
 	if !r.file(name, data) {
 		return nil, r.problems
 	}
+	r.environment(l.Environ)
 	c := Default()
 	c.source = r.source
 	d := decoder{source: c.source, layouts: layouts{}, problems: r.problems}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"weir/admin"
+	"weir/config"
 	"weir/lb"
 )
 
@@ -118,6 +119,9 @@ func (o operator) Problems() []string {
 	}
 	return list
 }
+
+// Origins returns the keys of the configuration in force with what has set them.
+func (o operator) Origins(all bool) []config.Origin { return o.s.current.Load().config.Origins(all) }
 
 // Config returns the configuration in force without secrets.
 func (o operator) Config(all bool) map[string]any { return o.s.current.Load().config.Show(all) }

@@ -120,7 +120,7 @@ func reachByFlags(c *urfave.Command, client *admin.Client) error {
 
 // reachByFile fills in what the file at path says about the admin API.
 func reachByFile(path string, client *admin.Client) error {
-	cfg, err := config.LoadAdmin(path)
+	cfg, err := (&config.Loader{Environ: os.Environ()}).LoadAdmin(path)
 	if err != nil {
 		return fmt.Errorf("cannot find the admin API: %w", err)
 	}

@@ -34,7 +34,7 @@ func newDocuments() *documents {
 // load reads the file at path, and what it includes. The error has everything that is wrong with
 // it.
 func (d *documents) load(path string) (*config.Config, error) {
-	l := config.Loader{Fetch: func(url, kept string) (version int64, list []config.Document, err error) {
+	l := config.Loader{Environ: os.Environ(), Optional: path == defaultConfig, Fetch: func(url, kept string) (version int64, list []config.Document, err error) {
 		version, found, err := d.Read(url, keptDocuments(kept))
 		for _, document := range found {
 			list = append(list, config.Document(document))

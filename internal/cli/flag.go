@@ -17,8 +17,11 @@ const (
 	flagVersion = "version"
 )
 
+// defaultConfig is the file that is read where none is named.
+const defaultConfig = "config.toml"
+
 func configFlag(use string) urfave.Flag {
-	return &urfave.StringFlag{Name: flagConfig, Aliases: []string{"c"}, Value: "config.toml", Usage: use, TakesFile: true}
+	return &urfave.StringFlag{Name: flagConfig, Aliases: []string{"c"}, Value: defaultConfig, Usage: use, TakesFile: true}
 }
 
 func pidFileFlag(use string) urfave.Flag {

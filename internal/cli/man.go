@@ -75,6 +75,8 @@ var manSignals = [][2]string{
 var manEnvironment = [][2]string{
 	{"WEIR_PID_FILE", "Stands for --pid-file."},
 	{"GOMEMLIMIT, GOGC", "Override how weir fits its memory to the limit of the control group, and how much garbage it leaves."},
+	{"WEIR_SECTION__KEY", "Sets the key SECTION.KEY of the configuration, before the file."},
+	{"WEIR_LISTEN, WEIR_TARGETS, WEIR_RETRIES, WEIR_CACHE_TTL, WEIR_METRICS", "Set what is set most often. The first two are enough where there is no file."},
 	{"any other", "Is what ${NAME} in a text of the configuration stands for."},
 }
 

@@ -17,8 +17,12 @@ import (
 	"weir/config"
 )
 
-// flagEvery is the flag of weir config that prints every key.
-const flagEvery = "all"
+// flagEvery is the flag of weir config that prints every key, flagOrigins the one that says
+// what has set each.
+const (
+	flagEvery   = "all"
+	flagOrigins = "origins"
+)
 
 func statusCommand() *urfave.Command {
 	return flagsOnly(showStatus, &urfave.Command{
@@ -148,11 +152,15 @@ func configCommand() *urfave.Command {
 	return flagsOnly(showConfig, &urfave.Command{
 		Name:  "config",
 		Usage: "print the configuration that is in force in a running weir, without secrets",
-		Flags: append(askFlags(), &urfave.BoolFlag{Name: flagEvery, Usage: "also the keys that have their defaults"}),
+		Flags: append(askFlags(), &urfave.BoolFlag{Name: flagEvery, Usage: "also the keys that have their defaults"},
+			&urfave.BoolFlag{Name: flagOrigins, Usage: "one key a line, with what has set it: a line of a file, or an environment variable"}),
 	})
 }
 
 func showConfig(c *urfave.Command) error {
+	if c.Bool(flagOrigins) {
+		return showOrigins(c)
+	}
 	format := "toml"
 	if c.Bool(flagJSON) {
 		format = "json"
@@ -165,6 +173,20 @@ func showConfig(c *urfave.Command) error {
 	}
 	_, err = c.Root().Writer.Write(text)
 	return err
+}
+
+func showOrigins(c *urfave.Command) error {
+	list, err := ask(c, func(ctx context.Context, weir *admin.Client) ([]config.Origin, error) {
+		return weir.Origins(ctx, c.Bool(flagEvery))
+	})
+	if err != nil || c.Bool(flagJSON) {
+		return orPrint(c, list, err)
+	}
+	rows := table{{"KEY", "VALUE", "FROM"}}
+	for _, o := range list {
+		rows.add(o.Key, o.Value, o.From)
+	}
+	return rows.print(c.Root().Writer)
 }
 
 // orPrint returns err, or prints v as JSON if there is none.
