@@ -23,6 +23,9 @@ import (
 const (
 	// session is how long a server may be silent, unless the URL says otherwise.
 	session = 10 * time.Second
+	// firstWithin bounds the wait for a server's first answer. The library would wait for several
+	// times the session, which a server that is just starting makes it do.
+	firstWithin = 2 * time.Second
 	// longest is how many bytes an answer may have.
 	longest = 16 << 20
 )
@@ -119,8 +122,8 @@ type silence struct{}
 
 func (silence) Printf(string, ...any) {}
 
-// guarded is a connection whose first answer has a length that can be: the library would make
-// room for any, such as the gigabyte that "HTTP" is.
+// guarded is a connection whose first answer comes soon and has a length that can be: the library would
+// make room for any, such as the gigabyte that "HTTP" is.
 type guarded struct {
 	net.Conn
 	head []byte // of the first answer: what was read and not yet given
@@ -130,6 +133,9 @@ type guarded struct {
 // Read reads as the connection does.
 func (g *guarded) Read(b []byte) (int, error) {
 	if !g.read {
+		if err := g.SetReadDeadline(time.Now().Add(firstWithin)); err != nil {
+			return 0, err
+		}
 		head := make([]byte, 4)
 		if _, err := io.ReadFull(g.Conn, head); err != nil {
 			return 0, err
