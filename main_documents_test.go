@@ -66,6 +66,7 @@ persist = %q
 	}
 	set(answer("fifth"))
 	says("right again", "fifth")
+	c.logged("msg=reloaded") // and kept
 	if stdout, stderr, code := weir(t, "check", "--config", path); code != 0 || !strings.Contains(stdout, "1 route") {
 		t.Errorf("weir check: %d %s%s", code, stdout, stderr)
 	}
