@@ -1,8 +1,6 @@
 package main_test
 
 import (
-	"context"
-	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -13,8 +11,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	h2 "golang.org/x/net/http2"
 
 	"weir/internal/testkit"
 )
@@ -168,9 +164,8 @@ func TestIdleHTTP2ClientsMakeRoom(t *testing.T) {
 		}
 	}
 	for range 48 + 20 {
-		transport := &h2.Transport{AllowHTTP: true, DialTLSContext: func(ctx context.Context, network, addr string, _ *tls.Config) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, addr)
-		}}
+		transport := &http.Transport{Protocols: new(http.Protocols)}
+		transport.Protocols.SetUnencryptedHTTP2(true)
 		t.Cleanup(transport.CloseIdleConnections)
 		get(&http.Client{Transport: transport})
 	}

@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -314,7 +315,9 @@ drain = "10m"
 	if u.get("/cached/purged"); asked.Load() != before+1 {
 		t.Error("what was purged came back")
 	}
-	unix := http.Client{Transport: &http.Transport{DisableKeepAlives: true, Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", socket) }}}
+	unix := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
+	}}}
 	if r, err := unix.Get("http://weir.test/"); err != nil {
 		t.Error(err)
 	} else {

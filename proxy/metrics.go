@@ -171,7 +171,6 @@ type retryMetrics struct {
 	series  *series
 	kinds   [lb.AlreadyReported]atomic.Pointer[metrics.Counter]
 	status  statuses
-	grpc    [grpcStatuses]atomic.Pointer[metrics.Counter]
 	refused [lb.RetryRefusals]atomic.Pointer[metrics.Counter]
 	hedges  [hedgeResults]atomic.Pointer[metrics.Counter]
 }

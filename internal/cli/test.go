@@ -172,6 +172,7 @@ func readTests(path string) (*testFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the tests of %s: %w", path, err)
 	}
+	var unknown config.Errors
 	for _, key := range meta.Undecoded() {
 		known := []string{"config", "tests"}
 		switch {
@@ -180,8 +181,10 @@ func readTests(path string) (*testFile, error) {
 		case len(key) > 2:
 			known = []string{"route", "upstream", "target", "status", "cause", "cache", "request", "request_headers", "response_headers"}
 		}
-		p := config.Problem{File: path, Key: key.String(), Found: "an unknown key", Want: config.OneOf(known), Hint: config.Nearest(key[len(key)-1], known)}
-		return nil, p
+		unknown = append(unknown, config.Problem{File: path, Key: key.String(), Found: "an unknown key", Want: config.OneOf(known), Hint: config.Nearest(key[len(key)-1], known)})
+	}
+	if err := unknown.Err(); err != nil {
+		return nil, err
 	}
 	if len(f.Tests) == 0 {
 		return nil, fmt.Errorf("%s: tests: found nothing: want at least one [[tests]]", path)

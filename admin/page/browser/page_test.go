@@ -141,8 +141,8 @@ func TestPhone(t *testing.T) {
 	}
 }
 
-// Everything that can be used has a name for those who do not see it, and enough contrast is
-// there in both schemes of colours.
+// Everything that can be used has a name for those who do not see it, in both schemes of
+// colours.
 func TestNames(t *testing.T) {
 	t.Parallel()
 	s := perform(t, plain)
