@@ -166,7 +166,7 @@ func TestSession(t *testing.T) {
 	g.send(browser, "GET", "/status", "", 401, "found no token")
 	response := g.send(browser, "POST", "/login", login(writeSecret), 200, `"role":"write","name":"ops"`, origin, kind)
 	cookie := response.Header.Get("Set-Cookie")
-	for _, want := range []string{"weir_session_", "HttpOnly", "SameSite=Strict", "Path=/"} {
+	for _, want := range []string{"weir-session_", "HttpOnly", "SameSite=Strict", "Path=/"} {
 		if !strings.Contains(cookie, want) {
 			t.Errorf("the cookie is %q, and lacks %s", cookie, want)
 		}

@@ -87,9 +87,9 @@ func (s *sessions) end(value string) {
 // port.
 func cookieName(r *http.Request) string {
 	if _, port, err := net.SplitHostPort(r.Host); err == nil {
-		return "weir_session_" + port
+		return "weir-session_" + port
 	}
-	return "weir_session"
+	return "weir-session"
 }
 
 func sessionCookie(r *http.Request, value string, age time.Duration) *http.Cookie {
