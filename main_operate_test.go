@@ -46,6 +46,7 @@ func TestOperate(t *testing.T) {
 	says(`^demo:two has weight 3$`, "weight", "demo", "demo:two", "3")
 	says(`^demo +demo:two +healthy +3 \(configured 1\) `, "upstreams", "demo")
 	says(`^demo:two has weight 1$`, "weight", "demo", "demo:two", "configured")
+	says(`^ROUTE +REQUESTS/S .*\n(.*\n)*\nUPSTREAM .*\n(.*\n)*demo +demo:one +healthy +0 +0 +0 `, "top", "--every", "100ms", "--count", "1")
 	// JSON for scripts.
 	for command, args := range map[string][]string{
 		"status": nil, "upstreams": nil, "routes": nil, "config": nil, "drain": {"demo", "demo:one"}, "undrain": {"demo", "demo:one"}, "weight": {"demo", "demo:one", "1"},
@@ -69,6 +70,7 @@ func TestOperate(t *testing.T) {
 	fails(1, `found target "demo:on"`, "drain", "--config", path, "demo", "demo:on")
 	fails(2, "weir drain takes UPSTREAM TARGET, found 1 argument", "drain", "demo")
 	fails(2, `weight: found "0": want 1 to 1000000 or "configured"`, "weight", "demo", "demo:one", "0")
+	fails(2, "--every: found 1ms: want at least 100ms", "top", "--every", "1ms")
 	fails(2, "weir status takes flags only", "status", "demo")
 	fails(2, "a file is named by --config FILE", "check", "weir.toml")
 	fails(1, "has no admin.address", "status", "--config", file(t, small))
