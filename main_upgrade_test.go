@@ -2,7 +2,6 @@ package main_test
 
 import (
 	"bufio"
-	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -315,10 +314,7 @@ drain = "10m"
 	if u.get("/cached/purged"); asked.Load() != before+1 {
 		t.Error("what was purged came back")
 	}
-	unix := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", socket)
-	}}}
-	if r, err := unix.Get("http://weir.test/"); err != nil {
+	if r, err := unixClient(socket).Get("http://weir.test/"); err != nil {
 		t.Error(err)
 	} else {
 		r.Body.Close()

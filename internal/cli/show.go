@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -78,6 +79,12 @@ func showUpstreams(c *urfave.Command) error {
 		return orPrint(c, list, err)
 	}
 	rows := table{{"UPSTREAM", "TARGET", "STATE", "WEIGHT", "GROUP", "RUNNING", "SUCCEEDED", "FAILED", "LATENCY", "REASON"}}
+	found := slices.ContainsFunc(list, func(u admin.Upstream) bool {
+		return slices.ContainsFunc(u.Targets, func(t admin.Target) bool { return t.Source != "" })
+	})
+	if found {
+		rows[0] = slices.Insert(rows[0], 9, "SOURCE")
+	}
 	for _, u := range list {
 		for _, t := range u.Targets {
 			weight := strconv.Itoa(t.Weight)
@@ -85,7 +92,11 @@ func showUpstreams(c *urfave.Command) error {
 				weight += fmt.Sprintf(" (configured %d)", t.ConfiguredWeight)
 			}
 			latency := time.Duration(t.Latency * float64(time.Second)).Round(10 * time.Microsecond)
-			rows.add(u.Name, t.Name, t.State, weight, t.Priority, t.InFlight, t.Succeeded, t.Failed, latency, t.Reason)
+			columns := []any{u.Name, t.Name, t.State, weight, t.Priority, t.InFlight, t.Succeeded, t.Failed, latency}
+			if found {
+				columns = append(columns, cmp.Or(t.Source, "the configuration"))
+			}
+			rows.add(append(columns, cmp.Or(t.Reason, t.Kept))...)
 		}
 	}
 	return rows.print(c.Root().Writer)

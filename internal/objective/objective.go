@@ -164,11 +164,12 @@ func (w *window) goOn(now time.Time, counted func(time.Time) counts) {
 	w.past = append(w.past, counted(now))
 }
 
-// share is how large a part of the exchanges in the window did not go well; 0 without any.
+// share is how large a part of the exchanges in the window did not go well; 0 without any. All that
+// was counted is in it as long as nothing in past is as old as the window.
 func (w *window) share(now counts) float64 {
 	var from counts
 	for _, c := range w.past {
-		if !c.at.After(now.at.Add(-w.length)) || from.at.IsZero() {
+		if !c.at.After(now.at.Add(-w.length)) {
 			from = c
 		}
 	}

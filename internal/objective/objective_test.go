@@ -127,3 +127,16 @@ func TestReload(t *testing.T) {
 		t.Error("without objectives there is a plan")
 	}
 }
+
+// What was counted before the first look is in all windows.
+func TestBurnRatesFromTheStart(t *testing.T) {
+	t.Parallel()
+	var r Registry
+	plan(&r, fast()).all[0].count(time.Second, true, false)
+	r.Look(start.Add(time.Second))
+	for i, burn := range r.Objectives(start.Add(2 * time.Second))[0].Burn {
+		if math.Abs(burn-100) > 0.001 {
+			t.Errorf("the burn rate of window %d is %.3f, want 100", i, burn)
+		}
+	}
+}
