@@ -497,13 +497,15 @@ func TestH2Streams(t *testing.T) {
 // one that answers goes on.
 func TestH2Ping(t *testing.T) {
 	t.Parallel()
-	quick := func(cfg *config.Upstream) { cfg.Connections.Ping = config.Duration(20 * time.Millisecond) }
+	after := func(d time.Duration) func(*config.Upstream) {
+		return func(cfg *config.Upstream) { cfg.Connections.Ping = config.Duration(d) }
+	}
 	t.Run("dead", func(t *testing.T) {
 		t.Parallel()
 		tr := framed(t, listenFrames(t, nil, func(p *framePeer) {
 			p.request()
 			p.Hold()
-		}), quick)
+		}), after(20*time.Millisecond))
 		a := request(t, tr, "GET", "")
 		a.wants(t, "the answer", "no PING in time")
 		a.Release(false)
@@ -525,7 +527,7 @@ func TestH2Ping(t *testing.T) {
 					return
 				}
 			}
-		}), quick)
+		}), after(time.Second)) // a busy machine answers late
 		a := request(t, tr, "GET", "")
 		a.wants(t, "the answer", "204")
 		a.Release(true)

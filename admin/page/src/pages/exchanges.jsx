@@ -156,16 +156,23 @@ export function Exchanges({ route }) {
   const id = route.rest[0];
   const { toast, canWrite } = useShell();
   const [typed, setTyped] = useState(filter);
+  const applied = useRef(filter);
   const [paused, setPaused] = useState(false);
   const [dialog, setDialog] = useState(null);
   const live = useLive(filter, ring, paused);
   const query = { filter, ring: ring === 'all' ? '' : ring };
   useEffect(() => {
     if (typed === filter) return;
-    const timer = setTimeout(() => replace('exchanges', route.rest, { ...query, filter: typed }), 300);
+    const timer = setTimeout(() => {
+      applied.current = typed;
+      replace('exchanges', route.rest, { ...query, filter: typed });
+    }, 300);
     return () => clearTimeout(timer);
   }, [typed]);
-  useEffect(() => setTyped(filter), [filter]);
+  // A filter that comes from elsewhere is shown; one that was typed must not undo what was typed since.
+  useEffect(() => {
+    if (filter !== applied.current) setTyped((applied.current = filter));
+  }, [filter]);
   useEffect(() => {
     const pressed = (e) => {
       if (e.target.closest?.('input, textarea, select, dialog') || e.ctrlKey || e.metaKey || e.altKey) return;
