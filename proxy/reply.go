@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net/http"
@@ -27,7 +28,7 @@ func (x *Exchange) fail(status int, cause Cause) {
 		x.Client.Front.Abort()
 		return
 	}
-	if isGRPC(&x.Request) {
+	if x.grpc = isGRPC(&x.Request); x.grpc { // begin may not have come to that
 		x.failCall(status, cause)
 		return
 	}
@@ -131,7 +132,9 @@ func (x *Exchange) reply(src body.Source, length int64, bodyless bool, delivered
 	}
 	clientErr := x.Client.Front.Start(x.Response, length, bodyless)
 	x.Result.Status = x.Response.Status
-	x.Result.GRPC = grpcStatusOf(x.Response)
+	if x.grpc {
+		x.Result.GRPC = grpcStatusOf(x.Response)
+	}
 	if clientErr == nil && !bodyless {
 		err, clientErr = x.copy(src)
 	}
@@ -144,8 +147,8 @@ func (x *Exchange) reply(src body.Source, length int64, bodyless bool, delivered
 			delivered()
 		}
 		trailer := src.Trailer()
-		if s := grpcStatusOf(trailer); s != 0 {
-			x.Result.GRPC = s
+		if x.grpc {
+			x.Result.GRPC = cmp.Or(grpcStatusOf(trailer), x.Result.GRPC)
 		}
 		clientErr = x.Client.Front.Finish(trailer)
 	}
