@@ -1,6 +1,9 @@
 package discover
 
-import "log/slog"
+import (
+	"fmt"
+	"log/slog"
+)
 
 // Complaints logs what is wrong with single endpoints, once for as long as it stays so. One
 // goroutine at a time may use it.
@@ -25,4 +28,14 @@ func (c *Complaints) Tell(bad []error) {
 		now[text] = true
 	}
 	c.told = now
+}
+
+// Judge takes in all that is wrong now, as Tell does. The error says that nothing of a report can be
+// used, whose parts are called what, such as "endpoints"; usable is how many of them can be.
+func (c *Complaints) Judge(what string, usable int, bad []error) error {
+	c.Tell(bad)
+	if usable == 0 && len(bad) > 0 {
+		return fmt.Errorf("none of the %s can be used: %w", what, bad[0])
+	}
+	return nil
 }

@@ -60,9 +60,8 @@ func (s *source) Run(ctx context.Context, report func([]lb.Endpoint)) error {
 			return nil, err
 		}
 		list, bad := s.endpoints(found)
-		s.complaints.Tell(bad)
-		if len(list) == 0 && len(bad) > 0 {
-			return nil, fmt.Errorf("none of the endpoints can be used: %w", bad[0])
+		if err := s.complaints.Judge("endpoints", len(list), bad); err != nil {
+			return nil, err
 		}
 		report(list)
 		return meta, nil

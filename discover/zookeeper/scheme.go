@@ -171,9 +171,8 @@ func (s *source) Run(ctx context.Context, report func([]lb.Endpoint)) error {
 			}
 			list = append(list, e)
 		}
-		s.complaints.Tell(bad)
-		if len(list) == 0 && len(bad) > 0 {
-			return fmt.Errorf("none of the endpoints can be used: %w", bad[0])
+		if err := s.complaints.Judge("endpoints", len(list), bad); err != nil {
+			return err
 		}
 		report(list)
 		return nil
