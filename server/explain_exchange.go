@@ -205,14 +205,12 @@ func wanted(route *config.Route, key string) string {
 
 func (e *explainer) describeUpstream(route *config.Route, x *proxy.Exchange) {
 	e.Upstream = x.Upstream.Set.Name()
-	u, live := x.Upstream.Set.Config(), e.live[e.Upstream]
+	u, live := x.Upstream.Set.Config(), byURL(e.live[e.Upstream])
 	e.Balance = u.Balance
 	for _, t := range x.Upstream.Set.Targets() {
 		d := ExplainedTarget{URL: t.Name(), Weight: t.Weight(), Priority: t.Priority()}
-		if live != nil {
-			if as := targetOf(live, t.URL()); as != nil {
-				d.State, d.Reason, d.InFlight = as.State().String(), as.Reason(), as.InFlight()
-			}
+		if as := live[t.URL()]; as != nil {
+			d.State, d.Reason, d.InFlight = as.State().String(), as.Reason(), as.InFlight()
 		}
 		e.Targets = append(e.Targets, d)
 	}

@@ -14,21 +14,19 @@ import (
 // imitate gives set the targets of live, and makes them be as those are.
 func imitate(set, live *lb.Upstream) error {
 	var found []lb.Endpoint
-	for _, t := range live.Targets() {
-		if targetOf(set, t.URL()) == nil {
-			found = append(found, lb.Endpoint{URL: t.URL(), Weight: t.ConfiguredWeight(), Priority: t.Priority()})
+	own := byURL(set)
+	for _, as := range live.Targets() {
+		if own[as.URL()] == nil {
+			found = append(found, lb.Endpoint{URL: as.URL(), Weight: as.ConfiguredWeight(), Priority: as.Priority()})
 		}
 	}
 	if err := set.SetEndpoints(found); err != nil {
 		return err
 	}
+	own = byURL(set)
 	for _, as := range live.Targets() {
-		if as.Weight() != as.ConfiguredWeight() {
-			if err := set.SetWeight(targetOf(set, as.URL()), as.Weight()); err != nil {
-				return err
-			}
-		}
-		switch t := targetOf(set, as.URL()); as.State() {
+		t := own[as.URL()]
+		switch as.State() {
 		case lb.Draining:
 			set.SetDrain(t, true)
 		case lb.Down:
@@ -36,18 +34,24 @@ func imitate(set, live *lb.Upstream) error {
 		case lb.Ejected, lb.Unreachable:
 			set.Eject(t, as.Reason())
 		}
+		if as.Weight() != as.ConfiguredWeight() {
+			if err := set.SetWeight(t, as.Weight()); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
 
-// targetOf is the target of a URL; nil if there is none.
-func targetOf(set *lb.Upstream, url string) *lb.Target {
-	for _, t := range set.Targets() {
-		if t.URL() == url {
-			return t
+// byURL are the targets of a set by their URLs; none for nil.
+func byURL(set *lb.Upstream) map[string]*lb.Target {
+	all := make(map[string]*lb.Target)
+	if set != nil {
+		for _, t := range set.Targets() {
+			all[t.URL()] = t
 		}
 	}
-	return nil
+	return all
 }
 
 // assumedTarget is a Transport, and a Stream, to a target that is only assumed to answer.

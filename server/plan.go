@@ -217,12 +217,13 @@ func (p *planner) upstream(live *lb.Upstream, cfg *config.Upstream, keys []strin
 	}
 	for _, t := range cfg.Targets {
 		if !was[t.URL] {
-			p.add("add", "target", t.URL, nil, "of upstream %s", live.Name())
+			p.add("add", "target", config.DisplayURL(t.URL), nil, "of upstream %s", live.Name())
 		}
 		delete(was, t.URL)
 	}
+	targets := byURL(live)
 	for _, url := range slices.Sorted(maps.Keys(was)) {
-		if t := targetOf(live, url); t != nil {
+		if t := targets[url]; t != nil {
 			p.add("drop", "target", t.Name(), nil, "of upstream %s: no new exchanges; %s may end", live.Name(), counted(t.InFlight(), "running exchange"))
 		}
 	}
