@@ -65,6 +65,7 @@ func rooms() []room {
 		{"discover/kubernetes/kubetest", []string{"discover", "discover/discovertest", "lb"}, "a registry for tests is no part of the program"},
 		{"discover/consul/consultest", []string{"discover", "discover/discovertest", "lb"}, "a registry for tests is no part of the program"},
 		{"discover/zookeeper/zookeepertest", []string{"discover", "discover/discovertest", "lb"}, "a registry for tests is no part of the program"},
+		{"discover/sourcetest", []string{"discover", "lb", "internal/testkit"}, "it watches what sources report, for tests"},
 		{"discover/discovertest", []string{"config", "lb", "discover", "server"}, "it shows that whole weir follows a source"},
 		{"proxy", []string{
 			"config", "lb", "cache", "cache/rule", "internal/access", "internal/body", "internal/encode", "internal/field", "internal/figures", "internal/forward",

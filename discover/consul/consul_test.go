@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -18,6 +17,7 @@ import (
 	"weir/discover/consul"
 	"weir/discover/consul/consultest"
 	"weir/discover/discovertest"
+	"weir/discover/sourcetest"
 	"weir/internal/testkit"
 	"weir/lb"
 )
@@ -37,62 +37,9 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// open returns what f does with a URL.
-func open[S any](t *testing.T, f func(*url.URL, discover.SchemeOptions) (S, error), text string) S {
+func source(t *testing.T, text string) *sourcetest.Run {
 	t.Helper()
-	u, err := url.Parse(text)
-	must(t, err)
-	s, err := f(u, discover.SchemeOptions{Log: slog.New(slog.DiscardHandler)})
-	must(t, err)
-	return s
-}
-
-// run is something that runs and reports.
-type run struct {
-	*testing.T
-	ended chan error
-
-	mu      sync.Mutex
-	last    string
-	reports int
-}
-
-// follow runs f until it fails or the test ends.
-func follow(t *testing.T, f func(context.Context, *run) error) *run {
-	ctx, cancel := context.WithCancel(context.Background())
-	r := &run{T: t, ended: make(chan error, 1)}
-	over := make(chan struct{})
-	t.Cleanup(func() { cancel(); <-over })
-	go func() {
-		defer close(over)
-		r.ended <- f(ctx, r)
-	}()
-	return r
-}
-
-func (r *run) report(text string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.last = text
-	r.reports++
-}
-
-// sees waits until this was reported last.
-func (r *run) sees(want string) {
-	r.Helper()
-	testkit.Eventually(r, want+" is reported", func() bool {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		return r.reports > 0 && r.last == want
-	})
-}
-
-func source(t *testing.T, text string) *run {
-	t.Helper()
-	from := open(t, consul.Scheme().Source, text)
-	return follow(t, func(ctx context.Context, r *run) error {
-		return from.Run(ctx, func(list []lb.Endpoint) { r.report(fmt.Sprint(list)) })
-	})
+	return sourcetest.Source(t, consul.Scheme(), text)
 }
 
 func service(id string, port int, tags ...string) api.AgentServiceRegistration {
@@ -105,24 +52,24 @@ func TestSource(t *testing.T) {
 	one := service("one", 1)
 	s.Register(one, api.HealthPassing)
 	r := source(t, "consul://"+s.Addr+"/shop")
-	r.sees("[{http://10.0.0.1:1 1 0 false}]")
+	r.Sees("[{http://10.0.0.1:1 1 0 false}]")
 	two := service("two", 2)
 	two.Address = "" // that of the node
 	two.Weights = &api.AgentWeights{Passing: 5, Warning: 2}
 	two.Meta = map[string]string{"scheme": "https", "priority": "3", "drain": "true"}
 	s.Register(two, api.HealthPassing)
-	r.sees("[{http://10.0.0.1:1 1 0 false} {https://10.255.0.1:2 5 3 true}]")
+	r.Sees("[{http://10.0.0.1:1 1 0 false} {https://10.255.0.1:2 5 3 true}]")
 	s.Register(two, api.HealthWarning)
-	r.sees("[{http://10.0.0.1:1 1 0 false} {https://10.255.0.1:2 2 3 true}]")
+	r.Sees("[{http://10.0.0.1:1 1 0 false} {https://10.255.0.1:2 2 3 true}]")
 	s.Register(two, api.HealthCritical)
-	r.sees("[{http://10.0.0.1:1 1 0 false}]")
+	r.Sees("[{http://10.0.0.1:1 1 0 false}]")
 	s.Register(service("bad", 0), api.HealthPassing)
 	one.Weights = &api.AgentWeights{Passing: 0}
 	s.Register(one, api.HealthPassing)
-	r.sees("[{http://10.0.0.1:1 1 0 true}]")
+	r.Sees("[{http://10.0.0.1:1 1 0 true}]")
 	s.Deregister("bad")
 	s.Deregister("one")
-	r.sees("[]")
+	r.Sees("[]")
 }
 
 // After a reset of the index a question is asked without one.
@@ -131,12 +78,12 @@ func TestReset(t *testing.T) {
 	s := start(t)
 	s.Register(service("one", 1), api.HealthPassing)
 	r := source(t, "consul://"+s.Addr+"/shop")
-	r.sees("[{http://10.0.0.1:1 1 0 false}]")
+	r.Sees("[{http://10.0.0.1:1 1 0 false}]")
 	s.Reset()
 	s.Register(service("two", 2), api.HealthPassing)
-	r.sees("[{http://10.0.0.1:1 1 0 false} {http://10.0.0.1:2 1 0 false}]")
+	r.Sees("[{http://10.0.0.1:1 1 0 false} {http://10.0.0.1:2 1 0 false}]")
 	s.Deregister("one")
-	r.sees("[{http://10.0.0.1:2 1 0 false}]")
+	r.Sees("[{http://10.0.0.1:2 1 0 false}]")
 }
 
 func TestOptions(t *testing.T) {
@@ -150,8 +97,8 @@ func TestOptions(t *testing.T) {
 	v := service("three", 3, "a", "b")
 	v.Meta = map[string]string{"version": "v2"}
 	s.Register(v, api.HealthPassing)
-	source(t, "consul://"+s.Addr+"/shop?tag=a&tag=b&dc=dc2&stale=false&token_file="+token).sees("[{http://10.0.0.1:3 1 0 false} {http://10.0.0.1:2 1 0 false}]")
-	source(t, "consul://"+s.Addr+"/shop?version=v2&scheme=https&token_file="+token).sees("[{https://10.0.0.1:3 1 0 false}]")
+	source(t, "consul://"+s.Addr+"/shop?tag=a&tag=b&dc=dc2&stale=false&token_file="+token).Sees("[{http://10.0.0.1:3 1 0 false} {http://10.0.0.1:2 1 0 false}]")
+	source(t, "consul://"+s.Addr+"/shop?version=v2&scheme=https&token_file="+token).Sees("[{https://10.0.0.1:3 1 0 false}]")
 	found := false
 	for _, q := range s.Queries() {
 		found = found || q.Get("dc") == "dc2" && q.Has("wait") && !q.Has("stale")
@@ -159,7 +106,7 @@ func TestOptions(t *testing.T) {
 	if !found {
 		t.Errorf("questions: %v", s.Queries())
 	}
-	if err := <-source(t, "consul://"+s.Addr+"/shop").ended; err == nil || !strings.Contains(err.Error(), "403") {
+	if err := <-source(t, "consul://"+s.Addr+"/shop").Ended; err == nil || !strings.Contains(err.Error(), "403") {
 		t.Errorf("without a token: got %v", err)
 	}
 }
@@ -172,12 +119,12 @@ func TestFails(t *testing.T) {
 	for _, test := range []struct{ text, want string }{
 		{"consul://" + s.Addr + "/shop", "none of the endpoints"}, {"consul://" + testkit.Reserve(t) + "/shop", "refused"},
 	} {
-		if err := <-source(t, test.text).ended; err == nil || !strings.Contains(err.Error(), test.want) {
+		if err := <-source(t, test.text).Ended; err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: got %v, want %s", test.text, err, test.want)
 		}
 	}
 	s.Break(true)
-	if err := <-source(t, "consul://"+s.Addr+"/shop").ended; err == nil {
+	if err := <-source(t, "consul://"+s.Addr+"/shop").Ended; err == nil {
 		t.Error("nonsense is no error")
 	}
 }
@@ -188,45 +135,45 @@ func TestDocuments(t *testing.T) {
 	s.SetKey("weir/config", "one = 1")
 	s.SetKey("weir/config/b", "two = 2")
 	s.SetKey("weir/configs", "odd = 1")
-	d := open(t, consul.Scheme().Documents, "consul://"+s.Addr+"/weir/config")
-	r := follow(t, func(ctx context.Context, r *run) error {
+	d := sourcetest.Open(t, consul.Scheme().Documents, "consul://"+s.Addr+"/weir/config")
+	r := sourcetest.Follow(t, func(ctx context.Context, r *sourcetest.Run) error {
 		return d.Run(ctx, func(version int64, list []discover.Document) {
 			if version == 0 {
 				t.Error("there is no version")
 			}
-			r.report(fmt.Sprintf("%s", list))
+			r.Report(fmt.Sprintf("%s", list))
 		})
 	})
-	r.sees("[{consul:weir/config one = 1} {consul:weir/config/b two = 2}]")
+	r.Sees("[{consul:weir/config one = 1} {consul:weir/config/b two = 2}]")
 	s.SetKey("weir/config/b", "")
 	s.SetKey("weir/config", "")
 	s.SetKey("weir/configs", "")
-	r.sees("[]")
+	r.Sees("[]")
 }
 
 func TestRegistrar(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	seen := source(t, "consul://"+s.Addr+"/shop?version=v1")
-	r := open(t, consul.Scheme().Registrar, "consul://"+s.Addr)
+	r := sourcetest.Open(t, consul.Scheme().Registrar, "consul://"+s.Addr)
 	t.Cleanup(func() { r.Close() })
 	e := discover.Entry{Name: "shop", Version: "v1", Endpoint: lb.Endpoint{URL: "https://10.0.0.1:8443", Weight: 3, Priority: 1}}
 	must(t, r.Put(t.Context(), e, time.Minute))
-	seen.sees("[{https://10.0.0.1:8443 3 1 false}]")
+	seen.Sees("[{https://10.0.0.1:8443 3 1 false}]")
 	e.Drain = true
 	must(t, r.Put(t.Context(), e, time.Minute))
-	seen.sees("[{https://10.0.0.1:8443 3 1 true}]")
+	seen.Sees("[{https://10.0.0.1:8443 3 1 true}]")
 	s.Forget()
-	seen.sees("[]")
+	seen.Sees("[]")
 	must(t, r.Put(t.Context(), e, time.Minute))
-	seen.sees("[{https://10.0.0.1:8443 3 1 true}]")
+	seen.Sees("[{https://10.0.0.1:8443 3 1 true}]")
 	must(t, r.Put(t.Context(), e, time.Minute)) // a heartbeat
 	must(t, r.Withdraw(t.Context(), e))
-	seen.sees("[]")
+	seen.Sees("[]")
 	must(t, r.Withdraw(t.Context(), e))
 	must(t, r.Put(t.Context(), e, 100*time.Millisecond)) // with no other one after it
 	testkit.Eventually(t, "the check is critical", func() bool { return s.Status("shop%2Fv1%2Fhttps:%252F%252F10.0.0.1:8443") == api.HealthCritical })
-	seen.sees("[]")
+	seen.Sees("[]")
 	e.URL = "unix:/socket"
 	if err := r.Put(t.Context(), e, time.Minute); err == nil || !strings.Contains(err.Error(), "http or https") {
 		t.Errorf("a socket: got %v", err)

@@ -18,6 +18,7 @@ import (
 	"weir/discover/discovertest"
 	"weir/discover/etcd"
 	"weir/discover/etcd/etcdtest"
+	"weir/discover/sourcetest"
 	"weir/internal/testkit"
 	"weir/lb"
 )
@@ -71,73 +72,9 @@ func server(t *testing.T) *etcdtest.Server {
 	return shared.Server
 }
 
-// run is something that runs and reports.
-type run struct {
-	*testing.T
-	ended chan error
-
-	mu      sync.Mutex
-	last    string
-	reports int
-}
-
-// open returns what f does with a URL.
-func open[S any](t *testing.T, f func(*url.URL, discover.SchemeOptions) (S, error), text string) S {
+func source(t *testing.T, s *etcdtest.Server, prefix string) *sourcetest.Run {
 	t.Helper()
-	u, err := url.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := f(u, discover.SchemeOptions{Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-// follow runs f until it fails or the test ends.
-func follow(t *testing.T, f func(context.Context, *run) error) *run {
-	ctx, cancel := context.WithCancel(context.Background())
-	r := &run{T: t, ended: make(chan error, 1)}
-	over := make(chan struct{})
-	t.Cleanup(func() { cancel(); <-over })
-	go func() {
-		defer close(over)
-		r.ended <- f(ctx, r)
-	}()
-	return r
-}
-
-func (r *run) report(text string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.last = text
-	r.reports++
-}
-
-// sees waits until this was reported last.
-func (r *run) sees(want string) {
-	r.Helper()
-	var last string
-	defer func() {
-		if r.Failed() {
-			r.Logf("reported last: %s", last)
-		}
-	}()
-	testkit.Eventually(r, want+" is reported", func() bool {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		last = r.last
-		return r.reports > 0 && r.last == want
-	})
-}
-
-func source(t *testing.T, s *etcdtest.Server, prefix string) *run {
-	t.Helper()
-	from := open(t, etcd.Scheme().Source, "etcd://"+s.Addr+prefix)
-	return follow(t, func(ctx context.Context, r *run) error {
-		return from.Run(ctx, func(list []lb.Endpoint) { r.report(fmt.Sprint(list)) })
-	})
+	return sourcetest.Source(t, etcd.Scheme(), "etcd://"+s.Addr+prefix)
 }
 
 func put(t *testing.T, s *etcdtest.Server, key, value string, o ...clientv3.OpOption) {
@@ -167,24 +104,24 @@ func TestSource(t *testing.T) {
 	put(t, s, "/a/shop/v1/one", "http://one")
 	put(t, s, "/a/shop/v10/ten", "http://ten") // another version whose name begins the same
 	r := source(t, s, "/a/shop/v1")
-	r.sees("[{http://one 1 0 false}]")
+	r.Sees("[{http://one 1 0 false}]")
 	put(t, s, "/a/shop/v1/two", `{"url":"http://two","weight":5,"priority":1,"drain":true}`)
-	r.sees("[{http://one 1 0 false} {http://two 5 1 true}]")
+	r.Sees("[{http://one 1 0 false} {http://two 5 1 true}]")
 	put(t, s, "/a/shop/v1/three", "nonsense")
 	put(t, s, "/a/shop/v1/one", `{"url":"http://one","weight":3}`)
-	r.sees("[{http://one 3 0 false} {http://two 5 1 true}]")
+	r.Sees("[{http://one 3 0 false} {http://two 5 1 true}]")
 	remove(t, s, "/a/shop/v1/two")
-	r.sees("[{http://one 3 0 false}]")
+	r.Sees("[{http://one 3 0 false}]")
 	lease, err := s.Client.Grant(t.Context(), 60)
 	must(t, err)
 	put(t, s, "/a/shop/v1/four", "http://four", clientv3.WithLease(lease.ID))
-	r.sees("[{http://four 1 0 false} {http://one 3 0 false}]")
+	r.Sees("[{http://four 1 0 false} {http://one 3 0 false}]")
 	_, err = s.Client.Revoke(t.Context(), lease.ID) // as if it had run out
 	must(t, err)
-	r.sees("[{http://one 3 0 false}]")
+	r.Sees("[{http://one 3 0 false}]")
 	remove(t, s, "/a/shop/v1/three")
 	remove(t, s, "/a/shop/v1/one")
-	r.sees("[]")
+	r.Sees("[]")
 }
 
 // All keys are nonsense: that is an error, and no empty answer.
@@ -192,7 +129,7 @@ func TestNonsense(t *testing.T) {
 	t.Parallel()
 	s := server(t)
 	put(t, s, "/b/shop/v1/one", "nonsense")
-	if err := <-source(t, s, "/b/shop/v1").ended; err == nil || !strings.Contains(err.Error(), "none of the endpoints") {
+	if err := <-source(t, s, "/b/shop/v1").Ended; err == nil || !strings.Contains(err.Error(), "none of the endpoints") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -201,17 +138,17 @@ func TestNonsense(t *testing.T) {
 func TestNoServer(t *testing.T) {
 	t.Parallel()
 	s := server(t)
-	from := open(t, etcd.Scheme().Source, "etcd://"+testkit.Reserve(t)+"/c")
+	from := sourcetest.Open(t, etcd.Scheme().Source, "etcd://"+testkit.Reserve(t)+"/c")
 	if err := from.Run(t.Context(), func([]lb.Endpoint) { t.Error("something was reported") }); err == nil {
 		t.Error("no error")
 	}
 	// The next server of the list does.
 	r := source(t, s, "/c")
-	r.sees("[]")
-	from = open(t, etcd.Scheme().Source, "etcd://"+testkit.Reserve(t)+","+s.Addr+"/c")
-	follow(t, func(ctx context.Context, r *run) error {
-		return from.Run(ctx, func(list []lb.Endpoint) { r.report(fmt.Sprint(list)) })
-	}).sees("[]")
+	r.Sees("[]")
+	from = sourcetest.Open(t, etcd.Scheme().Source, "etcd://"+testkit.Reserve(t)+","+s.Addr+"/c")
+	sourcetest.Follow(t, func(ctx context.Context, r *sourcetest.Run) error {
+		return from.Run(ctx, func(list []lb.Endpoint) { r.Report(fmt.Sprint(list)) })
+	}).Sees("[]")
 }
 
 // What a source has missed while its connection was cut is forgotten by the server: it reads all keys.
@@ -220,7 +157,7 @@ func TestCompaction(t *testing.T) {
 	s := start(t)
 	put(t, s, "/d/one", "http://one")
 	r := source(t, s, "/d")
-	r.sees("[{http://one 1 0 false}]")
+	r.Sees("[{http://one 1 0 false}]")
 	s.Break(true)
 	for i := range 10 {
 		put(t, s, "/d/two", fmt.Sprintf("http://two%d", i))
@@ -231,9 +168,9 @@ func TestCompaction(t *testing.T) {
 	_, err = s.Client.Compact(t.Context(), now.Header.Revision)
 	must(t, err)
 	s.Break(false)
-	r.sees("[{http://two9 1 0 false}]")
+	r.Sees("[{http://two9 1 0 false}]")
 	put(t, s, "/d/two", "http://two")
-	r.sees("[{http://two 1 0 false}]")
+	r.Sees("[{http://two 1 0 false}]")
 }
 
 func TestCatalog(t *testing.T) {
@@ -242,14 +179,14 @@ func TestCatalog(t *testing.T) {
 	put(t, s, "/e/shop/v1/one", "http://one")
 	put(t, s, "/e/shop/-/two", "http://two")
 	put(t, s, "/e/odd", "http://odd")
-	c := open(t, etcd.Scheme().Catalog, "etcd://"+s.Addr+"/e")
-	r := follow(t, func(ctx context.Context, r *run) error {
-		return c.Run(ctx, func(list []discover.Entry) { r.report(fmt.Sprintf("%+v", list)) })
+	c := sourcetest.Open(t, etcd.Scheme().Catalog, "etcd://"+s.Addr+"/e")
+	r := sourcetest.Follow(t, func(ctx context.Context, r *sourcetest.Run) error {
+		return c.Run(ctx, func(list []discover.Entry) { r.Report(fmt.Sprintf("%+v", list)) })
 	})
 	const two = "{Name:shop Version: Endpoint:{URL:http://two Weight:1 Priority:0 Drain:false}}"
-	r.sees("[" + two + " {Name:shop Version:v1 Endpoint:{URL:http://one Weight:1 Priority:0 Drain:false}}]")
+	r.Sees("[" + two + " {Name:shop Version:v1 Endpoint:{URL:http://one Weight:1 Priority:0 Drain:false}}]")
 	remove(t, s, "/e/shop/v1/one")
-	r.sees("[" + two + "]")
+	r.Sees("[" + two + "]")
 }
 
 func TestDocuments(t *testing.T) {
@@ -258,28 +195,28 @@ func TestDocuments(t *testing.T) {
 	put(t, s, "/f/weir", "one = 1")
 	put(t, s, "/f/weir/b", "two = 2")
 	put(t, s, "/f/weird", "odd = 1")
-	d := open(t, etcd.Scheme().Documents, "etcd://"+s.Addr+"/f/weir")
+	d := sourcetest.Open(t, etcd.Scheme().Documents, "etcd://"+s.Addr+"/f/weir")
 	var version int64
-	r := follow(t, func(ctx context.Context, r *run) error {
+	r := sourcetest.Follow(t, func(ctx context.Context, r *sourcetest.Run) error {
 		return d.Run(ctx, func(v int64, list []discover.Document) {
 			if v < version {
 				t.Errorf("version %d after %d", v, version)
 			}
 			version = v
-			r.report(fmt.Sprintf("%s", list))
+			r.Report(fmt.Sprintf("%s", list))
 		})
 	})
-	r.sees("[{etcd:/f/weir one = 1} {etcd:/f/weir/b two = 2}]")
+	r.Sees("[{etcd:/f/weir one = 1} {etcd:/f/weir/b two = 2}]")
 	remove(t, s, "/f/weir/b")
 	put(t, s, "/f/weir/a", "three = 3")
-	r.sees("[{etcd:/f/weir one = 1} {etcd:/f/weir/a three = 3}]")
+	r.Sees("[{etcd:/f/weir one = 1} {etcd:/f/weir/a three = 3}]")
 }
 
 func TestRegistrar(t *testing.T) {
 	t.Parallel()
 	s := server(t)
 	seen := source(t, s, "/g/shop/v1")
-	r := open(t, etcd.Scheme().Registrar, "etcd://"+s.Addr+"/g")
+	r := sourcetest.Open(t, etcd.Scheme().Registrar, "etcd://"+s.Addr+"/g")
 	t.Cleanup(func() { r.Close() })
 	e := discover.Entry{Name: "shop", Version: "v1", Endpoint: lb.Endpoint{URL: "http://10.0.0.1:80", Weight: 1}}
 	put := func() {
@@ -296,27 +233,27 @@ func TestRegistrar(t *testing.T) {
 		return now.Kvs[0].Lease
 	}
 	put()
-	seen.sees("[{http://10.0.0.1:80 1 0 false}]")
+	seen.Sees("[{http://10.0.0.1:80 1 0 false}]")
 	first := lease()
 	e.Weight, e.Drain = 5, true
 	put()
-	seen.sees("[{http://10.0.0.1:80 5 0 true}]")
+	seen.Sees("[{http://10.0.0.1:80 5 0 true}]")
 	if lease() != first || first == 0 {
 		t.Errorf("lease %d became %d", first, lease())
 	}
 	// What was lost is mended.
 	remove(t, s, "/g/shop/v1/http:%2F%2F10.0.0.1:80")
-	seen.sees("[]")
+	seen.Sees("[]")
 	put()
-	seen.sees("[{http://10.0.0.1:80 5 0 true}]")
+	seen.Sees("[{http://10.0.0.1:80 5 0 true}]")
 	if _, err := s.Client.Revoke(t.Context(), clientv3.LeaseID(first)); err != nil {
 		t.Fatal(err)
 	}
-	seen.sees("[]")
+	seen.Sees("[]")
 	put()
-	seen.sees("[{http://10.0.0.1:80 5 0 true}]")
+	seen.Sees("[{http://10.0.0.1:80 5 0 true}]")
 	must(t, r.Withdraw(t.Context(), e))
-	seen.sees("[]")
+	seen.Sees("[]")
 	must(t, r.Withdraw(t.Context(), e))
 	must(t, r.Put(t.Context(), e, 2*time.Minute))
 	left, err := s.Client.TimeToLive(t.Context(), clientv3.LeaseID(lease()))

@@ -1,22 +1,19 @@
 package kubernetes_test
 
 import (
-	"context"
-	"fmt"
 	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"weir/discover"
 	"weir/discover/discovertest"
 	"weir/discover/kubernetes"
 	"weir/discover/kubernetes/kubetest"
+	"weir/discover/sourcetest"
 	"weir/internal/testkit"
-	"weir/lb"
 )
 
 func start(t *testing.T) *kubetest.Server {
@@ -29,6 +26,11 @@ func start(t *testing.T) *kubetest.Server {
 	return s
 }
 
+func source(t *testing.T, text string) *sourcetest.Run {
+	t.Helper()
+	return sourcetest.Source(t, kubernetes.Scheme(), text)
+}
+
 func open(text string) (discover.Source, error) {
 	u, err := url.Parse(text)
 	if err != nil {
@@ -37,69 +39,26 @@ func open(text string) (discover.Source, error) {
 	return kubernetes.Scheme().Source(u, discover.SchemeOptions{Log: slog.New(slog.DiscardHandler)})
 }
 
-// run is a source that runs.
-type run struct {
-	*testing.T
-	ended chan error
-
-	mu      sync.Mutex
-	last    string
-	reports int
-}
-
-// follow runs the source at a URL until it fails or the test ends.
-func follow(t *testing.T, text string) *run {
-	t.Helper()
-	s, err := open(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	r := &run{T: t, ended: make(chan error, 1)}
-	over := make(chan struct{})
-	t.Cleanup(func() { cancel(); <-over })
-	go func() {
-		defer close(over)
-		r.ended <- s.Run(ctx, func(list []lb.Endpoint) {
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			r.last = fmt.Sprint(list)
-			r.reports++
-		})
-	}()
-	return r
-}
-
-// sees waits until this was reported last.
-func (r *run) sees(want string) {
-	r.Helper()
-	testkit.Eventually(r, want+" is reported", func() bool {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		return r.reports > 0 && r.last == want
-	})
-}
-
 func TestSource(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	r := follow(t, "kubernetes:default/shop:http?api=http://"+s.Addr)
-	r.sees("[]")
+	r := source(t, "kubernetes:default/shop:http?api=http://"+s.Addr)
+	r.Sees("[]")
 	s.Put("a", 8080, `{"addresses": ["10.0.0.1"]}`)
-	r.sees("[{http://10.0.0.1:8080 1 0 false}]")
+	r.Sees("[{http://10.0.0.1:8080 1 0 false}]")
 	s.Put("b", 8081, `{"addresses": ["fd00::1"], "conditions": {"ready": true}}, {"addresses": ["10.0.0.3"], "conditions": {"ready": false}}`)
-	r.sees("[{http://10.0.0.1:8080 1 0 false} {http://[fd00::1]:8081 1 0 false}]")
+	r.Sees("[{http://10.0.0.1:8080 1 0 false} {http://[fd00::1]:8081 1 0 false}]")
 	s.Put("a", 8080, `{"addresses": ["10.0.0.1"], "conditions": {"ready": false, "serving": true, "terminating": true}}`)
-	r.sees("[{http://10.0.0.1:8080 1 0 true} {http://[fd00::1]:8081 1 0 false}]")
+	r.Sees("[{http://10.0.0.1:8080 1 0 true} {http://[fd00::1]:8081 1 0 false}]")
 	s.Put("a", 8080, "")
-	r.sees("[{http://[fd00::1]:8081 1 0 false}]")
-	follow(t, "kubernetes:default/shop:8081?scheme=https&api=http://"+s.Addr).sees("[{https://[fd00::1]:8081 1 0 false}]")
+	r.Sees("[{http://[fd00::1]:8081 1 0 false}]")
+	source(t, "kubernetes:default/shop:8081?scheme=https&api=http://"+s.Addr).Sees("[{https://[fd00::1]:8081 1 0 false}]")
 	// The server has forgotten what the watch has seen: all is listed again.
 	s.Forget()
 	s.Put("b", 8082, `{"addresses": ["10.0.0.2"]}`)
-	r.sees("[{http://10.0.0.2:8082 1 0 false}]")
+	r.Sees("[{http://10.0.0.2:8082 1 0 false}]")
 	s.Put("b", 8082, "")
-	r.sees("[]")
+	r.Sees("[]")
 }
 
 // What is no answer of the API server is an error.
@@ -113,10 +72,10 @@ func TestFails(t *testing.T) {
 	}
 	s.Put("a", 8080, `{"addresses": ["10.0.0.1"]}`)
 	api := "?api=http://" + s.Addr
-	follow(t, "kubernetes:default/shop:http"+api+"&token_file="+token).sees("[{http://10.0.0.1:8080 1 0 false}]")
+	source(t, "kubernetes:default/shop:http"+api+"&token_file="+token).Sees("[{http://10.0.0.1:8080 1 0 false}]")
 	fails := func(text, want string) {
 		t.Helper()
-		if err := <-follow(t, text).ended; err == nil || !strings.Contains(err.Error(), want) {
+		if err := <-source(t, text).Ended; err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %s", text, err, want)
 		}
 	}

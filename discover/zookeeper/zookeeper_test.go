@@ -15,6 +15,7 @@ import (
 
 	"weir/discover"
 	"weir/discover/discovertest"
+	"weir/discover/sourcetest"
 	"weir/discover/zookeeper"
 	"weir/discover/zookeeper/zookeepertest"
 	"weir/internal/testkit"
@@ -67,92 +68,39 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// open returns what f does with a URL.
-func open[S any](t *testing.T, f func(*url.URL, discover.SchemeOptions) (S, error), text string) S {
+func source(t *testing.T, text string) *sourcetest.Run {
 	t.Helper()
-	u, err := url.Parse(text)
-	must(t, err)
-	s, err := f(u, discover.SchemeOptions{Log: slog.New(slog.DiscardHandler)})
-	must(t, err)
-	return s
-}
-
-// run is something that runs and reports.
-type run struct {
-	*testing.T
-	ended chan error
-
-	mu      sync.Mutex
-	last    string
-	reports int
-}
-
-// follow runs f until it fails or the test ends.
-func follow(t *testing.T, f func(context.Context, *run) error) *run {
-	ctx, cancel := context.WithCancel(context.Background())
-	r := &run{T: t, ended: make(chan error, 1)}
-	over := make(chan struct{})
-	t.Cleanup(func() { cancel(); <-over })
-	go func() {
-		defer close(over)
-		r.ended <- f(ctx, r)
-	}()
-	return r
-}
-
-func (r *run) report(text string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.last = text
-	r.reports++
-}
-
-// sees waits until this was reported last.
-func (r *run) sees(want string) {
-	r.Helper()
-	testkit.Eventually(r, want+" is reported", func() bool {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		return r.reports > 0 && r.last == want
-	})
-}
-
-func source(t *testing.T, text string) *run {
-	t.Helper()
-	from := open(t, zookeeper.Scheme().Source, text)
-	return follow(t, func(ctx context.Context, r *run) error {
-		return from.Run(ctx, func(list []lb.Endpoint) { r.report(fmt.Sprint(list)) })
-	})
+	return sourcetest.Source(t, zookeeper.Scheme(), text)
 }
 
 func TestSource(t *testing.T) {
 	t.Parallel()
 	s := server(t)
 	r := source(t, "zookeeper://"+s.Addr+"/a/shop")
-	r.sees("[]") // the node is not there
+	r.Sees("[]") // the node is not there
 	must(t, s.Put("/a/shop/one", "http://one"))
-	r.sees("[{http://one 1 0 false}]")
+	r.Sees("[{http://one 1 0 false}]")
 	must(t, s.Put("/a/shop/two", `{"url":"http://two","weight":5,"priority":1,"drain":true}`))
-	r.sees("[{http://one 1 0 false} {http://two 5 1 true}]")
+	r.Sees("[{http://one 1 0 false} {http://two 5 1 true}]")
 	must(t, s.Put("/a/shop/three", "nonsense"))
 	must(t, s.Put("/a/shop/one", `{"url":"http://one","weight":3}`))
-	r.sees("[{http://one 3 0 false} {http://two 5 1 true}]")
+	r.Sees("[{http://one 3 0 false} {http://two 5 1 true}]")
 	must(t, s.Conn.Delete("/a/shop/two", -1))
-	r.sees("[{http://one 3 0 false}]")
+	r.Sees("[{http://one 3 0 false}]")
 	// A node that ends with its session.
 	c, _, err := zk.Connect([]string{s.Addr}, 10*time.Second, zk.WithLogInfo(false))
 	must(t, err)
 	_, err = c.Create("/a/shop/four", []byte("http://four"), zk.FlagEphemeral, zk.WorldACL(zk.PermAll))
 	must(t, err)
-	r.sees("[{http://four 1 0 false} {http://one 3 0 false}]")
+	r.Sees("[{http://four 1 0 false} {http://one 3 0 false}]")
 	c.Close()
-	r.sees("[{http://one 3 0 false}]")
+	r.Sees("[{http://one 3 0 false}]")
 	for _, name := range []string{"/one", "/three", ""} {
 		must(t, s.Conn.Delete("/a/shop"+name, -1))
 	}
-	r.sees("[]")
+	r.Sees("[]")
 	must(t, s.Put("/a/shop/one", "http://one"))
-	r.sees("[{http://one 1 0 false}]")
+	r.Sees("[{http://one 1 0 false}]")
 }
 
 // All nodes are nonsense, or there is no server: that is an error, and no empty answer.
@@ -160,21 +108,21 @@ func TestFails(t *testing.T) {
 	t.Parallel()
 	s := server(t)
 	must(t, s.Put("/b/one", "nonsense"))
-	if err := <-source(t, "zookeeper://"+s.Addr+"/b").ended; err == nil || !strings.Contains(err.Error(), "none of the endpoints") {
+	if err := <-source(t, "zookeeper://"+s.Addr+"/b").Ended; err == nil || !strings.Contains(err.Error(), "none of the endpoints") {
 		t.Errorf("nonsense: got %v", err)
 	}
-	if err := <-source(t, "zookeeper://"+testkit.Reserve(t)+"/b").ended; err == nil {
+	if err := <-source(t, "zookeeper://"+testkit.Reserve(t)+"/b").Ended; err == nil {
 		t.Error("no server: no error")
 	}
 	web, err := discovertest.StartRelay(testkit.Reserve(t))
 	must(t, err)
 	t.Cleanup(web.Close)
 	web.Break(true)
-	if err := <-source(t, "zookeeper://"+web.Addr+"/b").ended; err == nil {
+	if err := <-source(t, "zookeeper://"+web.Addr+"/b").Ended; err == nil {
 		t.Error("a server of something else: no error")
 	}
 	must(t, s.Put("/c/one", "http://one"))
-	source(t, "zookeeper://"+testkit.Reserve(t)+","+s.Addr+"/c").sees("[{http://one 1 0 false}]")
+	source(t, "zookeeper://"+testkit.Reserve(t)+","+s.Addr+"/c").Sees("[{http://one 1 0 false}]")
 }
 
 func TestDocuments(t *testing.T) {
@@ -183,22 +131,22 @@ func TestDocuments(t *testing.T) {
 	must(t, s.Put("/f/weir", "one = 1"))
 	must(t, s.Put("/f/weir/b", "two = 2"))
 	must(t, s.Put("/f/weird", "odd = 1"))
-	d := open(t, zookeeper.Scheme().Documents, "zookeeper://"+s.Addr+"/f/weir")
+	d := sourcetest.Open(t, zookeeper.Scheme().Documents, "zookeeper://"+s.Addr+"/f/weir")
 	var version int64
-	r := follow(t, func(ctx context.Context, r *run) error {
+	r := sourcetest.Follow(t, func(ctx context.Context, r *sourcetest.Run) error {
 		return d.Run(ctx, func(v int64, list []discover.Document) {
 			if v < version || v == 0 {
 				t.Errorf("version %d after %d", v, version)
 			}
 			version = v
-			r.report(fmt.Sprintf("%s", list))
+			r.Report(fmt.Sprintf("%s", list))
 		})
 	})
-	r.sees("[{zookeeper:/f/weir one = 1} {zookeeper:/f/weir/b two = 2}]")
+	r.Sees("[{zookeeper:/f/weir one = 1} {zookeeper:/f/weir/b two = 2}]")
 	must(t, s.Conn.Delete("/f/weir/b", -1))
 	must(t, s.Put("/f/weir/a", "three = 3"))
 	must(t, s.Put("/f/weir", "one = 2"))
-	r.sees("[{zookeeper:/f/weir one = 2} {zookeeper:/f/weir/a three = 3}]")
+	r.Sees("[{zookeeper:/f/weir one = 2} {zookeeper:/f/weir/a three = 3}]")
 }
 
 func TestRegistrar(t *testing.T) {
@@ -207,35 +155,35 @@ func TestRegistrar(t *testing.T) {
 	seen := source(t, "zookeeper://"+s.Addr+"/g/shop/v1")
 	e := discover.Entry{Name: "shop", Version: "v1", Endpoint: lb.Endpoint{URL: "http://10.0.0.1:80", Weight: 1}}
 	const path = "/g/shop/v1/http:%2F%2F10.0.0.1:80"
-	r := open(t, zookeeper.Scheme().Registrar, "zookeeper://"+s.Addr+"/g")
+	r := sourcetest.Open(t, zookeeper.Scheme().Registrar, "zookeeper://"+s.Addr+"/g")
 	put := func() {
 		t.Helper()
 		must(t, r.Put(t.Context(), e, 10*time.Second))
 	}
 	put()
-	seen.sees("[{http://10.0.0.1:80 1 0 false}]")
+	seen.Sees("[{http://10.0.0.1:80 1 0 false}]")
 	e.Weight, e.Drain = 5, true
 	put()
-	seen.sees("[{http://10.0.0.1:80 5 0 true}]")
+	seen.Sees("[{http://10.0.0.1:80 5 0 true}]")
 	// What was lost, or is somebody else's, is mended.
 	must(t, s.Conn.Delete(path, -1))
-	seen.sees("[]")
+	seen.Sees("[]")
 	put()
-	seen.sees("[{http://10.0.0.1:80 5 0 true}]")
+	seen.Sees("[{http://10.0.0.1:80 5 0 true}]")
 	must(t, s.Conn.Delete(path, -1))
 	must(t, s.Put(path, "http://10.0.0.1:80"))
-	seen.sees("[{http://10.0.0.1:80 1 0 false}]")
+	seen.Sees("[{http://10.0.0.1:80 1 0 false}]")
 	put()
-	seen.sees("[{http://10.0.0.1:80 5 0 true}]")
+	seen.Sees("[{http://10.0.0.1:80 5 0 true}]")
 	must(t, r.Withdraw(t.Context(), e))
-	seen.sees("[]")
+	seen.Sees("[]")
 	must(t, r.Withdraw(t.Context(), e))
 	put()
-	seen.sees("[{http://10.0.0.1:80 5 0 true}]")
+	seen.Sees("[{http://10.0.0.1:80 5 0 true}]")
 	must(t, r.Close())
-	seen.sees("[]")
+	seen.Sees("[]")
 	// The context bounds the wait for a server.
-	r = open(t, zookeeper.Scheme().Registrar, "zookeeper://"+testkit.Reserve(t)+"/g")
+	r = sourcetest.Open(t, zookeeper.Scheme().Registrar, "zookeeper://"+testkit.Reserve(t)+"/g")
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if err := r.Put(ctx, e, time.Second); err == nil {
