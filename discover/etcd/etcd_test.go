@@ -31,7 +31,7 @@ func start(t *testing.T) *etcdtest.Server {
 	return s
 }
 
-// begin starts a server that somebody else ends.
+// begin starts a server; the caller ends it.
 func begin(t *testing.T) *etcdtest.Server {
 	t.Helper()
 	if _, err := exec.LookPath("etcd"); err != nil {

@@ -33,7 +33,7 @@ func (r *registrar) Put(ctx context.Context, e discover.Entry, ttl time.Duration
 	if err != nil {
 		return err
 	}
-	// The key may be gone, or changed by somebody else, although the lease is there.
+	// The key may be gone, or changed by another process, although the lease is there.
 	_, err = r.client.Txn(ctx).
 		If(clientv3.Compare(clientv3.Value(key), "=", value), clientv3.Compare(clientv3.LeaseValue(key), "=", id)).
 		Else(clientv3.OpPut(key, value, clientv3.WithLease(id))).

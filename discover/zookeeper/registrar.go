@@ -96,7 +96,7 @@ func (r *registrar) connect(ttl time.Duration) error {
 		return err
 	}
 	go func() {
-		for range events { // the library waits for nobody who does not read
+		for range events { // so that the channel never fills
 		}
 	}()
 	r.conn, r.ttl = c, ttl

@@ -22,7 +22,7 @@ import (
 	"weir/lb"
 )
 
-// begin starts a server that somebody else ends.
+// begin starts a server; the caller ends it.
 func begin(t *testing.T) *zookeepertest.Server {
 	t.Helper()
 	if _, err := os.Stat(zookeepertest.Program); err != nil {
@@ -165,7 +165,7 @@ func TestRegistrar(t *testing.T) {
 	e.Weight, e.Drain = 5, true
 	put()
 	seen.Sees("[{http://10.0.0.1:80 5 0 true}]")
-	// What was lost, or is somebody else's, is mended.
+	// What was lost, or is another session's, is mended.
 	must(t, s.Conn.Delete(path, -1))
 	seen.Sees("[]")
 	put()

@@ -132,7 +132,7 @@ func reachByFile(path string, client *admin.Client) error {
 	}
 	client.Address = cfg.Address
 	if len(cfg.Certificates) > 0 {
-		// Its own certificate is believed, whoever has signed it.
+		// Its own certificate is believed, whichever authority has signed it.
 		client.TLS = new(tls.Config)
 		if err := trust(client.TLS, cfg.Certificates[0].Cert); err != nil {
 			return err

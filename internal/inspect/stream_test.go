@@ -27,7 +27,7 @@ func TestWatch(t *testing.T) {
 			return true
 		})
 	}()
-	testkit.Eventually(t, "somebody watches", func() bool {
+	testkit.Eventually(t, "a client watches", func() bool {
 		var state admin.InspectState
 		s.ask("/inspect", &state)
 		return state.Streams == 1
@@ -42,7 +42,7 @@ func TestWatch(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Errorf("the end is %v", err)
 	}
-	testkit.Eventually(t, "nobody watches any more", func() bool {
+	testkit.Eventually(t, "no client watches any more", func() bool {
 		var state admin.InspectState
 		s.ask("/inspect", &state)
 		return state.Streams == 0

@@ -20,7 +20,7 @@ const (
 	wide = 20
 	// muchUsed is the share of the exchanges at a place that a segment needs to stay itself.
 	muchUsed = 4.0 / fanOut
-	// unusedFor is how long nobody must have asked for a template before another may take its place.
+	// unusedFor is how long a template must have been without a request before another may take its place.
 	unusedFor = 10 * time.Minute
 )
 

@@ -115,7 +115,7 @@ func words(i int) string {
 	return strings.Map(func(r rune) rune { return r - '0' + 'g' }, strconv.Itoa(i))
 }
 
-// A route with as many templates as it may have folds its widest place; if none is wide, what nobody asks for
+// A route with as many templates as it may have folds its widest place; if none is wide, what gets no requests
 // leaves, and nothing else.
 func TestFull(t *testing.T) {
 	t.Parallel()

@@ -355,7 +355,7 @@ func (s *framedStream) Release(bool) {
 		delete(c.streams, s.id)
 		c.grown -= max(s.in.limit-firstWindow, 0)
 	}
-	s.lose(errCut) // whoever waits for it
+	s.lose(errCut) // what waits for it ends
 	s.in.pieces.Drop()
 	for _, h := range s.heads {
 		h.Reset()

@@ -12,7 +12,7 @@ export class Refused extends Error {
 // also works below a prefix.
 export const at = (path) => '..' + path;
 
-// onRefused is told about answers that mean that nobody is logged in.
+// onRefused is told about answers that mean that no user is logged in.
 let onRefused = () => {};
 export const whenRefused = (f) => {
   onRefused = f;
