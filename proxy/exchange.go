@@ -159,6 +159,7 @@ type Exchange struct {
 	choice  choice
 	time    clock
 	moments moments
+	sample  figures.Sample // when the exchange has ended
 	taps    taps
 	// deferred are the functions that run when the exchange is over.
 	deferred []func()
@@ -288,7 +289,7 @@ func (x *Exchange) Reset() {
 	x.attempt = nil
 	x.room.attempt.reset()
 	x.choice = choice{sticky: x.choice.sticky[:0]}
-	x.time, x.moments = clock{}, moments{}
+	x.time, x.moments, x.sample = clock{}, moments{}, figures.Sample{}
 	x.taps.reset()
 	if len(x.deferred) > 0 {
 		clear(x.deferred)

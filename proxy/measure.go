@@ -90,10 +90,12 @@ func (x *Exchange) Processing() (request, response time.Duration) {
 	return request, response
 }
 
-// Sample is what statistics count of the exchange, which has ended.
-func (x *Exchange) Sample() figures.Sample {
+// Sample is what statistics count of the exchange, which has ended. It must not be changed.
+func (x *Exchange) Sample() *figures.Sample { return &x.sample }
+
+func (x *Exchange) makeSample() {
 	r := &x.Result
-	return figures.Sample{
+	x.sample = figures.Sample{
 		Failed: r.Failed(), Untimed: r.Cause == CauseUpgraded || r.Cause == CauseTunnelIdle,
 		BytesIn: r.BytesIn, BytesOut: r.BytesOut, Duration: r.End.Sub(x.Start), Phases: r.Phases,
 	}

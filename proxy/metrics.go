@@ -215,7 +215,7 @@ func (m *Metrics) settle(x *Exchange) {
 		r = x.Route.metrics
 	}
 	sample := x.Sample()
-	r.all.Add(&sample)
+	r.all.Add(sample)
 	if request, response := x.Processing(); !sample.Untimed {
 		if request > 0 {
 			r.request.Observe(request)

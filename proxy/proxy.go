@@ -124,7 +124,7 @@ func New(p Parts) (*Proxy, error) {
 	}
 	for i := range p.Config.Routes {
 		r := &p.Config.Routes[i]
-		route, err := newRoute(r, r.Label(i), r.Captures(), proxy.upstreams, p.Config.Forwarding, p.Config.Compress, p.Metrics)
+		route, err := newRoute(r, i, r.Captures(), proxy.upstreams, p.Config.Forwarding, p.Config.Compress, p.Metrics)
 		if err != nil {
 			return nil, fmt.Errorf("routes[%d]: %w", i, err)
 		}
@@ -335,6 +335,7 @@ func (x *Exchange) settle() {
 	if (r.Cause == CauseClientGone || r.Cause == CauseTruncated) && p.closing != nil && p.closing() {
 		r.Cause = CauseShutdown
 	}
+	x.makeSample()
 	p.metrics.settle(x)
 	x.Client.Listener.metrics.inFlight.Add(-1)
 	x.runHooks(p.hooks.onDone)

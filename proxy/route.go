@@ -16,6 +16,8 @@ import (
 type Route struct {
 	// Name labels the route in metrics and logs.
 	Name string
+	// Index is the route's place in the configuration.
+	Index int
 
 	// upstream is set if the name is fixed; else upstreamName expands to it.
 	upstream     *Upstream
@@ -87,7 +89,7 @@ func (m *Metrics) NewListener(cfg *config.Listener) *Listener {
 	}
 }
 
-func newRoute(r *config.Route, name string, captures []string, upstreams map[string]*Upstream, f config.Forwarding, all *config.Compress, m *Metrics) (*Route, error) {
+func newRoute(r *config.Route, index int, captures []string, upstreams map[string]*Upstream, f config.Forwarding, all *config.Compress, m *Metrics) (*Route, error) {
 	request, err := forward.CompileRequest(r.RequestHeaders, captures)
 	if err != nil {
 		return nil, err
@@ -96,8 +98,10 @@ func newRoute(r *config.Route, name string, captures []string, upstreams map[str
 	if err != nil {
 		return nil, err
 	}
+	name := r.Label(index)
 	route := &Route{
 		Name:           name,
+		Index:          index,
 		respond:        r.Respond,
 		ownListener:    len(r.Listener) > 0,
 		stripPrefix:    r.StripPrefix,

@@ -37,8 +37,9 @@ type Registry struct {
 
 // Plan is what one configuration counts.
 type Plan struct {
-	routes map[string]*route // by label
-	limits config.Statistics
+	routes  []*route // in the order of the configuration
+	byLabel map[string]*route
+	limits  config.Statistics
 }
 
 // route is what is counted of one route.
@@ -67,14 +68,12 @@ func (r *Registry) Plan(cfg *config.Config) *Plan {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	p := &Plan{routes: make(map[string]*route), limits: *s}
+	p := &Plan{routes: make([]*route, len(cfg.Routes)), byLabel: make(map[string]*route), limits: *s}
 	for i := range cfg.Routes {
 		label := cfg.Routes[i].Label(i)
 		made := r.newRoute(label, &cfg.Routes[i])
-		if r.plan != nil {
-			made.adopt(r.plan.routes[label])
-		}
-		p.routes[label] = made
+		made.adopt(r.plan.route(label))
+		p.routes[i], p.byLabel[label] = made, made
 	}
 	return p
 }
@@ -136,6 +135,14 @@ func (r *Registry) Show(cfg *config.Config, p *Plan) {
 	}
 }
 
+// route returns the route with a label; nil if there is none. p may be nil.
+func (p *Plan) route(label string) *route {
+	if p == nil {
+		return nil
+	}
+	return p.byLabel[label]
+}
+
 // trees are all trees of p, which may be nil.
 func (p *Plan) trees() iter.Seq[*tree] {
 	return func(yield func(*tree) bool) {
@@ -164,14 +171,9 @@ func (p *Plan) onDone(x *proxy.Exchange) {
 	if x.Route == nil {
 		return
 	}
-	r := p.routes[x.Route.Name]
-	if r == nil {
-		return
-	}
-	sample := x.Sample()
-	to := r.pathOf(x)
-	to.used.Store(x.Result.End.Unix())
-	to.Add(&sample)
+	sample, to := x.Sample(), p.routes[x.Route.Index].pathOf(x)
+	to.use(x.Result.End)
+	to.Add(sample)
 	if !sample.Untimed {
 		to.slowest.offer(x, to.template, sample.Duration)
 	}
@@ -214,10 +216,11 @@ func (r *Registry) Paths(label string, now time.Time) (list []Path) {
 	r.mu.Lock()
 	p := r.plan
 	r.mu.Unlock()
-	if p == nil || p.routes[label] == nil {
+	route := p.route(label)
+	if route == nil {
 		return nil
 	}
-	for _, at := range p.routes[label].all() {
+	for _, at := range route.all() {
 		s := at.Snapshot()
 		if s.Count > 0 {
 			list = append(list, Path{Template: at.template, Snapshot: s, Late: at.marks.late(s), Slowest: at.slowest.at(now)})
@@ -250,8 +253,8 @@ func (r *Registry) WriteMetrics(w io.Writer, f figures.Format) {
 		return
 	}
 	var page []byte
-	for _, label := range slices.Sorted(maps.Keys(p.routes)) {
-		list := p.routes[label].all()
+	for _, label := range slices.Sorted(maps.Keys(p.byLabel)) {
+		list := p.byLabel[label].all()
 		slices.SortFunc(list, func(a, b *path) int { return strings.Compare(a.template, b.template) })
 		page = page[:0]
 		for _, at := range list {

@@ -36,6 +36,14 @@ type path struct {
 	used    atomic.Int64 // when it was last asked for, in Unix seconds
 }
 
+// use notes that the template was asked for.
+func (p *path) use(now time.Time) {
+	// Most often the second is the same, and other processors read the same memory.
+	if s := now.Unix(); p.used.Load() != s {
+		p.used.Store(s)
+	}
+}
+
 // tree has the paths of one route that were learned, those below one of the route's own paths, or all.
 // Looking up takes no lock.
 type tree struct {
@@ -66,15 +74,21 @@ type node struct {
 
 // next returns the place of a segment of a template after n; nil if it is not known.
 func (n *node) next(segment []byte) *node {
-	if children := n.children.Load(); children != nil {
-		if c := (*children)[string(segment)]; c != nil {
-			return c
-		}
+	if c := n.child(segment); c != nil {
+		return c
 	}
 	return n.any.Load()
 }
 
-// segments cuts the next segment off rest, as a template has it.
+// child returns the place after n that a segment of a template has to itself; nil if there is none.
+func (n *node) child(segment []byte) *node {
+	if children := n.children.Load(); children != nil {
+		return (*children)[string(segment)]
+	}
+	return nil
+}
+
+// segments cuts a path into segments.
 type segments struct {
 	rest  []byte
 	depth int
@@ -82,6 +96,7 @@ type segments struct {
 	room  [len(anID) + maxExtension + 1]byte
 }
 
+// cut cuts off the next segment, as the path has it but for what is too deep.
 func (s *segments) cut() (segment []byte, ok bool) {
 	if s.done {
 		return nil, false
@@ -92,7 +107,16 @@ func (s *segments) cut() (segment []byte, ok bool) {
 	}
 	segment, s.rest, ok = bytes.Cut(s.rest, []byte("/"))
 	s.done = !ok
-	return fold(s.room[:0], segment), true
+	return segment, true
+}
+
+// fold returns what stands in a template for segment, the last one that was cut off. It is valid until
+// the next call.
+func (s *segments) fold(segment []byte) []byte {
+	if s.depth > maxDepth {
+		return segment // all the rest
+	}
+	return fold(s.room[:0], segment)
 }
 
 // setLimit makes limit and b the bounds of t, and returns how many templates it has.
@@ -113,7 +137,12 @@ func (t *tree) find(rest []byte) *path {
 		if !ok {
 			return n.leaf.Load()
 		}
-		if n = n.next(segment); n == nil {
+		// A segment that is a child stands for itself, and most are.
+		next := n.child(segment)
+		if next == nil {
+			next = n.next(s.fold(segment))
+		}
+		if n = next; n == nil {
 			return nil
 		}
 	}
@@ -137,6 +166,7 @@ func (t *tree) learn(rest []byte, now time.Time) *path {
 		if !ok {
 			return t.leafOf(n)
 		}
+		segment = s.fold(segment)
 		next := n.next(segment)
 		if next == nil {
 			next = t.grow(n, string(segment))
