@@ -96,8 +96,16 @@ type Listener struct {
 	// the same URL with https: 301, and 308 for methods other than GET and HEAD. Only
 	// routes whose listener condition names this listener come first.
 	HTTPSRedirect bool `toml:"https_redirect"`
-	// MinTLS is "1.2" or "1.3".
+	// MinTLS and MaxTLS are the oldest and the newest version of TLS that clients may speak: "1.0",
+	// "1.1", "1.2" or "1.3".
 	MinTLS string `toml:"min_tls"`
+	MaxTLS string `toml:"max_tls"`
+	// Ciphers are those that TLS 1.2 and older may use, by the names of IANA or OpenSSL; empty
+	// means the good ones. Their order means nothing. TLS 1.3 has only good ones, which are always on.
+	Ciphers Strings `toml:"ciphers"`
+	// Curves are the key exchanges, such as "X25519MLKEM768", "X25519" and "P-256"; empty means the good
+	// ones, X25519MLKEM768 among them. Their order means nothing.
+	Curves Strings `toml:"curves"`
 	// Protocols are those that clients may speak: "h1" is HTTP/1.1, "h2" is HTTP/2 by TLS, and
 	// "h2c" is HTTP/2 without TLS, by clients that know so beforehand. Empty means HTTP/1.1, and
 	// HTTP/2 too where there are certificates.
@@ -482,6 +490,13 @@ type UpstreamTLS struct {
 	Key string `toml:"key"`
 	// ServerName is sent as SNI and verified; empty means the target's host.
 	ServerName string `toml:"server_name"`
+	// MinTLS and MaxTLS are the oldest and the newest version of TLS: "1.0", "1.1", "1.2" or "1.3".
+	MinTLS string `toml:"min_tls"`
+	MaxTLS string `toml:"max_tls"`
+	// Ciphers are those that TLS 1.2 and older may use, as those of a listener.
+	Ciphers Strings `toml:"ciphers"`
+	// Curves are the key exchanges, as those of a listener.
+	Curves Strings `toml:"curves"`
 	// InsecureSkipVerify accepts any certificate. For tests only.
 	InsecureSkipVerify bool `toml:"insecure_skip_verify"`
 }

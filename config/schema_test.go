@@ -99,7 +99,7 @@ func TestSchema(t *testing.T) {
 	bad("routes = [{ redirect = { to = '/', status = 200 } }]", "/routes/0/redirect/status")
 	bad("routes = [{ respond.status = 199 }]", "minimum: got 199, want 200")
 	bad("routes = [{ scheme = 'ftp', respond = {} }]", "/routes/0/scheme")
-	bad("listeners = [{ address = ':80', min_tls = '1.1' }]", "/listeners/0/min_tls")
+	bad("listeners = [{ address = ':80', min_tls = '1.4' }]", "/listeners/0/min_tls")
 	bad("[upstreams.a]\ntargets = [{ url = 'demo:a', weight = 0 }]", "minimum: got 0, want 1")
 	// required keys
 	bad("listeners = [{ name = 'a' }]", "missing property 'address'")

@@ -310,7 +310,7 @@ func (p keyPath) pageAddress(a Address, seen addresses) {
 
 func (l *Listener) validate(at keyPath) {
 	at.needs("address", string(l.Address), wantAddress)
-	at.oneOf("min_tls", l.MinTLS, "1.2", "1.3")
+	at.parameters(l.MinTLS, l.MaxTLS, l.Ciphers, l.Curves)
 	for i, protocol := range l.Protocols {
 		at := at.key("protocols").index(i)
 		at.oneOf("", protocol, ProtocolH1, ProtocolH2, ProtocolH2C)
@@ -457,6 +457,7 @@ func (t *UpstreamTLS) validate(at keyPath) {
 		at.file("ca", t.CA)
 	}
 	at.certificate(t.Cert, t.Key, false)
+	at.parameters(t.MinTLS, t.MaxTLS, t.Ciphers, t.Curves)
 	if t.ServerName != "" && !validHostName(t.ServerName) {
 		at.wrong("server_name", strconv.Quote(t.ServerName), "a host name")
 	}

@@ -88,6 +88,13 @@ func (s *Server) newTransport(url string, cfg *config.Upstream) (lb.Transport, e
 		OnPanic:   func(v any) { s.metrics.Panicked(s.log, v) },
 		SlowTurn:  s.options.slowTurn,
 		Reclaim:   s.reclaim,
+		OnFiles: func(target string, err error) {
+			if err != nil {
+				s.log.Error("cannot use the changed files of a target's TLS, the old ones stay", "target", target, "error", err)
+				return
+			}
+			s.log.Info("the files of a target's TLS were read again", "target", target)
+		},
 	})
 }
 

@@ -95,6 +95,9 @@ func Names() map[string][]string {
 	}
 	names["upstreams.balance"] = algorithms
 	names["upstreams.health.probe"] = health.Probes()
+	for _, table := range []string{"listeners", "upstreams.tls"} {
+		names[table+".ciphers"], names[table+".curves"] = config.CipherNames(), config.CurveNames()
+	}
 	return names
 }
 

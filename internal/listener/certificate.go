@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"weir/config"
+	"weir/internal/secure"
 )
 
 // certificates are those of one listener, with the files they come from.
@@ -65,7 +66,7 @@ func (c *certificates) refresh() (changed bool, err error) {
 	var errs []error
 	for _, p := range c.pairs {
 		cert, key := p.stat()
-		if sameFile(cert, p.cert) && sameFile(key, p.key) {
+		if secure.SameFile(cert, p.cert) && secure.SameFile(key, p.key) {
 			continue
 		}
 		changed = true
@@ -88,16 +89,6 @@ func (p *pair) stat() (cert, key os.FileInfo) {
 		key = info
 	}
 	return cert, key
-}
-
-// sameFile says whether a file is the one it was, unchanged. Size and inode are
-// compared too because files that are written twice within a tick of the
-// kernel's clock, or moved into place with an old time, may have the same time.
-func sameFile(a, b os.FileInfo) bool {
-	if a == nil || b == nil {
-		return a == nil && b == nil
-	}
-	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }
 
 // read takes the content from the files; on an error the old one stays.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -67,6 +68,7 @@ type Listener struct {
 type settings struct {
 	config       config.Listener
 	tls          *tls.Config // nil: no TLS
+	old          *tls.Config // for clients of TLS 1.1 and older; nil: none may be so old
 	certificates *certificates
 }
 
@@ -90,8 +92,8 @@ func Open(cfg *config.Listener, options Options) (*Listener, error) {
 	l.changed = sync.NewCond(&l.mu)
 	l.tls = &tls.Config{
 		MinVersion: tls.VersionTLS12,
-		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-			return l.settings.Load().tls, nil
+		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			return l.settings.Load().forClient(hello), nil
 		},
 	}
 	s, err := l.newSettings(cfg)
@@ -121,20 +123,37 @@ func (l *Listener) newSettings(cfg *config.Listener) (*settings, error) {
 	}
 	s.certificates = certificates
 	s.tls = &tls.Config{
-		MinVersion:     tls.VersionTLS12,
 		NextProtos:     nextProtos(cfg),
 		GetCertificate: certificates.choose,
 	}
+	cfg.TLS().Apply(s.tls)
 	if cfg.StrictSNI {
 		s.tls.GetCertificate = certificates.chooseExact
 	}
 	if err := s.askForCertificates(); err != nil {
 		return nil, err
 	}
-	if cfg.MinTLS == "1.3" {
-		s.tls.MinVersion = tls.VersionTLS13
-	}
+	s.old = withoutHTTP2(s.tls)
 	return s, nil
+}
+
+// forClient is the configuration for one client.
+func (s *settings) forClient(hello *tls.ClientHelloInfo) *tls.Config {
+	if s.old != nil && slices.Max(hello.SupportedVersions) < tls.VersionTLS12 {
+		return s.old
+	}
+	return s.tls
+}
+
+// withoutHTTP2 is cfg for clients of TLS 1.1 and older, which may not speak HTTP/2 (RFC 9113 section
+// 9.2); nil if cfg refuses them all.
+func withoutHTTP2(cfg *tls.Config) *tls.Config {
+	if cfg.MinVersion >= tls.VersionTLS12 {
+		return nil
+	}
+	old := cfg.Clone()
+	old.NextProtos = slices.DeleteFunc(slices.Clone(cfg.NextProtos), func(p string) bool { return p == "h2" })
+	return old
 }
 
 // nextProtos are the protocols that a handshake may choose (ALPN), the best first.

@@ -3,14 +3,11 @@ package transport
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
-	"os"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -98,7 +95,7 @@ const keepAliveInterval = 30 * time.Second
 type dialer struct {
 	address
 	connect, handshake time.Duration
-	tls                *tls.Config // nil for plaintext
+	tls                *security // nil for plaintext
 	local              func(scheme, name string) (net.Conn, error)
 	names              *names // nil if the target has no name to resolve
 }
@@ -117,67 +114,17 @@ func newDialer(a address, cfg *config.Upstream, o Options) (*dialer, error) {
 	if a.scheme != "https" {
 		return d, nil
 	}
-	d.tls = &tls.Config{
-		ServerName:         a.name,
-		NextProtos:         protocolsHTTP1,
-		MinVersion:         tls.VersionTLS12,
-		InsecureSkipVerify: cfg.TLS.InsecureSkipVerify,
-		ClientSessionCache: tls.NewLRUClientSessionCache(64),
-	}
-	if cfg.TLS.ServerName != "" {
-		d.tls.ServerName = cfg.TLS.ServerName
-	}
 	var err error
-	if d.tls.RootCAs, err = loadAuthorities(cfg.TLS.CA); err != nil {
-		return nil, err
-	}
-	if d.tls.Certificates, err = loadIdentity(&cfg.TLS); err != nil {
-		return nil, err
-	}
-	return d, nil
+	d.tls, err = newSecurity(a, &cfg.TLS, o)
+	return d, err
 }
 
-// CheckTLS reports what is wrong with the files that an upstream's connections to https
-// targets need. The keys are below the upstream's own.
-func CheckTLS(cfg *config.Upstream) (problems config.Errors) {
-	if !slices.ContainsFunc(cfg.Targets, func(t config.Target) bool { return strings.HasPrefix(t.URL, "https:") || t.IsSource() }) {
-		return nil
+// onChange makes f hear that the connections that are made from now on have other authorities, or
+// another certificate of weir's.
+func (d *dialer) onChange(f func()) {
+	if d.tls != nil {
+		d.tls.onChange = append(d.tls.onChange, f)
 	}
-	if _, err := loadAuthorities(cfg.TLS.CA); err != nil {
-		problems = append(problems, config.Problem{Key: config.Key("tls", "ca"), Message: err.Error()})
-	}
-	if _, err := loadIdentity(&cfg.TLS); err != nil {
-		problems = append(problems, config.Problem{Key: config.Key("tls", "cert"), Message: err.Error()})
-	}
-	return problems
-}
-
-// loadAuthorities reads the authorities to trust; nil, the system's, if path is empty.
-func loadAuthorities(path string) (*x509.CertPool, error) {
-	if path == "" {
-		return nil, nil
-	}
-	pem, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read ca: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("cannot use ca %q: no certificate in it", path)
-	}
-	return pool, nil
-}
-
-// loadIdentity reads the client certificate; nil if there is none.
-func loadIdentity(cfg *config.UpstreamTLS) ([]tls.Certificate, error) {
-	if cfg.Cert == "" {
-		return nil, nil
-	}
-	pair, err := tls.LoadX509KeyPair(cfg.Cert, cfg.Key)
-	if err != nil {
-		return nil, fmt.Errorf("cannot use client certificate %q: %w", cfg.Cert, err)
-	}
-	return []tls.Certificate{pair}, nil
 }
 
 // dial opens a connection of HTTP/1.1, ready for the first request. within bounds it besides
@@ -221,7 +168,7 @@ func (d *dialer) open(within time.Duration, protocols []string, under func(raw n
 	if d.tls == nil {
 		return raw, raw, nil
 	}
-	tc := tls.Client(under(raw), d.offering(protocols))
+	tc := tls.Client(under(raw), d.tls.offering(protocols))
 	ctx, cancel := context.Background(), func() {}
 	if within > 0 {
 		within = max(within-time.Since(began), time.Millisecond)
@@ -236,16 +183,6 @@ func (d *dialer) open(within time.Duration, protocols []string, under func(raw n
 		return nil, nil, dialError("tls", err)
 	}
 	return tc, raw, nil
-}
-
-// offering is the configuration of TLS with these protocols of ALPN.
-func (d *dialer) offering(protocols []string) *tls.Config {
-	if len(protocols) == 0 || slices.Equal(protocols, d.tls.NextProtos) {
-		return d.tls
-	}
-	cfg := d.tls.Clone()
-	cfg.NextProtos = protocols
-	return cfg
 }
 
 // connectTo opens a connection without TLS; 0 means no limit of its own. Several addresses
@@ -283,7 +220,7 @@ func (d *dialer) Dial(ctx context.Context, protocols ...string) (net.Conn, error
 	if d.tls == nil {
 		return nc, nil
 	}
-	tc := tls.Client(nc, d.offering(protocols))
+	tc := tls.Client(nc, d.tls.offering(protocols))
 	if d.handshake > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, d.handshake)

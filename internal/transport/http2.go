@@ -58,6 +58,7 @@ func newHTTP2(d *dialer, cfg *config.Upstream, o Options) *HTTP2 {
 		write: cfg.Timeouts.Write.D(), head: int(c.HeaderBytes), reclaim: o.Reclaim, onPanic: o.OnPanic,
 	}
 	t.renewal = newRenewal(c.MaxAge.D(), c.Resolve.D(), d.names, t.CloseIdle)
+	d.onChange(t.CloseIdle)
 	return t
 }
 
@@ -335,5 +336,6 @@ func (t *HTTP2) Retire() {
 	t.retired = true
 	t.mu.Unlock()
 	t.renewal.end()
+	t.tls.end()
 	t.CloseIdle()
 }

@@ -70,6 +70,10 @@ type Options struct {
 	// Reclaim is called when the process has no descriptor left for a connection: it makes
 	// others close and says whether another try is worth while. nil means that it is not.
 	Reclaim func() bool
+	// OnFiles hears of each reading of changed files that connections to a target need, authorities or
+	// weir's certificate. A nil err means that they are in use; with another the old ones
+	// stay. nil means that nobody hears of it.
+	OnFiles func(target string, err error)
 	// SlowTurn is how long the exchange at the head of a shared connection may
 	// wait for its answer before no other exchange joins it; 0 means 100 ms.
 	SlowTurn time.Duration
@@ -98,6 +102,7 @@ func newHTTP1(d *dialer, cfg *config.Upstream, o Options) *HTTP1 {
 		hc.MaxConns = unlimited
 		hc.MaxConnWaitTimeout = 0
 	}
+	d.onChange(t.CloseIdle)
 	t.hc, t.pool = hc, newPool(hc.AcquireConn, hc.ReleaseConn, hc.CloseConn)
 	if cfg.Connections.Pipeline > 1 {
 		t.pipeline = newPipeline(t, cfg.Connections.Pipeline, cfg.Connections.Max, o.SlowTurn)
@@ -186,6 +191,7 @@ func (t *HTTP1) CloseIdle() { t.hc.CloseIdleConnections() }
 func (t *HTTP1) Retire() {
 	t.retired.Store(true)
 	t.renewal.end()
+	t.tls.end()
 	t.CloseIdle()
 }
 

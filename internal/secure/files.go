@@ -1,0 +1,132 @@
+package secure
+
+import (
+	"os"
+	"sync"
+	"time"
+)
+
+// Interval is the time between two looks at files.
+const Interval = 2 * time.Second
+
+// Files are files that are looked at for changes. The zero value has none. One goroutine
+// uses them at a time.
+type Files struct {
+	paths []string
+	infos []os.FileInfo // as of the last look; nil if the file was not there
+}
+
+// NewFiles looks at files for the first time, which comes before they are read, so that a change
+// in between is seen the next time. Empty paths are left out.
+func NewFiles(paths ...string) *Files {
+	f := &Files{}
+	for _, path := range paths {
+		if path != "" {
+			f.paths = append(f.paths, path)
+			f.infos = append(f.infos, stat(path))
+		}
+	}
+	return f
+}
+
+// Empty says whether there are no files.
+func (f *Files) Empty() bool { return len(f.paths) == 0 }
+
+// Changed looks again and says whether any file has changed since the last look.
+func (f *Files) Changed() (changed bool) {
+	for i, path := range f.paths {
+		if info := stat(path); !SameFile(info, f.infos[i]) {
+			f.infos[i], changed = info, true
+		}
+	}
+	return changed
+}
+
+func stat(path string) os.FileInfo {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil
+	}
+	return info
+}
+
+// SameFile says whether a file is the one it was, unchanged; nil stands for no file. Size and inode
+// are compared too because files that are written twice within a tick of the kernel's
+// clock, or moved into place with an old time, may have the same time.
+func SameFile(a, b os.FileInfo) bool {
+	if a == nil || b == nil {
+		return a == nil && b == nil
+	}
+	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
+}
+
+// Watched is a value that is made of files, and made anew when they change. Its methods may be
+// called from any goroutine.
+type Watched[T any] struct {
+	mu    sync.Mutex
+	files *Files
+	load  func() (T, error)
+	value T
+	timer *time.Timer
+	ended bool
+}
+
+// Watch makes the value of files for the first time.
+func Watch[T any](load func() (T, error), paths ...string) (*Watched[T], error) {
+	w := &Watched[T]{files: NewFiles(paths...), load: load}
+	var err error
+	w.value, err = load()
+	return w, err
+}
+
+// Value returns the value.
+func (w *Watched[T]) Value() T {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.value
+}
+
+// Refresh looks at the files at once, and makes the value anew if any has changed. On an error the
+// value stays.
+func (w *Watched[T]) Refresh() (changed bool, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.files.Changed() {
+		return false, nil
+	}
+	value, err := w.load()
+	if err == nil {
+		w.value = value
+	}
+	return true, err
+}
+
+// Start looks at the files from now on, until End, and tells seen of each change. Without files, and
+// when called again, it does nothing.
+func (w *Watched[T]) Start(seen func(err error)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.files.Empty() || w.timer != nil || w.ended {
+		return
+	}
+	w.timer = time.AfterFunc(Interval, func() {
+		if changed, err := w.Refresh(); changed {
+			seen(err)
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if !w.ended {
+			w.timer.Reset(Interval)
+		}
+	})
+}
+
+// End ends the looks.
+func (w *Watched[T]) End() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ended = true
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+}
