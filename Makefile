@@ -75,12 +75,11 @@ soak: ## run the long tests of reloads, mixed traffic, slow clients and memory a
 	WEIR_SOAK_MIB=1024 WEIR_SOAK_IDLE=5000 go test -timeout 1h -v -run '^(TestLargeBodies|TestLargeObject|TestIdleConnections|TestFewDescriptors)$$' .
 
 UPGRADES ?= 20
-RATE     ?= 2000
 SOCKETS  ?= 200
 
 .PHONY: upgrades
 upgrades: ## upgrade a weir UPGRADES times at RATE requests a second with SOCKETS WebSockets; show latency and memory
-	WEIR_SOAK_UPGRADES=$(UPGRADES) WEIR_SOAK_RATE=$(RATE) WEIR_SOAK_SOCKETS=$(SOCKETS) go test -timeout 1h -count=1 -v -run '^TestUpgrade$$' .
+	WEIR_SOAK_UPGRADES=$(UPGRADES) WEIR_SOAK_RATE=$(or $(RATE),2000) WEIR_SOAK_SOCKETS=$(SOCKETS) go test -timeout 1h -count=1 -v -run '^TestUpgrade$$' .
 
 PURGES ?= 100
 

@@ -98,7 +98,7 @@ func rooms() []room {
 		{"bench/", []string{"config", "server", "bench", "bench/"}, "it measures weir as embedders and users see it"},
 		{"bench", []string{"config", "server", "bench/"}, "it measures weir as embedders and users see it"},
 		{"examples/", []string{"config", "lb", "server"}, "they show what programs that embed weir do"},
-		{"internal/cli", append([]string{"config", "server", "admin", "discover", "lb", "internal/handover", "internal/notify", "internal/output"}, leaves...), "commands and signals; all else is package server's, so that embedders have it too"},
+		{"internal/cli", append([]string{"config", "server", "admin", "bench/load", "discover", "lb", "internal/handover", "internal/notify", "internal/output"}, leaves...), "commands and signals; all else is package server's, so that embedders have it too"},
 		{".", []string{commands}, "the program is its commands"},
 	}
 }

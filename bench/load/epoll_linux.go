@@ -140,7 +140,7 @@ func (e *epoll) run(p Phase, out *tally) time.Duration {
 	if p.Duration > 0 {
 		ph.until = ph.start + int64(p.Duration)
 	}
-	swept := ph.start
+	swept, abandoned := ph.start, false
 	for {
 		wait := e.issue(ph)
 		if ph.inflight == 0 && !ph.more(e.now()) {
@@ -158,11 +158,14 @@ func (e *epoll) run(p Phase, out *tally) time.Duration {
 			swept = now
 			e.sweep(ph, now)
 			select {
+			case <-ph.Abandon:
+				out.abandon()
+				ph.until, abandoned = now, true
 			case <-ph.Stop:
 				ph.until = now
 			default:
 			}
-			if now-ph.progress > int64(e.opt.Timeout) {
+			if abandoned || ph.stuck(now, int64(e.opt.Timeout)) {
 				e.giveUp(ph, now)
 				break
 			}
@@ -179,10 +182,19 @@ func (ph *epollPhase) more(now int64) bool {
 	return ph.until == 0 || now < ph.until
 }
 
-// due is when the next request of an open phase should start.
-func (ph *epollPhase) due() int64 {
-	return ph.start + int64(float64(ph.issued)*1e9/ph.Rate)
+// stuck says whether the phase ends because nothing is answered.
+func (ph *epollPhase) stuck(now, timeout int64) bool {
+	if ph.Persist {
+		// An open phase with a server that is gone ends some time after the last request was due.
+		return ph.Rate > 0 && now > ph.dueAt(ph.Requests)+timeout && now-ph.progress > timeout
+	}
+	return now-ph.progress > timeout
 }
+
+// due is when the next request of an open phase should start.
+func (ph *epollPhase) due() int64 { return ph.dueAt(ph.issued) }
+
+func (ph *epollPhase) dueAt(k int64) int64 { return ph.start + int64(float64(k)*1e9/ph.Rate) }
 
 // issue starts what can start now and says how long nothing else will be due.
 func (e *epoll) issue(ph *epollPhase) time.Duration {
@@ -210,8 +222,8 @@ func (e *epoll) issue(ph *epollPhase) time.Duration {
 func (e *epoll) send(ph *epollPhase, i int, at, now int64) {
 	c := &e.conns[i]
 	c.busy, c.at, c.sent = true, at, now
-	c.resp.reset()
 	c.out = e.opt.Requests[e.next]
+	c.resp.reset(c.out)
 	if e.next++; e.next == len(e.opt.Requests) {
 		e.next = 0
 	}
@@ -286,23 +298,21 @@ func (e *epoll) handle(ph *epollPhase, i int, events uint32) {
 		e.reopen(i)
 		return
 	}
-	if err != nil {
+	ended := err == io.EOF && c.resp.part == toClose
+	if err != nil && !ended {
 		e.fail(ph, i, causeOf(err))
 		return
 	}
 	used, done, err := c.resp.feed(e.buf[:n])
+	done = done || ended
 	switch {
 	case err != nil:
 		e.fail(ph, i, err.Error())
 	case done && used < n:
 		e.fail(ph, i, causeExtra)
 	case done:
-		if cause := verdict(&c.resp, &e.opt); cause != "" {
-			e.fail(ph, i, cause)
-			return
-		}
 		now := e.now()
-		ph.out.answered(now - c.at)
+		ph.out.answered(c.resp.answer(), now-c.at)
 		ph.progress = now
 		ph.inflight--
 		c.busy = false
@@ -366,7 +376,7 @@ func (e *epoll) giveUp(ph *epollPhase, now int64) {
 			e.fail(ph, i, causeTimeout)
 		}
 	}
-	if ph.Rate > 0 && ph.Requests > ph.issued {
+	if ph.Rate > 0 && ph.until == 0 {
 		for ; ph.issued < ph.Requests; ph.issued++ {
 			ph.out.failed(causeTimeout, 1)
 			if waited := now - ph.due(); waited >= 0 {

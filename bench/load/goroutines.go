@@ -1,52 +1,62 @@
 package load
 
 import (
-	"crypto/tls"
-	"fmt"
-	"io"
-	"net"
 	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// goroutines drives each connection with a goroutine of its own.
+// goroutines drives each request at a time with a goroutine of its own.
 type goroutines struct {
 	opt     Options
 	workers []*worker
 	next    atomic.Int64 // request
 }
 
+// lane is the part of a connection that has one request at a time.
+type lane interface {
+	// exchange sends request number k and reads the whole answer. closed says that the
+	// connection has ended with it.
+	exchange(k int64) (a answer, closed bool, err error)
+	// renew replaces the connection.
+	renew() error
+	// interrupt makes a running exchange fail, from another goroutine.
+	interrupt()
+	close()
+}
+
 type worker struct {
+	lane lane
 	opt  *Options
-	mu   sync.Mutex // guards conn against the watchdog
-	conn net.Conn
-	resp response
-	buf  []byte
 	next *atomic.Int64
+	sent atomic.Int64 // when the running exchange began, in nanoseconds from base; 0: none
+	base time.Time
 }
 
 func newGoroutines(opt Options) (driver, error) {
 	g := &goroutines{opt: opt}
+	open := newLane1
+	if opt.Protocol == HTTP2 {
+		open = newLanes2
+	}
+	base := time.Now()
 	for range opt.Connections {
-		w := &worker{opt: &g.opt, buf: make([]byte, 32<<10), next: &g.next}
-		conn, err := w.dial()
+		lanes, err := open(&g.opt)
 		if err != nil {
 			g.close()
 			return nil, err
 		}
-		w.conn = conn
-		g.workers = append(g.workers, w)
+		for _, l := range lanes {
+			g.workers = append(g.workers, &worker{lane: l, opt: &g.opt, next: &g.next, base: base})
+		}
 	}
 	return g, nil
 }
 
 func (g *goroutines) close() {
 	for _, w := range g.workers {
-		if w.conn != nil {
-			_ = w.conn.Close() // nothing is in flight that could be lost
-		}
+		w.lane.close()
 	}
 }
 
@@ -71,7 +81,7 @@ func (g *goroutines) run(p Phase, out *tally) time.Duration {
 	}
 	done := make(chan struct{})
 	go func() { workers.Wait(); close(done) }()
-	gaveUp := g.watch(out, p.Stop, done, stop)
+	gaveUp := g.watch(out, p, done, stop)
 	pacer.Wait()
 	if gaveUp && p.Rate > 0 {
 		// All that the phase still owed has failed; what was due has waited.
@@ -85,37 +95,53 @@ func (g *goroutines) run(p Phase, out *tally) time.Duration {
 	return time.Since(start)
 }
 
-// watch waits for the workers. It ends a phase that makes no progress for the
-// length of a timeout (gaveUp), and one that the caller stops.
-func (g *goroutines) watch(out *tally, callerStop, done <-chan struct{}, stop chan<- struct{}) (gaveUp bool) {
-	tick := time.NewTicker(g.opt.Timeout)
+// watch waits for the workers, and closes stop when they should start no more. It interrupts
+// exchanges that wait too long, ends a phase that makes no progress for the length of a timeout
+// (gaveUp), and one that the caller ends.
+func (g *goroutines) watch(out *tally, p Phase, done <-chan struct{}, stop chan<- struct{}) (gaveUp bool) {
+	tick := time.NewTicker(max(g.opt.Timeout/4, time.Millisecond))
 	defer tick.Stop()
-	last := int64(-1)
+	seen, since := int64(-1), time.Now()
+	callerStop, stopped := p.Stop, false
+	end := func() {
+		if !stopped {
+			close(stop)
+			stopped = true
+		}
+	}
 	for {
 		select {
 		case <-done:
-			close(stop)
-			return false
+			end()
+			return gaveUp
 		case <-callerStop:
-			close(stop)
-			select {
-			case <-done:
-				return false
-			case <-tick.C:
-			}
+			callerStop = nil
+			end()
+		case <-p.Abandon:
+			out.abandon()
+			end()
+			g.interrupt(0)
+			<-done
+			return false
 		case <-tick.C:
-			if n := out.requests.Load(); n != last {
-				last = n
-				continue
+			g.interrupt(g.opt.Timeout)
+			if n := out.progress.Load(); n != seen {
+				seen, since = n, time.Now()
+			} else if !p.Persist && !stopped && time.Since(since) >= g.opt.Timeout {
+				gaveUp = true
+				end()
+				g.interrupt(0)
 			}
-			close(stop)
-			gaveUp = true
 		}
-		for _, w := range g.workers {
-			w.interrupt()
+	}
+}
+
+// interrupt interrupts the exchanges that are older than that.
+func (g *goroutines) interrupt(age time.Duration) {
+	for _, w := range g.workers {
+		if sent := w.sent.Load(); sent != 0 && time.Since(w.base)-time.Duration(sent) >= age {
+			w.lane.interrupt()
 		}
-		<-done
-		return gaveUp
 	}
 }
 
@@ -171,64 +197,24 @@ func pace(start time.Time, p Phase, due chan<- time.Time, stop <-chan struct{}) 
 	}
 }
 
-func (w *worker) dial() (net.Conn, error) {
-	conn, err := net.DialTimeout("tcp", w.opt.Address, w.opt.Timeout)
-	if err != nil {
-		return nil, fmt.Errorf("cannot connect to %q: %w", w.opt.Address, err)
-	}
-	if w.opt.TLS == nil {
-		return conn, nil
-	}
-	secure := tls.Client(conn, w.opt.TLS)
-	err = conn.SetDeadline(time.Now().Add(w.opt.Timeout))
-	if err == nil {
-		err = secure.Handshake()
-	}
-	if err == nil {
-		err = conn.SetDeadline(time.Time{})
-	}
-	if err != nil {
-		_ = conn.Close() // the first error tells
-		return nil, fmt.Errorf("cannot do a TLS handshake with %q: %w", w.opt.Address, err)
-	}
-	return secure, nil
-}
-
-func (w *worker) interrupt() {
-	w.mu.Lock()
-	if w.conn != nil {
-		_ = w.conn.SetDeadline(time.Unix(1, 0)) // an already closed one needs none
-	}
-	w.mu.Unlock()
-}
-
-func (w *worker) redial() error {
-	_ = w.conn.Close() // replaced whatever it says
-	conn, err := w.dial()
-	if err != nil {
-		return err
-	}
-	w.mu.Lock()
-	w.conn = conn
-	w.mu.Unlock()
-	return nil
-}
-
 func (w *worker) run(s *source, out *tally, stop <-chan struct{}) {
 	for {
 		at, ok := s.take(stop)
 		if !ok {
 			return
 		}
-		cause := w.exchange()
+		w.sent.Store(max(int64(time.Since(w.base)), 1))
+		a, closed, err := w.lane.exchange(w.next.Add(1) - 1)
+		w.sent.Store(0)
 		latency := int64(time.Since(at))
-		if cause == "" {
-			out.answered(latency)
-			if !w.resp.closing {
+		if err == nil {
+			out.answered(a, latency)
+			if !closed {
 				continue
 			}
 			out.reconnected()
 		} else {
+			cause := causeOf(err)
 			out.failed(cause, 1)
 			if cause == causeTimeout {
 				out.record(latency)
@@ -239,7 +225,7 @@ func (w *worker) run(s *source, out *tally, stop <-chan struct{}) {
 			return
 		default:
 		}
-		for w.redial() != nil {
+		for w.lane.renew() != nil {
 			// The server is gone: this connection's share of the phase fails.
 			select {
 			case <-stop:
@@ -250,38 +236,6 @@ func (w *worker) run(s *source, out *tally, stop <-chan struct{}) {
 				return
 			}
 			out.failed(causeConnect, 1)
-		}
-	}
-}
-
-// exchange sends the next request and reads its answer; "" means as expected.
-func (w *worker) exchange() string {
-	req := w.opt.Requests[0]
-	if n := int64(len(w.opt.Requests)); n > 1 {
-		req = w.opt.Requests[(w.next.Add(1)-1)%n]
-	}
-	w.resp.reset()
-	if _, err := w.conn.Write(req); err != nil {
-		return causeOf(err)
-	}
-	for {
-		n, err := w.conn.Read(w.buf)
-		if n > 0 {
-			used, done, ferr := w.resp.feed(w.buf[:n])
-			switch {
-			case ferr != nil:
-				return ferr.Error()
-			case done && used < n:
-				return causeExtra
-			case done:
-				return verdict(&w.resp, w.opt)
-			}
-		}
-		if err == io.EOF && n > 0 {
-			continue
-		}
-		if err != nil {
-			return causeOf(err)
 		}
 	}
 }

@@ -1,14 +1,14 @@
-// Package load makes HTTP/1.1 load for measurements: raw requests built
-// beforehand over keep-alive connections, answers checked by status and
-// length and thrown away. A phase is either closed (each connection sends its
+// Package load makes HTTP load for measurements: requests built beforehand over
+// connections that are kept open, answers checked by status and length and thrown
+// away. A phase is either closed (each connection sends its
 // next request when the last was answered) or open (requests start at a fixed
 // rate whatever the answers do, and latency counts from the moment a request
 // should have started, so a stalled server is not flattered by the requests it
 // kept from being sent).
 //
-// It does not pipeline, follow redirects, or know HEAD and HTTP/2. The
-// benchmarks of bench, the comparison in bench/cmd/peers and the command
-// bench/cmd/weirload call it.
+// It does not pipeline or follow redirects. The benchmarks of bench, the
+// comparison in bench/cmd/peers, the load test in bench/cmd/loadtest, and the command
+// weir bench call it.
 package load
 
 import (
@@ -20,6 +20,16 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
+// Protocol is what is spoken on the connections.
+type Protocol string
+
+const (
+	// HTTP1 is HTTP/1.1.
+	HTTP1 Protocol = ""
+	// HTTP2 is HTTP/2: chosen by ALPN with TLS, and without TLS by prior knowledge.
+	HTTP2 Protocol = "h2"
+)
+
 // Engine is how a Generator drives its connections.
 type Engine string
 
@@ -27,10 +37,10 @@ const (
 	// Auto is Epoll where it works, else Goroutines.
 	Auto Engine = ""
 	// Epoll is one thread around epoll: the least CPU for the generator, so
-	// that more is left for what is measured. Linux, plaintext.
+	// that more is left for what is measured. Linux, HTTP/1.1, plaintext.
 	Epoll Engine = "epoll"
 	// Goroutines is one goroutine for each connection: works everywhere, does
-	// TLS, and lives well with a server in the same process.
+	// TLS and HTTP/2, and lives well with a server in the same process.
 	Goroutines Engine = "goroutines"
 )
 
@@ -40,18 +50,22 @@ type Options struct {
 	Address string
 	// TLS is the client's side of TLS; nil means plaintext.
 	TLS *tls.Config
-	// Connections is the number of keep-alive connections; at least 1.
+	// Protocol is what is spoken.
+	Protocol Protocol
+	// Connections is the number of connections; at least 1.
 	Connections int
-	// Requests are sent as they are, byte for byte, in turn over all
-	// connections. They are only read.
+	// Streams is how many requests are on a connection at once, with HTTP2; 0 means 1.
+	Streams int
+	// Requests are those of HTTP/1.1, sent in turn over all connections: as they
+	// are, byte for byte, or in the form of HTTP/2. They are only read.
 	Requests [][]byte
-	// Status is what every answer must have; 0 means 200.
+	// Status is what every answer must have; 0 means 200, negative any below 400.
 	Status int
 	// Body is the length every answer's body must have; negative means any.
 	Body int64
-	// Timeout bounds a connect, and how long a phase goes on in which nothing
-	// is answered. With the epoll engine it also bounds each answer. 0 means 10
-	// seconds.
+	// Timeout bounds a connect, each answer, and how long a phase goes on in which
+	// nothing is answered. The goroutine engine notices it up to a quarter late. 0
+	// means 10 seconds.
 	Timeout time.Duration
 	// Engine drives the connections.
 	Engine Engine
@@ -68,9 +82,17 @@ type Phase struct {
 	Requests int64
 	// Rate is the number of requests to start per second; 0 means closed loop.
 	Rate float64
+	// Persist makes the phase go on to its end although nothing is answered.
+	Persist bool
+	// Interval is the length of the intervals of Result.Intervals; 0 means that there
+	// are none.
+	Interval time.Duration
 	// Stop, when it is closed, keeps the phase from starting more requests; nil
 	// means that nothing does.
 	Stop <-chan struct{}
+	// Abandon, when it is closed, ends the phase at once; requests on their way are
+	// not counted. nil means that nothing does.
+	Abandon <-chan struct{}
 }
 
 // Result is what one phase saw.
@@ -79,14 +101,33 @@ type Result struct {
 	Requests int64
 	// Errors counts everything else by cause; nil means none.
 	Errors map[string]int64
+	// Statuses counts whole answers by status.
+	Statuses map[int]int64
+	// Bytes is the length of the bodies of whole answers.
+	Bytes int64
 	// Reconnects counts connections that the server closed between exchanges.
 	Reconnects int64
 	// Elapsed is from the first request's start to the last answer.
 	Elapsed time.Duration
 	// Latency is in nanoseconds: from the start of a request (open phases:
 	// from when it should have started) to the last byte of its answer.
-	// Requests that ran into Timeout are in it with the time they waited.
+	// Whole answers that were not expected are in it, and requests that ran into Timeout
+	// with the time they waited.
 	Latency *hdrhistogram.Histogram
+	// Intervals are the phase in pieces of Phase.Interval.
+	Intervals []Interval
+}
+
+// Interval is a piece of a phase, with the requests that ended in it.
+type Interval struct {
+	// Start is from the start of the phase.
+	Start time.Duration
+	// Length is Phase.Interval; that of the last one may be less.
+	Length time.Duration
+	// Requests and Failed count as in Result.
+	Requests, Failed int64
+	// P50 to Max are quantiles of the latency; 0 without a latency.
+	P50, P90, P99, P999, Max time.Duration
 }
 
 // Failed is the number of requests that were not answered as expected.
@@ -135,6 +176,7 @@ func New(opt Options) (*Generator, error) {
 	if opt.Status == 0 {
 		opt.Status = 200
 	}
+	opt.Streams = max(opt.Streams, 1)
 	if opt.Timeout == 0 {
 		opt.Timeout = 10 * time.Second
 	}
@@ -142,7 +184,7 @@ func New(opt Options) (*Generator, error) {
 	var err error
 	switch opt.Engine {
 	case Auto:
-		if opt.TLS == nil {
+		if opt.TLS == nil && opt.Protocol == HTTP1 {
 			g.driver, err = newEpoll(opt)
 			if !errors.Is(err, errors.ErrUnsupported) {
 				break
@@ -150,8 +192,8 @@ func New(opt Options) (*Generator, error) {
 		}
 		g.driver, err = newGoroutines(opt)
 	case Epoll:
-		if opt.TLS != nil {
-			return nil, errors.New("cannot make TLS load with the epoll engine: use goroutines")
+		if opt.TLS != nil || opt.Protocol != HTTP1 {
+			return nil, errors.New("cannot make load by TLS or HTTP/2 with the epoll engine: use goroutines")
 		}
 		g.driver, err = newEpoll(opt)
 	case Goroutines:
@@ -180,15 +222,9 @@ func (g *Generator) Run(p Phase) (Result, error) {
 		}
 		p.Duration = 0
 	}
-	t := newTally()
+	t := newTally(&g.opt, p.Interval)
 	elapsed := g.driver.run(p, t)
-	return Result{
-		Requests:   t.requests.Load(),
-		Errors:     t.errors,
-		Reconnects: t.reconnects,
-		Elapsed:    elapsed,
-		Latency:    t.latency,
-	}, nil
+	return t.result(elapsed), nil
 }
 
 // Close closes the connections.

@@ -3,12 +3,15 @@ package load_test
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -247,6 +250,170 @@ func TestTLS(t *testing.T) {
 	if _, err := load.New(opt); err == nil {
 		t.Error("a certificate of an unknown authority was accepted")
 	}
+}
+
+// TestHTTP2: many requests at once on few connections, with bodies, with and without TLS.
+func TestHTTP2(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	seen, connections := make(map[string]int), make(map[string]bool)
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		seen[fmt.Sprint(r.Proto, r.Method, r.URL.Path, r.Host, r.Header.Get("X"), len(body))]++
+		connections[r.RemoteAddr] = true
+		w.Write(body)
+	})
+	for _, secure := range []bool{true, false} {
+		clear(connections)
+		srv := httptest.NewUnstartedServer(handler)
+		opt := load.Options{
+			Address: srv.Listener.Addr().String(), Protocol: load.HTTP2, Connections: 2, Streams: 5, Body: 1000,
+			Requests: [][]byte{load.Request{Method: "POST", Host: "h", Path: "/p", Fields: []string{"X: y"}, Body: make([]byte, 1000)}.Raw()},
+		}
+		if srv.EnableHTTP2 = secure; secure {
+			srv.StartTLS()
+			opt.TLS = srv.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+			opt.TLS.ServerName = "example.com"
+		} else {
+			srv.Config.Protocols = new(http.Protocols)
+			srv.Config.Protocols.SetUnencryptedHTTP2(true)
+			srv.Start()
+		}
+		defer srv.Close()
+		r := run(t, opt, load.Phase{Requests: 100})
+		if r.Requests != 100 || r.Failed() != 0 || r.Statuses[200] != 100 || r.Bytes != 100_000 {
+			t.Errorf("TLS %v: %+v: want 100 answers", secure, r)
+		}
+		if len(connections) != 2 {
+			t.Errorf("TLS %v: %d connections, want 2", secure, len(connections))
+		}
+	}
+	if len(seen) != 1 || seen["HTTP/2.0POST/phy1000"] != 200 {
+		t.Errorf("the server saw %v", seen)
+	}
+	plain := httptest.NewTLSServer(handler)
+	defer plain.Close()
+	_, err := load.New(load.Options{
+		Address: plain.Listener.Addr().String(), Protocol: load.HTTP2, Connections: 1, TLS: &tls.Config{InsecureSkipVerify: true},
+		Requests: [][]byte{load.Get("h", "/")},
+	})
+	if err == nil {
+		t.Error("a server without HTTP/2 was accepted")
+	}
+}
+
+// TestForAnyServer: answers that end with the connection, HEAD, and failures that are statuses.
+func TestForAnyServer(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/gone" {
+			w.WriteHeader(410)
+			return
+		}
+		if r.Method == "HEAD" {
+			w.Header().Set("Content-Length", "5")
+			return
+		}
+		conn, buf, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		buf.WriteString("HTTP/1.0 302 Found\r\n\r\nhello")
+		buf.Flush()
+	}))
+	t.Cleanup(srv.Close)
+	engines(t, func(t *testing.T, e load.Engine) {
+		check := func(method, path string, reconnects, bytes int64, status int, failed int64) {
+			t.Helper()
+			r := run(t, load.Options{
+				Address: srv.Listener.Addr().String(), Connections: 2, Engine: e, Status: -1, Body: -1,
+				Requests: [][]byte{load.Request{Method: method, Host: "h", Path: path}.Raw()},
+			}, load.Phase{Requests: 10})
+			if r.Requests != 10-failed || r.Failed() != failed || r.Reconnects != reconnects || r.Bytes != bytes || r.Statuses[status] != 10 || r.Latency.TotalCount() != 10 {
+				t.Errorf("%s %s: %+v", method, path, r)
+			}
+		}
+		check("GET", "/", 10, 50, 302, 0)
+		check("HEAD", "/", 0, 0, 200, 0)
+		check("GET", "/gone", 0, 0, 410, 10) // and the connection stays
+	})
+}
+
+// TestIntervals: the pieces of a phase are together the whole, also those in which nothing ended.
+func TestIntervals(t *testing.T) {
+	t.Parallel()
+	addr := startOrigin(t)
+	engines(t, func(t *testing.T, e load.Engine) {
+		r := run(t, load.Options{
+			Address: addr, Connections: 2, Engine: e, Body: 1, Requests: [][]byte{load.Get("origin", "/bytes/1")},
+		}, load.Phase{Requests: 20, Rate: 100, Interval: 20 * time.Millisecond})
+		var requests int64
+		var at time.Duration
+		for _, p := range r.Intervals {
+			if p.Start != at || p.Length <= 0 || p.Requests > 0 && (p.P50 <= 0 || p.P50 > p.P99 || p.P99 > p.Max) {
+				t.Errorf("%+v: want it to begin at %v", p, at)
+			}
+			at += p.Length
+			requests += p.Requests
+		}
+		if requests != 20 || len(r.Intervals) < 9 || r.Latency.TotalCount() != 20 {
+			t.Errorf("%d requests in %d intervals, %d latencies: want 20", requests, len(r.Intervals), r.Latency.TotalCount())
+		}
+	})
+}
+
+// TestSlowAnswers: one answer that takes too long fails, and the others go on; a phase that is abandoned
+// does not wait for it.
+func TestSlowAnswers(t *testing.T) {
+	t.Parallel()
+	block := make(chan struct{})
+	var n atomic.Int64
+	waits := make(chan struct{}, 100)
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if n.Add(1) == 1 {
+			waits <- struct{}{}
+			<-block
+		}
+		w.Header().Set("Content-Length", "0")
+	}))
+	srv.Config.Protocols = new(http.Protocols)
+	srv.Config.Protocols.SetHTTP1(true)
+	srv.Config.Protocols.SetUnencryptedHTTP2(true)
+	srv.Start()
+	t.Cleanup(srv.Close)
+	t.Cleanup(func() { close(block) })
+	check := func(opt load.Options) {
+		t.Helper()
+		opt.Address, opt.Connections, opt.Requests = srv.Listener.Addr().String(), 2, [][]byte{load.Get("origin", "/")}
+		opt.Timeout = 400 * time.Millisecond
+		n.Store(0)
+		// The rate makes it longer than the timeout.
+		r := run(t, opt, load.Phase{Requests: 60, Rate: 60, Persist: true})
+		// One at least: a loaded machine may make others slow.
+		if slow := r.Errors["timeout"]; slow < 1 || r.Failed() != slow || r.Requests != 60-slow || r.Requests == 0 {
+			t.Errorf("%+v: %d answers, errors %v, want some timeouts and 60 in all", opt, r.Requests, r.Errors)
+		}
+		<-waits
+		n.Store(0)
+		opt.Timeout = time.Hour
+		abandon := make(chan struct{})
+		go func() {
+			<-waits
+			close(abandon)
+		}()
+		if r := run(t, opt, load.Phase{Duration: time.Hour, Abandon: abandon}); r.Failed() != 0 {
+			t.Errorf("%+v: abandoned with errors %v, want none", opt, r.Errors)
+		}
+	}
+	engines(t, func(t *testing.T, e load.Engine) { check(load.Options{Engine: e}) })
+	check(load.Options{Protocol: load.HTTP2})
 }
 
 func TestOptionsThatCannotWork(t *testing.T) {

@@ -2,9 +2,37 @@ package load
 
 import "strconv"
 
+// Request is what is asked for again and again.
+type Request struct {
+	// Method is GET where it is empty.
+	Method string
+	// Host is the field of that name, Path what is asked for, with its query.
+	Host, Path string
+	// Fields are further fields, as "Name: value".
+	Fields []string
+	Body   []byte
+}
+
+// Raw is the request in HTTP/1.1. It has a Content-Length where it has a body, or a method
+// for which one is usual.
+func (r Request) Raw() []byte {
+	method := r.Method
+	if method == "" {
+		method = "GET"
+	}
+	b := []byte(method + " " + r.Path + " HTTP/1.1\r\nHost: " + r.Host + "\r\n")
+	for _, f := range r.Fields {
+		b = append(b, f+"\r\n"...)
+	}
+	if len(r.Body) > 0 || method == "POST" || method == "PUT" || method == "PATCH" {
+		b = append(b, "Content-Length: "+strconv.Itoa(len(r.Body))+"\r\n"...)
+	}
+	return append(append(b, "\r\n"...), r.Body...)
+}
+
 // Get is a raw GET request for path.
 func Get(host, path string) []byte {
-	return []byte("GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\nUser-Agent: weirload\r\nAccept: */*\r\n\r\n")
+	return Request{Host: host, Path: path, Fields: []string{"User-Agent: weir-bench", "Accept: */*"}}.Raw()
 }
 
 // Browser is a raw GET request for path as a current browser sends it for a page
@@ -28,11 +56,12 @@ func Browser(host, path string) []byte {
 
 // Post is a raw POST request with a body of size bytes.
 func Post(host, path string, size int) []byte {
-	b := []byte("POST " + path + " HTTP/1.1\r\nHost: " + host +
-		"\r\nUser-Agent: weirload\r\nAccept: */*\r\nContent-Type: application/octet-stream\r\nContent-Length: " +
-		strconv.Itoa(size) + "\r\n\r\n")
-	for i := range size {
-		b = append(b, 'a'+byte(i%26))
+	body := make([]byte, size)
+	for i := range body {
+		body[i] = 'a' + byte(i%26)
 	}
-	return b
+	return Request{
+		Method: "POST", Host: host, Path: path, Body: body,
+		Fields: []string{"User-Agent: weir-bench", "Accept: */*", "Content-Type: application/octet-stream"},
+	}.Raw()
 }

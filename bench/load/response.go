@@ -10,7 +10,6 @@ var (
 	errHead    = errors.New("malformed answer head")
 	errHeadBig = errors.New("answer head above 64 KiB")
 	errChunk   = errors.New("malformed chunk")
-	errFraming = errors.New("answer without a length")
 )
 
 const maxHead = 64 << 10
@@ -24,6 +23,7 @@ const (
 	inChunkData
 	inChunkEnd
 	inTrailer
+	toClose // the body ends with the connection
 )
 
 // response follows one answer through the pieces it arrives in. The zero value
@@ -39,12 +39,17 @@ type response struct {
 	closing   bool  // the server closes after this answer
 	chunked   bool
 	length    int64 // -1: none
+	bodyless  bool  // the request was HEAD
 	head      []byte
 }
 
-func (r *response) reset() {
-	*r = response{head: r.head[:0]}
+// reset prepares for the answer to request.
+func (r *response) reset(request []byte) {
+	*r = response{head: r.head[:0], bodyless: bytes.HasPrefix(request, []byte("HEAD "))}
 }
+
+// answer is what is kept of a complete answer.
+func (r *response) answer() answer { return answer{r.status, r.body} }
 
 // feed takes the next bytes, says how many belong to this answer, and whether
 // it is complete.
@@ -63,6 +68,9 @@ func (r *response) feed(p []byte) (used int, done bool, err error) {
 			if r.part == inBody && r.remaining == 0 {
 				return used, true, nil
 			}
+		case toClose:
+			r.body += int64(len(p) - used)
+			used = len(p)
 		case inBody:
 			n := min(int64(len(p)-used), r.remaining)
 			used += int(n)
@@ -163,14 +171,14 @@ func (r *response) parseHead(h []byte) error {
 	switch {
 	case r.status < 200 && r.status != 101:
 		// Interim: the head that counts follows.
-	case r.status == 204 || r.status == 304:
+	case r.status == 204 || r.status == 304 || r.bodyless:
 		r.part = inBody
 	case r.chunked:
 		r.part = inChunkSize
 	case r.length >= 0:
 		r.part, r.remaining = inBody, r.length
 	default:
-		return errFraming
+		r.part, r.closing = toClose, true
 	}
 	return nil
 }
@@ -189,7 +197,7 @@ func (r *response) field(line []byte) error {
 				}
 				r.length = r.length*10 + int64(c-'0')
 			}
-		} else if v, ok := value(line, "connection:"); ok && bytes.EqualFold(v, []byte("close")) {
+		} else if v, ok := value(line, "connection:"); ok && bytes.Contains(bytes.ToLower(v), []byte("close")) {
 			r.closing = true
 		}
 	case 't':

@@ -12,6 +12,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Largest is the largest N of /bytes/N.
@@ -19,6 +20,9 @@ const Largest = 16 << 20
 
 // Server answers on one or several listeners.
 type Server struct {
+	// Delay is how long it waits before each answer. It must not change once it serves.
+	Delay time.Duration
+
 	mu        sync.Mutex
 	closed    bool
 	listeners []net.Listener
@@ -141,6 +145,9 @@ func (s *Server) serve(conn net.Conn) {
 			answer = k.answer(n)
 		}
 		s.requests.Add(1)
+		if s.Delay > 0 {
+			time.Sleep(s.Delay)
+		}
 		if _, err := conn.Write(answer); err != nil {
 			return
 		}

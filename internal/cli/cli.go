@@ -67,7 +67,7 @@ func commands(version string) *urfave.Command {
 		},
 		Commands: []*urfave.Command{
 			runCommand(), checkCommand(), explainCommand(), testCommand(), planCommand(), schemaCommand(), reloadCommand(), upgradeCommand(),
-			statusCommand(), upstreamsCommand(), servicesCommand(), sourcesCommand(), routesCommand(), statisticsCommand(), topCommand(), configCommand(),
+			statusCommand(), upstreamsCommand(), servicesCommand(), sourcesCommand(), routesCommand(), statisticsCommand(), topCommand(), configCommand(), benchCommand(),
 			drainCommand(), undrainCommand(), weightCommand(), purgeCommand(), cacheCommand(), tapCommand(), registerCommand(),
 			manCommand(), versionCommand(version),
 		},
