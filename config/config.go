@@ -259,6 +259,9 @@ type Route struct {
 	// Deny are addresses that are answered with 403. Of several ranges in Allow and Deny that have
 	// an address the smallest decides.
 	Deny []Prefix `toml:"deny"`
+	// CORS says which pages of other origins may use the route from a browser; nil leaves that to
+	// targets.
+	CORS *CORS `toml:"cors"`
 	// ErrorPages are sent in place of short texts for errors, before those of the whole file;
 	// nil means those alone.
 	ErrorPages *ErrorPages `toml:"error_pages"`
@@ -282,6 +285,10 @@ type Route struct {
 	// one that asks for none. "h2c" is refused, because requests in it would pass by all
 	// routes.
 	Upgrade Strings `toml:"upgrade"`
+
+	// GRPCWeb translates calls of gRPC-Web, which browsers make, into calls of gRPC, and their
+	// answers back. Without it they are forwarded as they are, for targets that translate them.
+	GRPCWeb bool `toml:"grpc_web"`
 
 	// Timeouts replace those of the upstream and of the listener for this route.
 	Timeouts RouteTimeouts `toml:"timeouts"`

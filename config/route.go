@@ -107,7 +107,7 @@ func (r *Route) validateAction(at keyPath, pattern Pattern) {
 	}{
 		{"strip_prefix", r.StripPrefix && r.Files == nil}, {"cache", r.Cache != nil && r.Files != nil}, {"add_prefix", r.AddPrefix != ""}, {"rewrite", !r.Rewrite.IsZero()},
 		{"request_headers", !r.RequestHeaders.empty()}, {"request_cookies", len(r.RequestCookies.Keep)+len(r.RequestCookies.Remove) > 0},
-		{"timeouts", r.Timeouts != RouteTimeouts{}}, {"buffer_request", r.BufferRequest > 0},
+		{"timeouts", r.Timeouts != RouteTimeouts{}}, {"buffer_request", r.BufferRequest > 0}, {"grpc_web", r.GRPCWeb},
 		{"upgrade", len(r.Upgrade) > 0 && !slices.Equal(r.Upgrade, Strings{websocket})},
 	} {
 		if key.set {

@@ -214,6 +214,20 @@ func TestValidate(t *testing.T) {
 	// routes: header rules
 	good("routes", "upstream = 'origin'\nrequest_headers = { set = { A = '{host}' }, add = { a = 'x' }, remove = ['A'] }")
 	good("routes", "upstream = 'origin'\nrequest_cookies.keep = ['lang', '__Host-s*']")
+	good("routes", "upstream = 'origin'\ngrpc_web = true\ncors = { origins = ['https://a.example', 'http://*.b.example:8080', 'http://[::1]:80'], headers = ['*'], expose = ['x-a'], credentials = true }")
+	good("routes", "upstream = 'origin'\ncors.origins = '*'")
+	bad("routes", "respond = {}\ngrpc_web = true", "routes[0].grpc_web: found it in a route with respond: want it only in a route with upstream")
+	bad("routes", "upstream = 'origin'\ncors = {}", `routes[0].cors.origins: found nothing: want at least one origin such as "https://app.example.org"`)
+	for _, origin := range []string{"null", "a.example", "https://a.example/", "https://A.example", "https://*", "https://a.*.example", "https://", "*.example"} {
+		bad("routes", "upstream = 'origin'\ncors.origins = '"+origin+"'",
+			"routes[0].cors.origins[0]: found \""+origin+"\": want an origin such as \"https://app.example.org\" or \"https://*.example.org\", in lower case and without a path, or \"*\"")
+	}
+	bad("routes", "upstream = 'origin'\ncors = { origins = '*', credentials = true }",
+		`routes[0].cors.credentials: found true with the origin "*": want origins by name: any page could act for a client who is logged in`)
+	bad("routes", "upstream = 'origin'\ncors = { origins = '*', methods = ['*'] }", `routes[0].cors.methods[0]: found "*": want a method such as "PUT"`)
+	bad("routes", "upstream = 'origin'\ncors = { origins = '*', headers = ['a b'] }", `routes[0].cors.headers[0]: found "a b": want the name of a field, or "*"`)
+	bad("routes", "upstream = 'origin'\ncors = { origins = 'https://a.example', expose = ['*'], credentials = true }",
+		`routes[0].cors.expose[0]: found "*": want the name of a field, or, without credentials, "*"`)
 	good("routes", "upstream = 'origin'\ncompress = { codings = ['gzip'], types = ['text/*', '*/*' , 'a/b'] }")
 	bad("routes", "upstream = 'origin'\ncompress.codings = []", `routes[0].compress.codings: found none: want at least one of "zstd", "br" and "gzip", or compress = false`)
 	bad("routes", "upstream = 'origin'\ncompress.codings = ['deflate']", `routes[0].compress.codings[0]: found "deflate": want one of "zstd", "br", "gzip"`)

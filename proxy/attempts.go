@@ -248,6 +248,9 @@ func (x *Exchange) prepare() {
 		h.Del(head.Expect)
 	}
 	forward.Clean(h)
+	if x.web != nil {
+		x.web.prepare(h)
+	}
 	if r.auth != nil && !r.auth.pass {
 		h.Del(head.Authorization)
 	}

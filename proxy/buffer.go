@@ -97,6 +97,9 @@ func (x *Exchange) length() int64 {
 	if x.buffered {
 		return int64(len(x.held))
 	}
+	if x.web != nil && x.web.textIn {
+		return head.LengthChunked // base64 is longer than what it stands for
+	}
 	return x.Request.Length
 }
 

@@ -62,9 +62,7 @@ func (x *Exchange) compress(src body.Source, length int64, bodyless bool) (body.
 	if !c.covers(x, size) {
 		return src, length
 	}
-	if vary := h.Joined(head.Vary); !field.HasToken(vary, "accept-encoding") && !field.HasToken(vary, "*") {
-		h.Append(head.Vary, []byte("Accept-Encoding"))
-	}
+	varyBy(h, "Accept-Encoding")
 	coding := encode.Choose(&x.Request, c.codings)
 	if coding == encode.Identity {
 		return src, length

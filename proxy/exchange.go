@@ -145,6 +145,8 @@ type Exchange struct {
 	tied bool
 	// grpc says that the exchange is a gRPC call.
 	grpc bool
+	// web is set if the call is one of gRPC-Web, which weir translates.
+	web *webCall
 	// outgoing is the request as targets get it.
 	outgoing head.Head
 	// prepared says that prepare has made outgoing of the request as it is now.
@@ -296,7 +298,7 @@ func (x *Exchange) Reset() {
 		x.deferred = x.deferred[:0]
 	}
 	x.cached.reset()
-	x.upgrade = x.upgrade[:0]
+	x.upgrade, x.web = x.upgrade[:0], nil
 }
 
 // now is the time, by the clock that ran when x started: the wall clock may be set meanwhile.

@@ -53,7 +53,7 @@ var (
 
 // isGRPC says whether a message is one of gRPC, and not one of gRPC-Web.
 func isGRPC(h *head.Head) bool {
-	rest, ok := bytes.CutPrefix(h.Get(head.ContentType), []byte("application/grpc"))
+	rest, ok := bytes.CutPrefix(h.Get(head.ContentType), []byte(typeGRPC))
 	return ok && (len(rest) == 0 || rest[0] == '+' || rest[0] == ';')
 }
 
@@ -113,7 +113,11 @@ func (x *Exchange) failCall(status int, cause Cause) {
 	s := grpcStatus(grpcCodeOf(status, cause))
 	x.ownHead(200)
 	h := x.Response
-	h.Add(head.ContentType, []byte("application/grpc"))
+	kind := []byte(typeGRPC)
+	if x.web != nil {
+		kind = append(kind, x.web.suffix...)
+	}
+	h.Add(head.ContentType, kind)
 	h.Add(grpcStatusName, strconv.AppendInt(nil, int64(s-1), 10))
 	h.Add(grpcMessageName, []byte("weir: "+cause.String()))
 	if x.proxy.tellsStatus {

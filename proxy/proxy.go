@@ -297,6 +297,9 @@ func (x *Exchange) match() verdict {
 		x.fail(404, CauseNoRoute)
 		return ended
 	}
+	if x.Route.grpcWeb {
+		x.translateWeb()
+	}
 	switch r := x.Route; {
 	case x.grpc:
 		x.Client.Front.BePatient(grpcPatience, true)
@@ -329,6 +332,9 @@ func (x *Exchange) settle() {
 	x.leaveUpstream()
 	r.End = x.now()
 	r.Phases = x.phases()
+	if x.web != nil && x.web.textIn {
+		x.Body = x.web.request.src // the bytes that came
+	}
 	r.BytesIn += x.Body.Seen()
 	r.BytesOut += x.Client.Front.Delivered()
 	x.endTaps()

@@ -28,7 +28,7 @@ func (x *Exchange) fail(status int, cause Cause) {
 		x.Client.Front.Abort()
 		return
 	}
-	if x.grpc = isGRPC(&x.Request); x.grpc { // begin may not have come to that
+	if x.grpc = x.web != nil || isGRPC(&x.Request); x.grpc { // begin may not have come to that
 		x.failCall(status, cause)
 		return
 	}
@@ -107,7 +107,13 @@ func (x *Exchange) reply(src body.Source, length int64, bodyless bool, delivered
 	if x.cached.background {
 		return replyWhole, nil // there is no client, so no hook is told of an answer
 	}
+	if x.web != nil && !bodyless {
+		src, length = x.web.answer(x, src, length)
+	}
 	if x.Route != nil {
+		if x.Route.cors != nil {
+			x.Route.cors.answer(x)
+		}
 		x.Route.responseRules.Apply(x.Response, x.room.lookup)
 	}
 	if x.Result.Cause != CausePanic { // perhaps it was such a hook
@@ -149,6 +155,9 @@ func (x *Exchange) reply(src body.Source, length int64, bodyless bool, delivered
 		trailer := src.Trailer()
 		if x.grpc {
 			x.Result.GRPC = cmp.Or(grpcStatusOf(trailer), x.Result.GRPC)
+		}
+		if x.web != nil {
+			trailer = nil // the body had it
 		}
 		clientErr = x.Client.Front.Finish(trailer)
 	}

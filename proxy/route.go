@@ -52,6 +52,8 @@ type Route struct {
 	addresses  *access.Addresses // nil: all
 	auth       *auth             // nil: anybody
 	errorPages *errorPages       // nil: none
+	cors       *cors             // nil: as the target says
+	grpcWeb    bool              // calls of gRPC-Web are translated
 
 	compress    *compression // nil: none
 	cache       *rule.Policy // nil: no cache
@@ -151,6 +153,7 @@ func newRoute(r *config.Route, index int, captures []string, upstreams map[strin
 		return nil, err
 	}
 	route.compress = newCompression(r.Compress, all)
+	route.cors, route.grpcWeb = newCORS(r.CORS, r.GRPCWeb), r.GRPCWeb
 	route.steps = steps(r, route)
 	return route, nil
 }

@@ -36,6 +36,9 @@ func steps(r *config.Route, route *Route) []step {
 	if route.addresses != nil {
 		add(func(x *Exchange) verdict { return x.checkAddress(route.addresses) })
 	}
+	if route.cors != nil {
+		add((*Exchange).preflight)
+	}
 	if route.auth != nil {
 		list = append(list, step{take: (*Exchange).authenticate, waits: true, atOnce: (*Exchange).recognise})
 	}
