@@ -106,6 +106,9 @@ type Listener struct {
 	// Curves are the key exchanges, such as "X25519MLKEM768", "X25519" and "P-256"; empty means the good
 	// ones, X25519MLKEM768 among them. Their order means nothing.
 	Curves Strings `toml:"curves"`
+	// Tickets let clients take sessions up again, which spares both sides most of a handshake; false
+	// means that they cannot.
+	Tickets Tickets `toml:"tickets"`
 	// Protocols are those that clients may speak: "h1" is HTTP/1.1, "h2" is HTTP/2 by TLS, and
 	// "h2c" is HTTP/2 without TLS, by clients that know so beforehand. Empty means HTTP/1.1, and
 	// HTTP/2 too where there are certificates.

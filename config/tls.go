@@ -5,7 +5,35 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
+
+// Tickets are the session tickets of a listener. A ticket holds a session, encrypted by a key that
+// only weir has.
+type Tickets struct {
+	// Enabled says whether clients get tickets.
+	Enabled bool `toml:"enabled"`
+	// Rotate is how long a key makes tickets, at least a second. They are accepted for as long
+	// again.
+	Rotate Duration `toml:"rotate"`
+	// File has a secret in each line, at least 32 bytes long, from which the keys are derived by time, so
+	// that nodes with the same file take up each other's sessions. The first makes tickets, all
+	// are accepted. The file is read again when it changes. Empty means keys of the process's own.
+	File string `toml:"file"`
+}
+
+func (t *Tickets) short() any { return &t.Enabled }
+
+func (t *Tickets) setDefaults() { t.Enabled, t.Rotate = true, Duration(6*time.Hour) }
+
+func (t *Tickets) validate(at keyPath) {
+	if t.Enabled && t.Rotate.D() < time.Second {
+		at.wrong("rotate", strconv.Quote(t.Rotate.String()), `"1s" or more`)
+	}
+	if t.File != "" {
+		at.file("file", t.File)
+	}
+}
 
 // TLSParameters are the versions, ciphers and key exchanges that one side of TLS agrees to.
 type TLSParameters struct {

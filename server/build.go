@@ -113,7 +113,9 @@ func (s *Server) open(cfg *config.Config) ([]*running, error) {
 }
 
 func (s *Server) openListener(cfg *config.Listener) (*running, error) {
-	l, err := listener.Open(cfg, s.listenerOptions(nil))
+	o := s.listenerOptions(nil)
+	o.Tickets = s.tickets[cfg.Address]
+	l, err := listener.Open(cfg, o)
 	if err != nil {
 		return nil, err
 	}
@@ -151,6 +153,13 @@ func (s *Server) listenerOptions(socket net.Listener) listener.Options {
 				return
 			}
 			s.log.Info("certificates were read again")
+		},
+		OnFiles: func(what string, err error) {
+			if err != nil {
+				s.log.Error("cannot use changed "+what+", the old ones stay", "error", err)
+				return
+			}
+			s.log.Info(what + " were read again")
 		},
 	}
 }

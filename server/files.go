@@ -13,6 +13,7 @@ import (
 	"weir/internal/accesslog"
 	"weir/internal/listener"
 	"weir/internal/output"
+	"weir/internal/secure"
 	"weir/internal/transport"
 )
 
@@ -28,6 +29,9 @@ func CheckFiles(cfg *config.Config) config.Errors {
 			if _, err := listener.LoadCertificate(files); err != nil {
 				add(config.Errors{{Message: err.Error()}}, "listeners", i, "certificates", k)
 			}
+		}
+		if _, err := secure.LoadSecrets(cfg.Listeners[i].Tickets.File); err != nil {
+			add(config.Errors{{Message: err.Error()}}, "listeners", i, "tickets", "file")
 		}
 		if _, err := listener.LoadClientCA(cfg.Listeners[i].ClientCA); err != nil {
 			add(config.Errors{{Message: err.Error()}}, "listeners", i, "client_ca")

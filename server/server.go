@@ -30,6 +30,7 @@ import (
 	"weir/internal/mount"
 	"weir/internal/objective"
 	"weir/internal/observe"
+	"weir/internal/secure"
 	"weir/internal/statistics"
 	"weir/proxy"
 )
@@ -49,6 +50,8 @@ type Server struct {
 	sockets *listener.Inherited
 	// recalled is what the process before this one knew; New empties it.
 	recalled memory
+	// tickets are the keys of session tickets that it had, for Start.
+	tickets map[config.Address][]secure.TicketKey
 
 	descriptors descriptors
 	verifier    *access.Verifier
@@ -185,6 +188,7 @@ func New(cfg *config.Config, opts ...Option) (_ *Server, err error) {
 	s.current.Store(g)
 	s.mu.Lock()
 	s.syncServices()
+	s.tickets = s.recalled.Tickets
 	s.recalled = memory{}
 	s.mu.Unlock()
 	s.observed.Show(g.observed)
@@ -226,6 +230,7 @@ func (s *Server) Start() error {
 	for _, r := range opened {
 		s.serve(r)
 	}
+	s.tickets = nil
 	s.sockets.Drop()
 	return nil
 }

@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"weir/cache"
+	"weir/config"
 	"weir/internal/listener"
+	"weir/internal/secure"
 	"weir/lb"
 )
 
@@ -39,6 +41,8 @@ type memory struct {
 	Upstreams map[string]lb.Memory `json:"upstreams,omitempty"`
 	Cache     cache.Memory         `json:"cache"`
 	Discovery []byte               `json:"discovery,omitempty"` // what discover.Memory knows
+	// Tickets are the keys of session tickets.
+	Tickets map[config.Address][]secure.TicketKey `json:"tickets,omitempty"`
 }
 
 // WithPredecessor makes the server go on where another process's is, which serves until this
@@ -93,6 +97,10 @@ func (s *Server) Memory() ([]byte, error) {
 	defer s.mu.Unlock()
 	g := s.current.Load()
 	m := memory{Upstreams: make(map[string]lb.Memory, len(g.upstreams)), Discovery: s.memory.Text()}
+	m.Tickets = make(map[config.Address][]secure.TicketKey, len(s.listeners))
+	for address, r := range s.listeners {
+		m.Tickets[address] = r.Tickets()
+	}
 	for name, u := range s.added {
 		m.Upstreams[name] = u.Memory()
 	}

@@ -10,7 +10,6 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"weir/config"
 	"weir/internal/secure"
@@ -185,38 +184,5 @@ func (l *Listener) Certificates() iter.Seq2[string, *x509.Certificate] {
 				return
 			}
 		}
-	}
-}
-
-// watchCertificates looks for changed files until Close.
-func (l *Listener) watchCertificates() {
-	interval := l.options.CertificateInterval
-	if interval == 0 {
-		interval = DefaultCertificateInterval
-	}
-	ticker := time.NewTicker(interval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-			l.RefreshCertificates()
-		case <-l.done:
-			return
-		}
-	}
-}
-
-// RefreshCertificates reads the certificate files that have changed, at once
-// instead of at the next look, and reports to OnCertificates if there were any.
-// Connections that are open keep the certificate they began with.
-func (l *Listener) RefreshCertificates() {
-	l.updating.Lock()
-	defer l.updating.Unlock()
-	c := l.settings.Load().certificates
-	if c == nil {
-		return
-	}
-	if changed, err := c.refresh(); changed && l.options.OnCertificates != nil {
-		l.options.OnCertificates(err)
 	}
 }

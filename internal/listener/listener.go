@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"weir/config"
+	"weir/internal/secure"
 )
 
 // Accept errors such as a used-up descriptor table (EMFILE) pass when a
@@ -35,6 +36,10 @@ type Listener struct {
 	// because it owns the session ticket keys; the settings' own Config is
 	// chosen by its GetConfigForClient.
 	tls *tls.Config
+	// tickets has those keys.
+	tickets *secure.Tickets
+	// rotation is when they change.
+	rotation *time.Timer
 	// updating makes Update and the certificate watch take turns.
 	updating sync.Mutex
 
@@ -70,6 +75,7 @@ type settings struct {
 	tls          *tls.Config // nil: no TLS
 	old          *tls.Config // for clients of TLS 1.1 and older; nil: none may be so old
 	certificates *certificates
+	secrets      *secure.Watched[[][]byte] // of session tickets
 }
 
 // Open starts to listen on cfg.Address and reads cfg's certificates; from then
@@ -88,6 +94,8 @@ func Open(cfg *config.Listener, options Options) (*Listener, error) {
 		conns:     make(map[*Conn]struct{}),
 		perClient: make(map[netip.Addr]int),
 		refused:   make(map[Reason]uint64),
+		tickets:   secure.NewTickets(options.Tickets),
+		rotation:  time.NewTimer(longestRotation),
 	}
 	l.changed = sync.NewCond(&l.mu)
 	l.tls = &tls.Config{
@@ -100,7 +108,7 @@ func Open(cfg *config.Listener, options Options) (*Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.settings.Store(s)
+	l.use(s)
 	if options.Socket != nil {
 		l.sockets = []net.Listener{options.Socket}
 		return l, nil
@@ -131,6 +139,11 @@ func (l *Listener) newSettings(cfg *config.Listener) (*settings, error) {
 		s.tls.GetCertificate = certificates.chooseExact
 	}
 	if err := s.askForCertificates(); err != nil {
+		return nil, err
+	}
+	s.tls.SessionTicketsDisabled = !cfg.Tickets.Enabled
+	load := func() ([][]byte, error) { return secure.LoadSecrets(cfg.Tickets.File) }
+	if s.secrets, err = secure.Watch(load, cfg.Tickets.File); err != nil {
 		return nil, err
 	}
 	s.old = withoutHTTP2(s.tls)
@@ -181,7 +194,7 @@ func (l *Listener) Update(cfg *config.Listener) error {
 		return err
 	}
 	l.updating.Lock()
-	l.settings.Store(s)
+	l.use(s)
 	l.updating.Unlock()
 	l.mu.Lock()
 	l.changed.Broadcast() // limits.connections may have grown
@@ -227,9 +240,7 @@ func (l *Listener) Serve(handle func(*Conn)) {
 	for _, socket := range l.sockets {
 		l.background.Go(func() { l.accept(socket) })
 	}
-	if l.options.CertificateInterval >= 0 {
-		l.background.Go(l.watchCertificates)
-	}
+	l.background.Go(l.watchFiles)
 	l.mu.Unlock()
 	l.background.Wait()
 }

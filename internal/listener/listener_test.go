@@ -43,6 +43,7 @@ func local() *config.Listener {
 	return &config.Listener{
 		Address:  "127.0.0.1:0",
 		Timeouts: config.ListenerTimeouts{Handshake: config.Duration(limit)},
+		Tickets:  config.Tickets{Enabled: true, Rotate: config.Duration(time.Hour)},
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"weir/internal/secure"
 )
 
 // Options are what a listener needs besides its configuration. The zero
@@ -27,6 +29,12 @@ type Options struct {
 	// files; 0 means DefaultCertificateInterval, less than 0 means never.
 	CertificateInterval time.Duration
 
+	// Tickets are keys of session tickets that the listener of this address had in the process
+	// before this one; nil means that there was none.
+	Tickets []secure.TicketKey
+	// Now is the time for keys of session tickets; nil means time.Now.
+	Now func() time.Time
+
 	// OnRefuse hears of each connection that was closed before it reached the
 	// handler: why, the error behind it (nil if the reason says it all), and
 	// the client (not valid for a unix socket's).
@@ -38,6 +46,8 @@ type Options struct {
 	// err means all of them are in use; otherwise those it names keep their
 	// old content.
 	OnCertificates func(err error)
+	// OnFiles hears the same of other files of TLS, which what names.
+	OnFiles func(what string, err error)
 }
 
 // DefaultCertificateInterval is the time between two looks at the certificate
