@@ -47,6 +47,10 @@ help: ## print this help
 build: ## build OUT/weir, which needs no libraries
 	CGO_ENABLED=0 go build -trimpath -tags '$(TAGS) $(WITH)' -ldflags '$(LDFLAGS) -X main.version=$(VERSION)' -o '$(OUT)/weir' .
 
+.PHONY: docs
+docs: ## make a site of the documentation in OUT/docs, and check its links
+	go run ./docs/site -out '$(OUT)/docs'
+
 .PHONY: run
 run: build ## build weir and start it with CONFIG
 	$(abspath $(OUT))/weir run --config $(CONFIG)

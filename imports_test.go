@@ -29,6 +29,7 @@ func rooms() []room {
 	return []room{
 		{"config", []string{"internal/field"}, "what users may write, all its syntax included, can be read, and used by tools, without the rest"},
 		{"docs", nil, "pages are text"},
+		{"docs/site", nil, "a site is made of files, not of weir"},
 		{"deploy", nil, "files for operators are no code"},
 		{"internal/sock", nil, "what a socket can do has nothing to do with HTTP"},
 		{"internal/field", nil, "the syntax of a value does not depend on who reads it"},
