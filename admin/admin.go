@@ -134,7 +134,10 @@ type Target struct {
 	Reason string `json:"reason,omitempty"`
 	// Weight is its share relative to the others; ConfiguredWeight is that without the
 	// operator's, 0 if that is the same.
-	Weight           int `json:"weight"`
+	Weight int `json:"weight"`
+	// Sharers is how many targets have Weight together, in equal parts: the addresses of a name; 1 is
+	// this target alone.
+	Sharers          int `json:"sharers"`
 	ConfiguredWeight int `json:"configured_weight,omitempty"`
 	// Priority is the number of its group; 0 is used first.
 	Priority int `json:"priority"`

@@ -406,9 +406,14 @@ type Target struct {
 	// URL is "http://host:port", "https://host:port", "h2c://host:port", "unix:/path", "demo:NAME" or
 	// "handler:NAME", which is a handler of the program that embeds weir; or the URL of a
 	// source, see docs/discovery.md. A slash after the port changes nothing.
+	// "http://host:port#address" is the one target of that name at this address.
 	URL string `toml:"url"`
+	// Resolve says what a host name in URL stands for: "all", each address of the name is a target,
+	// and they share Weight; or "one", all addresses are one target, whose connections go to them
+	// by turns. URLs with an address, localhost, sources and sockets are not concerned.
+	Resolve string `toml:"resolve"`
 	// Weight is the target's share relative to the others: 1 to 1,000,000. That of a
-	// source multiplies what the source says.
+	// source multiplies what the source says; that of a name is divided among its addresses.
 	Weight int `toml:"weight"`
 	// Priority is the number of the target's group: 0 to 15. A group is used
 	// only if no target of the groups with lower numbers can be used. That of a source is
@@ -465,9 +470,11 @@ type Connections struct {
 	// MaxAge is how long after it was made a connection is used for further exchanges,
 	// less up to a tenth by chance; 0 means no bound. An exchange is never cut by it.
 	MaxAge Duration `toml:"max_age"`
-	// Resolve is how often the name of a target is looked up again while there are
-	// connections. Those whose address the name has lost, by two lookups in a row, are
-	// used for no further exchange. 0 means never; targets without a name are not concerned.
+	// Resolve is how long the addresses of a target's name are used before the name is looked up
+	// again, if no name server says how long: as for names in /etc/hosts, and for targets with
+	// resolve = "one", those while there are connections. Connections to an address that two
+	// lookups in a row lack are used for no further exchange. 0 means for good; targets without a
+	// name are not concerned.
 	Resolve Duration `toml:"resolve"`
 	// HeaderBytes bounds a response head.
 	HeaderBytes Size `toml:"header_bytes"`

@@ -90,7 +90,7 @@ func (r *Respond) setDefaults() { r.Status = 200 }
 
 func (u *Upstream) setDefaults() { u.setBalanceDefaults() }
 
-func (t *Target) setDefaults() { t.Weight = 1 }
+func (t *Target) setDefaults() { t.Weight, t.Resolve = 1, ResolveAll }
 
 func (t *UpstreamTimeouts) setDefaults() {
 	*t = UpstreamTimeouts{

@@ -4,7 +4,6 @@ import (
 	"encoding"
 	"reflect"
 	"regexp"
-	"slices"
 	"strings"
 )
 
@@ -150,6 +149,9 @@ var sensitive = regexp.MustCompile(`(?i)auth|cookie|passw|secret|token|credentia
 // text returns a text without passwords, and with values of the environment as they were
 // written.
 func (s *show) text(path, text string) string {
+	if e, ok := s.expanded[parent(path)]; ok && e.text == text { // the text stands for the whole table or list
+		return e.written
+	}
 	if passwordHash.MatchString(text) {
 		return s.written(path, hidden)
 	}
@@ -164,10 +166,8 @@ var password = regexp.MustCompile(`(://[^/?#@:]*):[^/?#@]*@`)
 
 // written returns what the file has at a path if the environment has filled it, else text.
 func (s *show) written(path, text string) string {
-	for _, path := range slices.Compact([]string{path, parent(path)}) {
-		if e, ok := s.expanded[path]; ok {
-			return e.written
-		}
+	if e, ok := s.expanded[path]; ok {
+		return e.written
 	}
 	return text
 }

@@ -22,14 +22,18 @@ func IsSourceURL(text string) bool {
 	return ok && slices.Contains(sourceSchemes[:], scheme)
 }
 
-// Static returns the targets that are not sources.
+// IsFound says whether the URL stands for targets that are found while weir runs: by a source, or as
+// the addresses of a name.
+func (t *Target) IsFound() bool { return t.IsSource() || t.IsName() }
+
+// Static returns the targets that are not found while weir runs.
 func (u *Upstream) Static() []Target {
-	if !slices.ContainsFunc(u.Targets, func(t Target) bool { return t.IsSource() }) {
+	if !slices.ContainsFunc(u.Targets, func(t Target) bool { return t.IsFound() }) {
 		return u.Targets
 	}
 	var list []Target
 	for _, t := range u.Targets {
-		if !t.IsSource() {
+		if !t.IsFound() {
 			list = append(list, t)
 		}
 	}

@@ -388,6 +388,7 @@ func (t *Target) validate(at keyPath) {
 	} else if found, want := t.URLProblem(); want != "" {
 		at.wrong("url", found, want)
 	}
+	at.oneOf("resolve", t.Resolve, ResolveAll, ResolveOne)
 	at.between("weight", t.Weight, 1, MaxWeight)
 	at.between("priority", t.Priority, 0, 15)
 }
@@ -417,8 +418,12 @@ func targetWant(url string) string {
 		return wantTarget
 	case scheme == "http" || scheme == "https" || scheme == ProtocolH2C:
 		authority, ok := strings.CutPrefix(rest, "//")
-		if !ok || !validAuthority(authority) {
+		authority, address, pinned := strings.Cut(authority, "#")
+		switch {
+		case !ok || !validAuthority(authority):
 			return fmt.Sprintf("%q or %q, and no path (a route's add_prefix does that)", scheme+"://host", scheme+"://host:port")
+		case pinned && (!validAddress(address) || !isName(hostOf(authority))):
+			return fmt.Sprintf("%q, a host name and one of its addresses", scheme+"://host:port#address")
 		}
 	case scheme == "unix":
 		if !strings.HasPrefix(rest, "/") || len(rest) > 107 || hasControl(rest) {

@@ -13,14 +13,14 @@ import (
 func TestParseEndpoints(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ text, good, bad, err string }{
-		{`targets = ["http://a", { url = "https://b/", weight = 3, priority = 2, drain = true }]`, "[{http://a 1 0 false} {https://b 3 2 true}]", "", ""},
-		{"[[targets]]\nurl = \"unix:/a\"\n", "[{unix:/a 1 0 false}]", "", ""},
-		{`{"targets": ["http://a", {"url": "http://b", "weight": 3}]}`, "[{http://a 1 0 false} {http://b 3 0 false}]", "", ""},
-		{` ["a:80", "[::1]:80", "10.0.0.1:80"] `, "[{http://a:80 1 0 false} {http://[::1]:80 1 0 false} {http://10.0.0.1:80 1 0 false}]", "", ""},
+		{`targets = ["http://a", { url = "https://b/", weight = 3, priority = 2, drain = true }]`, "[{http://a 1 0 false 0} {https://b 3 2 true 0}]", "", ""},
+		{"[[targets]]\nurl = \"unix:/a\"\n", "[{unix:/a 1 0 false 0}]", "", ""},
+		{`{"targets": ["http://a", {"url": "http://b", "weight": 3}]}`, "[{http://a 1 0 false 0} {http://b 3 0 false 0}]", "", ""},
+		{` ["a:80", "[::1]:80", "10.0.0.1:80"] `, "[{http://a:80 1 0 false 0} {http://[::1]:80 1 0 false 0} {http://10.0.0.1:80 1 0 false 0}]", "", ""},
 		{"targets = []", "[]", "", ""},
 		{"[]", "[]", "", ""},
 		// One that is bad costs the others nothing.
-		{`["http://a", 5, null, {"url": "ftp://b"}, "http://c"]`, "[{http://a 1 0 false} {http://c 1 0 false}]",
+		{`["http://a", 5, null, {"url": "ftp://b"}, "http://c"]`, "[{http://a 1 0 false 0} {http://c 1 0 false 0}]",
 			`targets[1]: found 5: want a URL|targets[2]: found null|targets[3]: found "ftp://b": want "http://host:port"`, ""},
 		{`[{"url": "http://a", "weight": 0}, {"url": "http://a", "weight": 1.5}, {"url": "http://a", "priority": 16}, {"url": "http://a", "drain": 1}, {"url": 1}, {"wieght": 1}, {}]`, "[]",
 			"weight: found 0: want a whole number of 1 to 1000000|found 1.5|priority: found 16|drain: found 1: want true or false|url: found 1|found the key \"wieght\"|found nothing", "none of the targets can be used: targets[0]: weight"},
@@ -56,10 +56,10 @@ func TestParseEndpoints(t *testing.T) {
 func TestParseEndpoint(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"http://a\n":  "{http://a 1 0 false} <nil>",
-		"a:80":        "{http://a:80 1 0 false} <nil>",
-		`"https://a"`: "{https://a 1 0 false} <nil>",
-		`{"url": "http://a", "weight": 2, "drain": true}`: "{http://a 2 0 true} <nil>",
+		"http://a\n":  "{http://a 1 0 false 0} <nil>",
+		"a:80":        "{http://a:80 1 0 false 0} <nil>",
+		`"https://a"`: "{https://a 1 0 false 0} <nil>",
+		`{"url": "http://a", "weight": 2, "drain": true}`: "{http://a 2 0 true 0} <nil>",
 	} {
 		e, err := discover.ParseEndpoint([]byte(text))
 		equal(t, text, fmt.Sprint(e, err), want)

@@ -63,6 +63,10 @@ type source struct {
 	Spec
 	*runner
 	cancel context.CancelFunc
+	// answered is closed once the source has reported, failed or ended for the first time; answer
+	// closes it.
+	answered chan struct{}
+	answer   func()
 
 	// Follower.mu guards the rest.
 
@@ -119,9 +123,7 @@ func (f *Follower) Follow(u *lb.Upstream, specs []Spec) {
 		f.sources = append(f.sources, f.start(spec))
 	}
 	for _, s := range before {
-		for _, e := range s.found {
-			f.departed = append(f.departed, s.adjusted(e))
-		}
+		f.departed = append(f.departed, s.adjusted()...)
 		s.end()
 		f.o.Memory.drop(f.upstream.Name(), s.Name)
 	}
@@ -135,6 +137,8 @@ func (f *Follower) start(spec Spec) *source {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &source{Spec: spec, runner: newRunner(spec.Name, f.o.Log, f.o.OnPanic), cancel: cancel, complaints: NewComplaints(f.o.Log, spec.Name)}
+	s.answered = make(chan struct{})
+	s.answer = sync.OnceFunc(func() { close(s.answered) })
 	s.found, s.foundAt = spec.Found, time.Now()
 	if !s.Exact {
 		s.found, s.foundAt = f.o.Memory.recall(f.upstream.Name(), spec.Name)
@@ -142,6 +146,7 @@ func (f *Follower) start(spec Spec) *source {
 	}
 	f.running.Go(func() {
 		done := s.keep(ctx, func(ctx context.Context) error {
+			defer s.answer()
 			return s.Source.Run(ctx, func(endpoints []lb.Endpoint) { f.report(s, endpoints) })
 		})
 		if done {
@@ -151,10 +156,55 @@ func (f *Follower) start(spec Spec) *source {
 	return s
 }
 
+// adjusted returns what is used of s as the target of the configuration that names it wants it.
+// Follower.mu must be held.
+func (s *source) adjusted() []lb.Endpoint {
+	list := make([]lb.Endpoint, len(s.found))
+	sharers := 0
+	for i, e := range s.found {
+		list[i] = s.Spec.adjusted(e)
+		if !list[i].Drain {
+			sharers++
+		}
+	}
+	if s.Shared {
+		for i := range list {
+			list[i].Sharers = max(sharers, 1)
+		}
+	}
+	return list
+}
+
 // end ends s. Follower.mu must be held.
 func (s *source) end() {
 	s.gone = true
 	s.cancel()
+}
+
+// Wait returns when each source has endpoints to use, has reported that there are none, or has failed; or when ctx
+// ends. What was reported by then is in use.
+func (f *Follower) Wait(ctx context.Context) {
+	f.mu.Lock()
+	sources := f.sources // replaced, never changed
+	f.mu.Unlock()
+	for _, s := range sources {
+		f.mu.Lock()
+		known := len(s.found) > 0
+		f.mu.Unlock()
+		if known {
+			continue
+		}
+		select {
+		case <-s.answered:
+		case <-ctx.Done():
+			return
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.stopped {
+		f.settle(time.Now())
+	}
 }
 
 // Cancel ends all sources, without waiting: what they report later changes nothing. The
@@ -183,6 +233,7 @@ func (f *Follower) report(s *source, endpoints []lb.Endpoint) {
 	if s.gone {
 		return
 	}
+	defer s.answer()
 	s.confirmed(now)
 	if s.reported && slices.Equal(s.raw, endpoints) {
 		if s.emptySince.IsZero() {
@@ -328,12 +379,7 @@ func (f *Follower) combine() (all []lb.Endpoint) {
 		f.departed = nil
 	}
 	if len(f.sources) == 1 && len(f.departed) == 0 {
-		s := f.sources[0] // most upstreams: a list without doubles
-		all = make([]lb.Endpoint, len(s.found))
-		for i, e := range s.found {
-			all[i] = s.adjusted(e)
-		}
-		return all
+		return f.sources[0].adjusted() // most upstreams: a list without doubles
 	}
 	seen := make(map[string]bool)
 	add := func(e lb.Endpoint) {
@@ -343,8 +389,8 @@ func (f *Follower) combine() (all []lb.Endpoint) {
 		}
 	}
 	for _, s := range f.sources {
-		for _, e := range s.found {
-			add(s.adjusted(e))
+		for _, e := range s.adjusted() {
+			add(e)
 		}
 	}
 	for _, e := range f.departed {
@@ -358,14 +404,15 @@ func (f *Follower) combine() (all []lb.Endpoint) {
 func (f *Follower) damp(all []lb.Endpoint, now time.Time) []lb.Endpoint {
 	used := make(map[string]bool, len(f.given))
 	for _, e := range f.given {
-		used[e.URL] = true
+		used[e.URL] = e.Sharers == 0
 	}
 	f.damper.prune(now)
 	before := f.held
 	f.held = nil
 	var admitted []lb.Endpoint
+	usable := false // something that is not draining is admitted
 	for _, e := range all {
-		if !used[e.URL] {
+		if _, known := used[e.URL]; !known && e.Sharers == 0 {
 			if ok, when := f.damper.admits(e.URL, now); !ok {
 				if f.held == nil {
 					f.held = make(map[string]time.Time)
@@ -381,14 +428,17 @@ func (f *Follower) damp(all []lb.Endpoint, now time.Time) []lb.Endpoint {
 		delete(used, e.URL)
 		delete(before, e.URL)
 		admitted = append(admitted, e)
+		usable = usable || !e.Drain
 	}
-	for url := range used {
-		f.damper.removed(url, now)
+	for url, damped := range used {
+		if damped {
+			f.damper.removed(url, now)
+		}
 	}
 	for url := range before { // held back, and gone again
 		f.damper.removed(url, now)
 	}
-	if len(admitted) == 0 && len(f.held) > 0 && len(f.upstream.Config().Static()) == 0 {
+	if !usable && len(f.held) > 0 && len(f.upstream.Config().Static()) == 0 {
 		f.held = nil
 		return all
 	}

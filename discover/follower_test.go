@@ -107,7 +107,7 @@ func (w *world) reload(specs ...discover.Spec) {
 	w.Helper()
 	cfg := config.DefaultUpstream()
 	if w.static {
-		cfg.Targets = []config.Target{config.DefaultTarget("http://static")}
+		cfg.Targets = []config.Target{{URL: "http://static", Weight: 1}}
 	}
 	old := w.u
 	var err error

@@ -42,4 +42,7 @@ type Spec struct {
 	Weight   int
 	Priority int
 	Drain    bool
+	// Shared says that all endpoints together have the weight, in equal parts, and that the source
+	// itself sees to it that they do not come and go.
+	Shared bool
 }

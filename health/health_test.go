@@ -48,7 +48,7 @@ func (w *world) build(targets string, settings func(*config.Upstream), old *lb.U
 	cfg.Health.Jitter = 0
 	cfg.Health.Interval = config.Duration(10 * time.Second)
 	for name := range strings.FieldsSeq(targets) {
-		cfg.Targets = append(cfg.Targets, config.DefaultTarget("http://"+name))
+		cfg.Targets = append(cfg.Targets, config.Target{URL: "http://" + name, Weight: 1})
 	}
 	if settings != nil {
 		settings(&cfg)
@@ -199,7 +199,7 @@ func TestFirstProbeDecides(t *testing.T) {
 func TestWaitIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := config.DefaultUpstream()
-		cfg.Targets = []config.Target{config.DefaultTarget("http://a")}
+		cfg.Targets = []config.Target{{URL: "http://a", Weight: 1}}
 		cfg.Health.Wait = config.Duration(5 * time.Second)
 		cfg.Health.Timeout = config.Duration(time.Minute)
 		u, err := lb.NewUpstream("test", &cfg, lb.Options{Algorithms: balance.Algorithms()}, nil)

@@ -12,6 +12,9 @@ type Endpoint struct {
 	Priority int
 	// Drain lets running exchanges finish and sends no new ones.
 	Drain bool
+	// Sharers is how many endpoints, this one included, have Weight together, in equal parts; below
+	// 2 means that this one has it alone.
+	Sharers int
 }
 
 // SetEndpoints says which endpoints were found besides the static targets, in place of

@@ -116,6 +116,68 @@ func TestSetWeight(t *testing.T) {
 	equal(t, "in flight", s.Target("b").InFlight(), 0)
 }
 
+// Endpoints that share a weight have it together, beside those that have one alone.
+func TestSharedWeight(t *testing.T) {
+	s := newStand(t, "a b*2", nil)
+	check := func(what string, want string, shared ...lb.Endpoint) {
+		t.Helper()
+		if err := s.SetEndpoints(shared); err != nil {
+			t.Fatal(err)
+		}
+		got, text := s.Shares(6*60, 1), ""
+		for _, name := range []string{"a", "b", "x", "y", "z"} {
+			text += fmt.Sprint(" ", got[name])
+		}
+		equal(t, what, text, " "+want)
+	}
+	of := func(name string, weight, sharers int) lb.Endpoint {
+		return lb.Endpoint{URL: "http://" + name, Weight: weight, Sharers: sharers}
+	}
+	check("none", "120 240 0 0 0")
+	check("one", "60 120 180 0 0", of("x", 3, 1))
+	check("two share 3", "60 120 90 90 0", of("x", 3, 2), of("y", 3, 2))
+	check("three share 3", "60 120 60 60 60", of("x", 3, 3), of("y", 3, 3), of("z", 3, 3))
+	check("two share 2 beside 1", "60 120 60 60 60", of("x", 2, 2), of("y", 2, 2), of("z", 1, 0))
+	check("a draining one has no part", "60 120 180 0 0", of("x", 3, 1), lb.Endpoint{URL: "http://y", Weight: 3, Sharers: 1, Drain: true})
+	check("two share 3 again", "60 120 90 90 0", of("x", 3, 2), of("y", 3, 2))
+	weight, sharers := s.Target("x").OwnWeight()
+	equal(t, "own weight", fmt.Sprint(weight, "/", sharers), "3/2")
+
+	// The operator's weight is the target's alone.
+	if err := s.SetWeight(s.Target("x"), 6); err != nil {
+		t.Fatal(err)
+	}
+	got := s.Shares(21*10, 1)
+	equal(t, "set", fmt.Sprint(got["a"], " ", got["b"], " ", got["x"], " ", got["y"]), "20 40 120 30")
+	weight, sharers = s.Target("x").OwnWeight()
+	equal(t, "own weight", fmt.Sprint(weight, "/", sharers), "6/1")
+
+	// Many numbers of sharers together are nearly exact.
+	var many []lb.Endpoint
+	for _, n := range []int{7, 11, 13, 17} {
+		for i := range n {
+			many = append(many, of(fmt.Sprintf("n%d-%d", n, i), 1, n))
+		}
+	}
+	if err := s.SetEndpoints(many); err != nil {
+		t.Fatal(err)
+	}
+	parts := make(map[int]int)
+	for _, target := range s.Targets() {
+		_, sharers := target.OwnWeight()
+		if n := target.Weight(); sharers > 1 {
+			parts[sharers] += n
+		} else if lbtest.Name(target) == "a" {
+			parts[1] = n
+		}
+	}
+	for n, part := range parts {
+		if part < parts[1]*99/100 || part > parts[1] {
+			t.Errorf("%d sharers have %d of %d", n, part, parts[1])
+		}
+	}
+}
+
 func TestFoundTargetsKeepCountsOverReload(t *testing.T) {
 	s := newStand(t, "a", func(c *config.Upstream) { c.Balance = "least_connections" })
 	s.find("b")

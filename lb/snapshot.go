@@ -35,6 +35,7 @@ func (u *Upstream) newSnapshot(found []Endpoint, known map[string]*live) (_ *sna
 		return nil, err
 	}
 	joins := len(known) > 0
+	scale := scaleOf(endpoints)
 	for _, e := range endpoints {
 		l := known[u.identity(e.URL)]
 		if l == nil || !l.holders.Hold() {
@@ -46,7 +47,7 @@ func (u *Upstream) newSnapshot(found []Endpoint, known map[string]*live) (_ *sna
 			}
 			known[l.identity] = l
 		}
-		s.add(e, l, u)
+		s.add(e, l, u, scale)
 	}
 	return s, u.group(s)
 }
@@ -83,20 +84,48 @@ func (u *Upstream) endpoints(found []Endpoint) ([]Endpoint, error) {
 
 func errTwice(url string) error { return fmt.Errorf("cannot add target %q: it is there twice", url) }
 
-// add appends the target of e.
-func (s *snapshot) add(e Endpoint, l *live, u *Upstream) {
+// maxScale bounds what weights are multiplied with: all numbers of sharers up to 10 divide it.
+const maxScale = 2520
+
+// scaleOf returns what all weights are multiplied with, so that the part of one that shares a weight
+// is a whole number, or nearly one where many numbers of sharers come together.
+func scaleOf(endpoints []Endpoint) int {
+	scale := 1
+	for _, e := range endpoints {
+		if e.Sharers > 1 && scale%e.Sharers != 0 {
+			if scale = leastMultiple(scale, e.Sharers); scale > maxScale {
+				return maxScale
+			}
+		}
+	}
+	return scale
+}
+
+// leastMultiple returns the least common multiple of a and b.
+func leastMultiple(a, b int) int {
+	divisor, rest := a, b
+	for rest != 0 {
+		divisor, rest = rest, divisor%rest
+	}
+	return a / divisor * b
+}
+
+// add appends the target of e. Its weight is multiplied with scale.
+func (s *snapshot) add(e Endpoint, l *live, u *Upstream, scale int) {
 	t := &Target{
 		name:       displayName(e.URL),
 		url:        e.URL,
-		weight:     max(1, e.Weight),
+		own:        max(1, e.Weight),
 		configured: max(1, e.Weight),
+		sharers:    max(1, e.Sharers),
 		priority:   e.Priority,
 		drained:    e.Drain,
 		live:       l,
 	}
 	if set := l.weight.Load(); set > 0 {
-		t.weight = int(set)
+		t.own, t.sharers = int(set), 1
 	}
+	t.weight = max(1, t.own*scale/t.sharers)
 	if u.sticky != nil {
 		t.cookie = cookieValue(&u.cfg.Sticky, u.name, e.URL)
 		s.cookies[t.cookie] = t

@@ -70,10 +70,15 @@ const (
 // immutable but for the live part, which all generations share that have a
 // target of the same identity: counts, health and connections.
 type Target struct {
-	name       string
-	url        string
+	name string
+	url  string
+	// weight is the share relative to the others in this set; own is that in the units of the
+	// configuration, of which the target has one part of sharers, and configured is own
+	// without the operator's.
 	weight     int
-	configured int // the weight without the operator's
+	own        int
+	configured int
+	sharers    int
 	priority   int
 	// drained is the wish of the configuration or of discovery, while
 	// bitDrain is that of the operator.
@@ -102,8 +107,13 @@ func (t *Target) Name() string { return t.name }
 // URL returns the target's URL as it was configured or discovered.
 func (t *Target) URL() string { return t.url }
 
-// Weight returns the target's share relative to the others; at least 1.
+// Weight returns the target's share relative to the others, for algorithms; at least 1. If targets
+// share a weight, the weights of all are multiplied so that the shares are whole numbers.
 func (t *Target) Weight() int { return t.weight }
+
+// OwnWeight returns the weight in the units of the configuration, and how many targets share it, at
+// least 1. One that SetWeight gave is shared with none.
+func (t *Target) OwnWeight() (weight, sharers int) { return t.own, t.sharers }
 
 // ConfiguredWeight returns the weight that the configuration or discovery gave the target,
 // which SetWeight overrides.

@@ -85,6 +85,7 @@ func (s *Server) build(cfg *config.Config, old *generation) (_ *generation, err 
 func (s *Server) newTransport(url string, cfg *config.Upstream) (lb.Transport, error) {
 	return transport.New(url, cfg, transport.Options{
 		DialLocal: s.local.dial,
+		Lookup:    s.lookup(),
 		OnPanic:   func(v any) { s.metrics.Panicked(s.log, v) },
 		SlowTurn:  s.options.slowTurn,
 		Reclaim:   s.reclaim,

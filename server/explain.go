@@ -69,8 +69,10 @@ type RouteVerdict struct {
 
 // ExplainedTarget is a target of the upstream.
 type ExplainedTarget struct {
-	URL    string `json:"url"`
-	Weight int    `json:"weight"`
+	URL string `json:"url"`
+	// Weight is the target's, which it has together with others if there are several Sharers.
+	Weight  int `json:"weight"`
+	Sharers int `json:"sharers"`
 	// Priority is the number of the target's group.
 	Priority int `json:"priority"`
 	// State and Reason are how the target is in a running weir, and InFlight how many exchanges it

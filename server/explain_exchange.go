@@ -105,9 +105,12 @@ func (e *explainer) build(o *options) (err error) {
 		}
 		e.sets[name] = set
 		if live := e.live[name]; live != nil {
-			if err := imitate(set, live); err != nil {
-				return err
-			}
+			err = imitate(set, live)
+		} else {
+			err = set.SetEndpoints(unresolved(u))
+		}
+		if err != nil {
+			return err
 		}
 	}
 	if e.store, err = cache.NewStore(&e.config.Cache); err != nil {
@@ -208,14 +211,15 @@ func (e *explainer) describeUpstream(route *config.Route, x *proxy.Exchange) {
 	u, live := x.Upstream.Set.Config(), byURL(e.live[e.Upstream])
 	e.Balance = u.Balance
 	for _, t := range x.Upstream.Set.Targets() {
-		d := ExplainedTarget{URL: t.Name(), Weight: t.Weight(), Priority: t.Priority()}
+		d := ExplainedTarget{URL: t.Name(), Priority: t.Priority()}
+		d.Weight, d.Sharers = t.OwnWeight()
 		if as := live[t.URL()]; as != nil {
 			d.State, d.Reason, d.InFlight = as.State().String(), as.Reason(), as.InFlight()
 		}
 		e.Targets = append(e.Targets, d)
 	}
 	for _, t := range u.Targets {
-		if t.IsSource() {
+		if t.IsFound() {
 			e.Sources = append(e.Sources, config.DisplayURL(t.URL))
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"time"
 
+	"weir/config"
 	"weir/internal/body"
 	"weir/internal/head"
 	"weir/internal/transport"
@@ -17,7 +18,8 @@ func imitate(set, live *lb.Upstream) error {
 	own := byURL(set)
 	for _, as := range live.Targets() {
 		if own[as.URL()] == nil {
-			found = append(found, lb.Endpoint{URL: as.URL(), Weight: as.ConfiguredWeight(), Priority: as.Priority()})
+			weight, sharers := as.OwnWeight()
+			found = append(found, lb.Endpoint{URL: as.URL(), Weight: weight, Sharers: sharers, Priority: as.Priority()})
 		}
 	}
 	if err := set.SetEndpoints(found); err != nil {
@@ -34,13 +36,23 @@ func imitate(set, live *lb.Upstream) error {
 		case lb.Ejected, lb.Unreachable:
 			set.Eject(t, as.Reason())
 		}
-		if as.Weight() != as.ConfiguredWeight() {
-			if err := set.SetWeight(t, as.Weight()); err != nil {
+		if weight, _ := as.OwnWeight(); weight != as.ConfiguredWeight() {
+			if err := set.SetWeight(t, weight); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// unresolved returns an endpoint for each host name, in place of one for each of its addresses.
+func unresolved(u *config.Upstream) (list []lb.Endpoint) {
+	for _, t := range u.Targets {
+		if t.IsName() {
+			list = append(list, lb.Endpoint{URL: t.Origin(), Weight: t.Weight, Priority: t.Priority, Drain: t.Drain})
+		}
+	}
+	return list
 }
 
 // byURL are the targets of a set by their URLs; none for nil.

@@ -164,11 +164,12 @@ func (o operator) Upstreams() []admin.Upstream {
 func describe(t *lb.Target) admin.Target {
 	good, bad, inARow := t.Counts()
 	configured := t.ConfiguredWeight()
-	if configured == t.Weight() {
+	weight, sharers := t.OwnWeight()
+	if configured == weight {
 		configured = 0
 	}
 	return admin.Target{
-		Name: t.Name(), State: t.State().String(), Reason: t.Reason(), Weight: t.Weight(), ConfiguredWeight: configured, Priority: t.Priority(),
+		Name: t.Name(), State: t.State().String(), Reason: t.Reason(), Weight: weight, Sharers: sharers, ConfiguredWeight: configured, Priority: t.Priority(),
 		InFlight: t.InFlight(), Succeeded: good, Failed: bad, FailedInARow: inARow, Latency: t.Latency().Seconds(),
 	}
 }

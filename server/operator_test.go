@@ -192,13 +192,13 @@ targets = ["demo:one", { url = "demo:two", weight = 2 }]
 		}
 	}
 	shares("4 8")
-	check(4, `"weight":4,"configured_weight":1,`)
+	check(4, `"weight":4,"sharers":1,"configured_weight":1,`)
 	shares("8 4")
 	if err := w.Reload(parse(t, text)); err != nil {
 		t.Fatal(err)
 	}
 	shares("8 4")
-	check(0, `"weight":1,"priority"`)
+	check(0, `"weight":1,"sharers":1,"priority"`)
 	shares("4 8")
 	equal(t, "unknown", w.api("POST", "/weight", `{"upstream": "origin", "target": "demo:on", "weight": 1}`),
 		`404 {"error":"cannot change a weight: found target \"demo:on\": there is one of \"demo:one\", \"demo:two\"; did you mean \"demo:one\"?"}`)

@@ -3,6 +3,7 @@ package server
 import (
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"time"
 
@@ -33,6 +34,7 @@ type options struct {
 	predecessor *Predecessor
 	tiers       func(c *config.Cache) ([]Tier, error)
 	schemes     discover.Schemes
+	resolver    *net.Resolver
 
 	loadBalance func(p *lb.Pick, targets []*lb.Target) *lb.Target
 	extract     func(x hook.Exchange) (name, version string, ok bool)
@@ -112,6 +114,11 @@ func (o *options) balancing() []lb.Algorithm {
 func WithSchemes(s ...discover.Scheme) Option {
 	return func(o *options) { o.schemes = append(o.schemes, s...) }
 }
+
+// WithResolver makes r.Dial connect to the name servers that are asked for the addresses of targets' host
+// names; nil, or without Dial, they are connected to directly. Whatever r says besides, names are looked up as the
+// system does: by /etc/hosts and /etc/resolv.conf.
+func WithResolver(r *net.Resolver) Option { return func(o *options) { o.resolver = r } }
 
 // WithHandler makes h the target "handler:name", which upstreams balance, cache, probe and count
 // like any other. Reloads keep it. A request's context ends when its client leaves; Close

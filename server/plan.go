@@ -6,6 +6,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
 	"weir/config"
 	"weir/lb"
@@ -221,10 +222,11 @@ func (p *planner) upstream(live *lb.Upstream, cfg *config.Upstream, keys []strin
 		}
 		delete(was, t.URL)
 	}
-	targets := byURL(live)
 	for _, url := range slices.Sorted(maps.Keys(was)) {
-		if t := targets[url]; t != nil {
-			p.add("drop", "target", t.Name(), nil, "of upstream %s: no new exchanges; %s may end", live.Name(), counted(t.InFlight(), "running exchange"))
+		for _, t := range live.Targets() {
+			if name, _, _ := strings.Cut(t.URL(), "#"); name == url { // also an address of a name
+				p.add("drop", "target", t.Name(), nil, "of upstream %s: no new exchanges; %s may end", live.Name(), counted(t.InFlight(), "running exchange"))
+			}
 		}
 	}
 }

@@ -2,6 +2,8 @@ package server_test
 
 import (
 	"crypto/tls"
+	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -24,7 +26,8 @@ func TestReasons(t *testing.T) {
 	check := func(name, target, settings, want, reason string) {
 		t.Run(name, func(t *testing.T) {
 			var log textLog
-			w := launch(t, toOrigin(target)+"health.passive = { failures = 1, max_ejected = 1 }\n"+settings+"[admin]\naddress = \"127.0.0.1:0\"\n", server.WithLog(log.logger()))
+			one := strings.Replace(toOrigin(target), strconv.Quote(target), fmt.Sprintf("{ url = %q, resolve = \"one\" }", target), 1)
+			w := launch(t, one+"health.passive = { failures = 1, max_ejected = 1 }\n"+settings+"[admin]\naddress = \"127.0.0.1:0\"\n", server.WithLog(log.logger()))
 			w.dial().Get("/")
 			line := w.logged(1)[0]
 			equal(t, "the log's line", line.String(), want)
@@ -51,6 +54,19 @@ func TestReasons(t *testing.T) {
 	check("a certificate is wanted", secure(wantsCertificate), ca, "502 tls_failed", "certificate required")
 	check("unknown name", "http://no.such.host.invalid:80", "", "502 connect_failed", "no.such.host.invalid")
 	check("nothing listens", refused(t), "", "502 connect_failed", "connection refused")
+}
+
+// The log and the admin API say that a name has no addresses.
+func TestUnknownName(t *testing.T) {
+	t.Parallel()
+	var log textLog
+	const name = "no.such.host.invalid"
+	w := launch(t, toOrigin("http://"+name)+"[admin]\naddress = \"127.0.0.1:0\"\n", server.WithLog(log.logger()))
+	w.dial().Get("/")
+	equal(t, "the log's line", w.logged(1)[0].String(), "503 no_target")
+	testkit.Eventually(t, "the failure is known", func() bool {
+		return strings.Contains(log.String(), name) && strings.Contains(w.api("GET", "/sources", ""), `"failing":"lookup `+name)
+	})
 }
 
 // A request that is refused is logged with what is wrong with it, and a good one without
@@ -100,7 +116,7 @@ func TestProxyStatus(t *testing.T) {
 	bad := testkit.Listen(t, testkit.Answer("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n")).URL
 	check := func(target, path, want string) {
 		t.Helper()
-		w := run(t, "[forwarding]\nproxy_status = true\n[[routes]]\npath = \"/a\"\nupstream = \"o\"\n[upstreams.o]\ntargets = [%q]\n", target)
+		w := run(t, "[forwarding]\nproxy_status = true\n[[routes]]\npath = \"/a\"\nupstream = \"o\"\n[upstreams.o]\ntargets = [{ url = %q, resolve = \"one\" }]\n", target)
 		if got := w.dial().Get(path).Get("Proxy-Status"); got != want {
 			t.Errorf("%s of %s: %s, want %s", path, target, got, want)
 		}

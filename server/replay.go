@@ -118,6 +118,7 @@ func (s *Server) pin(q *admin.Replay) (*proxy.Pin, error) {
 	case q.URL != "":
 		u := config.DefaultUpstream()
 		u.Targets = []config.Target{config.DefaultTarget(strings.TrimSuffix(q.URL, "/"))}
+		u.Targets[0].Resolve = config.ResolveOne
 		u.Retry.Attempts = 1
 		name := fmt.Sprintf("replay-%d", replays.Add(1))
 		if err := s.setUpstream(name, &u, nil); err != nil {

@@ -218,6 +218,7 @@ func (s *Server) Start() error {
 		return err
 	}
 	awaitTargets := func() {
+		s.awaitSources(g)
 		for _, u := range g.upstreams {
 			u.wait()
 		}
@@ -299,6 +300,7 @@ func (s *Server) Serve(ln net.Listener) error {
 		return errors.Join(err, l.Close())
 	}
 	s.listeners[cfg.Address] = r
+	s.awaitSources(s.current.Load())
 	s.mu.Unlock()
 	l.Serve(func(c *listener.Conn) { s.speak(c, r.core.Load) })
 	return http.ErrServerClosed
@@ -398,6 +400,7 @@ func (s *Server) reload(cfg *config.Config) error {
 	if serving {
 		next.watch()
 		s.follow(next)
+		s.awaitSources(next)
 	}
 	// The log comes before the generation: an exchange of next that still found the
 	// old log would lose its line, because only old's exchanges keep that log open.

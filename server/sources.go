@@ -1,8 +1,12 @@
 package server
 
 import (
+	"context"
+	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"weir/config"
 	"weir/discover"
@@ -12,6 +16,13 @@ import (
 func (s *Server) sources(cfg *config.Upstream) (specs []discover.Spec, err error) {
 	for i := range cfg.Targets {
 		t := &cfg.Targets[i]
+		if t.IsName() {
+			spec, err := s.name(t, cfg.Connections.Resolve.D())
+			if err != nil {
+				return nil, err
+			}
+			specs = append(specs, spec)
+		}
 		if !t.IsSource() {
 			continue
 		}
@@ -25,6 +36,41 @@ func (s *Server) sources(cfg *config.Upstream) (specs []discover.Spec, err error
 		})
 	}
 	return specs, nil
+}
+
+// name returns the source of the addresses of a target's host name.
+func (s *Server) name(t *config.Target, untimed time.Duration) (discover.Spec, error) {
+	url := t.Origin()
+	source, err := discover.NewName(url, discover.NewLookup(s.options.resolver), untimed)
+	return discover.Spec{
+		ID: fmt.Sprint(url, " ", untimed), Name: url, Source: source, Shared: true, Weight: t.Weight, Priority: t.Priority, Drain: t.Drain,
+	}, err
+}
+
+// lookup returns what finds the addresses of a host name that is one target; nil for the system's way.
+func (s *Server) lookup() func(ctx context.Context, host string) ([]netip.Addr, error) {
+	if s.options.resolver == nil {
+		return nil
+	}
+	return func(ctx context.Context, host string) ([]netip.Addr, error) {
+		found, err := discover.NewLookup(s.options.resolver)(ctx, host)
+		return found.List, err
+	}
+}
+
+// awaitLimit bounds how long a start, and a reload, wait for what new sources find.
+const awaitLimit = 2 * time.Second
+
+// awaitSources waits until each source of g has reported or failed, so that requests find targets. s.mu is
+// held.
+func (s *Server) awaitSources(g *generation) {
+	ctx, cancel := context.WithTimeout(context.Background(), awaitLimit)
+	defer cancel()
+	for name := range g.upstreams {
+		if f := s.followers[name]; f != nil {
+			f.Wait(ctx)
+		}
+	}
 }
 
 // schemes returns those of the program, and that of the registry.

@@ -52,21 +52,21 @@ func TestSource(t *testing.T) {
 	one := service("one", 1)
 	s.Register(one, api.HealthPassing)
 	r := source(t, "consul://"+s.Addr+"/shop")
-	r.Sees("[{http://10.0.0.1:1 1 0 false}]")
+	r.Sees("[{http://10.0.0.1:1 1 0 false 0}]")
 	two := service("two", 2)
 	two.Address = "" // that of the node
 	two.Weights = &api.AgentWeights{Passing: 5, Warning: 2}
 	two.Meta = map[string]string{"scheme": "https", "priority": "3", "drain": "true"}
 	s.Register(two, api.HealthPassing)
-	r.Sees("[{http://10.0.0.1:1 1 0 false} {https://10.255.0.1:2 5 3 true}]")
+	r.Sees("[{http://10.0.0.1:1 1 0 false 0} {https://10.255.0.1:2 5 3 true 0}]")
 	s.Register(two, api.HealthWarning)
-	r.Sees("[{http://10.0.0.1:1 1 0 false} {https://10.255.0.1:2 2 3 true}]")
+	r.Sees("[{http://10.0.0.1:1 1 0 false 0} {https://10.255.0.1:2 2 3 true 0}]")
 	s.Register(two, api.HealthCritical)
-	r.Sees("[{http://10.0.0.1:1 1 0 false}]")
+	r.Sees("[{http://10.0.0.1:1 1 0 false 0}]")
 	s.Register(service("bad", 0), api.HealthPassing)
 	one.Weights = &api.AgentWeights{Passing: 0}
 	s.Register(one, api.HealthPassing)
-	r.Sees("[{http://10.0.0.1:1 1 0 true}]")
+	r.Sees("[{http://10.0.0.1:1 1 0 true 0}]")
 	s.Deregister("bad")
 	s.Deregister("one")
 	r.Sees("[]")
@@ -78,12 +78,12 @@ func TestReset(t *testing.T) {
 	s := start(t)
 	s.Register(service("one", 1), api.HealthPassing)
 	r := source(t, "consul://"+s.Addr+"/shop")
-	r.Sees("[{http://10.0.0.1:1 1 0 false}]")
+	r.Sees("[{http://10.0.0.1:1 1 0 false 0}]")
 	s.Reset()
 	s.Register(service("two", 2), api.HealthPassing)
-	r.Sees("[{http://10.0.0.1:1 1 0 false} {http://10.0.0.1:2 1 0 false}]")
+	r.Sees("[{http://10.0.0.1:1 1 0 false 0} {http://10.0.0.1:2 1 0 false 0}]")
 	s.Deregister("one")
-	r.Sees("[{http://10.0.0.1:2 1 0 false}]")
+	r.Sees("[{http://10.0.0.1:2 1 0 false 0}]")
 }
 
 func TestOptions(t *testing.T) {
@@ -97,8 +97,8 @@ func TestOptions(t *testing.T) {
 	v := service("three", 3, "a", "b")
 	v.Meta = map[string]string{"version": "v2"}
 	s.Register(v, api.HealthPassing)
-	source(t, "consul://"+s.Addr+"/shop?tag=a&tag=b&dc=dc2&stale=false&token_file="+token).Sees("[{http://10.0.0.1:3 1 0 false} {http://10.0.0.1:2 1 0 false}]")
-	source(t, "consul://"+s.Addr+"/shop?version=v2&scheme=https&token_file="+token).Sees("[{https://10.0.0.1:3 1 0 false}]")
+	source(t, "consul://"+s.Addr+"/shop?tag=a&tag=b&dc=dc2&stale=false&token_file="+token).Sees("[{http://10.0.0.1:3 1 0 false 0} {http://10.0.0.1:2 1 0 false 0}]")
+	source(t, "consul://"+s.Addr+"/shop?version=v2&scheme=https&token_file="+token).Sees("[{https://10.0.0.1:3 1 0 false 0}]")
 	found := false
 	for _, q := range s.Queries() {
 		found = found || q.Get("dc") == "dc2" && q.Has("wait") && !q.Has("stale")
@@ -159,14 +159,14 @@ func TestRegistrar(t *testing.T) {
 	t.Cleanup(func() { r.Close() })
 	e := discover.Entry{Name: "shop", Version: "v1", Endpoint: lb.Endpoint{URL: "https://10.0.0.1:8443", Weight: 3, Priority: 1}}
 	must(t, r.Put(t.Context(), e, time.Minute))
-	seen.Sees("[{https://10.0.0.1:8443 3 1 false}]")
+	seen.Sees("[{https://10.0.0.1:8443 3 1 false 0}]")
 	e.Drain = true
 	must(t, r.Put(t.Context(), e, time.Minute))
-	seen.Sees("[{https://10.0.0.1:8443 3 1 true}]")
+	seen.Sees("[{https://10.0.0.1:8443 3 1 true 0}]")
 	s.Forget()
 	seen.Sees("[]")
 	must(t, r.Put(t.Context(), e, time.Minute))
-	seen.Sees("[{https://10.0.0.1:8443 3 1 true}]")
+	seen.Sees("[{https://10.0.0.1:8443 3 1 true 0}]")
 	must(t, r.Put(t.Context(), e, time.Minute)) // a heartbeat
 	must(t, r.Withdraw(t.Context(), e))
 	seen.Sees("[]")

@@ -104,21 +104,21 @@ func TestSource(t *testing.T) {
 	put(t, s, "/a/shop/v1/one", "http://one")
 	put(t, s, "/a/shop/v10/ten", "http://ten") // another version whose name begins the same
 	r := source(t, s, "/a/shop/v1")
-	r.Sees("[{http://one 1 0 false}]")
+	r.Sees("[{http://one 1 0 false 0}]")
 	put(t, s, "/a/shop/v1/two", `{"url":"http://two","weight":5,"priority":1,"drain":true}`)
-	r.Sees("[{http://one 1 0 false} {http://two 5 1 true}]")
+	r.Sees("[{http://one 1 0 false 0} {http://two 5 1 true 0}]")
 	put(t, s, "/a/shop/v1/three", "nonsense")
 	put(t, s, "/a/shop/v1/one", `{"url":"http://one","weight":3}`)
-	r.Sees("[{http://one 3 0 false} {http://two 5 1 true}]")
+	r.Sees("[{http://one 3 0 false 0} {http://two 5 1 true 0}]")
 	remove(t, s, "/a/shop/v1/two")
-	r.Sees("[{http://one 3 0 false}]")
+	r.Sees("[{http://one 3 0 false 0}]")
 	lease, err := s.Client.Grant(t.Context(), 60)
 	must(t, err)
 	put(t, s, "/a/shop/v1/four", "http://four", clientv3.WithLease(lease.ID))
-	r.Sees("[{http://four 1 0 false} {http://one 3 0 false}]")
+	r.Sees("[{http://four 1 0 false 0} {http://one 3 0 false 0}]")
 	_, err = s.Client.Revoke(t.Context(), lease.ID) // as if it had run out
 	must(t, err)
-	r.Sees("[{http://one 3 0 false}]")
+	r.Sees("[{http://one 3 0 false 0}]")
 	remove(t, s, "/a/shop/v1/three")
 	remove(t, s, "/a/shop/v1/one")
 	r.Sees("[]")
@@ -157,7 +157,7 @@ func TestCompaction(t *testing.T) {
 	s := start(t)
 	put(t, s, "/d/one", "http://one")
 	r := source(t, s, "/d")
-	r.Sees("[{http://one 1 0 false}]")
+	r.Sees("[{http://one 1 0 false 0}]")
 	s.Break(true)
 	for i := range 10 {
 		put(t, s, "/d/two", fmt.Sprintf("http://two%d", i))
@@ -168,9 +168,9 @@ func TestCompaction(t *testing.T) {
 	_, err = s.Client.Compact(t.Context(), now.Header.Revision)
 	must(t, err)
 	s.Break(false)
-	r.Sees("[{http://two9 1 0 false}]")
+	r.Sees("[{http://two9 1 0 false 0}]")
 	put(t, s, "/d/two", "http://two")
-	r.Sees("[{http://two 1 0 false}]")
+	r.Sees("[{http://two 1 0 false 0}]")
 }
 
 func TestCatalog(t *testing.T) {
@@ -183,8 +183,8 @@ func TestCatalog(t *testing.T) {
 	r := sourcetest.Follow(t, func(ctx context.Context, r *sourcetest.Run) error {
 		return c.Run(ctx, func(list []discover.Entry) { r.Report(fmt.Sprintf("%+v", list)) })
 	})
-	const two = "{Name:shop Version: Endpoint:{URL:http://two Weight:1 Priority:0 Drain:false}}"
-	r.Sees("[" + two + " {Name:shop Version:v1 Endpoint:{URL:http://one Weight:1 Priority:0 Drain:false}}]")
+	const two = "{Name:shop Version: Endpoint:{URL:http://two Weight:1 Priority:0 Drain:false Sharers:0}}"
+	r.Sees("[" + two + " {Name:shop Version:v1 Endpoint:{URL:http://one Weight:1 Priority:0 Drain:false Sharers:0}}]")
 	remove(t, s, "/e/shop/v1/one")
 	r.Sees("[" + two + "]")
 }
@@ -233,11 +233,11 @@ func TestRegistrar(t *testing.T) {
 		return now.Kvs[0].Lease
 	}
 	put()
-	seen.Sees("[{http://10.0.0.1:80 1 0 false}]")
+	seen.Sees("[{http://10.0.0.1:80 1 0 false 0}]")
 	first := lease()
 	e.Weight, e.Drain = 5, true
 	put()
-	seen.Sees("[{http://10.0.0.1:80 5 0 true}]")
+	seen.Sees("[{http://10.0.0.1:80 5 0 true 0}]")
 	if lease() != first || first == 0 {
 		t.Errorf("lease %d became %d", first, lease())
 	}
@@ -245,13 +245,13 @@ func TestRegistrar(t *testing.T) {
 	remove(t, s, "/g/shop/v1/http:%2F%2F10.0.0.1:80")
 	seen.Sees("[]")
 	put()
-	seen.Sees("[{http://10.0.0.1:80 5 0 true}]")
+	seen.Sees("[{http://10.0.0.1:80 5 0 true 0}]")
 	if _, err := s.Client.Revoke(t.Context(), clientv3.LeaseID(first)); err != nil {
 		t.Fatal(err)
 	}
 	seen.Sees("[]")
 	put()
-	seen.Sees("[{http://10.0.0.1:80 5 0 true}]")
+	seen.Sees("[{http://10.0.0.1:80 5 0 true 0}]")
 	must(t, r.Withdraw(t.Context(), e))
 	seen.Sees("[]")
 	must(t, r.Withdraw(t.Context(), e))

@@ -94,7 +94,7 @@ func (w *world) state() (string, int, error) {
 	return w.last, w.reports, w.failed
 }
 
-const one, two, none = "[{http://one 1 0 false}]", "[{http://two 2 1 true}]", "[]"
+const one, two, none = "[{http://one 1 0 false 0}]", "[{http://two 2 1 true 0}]", "[]"
 
 const twoTOML = `targets = [{ url = "http://two", weight = 2, priority = 1, drain = true }]`
 

@@ -45,18 +45,18 @@ func TestSource(t *testing.T) {
 	r := source(t, "kubernetes:default/shop:http?api=http://"+s.Addr)
 	r.Sees("[]")
 	s.Put("a", 8080, `{"addresses": ["10.0.0.1"]}`)
-	r.Sees("[{http://10.0.0.1:8080 1 0 false}]")
+	r.Sees("[{http://10.0.0.1:8080 1 0 false 0}]")
 	s.Put("b", 8081, `{"addresses": ["fd00::1"], "conditions": {"ready": true}}, {"addresses": ["10.0.0.3"], "conditions": {"ready": false}}`)
-	r.Sees("[{http://10.0.0.1:8080 1 0 false} {http://[fd00::1]:8081 1 0 false}]")
+	r.Sees("[{http://10.0.0.1:8080 1 0 false 0} {http://[fd00::1]:8081 1 0 false 0}]")
 	s.Put("a", 8080, `{"addresses": ["10.0.0.1"], "conditions": {"ready": false, "serving": true, "terminating": true}}`)
-	r.Sees("[{http://10.0.0.1:8080 1 0 true} {http://[fd00::1]:8081 1 0 false}]")
+	r.Sees("[{http://10.0.0.1:8080 1 0 true 0} {http://[fd00::1]:8081 1 0 false 0}]")
 	s.Put("a", 8080, "")
-	r.Sees("[{http://[fd00::1]:8081 1 0 false}]")
-	source(t, "kubernetes:default/shop:8081?scheme=https&api=http://"+s.Addr).Sees("[{https://[fd00::1]:8081 1 0 false}]")
+	r.Sees("[{http://[fd00::1]:8081 1 0 false 0}]")
+	source(t, "kubernetes:default/shop:8081?scheme=https&api=http://"+s.Addr).Sees("[{https://[fd00::1]:8081 1 0 false 0}]")
 	// The server has forgotten what the watch has seen: all is listed again.
 	s.Forget()
 	s.Put("b", 8082, `{"addresses": ["10.0.0.2"]}`)
-	r.Sees("[{http://10.0.0.2:8082 1 0 false}]")
+	r.Sees("[{http://10.0.0.2:8082 1 0 false 0}]")
 	s.Put("b", 8082, "")
 	r.Sees("[]")
 }
@@ -72,7 +72,7 @@ func TestFails(t *testing.T) {
 	}
 	s.Put("a", 8080, `{"addresses": ["10.0.0.1"]}`)
 	api := "?api=http://" + s.Addr
-	source(t, "kubernetes:default/shop:http"+api+"&token_file="+token).Sees("[{http://10.0.0.1:8080 1 0 false}]")
+	source(t, "kubernetes:default/shop:http"+api+"&token_file="+token).Sees("[{http://10.0.0.1:8080 1 0 false 0}]")
 	fails := func(text, want string) {
 		t.Helper()
 		if err := <-source(t, text).Ended; err == nil || !strings.Contains(err.Error(), want) {

@@ -76,7 +76,7 @@ func TestUnchanged(t *testing.T) {
 	var log bytes.Buffer
 	reports, _ := follow(t, "list+http://"+p.Addr+"/#every=100ms", &log)
 	for range 3 {
-		equal(t, "the same", <-reports, "[{http://one 1 0 false}]")
+		equal(t, "the same", <-reports, "[{http://one 1 0 false 0}]")
 	}
 	if whole, same := p.Answers(); whole != 1 || same < 1 {
 		t.Errorf("the document was sent %d times, and %d times not", whole, same)
@@ -126,7 +126,7 @@ func TestFails(t *testing.T) {
 		}
 	}
 	reports, _ := follow(t, at+"/token#token_file="+token, io.Discard)
-	equal(t, "with a token", <-reports, "[{http://Bearer-secret.example 1 0 false}]")
+	equal(t, "with a token", <-reports, "[{http://Bearer-secret.example 1 0 false 0}]")
 }
 
 func TestDocuments(t *testing.T) {

@@ -79,28 +79,28 @@ func TestSource(t *testing.T) {
 	r := source(t, "zookeeper://"+s.Addr+"/a/shop")
 	r.Sees("[]") // the node is not there
 	must(t, s.Put("/a/shop/one", "http://one"))
-	r.Sees("[{http://one 1 0 false}]")
+	r.Sees("[{http://one 1 0 false 0}]")
 	must(t, s.Put("/a/shop/two", `{"url":"http://two","weight":5,"priority":1,"drain":true}`))
-	r.Sees("[{http://one 1 0 false} {http://two 5 1 true}]")
+	r.Sees("[{http://one 1 0 false 0} {http://two 5 1 true 0}]")
 	must(t, s.Put("/a/shop/three", "nonsense"))
 	must(t, s.Put("/a/shop/one", `{"url":"http://one","weight":3}`))
-	r.Sees("[{http://one 3 0 false} {http://two 5 1 true}]")
+	r.Sees("[{http://one 3 0 false 0} {http://two 5 1 true 0}]")
 	must(t, s.Conn.Delete("/a/shop/two", -1))
-	r.Sees("[{http://one 3 0 false}]")
+	r.Sees("[{http://one 3 0 false 0}]")
 	// A node that ends with its session.
 	c, _, err := zk.Connect([]string{s.Addr}, 10*time.Second, zk.WithLogInfo(false))
 	must(t, err)
 	_, err = c.Create("/a/shop/four", []byte("http://four"), zk.FlagEphemeral, zk.WorldACL(zk.PermAll))
 	must(t, err)
-	r.Sees("[{http://four 1 0 false} {http://one 3 0 false}]")
+	r.Sees("[{http://four 1 0 false 0} {http://one 3 0 false 0}]")
 	c.Close()
-	r.Sees("[{http://one 3 0 false}]")
+	r.Sees("[{http://one 3 0 false 0}]")
 	for _, name := range []string{"/one", "/three", ""} {
 		must(t, s.Conn.Delete("/a/shop"+name, -1))
 	}
 	r.Sees("[]")
 	must(t, s.Put("/a/shop/one", "http://one"))
-	r.Sees("[{http://one 1 0 false}]")
+	r.Sees("[{http://one 1 0 false 0}]")
 }
 
 // All nodes are nonsense, or there is no server: that is an error, and no empty answer.
@@ -122,7 +122,7 @@ func TestFails(t *testing.T) {
 		t.Error("a server of something else: no error")
 	}
 	must(t, s.Put("/c/one", "http://one"))
-	source(t, "zookeeper://"+testkit.Reserve(t)+","+s.Addr+"/c").Sees("[{http://one 1 0 false}]")
+	source(t, "zookeeper://"+testkit.Reserve(t)+","+s.Addr+"/c").Sees("[{http://one 1 0 false 0}]")
 }
 
 func TestDocuments(t *testing.T) {
@@ -161,25 +161,25 @@ func TestRegistrar(t *testing.T) {
 		must(t, r.Put(t.Context(), e, 10*time.Second))
 	}
 	put()
-	seen.Sees("[{http://10.0.0.1:80 1 0 false}]")
+	seen.Sees("[{http://10.0.0.1:80 1 0 false 0}]")
 	e.Weight, e.Drain = 5, true
 	put()
-	seen.Sees("[{http://10.0.0.1:80 5 0 true}]")
+	seen.Sees("[{http://10.0.0.1:80 5 0 true 0}]")
 	// What was lost, or is another session's, is mended.
 	must(t, s.Conn.Delete(path, -1))
 	seen.Sees("[]")
 	put()
-	seen.Sees("[{http://10.0.0.1:80 5 0 true}]")
+	seen.Sees("[{http://10.0.0.1:80 5 0 true 0}]")
 	must(t, s.Conn.Delete(path, -1))
 	must(t, s.Put(path, "http://10.0.0.1:80"))
-	seen.Sees("[{http://10.0.0.1:80 1 0 false}]")
+	seen.Sees("[{http://10.0.0.1:80 1 0 false 0}]")
 	put()
-	seen.Sees("[{http://10.0.0.1:80 5 0 true}]")
+	seen.Sees("[{http://10.0.0.1:80 5 0 true 0}]")
 	must(t, r.Withdraw(t.Context(), e))
 	seen.Sees("[]")
 	must(t, r.Withdraw(t.Context(), e))
 	put()
-	seen.Sees("[{http://10.0.0.1:80 5 0 true}]")
+	seen.Sees("[{http://10.0.0.1:80 5 0 true 0}]")
 	must(t, r.Close())
 	seen.Sees("[]")
 	// The context bounds the wait for a server.

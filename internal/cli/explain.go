@@ -98,7 +98,7 @@ func printExplanation(w io.Writer, e *server.Explanation) error {
 		facts.add("upstream", e.Upstream+", "+e.Balance)
 	}
 	for _, t := range e.Targets {
-		note := fmt.Sprintf("  weight %d", t.Weight)
+		note := "  weight " + share(t.Weight, t.Sharers)
 		if t.Priority > 0 {
 			note += fmt.Sprintf(", group %d", t.Priority)
 		}

@@ -87,7 +87,7 @@ func showUpstreams(c *urfave.Command) error {
 	}
 	for _, u := range list {
 		for _, t := range u.Targets {
-			weight := strconv.Itoa(t.Weight)
+			weight := share(t.Weight, t.Sharers)
 			if t.ConfiguredWeight != 0 {
 				weight += fmt.Sprintf(" (configured %d)", t.ConfiguredWeight)
 			}
@@ -100,6 +100,14 @@ func showUpstreams(c *urfave.Command) error {
 		}
 	}
 	return rows.print(c.Root().Writer)
+}
+
+// share returns a weight that several targets may have together.
+func share(weight, sharers int) string {
+	if sharers > 1 {
+		return fmt.Sprintf("%d/%d", weight, sharers)
+	}
+	return strconv.Itoa(weight)
 }
 
 // choose returns the upstreams of these names.

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -35,7 +36,7 @@ func (e *DialError) Unwrap() error { return e.Err }
 // address is a target's URL, taken apart.
 type address struct {
 	scheme string // http, https, h2c, unix, demo, handler
-	// network and addr are what to dial.
+	// network and addr are what to dial; a URL may have an address for its name ("#address").
 	network, addr string
 	// host is what a Host field of this target says: host and port as written.
 	host string
@@ -58,7 +59,7 @@ func parseTargetURL(raw string) (address, error) {
 		if port == "" {
 			port = map[string]string{"http": "80", "https": "443", "h2c": "80"}[u.Scheme]
 		}
-		a.addr = net.JoinHostPort(u.Hostname(), port)
+		a.addr = net.JoinHostPort(cmp.Or(u.Fragment, u.Hostname()), port)
 	case "unix":
 		a.network, a.addr, a.host, a.name = "unix", u.Path, "localhost", "localhost"
 		if a.addr == "" {

@@ -38,9 +38,9 @@ type names struct {
 
 // newNames returns nil if the target of a has an address and no name.
 func newNames(a address, lookup func(context.Context, string) ([]netip.Addr, error)) *names {
-	_, port, _ := net.SplitHostPort(a.addr)
+	host, port, _ := net.SplitHostPort(a.addr)
 	number, err := strconv.ParseUint(port, 10, 16)
-	if _, literal := netip.ParseAddr(a.name); a.network != "tcp" || literal == nil || err != nil {
+	if _, literal := netip.ParseAddr(host); a.network != "tcp" || literal == nil || err != nil {
 		return nil
 	}
 	if lookup == nil {

@@ -128,6 +128,7 @@ func (s *Server) serve(w dns.ResponseWriter, q *dns.Msg) {
 func (s *Server) reply(q *dns.Msg) *dns.Msg {
 	m := new(dns.Msg)
 	m.SetReply(q)
+	m.Authoritative = true
 	name, kind := q.Question[0].Name, q.Question[0].Qtype
 	exists := false
 	for range 8 {
