@@ -85,7 +85,6 @@ func rooms() []room {
 		{"internal/inspect", []string{"admin", "config", "proxy", "internal/encode", "internal/field", "internal/head"}, "the recorder is a hook, and keeps exchanges in the form in which the admin API has them"},
 		{"internal/objective", []string{"config", "proxy"}, "objectives are a hook"},
 		{"internal/statistics", []string{"config", "proxy", "internal/figures"}, "statistics are a hook"},
-		{"admin/page/browser", nil, "it has only tests"},
 		{"admin/page", nil, "what browsers load asks the admin API like any other client"},
 		{"admin/page/browser", nil, "what a browser shows is tested by what a browser can reach"},
 		{"admin", []string{"config", "admin/page"}, "the operators' side commands what the server lends it by an interface, and so does weir purge from another process"},
@@ -203,7 +202,7 @@ func judgeImport(r room, folder, imported string) string {
 			return folder + " imports " + imported + "; it may import of weir " + strings.Join(r.may, ", ") + ": " + r.why
 		}
 	case strings.Contains(first, "."):
-		leaf := folder == commands || folder == "bench/cmd/peers" || folder == "cache/redis" || strings.HasPrefix(folder, "discover/")
+		leaf := slices.Contains([]string{commands, "bench/cmd/peers", "docs/site", "cache/redis"}, folder) || strings.HasPrefix(folder, "discover/")
 		if !leaf && !slices.ContainsFunc(light(), func(m string) bool { return imported == m || strings.HasPrefix(imported, m+"/") }) {
 			return folder + " imports " + imported + ": only programs and the leaf folders may bring client libraries"
 		}
