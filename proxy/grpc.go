@@ -119,11 +119,31 @@ func (x *Exchange) failCall(status int, cause Cause) {
 	}
 	h.Add(head.ContentType, kind)
 	h.Add(grpcStatusName, strconv.AppendInt(nil, int64(s-1), 10))
-	h.Add(grpcMessageName, []byte("weir: "+cause.String()))
+	h.Add(grpcMessageName, []byte("weir: "+cause.String()+grpcSentences[cause]))
 	if x.proxy.tellsStatus {
 		x.addProxyStatus(cause)
 	}
 	x.send(nil)
+}
+
+// grpcSentences say to callers what a cause means that its name says too shortly.
+var grpcSentences = [causes]string{
+	CauseNoRoute:        ": no route takes this method",
+	CauseNoUpstream:     ": there is no such upstream",
+	CauseBodyTooLarge:   ": the messages are larger than the route takes",
+	CauseNoTarget:       ": the upstream has no target that can be used",
+	CauseBusy:           ": a limit of the upstream or of its connections is reached",
+	CauseBreaker:        ": the circuit breaker of the upstream lets nothing through",
+	CauseConnect:        ": no connection to a target came about",
+	CauseConnectTimeout: ": connecting to a target took too long",
+	CauseTLS:            ": the handshake with the target failed",
+	CauseReset:          ": the target closed or reset the connection before it answered",
+	CauseFirstByte:      ": the target did not answer in time",
+	CauseBadResponse:    ": what the target answered is no sound HTTP",
+	CauseWriteTimeout:   ": the target did not take the request in time",
+	CauseTotal:          ": the deadline has passed",
+	CausePanic:          ": a bug in weir or in a hook",
+	CauseShutdown:       ": weir stopped",
 }
 
 // grpcCodeOf is the code that stands for a status of HTTP (by gRPC's own table where the cause does not

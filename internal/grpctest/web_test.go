@@ -230,7 +230,7 @@ func TestWebStatuses(t *testing.T) {
 	}
 	a = w.call(t, "UnaryCall", "+proto", framed(make([]byte, 1000)), 4)
 	if a.err != nil || a.StatusCode != 200 || a.Header.Get("Grpc-Status") != "8" || a.Header.Get("Content-Type") != "application/grpc-web+proto" ||
-		a.Header.Get("Grpc-Message") != "weir: body_too_large" {
+		a.Header.Get("Grpc-Message") != "weir: body_too_large: the messages are larger than the route takes" {
 		t.Errorf("%+v", a)
 	}
 	r, err := w.client.Post(w.url+"UnaryCall", "application/grpc-web-text", strings.NewReader("AAA&"))
