@@ -253,8 +253,9 @@ func TestWebStatuses(t *testing.T) {
 		w.Reopen()
 		w.log.mu.Lock()
 		defer w.log.mu.Unlock()
-		return strings.HasPrefix(w.log.all.String(), "200 NOT_FOUND ok\n200 RESOURCE_EXHAUSTED body_too_large\n") &&
-			strings.HasSuffix(w.log.all.String(), "200 UNAVAILABLE connect_failed\n")
+		all := "\n" + w.log.all.String()
+		return strings.Contains(all, "\n200 NOT_FOUND ok\n") && strings.Contains(all, "\n200 RESOURCE_EXHAUSTED body_too_large\n") &&
+			strings.Contains(all, "\n200 INTERNAL bad_request\n") && strings.Contains(all, "\n200 UNAVAILABLE connect_failed\n")
 	})
 }
 

@@ -126,6 +126,8 @@ func (r *runner) sample(ctx context.Context, sc scenario, p peer) (sample, error
 		return r.idle(ctx, sc, proc, s.Listen)
 	case sc.entry:
 		return r.entry(ctx, sc, s)
+	case sc.streams > 0:
+		return r.framed(ctx, sc, proc, s.Listen)
 	}
 	return r.busy(ctx, sc, proc, s.Listen)
 }
@@ -133,7 +135,7 @@ func (r *runner) sample(ctx context.Context, sc scenario, p peer) (sample, error
 // start starts a peer for a scenario.
 func (r *runner) start(ctx context.Context, sc scenario, p peer) (*process, settings, error) {
 	s := r.base(r.address)
-	s.Cache = sc.cache
+	s.Cache, s.HTTP2 = sc.cache, sc.streams > 0
 	s.Observed = sc.entry // weir's metrics tell what an entry takes
 	if sc.tls {
 		s.Cert, s.Key = r.cert, r.key
@@ -186,6 +188,51 @@ func phase(ctx context.Context, g *load.Generator, p load.Phase) (load.Result, e
 	return res, err
 }
 
+// loaded is what a load came to.
+type loaded struct {
+	requests, failed int64
+	perSecond        float64
+}
+
+// counted measures the CPU time of a load in a closed loop.
+func (r *runner) counted(sc scenario, proc *process, run func() (loaded, error)) (sample, error) {
+	var s sample
+	before, err := measureTree(proc.pid(), false)
+	if err != nil {
+		return s, err
+	}
+	originBefore, err := measureTree(r.origin.pid(), false)
+	if err != nil {
+		return s, err
+	}
+	closed, err := run()
+	if err != nil {
+		return s, err
+	}
+	originAfter, err := measureTree(r.origin.pid(), false)
+	if err != nil {
+		return s, err
+	}
+	after, err := measureTree(proc.pid(), true)
+	if err != nil {
+		return s, err
+	}
+	each := func(d time.Duration) float64 {
+		return float64(d) / 1000 / float64(closed.requests)
+	}
+	// An origin needs several microseconds for each request that it is asked.
+	const few = 0.1
+	if used := each(originAfter.cpu - originBefore.cpu); sc.cache && used > few {
+		return s, fmt.Errorf("cannot measure cache hits: the origin used %.2f us per request, more than %g, so it was asked", used, few)
+	}
+	s.CPU = each(after.cpu - before.cpu)
+	s.User, s.System = each(after.user-before.user), each(after.system-before.system)
+	s.PerSecond = closed.perSecond
+	s.Resident = float64(after.resident)
+	s.Requests, s.Failed = closed.requests, closed.failed
+	return s, nil
+}
+
 // busy measures CPU time and throughput in a closed loop, then latency at a
 // fixed rate.
 func (r *runner) busy(ctx context.Context, sc scenario, proc *process, address string) (sample, error) {
@@ -203,39 +250,13 @@ func (r *runner) busy(ctx context.Context, sc scenario, proc *process, address s
 	if err := r.warmUp(ctx, g); err != nil {
 		return s, err
 	}
-	before, err := measureTree(proc.pid(), false)
+	s, err = r.counted(sc, proc, func() (loaded, error) {
+		closed, err := phase(ctx, g, load.Phase{Duration: seconds(r.settings.Closed)})
+		return loaded{closed.Requests, closed.Failed(), closed.PerSecond()}, err
+	})
 	if err != nil {
 		return s, err
 	}
-	originBefore, err := measureTree(r.origin.pid(), false)
-	if err != nil {
-		return s, err
-	}
-	closed, err := phase(ctx, g, load.Phase{Duration: seconds(r.settings.Closed)})
-	if err != nil {
-		return s, err
-	}
-	originAfter, err := measureTree(r.origin.pid(), false)
-	if err != nil {
-		return s, err
-	}
-	after, err := measureTree(proc.pid(), true)
-	if err != nil {
-		return s, err
-	}
-	each := func(d time.Duration) float64 {
-		return float64(d) / 1000 / float64(closed.Requests)
-	}
-	// An origin needs several microseconds for each request that it is asked.
-	const few = 0.1
-	if used := each(originAfter.cpu - originBefore.cpu); sc.cache && used > few {
-		return s, fmt.Errorf("cannot measure cache hits: the origin used %.2f us per request, more than %g, so it was asked", used, few)
-	}
-	s.CPU = each(after.cpu - before.cpu)
-	s.User, s.System = each(after.user-before.user), each(after.system-before.system)
-	s.PerSecond = closed.PerSecond()
-	s.Resident = float64(after.resident)
-	s.Requests, s.Failed = closed.Requests, closed.Failed()
 	if r.settings.Open > 0 && sc.rate > 0 {
 		open, err := phase(ctx, g, load.Phase{Duration: seconds(r.settings.Open), Rate: sc.rate * r.settings.RateFactor})
 		if err != nil {

@@ -27,6 +27,7 @@ type settings struct {
 	Metrics                string // "host:port" for metrics, if Observed
 	Admin                  string // "host:port" for the admin API; empty means none
 	Cert, Key, Name        string // PEM files and their name; empty means plaintext
+	HTTP2                  bool   // clients speak HTTP/2
 	Cache                  bool
 	Observed               bool           // metrics and access log on
 	Socket                 string         // the origin's unix socket
@@ -54,8 +55,8 @@ type peer struct {
 	write func(path string, s settings) error
 	// argv is the command that runs it; file is the path of its configuration.
 	argv func(program, file string, s settings) []string
-	// tls, cache and pass say what it can do and is measured at.
-	tls, cache, pass bool
+	// tls, http2, cache and pass say what it can do and is measured at.
+	tls, http2, cache, pass bool
 	// largest is the largest body that it is measured at; 0 means any.
 	largest int64
 	// option, if not nil, changes a setting: this is weir once more, and only
@@ -71,7 +72,7 @@ func peers(weir, self string) []peer {
 		return peer{
 			name: name, program: weir, how: "run `make build`, or give -weir", version: []string{"version"}, conf: "weir.toml", file: "weir.toml",
 			argv: func(program, file string, _ settings) []string { return []string{program, "run", "--config", file} },
-			tls:  true, cache: true, pass: true, option: option,
+			tls:  true, http2: true, cache: true, pass: true, option: option,
 		}
 	}
 	return []peer{
@@ -83,11 +84,11 @@ func peers(weir, self string) []peer {
 		{name: "nginx", program: "nginx", how: "apt-get install nginx-light", version: []string{"-v"}, conf: "nginx.conf", file: "nginx.conf",
 			argv: func(program, file string, s settings) []string {
 				return []string{program, "-p", s.Dir, "-e", filepath.Join(s.Dir, "error.log"), "-c", file}
-			}, tls: true, cache: true, pass: true},
+			}, tls: true, http2: true, cache: true, pass: true},
 		{name: "haproxy", program: "haproxy", how: "apt-get install haproxy", version: []string{"-v"}, conf: "haproxy.cfg", file: "haproxy.cfg",
 			argv: func(program, file string, s settings) []string {
 				return []string{program, "-db", "-f", file}
-			}, tls: true, cache: true, pass: true},
+			}, tls: true, http2: true, cache: true, pass: true},
 		{name: "varnish", program: "varnishd", how: "apt-get install varnish", version: []string{"-V"}, conf: "varnish.vcl", file: "bench.vcl",
 			argv: func(program, file string, s settings) []string {
 				return []string{program, "-F", "-j", "none", "-n", s.Dir, "-a", s.Listen, "-f", file, "-s", "malloc,256m",
@@ -96,7 +97,7 @@ func peers(weir, self string) []peer {
 		{name: "caddy", program: "caddy", how: "run `make bench-caddy`", version: []string{"version"}, conf: "Caddyfile", file: "Caddyfile",
 			argv: func(program, file string, _ settings) []string {
 				return []string{program, "run", "--adapter", "caddyfile", "--config", file}
-			}, tls: true, pass: true},
+			}, tls: true, http2: true, pass: true},
 		{name: "httputil", program: self, how: "it is part of this command", conf: "", file: "",
 			argv: func(program, _ string, s settings) []string {
 				return []string{program, "serve-httputil", "-listen", s.Listen, "-to", s.Origin,

@@ -20,6 +20,9 @@ type scenario struct {
 	rate  float64
 	tls   bool
 	cache bool
+	// streams, if not 0, makes the load one of HTTP/2, by h2load and over TLS, with so many streams on each
+	// connection.
+	streams int
 	// options are weirs with other settings that weir is compared with, instead of
 	// with other peers.
 	options []string
@@ -43,6 +46,12 @@ func scenarios() []scenario {
 		{id: "hit-1k", title: "cache hit 1 KiB, 64 connections", path: "/bytes/1024", body: 1 << 10, conns: 64, rate: 8000, cache: true},
 		{id: "hit-10k", title: "cache hit 10 KiB, 64 connections", path: "/bytes/10240", body: 10 << 10, conns: 64, rate: 8000, cache: true},
 		{id: "hit-100k", title: "cache hit 100 KiB, 64 connections", path: "/bytes/102400", body: 100 << 10, conns: 64, rate: 4000, cache: true},
+		{id: "h2-pass-1k-c10", title: "HTTP/2, pass through 1 KiB, 10 connections of 32 streams", path: "/bytes/1024", body: 1 << 10, conns: 10, streams: 32, tls: true},
+		{id: "h2-pass-1k-c100", title: "HTTP/2, pass through 1 KiB, 100 connections of 10 streams", path: "/bytes/1024", body: 1 << 10, conns: 100, streams: 10, tls: true},
+		{id: "h2-pass-100k-c10", title: "HTTP/2, pass through 100 KiB, 10 connections of 32 streams", path: "/bytes/102400", body: 100 << 10, conns: 10, streams: 32, tls: true},
+		{id: "h2-pass-100k-c100", title: "HTTP/2, pass through 100 KiB, 100 connections of 10 streams", path: "/bytes/102400", body: 100 << 10, conns: 100, streams: 10, tls: true},
+		{id: "h2-hit-1k-c10", title: "HTTP/2, cache hit 1 KiB, 10 connections of 32 streams", path: "/bytes/1024", body: 1 << 10, conns: 10, streams: 32, tls: true, cache: true},
+		{id: "h2-hit-1k-c100", title: "HTTP/2, cache hit 1 KiB, 100 connections of 10 streams", path: "/bytes/1024", body: 1 << 10, conns: 100, streams: 10, tls: true, cache: true},
 		{id: "observed", title: "weir with metrics and access log, 1 KiB, 64 connections", path: "/bytes/1024", body: 1 << 10, conns: 64, rate: 4000, options: []string{"weir-observed"}},
 		{id: "options-c64", title: "weir with a unix socket, pipelining, both; 1 KiB, 64 connections", path: "/bytes/1024", body: 1 << 10, conns: 64, rate: 4000,
 			options: []string{"weir-unix", "weir-pipeline", "weir-both"}},
@@ -69,6 +78,8 @@ func (sc scenario) takes(p peer) bool {
 		return false
 	case sc.entry:
 		return p.name == "weir"
+	case sc.streams > 0 && !p.http2:
+		return false
 	case sc.cache:
 		return p.cache
 	case sc.idle:

@@ -75,11 +75,21 @@ func targets() []target {
 		{scenario: "hit-1k", against: "varnish", what: c, figure: cpu, must: 0.5},
 		{scenario: "hit-10k", against: best, what: c, figure: cpu, must: 0.85, aim: 0.8},
 		{scenario: "hit-100k", against: best, what: c, figure: cpu, must: 0.9, aim: 0.8},
+		{scenario: "h2-pass-100k-c10", against: best, what: c, figure: cpu, must: 0.9, aim: 0.7},
+		{scenario: "h2-pass-100k-c100", against: best, what: c, figure: cpu, must: 0.9, aim: 0.7},
 		{scenario: "observed", subject: "weir-observed", against: "weir", what: c + " with metrics and access log", figure: cpu, must: 1.08, aim: 1.05},
 		{scenario: "idle", what: "resident MiB at the start", figure: start, must: startedAt},
 		{scenario: "pass-1k-c512", what: "resident MiB after the load", figure: resident, must: 24},
 		{scenario: "entry", what: "KiB charged for an entry", figure: entry, must: 2.1},
 		{scenario: "idle", what: "KiB per idle connection", figure: idle, must: 16, aim: 8},
+	}
+	for _, conns := range []string{"c10", "c100"} {
+		pass, hit := "h2-pass-1k-"+conns, "h2-hit-1k-"+conns
+		all = append(all,
+			target{scenario: pass, against: "haproxy", what: c, figure: cpu, must: 1.0, aim: 0.9},
+			target{scenario: pass, against: "nginx", what: c, figure: cpu, must: 0.9},
+			target{scenario: pass, against: "caddy", what: c, figure: cpu, must: 0.15},
+			target{scenario: hit, against: "haproxy", what: c, figure: cpu, must: 0.7, aim: 0.5})
 	}
 	for _, sc := range scenarios() {
 		if sc.rate > 0 && sc.options == nil {
