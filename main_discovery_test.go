@@ -55,3 +55,68 @@ func unixClient(socket string) *http.Client {
 		return new(net.Dialer).DialContext(ctx, "unix", socket)
 	}}}
 }
+
+// TestUpgradeKeepsRegistrations: what is registered while a process replaces another one is in the registry
+// afterwards, whichever of the two was asked.
+func TestUpgradeKeepsRegistrations(t *testing.T) {
+	t.Parallel()
+	u := startUpgrading(t, "[[listeners]]\naddress = '127.0.0.1:0'\n[[routes]]\npath = '/{service}/{version}/'\nupstream = '{service}/{version}'\n")
+	client := unixClient(filepath.Join(filepath.Dir(u.program), "admin"))
+	do := func(method, endpoint string) bool {
+		request, err := http.NewRequestWithContext(t.Context(), method, "http://localhost/registry/shop/v1"+endpoint, nil)
+		if err != nil {
+			t.Error(err)
+			return false
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			return false // who registers does it again
+		}
+		response.Body.Close()
+		return response.StatusCode == http.StatusOK
+	}
+	enough, ended := make(chan struct{}), make(chan map[string]bool)
+	registered := make(chan struct{}, 1) // has a token when something was registered since it was taken
+	go func() {
+		there := make(map[string]bool)
+		for port := 1; ; port++ {
+			select {
+			case <-enough:
+				ended <- there
+				return
+			default:
+			}
+			endpoint := fmt.Sprintf("127.0.0.1:%d", port)
+			if there["http://"+endpoint] = do(http.MethodPut, "/"+endpoint); port%5 == 0 {
+				there["http://"+endpoint] = !do(http.MethodDelete, "/"+endpoint)
+			}
+			select {
+			case registered <- struct{}{}:
+			default:
+			}
+		}
+	}()
+	<-registered
+	u.upgrade()
+	<-registered
+	<-registered
+	close(enough)
+	there := <-ended
+	var wrong []string
+	defer func() {
+		if t.Failed() {
+			t.Logf("of %d endpoints these are lost, or not removed: %q", len(there), wrong)
+		}
+	}()
+	testkit.Eventually(t, "the new process has what was registered", func() bool {
+		stdout, _, _ := weir(t, "services", "--json", "--config", u.config)
+		wrong = nil
+		for endpoint, is := range there {
+			if is != strings.Contains(stdout, `"`+endpoint+`"`) {
+				wrong = append(wrong, endpoint)
+			}
+		}
+		return len(wrong) == 0
+	})
+	u.stop()
+}

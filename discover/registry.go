@@ -36,6 +36,9 @@ type RegistryOptions struct {
 	OnService func(upstream string)
 	// OnFailure is called by Failure with the service's UpstreamName and the URL of an endpoint.
 	OnFailure func(upstream, url string)
+	// OnChange is called with what Add, Delete and Remove have done, in that order. It must not wait, nor
+	// call the registry.
+	OnChange func(Change)
 	// Memory keeps the registry over a restart; nil means not.
 	Memory *Memory
 }
@@ -91,6 +94,9 @@ func NewRegistry(settings config.Discovery, o RegistryOptions) *Registry {
 	if o.OnFailure == nil {
 		o.OnFailure = func(string, string) {}
 	}
+	if o.OnChange == nil {
+		o.OnChange = func(Change) {}
+	}
 	r := &Registry{o: o, settings: settings, services: make(map[string]*service), watchers: make(map[string][]chan struct{})}
 	r.timer = time.AfterFunc(time.Hour, r.sweep)
 	r.timer.Stop()
@@ -134,13 +140,22 @@ func (r *Registry) AddFor(name, version string, e lb.Endpoint, ttl time.Duration
 	if ttl < 0 {
 		return fmt.Errorf("found a ttl of %s: want 0 or more", ttl)
 	}
+	r.add(name, version, e, ttl, true)
+	return nil
+}
+
+// add adds an endpoint that is right. tell says whether OnChange is told.
+func (r *Registry) add(name, version string, e lb.Endpoint, ttl time.Duration, tell bool) {
 	r.change(func() []string {
-		if r.put(name, version, recordKey{e.URL, ""}, record{Endpoint: e, ttl: ttl}, time.Now()) {
+		differs := r.put(name, version, recordKey{e.URL, ""}, record{Endpoint: e, ttl: ttl}, time.Now())
+		if tell {
+			r.told(name, version, e, false, ttl)
+		}
+		if differs {
 			return []string{UpstreamName(name, version)}
 		}
 		return nil
 	})
-	return nil
 }
 
 // checked returns an endpoint as targets have it.
@@ -179,10 +194,18 @@ func (r *Registry) put(name, version string, k recordKey, to record, now time.Ti
 // Delete removes an endpoint that Add registered, and reports whether it was there. The
 // service stays known for forget_after.
 func (r *Registry) Delete(name, version, url string) (found bool) {
+	return r.delete(name, version, url, true)
+}
+
+// delete is Delete; tell says whether OnChange is told.
+func (r *Registry) delete(name, version, url string, tell bool) (found bool) {
 	key := UpstreamName(name, version)
 	r.change(func() []string {
 		s := r.services[key]
 		k := recordKey{(&config.Target{URL: url}).Origin(), ""}
+		if tell {
+			r.told(name, version, lb.Endpoint{URL: k.url}, true, 0) // even if it is not here: the other process may have it
+		}
 		if s == nil || s.records[k] == nil {
 			return nil
 		}
@@ -196,8 +219,16 @@ func (r *Registry) Delete(name, version, url string) (found bool) {
 // Remove removes all endpoints of a service that Add registered, and the service too if none
 // is left. It reports whether the service was there.
 func (r *Registry) Remove(name, version string) (found bool) {
+	return r.remove(name, version, true)
+}
+
+// remove is Remove; tell says whether OnChange is told.
+func (r *Registry) remove(name, version string, tell bool) (found bool) {
 	key := UpstreamName(name, version)
 	r.change(func() []string {
+		if tell {
+			r.told(name, version, lb.Endpoint{}, false, 0)
+		}
 		s := r.services[key]
 		if s == nil {
 			return nil

@@ -78,6 +78,8 @@ type Server struct {
 	// shared says that another process has the sockets, too; tell gets what the cache ends.
 	shared bool
 	tell   func(message []byte)
+	// tellChanges is tell, for changes of the registry.
+	tellChanges atomic.Pointer[func(message []byte)]
 	// handedOver says that another process gets the clients that come.
 	handedOver bool
 	// added are the upstreams in table, by name.

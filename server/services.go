@@ -34,6 +34,7 @@ func (s *Server) openRegistry(cfg *config.Discovery) {
 			s.syncService(name)
 		},
 		OnFailure: s.blame,
+		OnChange:  s.tellChange,
 		Memory:    memory,
 	})
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 
 	"weir/cache"
 	"weir/config"
+	"weir/discover"
 	"weir/internal/listener"
 	"weir/internal/secure"
 	"weir/lb"
@@ -114,18 +116,44 @@ func (s *Server) Memory() ([]byte, error) {
 }
 
 // Tell makes f get a message for Learn of the other process's server for each purge and each
-// invalidation of the cache; f must not block. nil ends that.
+// invalidation of the cache, and for each change of the registry that a program or an operator makes; f
+// must not block. nil ends that.
 func (s *Server) Tell(f func(message []byte)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tell = f
+	s.tellChanges.Store(&f)
 	if st := s.current.Load().store; st != nil {
 		st.Tell(f)
 	}
 }
 
-// Learn ends in the cache what the other process has ended.
+// aboutRegistry begins a message about the registry; all others are the cache's.
+const aboutRegistry = "registry "
+
+// tellChange tells the other process, if there is one, of a change of the registry.
+func (s *Server) tellChange(c discover.Change) {
+	tell := s.tellChanges.Load()
+	if tell == nil || *tell == nil {
+		return
+	}
+	text, err := json.Marshal(c)
+	if err != nil {
+		panic("BUG: cannot encode a change of the registry: " + err.Error())
+	}
+	(*tell)(append([]byte(aboutRegistry), text...))
+}
+
+// Learn ends in the cache what the other process has ended, and does to the registry what was done
+// to the other process's.
 func (s *Server) Learn(message []byte) error {
+	if text, ok := bytes.CutPrefix(message, []byte(aboutRegistry)); ok {
+		var c discover.Change
+		if err := json.Unmarshal(text, &c); err != nil {
+			return err
+		}
+		return s.registry.Apply(c)
+	}
 	g := s.enter() // so that a reload does not close the store meanwhile
 	defer g.leave()
 	if g.store == nil {

@@ -18,6 +18,8 @@ type predecessor struct {
 	released chan struct{}
 	main     chan struct{} // closed when this process is the one that counts
 	attempt  string        // before main is closed, what names the upgrade
+	// early is what the process before this one told before its memory came.
+	early [][]byte
 }
 
 // meet takes over what a process that this one replaces has for it; nil if there is none.
@@ -37,6 +39,8 @@ func meet() (*predecessor, error) {
 			p.passed.Sockets = append(p.passed.Sockets, server.PassedSocket{Use: m.Name, File: m.File})
 		case handover.PIDFile:
 			p.pidFile = &pidFile{file: m.File, left: true}
+		case handover.Ended:
+			p.early = append(p.early, m.Data)
 		case handover.Memory:
 			p.passed.Memory = m.Data
 			return p, nil
@@ -94,6 +98,14 @@ func (p *predecessor) replace(s *server.Server, log *slog.Logger) (attempt strin
 func (p *predecessor) listen(s *server.Server, log *slog.Logger) {
 	main := sync.OnceFunc(func() { close(p.main) })
 	released := sync.OnceFunc(func() { close(p.released) })
+	learn := func(message []byte) {
+		if err := s.Learn(message); err != nil {
+			log.Warn("this process may have what the process before it has ended", "error", err)
+		}
+	}
+	for _, message := range p.early {
+		learn(message)
+	}
 	for {
 		m, err := p.conn.Receive()
 		switch {
@@ -110,9 +122,7 @@ func (p *predecessor) listen(s *server.Server, log *slog.Logger) {
 		case m.Kind == handover.Released:
 			released()
 		case m.Kind == handover.Ended:
-			if err := s.Learn(m.Data); err != nil {
-				log.Warn("the cache may keep what the process before this one has purged", "error", err)
-			}
+			learn(m.Data)
 		}
 	}
 }

@@ -49,7 +49,8 @@ const (
 	// Main says that the new process is the one that counts from now on. Name is what it puts
 	// before its verdict on the upgrade.
 	Main Kind = "main"
-	// Ended brings, in Data, what the cache has purged or invalidated. Both processes send it.
+	// Ended brings, in Data, what the cache has purged or invalidated, or what has changed in the registry
+	// of services. Both processes send it.
 	Ended Kind = "ended"
 	// Released says that the old process has given back what only one can have.
 	Released Kind = "released"
