@@ -114,11 +114,16 @@ type Listener struct {
 	// HTTP/2 too where there are certificates.
 	Protocols Strings `toml:"protocols"`
 	// ClientCA is a PEM file of the authorities whose certificates clients must show; empty
-	// means that they are not asked for any. It is read at the start and at each reload, which
-	// ends the connections of clients that showed certificates of other authorities.
+	// means that they are not asked for any. The file is read again when it changes, which ends the
+	// connections of clients that showed certificates of other authorities.
 	ClientCA string `toml:"client_ca"`
-	// ClientAuth is "require", or "optional" for clients that need not show a certificate. One
-	// that is shown is verified in any case.
+	// ClientCRL is a file with revocation lists, PEM or DER, of all authorities that vouch for clients; empty
+	// means that none is asked. A certificate whose issuer has no list here, or one that has expired, is
+	// not good. The file is read again when it changes.
+	ClientCRL string `toml:"client_crl"`
+	// ClientAuth is "require", "optional" for clients that need not show a certificate, but whose
+	// certificate must be good, or "request" for clients that are served whatever they show, with
+	// what became of the verification in the variable client_verified.
 	ClientAuth string `toml:"client_auth"`
 	// StrictSNI ends handshakes of clients that ask for a name which no certificate has, or
 	// for none, by an alert, in place of showing them the first certificate.
@@ -152,6 +157,18 @@ const (
 	ProtocolH2  = "h2"
 	ProtocolH2C = "h2c"
 )
+
+// The values of ClientAuth.
+const (
+	ClientAuthRequire  = "require"
+	ClientAuthOptional = "optional"
+	ClientAuthRequest  = "request"
+)
+
+// AsksForCertificates says whether clients are asked for certificates.
+func (l *Listener) AsksForCertificates() bool {
+	return l.ClientCA != "" || l.ClientAuth == ClientAuthRequest
+}
 
 // Speaks says whether clients may speak a protocol.
 func (l *Listener) Speaks(protocol string) bool {
@@ -527,6 +544,9 @@ type Forwarding struct {
 	XForwarded bool `toml:"x_forwarded"`
 	// Forwarded sends RFC 7239's field.
 	Forwarded bool `toml:"forwarded"`
+	// ClientCert sends the certificate that a client has shown, as the fields Client-Cert and
+	// Client-Cert-Chain (RFC 9440). Those that clients send are removed in any case.
+	ClientCert bool `toml:"client_cert"`
 	// Via is the pseudonym in the Via field (RFC 9110 section 7.6.3), such as "weir"; empty sends
 	// none. Some origins compress nothing for requests that have one.
 	Via string `toml:"via"`

@@ -62,7 +62,7 @@ func (m *Metrics) setDefaults() {
 	*m = Metrics{PerRoute: true, PerTarget: true, PerPath: true, Histograms: HistogramsPrometheus}
 }
 
-func (l *Listener) setDefaults() { l.MinTLS, l.MaxTLS, l.ClientAuth = "1.2", "1.3", "require" }
+func (l *Listener) setDefaults() { l.MinTLS, l.MaxTLS, l.ClientAuth = "1.2", "1.3", ClientAuthRequire }
 
 func (t *UpstreamTLS) setDefaults() { t.MinTLS, t.MaxTLS = "1.2", "1.3" }
 

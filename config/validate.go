@@ -321,9 +321,15 @@ func (l *Listener) validate(at keyPath) {
 			at.wrong("", `"h2c" beside certificates`, `"h2", which is HTTP/2 by TLS`)
 		}
 	}
-	at.oneOf("client_auth", l.ClientAuth, "require", "optional")
+	at.oneOf("client_auth", l.ClientAuth, ClientAuthRequire, ClientAuthOptional, ClientAuthRequest)
 	if l.ClientCA != "" {
 		at.file("client_ca", l.ClientCA)
+	}
+	if l.ClientCRL != "" {
+		at.file("client_crl", l.ClientCRL)
+		if l.ClientCA == "" {
+			at.wrong("client_crl", "it without client_ca", "it beside client_ca, the authorities whose lists these are")
+		}
 	}
 	if len(l.Certificates) == 0 {
 		const found, want = "it without certificates", "it on a listener with certificates, which speaks TLS"
@@ -332,6 +338,9 @@ func (l *Listener) validate(at keyPath) {
 		}
 		if l.StrictSNI {
 			at.wrong("strict_sni", found, want)
+		}
+		if l.ClientAuth == ClientAuthRequest {
+			at.wrong("client_auth", found, want)
 		}
 	}
 	validateAccess(at, l.Allow, l.Deny)

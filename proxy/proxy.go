@@ -122,8 +122,11 @@ func New(p Parts) (*Proxy, error) {
 	for name, set := range p.Upstreams {
 		proxy.upstreams[name] = newUpstream(set, p.Metrics)
 	}
+	claims := forward.Claims(p.Config.Routes)
 	for i := range p.Config.Routes {
-		r := &p.Config.Routes[i]
+		changed := p.Config.Routes[i]
+		changed.RequestHeaders = forward.WithoutClaims(changed.RequestHeaders, claims)
+		r := &changed
 		route, err := newRoute(r, i, r.Captures(), proxy.upstreams, p.Config.Forwarding, p.Config.Compress, p.Metrics)
 		if err != nil {
 			return nil, fmt.Errorf("routes[%d]: %w", i, err)
@@ -441,10 +444,10 @@ func (x *Exchange) variable(name string) []byte {
 		return nil
 	case forward.AuthUser:
 		return x.User
-	case forward.ClientSubject:
-		return x.Client.Peer.Subject
-	case forward.ClientFingerprint:
-		return x.Client.Peer.Fingerprint
+	case forward.ClientVerified:
+		return x.Client.Peer.Verified
+	case forward.ClientSubject, forward.ClientIssuer, forward.ClientSerial, forward.ClientFingerprint, forward.ClientSANs, forward.ClientCertificate:
+		return x.Client.Peer.Certificate.Value(name)
 	case forward.Target:
 		if x.Result.Target != nil {
 			return []byte(x.Result.Target.Name())

@@ -87,7 +87,7 @@ func (m *Metrics) NewListener(cfg *config.Listener) *Listener {
 	name := cfg.Label()
 	return &Listener{
 		Name: name, tunnelIdle: cfg.Timeouts.Tunnel.D(), httpsRedirect: cfg.HTTPSRedirect, metrics: m.listener(name),
-		addresses: access.NewAddresses(cfg.Allow, cfg.Deny), asksForCertificates: cfg.ClientCA != "",
+		addresses: access.NewAddresses(cfg.Allow, cfg.Deny), asksForCertificates: cfg.AsksForCertificates(),
 	}
 }
 

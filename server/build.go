@@ -161,6 +161,8 @@ func (s *Server) listenerOptions(socket net.Listener) listener.Options {
 				return
 			}
 			s.log.Info(what + " were read again")
+			s.front.Leave() // clients that are not vouched for any more
+			s.frames.Leave()
 		},
 	}
 }

@@ -33,6 +33,9 @@ func CheckFiles(cfg *config.Config) config.Errors {
 		if _, err := secure.LoadSecrets(cfg.Listeners[i].Tickets.File); err != nil {
 			add(config.Errors{{Message: err.Error()}}, "listeners", i, "tickets", "file")
 		}
+		if _, err := secure.LoadRevocation(cfg.Listeners[i].ClientCRL); err != nil {
+			add(config.Errors{{Message: err.Error()}}, "listeners", i, "client_crl")
+		}
 		if _, err := listener.LoadClientCA(cfg.Listeners[i].ClientCA); err != nil {
 			add(config.Errors{{Message: err.Error()}}, "listeners", i, "client_ca")
 		}

@@ -37,8 +37,8 @@ func FromExchange(x *proxy.Exchange) Record {
 		Response:      x.Response,
 		Cache:         result.Cache.String(),
 	}
-	if p := x.Client.Peer; p != nil {
-		r.ClientSubject, r.ClientFingerprint = p.Subject, p.Fingerprint
+	if p := x.Client.Peer; p != nil && p.Certificate != nil {
+		r.ClientSubject, r.ClientFingerprint = p.Certificate.Subject, p.Certificate.Fingerprint
 	}
 	if x.Route != nil {
 		r.Route = x.Route.Name

@@ -10,7 +10,7 @@ import (
 )
 
 // guarded are the fields that weir writes, judges or ends, so that targets rely on them.
-var guarded = forwardingFields | hopByHop | head.Framing | head.SetOf(head.Host, head.Trailer, head.Expect, head.Via)
+var guarded = forwardingFields | certificateFields | hopByHop | head.Framing | head.SetOf(head.Host, head.Trailer, head.Expect, head.Via)
 
 // Ambiguous finds request fields that many targets (CGI, WSGI, Rack, PHP) take for others,
 // because their names only differ in "_" for "-": a client could forge with them what weir

@@ -18,7 +18,7 @@ var hopByHop = head.SetOf(head.Connection, head.KeepAlive, head.ProxyConnection,
 // address the message and those that say who sent it. A client must not be able to
 // make them disappear between weir and a target that relies on them; RFC 9110
 // section 7.6.1 allows no such option for end-to-end fields anyway.
-var protected = forwardingFields | head.Framing | head.SetOf(head.Host, head.Trailer, head.Expect, head.Via, head.Date)
+var protected = forwardingFields | certificateFields | head.Framing | head.SetOf(head.Host, head.Trailer, head.Expect, head.Via, head.Date)
 
 // Clean removes the fields that end at this hop (RFC 9110 section 7.6.1) and
 // those that Connection names from a request or a response. In a request

@@ -12,6 +12,10 @@ import (
 // forwardingFields are the fields that make claims about the client.
 var forwardingFields = head.AllXForwarded | head.SetOf(head.Forwarded)
 
+// certificateFields are those of RFC 9440: a client's own are never passed on, those of
+// trusted peers neither, because most do not remove what clients send.
+var certificateFields = head.SetOf(head.ClientCert, head.ClientCertChain)
+
 var (
 	viaField    = head.SetOf(head.Via)
 	forField    = head.SetOf(head.XForwardedFor)
@@ -23,7 +27,7 @@ var (
 func Written() []string {
 	return []string{
 		"X-Forwarded-*", "X-Real-IP", "Forwarded", "Via", "Connection", "Keep-Alive", "Proxy-Connection", "TE", "Upgrade", "HTTP2-Settings",
-		"Proxy-Authorization",
+		"Proxy-Authorization", "Client-Cert", "Client-Cert-Chain",
 	}
 }
 
@@ -35,7 +39,8 @@ type Forwarder struct {
 	xForwarded bool
 	forwarded  bool
 	via        []received // by head.Version; nil sends no Via
-	requestID  head.Name  // without text no request id is sent
+	clientCert bool
+	requestID  head.Name // without text no request id is sent
 }
 
 // received is weir's element of Via for messages of one version.
@@ -51,7 +56,7 @@ var viaVersions = [...]string{head.HTTP11: "1.1", head.HTTP10: "1.0", head.HTTP2
 // NewForwarder compiles c, whose syntax config has checked. An error is always of
 // type config.Errors, with keys below those of c.
 func NewForwarder(c config.Forwarding) (*Forwarder, error) {
-	f := &Forwarder{xForwarded: c.XForwarded, forwarded: c.Forwarded, requestID: head.NewName(c.RequestID)}
+	f := &Forwarder{xForwarded: c.XForwarded, forwarded: c.Forwarded, clientCert: c.ClientCert, requestID: head.NewName(c.RequestID)}
 	for _, p := range c.TrustedProxies {
 		f.trusted = append(f.trusted, p.Prefix)
 	}
@@ -92,6 +97,12 @@ func (f *Forwarder) Apply(h *head.Head, p *Peer, id []byte) {
 	if h.Has(forwardingFields) && !f.Trusts(p) {
 		h.DelSet(forwardingFields)
 	}
+	if h.Has(certificateFields) {
+		h.DelSet(certificateFields)
+	}
+	if f.clientCert && p.Certificate != nil {
+		addCertificate(h, p.Certificate)
+	}
 	if f.xForwarded {
 		addXForwarded(h, p, scheme)
 	}
@@ -105,6 +116,15 @@ func (f *Forwarder) Apply(h *head.Head, p *Peer, id []byte) {
 	f.Via(h)
 	if f.requestID.String() != "" {
 		replace(h, f.requestID, id)
+	}
+}
+
+// addCertificate writes Client-Cert and Client-Cert-Chain (RFC 9440).
+func addCertificate(h *head.Head, c *Certificate) {
+	certificate, chain := c.Whole()
+	h.Add(head.ClientCert, certificate)
+	if len(chain) > 0 {
+		h.Add(head.ClientCertChain, chain)
 	}
 }
 

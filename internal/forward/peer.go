@@ -2,11 +2,6 @@ package forward
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/hex"
-	"fmt"
 	"net/netip"
 	"strconv"
 	"unsafe"
@@ -26,9 +21,12 @@ type Peer struct {
 	Port []byte
 	// Scheme is "http" or "https".
 	Scheme []byte
-	// Subject and Fingerprint are those of the certificate that the peer has shown and that was
-	// verified; empty without one.
-	Subject, Fingerprint []byte
+	// Certificate is what the peer has shown; nil if it has shown none, or one that was not
+	// good where that does not end the handshake.
+	Certificate *Certificate
+	// Verified is "ok", "none" if the peer has shown no certificate, "unverified" if there are no authorities
+	// to verify it with, or "failed: " and why; empty if it was not asked for one.
+	Verified []byte
 	// node is Text as a node of RFC 7239 section 6: quoted and in brackets for
 	// IPv6.
 	node []byte
@@ -93,27 +91,4 @@ func parseAddress(b []byte) (netip.Addr, bool) {
 	// does, goes no further.
 	a, err := netip.ParseAddr(unsafe.String(&b[0], len(b)))
 	return a.Unmap(), err == nil
-}
-
-// Identify notes the certificate that the client has shown, if it has; state is what it has
-// agreed on by TLS, nil without TLS.
-func (p *Peer) Identify(state *tls.ConnectionState) {
-	if state != nil && len(state.PeerCertificates) > 0 {
-		p.show(state.PeerCertificates[0])
-	}
-}
-
-// show notes the certificate that the peer has shown and that was verified. Control bytes in its
-// subject are escaped as RFC 4514 section 2.4 says.
-func (p *Peer) show(certificate *x509.Certificate) {
-	p.Subject = nil
-	for _, c := range []byte(certificate.Subject.String()) {
-		if c < ' ' || c == 0x7f {
-			p.Subject = fmt.Appendf(p.Subject, `\%02X`, c)
-		} else {
-			p.Subject = append(p.Subject, c)
-		}
-	}
-	sum := sha256.Sum256(certificate.Raw)
-	p.Fingerprint = hex.AppendEncode(nil, sum[:])
 }

@@ -12,6 +12,15 @@ const (
 	// ClientSubject is the subject of the certificate that the client has shown (RFC 4514), empty
 	// if there was none.
 	ClientSubject = "client_subject"
+	// ClientIssuer is the issuer of that certificate, and ClientSerial its serial number in hexadecimal.
+	ClientIssuer = "client_issuer"
+	ClientSerial = "client_serial"
+	// ClientSANs are the alternative names of that certificate, such as "DNS:a.example.org, IP:192.0.2.1".
+	ClientSANs = "client_sans"
+	// ClientCertificate is that certificate, as the field Client-Cert has it (RFC 9440).
+	ClientCertificate = "client_certificate"
+	// ClientVerified is what became of its verification: see Peer.Verified.
+	ClientVerified = "client_verified"
 	// ClientFingerprint is the SHA-256 of that certificate, 64 digits in lower case.
 	ClientFingerprint = "client_fingerprint"
 	// AuthUser is the name of the user that basic_auth has verified.
@@ -44,7 +53,7 @@ const (
 // documented in.
 func Variables() []string {
 	return []string{
-		ClientAddr, ClientPort, ClientSubject, ClientFingerprint, AuthUser, Host, Hostname, Path, Query, Search, Method, Scheme, RequestID, Route, Upstream, Target,
+		ClientAddr, ClientPort, ClientSubject, ClientIssuer, ClientSerial, ClientFingerprint, ClientSANs, ClientCertificate, ClientVerified, AuthUser, Host, Hostname, Path, Query, Search, Method, Scheme, RequestID, Route, Upstream, Target,
 	}
 }
 

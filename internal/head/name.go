@@ -70,6 +70,8 @@ const (
 	idempotencyKey
 	requestID
 	cacheStatus
+	clientCert
+	clientCertChain
 	ids
 )
 
@@ -88,6 +90,7 @@ var names = [ids]string{
 	contentLocation: "Content-Location", location: "Location", retryAfter: "Retry-After", userAgent: "User-Agent",
 	referer: "Referer", origin: "Origin", acceptEncoding: "Accept-Encoding", idempotencyKey: "Idempotency-Key",
 	requestID: "X-Request-Id", cacheStatus: "Cache-Status",
+	clientCert: "Client-Cert", clientCertChain: "Client-Cert-Chain",
 }
 
 // The names that weir looks at by itself.
@@ -142,6 +145,8 @@ var (
 	IdempotencyKey          = named(idempotencyKey)
 	RequestID               = named(requestID)
 	CacheStatus             = named(cacheStatus)
+	ClientCert              = named(clientCert)
+	ClientCertChain         = named(clientCertChain)
 )
 
 func named(i id) Name { return Name{text: names[i], id: i} }
@@ -226,10 +231,10 @@ func slot(name []byte) uint8 {
 
 // The factors were found by trying; slots panics where two names meet.
 const (
-	slotLength = 113
-	slotFirst  = 85
-	slotLast   = 206
-	slotMiddle = 169
+	slotLength = 72
+	slotFirst  = 47
+	slotLast   = 235
+	slotMiddle = 223
 )
 
 var lowerNames = func() (l [ids][]byte) {

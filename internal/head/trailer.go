@@ -21,7 +21,7 @@ func MayTrail(name []byte) bool {
 var neverTrail = AllXForwarded | Framing | SetOf(
 	Host, Trailer, TE, Connection, KeepAlive, ProxyConnection, Upgrade, HTTP2Settings, Expect, Range, CacheControl, Pragma,
 	Authorization, ProxyAuthorization, ProxyAuthenticate, Cookie, SetCookie, ContentType, ContentEncoding, ContentRange, Location,
-	Age, Date, Expires, Vary, RetryAfter, Forwarded, Via,
+	Age, Date, Expires, Vary, RetryAfter, Forwarded, Via, ClientCert, ClientCertChain,
 )
 
 var moreNeverTrail = [...]string{"max-forwards", "www-authenticate", "warning"}

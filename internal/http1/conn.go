@@ -77,7 +77,7 @@ func newConn(f *Front, c *listener.Conn, l func() *proxy.Listener) *conn {
 		since:    time.Now(),
 	}
 	cn.peer = forward.NewPeer(c.RemoteAddr(), c.TLS() != nil)
-	cn.peer.Identify(c.TLS())
+	cn.peer.Identify(c.TLS(), c.Verified())
 	cn.client = proxy.Client{
 		Front: cn, Cancel: &cn.cancel, Bond: &cn.bond, Peer: &cn.peer, Remote: c.RemoteAddr(), TLS: c.TLS() != nil, Handshake: c.TLS(),
 	}

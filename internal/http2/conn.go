@@ -82,7 +82,7 @@ func newConn(f *Front, c *listener.Conn, l func() *proxy.Listener, early []byte)
 		peer:    forward.NewPeer(c.RemoteAddr(), c.TLS() != nil),
 		streams: make(map[uint32]*stream), since: now, looked: now,
 	}
-	cn.peer.Identify(c.TLS())
+	cn.peer.Identify(c.TLS(), c.Verified())
 	if secure, ok := cn.nc.(*tls.Conn); ok {
 		cn.under, _ = secure.NetConn().(*sock.PacedStream)
 	} else if s := sock.NewStream(cn.nc); s != nil {

@@ -5,6 +5,10 @@ import (
 	"crypto/x509"
 	"fmt"
 	"os"
+	"time"
+
+	"weir/config"
+	"weir/internal/secure"
 )
 
 // LoadClientCA reads the authorities whose certificates clients must show; nil if path is empty.
@@ -23,24 +27,105 @@ func LoadClientCA(path string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// askForCertificates makes handshakes ask for certificates if the configuration says so.
-func (s *settings) askForCertificates() (err error) {
-	if s.tls.ClientCAs, err = LoadClientCA(s.config.ClientCA); err != nil || s.tls.ClientCAs == nil {
-		return err
-	}
-	s.tls.ClientAuth = tls.RequireAndVerifyClientCert
-	if s.config.ClientAuth == "optional" {
-		s.tls.ClientAuth = tls.VerifyClientCertIfGiven
-	}
-	return nil
+// clientTrust is whose certificates clients may show. It is never changed.
+type clientTrust struct {
+	pool    *x509.CertPool // nil: nobody's is verified
+	revoked *secure.Revocation
 }
 
-// Outdated says whether the listener asks for certificates of other authorities now than when
-// the client's certificate was verified, or for the first time.
+// loadTrust reads the files that a listener's configuration names.
+func loadTrust(cfg *config.Listener) (*clientTrust, error) {
+	pool, err := LoadClientCA(cfg.ClientCA)
+	if err != nil {
+		return nil, err
+	}
+	revoked, err := secure.LoadRevocation(cfg.ClientCRL)
+	if err != nil {
+		return nil, err
+	}
+	return &clientTrust{pool, revoked}, nil
+}
+
+// askForCertificates makes the handshakes of cfg ask for certificates if the configuration says so.
+func (s *settings) askForCertificates(cfg *tls.Config) {
+	trust := s.trust.Value()
+	cfg.ClientCAs = trust.pool
+	switch {
+	case s.config.ClientAuth == config.ClientAuthRequest:
+		cfg.ClientAuth = tls.RequestClientCert
+		return
+	case trust.pool == nil:
+		return
+	case s.config.ClientAuth == config.ClientAuthOptional:
+		cfg.ClientAuth = tls.VerifyClientCertIfGiven
+	default:
+		cfg.ClientAuth = tls.RequireAndVerifyClientCert
+	}
+	if trust.revoked != nil {
+		// This one is called for sessions that are taken up, too.
+		cfg.VerifyConnection = func(state tls.ConnectionState) error { return trust.checkRevoked(state) }
+	}
+}
+
+func (t *clientTrust) checkRevoked(state tls.ConnectionState) error {
+	if len(state.PeerCertificates) == 0 {
+		return nil
+	}
+	return t.revoked.Check(state.VerifiedChains, time.Now())
+}
+
+// judge says what the certificate of a client is worth, whom the handshake let in, as forward.Peer's
+// Verified has it. A certificate that is not good is not in the state afterwards.
+func (t *clientTrust) judge(state *tls.ConnectionState, auth string) string {
+	switch {
+	case t.pool == nil && auth != config.ClientAuthRequest:
+		return ""
+	case len(state.PeerCertificates) == 0:
+		return "none"
+	case t.pool == nil:
+		return "unverified"
+	case auth != config.ClientAuthRequest:
+		return "ok"
+	}
+	between := x509.NewCertPool()
+	for _, c := range state.PeerCertificates[1:] {
+		between.AddCert(c)
+	}
+	chains, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{
+		Roots: t.pool, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	})
+	if err == nil {
+		err = t.revoked.Check(chains, time.Now())
+	}
+	if err != nil {
+		state.PeerCertificates, state.VerifiedChains = nil, nil
+		return "failed: " + err.Error()
+	}
+	state.VerifiedChains = chains
+	return "ok"
+}
+
+// Verified is what became of the verification of the client's certificate, as forward.Peer has it.
+func (c *Conn) Verified() string { return c.verified }
+
+// Outdated says whether the client would not be let in with the certificate that it has shown, because
+// the listener has other authorities now, or asks for the first time, or the certificate was
+// revoked.
 func (c *Conn) Outdated() bool {
 	s := c.listener.settings.Load()
-	if s.tls == nil {
-		return c.clientCA != nil
+	if s.trust == nil {
+		return c.trust.Load() != nil && c.trust.Load().pool != nil
 	}
-	return c.clientCA != s.tls.ClientCAs && !s.tls.ClientCAs.Equal(c.clientCA)
+	now, before := s.trust.Value(), c.trust.Load()
+	switch {
+	case now == before:
+		return false
+	case before == nil && now.pool == nil:
+	case before == nil || !now.pool.Equal(before.pool):
+		return true
+	case now.checkRevoked(*c.state) != nil:
+		return true
+	}
+	c.trust.Store(now)
+	return false
 }

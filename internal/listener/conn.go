@@ -2,12 +2,12 @@ package listener
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io"
 	"net"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -22,7 +22,8 @@ type Conn struct {
 	raw      net.Conn
 	conn     net.Conn // raw, or the *tls.Conn over it
 	state    *tls.ConnectionState
-	clientCA *x509.CertPool // what the client's certificate was verified with
+	trust    atomic.Pointer[clientTrust] // what the client's certificate was verified with; nil without TLS
+	verified string
 
 	peer   netip.AddrPort // the other end of the socket, a proxy's if there is a PROXY header
 	remote netip.AddrPort
@@ -120,7 +121,10 @@ func (c *Conn) establish(s *settings) (Reason, error) {
 			return failure(err, RefusedHandshake), err
 		}
 		state := conn.ConnectionState()
-		c.state, c.conn, c.clientCA = &state, conn, s.tls.ClientCAs
+		c.state, c.conn = &state, conn
+		trust := s.trust.Value()
+		c.verified = trust.judge(c.state, s.config.ClientAuth)
+		c.trust.Store(trust)
 	}
 	c.listener.mu.Lock()
 	defer c.listener.mu.Unlock()

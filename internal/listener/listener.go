@@ -76,6 +76,7 @@ type settings struct {
 	old          *tls.Config // for clients of TLS 1.1 and older; nil: none may be so old
 	certificates *certificates
 	secrets      *secure.Watched[[][]byte] // of session tickets
+	trust        *secure.Watched[*clientTrust]
 }
 
 // Open starts to listen on cfg.Address and reads cfg's certificates; from then
@@ -138,9 +139,10 @@ func (l *Listener) newSettings(cfg *config.Listener) (*settings, error) {
 	if cfg.StrictSNI {
 		s.tls.GetCertificate = certificates.chooseExact
 	}
-	if err := s.askForCertificates(); err != nil {
+	if s.trust, err = secure.Watch(func() (*clientTrust, error) { return loadTrust(&s.config) }, cfg.ClientCA, cfg.ClientCRL); err != nil {
 		return nil, err
 	}
+	s.askForCertificates(s.tls)
 	s.tls.SessionTicketsDisabled = !cfg.Tickets.Enabled
 	load := func() ([][]byte, error) { return secure.LoadSecrets(cfg.Tickets.File) }
 	if s.secrets, err = secure.Watch(load, cfg.Tickets.File); err != nil {

@@ -51,6 +51,16 @@ func (l *Listener) RefreshCertificates() {
 	if changed, err := s.certificates.refresh(); changed && l.options.OnCertificates != nil {
 		l.options.OnCertificates(err)
 	}
+	if changed, err := s.trust.Refresh(); changed {
+		if err == nil {
+			next := *s
+			next.tls = s.tls.Clone()
+			next.askForCertificates(next.tls)
+			next.old = withoutHTTP2(next.tls)
+			l.use(&next)
+		}
+		l.report("authorities and revocation lists of clients", err)
+	}
 	if changed, err := s.secrets.Refresh(); changed {
 		l.report("secrets of session tickets", err)
 		l.rotateTickets()

@@ -22,10 +22,11 @@ type Authority struct {
 	File string
 	Pool *x509.CertPool
 
-	t    testing.TB
-	dir  string
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
+	t     testing.TB
+	dir   string
+	cert  *x509.Certificate
+	key   *ecdsa.PrivateKey
+	above *Authority // nil for one that stands for itself
 }
 
 // NewAuthority makes an authority whose files live as long as the test.
@@ -36,7 +37,7 @@ func NewAuthority(t testing.TB) *Authority {
 		Subject:               pkix.Name{CommonName: "testkit"},
 		IsCA:                  true,
 		BasicConstraintsValid: true,
-		KeyUsage:              x509.KeyUsageCertSign,
+		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
 	der, key := a.sign(template, nil)
 	cert, err := x509.ParseCertificate(der)
@@ -48,6 +49,46 @@ func NewAuthority(t testing.TB) *Authority {
 	a.File = a.write("ca.pem", "CERTIFICATE", der)
 	return a
 }
+
+// Intermediate returns an authority whose own certificate a has issued. Pool and File are those of a; Certificate
+// of a Pair that it issues has the intermediate certificate, too.
+func (a *Authority) Intermediate(name string) *Authority {
+	a.t.Helper()
+	b := &Authority{t: a.t, dir: a.t.TempDir(), Pool: a.Pool, File: a.File, above: a}
+	der, key := b.sign(&x509.Certificate{
+		Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+	}, a)
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	b.cert, b.key = cert, key
+	return b
+}
+
+// Revoke returns a revocation list, in PEM, that is valid from one hour ago until next. Serials are those of
+// the certificates that it has.
+func (a *Authority) Revoke(next time.Time, serials ...*big.Int) []byte {
+	a.t.Helper()
+	list := &x509.RevocationList{Number: big.NewInt(next.Unix()), ThisUpdate: time.Now().Add(-time.Hour), NextUpdate: next}
+	if next.Before(time.Now()) {
+		list.ThisUpdate = next.Add(-time.Hour)
+	}
+	for _, serial := range serials {
+		list.RevokedCertificateEntries = append(list.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: serial, RevocationTime: list.ThisUpdate})
+	}
+	der, err := x509.CreateRevocationList(rand.Reader, list, a.cert, a.key)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der})
+}
+
+// Serial is the serial number of a's own certificate.
+func (a *Authority) Serial() *big.Int { return a.cert.SerialNumber }
+
+// Serial is the serial number of the certificate.
+func (p Pair) Serial() *big.Int { return p.Certificate.Leaf.SerialNumber }
 
 // Pair is a certificate with its key, in files and ready for use.
 type Pair struct {
@@ -79,6 +120,9 @@ func (a *Authority) Issue(names ...string) Pair {
 	p := Pair{Cert: a.write(names[0]+".pem", "CERTIFICATE", der), Key: a.write(names[0]+".key", "PRIVATE KEY", raw)}
 	if p.Certificate, err = tls.LoadX509KeyPair(p.Cert, p.Key); err != nil {
 		a.t.Fatal(err)
+	}
+	if a.above != nil {
+		p.Certificate.Certificate = append(p.Certificate.Certificate, a.cert.Raw)
 	}
 	return p
 }
