@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -37,6 +39,45 @@ func ParseEndpoints(text []byte) (good []lb.Endpoint, bad []error, err error) {
 	}
 	if len(good) == 0 && len(bad) > 0 {
 		return nil, bad, fmt.Errorf("none of the targets can be used: %w", bad[0])
+	}
+	return good, bad, nil
+}
+
+// ParseEntries reads a document that lists the endpoints of services: in TOML or JSON a table with the key
+// "services", which has a list for each "NAME/VERSION", or NAME without a version. What cannot be used is left
+// out, and bad and err say why as those of ParseEndpoints do.
+func ParseEntries(text []byte) (good []Entry, bad []error, err error) {
+	value, err := parse(bytes.TrimSpace(text))
+	if err != nil {
+		return nil, nil, err
+	}
+	table, _ := value.(map[string]any)
+	services, ok := table["services"].(map[string]any)
+	if !ok || len(table) != 1 {
+		return nil, nil, errors.New(`found no table "services", or more than that: want {"services": {"NAME/VERSION": [endpoints]}}`)
+	}
+	for _, key := range slices.Sorted(maps.Keys(services)) {
+		name, version, err := ParseService(key)
+		if err != nil {
+			bad = append(bad, fmt.Errorf("services: %w", err))
+			continue
+		}
+		list, err := listOf(services[key])
+		if err != nil {
+			bad = append(bad, fmt.Errorf("services.%s: %w", key, err))
+			continue
+		}
+		for i, value := range list {
+			e, err := endpointOf(value)
+			if err != nil {
+				bad = append(bad, fmt.Errorf("services.%s[%d]: %w", key, i, err))
+				continue
+			}
+			good = append(good, Entry{Name: name, Version: version, Endpoint: e})
+		}
+	}
+	if len(good) == 0 && len(bad) > 0 {
+		return nil, bad, fmt.Errorf("none of the entries can be used: %w", bad[0])
 	}
 	return good, bad, nil
 }
@@ -74,7 +115,19 @@ func parseList(text []byte) ([]any, error) {
 			return nil, fmt.Errorf(`found the key %q: want "targets" alone`, key)
 		}
 	}
-	switch list := table["targets"].(type) {
+	if table["targets"] == nil {
+		return nil, errors.New(`found no key "targets": want a list, perhaps an empty one`)
+	}
+	list, err := listOf(table["targets"])
+	if err != nil {
+		return nil, fmt.Errorf("targets: %w", err)
+	}
+	return list, nil
+}
+
+// listOf returns a list of endpoints.
+func listOf(value any) ([]any, error) {
+	switch list := value.(type) {
 	case []any:
 		return list, nil
 	case []map[string]any:
@@ -83,11 +136,8 @@ func parseList(text []byte) ([]any, error) {
 			all = append(all, table)
 		}
 		return all, nil
-	case nil:
-		return nil, errors.New(`found no key "targets": want a list, perhaps an empty one`)
-	default:
-		return nil, fmt.Errorf("targets: found %s: want a list", describe(list))
 	}
+	return nil, fmt.Errorf("found %s: want a list", describe(value))
 }
 
 // parse reads JSON or TOML.

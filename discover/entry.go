@@ -33,6 +33,18 @@ func CheckService(name, version string) error {
 	return checkName("version", version)
 }
 
+// ParseService reads "NAME/VERSION", or NAME without a version.
+func ParseService(text string) (name, version string, err error) {
+	name, version, given := strings.Cut(text, "/")
+	if err := CheckService(name, version); err != nil {
+		return "", "", err
+	}
+	if given && version == "" {
+		return "", "", fmt.Errorf("found %q: want \"NAME/VERSION\" or \"NAME\"", text)
+	}
+	return name, version, nil
+}
+
 // maxName bounds names and versions, in bytes.
 const maxName = 128
 

@@ -202,3 +202,53 @@ func TestTraffic(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A catalog has the instances of all services, each with its version.
+func TestCatalog(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	instance := func(id, name, version string, port int, tags ...string) api.AgentServiceRegistration {
+		r := service(id, port, tags...)
+		r.Name, r.Meta = name, map[string]string{"version": version}
+		return r
+	}
+	s.Register(instance("one", "shop", "v1", 1, "web"), api.HealthPassing)
+	s.Register(instance("two", "shop", "v2", 2, "web"), api.HealthPassing)
+	s.Register(instance("three", "cart", "", 3), api.HealthPassing)
+	all := sourcetest.Catalog(t, consul.Scheme(), "consul://"+s.Addr)
+	web := sourcetest.Catalog(t, consul.Scheme(), "consul://"+s.Addr+"/?tag=web")
+	all.Sees("cart http://10.0.0.1:3, shop/v1 http://10.0.0.1:1, shop/v2 http://10.0.0.1:2")
+	web.Sees("shop/v1 http://10.0.0.1:1, shop/v2 http://10.0.0.1:2")
+	s.Register(instance("four", "till", "", 4, "web"), api.HealthPassing)
+	s.Register(instance("one", "shop", "v1", 1, "web"), api.HealthCritical)
+	web.Sees("shop/v2 http://10.0.0.1:2, till http://10.0.0.1:4")
+	s.Deregister("three")
+	s.Register(instance("odd", "not good", "", 5, "web"), api.HealthPassing)
+	all.Sees("shop/v2 http://10.0.0.1:2, till http://10.0.0.1:4")
+	s.Reset()
+	s.Register(instance("five", "till", "", 5, "web"), api.HealthPassing)
+	web.Sees("shop/v2 http://10.0.0.1:2, till http://10.0.0.1:4, till http://10.0.0.1:5")
+
+	// Nonsense, and too many services, are failures.
+	s.Break(true)
+	if err := <-all.Ended; err == nil {
+		t.Error("nonsense: no error")
+	}
+	s.Break(false)
+	for i := range 200 {
+		s.Register(instance(fmt.Sprint("many", i), fmt.Sprint("many", i), "", 1000+i), api.HealthPassing)
+	}
+	many := sourcetest.Catalog(t, consul.Scheme(), "consul://"+s.Addr)
+	if err := <-many.Ended; err == nil || !strings.Contains(err.Error(), "at most 150") {
+		t.Errorf("many services: got %v", err)
+	}
+	for _, wrong := range []string{"consul://a/shop", "consul:a", "consul://a?version=v1"} {
+		u, err := url.Parse(wrong)
+		if err == nil {
+			_, err = consul.Scheme().Catalog(u, discover.SchemeOptions{Log: slog.New(slog.DiscardHandler)})
+		}
+		if err == nil {
+			t.Errorf("%s: no error", wrong)
+		}
+	}
+}

@@ -30,6 +30,7 @@ func Scheme() discover.Scheme {
 	return discover.Scheme{
 		Name:      "consul",
 		Source:    newSource,
+		Catalog:   newCatalog,
 		Documents: newDocuments,
 		Registrar: newRegistrar,
 	}

@@ -38,13 +38,18 @@ func newSource(u *url.URL, o discover.SchemeOptions) (discover.Source, error) {
 	if err := s.read(u, q); err != nil {
 		return nil, err
 	}
-	s.tags = q.Texts("tag")
+	s.readInstances(q)
 	s.version = q.Text("version")
-	s.scheme = q.OneOf("scheme", "http", "https")
 	if s.name == "" || strings.Contains(s.name, "/") {
 		return nil, fmt.Errorf(`found the path %q: want "/SERVICE"`, u.Path)
 	}
 	return s, q.Err()
+}
+
+// readInstances reads the options about instances.
+func (s *source) readInstances(q *discover.Query) {
+	s.tags = q.Texts("tag")
+	s.scheme = q.OneOf("scheme", "http", "https")
 }
 
 // Run reports the endpoints of the service that are not critical.
@@ -54,12 +59,23 @@ func (s *source) Run(ctx context.Context, report func([]lb.Endpoint)) error {
 		return err
 	}
 	defer end()
+	return s.entries(ctx, client, func(found []discover.Entry) {
+		list := make([]lb.Endpoint, len(found))
+		for i, e := range found {
+			list[i] = e.Endpoint
+		}
+		report(list)
+	})
+}
+
+// entries reports the instances of the service that are not critical.
+func (s *source) entries(ctx context.Context, client *api.Client, report func([]discover.Entry)) error {
 	return s.query(ctx, func(o *api.QueryOptions) (*api.QueryMeta, error) {
 		found, meta, err := client.Health().ServiceMultipleTags(s.name, s.tags, false, o)
 		if err != nil {
 			return nil, err
 		}
-		list, bad := s.endpoints(found)
+		list, bad := s.usable(found)
 		if err := s.complaints.Judge("endpoints", len(list), bad); err != nil {
 			return nil, err
 		}
@@ -68,9 +84,9 @@ func (s *source) Run(ctx context.Context, report func([]lb.Endpoint)) error {
 	})
 }
 
-// endpoints returns what can be used.
-func (s *source) endpoints(found []*api.ServiceEntry) (list []lb.Endpoint, bad []error) {
-	list = []lb.Endpoint{}
+// usable returns what can be used.
+func (s *source) usable(found []*api.ServiceEntry) (list []discover.Entry, bad []error) {
+	list = []discover.Entry{}
 	for _, f := range found {
 		if f.Service == nil || f.Node == nil {
 			bad = append(bad, errors.New("found an entry without a service or a node"))
@@ -92,7 +108,7 @@ func (s *source) endpoints(found []*api.ServiceEntry) (list []lb.Endpoint, bad [
 			bad = append(bad, fmt.Errorf("service %q: %w", f.Service.ID, err))
 			continue
 		}
-		list = append(list, e)
+		list = append(list, discover.Entry{Name: s.name, Version: f.Service.Meta[metaVersion], Endpoint: e})
 	}
 	return list, bad
 }

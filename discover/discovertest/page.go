@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"sync"
 
@@ -14,11 +13,9 @@ import (
 
 // Page is a web server with one document.
 type Page struct {
-	// Addr is its address.
-	Addr string
+	Web
 
 	mu     sync.Mutex
-	server *http.Server
 	text   []byte
 	broken bool
 	// whole counts answers with the document, and same those without it.
@@ -27,29 +24,9 @@ type Page struct {
 
 // StartPage starts a web server.
 func StartPage() (*Page, error) {
-	p := &Page{Addr: "127.0.0.1:0"}
+	p := new(Page)
+	p.Handler = p
 	return p, p.Start()
-}
-
-// Start starts it again after Stop.
-func (p *Page) Start() error {
-	ln, err := net.Listen("tcp", p.Addr)
-	if err != nil {
-		return err
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.Addr = ln.Addr().String()
-	p.server = &http.Server{Handler: p}
-	go p.server.Serve(ln)
-	return nil
-}
-
-// Stop ends it; the document stays.
-func (p *Page) Stop() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.server.Close()
 }
 
 // Set makes this the document.

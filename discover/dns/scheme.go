@@ -29,8 +29,8 @@ const (
 // Schemes is what weir can do with name servers.
 func Schemes() []discover.Scheme {
 	return []discover.Scheme{
-		{Name: "dns", Source: newAddresses},
-		{Name: "srv", Source: newServices},
+		{Name: "dns", Source: newAddresses, Catalog: catalogOf(newAddresses)},
+		{Name: "srv", Source: newServices, Catalog: catalogOf(newServices)},
 	}
 }
 

@@ -1,4 +1,4 @@
-// Package file finds endpoints in a file: "file:/etc/weir/targets.toml".
+// Package file finds endpoints, and those of services, in a file: "file:/etc/weir/targets.toml".
 //
 // It looks at the file's identity several times a second, which needs nothing of the file system,
 // unlike notifications of the kernel: network file systems have none, and a file that is replaced
@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"weir/discover"
-	"weir/lb"
 )
 
 const (
@@ -30,15 +29,25 @@ const (
 
 // Scheme is what weir can do with files.
 func Scheme() discover.Scheme {
-	return discover.Scheme{Name: "file", Source: newSource}
+	return discover.Scheme{
+		Name: "file",
+		Source: func(u *url.URL, o discover.SchemeOptions) (discover.Source, error) {
+			return newFile(u, o, discover.ParseEndpoints)
+		},
+		Catalog: func(u *url.URL, o discover.SchemeOptions) (discover.Catalog, error) {
+			return newFile(u, o, discover.ParseEntries)
+		},
+	}
 }
 
-type source struct {
+// file is a file with endpoints, or entries.
+type file[T any] struct {
 	path       string
+	parse      func(text []byte) (good []T, bad []error, err error)
 	complaints *discover.Complaints
 }
 
-func newSource(u *url.URL, o discover.SchemeOptions) (discover.Source, error) {
+func newFile[T any](u *url.URL, o discover.SchemeOptions, parse func([]byte) ([]T, []error, error)) (*file[T], error) {
 	path := u.Path
 	if u.Opaque != "" || u.Host != "" || !filepath.IsAbs(path) {
 		return nil, fmt.Errorf(`found %q: want "file:" and an absolute path`, u)
@@ -46,31 +55,31 @@ func newSource(u *url.URL, o discover.SchemeOptions) (discover.Source, error) {
 	if err := discover.ParseQuery(u.RawQuery).Err(); err != nil {
 		return nil, err
 	}
-	return &source{path: path, complaints: discover.NewComplaints(o.Log, u.String())}, nil
+	return &file[T]{path: path, parse: parse, complaints: discover.NewComplaints(o.Log, u.String())}, nil
 }
 
 // Run reports what the file has, each time that it was changed or replaced.
-func (s *source) Run(ctx context.Context, report func([]lb.Endpoint)) error {
+func (f *file[T]) Run(ctx context.Context, report func([]T)) error {
 	ticks := time.NewTicker(lookEvery)
 	defer ticks.Stop()
 	for {
-		before, err := os.Stat(s.path)
+		before, err := os.Stat(f.path)
 		if err != nil {
 			return err
 		}
-		endpoints, err := s.read()
+		found, err := f.read()
 		if err != nil {
 			return err
 		}
-		report(endpoints)
-		if err := s.wait(ctx, ticks.C, before); err != nil {
+		report(found)
+		if err := f.wait(ctx, ticks.C, before); err != nil {
 			return err
 		}
 	}
 }
 
 // wait waits until the file is to be read again.
-func (s *source) wait(ctx context.Context, ticks <-chan time.Time, before os.FileInfo) error {
+func (f *file[T]) wait(ctx context.Context, ticks <-chan time.Time, before os.FileInfo) error {
 	last := before
 	for end := time.Now().Add(readEvery); time.Now().Before(end); {
 		select {
@@ -78,7 +87,7 @@ func (s *source) wait(ctx context.Context, ticks <-chan time.Time, before os.Fil
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		now, err := os.Stat(s.path)
+		now, err := os.Stat(f.path)
 		if err != nil {
 			return err
 		}
@@ -95,31 +104,31 @@ func same(a, b os.FileInfo) bool {
 	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }
 
-// read returns the endpoints that the file has.
-func (s *source) read() ([]lb.Endpoint, error) {
-	f, err := os.Open(s.path)
+// read returns what the file has.
+func (f *file[T]) read() ([]T, error) {
+	open, err := os.Open(f.path)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	info, err := f.Stat()
+	defer open.Close()
+	info, err := open.Stat()
 	if err != nil {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no regular file", s.path)
+		return nil, fmt.Errorf("%s is no regular file", f.path)
 	}
-	text, err := io.ReadAll(io.LimitReader(f, longest+1))
+	text, err := io.ReadAll(io.LimitReader(open, longest+1))
 	if err != nil {
 		return nil, err
 	}
 	if len(text) > longest {
-		return nil, fmt.Errorf("%s has more than %d bytes", s.path, longest)
+		return nil, fmt.Errorf("%s has more than %d bytes", f.path, longest)
 	}
-	good, bad, err := discover.ParseEndpoints(text)
+	good, bad, err := f.parse(text)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", s.path, err)
+		return nil, fmt.Errorf("%s: %w", f.path, err)
 	}
-	s.complaints.Tell(bad)
+	f.complaints.Tell(bad)
 	return good, nil
 }

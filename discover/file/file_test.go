@@ -17,6 +17,7 @@ import (
 	"weir/discover"
 	"weir/discover/discovertest"
 	"weir/discover/file"
+	"weir/discover/sourcetest"
 	"weir/lb"
 )
 
@@ -211,5 +212,30 @@ func TestTraffic(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "targets.json")
 	if err := discovertest.Follow(discovertest.File(path, file.Scheme()), nil); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestCatalog(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "services.json")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(path+".new", path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(`{"services": {"shop/v1": ["http://a"], "cart": ["http://b"]}}`)
+	r := sourcetest.Catalog(t, file.Scheme(), "file:"+path)
+	r.Sees("cart http://b, shop/v1 http://a")
+	write("[services]\n\"shop/v2\" = [\"http://c\", \"ftp://d\"]")
+	r.Sees("shop/v2 http://c")
+	write("[services]")
+	r.Sees("")
+	write("nonsense")
+	if err := <-r.Ended; err == nil {
+		t.Error("nonsense: no error")
 	}
 }

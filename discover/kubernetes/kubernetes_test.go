@@ -106,3 +106,34 @@ func TestTraffic(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A catalog has the services of a namespace that have the port.
+func TestCatalog(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	of := func(service, version string) map[string]string {
+		return map[string]string{"kubernetes.io/service-name": service, "version": version}
+	}
+	s.Put("a", 80, `{"addresses": ["10.0.0.1"]}`)
+	s.PutOf(of("cart", "v2"), "b", 81, `{"addresses": ["10.0.0.2"]}, {"addresses": ["10.0.0.3"], "conditions": {"ready": false}}`)
+	r := sourcetest.Catalog(t, kubernetes.Scheme(), "kubernetes:default/*:http?api=http://"+s.Addr)
+	versions := sourcetest.Catalog(t, kubernetes.Scheme(), "kubernetes:default/*:http?version_label=version&api=http://"+s.Addr)
+	r.Sees("cart http://10.0.0.2:81, shop http://10.0.0.1:80")
+	versions.Sees("cart/v2 http://10.0.0.2:81, shop http://10.0.0.1:80")
+	s.PutOf(of("not good", ""), "c", 80, `{"addresses": ["10.0.0.9"]}`)
+	s.PutOf(of("cart", "v3"), "d", 82, `{"addresses": ["10.0.0.4"]}`)
+	versions.Sees("cart/v2 http://10.0.0.2:81, cart/v3 http://10.0.0.4:82, shop http://10.0.0.1:80")
+	s.Forget()
+	s.Put("a", 80, "")
+	versions.Sees("cart/v2 http://10.0.0.2:81, cart/v3 http://10.0.0.4:82")
+	sourcetest.Catalog(t, kubernetes.Scheme(), "kubernetes:default/*:82?api=http://"+s.Addr).Sees("cart http://10.0.0.4:82")
+	for _, wrong := range []string{"kubernetes:default/shop:http", "kubernetes:default/*", "kubernetes:/*:http", "kubernetes:default/*:http?x=1"} {
+		u, err := url.Parse(wrong)
+		if err == nil {
+			_, err = kubernetes.Scheme().Catalog(u, discover.SchemeOptions{Log: slog.New(slog.DiscardHandler)})
+		}
+		if err == nil {
+			t.Errorf("%s: no error", wrong)
+		}
+	}
+}

@@ -18,7 +18,16 @@ import (
 const folder = "/var/run/secrets/kubernetes.io/serviceaccount/"
 
 // Scheme is what weir can do with Kubernetes.
-func Scheme() discover.Scheme { return discover.Scheme{Name: "kubernetes", Source: newSource} }
+func Scheme() discover.Scheme {
+	return discover.Scheme{Name: "kubernetes", Source: newSource, Catalog: newCatalog}
+}
+
+const (
+	// ofService is the label of a slice that names its Service.
+	ofService = "kubernetes.io/service-name"
+	// every stands for all Services of a namespace.
+	every = "*"
+)
 
 // places is what stands behind "kubernetes:".
 var places = regexp.MustCompile(`^([a-z0-9]([-a-z0-9]*[a-z0-9])?)/([a-z0-9]([-a-z0-9]*[a-z0-9])?):([a-z0-9]([-a-z0-9]*[a-z0-9])?)$`)
@@ -29,6 +38,12 @@ func newSource(u *url.URL, o discover.SchemeOptions) (discover.Source, error) {
 		return nil, errors.New(`found a place that has another form: want "kubernetes:NAMESPACE/SERVICE:PORT", with the name or number of a port of the pods`)
 	}
 	q := discover.ParseQuery(u.RawQuery)
+	s := read(parts, q, u, o)
+	return s, q.Err()
+}
+
+// read makes a source of the parts that places finds and of the options in q.
+func read(parts []string, q *discover.Query, u *url.URL, o discover.SchemeOptions) *source {
 	s := &source{
 		namespace: parts[1], service: parts[3], port: parts[5],
 		scheme:     q.OneOf("scheme", "http", "https"),
@@ -43,7 +58,7 @@ func newSource(u *url.URL, o discover.SchemeOptions) (discover.Source, error) {
 		}
 		s.api = strings.TrimRight(s.api, "/")
 	}
-	return s, q.Err()
+	return s
 }
 
 // open makes a client and returns the URL of the API server: without the option "api" it is that of the

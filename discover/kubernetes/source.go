@@ -46,8 +46,9 @@ type source struct {
 // slice is what is needed of an EndpointSlice (discovery.k8s.io/v1).
 type slice struct {
 	Metadata struct {
-		Name            string `json:"name"`
-		ResourceVersion string `json:"resourceVersion"`
+		Name            string            `json:"name"`
+		ResourceVersion string            `json:"resourceVersion"`
+		Labels          map[string]string `json:"labels"`
 	} `json:"metadata"`
 	Endpoints []struct {
 		Addresses  []string `json:"addresses"`
@@ -80,6 +81,18 @@ type event struct {
 
 // Run reports the endpoints in the slices of the service.
 func (s *source) Run(ctx context.Context, report func([]lb.Endpoint)) error {
+	return s.follow(ctx, func(all map[string]slice) error {
+		found, err := s.endpoints(all)
+		if err == nil {
+			report(found)
+		}
+		return err
+	})
+}
+
+// follow calls changed with all slices, by name, when they are known, after each change and after each
+// watch.
+func (s *source) follow(ctx context.Context, changed func(all map[string]slice) error) error {
 	client, api, err := s.open()
 	if err != nil {
 		return err
@@ -90,21 +103,14 @@ func (s *source) Run(ctx context.Context, report func([]lb.Endpoint)) error {
 		if err != nil {
 			return err
 		}
-		tell := func() error {
-			found, err := s.endpoints(all)
-			if err == nil {
-				report(found)
-			}
-			return err
-		}
-		if err := tell(); err != nil {
+		if err := changed(all); err != nil {
 			return err
 		}
 		err = s.watch(ctx, client, api, version, func(e event) error {
 			if err := apply(all, e); err != nil {
 				return err
 			}
-			return tell()
+			return changed(all)
 		})
 		if err != nil && !errors.Is(err, errExpired) {
 			return err
@@ -122,7 +128,10 @@ var errExpired = errors.New("the version has expired")
 
 // ask sends a GET for the slices.
 func (s *source) ask(ctx context.Context, client *http.Client, api string, more url.Values) (*http.Response, error) {
-	more.Set("labelSelector", "kubernetes.io/service-name="+s.service)
+	more.Set("labelSelector", ofService+"="+s.service)
+	if s.service == every {
+		more.Set("labelSelector", ofService)
+	}
 	place := api + "/apis/discovery.k8s.io/v1/namespaces/" + s.namespace + "/endpointslices?" + more.Encode()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, place, nil)
 	if err != nil {
@@ -233,21 +242,27 @@ func (s *source) endpoints(all map[string]slice) ([]lb.Endpoint, error) {
 			bad = append(bad, fmt.Errorf("slice %q: found no port %q", name, s.port))
 			continue
 		}
-		for _, e := range all[name].Endpoints {
-			ready := e.Conditions.Ready == nil || *e.Conditions.Ready
-			leaving := is(e.Conditions.Terminating) && is(e.Conditions.Serving)
-			if len(e.Addresses) == 0 || !ready && !leaving {
-				continue
-			}
-			// All addresses of an endpoint are the same pod: clients use the first.
-			found = append(found, lb.Endpoint{URL: s.scheme + "://" + net.JoinHostPort(e.Addresses[0], port), Weight: 1, Drain: leaving})
-		}
+		found = append(found, s.ready(all[name], port)...)
 	}
 	s.complaints.Tell(bad)
 	if len(found) == 0 && len(bad) > 0 {
 		return nil, bad[0]
 	}
 	return found, nil
+}
+
+// ready returns those of one slice.
+func (s *source) ready(of slice, port string) (found []lb.Endpoint) {
+	for _, e := range of.Endpoints {
+		ready := e.Conditions.Ready == nil || *e.Conditions.Ready
+		leaving := is(e.Conditions.Terminating) && is(e.Conditions.Serving)
+		if len(e.Addresses) == 0 || !ready && !leaving {
+			continue
+		}
+		// All addresses of an endpoint are the same pod: clients use the first.
+		found = append(found, lb.Endpoint{URL: s.scheme + "://" + net.JoinHostPort(e.Addresses[0], port), Weight: 1, Drain: leaving})
+	}
+	return found
 }
 
 func is(flag *bool) bool { return flag != nil && *flag }

@@ -35,7 +35,11 @@ func Schemes() []discover.Scheme {
 			Name: prefix + name,
 			Source: func(u *url.URL, o discover.SchemeOptions) (discover.Source, error) {
 				p, err := newPage(u)
-				return &source{page: p, complaints: discover.NewComplaints(o.Log, u.String())}, err
+				return &found[lb.Endpoint]{p, discover.ParseEndpoints, discover.NewComplaints(o.Log, u.String())}, err
+			},
+			Catalog: func(u *url.URL, o discover.SchemeOptions) (discover.Catalog, error) {
+				p, err := newPage(u)
+				return &found[discover.Entry]{p, discover.ParseEntries, discover.NewComplaints(o.Log, u.String())}, err
 			},
 			Documents: func(u *url.URL, o discover.SchemeOptions) (discover.Documents, error) {
 				p, err := newPage(u)
@@ -149,16 +153,18 @@ func (p *page) get(ctx context.Context, client *http.Client, known http.Header) 
 	return answer, text, nil
 }
 
-type source struct {
+// found is a document with endpoints, or entries.
+type found[T any] struct {
 	page
+	parse      func(text []byte) (good []T, bad []error, err error)
 	complaints *discover.Complaints
 }
 
-// Run reports the endpoints of the document.
-func (s *source) Run(ctx context.Context, report func([]lb.Endpoint)) error {
-	var last []lb.Endpoint
+// Run reports what the document has.
+func (s *found[T]) Run(ctx context.Context, report func([]T)) error {
+	var last []T
 	return s.follow(ctx, func(text []byte) error {
-		good, bad, err := discover.ParseEndpoints(text)
+		good, bad, err := s.parse(text)
 		if err != nil {
 			return err
 		}

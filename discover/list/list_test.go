@@ -18,6 +18,7 @@ import (
 	"weir/discover"
 	"weir/discover/discovertest"
 	"weir/discover/list"
+	"weir/discover/sourcetest"
 	"weir/internal/testkit"
 	"weir/lb"
 )
@@ -174,5 +175,23 @@ func TestTraffic(t *testing.T) {
 	t.Cleanup(func() { p.Stop() })
 	if err := discovertest.Follow(p.Place(list.Schemes()), nil); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestCatalog(t *testing.T) {
+	t.Parallel()
+	p, err := discovertest.StartPage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Stop() })
+	p.Set([]byte(`{"services": {"shop/v1": ["http://a"], "cart": ["http://b"]}}`))
+	r := sourcetest.Catalog(t, list.Schemes()[0], "list+http://"+p.Addr+"/services#every=100ms")
+	r.Sees("cart http://b, shop/v1 http://a")
+	p.Set([]byte(`{"services": {"shop/v1": ["http://c"]}}`))
+	r.Sees("shop/v1 http://c")
+	p.Break(true)
+	if err := <-r.Ended; err == nil {
+		t.Error("nonsense: no error")
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -58,6 +60,23 @@ func Source(t testing.TB, s discover.Scheme, text string) *Run {
 	from := Open(t, s.Source, text)
 	return Follow(t, func(ctx context.Context, r *Run) error {
 		return from.Run(ctx, func(list []lb.Endpoint) { r.Report(fmt.Sprint(list)) })
+	})
+}
+
+// Catalog runs the catalog of a scheme at a URL, and reports its entries as "NAME/VERSION ENDPOINT", sorted and joined
+// by ", ".
+func Catalog(t testing.TB, s discover.Scheme, text string) *Run {
+	t.Helper()
+	from := Open(t, s.Catalog, text)
+	return Follow(t, func(ctx context.Context, r *Run) error {
+		return from.Run(ctx, func(list []discover.Entry) {
+			var texts []string
+			for _, e := range list {
+				texts = append(texts, fmt.Sprint(discover.UpstreamName(e.Name, e.Version), " ", e.URL))
+			}
+			slices.Sort(texts)
+			r.Report(strings.Join(texts, ", "))
+		})
 	})
 }
 

@@ -38,6 +38,10 @@ func Scheme() discover.Scheme {
 			p, err := newPlace(u)
 			return &source{place: p, complaints: discover.NewComplaints(o.Log, u.String())}, err
 		},
+		Catalog: func(u *url.URL, o discover.SchemeOptions) (discover.Catalog, error) {
+			p, err := newPlace(u)
+			return &catalog{place: p, url: u.String(), log: o.Log}, err
+		},
 		Documents: func(u *url.URL, _ discover.SchemeOptions) (discover.Documents, error) {
 			p, err := newPlace(u)
 			return &documents{place: p}, err

@@ -48,6 +48,13 @@ type watcher struct {
 // watch calls found with the node at the path when it is known, after each change, and while the session
 // lives. It ends when the connection is lost, and with the error of found.
 func (p *place) watch(ctx context.Context, found func(*node) error) error {
+	return p.connected(ctx, func(ctx context.Context, c *zk.Conn, events <-chan zk.Event) error {
+		return watch(ctx, c, events, p.path, found)
+	})
+}
+
+// connected calls f with a connection, which ends with f.
+func (p *place) connected(ctx context.Context, f func(ctx context.Context, c *zk.Conn, events <-chan zk.Event) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	c, events, err := p.open(p.session)
@@ -61,7 +68,14 @@ func (p *place) watch(ctx context.Context, found func(*node) error) error {
 		close(closed)
 	})
 	defer func() { cancel(); <-closed }()
-	w := &watcher{Conn: c, path: p.path, changes: make(chan string), over: ctx.Done()}
+	return f(ctx, c, events)
+}
+
+// watch is place.watch by a connection, of which events, if they are not nil, say whether it lives.
+func watch(ctx context.Context, c *zk.Conn, events <-chan zk.Event, path string, found func(*node) error) error {
+	ctx, cancel := context.WithCancel(ctx) // ends what waits for the watches
+	defer cancel()
+	w := &watcher{Conn: c, path: path, changes: make(chan string), over: ctx.Done()}
 	if err := w.readAll(); err != nil {
 		return cmp.Or(ctx.Err(), err)
 	}

@@ -216,3 +216,34 @@ func TestTraffic(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A catalog has the tree of names and versions.
+func TestCatalog(t *testing.T) {
+	t.Parallel()
+	s := server(t)
+	r := sourcetest.Catalog(t, zookeeper.Scheme(), "zookeeper://"+s.Addr+"/h/all")
+	r.Sees("") // there is no such node yet
+	for _, path := range []string{"/h", "/h/all", "/h/all/shop", "/h/all/shop/v1", "/h/all/shop/-", "/h/all/cart", "/h/all/cart/v2"} {
+		must(t, s.Put(path, ""))
+	}
+	must(t, s.Put("/h/all/shop/v1/one", "http://one"))
+	must(t, s.Put("/h/all/shop/-/two", "http://two"))
+	r.Sees("shop http://two, shop/v1 http://one")
+	must(t, s.Put("/h/all/cart/v2/three", "http://three"))
+	must(t, s.Put("/h/all/cart/v2/odd", "nonsense"))
+	must(t, s.Put("/h/all/shop/v1/one", "http://another"))
+	r.Sees("cart/v2 http://three, shop http://two, shop/v1 http://another")
+	must(t, s.Conn.Delete("/h/all/shop/v1/one", -1))
+	must(t, s.Conn.Delete("/h/all/shop/v1", -1))
+	r.Sees("cart/v2 http://three, shop http://two")
+	must(t, s.Put("/h/all/shop/v1", ""))
+	must(t, s.Put("/h/all/shop/v1/one", "http://again"))
+	r.Sees("cart/v2 http://three, shop http://two, shop/v1 http://again")
+
+	// What a registrar writes is in it.
+	registrar := sourcetest.Open(t, zookeeper.Scheme().Registrar, "zookeeper://"+s.Addr+"/h/all")
+	must(t, registrar.Put(t.Context(), discover.Entry{Name: "till", Endpoint: lb.Endpoint{URL: "http://10.0.0.1:80", Weight: 1}}, 10*time.Second))
+	r.Sees("cart/v2 http://three, shop http://two, shop/v1 http://again, till http://10.0.0.1:80")
+	must(t, registrar.Close())
+	r.Sees("cart/v2 http://three, shop http://two, shop/v1 http://again")
+}

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -25,14 +24,11 @@ import (
 
 // Server is an agent with a catalog of its own.
 type Server struct {
-	// Addr is its address.
-	Addr string
+	discovertest.Web
 	// Token, if it is not empty, is what each request must have.
 	Token string
 
 	mu       sync.Mutex
-	server   *http.Server
-	conns    map[net.Conn]bool
 	index    uint64
 	changed  chan struct{} // closed at each change
 	services map[string]*service
@@ -50,58 +46,25 @@ type service struct {
 
 // Start starts an agent.
 func Start() (*Server, error) {
-	s := &Server{Addr: "127.0.0.1:0", index: 10, changed: make(chan struct{}), services: map[string]*service{}, keys: map[string]*api.KVPair{}}
-	return s, s.Start()
-}
-
-// Start starts it again after Stop.
-func (s *Server) Start() error {
-	ln, err := net.Listen("tcp", s.Addr)
-	if err != nil {
-		return err
-	}
+	s := &Server{index: 10, changed: make(chan struct{}), services: map[string]*service{}, keys: map[string]*api.KVPair{}}
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/catalog/services", s.catalog)
 	mux.HandleFunc("GET /v1/health/service/{name}", s.health)
 	mux.HandleFunc("GET /v1/kv/{key...}", s.list)
 	mux.HandleFunc("PUT /v1/agent/service/register", s.register)
 	mux.HandleFunc("PUT /v1/agent/service/deregister/{id}", s.deregister)
 	mux.HandleFunc("PUT /v1/agent/check/update/{id}", s.update)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.Addr, s.conns = ln.Addr().String(), make(map[net.Conn]bool)
-	s.server = &http.Server{
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			switch {
-			case s.isBroken():
-				io.WriteString(w, "<html>nonsense</html>")
-			case s.Token != "" && r.Header.Get("X-Consul-Token") != s.Token:
-				http.Error(w, "Permission denied: token lacks permission", http.StatusForbidden)
-			default:
-				mux.ServeHTTP(w, r)
-			}
-		}),
-		ConnState: func(c net.Conn, state http.ConnState) {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.conns[c] = state != http.StateClosed
-		},
-	}
-	go s.server.Serve(ln)
-	return nil
-}
-
-// Stop ends it; the catalog stays.
-func (s *Server) Stop() error { return s.server.Close() }
-
-// Cut ends all connections.
-func (s *Server) Cut() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c, open := range s.conns {
-		if open {
-			c.Close()
+	s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case s.isBroken():
+			io.WriteString(w, "<html>nonsense</html>")
+		case s.Token != "" && r.Header.Get("X-Consul-Token") != s.Token:
+			http.Error(w, "Permission denied: token lacks permission", http.StatusForbidden)
+		default:
+			mux.ServeHTTP(w, r)
 		}
-	}
+	})
+	return s, s.Start()
 }
 
 // Break makes it answer an error page of status 200, until it is called with false.
@@ -208,6 +171,16 @@ func (s *Server) answer(w http.ResponseWriter, v any) {
 	w.Header().Set("X-Consul-KnownLeader", "true")
 	w.Header().Set("X-Consul-LastContact", "0")
 	json.NewEncoder(w).Encode(v)
+}
+
+func (s *Server) catalog(w http.ResponseWriter, r *http.Request) {
+	s.block(r)
+	defer s.mu.Unlock()
+	tags := map[string][]string{"consul": {}}
+	for _, v := range s.services {
+		tags[v.Name] = append(tags[v.Name], v.Tags...)
+	}
+	s.answer(w, tags)
 }
 
 func (s *Server) health(w http.ResponseWriter, r *http.Request) {

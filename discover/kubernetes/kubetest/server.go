@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -20,19 +19,16 @@ import (
 
 // Server is an API server with the slices of one namespace and service.
 type Server struct {
-	// Addr is its address.
-	Addr string
+	discovertest.Web
 	// Token, if it is not empty, is what each request must have.
 	Token string
 
 	mu      sync.Mutex
-	server  *http.Server
-	conns   map[net.Conn]bool
 	version int
 	// first is the oldest version from which a watch may begin.
 	first   int
 	changed chan struct{} // closed at each change
-	slices  map[string]any
+	slices  map[string]slice
 	events  []event
 	broken  bool
 }
@@ -40,49 +36,28 @@ type Server struct {
 // event is a change.
 type event struct {
 	version int
+	service string
 	Type    string `json:"type"`
 	Object  any    `json:"object"`
 }
+
+// slice is an EndpointSlice of a service.
+type slice struct {
+	service string
+	object  any
+}
+
+// ofService is the label with the Service's name.
+const ofService = "kubernetes.io/service-name"
 
 // path is where the slices of the namespace are.
 const path = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
 
 // Start starts a server.
 func Start() (*Server, error) {
-	s := &Server{Addr: "127.0.0.1:0", version: 100, first: 100, changed: make(chan struct{}), slices: make(map[string]any)}
+	s := &Server{version: 100, first: 100, changed: make(chan struct{}), slices: make(map[string]slice)}
+	s.Handler = s
 	return s, s.Start()
-}
-
-// Start starts it again after Stop.
-func (s *Server) Start() error {
-	ln, err := net.Listen("tcp", s.Addr)
-	if err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.Addr, s.conns = ln.Addr().String(), make(map[net.Conn]bool)
-	s.server = &http.Server{Handler: s, ConnState: func(c net.Conn, state http.ConnState) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.conns[c] = state != http.StateClosed
-	}}
-	go s.server.Serve(ln)
-	return nil
-}
-
-// Stop ends it; the slices stay.
-func (s *Server) Stop() error { return s.server.Close() }
-
-// Cut ends all connections.
-func (s *Server) Cut() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c, open := range s.conns {
-		if open {
-			c.Close()
-		}
-	}
 }
 
 // Break makes it answer an error page of status 200, until it is called with false.
@@ -103,17 +78,23 @@ func (s *Server) Forget() {
 	s.wake()
 }
 
-// Put makes a slice of this name have endpoints, which are JSON, at a port called "http". An empty text deletes it.
+// Put makes a slice of this name, of the Service shop, have endpoints, which are JSON, at a port called "http". An
+// empty text deletes it.
 func (s *Server) Put(name string, port int, endpoints string) {
+	s.PutOf(map[string]string{ofService: "shop"}, name, port, endpoints)
+}
+
+// PutOf is Put for a slice that has these labels.
+func (s *Server) PutOf(labels map[string]string, name string, port int, endpoints string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.version++
 	kind := "MODIFIED"
-	if s.slices[name] == nil {
+	if s.slices[name].object == nil {
 		kind = "ADDED"
 	}
 	object := map[string]any{
-		"metadata":    map[string]any{"name": name, "resourceVersion": strconv.Itoa(s.version)},
+		"metadata":    map[string]any{"name": name, "resourceVersion": strconv.Itoa(s.version), "labels": labels},
 		"addressType": "IPv4",
 		"endpoints":   json.RawMessage("[" + endpoints + "]"),
 		"ports":       []any{map[string]any{"name": "http", "port": port, "protocol": "TCP"}},
@@ -122,9 +103,9 @@ func (s *Server) Put(name string, port int, endpoints string) {
 		kind = "DELETED"
 		delete(s.slices, name)
 	} else {
-		s.slices[name] = object
+		s.slices[name] = slice{labels[ofService], object}
 	}
-	s.events = append(s.events, event{s.version, kind, object})
+	s.events = append(s.events, event{s.version, labels[ofService], kind, object})
 	s.wake()
 }
 
@@ -142,17 +123,25 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, "<html>nonsense</html>")
 	case s.Token != "" && r.Header.Get("Authorization") != "Bearer "+s.Token:
 		w.WriteHeader(http.StatusUnauthorized)
-	case r.URL.Path != path || r.FormValue("labelSelector") != "kubernetes.io/service-name=shop":
+	case r.URL.Path != path || !strings.HasPrefix(r.FormValue("labelSelector"), ofService):
 		w.WriteHeader(http.StatusNotFound)
 	case r.FormValue("watch") == "true":
 		s.watch(w, r)
 	default:
 		items := []any{}
 		for _, item := range s.slices {
-			items = append(items, item)
+			if selected(r, item.service) {
+				items = append(items, item.object)
+			}
 		}
 		json.NewEncoder(w).Encode(map[string]any{"kind": "EndpointSliceList", "metadata": map[string]any{"resourceVersion": strconv.Itoa(s.version)}, "items": items})
 	}
+}
+
+// selected says whether a request asks for the slices of a service.
+func selected(r *http.Request, service string) bool {
+	selector := r.FormValue("labelSelector")
+	return selector == ofService || selector == ofService+"="+service
 }
 
 // watch sends events. s.mu is held.
@@ -161,13 +150,15 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusOK)
 	for {
 		if from < s.first {
-			json.NewEncoder(w).Encode(event{0, "ERROR", map[string]any{"kind": "Status", "code": http.StatusGone, "message": "too old resource version"}})
+			json.NewEncoder(w).Encode(event{0, "", "ERROR", map[string]any{"kind": "Status", "code": http.StatusGone, "message": "too old resource version"}})
 			return
 		}
 		for _, e := range s.events {
-			if e.version > from {
+			if e.version <= from {
+				continue
+			}
+			if from = e.version; selected(r, e.service) {
 				json.NewEncoder(w).Encode(e)
-				from = e.version
 			}
 		}
 		http.NewResponseController(w).Flush()
