@@ -25,7 +25,7 @@ type room struct {
 func rooms() []room {
 	// Only the commands may import these: they bring client libraries and files,
 	// which programs that embed package server choose for themselves.
-	leaves := []string{"cache/redis", "cache/disk", "discover/"}
+	leaves := []string{"cache/redis", "cache/disk", "discover/", "internal/acme", "internal/acme/"}
 	return []room{
 		{"config", []string{"internal/field"}, "what users may write, all its syntax included, can be read, and used by tools, without the rest"},
 		{"docs", nil, "pages are text"},
@@ -98,6 +98,8 @@ func rooms() []room {
 		{"bench/", []string{"config", "server", "bench", "bench/"}, "it measures weir as embedders and users see it"},
 		{"bench", []string{"config", "server", "bench/"}, "it measures weir as embedders and users see it"},
 		{"examples/", []string{"config", "lb", "server"}, "they show what programs that embed weir do"},
+		{"internal/acme", []string{"config", "admin"}, "a client library stays in its leaf; what it knows of certificates is told in the form in which the admin API has it"},
+		{"internal/acme/", []string{"internal/acme", "discover/etcd"}, "a client library stays in its leaf"},
 		{"internal/cli", append([]string{"config", "server", "admin", "bench/load", "discover", "lb", "internal/handover", "internal/notify", "internal/output"}, leaves...), "commands and signals; all else is package server's, so that embedders have it too"},
 		{".", []string{commands}, "the program is its commands"},
 	}
@@ -106,6 +108,11 @@ func rooms() []room {
 // commands is the folder of the program's commands. Only the program imports it:
 // whatever imports it has all client libraries, which embedders may not want.
 const commands = "internal/cli"
+
+// issuing says whether a folder is one of those that get certificates. They are leaves.
+func issuing(folder string) bool {
+	return covers("internal/acme", folder) || covers("internal/acme/", folder)
+}
 
 // light are the modules of others that any folder may import. All others are for
 // programs and the leaves alone, so that embedders do not inherit them.
@@ -198,11 +205,14 @@ func judgeImport(r room, folder, imported string) string {
 		if ours == commands && folder != "." {
 			return folder + " imports " + imported + ": only the program may, because it brings all client libraries"
 		}
+		if issuing(ours) && folder != commands && !issuing(folder) {
+			return folder + " imports " + imported + ": only the commands may, because it brings a client library"
+		}
 		if !slices.ContainsFunc(r.may, func(name string) bool { return covers(name, ours) }) {
 			return folder + " imports " + imported + "; it may import of weir " + strings.Join(r.may, ", ") + ": " + r.why
 		}
 	case strings.Contains(first, "."):
-		leaf := slices.Contains([]string{commands, "bench/cmd/peers", "docs/site", "cache/redis"}, folder) || strings.HasPrefix(folder, "discover/")
+		leaf := slices.Contains([]string{commands, "bench/cmd/peers", "docs/site", "cache/redis"}, folder) || issuing(folder) || strings.HasPrefix(folder, "discover/")
 		if !leaf && !slices.ContainsFunc(light(), func(m string) bool { return imported == m || strings.HasPrefix(imported, m+"/") }) {
 			return folder + " imports " + imported + ": only programs and the leaf folders may bring client libraries"
 		}
@@ -232,6 +242,8 @@ func TestImportRules(t *testing.T) {
 	check("server", "weir", false)
 	check("server", "weir/internal/cli", false)
 	check("server", "weir/cache/redis", false)
+	check("server", "weir/internal/acme", false)
+	check("internal/acme", "github.com/caddyserver/certmagic", true)
 	check("bench/outage", "weir/internal/cli", false)
 	check("discover/consul", "github.com/hashicorp/consul/api", true)
 	check("discover", "github.com/hashicorp/consul/api", false)

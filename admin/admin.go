@@ -47,6 +47,8 @@ type Weir interface {
 	Services() []Service
 	// Sources returns how the sources of targets and services are, by upstream.
 	Sources() []Source
+	// Certificates returns the certificates of all listeners.
+	Certificates() []Certificate
 	// Register adds an endpoint of a service to the registry, or changes it, and returns it. An
 	// error says what cannot be registered, or is ErrNotKept.
 	Register(name, version, url string, r Registration) (Endpoint, error)

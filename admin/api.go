@@ -165,6 +165,7 @@ var endpoints = [...]endpoint{
 	{pathRegistry + "/", http.MethodDelete, config.RoleWrite, (*api).entry},
 	{pathRegistry + "/", http.MethodPost, config.RoleWrite, (*api).entry},
 	{pathSources, http.MethodGet, config.RoleRead, (*api).sources},
+	{pathCertificates, http.MethodGet, config.RoleRead, (*api).certificates},
 	{pathProfiles, http.MethodGet, config.RoleRead, (*api).profile},
 }
 

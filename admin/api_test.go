@@ -53,6 +53,10 @@ func (f *fake) Services() []admin.Service {
 
 func (f *fake) Sources() []admin.Source { return []admin.Source{{Upstream: "u", Name: "dns:a"}} }
 
+func (f *fake) Certificates() []admin.Certificate {
+	return []admin.Certificate{{Name: "a.test", Listener: "l", Source: "acme", Error: "no"}}
+}
+
 func (f *fake) Register(name, version, url string, r admin.Registration) (admin.Endpoint, error) {
 	f.told = fmt.Sprintf("%s %q %s %+v", name, version, url, r)
 	return admin.Endpoint{URL: url}, f.fail

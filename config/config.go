@@ -50,6 +50,8 @@ type Config struct {
 	Routes []Route `toml:"routes"`
 	// Upstreams are the named sets of targets that routes send to.
 	Upstreams map[string]Upstream `toml:"upstreams"`
+	// Certificates is about those that weir gets by itself.
+	Certificates Certificates `toml:"certificates"`
 	// ErrorPages are sent in place of short texts for errors, on routes that have none of their own.
 	ErrorPages ErrorPages `toml:"error_pages"`
 	// Forwarding says which peers' forwarding headers are believed and which
@@ -92,6 +94,12 @@ type Listener struct {
 	// Certificates make the listener speak TLS; SNI chooses, the first is the
 	// default. Files are read again when they change.
 	Certificates []Certificate `toml:"certificates"`
+	// Issuer is "acme" for certificates that weir gets from a CA by itself, and "internal" for those of a CA of
+	// its own, for development. Empty means that there are the files in certificates alone, or plain HTTP.
+	Issuer string `toml:"tls"`
+	// Domains are the names to get certificates for; empty means the hosts of the routes that the
+	// listener has, if it has no files in certificates. With tls = "internal" localhost and its addresses are always among them.
+	Domains Strings `toml:"domains"`
 	// HTTPSRedirect answers requests that clients send over http with a redirect to
 	// the same URL with https: 301, and 308 for methods other than GET and HEAD. Only
 	// routes whose listener condition names this listener come first.
@@ -175,7 +183,7 @@ func (l *Listener) Speaks(protocol string) bool {
 	if len(l.Protocols) > 0 {
 		return slices.Contains(l.Protocols, protocol)
 	}
-	return protocol == ProtocolH1 || protocol == ProtocolH2 && len(l.Certificates) > 0
+	return protocol == ProtocolH1 || protocol == ProtocolH2 && l.Secure()
 }
 
 // Certificate is a certificate chain and its key, both PEM files.

@@ -223,6 +223,7 @@ func (c *Config) validate(at keyPath) {
 	for i, l := range c.Listeners {
 		at := at.key("listeners").index(i)
 		at.address(l.Address, seen)
+		c.validateDomains(&l, at)
 		if l.Name != "" {
 			at.unique("name", l.Name, names)
 		}
@@ -315,12 +316,13 @@ func (l *Listener) validate(at keyPath) {
 		at := at.key("protocols").index(i)
 		at.oneOf("", protocol, ProtocolH1, ProtocolH2, ProtocolH2C)
 		switch {
-		case protocol == ProtocolH2 && len(l.Certificates) == 0:
+		case protocol == ProtocolH2 && !l.Secure():
 			at.wrong("", `"h2" without certificates`, `"h2c", which is HTTP/2 without TLS, or certificates`)
-		case protocol == ProtocolH2C && len(l.Certificates) > 0:
+		case protocol == ProtocolH2C && l.Secure():
 			at.wrong("", `"h2c" beside certificates`, `"h2", which is HTTP/2 by TLS`)
 		}
 	}
+	at.oneOf("tls", l.Issuer, "", IssuerACME, IssuerInternal)
 	at.oneOf("client_auth", l.ClientAuth, ClientAuthRequire, ClientAuthOptional, ClientAuthRequest)
 	if l.ClientCA != "" {
 		at.file("client_ca", l.ClientCA)
@@ -331,7 +333,7 @@ func (l *Listener) validate(at keyPath) {
 			at.wrong("client_crl", "it without client_ca", "it beside client_ca, the authorities whose lists these are")
 		}
 	}
-	if len(l.Certificates) == 0 {
+	if !l.Secure() {
 		const found, want = "it without certificates", "it on a listener with certificates, which speaks TLS"
 		if l.ClientCA != "" {
 			at.wrong("client_ca", found, want)
@@ -344,7 +346,7 @@ func (l *Listener) validate(at keyPath) {
 		}
 	}
 	validateAccess(at, l.Allow, l.Deny)
-	if l.HTTPSRedirect && len(l.Certificates) > 0 {
+	if l.HTTPSRedirect && l.Secure() {
 		at.wrong("https_redirect", "true beside certificates", "it on the listener that speaks plain HTTP")
 	}
 }

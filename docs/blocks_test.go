@@ -1,7 +1,9 @@
 package docs_test
 
 import (
+	"crypto/tls"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/BurntSushi/toml"
 
+	"weir/admin"
 	"weir/config"
 	"weir/internal/testkit"
 	"weir/server"
@@ -60,6 +63,7 @@ var kinds = map[string]string{
 func TestConfigurations(t *testing.T) {
 	for name, value := range map[string]string{
 		"APP_TOKEN": "secret", "LISTEN": "127.0.0.1:0", "METRICS": "127.0.0.1:0",
+		"TSIG_KEY": "c2VjcmV0", "CLOUDFLARE_TOKEN": "token",
 		"TARGET_1": "http://127.0.0.1:1", "TARGET_2": "http://127.0.0.1:2", "TARGET_3": "http://127.0.0.1:3",
 	} {
 		t.Setenv(name, value)
@@ -182,7 +186,7 @@ func starts(t *testing.T, b block, cfg *config.Config) {
 	if cfg.AccessLog.Output != "off" {
 		cfg.AccessLog.Output = "./access.log"
 	}
-	s, err := server.New(cfg)
+	s, err := server.New(cfg, server.WithIssuer(noIssuer{}))
 	if err == nil {
 		err = s.Start()
 	}
@@ -193,4 +197,16 @@ func starts(t *testing.T, b block, cfg *config.Config) {
 	if err := s.Close(); err != nil {
 		t.Errorf("%s: %v", b.place, err)
 	}
+}
+
+// noIssuer gets no certificates: pages name domains of others.
+type noIssuer struct{}
+
+func (noIssuer) Use(*config.Config) (func(), error)      { return func() {}, nil }
+func (noIssuer) Challenge(string, string) (string, bool) { return "", false }
+func (noIssuer) Certificates() []admin.Certificate       { return nil }
+func (noIssuer) WriteMetrics(io.Writer)                  {}
+func (noIssuer) Close()                                  {}
+func (noIssuer) Certificate(*config.Listener, *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return nil, nil
 }

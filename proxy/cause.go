@@ -21,6 +21,8 @@ const (
 	// CauseFile: the response is a file of the route's folder, or what the client's conditions
 	// ask for in its place.
 	CauseFile
+	// CauseChallenge: a CA got the proof that a name is weir's.
+	CauseChallenge
 	// CauseHook: a hook answered.
 	CauseHook
 	// CauseUpgraded: the connection was upgraded and its tunnel has ended.
@@ -117,6 +119,7 @@ var causeNames = [causes]string{
 	CauseRedirect:       "redirect",
 	CauseFixed:          "fixed_response",
 	CauseFile:           "file",
+	CauseChallenge:      "acme_challenge",
 	CauseHook:           "hook",
 	CauseUpgraded:       "upgraded",
 	CauseTunnelIdle:     "tunnel_idle",

@@ -47,6 +47,7 @@ type Proxy struct {
 	purgeFrom  []config.Prefix
 	background func(func())
 	closing    func() bool
+	challenge  func(host, path string) (answer string, ok bool)
 }
 
 // Parts are what a Proxy is made of.
@@ -80,6 +81,9 @@ type Parts struct {
 	// Background runs work that no client waits for, on a goroutine of its own,
 	// and is waited for before the generation ends; nil means a bare goroutine.
 	Background func(func())
+	// Challenge answers the requests of a CA for paths below "/.well-known/acme-challenge/"; ok is false
+	// for those that are to go on to the routes. nil means that no CA asks.
+	Challenge func(host, path string) (answer string, ok bool)
 	// Closing tells whether the server cuts all that still runs, clients
 	// included, so that none of them went away by itself; nil means never.
 	Closing func() bool
@@ -112,6 +116,7 @@ func New(p Parts) (*Proxy, error) {
 		purgeFrom:  p.Config.Cache.PurgeFrom,
 		background: p.Background,
 		closing:    p.Closing,
+		challenge:  p.Challenge,
 	}
 	if proxy.background == nil {
 		proxy.background = func(f func()) { go f() }
@@ -211,6 +216,9 @@ func (x *Exchange) begin() verdict {
 	x.Scheme = p.forwarder.Scheme(&x.Request, x.Client.Peer)
 	x.grpc = isGRPC(&x.Request)
 	x.RequestID = p.forwarder.RequestID(x.RequestID[:0], &x.Request, x.Client.Peer)
+	if p.challenge != nil && x.answerChallenge() == ended {
+		return ended
+	}
 	if x.admit() == ended {
 		return ended
 	}

@@ -66,6 +66,7 @@ func (s *Server) build(cfg *config.Config, old *generation) (_ *generation, err 
 		Verifier:     s.verifier,
 		Cache:        g.store.near(),
 		Fetches:      &s.fetches,
+		Challenge:    s.answerChallenge(cfg),
 		Closing:      func() bool { return s.state.Load() == stateClosed },
 		Background: func(f func()) {
 			g.running.Add(1)
@@ -133,6 +134,7 @@ func (s *Server) listenerOptions(socket net.Listener) listener.Options {
 		Inherited: s.sockets,
 		Socket:    socket,
 		Room:      s.descriptors.room,
+		Issuer:    s.listenerIssuer(),
 		UnderTLS: func(c net.Conn) net.Conn {
 			if stream := sock.NewStream(c); stream != nil {
 				return &sock.PacedStream{Stream: stream}
@@ -176,10 +178,14 @@ func closeAll(list []*running) {
 // moveListeners opens what is new in cfg and updates what stays. On an error
 // everything is as before. Else commit, which cannot fail, serves what is new and
 // closes what is gone; it comes after the swap, so that a new listener serves
-// no client by the old generation. s.mu is held throughout.
-func (s *Server) moveListeners(cfg *config.Config) (commit func(), err error) {
+// no client by the old generation. drop, which comes last, lets go of certificates.
+// s.mu is held throughout.
+func (s *Server) moveListeners(cfg, old *config.Config) (commit, drop func(), err error) {
 	if s.state.Load() == stateNew {
-		return func() {}, nil
+		return func() {}, func() {}, nil
+	}
+	if drop, err = s.useIssuer(cfg); err != nil {
+		return nil, nil, err
 	}
 	type change struct {
 		r      *running
@@ -189,6 +195,7 @@ func (s *Server) moveListeners(cfg *config.Config) (commit func(), err error) {
 	var updated []change
 	undo := func() {
 		closeAll(opened)
+		s.restoreIssuer(old)
 		for _, c := range updated {
 			if err := c.r.Update(c.before); err != nil {
 				s.log.Error("cannot restore a listener's settings", "listener", c.r.Name(), "error", err)
@@ -204,7 +211,7 @@ func (s *Server) moveListeners(cfg *config.Config) (commit func(), err error) {
 			r, err := s.openListener(l)
 			if err != nil {
 				undo()
-				return nil, err
+				return nil, nil, err
 			}
 			opened = append(opened, r)
 			continue
@@ -212,7 +219,7 @@ func (s *Server) moveListeners(cfg *config.Config) (commit func(), err error) {
 		before := r.Config()
 		if err := r.Update(l); err != nil {
 			undo()
-			return nil, err
+			return nil, nil, err
 		}
 		updated = append(updated, change{r, before})
 	}
@@ -225,7 +232,7 @@ func (s *Server) moveListeners(cfg *config.Config) (commit func(), err error) {
 			s.log.Info("listener opened", "listener", r.Name(), "address", r.Addrs()[0].String())
 		}
 		s.leave(kept)
-	}, nil
+	}, drop, nil
 }
 
 // leave closes the listeners that are not kept. Their running exchanges end by

@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 
 	"weir/cache"
@@ -39,7 +40,7 @@ func check(cfg *config.Config, o *options) error {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
-	return append(checkParts(cfg, o), checkSources(cfg, o.schemes)...).Err()
+	return slices.Concat(checkParts(cfg, o), checkSources(cfg, o.schemes), checkIssuer(cfg, o)).Err()
 }
 
 func checkParts(cfg *config.Config, o *options) config.Errors {

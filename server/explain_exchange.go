@@ -69,7 +69,7 @@ func (e *explainer) listener(label string, secure bool) (*config.Listener, error
 	var labels []string
 	for i := range e.config.Listeners {
 		l := &e.config.Listeners[i]
-		if l.Label() == label || label == "" && secure == (len(l.Certificates) > 0) {
+		if l.Label() == label || label == "" && secure == l.Secure() {
 			return l, nil
 		}
 		labels = append(labels, l.Label())

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"slices"
@@ -66,6 +65,12 @@ func Warnings(cfg *config.Config, now time.Time) config.Errors {
 	warnings := append(cfg.UnusedUpstreams(), cfg.UnmetTemplates()...)
 	add := func(p config.Problem) { warnings = append(warnings, cfg.Locate(config.Errors{p})...) }
 	covers := make(map[string]*coverage) // by listener
+	coverageOf := func(l *config.Listener) *coverage {
+		if covers[l.Label()] == nil {
+			covers[l.Label()] = newCoverage()
+		}
+		return covers[l.Label()]
+	}
 	for i := range cfg.Listeners {
 		l := &cfg.Listeners[i]
 		for k, files := range l.Certificates {
@@ -73,13 +78,14 @@ func Warnings(cfg *config.Config, now time.Time) config.Errors {
 			if err != nil {
 				continue // an error of CheckFiles
 			}
-			if text := judgeExpiry(c.Leaf, now); text != "" {
+			if text := judgeExpiry(c.Leaf.NotBefore, c.Leaf.NotAfter, now); text != "" {
 				add(config.Problem{Key: config.Key("listeners", i, "certificates", k), Message: fmt.Sprintf("certificate %q %s", files.Cert, text)})
 			}
-			if covers[l.Label()] == nil {
-				covers[l.Label()] = newCoverage()
-			}
-			covers[l.Label()].add(c)
+			coverageOf(l).add(namesOf(c.Leaf))
+		}
+		if l.Issuer != "" {
+			coverageOf(l).add(cfg.Domains(l))
+			coverageOf(l).all = l.Issuer == config.IssuerACME && cfg.Certificates.OnDemand.Ask != ""
 		}
 	}
 	for i := range cfg.Routes {
@@ -94,14 +100,14 @@ func Warnings(cfg *config.Config, now time.Time) config.Errors {
 }
 
 // judgeExpiry says what is wrong with the time of a certificate; it is empty for a good one.
-func judgeExpiry(leaf *x509.Certificate, now time.Time) string {
+func judgeExpiry(begin, end, now time.Time) string {
 	const day = "2006-01-02 15:04 UTC"
-	switch end := leaf.NotAfter; {
-	case now.Before(leaf.NotBefore):
-		return "is not valid before " + leaf.NotBefore.UTC().Format(day)
+	switch {
+	case now.Before(begin):
+		return "is not valid before " + begin.UTC().Format(day)
 	case now.After(end):
 		return "has expired on " + end.UTC().Format(day)
-	case end.Sub(now) < min(expiryWarning, end.Sub(leaf.NotBefore)/3): // short-lived ones are renewed late
+	case end.Sub(now) < min(expiryWarning, end.Sub(begin)/3): // short-lived ones are renewed late
 		return "expires on " + end.UTC().Format(day)
 	}
 	return ""
@@ -126,18 +132,26 @@ func covered(r *config.Route, host string, covers map[string]*coverage) bool {
 type coverage struct {
 	names    map[string]bool // in lower case; wildcards as "*.example.org"
 	suffixes map[string]bool // ".example.org" for names that end so
+	all      bool            // any name gets one on demand
 }
 
-func newCoverage() *coverage { return &coverage{map[string]bool{}, map[string]bool{}} }
+func newCoverage() *coverage {
+	return &coverage{names: map[string]bool{}, suffixes: map[string]bool{}}
+}
 
-func (c *coverage) add(pair *tls.Certificate) {
-	names := slices.Clone(pair.Leaf.DNSNames)
-	for _, ip := range pair.Leaf.IPAddresses {
+// namesOf returns what a certificate is for.
+func namesOf(leaf *x509.Certificate) []string {
+	names := slices.Clone(leaf.DNSNames)
+	for _, ip := range leaf.IPAddresses {
 		names = append(names, ip.String())
 	}
 	if len(names) == 0 {
-		names = []string{pair.Leaf.Subject.CommonName}
+		names = []string{leaf.Subject.CommonName}
 	}
+	return names
+}
+
+func (c *coverage) add(names []string) {
 	for _, name := range names {
 		name = strings.ToLower(name)
 		c.names[name] = true
@@ -152,6 +166,9 @@ func (c *coverage) add(pair *tls.Certificate) {
 // covers says whether there is a certificate for a host of a route; for "*.example.org"
 // one for any name that it fits is enough.
 func (c *coverage) covers(host string) bool {
+	if c.all {
+		return true
+	}
 	host = strings.ToLower(strings.Trim(host, "[]"))
 	if rest, wildcard := strings.CutPrefix(host, "*"); wildcard {
 		return c.suffixes[rest]
@@ -178,13 +195,4 @@ func (s *Server) eachCertificate(f func(listener, file string, leaf *x509.Certif
 			f(r.Name(), file, leaf)
 		}
 	}
-}
-
-// warnOfExpiry logs the certificates in use that are not valid, or soon will not be.
-func (s *Server) warnOfExpiry(now time.Time) {
-	s.eachCertificate(func(listener, file string, leaf *x509.Certificate) {
-		if text := judgeExpiry(leaf, now); text != "" {
-			s.log.Warn("a certificate in use "+text, "listener", listener, "certificate", file)
-		}
-	})
 }

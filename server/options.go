@@ -35,6 +35,7 @@ type options struct {
 	tiers       func(c *config.Cache) ([]Tier, error)
 	schemes     discover.Schemes
 	resolver    *net.Resolver
+	issuer      Issuer // nil: no certificates but those in files
 
 	loadBalance func(p *lb.Pick, targets []*lb.Target) *lb.Target
 	extract     func(x hook.Exchange) (name, version string, ok bool)

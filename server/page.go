@@ -2,7 +2,6 @@ package server
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -245,9 +244,14 @@ func (s *Server) writeMetrics(w io.Writer) {
 	for _, name := range slices.Sorted(maps.Keys(stats)) {
 		writeListener(w, name, stats[name])
 	}
-	s.eachCertificate(func(listener, file string, leaf *x509.Certificate) {
-		metrics.WriteGaugeUint64(w, fmt.Sprintf("weir_certificate_expiry_timestamp_seconds{listener=%q,certificate=%q}", listener, file), uint64(max(leaf.NotAfter.Unix(), 0)))
-	})
+	for _, c := range s.certificates() {
+		if c.NotAfter != nil {
+			metrics.WriteGaugeUint64(w, fmt.Sprintf("weir_certificate_expiry_timestamp_seconds{listener=%q,certificate=%q}", c.Listener, c.Name), uint64(max(c.NotAfter.Unix(), 0)))
+		}
+	}
+	if s.options.issuer != nil {
+		s.options.issuer.WriteMetrics(w)
+	}
 	s.writeDescriptors(w)
 	s.writeSources(w)
 	for _, d := range s.current.Load().config.Documents() {

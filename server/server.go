@@ -210,6 +210,11 @@ func (s *Server) Start() error {
 		return err
 	}
 	g := s.current.Load()
+	drop, err := s.useIssuer(g.config)
+	if err != nil {
+		return err
+	}
+	drop()
 	opened, err := s.open(g.config)
 	if err != nil {
 		return err
@@ -321,6 +326,8 @@ func (s *Server) speak(c *listener.Conn, l func() *proxy.Listener) {
 	switch cfg := c.Config(); {
 	case c.TLS() != nil && c.TLS().NegotiatedProtocol == "h2":
 		s.frames.Serve(c, l, nil)
+	case c.TLS() != nil && c.TLS().NegotiatedProtocol == listener.ProtocolChallenge:
+		c.Close() // the CA has seen the certificate
 	case cfg.Speaks(config.ProtocolH1):
 		s.front.Serve(c, l)
 	case c.TLS() == nil && cfg.Speaks(config.ProtocolH2C):
@@ -386,9 +393,9 @@ func (s *Server) reload(cfg *config.Config) error {
 		}
 	}
 	next, err := s.build(cfg, old)
-	var commit func()
+	var commit, drop func()
 	if err == nil {
-		if commit, err = s.moveListeners(cfg); err != nil {
+		if commit, drop, err = s.moveListeners(cfg, old.config); err != nil {
 			next.close()
 		}
 	}
@@ -420,6 +427,7 @@ func (s *Server) reload(cfg *config.Config) error {
 	s.statistics.Show(cfg, next.counted)
 	s.objectives.Show(next.aims)
 	commit()
+	drop()
 	s.front.Leave()
 	s.frames.Leave()
 	s.movePages(pages)
@@ -569,6 +577,7 @@ func (s *Server) Close() error {
 	s.closeUpstreams()
 	s.mu.Unlock()
 	errs = append(errs, s.closeRegistry())
+	s.closeIssuer()
 	for s.fetches.Cut() > 0 {
 		time.Sleep(10 * time.Millisecond)
 	}

@@ -39,7 +39,7 @@ func (o operator) Status() admin.Status {
 	defer s.mu.Unlock()
 	status.Running = s.runningExchanges()
 	for _, r := range s.listeners {
-		l := admin.Listener{Name: r.Name(), TLS: len(r.Config().Certificates) > 0}
+		l := admin.Listener{Name: r.Name(), TLS: r.Config().Secure()}
 		for i, a := range r.Addrs() { // several sockets of the service manager may be one listener
 			if i > 0 {
 				l.Address += " "

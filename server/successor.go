@@ -209,7 +209,8 @@ func (s *Server) HandOver(tell func(message []byte)) error {
 			s.background.Go(func() { s.leavePage(p.server) })
 		}
 	}
-	s.memory.Move("") // the other process writes the file
+	s.memory.Move("")              // the other process writes the file
+	s.background.Go(s.closeIssuer) // and renews certificates
 	if st := s.current.Load().store; st != nil {
 		if err := st.Release(tell); err != nil {
 			s.log.Warn("cannot hand the cache over cleanly", "error", err)

@@ -188,3 +188,14 @@ func (d *documents) Run(ctx context.Context, report func(int64, []discover.Docum
 		return nil
 	})
 }
+
+// Open makes a client for the URL of a source, which connects when it is used and ends with ctx. prefix has no
+// slash at its end.
+func Open(ctx context.Context, u *url.URL) (client *clientv3.Client, prefix string, err error) {
+	p, err := newPlace(u)
+	if err != nil {
+		return nil, "", err
+	}
+	client, err = p.open(ctx)
+	return client, p.prefix, err
+}

@@ -20,9 +20,9 @@ func announce(w io.Writer, log *slog.Logger, cfg *config.Config, s *server.Serve
 		l := &cfg.Listeners[i]
 		name := l.Label()
 		a := s.Addr(name)
-		log.Info("listening", "listener", name, "address", a.String(), "tls", len(l.Certificates) > 0)
+		log.Info("listening", "listener", name, "address", a.String(), "tls", l.Secure())
 		if try == "" && a.Network() == "tcp" {
-			try = base(a, len(l.Certificates) > 0)
+			try = base(a, l.Secure())
 		}
 	}
 	metrics := s.MetricsAddr()

@@ -56,7 +56,7 @@ func announceInspector(w io.Writer, cfg *config.Config, s *server.Server) {
 	for i := range cfg.Listeners {
 		l := &cfg.Listeners[i]
 		if a := s.Addr(l.Label()); a != nil && a.Network() == "tcp" {
-			fmt.Fprintf(w, "\nweir is at %s, and what passes is at %s/ui/\n\n", base(a, len(l.Certificates) > 0), base(admin, len(cfg.Admin.Certificates) > 0))
+			fmt.Fprintf(w, "\nweir is at %s, and what passes is at %s/ui/\n\n", base(a, l.Secure()), base(admin, len(cfg.Admin.Certificates) > 0))
 			return
 		}
 	}

@@ -19,18 +19,31 @@ import (
 const (
 	flagListen = "listen"
 	flagTo     = "to"
+
+	flagDomain       = "domain"
+	flagRedirectFrom = "redirect-from"
+	flagEmail        = "email"
+	flagStorage      = "storage"
+	flagACME         = "acme-ca"
+	flagACMERoots    = "acme-ca-roots"
 )
 
 func runCommand() *urfave.Command {
 	return flagsOnly(run, &urfave.Command{
 		Name:      "run",
 		Usage:     "serve until SIGTERM, SIGINT or SIGQUIT",
-		UsageText: "weir run --config FILE\nweir run --listen :9090 --to http://localhost:5000 [--to URL]\nweir run --to http://localhost:5000 --inspect",
+		UsageText: "weir run --config FILE\nweir run --listen :9090 --to http://localhost:5000 [--to URL]\nweir run --to http://localhost:5000 --inspect\nweir run --to http://localhost:3000 --domain example.org",
 		Flags: []urfave.Flag{
 			configFlag("the configuration `FILE`"),
 			&urfave.StringSliceFlag{Name: flagListen, Usage: "serve without a file, on this `ADDRESS`; may be repeated"},
 			&urfave.StringSliceFlag{Name: flagTo, Usage: "the target `URL` of --listen; may be repeated"},
 			&urfave.BoolFlag{Name: flagInspect, Usage: "record all exchanges, and print the address of the page that shows them; --to then needs no --listen"},
+			&urfave.StringSliceFlag{Name: flagDomain, Usage: "serve this `NAME` by https, with a certificate that weir gets itself, and send http there; may be repeated. Local names get one of weir's own CA (weir trust). --listen is then where TLS is spoken, by default " + secureAddress},
+			&urfave.StringFlag{Name: flagRedirectFrom, Value: plainAddress, Usage: "where --domain sends http to https, an `ADDRESS`"},
+			&urfave.StringFlag{Name: flagEmail, Usage: "the `ADDRESS` by which the CA of --domain reaches you"},
+			&urfave.StringFlag{Name: flagStorage, Usage: "the `FOLDER` or URL where --domain keeps certificates"},
+			&urfave.StringFlag{Name: flagACME, Usage: "the `URL` of the directory of another CA for --domain"},
+			&urfave.StringFlag{Name: flagACMERoots, Usage: "a PEM `FILE` of the authorities to trust when that CA is asked", TakesFile: true},
 			pidFileFlag("write the process id to `FILE`, for weir reload"),
 		},
 		DisableSliceFlagSeparator: true, // a URL may hold commas
@@ -110,7 +123,7 @@ func serve(c *urfave.Command, before *predecessor) error {
 	}
 	defer p.pidFile.close()
 	if p.server, err = server.New(cfg, append(before.options(), server.WithLog(log), server.WithSystemdSockets(), server.WithTiers(tiersAfter(before.release())),
-		server.WithSchemes(schemes()...), server.WithChecked(), server.WithLoader(planned), server.WithVersion(c.Root().Version))...); err != nil {
+		server.WithSchemes(schemes()...), server.WithIssuer(newIssuer(log)), server.WithChecked(), server.WithLoader(planned), server.WithVersion(c.Root().Version))...); err != nil {
 		return err
 	}
 	if err := p.server.Start(); err != nil {
@@ -135,6 +148,13 @@ func serve(c *urfave.Command, before *predecessor) error {
 // and the path of its file, empty without one.
 func loader(c *urfave.Command, parts *documents) (read func() (*config.Config, error), path string, err error) {
 	listen, to := c.StringSlice(flagListen), c.StringSlice(flagTo)
+	complete := func(*config.Config) error { return nil }
+	if domains := c.StringSlice(flagDomain); len(domains) > 0 {
+		if len(listen) == 0 {
+			listen = []string{secureAddress}
+		}
+		complete = func(cfg *config.Config) error { return secured(c, cfg, domains) }
+	}
 	if c.Bool(flagInspect) {
 		defer func() {
 			if err == nil {
@@ -150,17 +170,17 @@ func loader(c *urfave.Command, parts *documents) (read func() (*config.Config, e
 		path = c.String(flagConfig)
 		return func() (*config.Config, error) { return parts.load(path) }, path, nil
 	case c.IsSet(flagConfig):
-		return nil, "", usage("--listen and --to are for serving without a file: leave out --config, or put them into the file")
+		return nil, "", usage("--listen, --to and --domain are for serving without a file: leave out --config, or put them into the file")
 	case len(listen) == 0:
-		return nil, "", usage("--to needs --listen ADDRESS, or --inspect")
+		return nil, "", usage("--to needs --listen ADDRESS, --domain NAME, or --inspect")
 	case len(to) == 0:
-		return nil, "", usage("--listen needs --to URL")
+		return nil, "", usage("--listen and --domain need --to URL")
 	}
-	return func() (*config.Config, error) { return oneLine(listen, to) }, "", nil
+	return func() (*config.Config, error) { return oneLine(listen, to, complete) }, "", nil
 }
 
-// oneLine returns the configuration of "weir run --listen ADDRESS --to URL".
-func oneLine(listen, to []string) (*config.Config, error) {
+// oneLine returns the configuration of "weir run --listen ADDRESS --to URL", which complete completes.
+func oneLine(listen, to []string, complete func(*config.Config) error) (*config.Config, error) {
 	cfg := config.Default()
 	for _, address := range listen {
 		l := config.DefaultListener()
@@ -179,8 +199,11 @@ func oneLine(listen, to []string) (*config.Config, error) {
 	route.Name = name
 	route.Upstream = config.MustTemplate(name)
 	cfg.Routes = []config.Route{route}
-	if err := server.Check(cfg, server.WithSchemes(schemes()...)); err != nil {
-		return nil, usage("cannot use --listen and --to:\n%w", err)
+	if err := complete(cfg); err != nil {
+		return nil, err
 	}
-	return cfg, nil
+	if err := server.Check(cfg, server.WithSchemes(schemes()...), server.WithIssuer(newIssuer(nil))); err != nil {
+		return nil, usage("cannot use these flags:\n%w", err)
+	}
+	return cfg, checkCertificates(cfg).Err()
 }

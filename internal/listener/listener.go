@@ -72,9 +72,10 @@ type Listener struct {
 // settings are what Update replaces as a whole.
 type settings struct {
 	config       config.Listener
-	tls          *tls.Config // nil: no TLS
-	old          *tls.Config // for clients of TLS 1.1 and older; nil: none may be so old
-	certificates *certificates
+	tls          *tls.Config               // nil: no TLS
+	old          *tls.Config               // for clients of TLS 1.1 and older; nil: none may be so old
+	certificates *certificates             // nil: none in files
+	issuer       Issuer                    // nil: none
 	secrets      *secure.Watched[[][]byte] // of session tickets
 	trust        *secure.Watched[*clientTrust]
 }
@@ -121,24 +122,26 @@ func Open(cfg *config.Listener, options Options) (*Listener, error) {
 }
 
 // newSettings reads what cfg names.
-func (l *Listener) newSettings(cfg *config.Listener) (*settings, error) {
+func (l *Listener) newSettings(cfg *config.Listener) (_ *settings, err error) {
 	s := &settings{config: *cfg}
-	if len(cfg.Certificates) == 0 {
+	if !cfg.Secure() {
 		return s, nil
 	}
-	certificates, err := loadCertificates(cfg.Certificates)
-	if err != nil {
-		return nil, err
+	if len(cfg.Certificates) > 0 {
+		certificates, err := loadCertificates(cfg.Certificates)
+		if err != nil {
+			return nil, err
+		}
+		s.certificates = certificates
 	}
-	s.certificates = certificates
+	if cfg.Issuer != "" {
+		s.issuer = l.options.Issuer
+	}
 	s.tls = &tls.Config{
 		NextProtos:     nextProtos(cfg),
-		GetCertificate: certificates.choose,
+		GetCertificate: s.certificate,
 	}
 	cfg.TLS().Apply(s.tls)
-	if cfg.StrictSNI {
-		s.tls.GetCertificate = certificates.chooseExact
-	}
 	if s.trust, err = secure.Watch(func() (*clientTrust, error) { return loadTrust(&s.config) }, cfg.ClientCA, cfg.ClientCRL); err != nil {
 		return nil, err
 	}
@@ -154,6 +157,9 @@ func (l *Listener) newSettings(cfg *config.Listener) (*settings, error) {
 
 // forClient is the configuration for one client.
 func (s *settings) forClient(hello *tls.ClientHelloInfo) *tls.Config {
+	if s.asksChallenge(hello) {
+		return s.challenge()
+	}
 	if s.old != nil && slices.Max(hello.SupportedVersions) < tls.VersionTLS12 {
 		return s.old
 	}

@@ -25,6 +25,9 @@ type Options struct {
 	// UnderTLS returns what TLS reads and writes in place of a socket, which
 	// must have the socket's CloseWrite; nil means the socket.
 	UnderTLS func(socket net.Conn) net.Conn
+	// Issuer has the certificates of listeners with tls; nil means that there are none. It is only
+	// used for those.
+	Issuer Issuer
 	// CertificateInterval is the time between two looks at the certificate
 	// files; 0 means DefaultCertificateInterval, less than 0 means never.
 	CertificateInterval time.Duration

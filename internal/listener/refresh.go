@@ -45,11 +45,13 @@ func (l *Listener) RefreshCertificates() {
 	l.updating.Lock()
 	defer l.updating.Unlock()
 	s := l.settings.Load()
-	if s.certificates == nil {
+	if s.tls == nil {
 		return
 	}
-	if changed, err := s.certificates.refresh(); changed && l.options.OnCertificates != nil {
-		l.options.OnCertificates(err)
+	if s.certificates != nil {
+		if changed, err := s.certificates.refresh(); changed && l.options.OnCertificates != nil {
+			l.options.OnCertificates(err)
+		}
 	}
 	if changed, err := s.trust.Refresh(); changed {
 		if err == nil {

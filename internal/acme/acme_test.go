@@ -1,0 +1,509 @@
+package acme_test
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"weir/admin"
+	"weir/config"
+	"weir/internal/acme"
+	"weir/internal/testkit"
+	"weir/server"
+)
+
+// node is a weir with listeners at an address of its own.
+type node struct {
+	t       *testing.T
+	server  *server.Server
+	manager *acme.Manager
+	secure  string // where it speaks TLS
+	plain   string // where it does not
+	log     *logText
+}
+
+// logText is a log that may be read while it is written.
+type logText struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logText) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// openers are the storages of the tests.
+var openers = map[string]acme.Opener{"redis": acme.OpenRedis}
+
+// configuration returns a configuration of a node: rest completes the TLS listener, and more follows.
+func (ca *authority) configuration(address, storage, rest, more string) string {
+	return fmt.Sprintf(`
+[[listeners]]
+name = "secure"
+address = "%[1]s:%[2]d"
+tls = "acme"
+%[3]s
+[[listeners]]
+name = "plain"
+address = "%[1]s:%[4]d"
+https_redirect = true
+[certificates]
+ca = %[5]q
+ca_roots = %[6]q
+storage = %[7]q
+%[8]s
+[[routes]]
+respond = { body = "hello" }
+[access_log]
+output = "off"
+`, address, ca.tlsPort, rest, ca.httpPort, ca.directory, ca.file, storage, more)
+}
+
+// parse reads a configuration.
+func parse(t *testing.T, text string) *config.Config {
+	t.Helper()
+	cfg, err := config.Parse("weir.toml", []byte(text))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	return cfg
+}
+
+// start starts a weir.
+func start(t *testing.T, text string) *node {
+	t.Helper()
+	n := &node{t: t, log: new(logText)}
+	log := slog.New(slog.NewTextHandler(n.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	n.manager = acme.New(acme.Options{Log: log, Openers: openers, Retry: 20 * time.Millisecond, Look: 50 * time.Millisecond})
+	var err error
+	if n.server, err = server.New(parse(t, text), server.WithIssuer(n.manager), server.WithLog(log)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		n.server.Close()
+		if t.Failed() {
+			t.Log(n.log)
+		}
+	})
+	if err := n.server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	n.secure = n.server.Addr("secure").String()
+	if a := n.server.Addr("plain"); a != nil {
+		n.plain = a.String()
+	}
+	return n
+}
+
+// handshake returns the certificate that a client gets who asks for a name.
+func (n *node) handshake(name string, roots *x509.CertPool) (*x509.Certificate, error) {
+	cfg := &tls.Config{ServerName: name, RootCAs: roots, InsecureSkipVerify: roots == nil}
+	c, err := (&tls.Dialer{NetDialer: &net.Dialer{Timeout: testkit.Limit}, Config: cfg}).Dial("tcp", n.secure)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	return c.(*tls.Conn).ConnectionState().PeerCertificates[0], nil
+}
+
+// gets waits until clients get a good certificate for a name.
+func (n *node) gets(name string, roots *x509.CertPool) (leaf *x509.Certificate) {
+	n.t.Helper()
+	var err error
+	defer func() {
+		if n.t.Failed() {
+			n.t.Logf("the last handshake: %v", err)
+		}
+	}()
+	testkit.Eventually(n.t, "there is a certificate for "+name, func() bool {
+		leaf, err = n.handshake(name, roots)
+		return err == nil
+	})
+	return leaf
+}
+
+func (n *node) metric(series string) string {
+	var b bytes.Buffer
+	n.server.WriteMetrics(&b)
+	for line := range strings.Lines(b.String()) {
+		if rest, ok := strings.CutPrefix(line, series+" "); ok {
+			return strings.TrimSpace(rest)
+		}
+	}
+	return ""
+}
+
+func (n *node) state(name string) admin.Certificate {
+	for _, c := range n.manager.Certificates() {
+		if c.Name == name {
+			return c
+		}
+	}
+	return admin.Certificate{}
+}
+
+// HTTP-01 is answered before the redirect, and what is no challenge goes on to it.
+func TestHTTP(t *testing.T) {
+	t.Parallel()
+	ca := pebble(t)
+	name, address := ca.host(t)
+	folder := filepath.Join(t.TempDir(), "certificates")
+	n := start(t, ca.configuration(address, folder, fmt.Sprintf("domains = [%q]", name), "challenges = \"http-01\"\nemail = \"a@example.org\"\nkey_type = \"p384\"\n"))
+	leaf := n.gets(name, ca.roots(t))
+	if bits := leaf.PublicKey; fmt.Sprintf("%T", bits) != "*ecdsa.PublicKey" {
+		t.Errorf("the key is a %T", bits)
+	}
+	if got := n.metric(`weir_certificates_issued_total{result="obtained"}`); got != "1" {
+		t.Errorf("%s certificates were obtained", got)
+	}
+	if got := n.metric(fmt.Sprintf("weir_certificate_expiry_timestamp_seconds{listener=%q,certificate=%q}", "secure", name)); got == "" {
+		t.Error("no metric says when the certificate ends")
+	}
+	if s := n.state(name); s.Source != "acme" || s.NotAfter == nil || s.Issuer == "" || s.Error != "" || s.Listener != "secure" {
+		t.Errorf("the state is %+v", s)
+	}
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	for _, path := range []string{"/", "/.well-known/acme-challenge/unknown"} {
+		r, err := client.Get("http://" + n.plain + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Body.Close()
+		if r.StatusCode != 301 {
+			t.Errorf("%s is answered with %d, want a redirect", path, r.StatusCode)
+		}
+	}
+	err := filepath.WalkDir(folder, func(path string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil && info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("others may read %s: %v", path, info.Mode())
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	// A second start needs no CA.
+	n.server.Close()
+	again := start(t, strings.Replace(ca.configuration(address, folder, fmt.Sprintf("domains = [%q]", name), ""), ca.directory, ca.directory, 1))
+	second, err := again.handshake(name, ca.roots(t))
+	if err != nil || second.SerialNumber.Cmp(leaf.SerialNumber) != 0 {
+		t.Errorf("the first client after the second start gets %v", err)
+	}
+}
+
+// TLS-ALPN-01 needs no listener but the one for TLS, whatever certificates clients must show.
+func TestALPN(t *testing.T) {
+	t.Parallel()
+	ca := pebble(t)
+	name, address := ca.host(t)
+	clients := testkit.NewAuthority(t)
+	text := ca.configuration(address, t.TempDir(), fmt.Sprintf("client_ca = %q\nstrict_sni = true\ndomains = [%q]", clients.File, name), `challenges = "tls-alpn-01"`)
+	n := start(t, text)
+	pair := clients.Issue("client")
+	testkit.Eventually(t, "a client gets in", func() bool {
+		c, err := tls.Dial("tcp", n.secure, &tls.Config{ServerName: name, RootCAs: ca.roots(t), Certificates: []tls.Certificate{pair.Certificate}, NextProtos: []string{"http/1.1"}})
+		if err != nil {
+			return false
+		}
+		defer c.Close()
+		fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", name)
+		answer, _ := io.ReadAll(c)
+		return strings.HasSuffix(string(answer), "hello")
+	})
+	if _, err := n.handshake("other.test", nil); err == nil {
+		t.Error("a client that asks for another name gets a certificate")
+	}
+}
+
+// DNS-01 sets records by signed updates, for wildcards too, and takes them away.
+func TestDNS(t *testing.T) {
+	t.Parallel()
+	ca := pebble(t)
+	name, address := ca.host(t)
+	n := start(t, ca.configuration(address, t.TempDir(), fmt.Sprintf("domains = [%q, %q]", "*."+name, name), fmt.Sprintf(`
+[certificates.dns]
+provider = "rfc2136"
+server = %q
+key_name = "weir"
+key_secret = %q
+resolvers = [%q]
+`, ca.names.addr, updateKey, ca.names.addr)))
+	leaf := n.gets("www."+name, ca.roots(t))
+	if len(leaf.DNSNames) != 1 || leaf.DNSNames[0] != "*."+name {
+		t.Errorf("the certificate is for %q", leaf.DNSNames)
+	}
+	n.gets(name, ca.roots(t))
+	record := "_acme-challenge." + name
+	testkit.Eventually(t, "the records are gone", func() bool {
+		left, sets := ca.names.records(record)
+		return len(left) == 0 && sets >= 2
+	})
+}
+
+// A certificate is renewed when the CA says so (ARI) or its time comes, while clients come in.
+func TestRenewal(t *testing.T) {
+	t.Parallel()
+	ca := pebble(t)
+	name, address := ca.host(t)
+	n := start(t, ca.configuration(address, t.TempDir(), fmt.Sprintf("domains = [%q]", name), `profile = "short"`))
+	first := n.gets(name, nil)
+	testkit.Eventually(t, "the certificate is another", func() bool {
+		leaf, err := n.handshake(name, nil)
+		if err != nil {
+			t.Fatalf("a handshake fails: %v", err)
+		}
+		return leaf.SerialNumber.Cmp(first.SerialNumber) != 0
+	})
+	if got := n.metric(`weir_certificates_issued_total{result="renewed"}`); got == "0" || got == "" {
+		t.Errorf("%q certificates were renewed", got)
+	}
+	if !strings.Contains(n.log.String(), "a certificate was renewed") {
+		t.Error("no line says so")
+	}
+}
+
+// two starts two weirs with one storage at the same time, of which one gets the certificate.
+func two(t *testing.T, storage string) {
+	t.Helper()
+	ca := pebble(t)
+	name, address := ca.host(t)
+	_, other := ca.host(t)
+	domains := fmt.Sprintf("domains = [%q]", name)
+	var nodes [2]*node
+	nodes[0] = start(t, ca.configuration(address, storage, domains, ""))
+	nodes[1] = start(t, ca.configuration(other, storage, domains, ""))
+	a, b := nodes[0].gets(name, ca.roots(t)), nodes[1].gets(name, ca.roots(t))
+	if a.SerialNumber.Cmp(b.SerialNumber) != 0 {
+		t.Error("the two show different certificates")
+	}
+	const series = `weir_certificates_issued_total{result="obtained"}`
+	if got := nodes[0].metric(series) + nodes[1].metric(series); got != "10" && got != "01" {
+		t.Errorf("they asked for %s and %s certificates", nodes[0].metric(series), nodes[1].metric(series))
+	}
+}
+
+func TestTwoWithFolder(t *testing.T) {
+	t.Parallel()
+	two(t, t.TempDir())
+}
+
+// Certificates on demand: those that the application allows, within the limit.
+func TestOnDemand(t *testing.T) {
+	t.Parallel()
+	ca := pebble(t)
+	name, address := ca.host(t)
+	for _, n := range []string{"one.", "two.", "no."} {
+		ca.names.set(n+name, address)
+	}
+	var mu sync.Mutex
+	asked := make(map[string]int)
+	application := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		domain := r.URL.Query().Get("domain")
+		if asked[domain]++; strings.HasPrefix(domain, "no.") || r.URL.Query().Get("key") != "k" {
+			w.WriteHeader(http.StatusForbidden)
+		}
+	}))
+	defer application.Close()
+	n := start(t, ca.configuration(address, t.TempDir(), "timeouts.handshake = \"1m\"", fmt.Sprintf("[certificates.on_demand]\nask = %q\nper_minute = 1\n", application.URL+"/?key=k")))
+	leaf, err := n.handshake("one."+name, ca.roots(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := n.handshake("one."+name, ca.roots(t)); err != nil || again.SerialNumber.Cmp(leaf.SerialNumber) != 0 {
+		t.Errorf("the second client gets %v", err)
+	}
+	for range 2 {
+		if _, err := n.handshake("no."+name, nil); err == nil || !strings.Contains(err.Error(), "unrecognized name") {
+			t.Errorf("a client that asks for a refused name gets %v", err)
+		}
+	}
+	if _, err := n.handshake("two."+name, nil); err == nil {
+		t.Error("there is no limit")
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if asked["one."+name] == 0 || asked["no."+name] != 1 {
+		t.Errorf("the application was asked %v", asked)
+	}
+	if s := n.state("one." + name); s.NotAfter == nil {
+		t.Errorf("the state is %+v", s)
+	}
+}
+
+// A CA that is down at the start is no reason not to start: files are served, and the certificate comes when
+// the CA does.
+func TestCADown(t *testing.T) {
+	t.Parallel()
+	ca := pebble(t)
+	name, address := ca.host(t)
+	relay := &relay{to: strings.TrimSuffix(strings.TrimPrefix(ca.directory, "https://"), "/dir")}
+	relay.listen(t)
+	text := strings.Replace(ca.configuration(address, t.TempDir(), fmt.Sprintf("domains = [%q]", name), ""), ca.directory, "https://"+relay.addr+"/dir", 1)
+	own := testkit.NewAuthority(t)
+	pair := own.Issue("file.test")
+	text = strings.Replace(text, "tls = \"acme\"\n", fmt.Sprintf("tls = \"acme\"\ncertificates = [{ cert = %q, key = %q }]\n", pair.Cert, pair.Key), 1)
+	n := start(t, text)
+	if _, err := n.handshake("file.test", own.Pool); err != nil {
+		t.Errorf("the certificate in a file: %v", err)
+	}
+	testkit.Eventually(t, "a warning says why", func() bool { return strings.Contains(n.log.String(), "cannot get a certificate") })
+	if s := n.state(name); s.Error == "" {
+		t.Errorf("the state is %+v", s)
+	}
+	relay.up.Store(true)
+	n.gets(name, ca.roots(t))
+	if s := n.state(name); s.Error != "" || s.Retry != nil {
+		t.Errorf("the state is %+v", s)
+	}
+}
+
+// What a CA refuses does not keep other names from their certificates.
+func TestCARefuses(t *testing.T) {
+	t.Parallel()
+	ca := pebble(t)
+	name, address := ca.host(t)
+	n := start(t, ca.configuration(address, t.TempDir(), fmt.Sprintf("domains = [\"blocked.test\", %q]", name), ""))
+	n.gets(name, ca.roots(t))
+	testkit.Eventually(t, "the state says why", func() bool {
+		s := n.state("blocked.test")
+		return strings.Contains(s.Error, "rejectedIdentifier") && s.Retry != nil
+	})
+	if got := n.metric(`weir_certificates_issued_total{result="failed"}`); got == "0" {
+		t.Error("the failure is not counted")
+	}
+	if _, err := n.handshake("blocked.test", nil); err == nil {
+		t.Error("there is a certificate for a refused name")
+	}
+}
+
+// The account may be tied to one that the CA knows.
+func TestExternalAccount(t *testing.T) {
+	t.Parallel()
+	ca := pebble(t)
+	const key = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
+	name, address := ca.host(t)
+	n := start(t, ca.configuration(address, t.TempDir(), fmt.Sprintf("domains = [%q]", name), fmt.Sprintf("eab = { key_id = \"known\", hmac = %q }", key)))
+	n.gets(name, ca.roots(t))
+	name, address = ca.host(t)
+	n = start(t, ca.configuration(address, t.TempDir(), fmt.Sprintf("domains = [%q]", name), fmt.Sprintf("eab = { key_id = \"unknown\", hmac = %q }", key)))
+	testkit.Eventually(t, "the state says why", func() bool { return n.state(name).Error != "" })
+}
+
+// Reloads add and remove names, and no handshake fails meanwhile.
+func TestReload(t *testing.T) {
+	t.Parallel()
+	ca := pebble(t)
+	first, address := ca.host(t)
+	second, _ := ca.host(t)
+	ca.names.set(second, address)
+	folder := t.TempDir()
+	with := func(names string) string { return ca.configuration(address, folder, "domains = ["+names+"]", "") }
+	n := start(t, with(fmt.Sprintf("%q", first)))
+	n.gets(first, ca.roots(t))
+	roots := ca.roots(t)
+	stop, failed := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for {
+			select {
+			case <-stop:
+				failed <- nil
+				return
+			default:
+			}
+			if _, err := n.handshake(first, roots); err != nil {
+				failed <- err
+				return
+			}
+		}
+	}()
+	reload := func(text string) {
+		t.Helper()
+		if err := n.server.Reload(parse(t, text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reload(with(fmt.Sprintf("%q, %q", first, second)))
+	n.gets(second, roots)
+	reload(with(fmt.Sprintf("%q", first)) + "\n[metrics]\nper_route = false\n")
+	reload(strings.Replace(with(fmt.Sprintf("%q", first)), "[certificates]", "[certificates]\nemail = \"b@example.org\"", 1))
+	if leaf, err := n.handshake(second, nil); err == nil && leaf.DNSNames[0] == second {
+		t.Error("a name that was removed is still served")
+	}
+	close(stop)
+	if err := <-failed; err != nil {
+		t.Errorf("a handshake failed: %v", err)
+	}
+	if got := n.metric(`weir_certificates_issued_total{result="obtained"}`); got != "2" {
+		t.Errorf("%s certificates were obtained", got)
+	}
+}
+
+// The local CA needs no other, and all weirs with the storage have the same.
+func TestLocal(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	text := fmt.Sprintf(`
+[[listeners]]
+name = "secure"
+address = "127.0.0.1:0"
+tls = "internal"
+[certificates]
+storage = %q
+[[routes]]
+host = "*.weir.test"
+respond = { body = "hello" }
+[access_log]
+output = "off"
+`, folder)
+	roots := x509.NewCertPool()
+	var issuers []string
+	for range 2 {
+		n := start(t, text)
+		if len(issuers) == 0 {
+			pem, err := os.ReadFile(filepath.Join(folder, "local", "root.crt"))
+			if err != nil || !roots.AppendCertsFromPEM(pem) {
+				t.Fatalf("the root: %v, %q", err, pem)
+			}
+		}
+		for _, name := range []string{"localhost", "www.weir.test", "127.0.0.1"} {
+			leaf, err := n.handshake(name, roots)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if life := leaf.NotAfter.Sub(leaf.NotBefore); life > 13*time.Hour {
+				t.Errorf("a certificate is valid for %s", life)
+			}
+			issuers = append(issuers, leaf.Issuer.CommonName)
+		}
+		n.server.Close()
+	}
+	if issuers[0] != issuers[5] {
+		t.Errorf("the issuers are %q", issuers)
+	}
+}

@@ -1,0 +1,129 @@
+package acme
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+
+	"weir/config"
+)
+
+// errTooMany ends attempts on demand beyond certificates.on_demand.per_minute.
+var errTooMany = errors.New("too many new certificates were asked for in this minute (certificates.on_demand.per_minute)")
+
+const (
+	// refusedFor is how long a name that the application has refused is refused without asking.
+	refusedFor = time.Minute
+	// mostRefused bounds the refused names that are remembered.
+	mostRefused = 10_000
+)
+
+// demand gets certificates in handshakes.
+type demand struct {
+	source *source
+	config *certmagic.Config
+	url    *url.URL
+	client *http.Client
+	limit  rate
+
+	mu      sync.Mutex
+	refused map[string]time.Time // until when, by name
+}
+
+func newDemand(o *config.OnDemand, s *source) *demand {
+	u, err := url.Parse(o.Ask)
+	if err != nil {
+		panic("BUG: " + err.Error()) // package config has parsed it
+	}
+	return &demand{
+		source: s, url: u, limit: rate{most: o.PerMinute}, refused: make(map[string]time.Time),
+		client: &http.Client{Timeout: o.Timeout.D(), CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+	}
+}
+
+// demand returns the certificate for a name that no listener has; nil if there is to be none.
+func (s *setup) demand(hello *tls.ClientHelloInfo) *tls.Certificate {
+	d := s.onDemand
+	ctx, a := newAttempt(hello.Context(), true)
+	defer a.cancel()
+	cert, err := d.config.GetCertificateWithContext(ctx, hello)
+	if err = a.result(err); err != nil {
+		d.source.manager.log.Info("no certificate on demand", "name", hello.ServerName, "error", err)
+		return nil
+	}
+	d.source.mu.Lock()
+	d.source.demanded[strings.ToLower(hello.ServerName)] = true
+	d.source.mu.Unlock()
+	return cert
+}
+
+// ask asks the application whether to get a certificate for a name.
+func (d *demand) ask(ctx context.Context, name string) error {
+	if d.isRefused(name) {
+		return errors.New("the application has refused the name a short while ago")
+	}
+	u := *d.url
+	q := u.Query()
+	q.Set("domain", name)
+	u.RawQuery = q.Encode()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return err
+	}
+	answer, err := d.client.Do(r)
+	if err != nil {
+		return fmt.Errorf("cannot ask the application: %w", err)
+	}
+	defer answer.Body.Close()
+	io.Copy(io.Discard, io.LimitReader(answer.Body, 4<<10)) // so that the connection can be used again
+	if answer.StatusCode != http.StatusOK {
+		d.refuse(name)
+		return fmt.Errorf("the application refuses the name with status %d", answer.StatusCode)
+	}
+	return nil
+}
+
+func (d *demand) isRefused(name string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return time.Now().Before(d.refused[name])
+}
+
+func (d *demand) refuse(name string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.refused) >= mostRefused {
+		clear(d.refused)
+	}
+	d.refused[name] = time.Now().Add(refusedFor)
+}
+
+// rate bounds how often something may happen within a minute.
+type rate struct {
+	most int
+	mu   sync.Mutex
+	past []time.Time // of the last minute, the oldest first
+}
+
+// allow says whether it may happen now, and counts it if so.
+func (r *rate) allow(now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(r.past) > 0 && now.Sub(r.past[0]) >= time.Minute {
+		r.past = r.past[1:]
+	}
+	if len(r.past) >= r.most {
+		return false
+	}
+	r.past = append(r.past, now)
+	return true
+}
