@@ -102,6 +102,10 @@ model: ## compare the cache with its models over MODEL_STEPS random exchanges
 conformance: build ## run the cache-tests suite checked out in SUITE against weir
 	deploy/conformance.sh $(abspath $(OUT))/weir $(abspath $(SUITE))
 
+.PHONY: h2spec
+h2spec: ## run the conformance tests of HTTP/2 by the program H2SPEC (github.com/summerwind/h2spec)
+	H2SPEC='$(abspath $(H2SPEC))' go test -count=1 -v -run '^TestH2Spec$$' ./internal/clienttest
+
 .PHONY: check
 check: ## look at the code: gofmt, go vet, staticcheck
 	@unformatted="$$(gofmt -l .)"; if [ -n "$$unformatted" ]; then echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; fi

@@ -20,7 +20,8 @@ const (
 	EndAcks
 	// EndFrameTimeout: a frame did not come to its end in time.
 	EndFrameTimeout
-	// EndStalled: the client took, or sent, too little. Only the stream ends.
+	// EndStalled: the client took, or sent, too little of a stream, which ends, or it read nothing at all,
+	// and the connection ends.
 	EndStalled
 
 	ends

@@ -133,6 +133,21 @@ limits = { in_flight = 1, queue = 100, queue_timeout = "1h" }
 	check("padding alone", "idle_frames", calm, flood(3000, func(f *h2.Framer, i int) { f.WriteDataPadded(3, false, nil, make([]byte, 10)) }))
 	check("windows", "idle_frames", calm, flood(3000, func(f *h2.Framer, i int) { f.WriteWindowUpdate(1, 1) }))
 	check("unknown frames", "idle_frames", calm, flood(3000, func(f *h2.Framer, i int) { f.WriteRawFrame(0x77, 0, 0, nil) }))
+	check("GOAWAY", "idle_frames", calm, flood(3000, func(f *h2.Framer, i int) { f.WriteGoAway(0, h2.ErrCodeNo, nil) }))
+	check("bodies of streams that weir has ended", "protocol_error", h2.ErrCodeFlowControl, flood(100, func(f *h2.Framer, i int) {
+		f.WriteData(3, false, make([]byte, 16<<10))
+	}))
+	check("header lists of a stream that weir has ended", "idle_frames", calm, func(c *testkit.Frames) {
+		block := c.Block("a: b")
+		c.Post(1, "/silent")
+		c.Framer.WriteRawFrame(h2.FrameWindowUpdate, 0, 1, []byte{0, 0, 0, 0})
+		equal(t, "the reset", h2.ErrCode(c.Whole(1).Reset), h2.ErrCodeProtocol)
+		c.Write(batch(func(f *h2.Framer) {
+			for range 2000 {
+				f.WriteHeaders(h2.HeadersFrameParam{StreamID: 1, EndHeaders: true, BlockFragment: block})
+			}
+		}))
+	})
 	check("resets of what has ended", "idle_frames", calm, func(c *testkit.Frames) {
 		c.Get(1, "/")
 		c.Whole(1)
@@ -223,6 +238,28 @@ func TestH2Stalled(t *testing.T) {
 		}
 	}
 	equal(t, "lines of a slow client", slow, 2)
+}
+
+// The connection of a client that reads nothing of large answers ends, and is counted.
+func TestH2ReadsNothing(t *testing.T) {
+	t.Parallel()
+	large := strings.Repeat("x", 8<<20)
+	origin := testkit.Listen(t, func(c *testkit.Conn) {
+		c.Request()
+		c.TrySend(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(large), large))
+	})
+	w := overTLS(t, "timeouts = { grace = \"300ms\" }", "[[routes]]\nupstream = \"origin\"\n[upstreams.origin]\ntargets = [%q]\n", origin.URL)
+	c := w.dial(h2.Setting{ID: h2.SettingInitialWindowSize, Val: 1 << 30})
+	c.Deaf()
+	c.Grant(0, 1<<29)
+	for stream := uint32(1); stream < 20; stream += 2 {
+		c.Get(stream, "/")
+	}
+	series := `weir_listener_ended_total{listener="main",reason="stalled"} 1`
+	testkit.Eventually(t, "the connection ends", func() bool { return strings.Contains(w.metrics(), series) })
+	for _, line := range w.logged(10) {
+		equal(t, "the cause", line.Cause, "client_slow")
+	}
 }
 
 // A frame that does not come to its end, and a connection that says nothing, end.

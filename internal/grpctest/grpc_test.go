@@ -456,8 +456,8 @@ func TestReloadsAndStops(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for i := range 5 {
-		after(20)
+	for i := range 20 {
+		after(50)
 		w.text = strings.Replace(w.text, fmt.Sprintf("# %d", i), "", 1) + fmt.Sprintf("# %d", i+1)
 		if err := w.Reload(w.config(t)); err != nil {
 			t.Fatal(err)

@@ -67,27 +67,41 @@ func (b *bounds) reset(now time.Time) error {
 // recent remembers streams that weir has ended before the client had, of which frames may still
 // be on their way. conn.mu guards it.
 type recent struct {
-	ids  []uint32
-	next int
+	streams []endedStream
+	next    int
 }
 
-func (r *recent) add(id uint32) {
-	if len(r.ids) < maxStreams {
-		r.ids = append(r.ids, id)
+// endedStream is a stream that weir has ended, and how many bytes of its body the client may still have
+// sent before it knew.
+type endedStream struct {
+	id     uint32
+	window int64
+}
+
+func (r *recent) add(id uint32, window int64) {
+	if len(r.streams) < maxStreams {
+		r.streams = append(r.streams, endedStream{id, window})
 		return
 	}
-	r.ids[r.next] = id
-	r.next = (r.next + 1) % len(r.ids)
+	r.streams[r.next] = endedStream{id, window}
+	r.next = (r.next + 1) % len(r.streams)
 }
 
 // forget says that the client has ended the stream, too.
 func (r *recent) forget(id uint32) {
-	if i := slices.Index(r.ids, id); i >= 0 {
-		r.ids[i] = 0
+	if e := r.find(id); e != nil {
+		*e = endedStream{}
 	}
 }
 
-func (r *recent) has(id uint32) bool { return slices.Contains(r.ids, id) }
+// find returns nil if the stream is none of those.
+func (r *recent) find(id uint32) *endedStream {
+	i := slices.IndexFunc(r.streams, func(e endedStream) bool { return e.id == id })
+	if i < 0 {
+		return nil
+	}
+	return &r.streams[i]
+}
 
 // credit is the window of request bodies of a whole connection. conn.mu guards it.
 type credit struct {

@@ -45,9 +45,8 @@ func (c *conn) take(f h2.Frame) error {
 		c.prioritize(f.PrioritizedStreamID, f.Priority)
 	case *h2.PushPromiseFrame:
 		return protocolFault("PUSH_PROMISE of a client")
-	case *h2.GoAwayFrame:
-		return nil // the client begins no more streams, and closes
 	}
+	// After GOAWAY the client begins no more streams, and closes.
 	return c.bounds.idleFrame()
 }
 
@@ -81,7 +80,13 @@ func (c *conn) takeData(f *h2.DataFrame) error {
 	switch {
 	case s == nil || s.state == streamClosed:
 		c.giveBack(size)
-		if s != nil && !s.in.ended || c.recent.has(id) {
+		e := c.recent.find(id)
+		if e != nil {
+			if e.window -= int64(size); e.window < 0 {
+				return &fault{h2.ErrCodeFlowControl, proxy.EndProtocol, "more DATA than the window of a stream that has ended"}
+			}
+		}
+		if s != nil && !s.in.ended || e != nil {
 			if s != nil {
 				s.in.ended = f.StreamEnded()
 			}

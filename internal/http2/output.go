@@ -7,6 +7,7 @@ import (
 
 	"weir/internal/frames"
 	"weir/internal/head"
+	"weir/proxy"
 )
 
 // output is the writing half of a conn. conn.mu guards it.
@@ -55,7 +56,10 @@ func (c *conn) sendHead(s *stream, h *head.Head, status int, length int64) {
 
 // Failed implements frames.Owner: all streams end, and the reader too.
 func (c *conn) Failed() {
-	c.Broken = slow(c.Broken, c.c.Config().Timeouts.Grace.D())
+	if err := slow(c.Broken, c.c.Config().Timeouts.Grace.D()); err != c.Broken {
+		c.Broken = err
+		c.listener().CountEnd(proxy.EndStalled)
+	}
 	if c.gone == nil {
 		c.gone = c.Broken
 	}

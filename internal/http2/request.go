@@ -114,7 +114,7 @@ func (c *conn) kindOf(f *h2.HeadersFrame) (blockKind, error) {
 		return blockRefused, nil
 	case id > c.last:
 		return blockRequest, nil
-	case s != nil && !s.in.ended, c.recent.has(id):
+	case s != nil && !s.in.ended, c.recent.find(id) != nil:
 		return blockIgnored, nil
 	}
 	return 0, &fault{h2.ErrCodeStreamClosed, proxy.EndProtocol, "HEADERS of a stream that has ended"}
@@ -148,7 +148,9 @@ func (c *conn) takeFragment(p []byte, last bool) error {
 	case blockRefused:
 		return c.refuse()
 	}
-	return nil
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.bounds.idleFrame() // a block that is ignored
 }
 
 // refuse tells the client that a stream was not served, and may be asked for again.
@@ -157,7 +159,7 @@ func (c *conn) refuse() error {
 	defer c.mu.Unlock()
 	c.Reset(c.block.id, h2.ErrCodeRefusedStream)
 	if !c.block.ends {
-		c.recent.add(c.block.id)
+		c.recent.add(c.block.id, streamWindow)
 	}
 	if c.parting == partingLast {
 		return nil // the client could not know

@@ -142,7 +142,7 @@ func (s *stream) reset(code h2.ErrCode, why error) {
 	}
 	s.c.Reset(s.id, code)
 	if !s.in.ended {
-		s.c.recent.add(s.id)
+		s.c.recent.add(s.id, s.in.window)
 	}
 	s.lose(why)
 }
@@ -197,7 +197,7 @@ func (s *stream) finish() {
 		if !s.in.complete() {
 			c.Reset(s.id, h2.ErrCodeNo)
 		}
-		c.recent.add(s.id)
+		c.recent.add(s.id, s.in.window)
 	}
 	if s.served {
 		s.close()

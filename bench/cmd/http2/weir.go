@@ -1,0 +1,149 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"weir/bench"
+)
+
+// proxy is a weir that was started, with an origin behind it.
+type proxy struct {
+	cmd     *exec.Cmd
+	dir     string
+	origin  *origin
+	secure  *tls.Config
+	address string // for clients
+	metrics string
+}
+
+const configuration = `
+[[listeners]]
+name = "main"
+address = %q
+certificates = [{ cert = %q, key = %q }]
+timeouts = { grace = "2s", header = "2s", idle = "1h" }
+[[routes]]
+upstream = "origin"
+[upstreams.origin]
+targets = ["http://%s"]
+timeouts.first_byte = "10m"
+connections.max = 0
+[metrics]
+address = %q
+[access_log]
+output = "off"
+`
+
+// startWeir starts the program with limits that are short enough to be seen.
+func startWeir(program string) (*proxy, error) {
+	program, err := filepath.Abs(program)
+	if err != nil {
+		return nil, err
+	}
+	p := &proxy{}
+	if p.dir, err = os.MkdirTemp("", "weir-http2-"); err != nil {
+		return nil, err
+	}
+	if p.origin, err = startOrigin(); err != nil {
+		return nil, err
+	}
+	cert, key, err := bench.MakeCertificate()
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(cert)
+	p.secure = &tls.Config{RootCAs: pool, ServerName: bench.CertificateName, NextProtos: []string{"h2"}}
+	certFile, keyFile, file := filepath.Join(p.dir, "cert.pem"), filepath.Join(p.dir, "key.pem"), filepath.Join(p.dir, "weir.toml")
+	for _, address := range []*string{&p.address, &p.metrics} {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		*address = ln.Addr().String()
+		ln.Close()
+	}
+	for name, content := range map[string]string{certFile: string(cert), keyFile: string(key), file: fmt.Sprintf(configuration, p.address, certFile, keyFile, p.origin.address(), p.metrics)} {
+		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+			return nil, err
+		}
+	}
+	p.cmd = exec.Command(program, "run", "--config", file)
+	p.cmd.Stderr = os.Stderr
+	if log, err := os.Create(filepath.Join(p.dir, "log")); err == nil {
+		p.cmd.Stderr = log
+	}
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	for range 500 {
+		if r, err := http.Get("http://" + p.metrics + "/metrics"); err == nil {
+			r.Body.Close()
+			return p, nil
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	p.stop()
+	return nil, errors.New("weir does not start")
+}
+
+func (p *proxy) stop() {
+	p.cmd.Process.Signal(syscall.SIGKILL)
+	p.cmd.Wait()
+	p.origin.ln.Close()
+	os.RemoveAll(p.dir)
+}
+
+// resident is weir's resident memory in KiB.
+func (p *proxy) resident() float64 {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	_, rest, _ := strings.Cut(string(b), "VmRSS:")
+	n, _ := strconv.ParseFloat(strings.Fields(rest + " 0")[0], 64)
+	return n
+}
+
+// cpu is the processor time that weir has used, of which the kernel knows hundredths of a second.
+func (p *proxy) cpu() time.Duration {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	_, rest, _ := strings.Cut(string(b), ") ")
+	f := strings.Fields(rest)
+	if len(f) < 13 {
+		return 0
+	}
+	user, _ := strconv.Atoi(f[11])
+	system, _ := strconv.Atoi(f[12])
+	return time.Duration(user+system) * 10 * time.Millisecond
+}
+
+// ended are the connections and streams that weir has ended, by reason, and the exchanges that it has
+// ended by the client's fault.
+func (p *proxy) ended() map[string]int {
+	r, err := http.Get("http://" + p.metrics + "/metrics")
+	if err != nil {
+		return nil
+	}
+	defer r.Body.Close()
+	b, _ := io.ReadAll(r.Body)
+	found := make(map[string]int)
+	for line := range strings.Lines(string(b)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), "} ")
+		_, reason, is := strings.Cut(name, `reason="`)
+		if is && strings.HasPrefix(name, "weir_listener_ended_total{") {
+			found[strings.TrimSuffix(reason, `"`)], _ = strconv.Atoi(value)
+		}
+	}
+	return found
+}
