@@ -100,6 +100,7 @@ func rooms() []room {
 		{"bench", []string{"config", "server", "bench/"}, "it measures weir as embedders and users see it"},
 		{"examples/", []string{"config", "lb", "server"}, "they show what programs that embed weir do"},
 		{"internal/acme", []string{"config", "admin"}, "a client library stays in its leaf; what it knows of certificates is told in the form in which the admin API has it"},
+		{"internal/acme/acmetest", nil, "what storages are to do is tested by what certmagic knows of them"},
 		{"internal/acme/", []string{"internal/acme", "discover/etcd"}, "a client library stays in its leaf"},
 		{"internal/cli", append([]string{"config", "server", "admin", "bench/load", "discover", "lb", "internal/handover", "internal/notify", "internal/output"}, leaves...), "commands and signals; all else is package server's, so that embedders have it too"},
 		{".", []string{commands}, "the program is its commands"},

@@ -143,7 +143,7 @@ func (m *Manager) Use(cfg *config.Config) (drop func(), err error) {
 		}
 		for kind, s := range all {
 			if next[kind] == nil {
-				s.close()
+				go s.close() // what runs may have to clean up first
 			}
 		}
 	}, nil

@@ -62,6 +62,7 @@ func (ca *authority) configuration(address, storage, rest, more string) string {
 name = "secure"
 address = "%[1]s:%[2]d"
 tls = "acme"
+timeouts.handshake = "1m"
 %[3]s
 [[listeners]]
 name = "plain"
@@ -330,7 +331,7 @@ func TestOnDemand(t *testing.T) {
 		}
 	}))
 	defer application.Close()
-	n := start(t, ca.configuration(address, t.TempDir(), "timeouts.handshake = \"1m\"", fmt.Sprintf("[certificates.on_demand]\nask = %q\nper_minute = 1\n", application.URL+"/?key=k")))
+	n := start(t, ca.configuration(address, t.TempDir(), "", fmt.Sprintf("[certificates.on_demand]\nask = %q\nper_minute = 1\n", application.URL+"/?key=k")))
 	leaf, err := n.handshake("one."+name, ca.roots(t))
 	if err != nil {
 		t.Fatal(err)

@@ -1,15 +1,26 @@
 package acme_test
 
 import (
+	"cmp"
 	"io"
 	"net"
 	"sync/atomic"
 	"testing"
 )
 
+// relayTo returns an address that leads to a unix socket until the end of the test.
+func relayTo(t *testing.T, socket string) string {
+	t.Helper()
+	r := &relay{to: socket, network: "unix"}
+	r.up.Store(true)
+	r.listen(t)
+	return r.addr
+}
+
 // relay is a way to a server that may be down: then it closes connections at once.
 type relay struct {
 	addr, to string
+	network  string // of to; empty means tcp
 	up       atomic.Bool
 }
 
@@ -37,7 +48,7 @@ func (r *relay) serve(c net.Conn) {
 	if !r.up.Load() {
 		return
 	}
-	server, err := net.Dial("tcp", r.to)
+	server, err := net.Dial(cmp.Or(r.network, "tcp"), r.to)
 	if err != nil {
 		return
 	}

@@ -57,17 +57,17 @@ func (m *Manager) newSetup(kind string, cfg *config.Config) (_ *setup, err error
 }
 
 // Check reports what a start would refuse in what a configuration says of certificates, besides what
-// package config finds. It asks no CA.
-func Check(cfg *config.Config, folder string, openers map[string]Opener) error {
+// package config finds, and whether it needs any. It asks no CA.
+func Check(cfg *config.Config, folder string, openers map[string]Opener) (needed bool, err error) {
 	if !slices.ContainsFunc(cfg.Listeners, func(l config.Listener) bool { return l.Issuer != "" }) {
-		return nil
+		return false, nil
 	}
 	if _, err := Open(cfg.Certificates.Storage, folder, openers); err != nil {
-		return err
+		return true, err
 	}
 	s := setup{settings: cfg.Certificates, challenges: cfg.Challenges()}
-	_, err := s.newTemplate(New(Options{}))
-	return err
+	_, err = s.newTemplate(New(Options{}))
+	return true, err
 }
 
 // newTemplate returns the settings of issuers at a CA.

@@ -31,8 +31,10 @@ type source struct {
 	stop    context.CancelFunc
 	once    sync.Once
 
-	// names are those that are got without being asked for; the map is never changed.
-	names atomic.Pointer[map[string]*managed]
+	// names are those that are got without being asked for; the map is never changed. naming guards the
+	// choice of the next map, and what is forgotten because it is not in it.
+	names  atomic.Pointer[map[string]*managed]
+	naming sync.Mutex
 
 	mu       sync.Mutex
 	demanded map[string]bool  // names that were got on demand
@@ -103,7 +105,9 @@ func (s *source) use(next *setup, list []string, loading *sync.WaitGroup) (drop 
 			all[name] = n
 		}
 	}
+	s.naming.Lock()
 	s.names.Store(&all)
+	s.naming.Unlock()
 	for _, name := range begin {
 		n := names[name]
 		var ctx context.Context
@@ -114,27 +118,40 @@ func (s *source) use(next *setup, list []string, loading *sync.WaitGroup) (drop 
 	return func() { s.drop(all, names) }
 }
 
-// drop lets go of all names but those that are to stay.
+// drop lets go of all names but those that are to stay. An attempt that is under way for one of them may
+// have to clean up first, which nobody waits for.
 func (s *source) drop(all, stay map[string]*managed) {
+	s.naming.Lock()
 	s.names.Store(&stay)
+	s.naming.Unlock()
 	for name, n := range all {
-		if stay[name] == nil {
-			<-n.done
-			s.forget(name)
+		if stay[name] != nil {
+			continue
+		}
+		s.forget(name)
+		select {
+		case <-n.done:
+		default:
+			go func() {
+				<-n.done
+				s.forget(name)
+			}()
 		}
 	}
-	if s.setup.Load().onDemand != nil {
-		return
-	}
-	for _, name := range s.demandedNames() {
-		if stay[name] == nil {
+	if s.setup.Load().onDemand == nil {
+		for _, name := range s.demandedNames() {
 			s.forget(name)
 		}
 	}
 }
 
-// forget drops what is known of a name.
+// forget drops what is known of a name, if it is not one of those that are got without being asked for.
 func (s *source) forget(name string) {
+	s.naming.Lock()
+	defer s.naming.Unlock()
+	if (*s.names.Load())[name] != nil {
+		return
+	}
 	s.cache.RemoveManaged([]certmagic.SubjectIssuer{{Subject: name}})
 	s.mu.Lock()
 	defer s.mu.Unlock()

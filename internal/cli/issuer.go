@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/caddyserver/certmagic"
 
@@ -46,8 +48,17 @@ func certificatesFolder(getenv func(string) string) string {
 // checkCertificates reports what a start would refuse in what the configuration says of certificates
 // that weir gets by itself. It asks no CA.
 func checkCertificates(cfg *config.Config) config.Errors {
-	if err := acme.Check(cfg, certificatesFolder(os.Getenv), storageOpeners()); err != nil {
+	folder := certificatesFolder(os.Getenv)
+	needed, err := acme.Check(cfg, folder, storageOpeners())
+	if err != nil {
 		return cfg.Locate(config.Errors{{Key: config.Key("certificates"), Message: err.Error()}})
+	}
+	where := cmp.Or(cfg.Certificates.Storage, folder)
+	if !needed || strings.Contains(where, "://") {
+		return nil
+	}
+	if err := checkFolder(where); err != nil {
+		return cfg.Locate(config.Errors{{Key: config.Key("certificates", "storage"), Message: err.Error()}})
 	}
 	return nil
 }

@@ -1,0 +1,37 @@
+package etcd_test
+
+import (
+	"net/url"
+	"os"
+	"os/exec"
+	"testing"
+
+	"github.com/caddyserver/certmagic"
+
+	"weir/discover/etcd/etcdtest"
+	"weir/internal/acme/acmetest"
+	"weir/internal/acme/etcd"
+)
+
+func TestStorage(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("etcd"); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	s, err := etcdtest.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	open := func() certmagic.Storage {
+		storage, err := etcd.Open(&url.URL{Scheme: "etcd", Host: s.Addr, Path: "/weir"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return storage
+	}
+	acmetest.Storage(t, open(), open())
+}
