@@ -136,6 +136,9 @@ type Listener struct {
 	// StrictSNI ends handshakes of clients that ask for a name which no certificate has, or
 	// for none, by an alert, in place of showing them the first certificate.
 	StrictSNI bool `toml:"strict_sni"`
+	// PassThrough are names whose TLS is not ended here, by the upstream that ends it: "www.example.org",
+	// "*.example.org" for all names below, or "*" for all others, and for clients that ask for none.
+	PassThrough map[string]string `toml:"pass_through"`
 	// Allow are the only addresses of clients that are served; others are answered with 403.
 	// Empty means all. Behind trusted proxies the client's own address counts.
 	Allow []Prefix `toml:"allow"`

@@ -35,6 +35,35 @@ func (t *Tickets) validate(at keyPath) {
 	}
 }
 
+// validatePassThrough reports names that are none, and upstreams that TLS cannot be passed on to.
+func (l *Listener) validatePassThrough(at keyPath) {
+	at = at.key("pass_through")
+	for _, name := range sortedKeys(l.PassThrough) {
+		host := strings.TrimPrefix(name, "*.")
+		switch {
+		case name == "*" && l.Secure():
+			at.wrong(name, `"*" beside certificates`, "single names, or a listener without certificates")
+			continue
+		case name != "*" && !validHostName(host), name != strings.ToLower(name):
+			at.wrong(name, strconv.Quote(name), `a name in lower case such as "www.example.org", "*.example.org" or "*"`)
+			continue
+		}
+		to := l.PassThrough[name]
+		u, ok := at.check.config.Upstreams[to]
+		if !ok {
+			names := sortedKeys(at.check.config.Upstreams)
+			at.unknown(name, strconv.Quote(to), "the name of an upstream: "+OneOf(names), Nearest(to, names))
+			continue
+		}
+		for _, t := range u.Targets {
+			if !t.IsSource() && !strings.HasPrefix(t.URL, "https:") && !strings.HasPrefix(t.URL, "unix:") {
+				at.wrong(name, "an upstream with the target "+strconv.Quote(t.URL), `one whose targets end TLS: "https://host:port" or "unix:/path"`)
+				break
+			}
+		}
+	}
+}
+
 // TLSParameters are the versions, ciphers and key exchanges that one side of TLS agrees to.
 type TLSParameters struct {
 	// Min and Max are versions as crypto/tls has them; a Max of 0 means the newest.

@@ -136,6 +136,11 @@ func (t Template) expression() string {
 func (c *Config) UnusedUpstreams() Errors {
 	used := make(map[string]bool, len(c.Upstreams))
 	used[c.Discovery.Upstream] = true
+	for i := range c.Listeners {
+		for _, name := range c.Listeners[i].PassThrough {
+			used[name] = true
+		}
+	}
 	list, seen := newNameList(sortedKeys(c.Upstreams)), map[string]bool{}
 	for i := range c.Routes {
 		t := c.Routes[i].Upstream

@@ -345,6 +345,7 @@ func (l *Listener) validate(at keyPath) {
 			at.wrong("client_auth", found, want)
 		}
 	}
+	l.validatePassThrough(at)
 	validateAccess(at, l.Allow, l.Deny)
 	if l.HTTPSRedirect && l.Secure() {
 		at.wrong("https_redirect", "true beside certificates", "it on the listener that speaks plain HTTP")

@@ -27,8 +27,10 @@ const (
 	CauseHook
 	// CauseUpgraded: the connection was upgraded and its tunnel has ended.
 	CauseUpgraded
-	// CauseTunnelIdle: an upgraded connection was silent for too long.
+	// CauseTunnelIdle: an upgraded connection, or one that was passed on, was silent for too long.
 	CauseTunnelIdle
+	// CausePassed: the connection was passed on without ending its TLS, and has ended.
+	CausePassed
 
 	// CauseNoRoute: no route fits.
 	CauseNoRoute
@@ -123,6 +125,7 @@ var causeNames = [causes]string{
 	CauseHook:           "hook",
 	CauseUpgraded:       "upgraded",
 	CauseTunnelIdle:     "tunnel_idle",
+	CausePassed:         "passed",
 	CauseNoRoute:        "no_route",
 	CauseNoUpstream:     "no_upstream",
 	CauseAddressDenied:  "address_denied",

@@ -99,6 +99,9 @@ type Exchange struct {
 	Body body.Source
 	// Start is when the first byte arrived.
 	Start time.Time
+	// Passed says that the exchange is a connection whose TLS is ended elsewhere: weir sees no
+	// requests. Host is the name that the client asks for.
+	Passed bool
 
 	// RequestTarget is the request target as it came. Path and Query are the parts of
 	// the target that the request has after OnRequest, Canonical is the path as matching sees

@@ -96,7 +96,7 @@ func (x *Exchange) Sample() *figures.Sample { return &x.sample }
 func (x *Exchange) makeSample() {
 	r := &x.Result
 	x.sample = figures.Sample{
-		Failed: r.Failed(), Untimed: r.Cause == CauseUpgraded || r.Cause == CauseTunnelIdle,
+		Failed: r.Failed(), Untimed: r.Cause == CauseUpgraded || r.Cause == CauseTunnelIdle || r.Cause == CausePassed,
 		BytesIn: r.BytesIn, BytesOut: r.BytesOut, Duration: r.End.Sub(x.Start), Phases: r.Phases,
 	}
 }

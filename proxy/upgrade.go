@@ -12,7 +12,6 @@ import (
 	"weir/internal/forward"
 	"weir/internal/head"
 	"weir/internal/sock"
-	"weir/internal/transport"
 	"weir/lb"
 )
 
@@ -110,7 +109,8 @@ func (x *Exchange) join(a *attempt) {
 		t := tunnel{idle: x.Client.Listener.tunnelIdle}
 		tunnels := &x.Client.Listener.metrics.tunnels
 		tunnels.Add(1)
-		x.Result.Cause, x.Result.Err = t.run(client, early, a.stream)
+		target, held := a.stream.Tunnel()
+		x.Result.Cause, x.Result.Err = t.run(client, early, target, held)
 		tunnels.Add(-1)
 		x.Result.BytesIn, x.Result.BytesOut = t.in.Load(), t.out.Load()
 	}
@@ -150,10 +150,10 @@ type tunnel struct {
 	broken  atomic.Bool  // one direction has failed: the other one ends too
 }
 
-// run moves bytes until the end. It leaves both connections open.
-func (t *tunnel) run(client net.Conn, early []byte, stream transport.Stream) (Cause, error) {
+// run moves bytes until the end; early and held are what was read of the two before. It leaves both
+// connections open.
+func (t *tunnel) run(client net.Conn, early []byte, target net.Conn, held []byte) (Cause, error) {
 	t.last.Store(lb.Monotonic())
-	target, held := stream.Tunnel()
 	var wg sync.WaitGroup
 	var upErr, downErr error
 	wg.Go(func() {

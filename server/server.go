@@ -324,6 +324,8 @@ func (s *Server) serve(r *running) {
 // speak serves a connection by the front end of its protocol.
 func (s *Server) speak(c *listener.Conn, l func() *proxy.Listener) {
 	switch cfg := c.Config(); {
+	case c.Passed() != nil:
+		s.pass(c, l())
 	case c.TLS() != nil && c.TLS().NegotiatedProtocol == "h2":
 		s.frames.Serve(c, l, nil)
 	case c.TLS() != nil && c.TLS().NegotiatedProtocol == listener.ProtocolChallenge:

@@ -76,6 +76,8 @@ type entry struct {
 	Cause       string  `json:"cause"`
 	Error       string  `json:"error"`
 	User        string  `json:"auth_user"`
+	Upstream    string  `json:"upstream"`
+	SNI         string  `json:"sni"`
 	Subject     string  `json:"client_subject"`
 	Fingerprint string  `json:"client_fingerprint"`
 	Attempts    int     `json:"attempts"`

@@ -49,6 +49,9 @@ func FromExchange(x *proxy.Exchange) Record {
 	if result.Target != nil {
 		r.Target = result.Target.Name()
 	}
+	if x.Passed {
+		r.Proto, r.SNI = "TLS", string(x.Host)
+	}
 	if h := x.Client.Handshake; h != nil {
 		r.TLSVersion, r.SNI = tlsVersion(h.Version), h.ServerName
 	}

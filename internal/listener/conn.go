@@ -24,6 +24,7 @@ type Conn struct {
 	state    *tls.ConnectionState
 	trust    atomic.Pointer[clientTrust] // what the client's certificate was verified with; nil without TLS
 	verified string
+	passed   *Passed // nil unless its TLS is ended elsewhere
 
 	peer   netip.AddrPort // the other end of the socket, a proxy's if there is a PROXY header
 	remote netip.AddrPort
@@ -113,18 +114,17 @@ func (c *Conn) establish(s *settings) (Reason, error) {
 		if c.listener.options.UnderTLS != nil {
 			under = c.listener.options.UnderTLS(c.raw)
 		}
-		conn := tls.Server(under, c.listener.tls)
-		if err := conn.Handshake(); err != nil {
-			if answerPlainHTTP(err) {
-				return RefusedPlainHTTP, nil
+		if len(s.config.PassThrough) > 0 {
+			var err error
+			if under, err = c.pass(s, under); err != nil {
+				return failure(err, RefusedHandshake), err
 			}
-			return failure(err, RefusedHandshake), err
 		}
-		state := conn.ConnectionState()
-		c.state, c.conn = &state, conn
-		trust := s.trust.Value()
-		c.verified = trust.judge(c.state, s.config.ClientAuth)
-		c.trust.Store(trust)
+		if c.passed == nil {
+			if reason, err := c.shakeHands(s, under); reason != "" {
+				return reason, err
+			}
+		}
 	}
 	c.listener.mu.Lock()
 	defer c.listener.mu.Unlock()
@@ -132,6 +132,23 @@ func (c *Conn) establish(s *settings) (Reason, error) {
 	if bounded || c.listener.Closed() {
 		c.raw.SetDeadline(time.Time{})
 	}
+	return "", nil
+}
+
+// shakeHands does the TLS handshake over under.
+func (c *Conn) shakeHands(s *settings, under net.Conn) (Reason, error) {
+	conn := tls.Server(under, c.listener.tls)
+	if err := conn.Handshake(); err != nil {
+		if answerPlainHTTP(err) {
+			return RefusedPlainHTTP, nil
+		}
+		return failure(err, RefusedHandshake), err
+	}
+	state := conn.ConnectionState()
+	c.state, c.conn = &state, conn
+	trust := s.trust.Value()
+	c.verified = trust.judge(c.state, s.config.ClientAuth)
+	c.trust.Store(trust)
 	return "", nil
 }
 

@@ -124,7 +124,7 @@ func Open(cfg *config.Listener, options Options) (*Listener, error) {
 // newSettings reads what cfg names.
 func (l *Listener) newSettings(cfg *config.Listener) (_ *settings, err error) {
 	s := &settings{config: *cfg}
-	if !cfg.Secure() {
+	if !cfg.Secure() && len(cfg.PassThrough) == 0 {
 		return s, nil
 	}
 	if len(cfg.Certificates) > 0 {

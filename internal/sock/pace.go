@@ -164,7 +164,13 @@ type PacedStream struct {
 	// spool and first are set before there are several goroutines; both may be nil.
 	spool *Spool
 	first *FirstRead
+	// unread is what reads bring before what the connection has.
+	unread []byte
 }
+
+// Unread makes the next reads bring p again, which was read from the connection before TLS began. p belongs to
+// s then.
+func (s *PacedStream) Unread(p []byte) { s.unread = p }
 
 // At makes writes go at the pace of the peer until Free. p is not to be used meanwhile.
 func (s *PacedStream) At(p *Pace) { s.pace.Store(p) }

@@ -150,6 +150,13 @@ func (s *PacedStream) ReadBy(f *FirstRead) { s.first = f }
 
 // Read reads from the connection.
 func (s *PacedStream) Read(p []byte) (int, error) {
+	if len(s.unread) > 0 {
+		n := copy(p, s.unread)
+		if s.unread = s.unread[n:]; len(s.unread) == 0 {
+			s.unread = nil
+		}
+		return n, nil
+	}
 	if s.first != nil && s.first.Active() {
 		return s.first.Read(p)
 	}

@@ -41,6 +41,9 @@ func DialTLS(t testing.TB, addr net.Addr, cfg *tls.Config) *Client {
 	return newClient(t, c)
 }
 
+// NewClient makes a client of a connection, which ends with the test.
+func NewClient(t testing.TB, c net.Conn) *Client { return newClient(t, c) }
+
 func newClient(t testing.TB, c net.Conn) *Client {
 	t.Cleanup(func() { c.Close() })
 	return &Client{Conn: c, Reader: bufio.NewReaderSize(bounded{c}, 64<<10), t: t}

@@ -186,6 +186,16 @@ func (d *dialer) open(within time.Duration, protocols []string, under func(raw n
 	return tc, raw, nil
 }
 
+// Connect opens a connection without TLS, for a client whose own TLS goes on to the target. It returns a
+// *DialError.
+func (d *dialer) Connect(ctx context.Context) (net.Conn, error) {
+	nc, err := d.connectTo(ctx, d.connect)
+	if err != nil {
+		return nil, dialError("connect", err)
+	}
+	return nc, nil
+}
+
 // connectTo opens a connection without TLS; 0 means no limit of its own. Several addresses
 // of a name are tried as names.dial does it.
 func (d *dialer) connectTo(ctx context.Context, limit time.Duration) (net.Conn, error) {
