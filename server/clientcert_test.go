@@ -148,7 +148,7 @@ targets = [%q]
 		"Client-Cert": "", "Client-Cert-Chain": "", "Client_Cert": "", "X-Issuer": "", "X-Serial": "", "X-Names": "", "X-Cert": "", "X_Issuer": "", "X-Verified": "none",
 	}
 	shown := map[string]string{
-		"Client-Cert": whole, "Client-Cert-Chain": chain, "Client_Cert": "", "X-Issuer": "CN=middle", "X-Serial": fmt.Sprintf("%x", bob.Serial()),
+		"Client-Cert": whole, "Client-Cert-Chain": chain, "Client_Cert": "", "X-Issuer": "CN=middle", "X-Serial": fmt.Sprintf("%x", bob.Serial().Bytes()),
 		"X-Names": "DNS:bob, DNS:bob.example.org, IP:192.0.2.1", "X-Cert": whole, "X-Verified": "ok",
 	}
 	elsewhere := map[string]string{"X-Issuer": "", "X-Serial": "", "X-Verified": ""}

@@ -68,9 +68,9 @@ func TestTickets(t *testing.T) {
 		reload("tickets = { rotate = \"1s\" }")
 		s.resumes(w)
 		testkit.Eventually(t, "keys are forgotten", func() bool {
-			old := *s.cfg
+			old := s.cfg.Clone()
 			old.ClientSessionCache = kept{s.cfg.ClientSessionCache}
-			return !(&session{t, &old}).resumes(w)
+			return !(&session{t, old}).resumes(w)
 		})
 	})
 }
