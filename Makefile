@@ -2,6 +2,14 @@
 
 SHELL := /bin/bash
 
+# "make module PATH=example.org/weir" means the path of the module. Programs are found along the
+# PATH that make itself was given.
+ifeq ($(origin PATH),command line)
+MODULE := $(PATH)
+override PATH := $(shell if [ -r /proc/$$PPID/environ ]; then \
+	while IFS= read -r -d '' v; do [ "$${v%%=*}" != PATH ] || echo "$${v:5}"; done < /proc/$$PPID/environ; else echo "$$PATH"; fi)
+endif
+
 PREFIX     ?= /usr/local
 DESTDIR    ?=
 bindir     ?= $(PREFIX)/bin
@@ -40,7 +48,7 @@ help: ## print this help
 	@echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo 'names: WITH=etcd OUT=$(OUT) CONFIG=$(CONFIG) PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) sysconfdir=$(sysconfdir)'
+	@echo 'names: WITH=etcd OUT=$(OUT) DIST=$(DIST) VERSION=$(VERSION) CONFIG=$(CONFIG) PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) sysconfdir=$(sysconfdir)'
 	@echo '       BENCH=$(BENCH) BENCHTIME=$(BENCHTIME) FUZZTIME=$(FUZZTIME)'
 
 .PHONY: build
@@ -107,10 +115,12 @@ h2spec: ## run the conformance tests of HTTP/2 by the program H2SPEC (github.com
 	H2SPEC='$(abspath $(H2SPEC))' go test -count=1 -v -run '^TestH2Spec$$' ./internal/clienttest
 
 .PHONY: check
-check: ## look at the code: gofmt, go vet, staticcheck
+check: ## look at the code: gofmt, go vet (for other systems and processors too), staticcheck
 	@unformatted="$$(gofmt -l .)"; if [ -n "$$unformatted" ]; then echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
 	go vet -tags etcd ./internal/cli
+	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go vet ./...
+	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 go vet ./...
 	go run $(STATICCHECK) ./...
 
 .PHONY: page
@@ -180,8 +190,20 @@ uninstall: ## remove what install put in place, but not the configuration
 	-rmdir '$(DESTDIR)$(docdir)'
 	@echo 'kept: $(DESTDIR)$(sysconfdir)/weir'
 
+DIST      ?= dist
+PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
+
+.PHONY: dist
+dist: ## build a release of VERSION into DIST: programs, .deb, .rpm, lists of contents (SBOM), checksums
+	PLATFORMS='$(PLATFORMS)' TAGS='$(strip $(TAGS) $(WITH))' LDFLAGS='$(LDFLAGS)' deploy/packages/dist.sh '$(DIST)' '$(VERSION)'
+
+.PHONY: module
+module: ## move the module to PATH=example.org/weir, for whoever publishes it there
+	@deploy/packages/module.sh '$(MODULE)'
+
 .PHONY: clean
 clean: ## remove what was built
+	rm -rf '$(DIST)'
 	rm -f '$(OUT)/weir' '$(OUT)/weir.service' '$(OUT)/caddy' '$(OUT)/weir.1' '$(OUT)/weir.bash' '$(OUT)/weir.zsh' '$(OUT)/weir.fish'
 
 -include bench/Makefile.inc

@@ -89,7 +89,7 @@ func TestOwnLogInJournal(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), binary, "run", "--config", file(t, small))
-	cmd.Env = append(os.Environ(), "JOURNAL_STREAM="+strconv.FormatUint(s.Dev, 10)+":"+strconv.FormatUint(s.Ino, 10))
+	cmd.Env = append(os.Environ(), "JOURNAL_STREAM="+strconv.FormatUint(uint64(s.Dev), 10)+":"+strconv.FormatUint(s.Ino, 10))
 	cmd.Stderr = writer
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -57,7 +57,7 @@ func newFilePages(limit int64, used *atomic.Int64) *filePages {
 	if limit/copyShare < copyMin || hugePages() {
 		return nil
 	}
-	fd, err := unix.MemfdCreate("weir-cache", unix.MFD_CLOEXEC)
+	fd, err := memoryFile()
 	if err != nil {
 		return nil
 	}
@@ -192,7 +192,7 @@ func (c *filePages) reserve(s *Store, p *location) bool {
 // socket still has to send of its pages stays with the socket: the next copy at
 // this location gets new pages.
 func (c *filePages) release(p location) {
-	if err := unix.Fallocate(c.fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, p.offset, p.size); err != nil {
+	if err := freeRange(c.fd, p.offset, p.size); err != nil {
 		return // the location keeps its memory, and is counted for good
 	}
 	c.used.Add(-p.size)

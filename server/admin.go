@@ -7,8 +7,6 @@ import (
 	"net"
 	"strconv"
 
-	"golang.org/x/sys/unix"
-
 	"weir/admin"
 	"weir/config"
 	"weir/internal/listener"
@@ -81,8 +79,8 @@ func peerOf(ctx context.Context, c net.Conn) context.Context {
 	}
 	peer := "unix socket"
 	raw.Control(func(fd uintptr) {
-		if cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
-			peer += " (user " + strconv.Itoa(int(cred.Uid)) + ", process " + strconv.Itoa(int(cred.Pid)) + ")"
+		if user, process, ok := credentials(int(fd)); ok {
+			peer += " (user " + strconv.Itoa(user) + ", process " + strconv.Itoa(process) + ")"
 		}
 	})
 	return admin.WithPeer(ctx, peer)

@@ -2,9 +2,7 @@ package sock
 
 import (
 	"sync/atomic"
-	"syscall"
 	"time"
-	"unsafe"
 )
 
 // Pace bounds how slowly a peer may take what is written to a Stream. Only the time that
@@ -107,10 +105,6 @@ func (s *Stream) queued() int64 {
 		return 0
 	}
 	return int64(s.held)
-}
-
-func (s *Stream) lookHeld(fd uintptr) {
-	syscall.RawSyscall(syscall.SYS_IOCTL, fd, syscall.TIOCOUTQ, uintptr(unsafe.Pointer(&s.held)))
 }
 
 // WritePaced writes first and then more, at the pace of the peer. n is how much was written.

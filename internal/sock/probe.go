@@ -3,9 +3,6 @@ package sock
 import (
 	"net"
 	"syscall"
-	"unsafe"
-
-	"golang.org/x/sys/unix"
 )
 
 // Probe tells without blocking what waits on a socket. It allocates nothing
@@ -13,9 +10,7 @@ import (
 type Probe struct {
 	raw   syscall.RawConn
 	check func(fd uintptr)
-	poll  unix.PollFd
-	now   unix.Timespec // zero: the poll does not wait
-	errno syscall.Errno
+	found Pending
 }
 
 // Pending is what a Probe found.
@@ -47,12 +42,7 @@ func NewProbe(c net.Conn) *Probe {
 		return nil
 	}
 	p := &Probe{raw: raw}
-	p.check = func(fd uintptr) {
-		// A poll, because a peek cannot see an end that has bytes before it. A raw call,
-		// because a poll without time to wait never blocks.
-		p.poll = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}
-		_, _, p.errno = syscall.RawSyscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&p.poll)), 1, uintptr(unsafe.Pointer(&p.now)), 0, 0, 0)
-	}
+	p.check = func(fd uintptr) { p.found = pending(fd) }
 	return p
 }
 
@@ -64,15 +54,5 @@ func (p *Probe) Look() Pending {
 	if err := p.raw.Control(p.check); err != nil {
 		return PendingBroken
 	}
-	switch found := p.poll.Revents; {
-	case p.errno != 0:
-		return PendingNothing // the kernel could not look
-	case found&(unix.POLLERR|unix.POLLHUP|unix.POLLNVAL) != 0:
-		return PendingBroken
-	case found&unix.POLLRDHUP != 0:
-		return PendingEnd
-	case found&unix.POLLIN != 0:
-		return PendingBytes
-	}
-	return PendingNothing
+	return p.found
 }

@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"syscall"
-	"unsafe"
 )
 
 // Stream is a TCP or unix connection whose reads and writes do not tell the
@@ -144,23 +143,10 @@ func (s *Stream) came() (int, error) {
 	return t.n, nil
 }
 
-// sendFlags: a peer that has closed is an error, no signal.
-const sendFlags = syscall.MSG_DONTWAIT | syscall.MSG_NOSIGNAL
-
 func (s *Stream) write(fd uintptr) bool {
 	t := &s.out
 	for len(t.p)+len(t.more) > 0 {
-		var n uintptr
-		var errno syscall.Errno
-		if len(t.more) == 0 || len(t.p) >= maxCall {
-			n, errno = send(fd, t.p[:min(len(t.p), maxCall)], sendFlags)
-		} else {
-			t.vec[0].Base, t.vec[1].Base = unsafe.SliceData(t.p), unsafe.SliceData(t.more)
-			t.vec[0].SetLen(len(t.p))
-			t.vec[1].SetLen(min(len(t.more), maxCall-len(t.p)))
-			t.msg.Iov, t.msg.Iovlen = &t.vec[0], 2
-			n, _, errno = syscall.RawSyscall(syscall.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&t.msg)), sendFlags)
-		}
+		n, errno := t.send(fd)
 		switch errno {
 		case 0:
 			t.advance(int(n))
@@ -173,17 +159,6 @@ func (s *Stream) write(fd uintptr) bool {
 		}
 	}
 	return true
-}
-
-func send(fd uintptr, p []byte, flags uintptr) (uintptr, syscall.Errno) {
-	n, _, errno := syscall.RawSyscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), flags, 0, 0)
-	return n, errno
-}
-
-func receive(fd uintptr, p []byte, flags uintptr) (uintptr, syscall.Errno) {
-	n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
-		syscall.MSG_DONTWAIT|flags, 0, 0)
-	return n, errno
 }
 
 // advance notes that n bytes were written.
@@ -243,10 +218,9 @@ func (s *Stream) sendFile(fd uintptr) bool {
 		var errno syscall.Errno
 		if len(t.p) > 0 {
 			// The head leaves together with the first bytes of the file.
-			n, errno = send(fd, t.p, sendFlags|syscall.MSG_MORE)
+			n, errno = sendBefore(fd, t.p)
 		} else {
-			// It may wait for a disk, so that the scheduler must know of it.
-			n, _, errno = syscall.Syscall6(syscall.SYS_SENDFILE, fd, uintptr(t.file), uintptr(unsafe.Pointer(&t.offset)), uintptr(min(t.size, maxCall)), 0, 0)
+			n, errno = t.sendFile(fd)
 		}
 		switch {
 		case errno == syscall.EAGAIN:

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"net"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"weir/internal/sock"
@@ -175,12 +174,8 @@ func (c *Conn) Quiet() bool { return c.probe.Look() == sock.PendingNothing }
 // delayed acknowledgement, for some 40 ms.
 func (c *Conn) ackNow() {
 	if c.stream != nil {
-		c.stream.Raw().Control(quickAck)
+		c.stream.AckNow()
 	}
-}
-
-func quickAck(fd uintptr) {
-	syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_QUICKACK, 1)
 }
 
 // drained reports whether nothing is left inside the TLS layer, where no peek

@@ -1,0 +1,93 @@
+package packages_test
+
+import (
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// give copies a file to the machine, as /shared/NAME.
+func (m *machine) give(t *testing.T, path, name string) {
+	t.Helper()
+	if out, err := exec.CommandContext(t.Context(), "cp", path, filepath.Join(m.shared, name)).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+}
+
+// TestInstalled is the life of the package on a machine: installed, running, configured, upgraded under
+// load, removed, purged.
+func TestInstalled(t *testing.T) {
+	t.Parallel()
+	m := boot(t)
+	folder := t.TempDir()
+	release(t, folder, later)
+	m.give(t, built(t, ".deb"), "weir.deb")
+	m.give(t, fileOf(t, folder, ".deb"), "weir-later.deb")
+	begun := time.Now()
+	took := func(what string) {
+		t.Logf("%s took %v", what, time.Since(begun).Round(10*time.Millisecond))
+		begun = time.Now()
+	}
+
+	m.run(t, "dpkg -i /shared/weir.deb")
+	took("installing")
+	m.is(t, "systemctl is-active weir; systemctl is-enabled weir", "active\nenabled")
+	m.run(t, "curl -fsS -o /dev/null http://127.0.0.1:8080/")
+	m.is(t, "weir version | cut -d' ' -f2", version)
+	m.is(t, "stat -c '%U:%G %a' /etc/weir/config.toml /var/lib/weir", "root:weir 640\nweir:weir 755")
+	m.is(t, "ps -o user= -p $(systemctl show -P MainPID weir)", "weir")
+	m.run(t, "logrotate --debug /etc/logrotate.d/weir")
+
+	t.Run("reload", m.reload)
+
+	begun = time.Now()
+	m.upgrade(t)
+	took("upgrading under load")
+
+	m.run(t, "dpkg --remove weir")
+	took("removing")
+	m.fails(t, "systemctl is-active weir")
+	m.run(t, "test -e /etc/weir/config.toml && ! test -e /usr/bin/weir")
+	m.run(t, "dpkg --purge weir")
+	took("purging")
+	m.fails(t, "ls -d /etc/weir /var/lib/weir /var/log/weir /etc/logrotate.d/weir 2>/dev/null")
+	m.fails(t, "systemctl cat weir")
+}
+
+// reload changes the configuration, for the better and for the worse.
+func (m *machine) reload(t *testing.T) {
+	m.run(t, `cp -p /etc/weir/config.toml /tmp/config.toml
+		printf '\n[[routes]]\nname = "added"\npath = "/added"\nresponse.status = 200\nresponse.body = "added"\n' >> /etc/weir/config.toml
+		weir check --config /etc/weir/config.toml && systemctl reload weir`)
+	m.is(t, "curl -fsS http://127.0.0.1:8080/added", "added")
+	m.run(t, "echo nonsense >> /etc/weir/config.toml")
+	m.fails(t, "systemctl reload weir")
+	m.is(t, "curl -fsS http://127.0.0.1:8080/added; systemctl is-active weir", "addedactive")
+	m.run(t, "sed -i '/^nonsense/d' /etc/weir/config.toml && systemctl reload weir")
+}
+
+// upgrade installs the later version while requests come.
+func (m *machine) upgrade(t *testing.T) {
+	before := m.run(t, "systemctl show -P MainPID weir")
+	m.run(t, `cat > /tmp/load <<'END'
+		while [ ! -e /tmp/enough ]; do
+			echo >> /tmp/asked
+			curl -fsS -m 20 -o /dev/null http://127.0.0.1:8080/ 2>> /tmp/refused || echo >> /tmp/refused
+		done
+		touch /tmp/over
+END
+		sh /tmp/load > /dev/null 2>&1 &
+		while [ ! -s /tmp/asked ]; do sleep 0.01; done`)
+	m.run(t, "dpkg -i /shared/weir-later.deb")
+	m.run(t, `touch /tmp/enough; while [ ! -e /tmp/over ]; do sleep 0.01; done; touch /tmp/refused`)
+	m.is(t, "cat /tmp/refused", "")
+	t.Logf("%s requests meanwhile", m.run(t, "wc -l < /tmp/asked"))
+	m.is(t, "systemctl is-active weir; systemctl show -P NRestarts weir", "active\n0")
+	after := m.run(t, "systemctl show -P MainPID weir")
+	if after == before {
+		t.Errorf("process %s goes on", before)
+	}
+	m.is(t, "readlink /proc/"+after+"/exe; weir version | cut -d' ' -f2", "/usr/bin/weir\n"+later)
+	m.is(t, "curl -fsS http://127.0.0.1:8080/added", "added") // what the administrator wrote
+}
