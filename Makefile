@@ -174,7 +174,7 @@ install: build man ## install weir, its manual page, its configuration (never ov
 		deploy/systemd/weir.service > '$(OUT)/weir.service'
 	$(INSTALL) -m 0644 '$(OUT)/weir.service' '$(DESTDIR)$(unitdir)/weir.service'
 	$(INSTALL) -m 0644 deploy/systemd/weir.sysusers '$(DESTDIR)$(sysusersdir)/weir.conf'
-	$(INSTALL) -m 0644 docs/service.md docs/listeners.md deploy/systemd/weir.socket '$(DESTDIR)$(docdir)/'
+	$(INSTALL) -m 0644 docs/install.md docs/service.md docs/listeners.md deploy/systemd/weir.socket '$(DESTDIR)$(docdir)/'
 	@if [ -e '$(DESTDIR)$(sysconfdir)/weir/config.toml' ]; then \
 		echo 'kept: $(DESTDIR)$(sysconfdir)/weir/config.toml'; \
 	else \
@@ -186,7 +186,7 @@ install: build man ## install weir, its manual page, its configuration (never ov
 uninstall: ## remove what install put in place, but not the configuration
 	rm -f '$(DESTDIR)$(bindir)/weir' '$(DESTDIR)$(unitdir)/weir.service' '$(DESTDIR)$(sysusersdir)/weir.conf'
 	rm -f '$(DESTDIR)$(mandir)/man1/weir.1' '$(DESTDIR)$(bashdir)/weir' '$(DESTDIR)$(zshdir)/_weir' '$(DESTDIR)$(fishdir)/weir.fish'
-	rm -f '$(DESTDIR)$(docdir)/service.md' '$(DESTDIR)$(docdir)/listeners.md' '$(DESTDIR)$(docdir)/weir.socket'
+	rm -f '$(DESTDIR)$(docdir)/install.md' '$(DESTDIR)$(docdir)/service.md' '$(DESTDIR)$(docdir)/listeners.md' '$(DESTDIR)$(docdir)/weir.socket'
 	-rmdir '$(DESTDIR)$(docdir)'
 	@echo 'kept: $(DESTDIR)$(sysconfdir)/weir'
 
@@ -197,13 +197,25 @@ PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 dist: ## build a release of VERSION into DIST: programs, .deb, .rpm, lists of contents (SBOM), checksums
 	PLATFORMS='$(PLATFORMS)' TAGS='$(strip $(TAGS) $(WITH))' LDFLAGS='$(LDFLAGS)' deploy/packages/dist.sh '$(DIST)' '$(VERSION)'
 
+IMAGE   ?= weir
+BUILDAH ?= buildah
+
+.PHONY: image
+image: build ## make the container image IMAGE from OUT/weir, without downloading anything (buildah)
+	rm -rf '$(OUT)/image'
+	mkdir -p '$(OUT)/image/bin' '$(OUT)/image/deploy'
+	cp '$(OUT)/weir' '$(OUT)/image/bin/'
+	cp -r deploy/container '$(OUT)/image/deploy/'
+	$(BUILDAH) build --format docker --isolation chroot --build-arg PROGRAM=built -t '$(IMAGE)' \
+		-f '$(OUT)/image/deploy/container/Dockerfile' '$(OUT)/image'
+
 .PHONY: module
 module: ## move the module to PATH=example.org/weir, for whoever publishes it there
 	@deploy/packages/module.sh '$(MODULE)'
 
 .PHONY: clean
 clean: ## remove what was built
-	rm -rf '$(DIST)'
+	rm -rf '$(DIST)' '$(OUT)/image'
 	rm -f '$(OUT)/weir' '$(OUT)/weir.service' '$(OUT)/caddy' '$(OUT)/weir.1' '$(OUT)/weir.bash' '$(OUT)/weir.zsh' '$(OUT)/weir.fish'
 
 -include bench/Makefile.inc

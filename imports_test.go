@@ -31,6 +31,7 @@ func rooms() []room {
 		{"docs", nil, "pages are text"},
 		{"docs/site", nil, "a site is made of files, not of weir"},
 		{"deploy", nil, "files for operators are no code"},
+		{"deploy/container", nil, "files for operators are no code"},
 		{"deploy/packages", nil, "files for operators are no code"},
 		{"internal/sock", nil, "what a socket can do has nothing to do with HTTP"},
 		{"internal/field", nil, "the syntax of a value does not depend on who reads it"},

@@ -43,7 +43,7 @@ func TestInstall(t *testing.T) {
 		t.Errorf("the program: %v, %v", info, err)
 	}
 	unit := read("opt/weir/lib/systemd/system/weir.service")
-	for _, want := range []string{"ExecStart=/opt/weir/bin/weir run --config /etc/weir/config.toml --pid-file /run/weir/weir.pid\n", "Type=notify-reload\n", "AmbientCapabilities=CAP_NET_BIND_SERVICE\n"} {
+	for _, want := range []string{"ExecStart=/opt/weir/bin/weir run --config /etc/weir/config.toml --pid-file /run/weir/weir.pid\n", "Type=notify\n", "ExecReload=/opt/weir/bin/weir reload --pid-file /run/weir/weir.pid\n", "AmbientCapabilities=CAP_NET_BIND_SERVICE\n"} {
 		if !strings.Contains(unit, want) {
 			t.Errorf("the unit lacks %q", want)
 		}

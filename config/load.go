@@ -39,14 +39,23 @@ type Document struct {
 
 // Load reads the file at path, and what it includes, as the function Load does.
 func (l *Loader) Load(path string, checks ...func(*Config) Errors) (*Config, error) {
-	data, err := os.ReadFile(path)
-	if l.Optional && errors.Is(err, fs.ErrNotExist) && l.variable("LISTEN") && l.variable("TARGETS") {
-		path, data, err = "environment", []byte(withoutFile), nil
-	}
+	path, data, err := l.readFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the configuration: %w", err)
+		return nil, err
 	}
 	return l.parse(path, data, checks)
+}
+
+// readFile reads the file at path, and returns what problems call it.
+func (l *Loader) readFile(path string) (name string, data []byte, err error) {
+	data, err = os.ReadFile(path)
+	if l.Optional && errors.Is(err, fs.ErrNotExist) && l.variable("LISTEN") && l.variable("TARGETS") {
+		return "environment", []byte(withoutFile), nil
+	}
+	if err != nil {
+		return "", nil, fmt.Errorf("cannot read the configuration: %w", err)
+	}
+	return path, data, nil
 }
 
 // LoadAdmin returns [admin] of the file at path, which may be wrong in all else: a
@@ -55,18 +64,30 @@ func LoadAdmin(path string) (*Admin, error) { return new(Loader).LoadAdmin(path)
 
 // LoadAdmin does what the function of that name does.
 func (l *Loader) LoadAdmin(path string) (*Admin, error) {
-	data, err := os.ReadFile(path)
+	c, err := l.LoadParts(path, "admin")
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the configuration: %w", err)
+		return nil, err
+	}
+	return &c.Admin, nil
+}
+
+// LoadParts returns the configuration at path, of which only the tables and keys of the highest level
+// that are named need be right.
+func (l *Loader) LoadParts(path string, names ...string) (*Config, error) {
+	path, data, err := l.readFile(path)
+	if err != nil {
+		return nil, err
 	}
 	c, problems := l.read(path, data)
 	if c != nil {
-		problems = slices.DeleteFunc(problems, func(p Problem) bool { return !within(p.Key, "admin") })
+		problems = slices.DeleteFunc(problems, func(p Problem) bool {
+			return !slices.ContainsFunc(names, func(name string) bool { return within(p.Key, name) })
+		})
 	}
 	if err := problems.Err(); err != nil {
 		return nil, err
 	}
-	return &c.Admin, nil
+	return c, nil
 }
 
 // Parse reads a configuration in TOML, gives every key that it lacks its

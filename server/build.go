@@ -141,6 +141,7 @@ func (s *Server) listenerOptions(socket net.Listener) listener.Options {
 			}
 			return c
 		},
+		OnVisit: func(c *listener.Conn) { s.alive.Serve(c, func() *proxy.Listener { return nil }) },
 		OnRefuse: func(reason listener.Reason, err error, client netip.AddrPort) {
 			s.log.Debug("connection refused", "reason", string(reason), "client", client.String(), "error", err)
 		},

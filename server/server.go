@@ -45,6 +45,7 @@ type Server struct {
 	set     *metrics.Set
 	metrics *proxy.Metrics
 	front   http1.Front
+	alive   http1.Front // answers Alive
 	frames  http2.Front
 	local   *local
 	sockets *listener.Inherited
@@ -174,6 +175,8 @@ func New(cfg *config.Config, opts ...Option) (_ *Server, err error) {
 	s.front.Handler = handler{s}
 	s.front.OnPanic = func(v any) { s.metrics.Panicked(s.log, v) }
 	s.front.OnPreface = s.frames.Serve
+	s.alive.Handler = aliveHandler{s}
+	s.alive.OnPanic = s.front.OnPanic
 	s.frames.Handler = handler{s}
 	s.frames.OnPanic = s.front.OnPanic
 	s.front.CancelOnHalfClose = func() bool { return s.current.Load().config.Forwarding.CancelOnHalfClose }

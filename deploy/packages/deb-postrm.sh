@@ -2,11 +2,11 @@
 # A purge removes state and logs, but not the user, whose number must not go to another one.
 set -e
 
-if [ "$1" = remove ] && [ -x /usr/bin/deb-systemd-helper ]; then
+if [ "$1" = remove ] && command -v deb-systemd-helper >/dev/null; then
 	deb-systemd-helper mask weir.service >/dev/null || true
 fi
 if [ "$1" = purge ]; then
-	if [ -x /usr/bin/deb-systemd-helper ]; then
+	if command -v deb-systemd-helper >/dev/null; then
 		deb-systemd-helper purge weir.service >/dev/null || true
 		deb-systemd-helper unmask weir.service >/dev/null || true
 	fi

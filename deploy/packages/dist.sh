@@ -3,14 +3,14 @@
 # packages, lists of contents (SBOM) and checksums. The same source, version of Go and VERSION
 # give the same bytes. "make dist" runs it.
 #
-# PLATFORMS are those of programs; those of Linux get packages too. TAGS and LDFLAGS are those of
+# PLATFORMS are those of programs; those of Linux get packages of the kinds PACKAGES too. TAGS and LDFLAGS are those of
 # "make build". MAINTAINER stands in packages.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 out=$(mkdir -p "$1" && cd "$1" && pwd)
 version=${2:?usage: dist.sh OUT VERSION}
-: "${PLATFORMS:=linux/amd64 linux/arm64 darwin/amd64 darwin/arm64}" "${TAGS:=}" "${LDFLAGS:=-s -w}"
+: "${PLATFORMS:=linux/amd64 linux/arm64 darwin/amd64 darwin/arm64}" "${PACKAGES:=deb rpm}" "${TAGS:=}" "${LDFLAGS:=-s -w}"
 export MAINTAINER=${MAINTAINER:-weir <weir@example.org>}
 
 # Run by version: see STATICCHECK in the Makefile.
@@ -36,9 +36,14 @@ stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
 tool() { (cd "$1" && shift && GOFLAGS='' GOOS='' GOARCH='' go run "$@"); }
 
-# What packages contain besides the program.
+# build OS ARCH FILE
+build() { GOOS=$1 GOARCH=$2 go build -trimpath -tags "$TAGS" -ldflags "$LDFLAGS -X main.version=$version" -o "$3" .; }
+
+# What packages contain besides the program. Its manual page and completions it prints itself.
 install -d "$stage"/files
-make -s man OUT="$stage/files" VERSION="$version" TAGS="$TAGS"
+build "$(go env GOHOSTOS)" "$(go env GOHOSTARCH)" "$stage/weir"
+"$stage/weir" man >"$stage/files/weir.1"
+for shell in bash zsh fish; do "$stage/weir" completion $shell >"$stage/files/weir.$shell"; done
 sed -e 's#/usr/local/#/usr/#g' deploy/systemd/weir.service >"$stage/files/weir.service"
 cp deploy/systemd/weir.{socket,sysusers} deploy/packages/{weir.logrotate,copyright,lintian} deploy/packages/{deb,rpm}-*.sh \
 	config.toml CHANGELOG.md docs/{service,listeners,install}.md "$stage/files"
@@ -51,7 +56,7 @@ files=()
 for platform in $PLATFORMS; do
 	os=${platform%/*} arch=${platform#*/}
 	name=weir-$version-$os-$arch
-	GOOS=$os GOARCH=$arch go build -trimpath -tags "$TAGS" -ldflags "$LDFLAGS -X main.version=$version" -o "$out/$name" .
+	build "$os" "$arch" "$out/$name"
 	tool deploy/packages/sbom . "$out/$name" >"$out/$name.cdx.json"
 	files+=("$name" "$name.cdx.json")
 	if [[ $os != linux ]]; then continue; fi
@@ -59,7 +64,7 @@ for platform in $PLATFORMS; do
 	chmod 0755 "$stage/files/weir"
 	find "$stage/files" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 	cp deploy/packages/nfpm.yaml "$stage"
-	for format in deb rpm; do
+	for format in $PACKAGES; do
 		ARCH=$arch tool "$stage" "$nfpm" package --packager "$format" --target "$out/weir-$version-linux-$arch.$format" >/dev/null
 		files+=("weir-$version-linux-$arch.$format")
 	done

@@ -66,7 +66,7 @@ func commands(version string) *urfave.Command {
 			return urfave.ShowAppHelp(c)
 		},
 		Commands: []*urfave.Command{
-			runCommand(), checkCommand(), explainCommand(), testCommand(), planCommand(), schemaCommand(), reloadCommand(), upgradeCommand(),
+			runCommand(), checkCommand(), explainCommand(), testCommand(), planCommand(), schemaCommand(), reloadCommand(), upgradeCommand(), healthCommand(),
 			statusCommand(), upstreamsCommand(), servicesCommand(), sourcesCommand(), routesCommand(), statisticsCommand(), topCommand(), configCommand(), benchCommand(),
 			drainCommand(), undrainCommand(), weightCommand(), purgeCommand(), cacheCommand(), tapCommand(), registerCommand(),
 			certificatesCommand(), trustCommand(),

@@ -18,18 +18,20 @@ const watchInterval = time.Second
 
 // process is a running weir. It belongs to one goroutine.
 type process struct {
-	load    func() (*config.Config, error)
-	tune    func(*config.Config) // fits memory to what load has returned
-	watched *watch
-	parts   *documents
-	cfg     *config.Config
-	log     *ownLog
-	manager *notify.Notifier
-	pidFile *pidFile
-	server  *server.Server
-	memory  memory
-	signals <-chan os.Signal
-	alive   <-chan time.Time // ticks when the service manager expects a sign of life; or nil
+	load     func() (*config.Config, error)
+	tune     func(*config.Config) // fits memory to what load has returned
+	watched  *watch
+	parts    *documents
+	cfg      *config.Config
+	log      *ownLog
+	manager  *notify.Notifier
+	pidFile  *pidFile
+	server   *server.Server
+	memory   memory
+	signals  <-chan os.Signal
+	watchdog watchdog
+	// stored are the names under which the service manager keeps sockets; false is one that it may not have.
+	stored map[string]bool
 
 	program  string       // what an upgrade starts
 	next     *successor   // the process that is to replace this one; nil while there is none
@@ -39,15 +41,11 @@ type process struct {
 
 // serve handles signals until weir has stopped.
 func (p *process) serve() error {
-	interval, err := notify.WatchdogInterval(os.Getpid(), os.Getenv)
+	stop, err := p.watchdog.start()
 	if err != nil {
 		return errors.Join(err, p.server.Close())
 	}
-	if interval > 0 {
-		ticker := time.NewTicker(interval)
-		defer ticker.Stop()
-		p.alive = ticker.C
-	}
+	defer stop()
 	look := time.NewTicker(watchInterval)
 	defer look.Stop()
 	for {
@@ -87,8 +85,10 @@ func (p *process) serve() error {
 			p.upgradeFailed(p.next.attempt, err)
 		case <-p.parts.Changed():
 			p.reload("documents have changed")
-		case <-p.alive:
-			p.tell(p.manager.Watchdog())
+		case <-p.watchdog.tick:
+			p.watchdog.ask(p.server)
+		case err := <-p.watchdog.verdict:
+			p.heard(err)
 		case <-p.server.Done():
 			return errors.New("the server has stopped by itself")
 		}
@@ -124,6 +124,7 @@ func (p *process) reload(reason string) error {
 	p.tune(cfg)
 	p.log.Info("reloaded", "reason", reason)
 	warn(p.log.Logger, cfg)
+	p.store()
 	p.tell(p.manager.Ready("serving"))
 	return nil
 }
@@ -134,8 +135,8 @@ func (p *process) reopen() {
 	p.server.Reopen()
 }
 
-// await calls f and meanwhile goes on telling the service manager that weir lives: a
-// large configuration takes longer to load than a sign of life may take to come.
+// await calls f and meanwhile tells the service manager that weir lives, whatever the watchdog would
+// find: a large configuration takes longer to load than a sign of life may take to come.
 func (p *process) await(f func()) {
 	done := make(chan struct{})
 	go func() {
@@ -146,7 +147,7 @@ func (p *process) await(f func()) {
 		select {
 		case <-done:
 			return
-		case <-p.alive:
+		case <-p.watchdog.tick:
 			p.tell(p.manager.Watchdog())
 		}
 	}
@@ -196,7 +197,7 @@ func (p *process) end(limit time.Duration) error {
 				continue // SIGQUIT asks for the drain that is under way
 			}
 			return errors.Join(errors.New("stopped at once by a second signal"), p.server.Close())
-		case <-p.alive:
+		case <-p.watchdog.tick:
 			p.tell(p.manager.Watchdog())
 		}
 	}

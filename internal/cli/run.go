@@ -62,6 +62,9 @@ func run(c *urfave.Command) error {
 
 // serve serves in place of the process before this one, if there is one.
 func serve(c *urfave.Command, before *predecessor) error {
+	if err := useOwnRoots(); err != nil {
+		return fmt.Errorf("cannot read the authorities that weir contains: %w", err)
+	}
 	parts := newDocuments()
 	defer parts.Close()
 	read, path, err := loader(c, parts)
@@ -137,6 +140,7 @@ func serve(c *urfave.Command, before *predecessor) error {
 	if c.Bool(flagInspect) {
 		announceInspector(os.Stderr, cfg, p.server)
 	}
+	p.store()
 	p.tell(p.manager.Ready("serving"))
 	if attempt != "" {
 		p.tellUpgrade(upgradeVerdict{attempt, upgradeDone, strconv.Itoa(os.Getpid())})

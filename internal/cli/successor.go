@@ -204,7 +204,7 @@ func (p *process) handOver() error {
 	next := p.next
 	pid := next.cmd.Process.Pid
 	p.tell(p.manager.Main(pid))
-	p.manager, p.alive = nil, nil // what this process says does not count any more
+	p.manager, p.watchdog.tick = nil, nil // what this process says does not count any more
 	if err := next.conn.Send(handover.Message{Kind: handover.Main, Name: next.attempt}, nil); err != nil {
 		p.log.Error("the new process does not hear that it is to go on", "error", err)
 	}

@@ -16,14 +16,17 @@ import (
 const firstInherited = 3
 
 // Inherited are the sockets that this process did not open itself: those of the service
-// manager, and those of a process that this one replaces. The service manager's stay
+// manager, and those of a process that this one replaces, or that ran before it and left copies with
+// the service manager. The service manager's stay
 // open for the life of the process, so that a listener that a reload removed can come
 // back, and so that no client is refused across restarts.
 type Inherited struct {
 	files map[string][]*os.File // the service manager's, by name
 
+	uses []string // of all that taken ever had
+
 	mu    sync.Mutex
-	taken map[string]*os.File // the replaced process's, by what it used them for
+	taken map[string]*os.File // those of processes before this one, by what they used them for
 }
 
 // NewInherited returns an Inherited without sockets.
@@ -41,6 +44,7 @@ func (in *Inherited) Add(use string, f *os.File) {
 		in.files[name] = append(in.files[name], f)
 		return
 	}
+	in.uses = append(in.uses, use)
 	in.taken[use] = f
 }
 
@@ -138,7 +142,12 @@ func Inherit(pid int, getenv func(string) string) (*Inherited, error) {
 			name = names[i]
 		}
 		syscall.CloseOnExec(firstInherited + i)
-		in.files[name] = append(in.files[name], os.NewFile(uintptr(firstInherited+i), name))
+		f := os.NewFile(uintptr(firstInherited+i), name)
+		if use, ok := storedUse(name); ok {
+			in.Add(use, f)
+		} else {
+			in.files[name] = append(in.files[name], f)
+		}
 	}
 	return in, nil
 }

@@ -17,9 +17,11 @@ func (l *Listener) admit(c *Conn) {
 	}
 	if full() {
 		l.paused.Add(1)
-		for full() {
-			l.awaitChange()
-		}
+		l.wait(func() {
+			for full() {
+				l.awaitChange()
+			}
+		})
 	}
 	l.conns[c] = struct{}{}
 }

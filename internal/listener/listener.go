@@ -47,6 +47,12 @@ type Listener struct {
 	paused       atomic.Uint64
 	acceptErrors atomic.Uint64
 
+	// visitor is the address of the running visit; nil if there is none.
+	visitor  atomic.Pointer[netip.AddrPort]
+	visiting sync.Mutex
+	visited  bool         // a visit came through; guarded by visiting
+	waits    atomic.Int32 // accept loops that wait for room
+
 	// freed has a token when a connection ended: a descriptor may be free.
 	freed chan struct{}
 	// done is closed by Close.
@@ -267,11 +273,13 @@ func (l *Listener) accept(socket net.Listener) {
 			if l.options.OnAcceptError != nil {
 				l.options.OnAcceptError(err, wait)
 			}
-			l.awaitDescriptor(wait)
+			l.wait(func() { l.awaitDescriptor(wait) })
 			continue
 		}
 		wait = 0
-		l.take(raw)
+		if !l.receive(raw) {
+			l.take(raw)
+		}
 	}
 }
 
@@ -279,7 +287,9 @@ func (l *Listener) accept(socket net.Listener) {
 func (l *Listener) take(raw net.Conn) {
 	l.accepted.Add(1)
 	c := newConn(l, raw)
-	l.options.Room.enter(l.done)
+	if !l.options.Room.tryEnter() {
+		l.wait(func() { l.options.Room.enter(l.done) })
+	}
 	l.admit(c)
 	go l.serve(c)
 }

@@ -42,6 +42,9 @@ type Options struct {
 	// handler: why, the error behind it (nil if the reason says it all), and
 	// the client (not valid for a unix socket's).
 	OnRefuse func(reason Reason, err error, client netip.AddrPort)
+	// OnVisit serves the connection of a Visit, on a goroutine of its own; the connection is closed
+	// when it returns. nil closes it at once.
+	OnVisit func(*Conn)
 	// OnAcceptError hears of each failed accept and how long the loop waits
 	// before the next.
 	OnAcceptError func(err error, wait time.Duration)

@@ -20,12 +20,8 @@ func NewRoom(most int, onFull func(wait time.Duration)) *Room {
 	return &Room{most: int64(most), onFull: onFull, freed: make(chan struct{}, 1)}
 }
 
-// enter waits for room for one connection, at most until done is closed. A nil Room has
-// room for any number.
+// enter waits for room for one connection, at most until done is closed.
 func (r *Room) enter(done <-chan struct{}) {
-	if r == nil {
-		return
-	}
 	for wait := minAcceptWait; !r.tryEnter(); wait = min(2*wait, maxAcceptWait) {
 		r.onFull(wait)
 		timer := time.NewTimer(wait)
@@ -41,7 +37,11 @@ func (r *Room) enter(done <-chan struct{}) {
 	}
 }
 
+// tryEnter takes room for one connection, if there is some. A nil Room has room for any number.
 func (r *Room) tryEnter() bool {
+	if r == nil {
+		return true
+	}
 	for {
 		n := r.used.Load()
 		if n >= r.most {

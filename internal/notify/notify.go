@@ -5,10 +5,12 @@
 package notify
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -60,6 +62,28 @@ func (n *Notifier) Stopping(status string) error { return n.send("STOPPING=1", s
 // this process says later is ignored.
 func (n *Notifier) Main(pid int) error { return n.send("MAINPID=" + strconv.Itoa(pid)) }
 
+// Store gives the service manager a copy of a socket, which it keeps while the service is restarted or
+// after it has crashed, and passes then like its own sockets, under that name: printable ASCII without
+// ":", at most 255 bytes. A copy of a socket that it has already changes nothing.
+func (n *Notifier) Store(name string, socket syscall.Conn) error {
+	if n == nil {
+		return nil
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return err
+	}
+	if controlErr := raw.Control(func(fd uintptr) {
+		err = n.sendWith(unix.UnixRights(int(fd)), "FDSTORE=1", "FDNAME="+name)
+	}); controlErr != nil {
+		return controlErr
+	}
+	return err
+}
+
+// Forget makes the service manager close what it keeps under a name.
+func (n *Notifier) Forget(name string) error { return n.send("FDSTOREREMOVE=1", "FDNAME="+name) }
+
 // Watchdog is a sign of life; due within the time that WatchdogInterval tells.
 func (n *Notifier) Watchdog() error { return n.send("WATCHDOG=1") }
 
@@ -95,10 +119,12 @@ func statusLine(status string) string {
 	}, status)
 }
 
-// send sends the assignments that are not empty as one message. A connection
-// per message is cheap for the few there are, and survives a service manager
-// that is restarted.
-func (n *Notifier) send(assignments ...string) error {
+// send sends the assignments that are not empty as one message.
+func (n *Notifier) send(assignments ...string) error { return n.sendWith(nil, assignments...) }
+
+// sendWith does so together with rights. A connection per message is cheap for the few there are, and
+// survives a service manager that is restarted.
+func (n *Notifier) sendWith(rights []byte, assignments ...string) error {
 	if n == nil {
 		return nil
 	}
@@ -118,7 +144,16 @@ func (n *Notifier) send(assignments ...string) error {
 	defer conn.Close()
 	// A service manager that does not read must not hold up a shutdown.
 	conn.SetWriteDeadline(time.Now().Add(time.Second))
-	if _, err := conn.Write([]byte(message.String())); err != nil {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var sendErr error
+	err = raw.Write(func(fd uintptr) bool {
+		sendErr = unix.Sendmsg(int(fd), []byte(message.String()), rights, nil, unix.MSG_DONTWAIT)
+		return sendErr != unix.EAGAIN
+	})
+	if err = errors.Join(err, sendErr); err != nil {
 		return fmt.Errorf("cannot notify socket %q: %w", n.address.Name, err)
 	}
 	return nil

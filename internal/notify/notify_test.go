@@ -83,6 +83,53 @@ func monotonic(t *testing.T) int64 {
 	return now.Nano() / 1000
 }
 
+// TestStore: the service manager gets a copy of the socket, and its name.
+func TestStore(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	conn := manager(t, path)
+	n, err := notify.New(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := n.Store("weir-x", l.(*net.TCPListener)); err != nil {
+		t.Fatal(err)
+	}
+	text, rights := make([]byte, 4096), make([]byte, unix.CmsgSpace(4))
+	k, r, _, _, err := conn.ReadMsgUnix(text, rights)
+	if err != nil || string(text[:k]) != "FDSTORE=1\nFDNAME=weir-x\n" {
+		t.Fatalf("got %q, %v", text[:k], err)
+	}
+	messages, err := unix.ParseSocketControlMessage(rights[:r])
+	if err != nil || len(messages) != 1 {
+		t.Fatalf("%d messages, %v", len(messages), err)
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil || len(fds) != 1 {
+		t.Fatalf("%d descriptors, %v", len(fds), err)
+	}
+	f := os.NewFile(uintptr(fds[0]), "socket")
+	defer f.Close()
+	copied, err := net.FileListener(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer copied.Close()
+	if copied.Addr().String() != l.Addr().String() {
+		t.Errorf("the copy is at %s, want %s", copied.Addr(), l.Addr())
+	}
+	if err := n.Forget("weir-x"); err != nil {
+		t.Fatal(err)
+	}
+	if got := receive(t, conn); got != "FDSTOREREMOVE=1\nFDNAME=weir-x\n" {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestAbstractSocket(t *testing.T) {
 	name := fmt.Sprintf("@weir-notify-test-%d", os.Getpid())
 	conn := manager(t, name)

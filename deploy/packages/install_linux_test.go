@@ -21,7 +21,7 @@ func TestInstalled(t *testing.T) {
 	t.Parallel()
 	m := boot(t)
 	folder := t.TempDir()
-	release(t, folder, later)
+	release(t, folder, later, "PACKAGES=deb")
 	m.give(t, built(t, ".deb"), "weir.deb")
 	m.give(t, fileOf(t, folder, ".deb"), "weir-later.deb")
 	begun := time.Now()
@@ -38,6 +38,10 @@ func TestInstalled(t *testing.T) {
 	m.is(t, "stat -c '%U:%G %a' /etc/weir/config.toml /var/lib/weir", "root:weir 640\nweir:weir 755")
 	m.is(t, "ps -o user= -p $(systemctl show -P MainPID weir)", "weir")
 	m.run(t, "logrotate --debug /etc/logrotate.d/weir")
+	m.run(t, `man --where weir
+		bash -n /usr/share/bash-completion/completions/weir
+		zsh -n /usr/share/zsh/vendor-completions/_weir
+		fish -n /usr/share/fish/vendor_completions.d/weir.fish`)
 
 	t.Run("reload", m.reload)
 
@@ -45,6 +49,15 @@ func TestInstalled(t *testing.T) {
 	m.upgrade(t)
 	took("upgrading under load")
 
+	m.run(t, "cp -p /etc/weir/config.toml /tmp/config.toml")
+	t.Run("units", m.verified)
+	t.Run("sockets", m.sockets)
+	t.Run("store", m.store)
+	t.Run("credentials", m.credentials)
+	t.Run("watchdog", m.watchdog)
+	m.run(t, "cp -p /tmp/config.toml /etc/weir/ && systemctl start weir")
+
+	begun = time.Now()
 	m.run(t, "dpkg --remove weir")
 	took("removing")
 	m.fails(t, "systemctl is-active weir")
@@ -57,32 +70,26 @@ func TestInstalled(t *testing.T) {
 
 // reload changes the configuration, for the better and for the worse.
 func (m *machine) reload(t *testing.T) {
-	m.run(t, `cp -p /etc/weir/config.toml /tmp/config.toml
-		printf '\n[[routes]]\nname = "added"\npath = "/added"\nresponse.status = 200\nresponse.body = "added"\n' >> /etc/weir/config.toml
+	m.run(t, `printf '\n[[routes]]\nname = "added"\npath = "/added"\nrespond.status = 200\nrespond.body = "added"\n' >> /etc/weir/config.toml
 		weir check --config /etc/weir/config.toml && systemctl reload weir`)
 	m.is(t, "curl -fsS http://127.0.0.1:8080/added", "added")
 	m.run(t, "echo nonsense >> /etc/weir/config.toml")
 	m.fails(t, "systemctl reload weir")
 	m.is(t, "curl -fsS http://127.0.0.1:8080/added; systemctl is-active weir", "addedactive")
+	m.run(t, "journalctl --no-pager -u weir -p err | grep -q 'reload failed'") // each line has its priority
 	m.run(t, "sed -i '/^nonsense/d' /etc/weir/config.toml && systemctl reload weir")
 }
 
 // upgrade installs the later version while requests come.
 func (m *machine) upgrade(t *testing.T) {
 	before := m.run(t, "systemctl show -P MainPID weir")
-	m.run(t, `cat > /tmp/load <<'END'
-		while [ ! -e /tmp/enough ]; do
-			echo >> /tmp/asked
-			curl -fsS -m 20 -o /dev/null http://127.0.0.1:8080/ 2>> /tmp/refused || echo >> /tmp/refused
-		done
-		touch /tmp/over
-END
-		sh /tmp/load > /dev/null 2>&1 &
-		while [ ! -s /tmp/asked ]; do sleep 0.01; done`)
+	stop := m.clients(t, "http://127.0.0.1:8080/")
 	m.run(t, "dpkg -i /shared/weir-later.deb")
-	m.run(t, `touch /tmp/enough; while [ ! -e /tmp/over ]; do sleep 0.01; done; touch /tmp/refused`)
-	m.is(t, "cat /tmp/refused", "")
-	t.Logf("%s requests meanwhile", m.run(t, "wc -l < /tmp/asked"))
+	asked, failed := stop()
+	if failed != "" {
+		t.Errorf("of %d requests over the upgrade failed: %s", asked, failed)
+	}
+	t.Logf("%d requests over the upgrade, none failed", asked)
 	m.is(t, "systemctl is-active weir; systemctl show -P NRestarts weir", "active\n0")
 	after := m.run(t, "systemctl show -P MainPID weir")
 	if after == before {

@@ -3,12 +3,14 @@ package packages_test
 import (
 	"bytes"
 	"context"
+	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -59,6 +61,7 @@ func boot(t *testing.T) *machine {
 	}
 	cmd := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-c", bootScript)
 	cmd.Env = append(os.Environ(), "ROOT="+t.TempDir(), "SHARED="+m.shared, "NAME="+name, "NOTIFY_SOCKET="+told.LocalAddr().String())
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // also if the tests are killed
 	var console bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &console, &console
 	if err := cmd.Start(); err != nil {
@@ -86,7 +89,12 @@ func boot(t *testing.T) *machine {
 			t.Logf("the console:\n%s", console.String())
 		}
 	})
+	begun := time.Now()
 	m.awaitReady(t, told)
+	// What nobody reads would make the machine wait.
+	told.SetReadDeadline(time.Time{})
+	go io.Copy(io.Discard, told)
+	t.Logf("booting took %v", time.Since(begun).Round(10*time.Millisecond))
 	return m
 }
 
@@ -123,7 +131,7 @@ func removeGroups(folder string) {
 
 // try runs shell commands on the machine and returns what they say.
 func (m *machine) try(ctx context.Context, commands string) (string, error) {
-	cmd := exec.CommandContext(ctx, "nsenter", "--target", m.leader, "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--wd=/",
+	cmd := exec.CommandContext(ctx, "nsenter", "--target", m.leader, "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--wdns=/",
 		"env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "DEBIAN_FRONTEND=noninteractive", "sh", "-ec", commands)
 	out, err := cmd.CombinedOutput()
 	return strings.TrimSpace(string(out)), err

@@ -1,0 +1,230 @@
+package container_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// need skips a test that lacks programs, or fails it where they have to be there.
+func need(t *testing.T, programs ...string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can run containers everywhere")
+	}
+	for _, p := range programs {
+		if _, err := exec.LookPath(p); err != nil {
+			if os.Getenv("CI") != "" {
+				t.Fatalf("%s is missing: .ci/run installs it", p)
+			}
+			t.Skipf("%s is missing", p)
+		}
+	}
+}
+
+// engine runs containers, with all that it keeps in a folder of the test.
+type engine struct {
+	t     *testing.T
+	flags []string
+}
+
+func newEngine(t *testing.T) *engine {
+	need(t, "buildah", "podman", "crun", "unshare", "make")
+	folder := t.TempDir()
+	return &engine{t, []string{"--root", filepath.Join(folder, "root"), "--runroot", filepath.Join(folder, "run"), "--storage-driver", "vfs"}}
+}
+
+// command returns a command of podman. crun refuses to start where there are control groups of both
+// versions, so it does not get to see the second.
+func (e *engine) command(arguments ...string) *exec.Cmd {
+	const alone = `umount /sys/fs/cgroup/unified 2>/dev/null; exec podman "$@"`
+	all := append([]string{"--mount", "--propagation", "private", "sh", "-c", alone, "podman"}, e.flags...)
+	all = append(all, "--cgroup-manager", "cgroupfs", "--events-backend", "file")
+	return exec.Command("unshare", append(all, arguments...)...)
+}
+
+// podman runs a command of podman that has to work, and returns what it says.
+func (e *engine) podman(arguments ...string) string {
+	e.t.Helper()
+	out, err := e.command(arguments...).CombinedOutput()
+	if err != nil {
+		e.t.Fatalf("podman %q: %v\n%s", arguments, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// weir is a running container.
+type weir struct {
+	cmd *exec.Cmd
+	log *bufio.Reader
+	url string
+}
+
+var listening = regexp.MustCompile(`msg=listening .* address=(\S+)`)
+
+// run starts a container of the image, confined as far as can be, with a configuration, and returns
+// when it listens.
+func (e *engine) run(name, configuration string, more ...string) *weir {
+	e.t.Helper()
+	file := filepath.Join(e.t.TempDir(), "config.toml")
+	if err := os.WriteFile(file, []byte(configuration), 0o644); err != nil {
+		e.t.Fatal(err)
+	}
+	flags := append([]string{
+		"run", "--name", name, "--network", "host", "--dns", "none", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges",
+		"--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4096:4096", "--no-hosts", "-v", file + ":/etc/weir/config.toml:ro",
+	}, more...)
+	w := &weir{cmd: e.command(append(flags, "weir")...)}
+	stderr, err := w.cmd.StderrPipe()
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	w.log = bufio.NewReader(stderr)
+	if err := w.cmd.Start(); err != nil {
+		e.t.Fatal(err)
+	}
+	e.t.Cleanup(func() {
+		if w.cmd.ProcessState == nil {
+			e.command("rm", "--force", "--time", "0", name).Run()
+			w.cmd.Wait()
+		}
+	})
+	w.url = "http://" + listening.FindStringSubmatch(w.logged(e.t, "msg=listening"))[1] + "/"
+	return w
+}
+
+// logged reads the log up to a line with text.
+func (w *weir) logged(t *testing.T, text string) string {
+	t.Helper()
+	var seen strings.Builder
+	for {
+		line, err := w.log.ReadString('\n')
+		seen.WriteString(line)
+		if strings.Contains(line, text) {
+			return line
+		}
+		if err != nil {
+			t.Fatalf("the log ends before %q: %s", text, seen.String())
+		}
+	}
+}
+
+func get(t *testing.T, url string) string {
+	t.Helper()
+	r, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	text, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func answering(text string) string {
+	return "[[listeners]]\naddress = \"127.0.0.1:0\"\n[[routes]]\nname = \"fixed\"\nrespond = { status = 200, body = \"" + text + "\" }\n"
+}
+
+// TestImage builds the image as "make image" does, and runs it.
+func TestImage(t *testing.T) {
+	t.Parallel()
+	e := newEngine(t)
+	build := exec.Command("make", "image", "OUT="+t.TempDir(), "BUILDAH=buildah "+strings.Join(e.flags, " "))
+	build.Dir = "../.."
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	var images []struct {
+		Size   int64
+		Config struct {
+			User       string
+			Entrypoint []string
+		}
+		HealthCheck *struct{ Test []string }
+	}
+	if err := json.Unmarshal([]byte(e.podman("image", "inspect", "weir")), &images); err != nil || len(images) != 1 {
+		t.Fatalf("%d images, %v", len(images), err)
+	}
+	image := images[0]
+	if image.Config.User != "65532:65532" || image.HealthCheck == nil || image.HealthCheck.Test[1] != "/usr/bin/weir" {
+		t.Errorf("the image is %+v", image)
+	}
+	t.Logf("the image has %.1f MB", float64(image.Size)/1e6)
+
+	w := e.run("first", answering("one"), "--memory", "100m")
+	if got := get(t, w.url); got != "one" {
+		t.Errorf("it answers %q", got)
+	}
+	e.podman("healthcheck", "run", "first")
+	if got := e.podman("exec", "first", "/usr/bin/weir", "health"); got != "a connection is accepted" {
+		t.Errorf("weir health says %q", got)
+	}
+	if got := e.podman("top", "first", "huser", "pid"); !strings.Contains(got, "65532") || strings.Count(got, "\n") != 1 {
+		t.Errorf("its processes are %q", got)
+	}
+
+	// Signals of process 1.
+	e.podman("kill", "--signal", "HUP", "first")
+	w.logged(t, "msg=reloaded")
+	if got := get(t, w.url); got != "one" {
+		t.Errorf("after the reload it answers %q", got)
+	}
+	e.podman("kill", "--signal", "TERM", "first")
+	w.logged(t, "msg=stopped")
+	if err := w.cmd.Wait(); err != nil {
+		t.Errorf("it ends with %v", err)
+	}
+
+	// The configuration of the image is right.
+	if got := e.podman("run", "--rm", "--network", "none", "--read-only", "--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4096:4096", "weir",
+		"check", "--config", "/etc/weir/config.toml"); !strings.Contains(got, "is fine") {
+		t.Errorf("weir check says %q", got)
+	}
+}
+
+// TestCompose checks the parts of compose.yaml, which itself needs images from a registry: the files that it
+// mounts are there, and weir and Prometheus accept theirs.
+func TestCompose(t *testing.T) {
+	t.Parallel()
+	need(t, "promtool", "make")
+	text, err := os.ReadFile("compose.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mounts := regexp.MustCompile(`"(\.[^":]*):([^":]+):ro"`).FindAllStringSubmatch(string(text), -1)
+	if len(mounts) < 8 {
+		t.Errorf("only %d mounts were seen", len(mounts))
+	}
+	for _, m := range mounts {
+		if _, err := os.Stat(m[1]); err != nil {
+			t.Error(err)
+		}
+	}
+	out := t.TempDir()
+	run := func(program string, arguments ...string) {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), program, arguments...)
+		cmd.Dir = "../.."
+		if said, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s %q: %v\n%s", program, arguments, err, said)
+		}
+	}
+	run("make", "build", "OUT="+out)
+	for _, file := range []string{"weir.toml", "compose.toml", "origin.toml"} {
+		run(filepath.Join(out, "weir"), "check", "--config", "deploy/container/"+file)
+	}
+	// promtool looks for the rules beside the file, where Compose mounts them.
+	for _, file := range []string{"prometheus.yml", "../prometheus/weir.rules.yml"} {
+		run("cp", "deploy/container/"+file, out)
+	}
+	run("promtool", "check", "config", filepath.Join(out, "prometheus.yml"))
+}
