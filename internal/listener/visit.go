@@ -39,12 +39,10 @@ func (l *Listener) Visit(ctx context.Context, ask func(net.Conn) error) error {
 // visit visits the socket at one address.
 func (l *Listener) visit(ctx context.Context, address netip.AddrPort, ask func(net.Conn) error) error {
 	ip, network := address.Addr().Unmap(), "tcp4"
-	switch {
-	case ip == netip.IPv6Unspecified(): // serves IPv4 as well
+	if ip.IsUnspecified() { // also that of IPv6 serves IPv4
 		ip = netip.AddrFrom4([4]byte{127, 0, 0, 1})
-	case ip.IsUnspecified():
-		ip = netip.AddrFrom4([4]byte{127, 0, 0, 1})
-	case ip.Is6():
+	}
+	if ip.Is6() {
 		network = "tcp6"
 	}
 	defer l.visitor.Store(nil)
