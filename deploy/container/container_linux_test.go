@@ -11,6 +11,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"weir/internal/testkit"
 )
 
 // need skips a test that lacks programs, or fails it where they have to be there.
@@ -130,8 +132,8 @@ func get(t *testing.T, url string) string {
 	return string(text)
 }
 
-func answering(text string) string {
-	return "[[listeners]]\naddress = \"127.0.0.1:0\"\n[[routes]]\nname = \"fixed\"\nrespond = { status = 200, body = \"" + text + "\" }\n"
+func answering(t *testing.T, text string) string {
+	return "[[listeners]]\naddress = \"" + testkit.Reserve(t) + "\"\n[metrics]\naddress = \"" + testkit.Reserve(t) + "\"\n[[routes]]\nname = \"fixed\"\nrespond = { status = 200, body = \"" + text + "\" }\n"
 }
 
 // TestImage builds the image as "make image" does, and runs it.
@@ -160,14 +162,14 @@ func TestImage(t *testing.T) {
 	}
 	t.Logf("the image has %.1f MB", float64(image.Size)/1e6)
 
-	w := e.run("first", answering("one"), "--memory", "100m")
+	w := e.run("first", answering(t, "one"), "--memory", "100m")
 	if got := get(t, w.url); got != "one" {
 		t.Errorf("it answers %q", got)
 	}
-	e.podman("healthcheck", "run", "first")
-	if got := e.podman("exec", "first", "/usr/bin/weir", "health"); got != "a connection is accepted" {
+	if got := e.podman("exec", "first", "/usr/bin/weir", "health"); got != "healthy" {
 		t.Errorf("weir health says %q", got)
 	}
+	e.podman("healthcheck", "run", "first")
 	if got := e.podman("top", "first", "huser", "pid"); !strings.Contains(got, "65532") || strings.Count(got, "\n") != 1 {
 		t.Errorf("its processes are %q", got)
 	}

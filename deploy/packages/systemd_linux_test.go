@@ -35,7 +35,7 @@ func (m *machine) clients(t *testing.T, url string) (stop func() (asked int, fai
 cat > /tmp/clients <<'END'
 while [ ! -e /tmp/enough ]; do
 	echo >> /tmp/asked
-	curl -fsS -m 20 -o /dev/null "$1" 2>> /tmp/failed || true
+	curl -fsS -m 60 -o /dev/null "$1" 2>> /tmp/failed || true
 done
 touch /tmp/over
 END
@@ -109,7 +109,7 @@ func (m *machine) store(t *testing.T) {
 	// A crash cuts the exchange that runs, and refuses no one.
 	stop = m.clients(t, url)
 	m.run(t, "kill -KILL $(systemctl show -P MainPID weir)")
-	m.restarted(t, "1")
+	m.restarted(t)
 	if asked, failed := stop(); strings.Contains(failed, "Failed to connect") || strings.Contains(failed, "refused") {
 		t.Errorf("of %d requests over a crash failed: %s", asked, failed)
 	}
@@ -128,12 +128,12 @@ func (m *machine) store(t *testing.T) {
 	m.fails(t, "curl -sS "+url)
 }
 
-// restarted waits until systemd has restarted the service that often, and it is up.
-func (m *machine) restarted(t *testing.T, times string) {
+// restarted waits until systemd has restarted the service by itself, and it is up.
+func (m *machine) restarted(t *testing.T) {
 	t.Helper()
 	testkit.Eventually(t, "weir is restarted", func() bool {
-		got, _ := m.try(t.Context(), "systemctl show -P NRestarts -P ActiveState weir")
-		return strings.Contains("\n"+got+"\n", "\n"+times+"\n") && strings.Contains(got, "active") && !strings.Contains(got, "activating")
+		_, err := m.try(t.Context(), `[ "$(systemctl show -P NRestarts weir)" -ge 1 ] && systemctl is-active weir`)
+		return err == nil
 	})
 }
 
@@ -166,10 +166,10 @@ respond.body = "secret"`,
 // watchdog: systemd starts a weir again that gives no sign of life. Package listener tests that none comes from one
 // whose accept loop stands still.
 func (m *machine) watchdog(t *testing.T) {
-	m.configure(t, fixed("127.0.0.1:8080", "watched"), "WatchdogSec=3s")
-	m.run(t, "systemctl reset-failed weir || true; kill -STOP $(systemctl show -P MainPID weir)")
-	m.restarted(t, "1")
-	m.is(t, "curl -fsS http://127.0.0.1:8080/; systemctl show -P NRestarts weir", "watched1")
+	m.configure(t, fixed("127.0.0.1:8080", "watched"), "WatchdogSec=5s")
+	m.run(t, "kill -STOP $(systemctl show -P MainPID weir)")
+	m.restarted(t)
+	m.is(t, "curl -fsS http://127.0.0.1:8080/", "watched")
 	m.run(t, "journalctl --no-pager -u weir | grep -q 'Watchdog timeout'")
 	m.run(t, "systemctl stop weir; rm /etc/systemd/system/weir.service.d/test.conf; systemctl daemon-reload")
 }
