@@ -130,7 +130,7 @@ var blocksIn = func() func(*testing.T) []block {
 }()
 
 // certificates finds files of certificates, keys and tokens, of which the pages have none.
-var certificates = regexp.MustCompile(`"/[^"]*\.(crt|key|pem|token)"`)
+var certificates = regexp.MustCompile(`"(/|\$\{)[^"]*\.(crt|key|pem|token)"`)
 
 // complete adds what a block leaves out: a listener, a route, and the upstreams of routes.
 func complete(t *testing.T, b block) string {
