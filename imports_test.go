@@ -25,7 +25,7 @@ type room struct {
 func rooms() []room {
 	// Only the commands may import these: they bring client libraries and files,
 	// which programs that embed package server choose for themselves.
-	leaves := []string{"cache/redis", "cache/disk", "discover/", "internal/acme", "internal/acme/"}
+	leaves := []string{"cache/redis", "cache/disk", "discover/", "internal/acme", "internal/acme/", "trace/otlp"}
 	return []room{
 		{"config", []string{"internal/field"}, "what users may write, all its syntax included, can be read, and used by tools, without the rest"},
 		{"docs", nil, "pages are text"},
@@ -73,7 +73,7 @@ func rooms() []room {
 		{"discover/discovertest", []string{"config", "lb", "discover", "server"}, "it shows that whole weir follows a source"},
 		{"proxy", []string{
 			"config", "lb", "cache", "cache/rule", "internal/access", "internal/body", "internal/encode", "internal/field", "internal/figures", "internal/forward",
-			"internal/head", "internal/match", "internal/refs", "internal/sock", "internal/static", "internal/transport",
+			"internal/head", "internal/match", "internal/refs", "internal/sock", "internal/static", "internal/transport", "trace",
 		}, "log, inspector and admin are hooks; front ends come to the core, not the core to them"},
 		{"internal/http1", []string{
 			"config", "proxy", "internal/body", "internal/forward", "internal/head", "internal/listener", "internal/sock",
@@ -81,7 +81,10 @@ func rooms() []room {
 		{"internal/http2", []string{
 			"config", "proxy", "internal/body", "internal/field", "internal/forward", "internal/frames", "internal/head", "internal/listener", "internal/sock",
 		}, "a front end translates between clients and the core"},
-		{"internal/accesslog", []string{"config", "proxy", "internal/head", "internal/output"}, "the access log is a hook"},
+		{"internal/accesslog", []string{"config", "proxy", "trace", "internal/head", "internal/output"}, "the access log is a hook"},
+		{"trace", nil, "spans and contexts are plain data"},
+		{"trace/otlp", []string{"config", "trace"}, "what a collector is sent depends on spans alone"},
+		{"internal/tracing", []string{"config", "lb", "proxy", "trace", "internal/head"}, "the core calls it by an interface, and it hands spans to another"},
 		{"internal/output", []string{"config"}, "it knows lines, not what they say"},
 		{"internal/observe", []string{"config", "proxy", "internal/encode", "internal/field", "internal/head"}, "metrics from bodies are a hook"},
 		{"internal/inspect", []string{"admin", "config", "proxy", "internal/encode", "internal/field", "internal/head"}, "the recorder is a hook, and keeps exchanges in the form in which the admin API has them"},
@@ -95,7 +98,7 @@ func rooms() []room {
 		{"internal/testkit", []string{"config", "internal/head"}, "what tests share must not decide what they test"},
 		{"server/hook", nil, "what embedders see of an exchange stays small when the core changes"},
 		{"server", []string{
-			"config", "lb", "lb/balance", "cache", "cache/rule", "cache/tier", "health", "discover", "proxy", "admin", "server/hook", "docs", "internal/",
+			"config", "lb", "lb/balance", "cache", "cache/rule", "cache/tier", "health", "discover", "proxy", "admin", "server/hook", "docs", "trace", "internal/",
 		}, "it puts everything together but the leaves with client libraries, which embedders may not want"},
 		{"bench/cmd/discovery", []string{"discover/"}, "it shows each source with the server that tests have for it"},
 		{"bench/", []string{"config", "server", "bench", "bench/"}, "it measures weir as embedders and users see it"},
@@ -104,7 +107,7 @@ func rooms() []room {
 		{"internal/acme", []string{"config", "admin"}, "a client library stays in its leaf; what it knows of certificates is told in the form in which the admin API has it"},
 		{"internal/acme/acmetest", nil, "what storages are to do is tested by what certmagic knows of them"},
 		{"internal/acme/", []string{"internal/acme", "discover/etcd"}, "a client library stays in its leaf"},
-		{"internal/cli", append([]string{"config", "server", "admin", "bench/load", "discover", "lb", "internal/handover", "internal/notify", "internal/output"}, leaves...), "commands and signals; all else is package server's, so that embedders have it too"},
+		{"internal/cli", append([]string{"config", "server", "admin", "bench/load", "discover", "lb", "trace", "internal/handover", "internal/notify", "internal/output"}, leaves...), "commands and signals; all else is package server's, so that embedders have it too"},
 		{".", []string{commands}, "the program is its commands"},
 	}
 }
@@ -228,7 +231,7 @@ func judgeImport(r room, folder, imported string) string {
 			return folder + " imports " + imported + "; it may import of weir " + strings.Join(r.may, ", ") + ": " + r.why
 		}
 	case strings.Contains(first, "."):
-		leaf := slices.Contains([]string{commands, "bench/cmd/peers", "docs/site", "cache/redis"}, folder) || issuing(folder) || strings.HasPrefix(folder, "discover/")
+		leaf := slices.Contains([]string{commands, "bench/cmd/peers", "docs/site", "cache/redis", "trace/otlp"}, folder) || issuing(folder) || strings.HasPrefix(folder, "discover/")
 		if !leaf && !slices.ContainsFunc(light(), func(m string) bool { return imported == m || strings.HasPrefix(imported, m+"/") }) {
 			return folder + " imports " + imported + ": only programs and the leaf folders may bring client libraries"
 		}

@@ -71,6 +71,8 @@ type Config struct {
 	Admin Admin `toml:"admin"`
 	// Inspect records exchanges, to look at them. It is off by default.
 	Inspect Inspect `toml:"inspect"`
+	// Tracing sends spans of exchanges to a collector. It is off by default.
+	Tracing Tracing `toml:"tracing"`
 	// Cache is about the tiers where stored responses live.
 	Cache Cache `toml:"cache"`
 	// Compress is how responses are compressed on routes that do not say it themselves, true,
@@ -324,6 +326,9 @@ type Route struct {
 	// Timeouts replace those of the upstream and of the listener for this route.
 	Timeouts RouteTimeouts `toml:"timeouts"`
 
+	// ServerTiming adds Server-Timing to responses: how long the phases of the exchange took, what
+	// the cache did, and, with tracing, which trace it is. Browsers show it.
+	ServerTiming bool `toml:"server_timing"`
 	// Metrics are taken from the requests and responses of the route.
 	Metrics []RouteMetric `toml:"metrics"`
 	// Inspect says how exchanges of the route are recorded, true, false or a table; nil means as

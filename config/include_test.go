@@ -116,7 +116,7 @@ func TestIncludeErrors(t *testing.T) {
 }
 
 var topKeys = []string{
-	"include", "listeners", "routes", "upstreams", "certificates", "error_pages", "forwarding", "log", "access_log", "metrics", "statistics", "objectives", "admin", "inspect", "cache", "compress", "discovery",
+	"include", "listeners", "routes", "upstreams", "certificates", "error_pages", "forwarding", "log", "access_log", "metrics", "statistics", "objectives", "admin", "inspect", "tracing", "cache", "compress", "discovery",
 	"lifecycle",
 }
 

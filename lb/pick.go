@@ -26,6 +26,8 @@ type Pick struct {
 	// Once says that the exchange is lost if its target fails: it cannot be repeated elsewhere.
 	// Others are preferred to a target in doubt, and it is no early trial of one that is ejected.
 	Once bool
+	// Queued is set by Acquire if the exchange had to go through the queue.
+	Queued bool
 	// Cancel ends a wait in the queue when it is closed; nil never does.
 	Cancel <-chan struct{}
 

@@ -28,6 +28,7 @@ type waiter struct {
 // queue waits until p gets a target, or the queue's limits end the wait.
 func (u *Upstream) queue(p *Pick) (*Target, error) {
 	q := &u.core.queue
+	p.Queued = true
 	if q.waiting.Add(1) > int64(u.cfg.Limits.Queue) {
 		q.waiting.Add(-1)
 		return nil, ErrBusy

@@ -48,6 +48,7 @@ type attempt struct {
 	opened time.Time
 	// connecting is how long it took to have a stream; 0 for one that was open.
 	connecting time.Duration
+	trace      AttemptTrace // zero without a Tracer
 
 	// request is the head that is sent: the exchange's outgoing one, or own, which only this
 	// attempt has changed.
@@ -82,7 +83,7 @@ func (a *attempt) reset() {
 		a.own.Reset()
 	}
 	a.request, a.out = nil, transport.Request{Room: a.out.Room[:0]}
-	a.version = transport.AnyVersion
+	a.version, a.trace = transport.AnyVersion, AttemptTrace{}
 	a.upload.reset()
 	if a.received != nil {
 		a.body.reset()
@@ -129,7 +130,10 @@ func (a *attempt) end(e ending) {
 		return
 	}
 	if a.x != nil && a.x.Record != nil {
-		a.record(&e)
+		a.x.Record.Tried(a.tried(&e))
+	}
+	if a.trace.Sampled {
+		a.proxy.tracer.Tried(a.tried(&e))
 	}
 	if a.stream != nil {
 		a.giveBack(e.reusable)
@@ -181,7 +185,7 @@ func (a *attempt) address() {
 	mode := x.Route.hostHeader
 	own := mode == hostTarget || mode == hostPass && len(x.Host) == 0 // HTTP/1.0 allows that, HTTP/1.1 does not
 	tells := !a.upstream.deadlineHeader.IsZero()
-	if own || tells || len(a.proxy.hooks.onUpstream) > 0 {
+	if own || tells || len(a.proxy.hooks.onUpstream) > 0 || a.proxy.tracer != nil {
 		x.outgoing.CopyTo(&a.own)
 		h = &a.own
 	}
@@ -191,6 +195,9 @@ func (a *attempt) address() {
 	}
 	if tells {
 		x.tellDeadline(h, a.upstream, a.began)
+	}
+	if a.proxy.tracer != nil {
+		a.trace = a.proxy.tracer.Attempt(x, h)
 	}
 	x.runHooks(a.proxy.hooks.onUpstream)
 }

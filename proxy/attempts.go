@@ -17,6 +17,7 @@ import (
 // forward sends the exchange to a target of its upstream, and to another one
 // if that fails before anything was answered and repeating is safe.
 func (x *Exchange) forward() {
+	x.traceLookUp()
 	now := x.now()
 	pick := &x.choice.pick
 	pick.Now = lb.MonotonicAt(now)
@@ -144,9 +145,13 @@ func (x *Exchange) acquire() (*lb.Target, error) {
 		return set.Acquire(pick)
 	}
 	pick.Cancel = x.Client.Cancel.channel(x.Start)
+	began := x.traceNow()
 	t, err := set.Acquire(pick)
 	pick.Cancel = nil
 	x.Client.Cancel.disarm()
+	if pick.Queued {
+		x.tracePart(TraceQueue, began)
+	}
 	return t, err
 }
 

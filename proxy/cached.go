@@ -159,6 +159,7 @@ func (x *Exchange) usesCache() bool {
 // is for that client alone, though neither request nor response need say so.
 func (x *Exchange) find() {
 	c := &x.cached
+	x.moments.asked = x.traceNow()
 	c.found = x.proxy.cache.Lookup(&c.request)
 	if (x.tied || x.Pin != nil) && c.found.Reason != rule.ReasonMethod {
 		c.found = cache.Found{Outcome: rule.Bypass, Reason: rule.ReasonConnection}
@@ -307,6 +308,7 @@ func (x *Exchange) sendAnswer(a *cache.Answer) {
 	r.Cause = CauseCached
 	r.Cache.Outcome, r.Cache.Reason = c.found.Outcome, c.found.Reason
 	r.Cache.Collapsed, r.Cache.Answered = c.found.Collapsed, true
+	x.traceLookUp()
 	x.addCacheStatus()
 	if c.whole = a.Whole(); a.Reader != nil {
 		src := x.newPipe(a.Reader, a.Length)

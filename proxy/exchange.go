@@ -136,6 +136,8 @@ type Exchange struct {
 	// Record is told of the exchange's attempts; a hook of OnRoute may set it. It is nil for
 	// nearly all exchanges.
 	Record Record
+	// Trace is what the exchange is in traces; zero without a Tracer.
+	Trace Trace
 	// Pin, if not nil, says where the exchange goes in place of where its route says.
 	Pin *Pin
 
@@ -282,7 +284,7 @@ func (x *Exchange) Reset() {
 	x.Response = &x.room.reply
 	x.room.reset()
 	x.Result = Result{}
-	x.Record, x.Pin = nil, nil
+	x.Record, x.Pin, x.Trace = nil, nil, Trace{}
 	x.proxy, x.phase, x.step = nil, phaseReceived, 0
 	if x.held = x.held[:0]; cap(x.held) > copyBuffer {
 		x.held = nil // too much to keep in a pool

@@ -201,6 +201,7 @@ func (x *Exchange) newHedge(t *lb.Target) *racer {
 	x.attempt = a // for hooks
 	a.begin(x, t, time.Now())
 	a.address()
+	a.trace.Hedge = true
 	x.attempt, x.Result.Target = first, first.target
 	request := new(head.Head)
 	a.request.Clone(request)

@@ -10,6 +10,8 @@ import (
 type moments struct {
 	// read: the request's head was read.
 	read time.Duration
+	// asked: the cache was asked; only for exchanges whose spans are kept.
+	asked time.Duration
 	// began: the last attempt began, if there was one; connecting and firstByte are how long its
 	// phases took.
 	began, connecting, firstByte time.Duration

@@ -135,6 +135,8 @@ type routeMetrics struct {
 	all    figures.Figures
 	// request and response are the times of Exchange.Processing.
 	request, response figures.Histogram
+	// exemplars are of all's durations; nil until there was one.
+	exemplars atomic.Pointer[figures.Exemplars]
 
 	status  statuses
 	grpc    [grpcStatuses]atomic.Pointer[metrics.Counter]

@@ -38,6 +38,7 @@ type Proxy struct {
 	hooks       hookLists
 	log         *slog.Logger
 	metrics     *Metrics
+	tracer      Tracer // nil: no traces
 	verifier    *access.Verifier
 	// errorPages are for exchanges without a route.
 	errorPages *errorPages
@@ -70,6 +71,8 @@ type Parts struct {
 	Log *slog.Logger
 	// Metrics are shared by all generations of a server.
 	Metrics *Metrics
+	// Tracer makes spans of exchanges; nil makes none.
+	Tracer Tracer
 	// Verifier verifies the passwords of clients; it should be shared by all generations. It may
 	// be nil if no route asks for any.
 	Verifier *access.Verifier
@@ -109,6 +112,7 @@ func New(p Parts) (*Proxy, error) {
 		hooks:       newHookLists(p.Hooks),
 		log:         p.Log,
 		metrics:     p.Metrics,
+		tracer:      p.Tracer,
 		verifier:    p.Verifier,
 
 		cache:      p.Cache,
@@ -198,6 +202,9 @@ func (p *Proxy) Refuse(x *Exchange, status int, cause Cause, err error) {
 	defer p.recover(x, &done)
 	x.Result.Err = err
 	x.ClientAddr, x.Scheme = x.Client.Remote.Addr(), x.Client.Peer.Scheme
+	if p.tracer != nil {
+		p.tracer.Begin(x)
+	}
 	if status == 0 {
 		x.Result.Cause = cause
 	} else {
@@ -216,6 +223,9 @@ func (x *Exchange) begin() verdict {
 	x.Scheme = p.forwarder.Scheme(&x.Request, x.Client.Peer)
 	x.grpc = isGRPC(&x.Request)
 	x.RequestID = p.forwarder.RequestID(x.RequestID[:0], &x.Request, x.Client.Peer)
+	if p.tracer != nil {
+		p.tracer.Begin(x)
+	}
 	if p.challenge != nil && x.answerChallenge() == ended {
 		return ended
 	}
@@ -354,6 +364,9 @@ func (x *Exchange) settle() {
 	}
 	x.makeSample()
 	p.metrics.settle(x)
+	if p.tracer != nil {
+		p.tracer.End(x)
+	}
 	x.Client.Listener.metrics.inFlight.Add(-1)
 	x.runHooks(p.hooks.onDone)
 	x.runDeferred()
@@ -450,6 +463,8 @@ func (x *Exchange) variable(name string) []byte {
 			return []byte(x.Upstream.name)
 		}
 		return nil
+	case forward.TraceID:
+		return x.Trace.appendTraceID(nil)
 	case forward.AuthUser:
 		return x.User
 	case forward.ClientVerified:

@@ -31,16 +31,19 @@ type Tried struct {
 	Status int
 	Cause  Cause
 	Err    error
+	// Trace is what the attempt is in traces, and Upstream where its target belongs.
+	Trace    AttemptTrace
+	Upstream *Upstream
 }
 
-// record tells the exchange's Record how a has ended.
-func (a *attempt) record(e *ending) {
+// tried says how a has ended.
+func (a *attempt) tried(e *ending) Tried {
 	t := Tried{
 		Target: a.target, Request: a.request, Began: a.began, Opened: a.opened, Asked: a.asked, FirstByte: a.firstByte,
-		Status: e.status, Cause: e.cause, Err: e.err,
+		Status: e.status, Cause: e.cause, Err: e.err, Trace: a.trace, Upstream: a.upstream,
 	}
 	if a.stream != nil {
 		t.Reused = a.stream.Reused()
 	}
-	a.x.Record.Tried(t)
+	return t
 }

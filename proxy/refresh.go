@@ -33,6 +33,9 @@ func (x *Exchange) refreshIfDue() {
 	s.cached.background = true
 	s.cached.fetch = f
 	p := x.proxy
+	if p.tracer != nil {
+		s.Trace = x.Trace.sub()
+	}
 	p.fetches.add(&s.cached.store.detached)
 	p.background(func() {
 		defer func() {
@@ -41,6 +44,10 @@ func (x *Exchange) refreshIfDue() {
 				p.metrics.Panicked(p.log, v)
 			}
 			s.endTaps()
+			if p.tracer != nil {
+				s.Result.End = s.now()
+				p.tracer.End(s)
+			}
 			s.leaveUpstream()
 			p.fetches.remove(&s.cached.store.detached)
 			f.Abort(cache.ErrAborted)

@@ -111,6 +111,9 @@ func (x *Exchange) reply(src body.Source, length int64, bodyless bool, delivered
 		src, length = x.web.answer(x, src, length)
 	}
 	if x.Route != nil {
+		if x.Route.serverTiming {
+			x.addServerTiming()
+		}
 		if x.Route.cors != nil {
 			x.Route.cors.answer(x)
 		}

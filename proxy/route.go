@@ -55,9 +55,10 @@ type Route struct {
 	cors       *cors             // nil: as the target says
 	grpcWeb    bool              // calls of gRPC-Web are translated
 
-	compress    *compression // nil: none
-	cache       *rule.Policy // nil: no cache
-	cacheStatus bool
+	compress     *compression // nil: none
+	cache        *rule.Policy // nil: no cache
+	cacheStatus  bool
+	serverTiming bool
 }
 
 type hostMode uint8
@@ -121,6 +122,7 @@ func newRoute(r *config.Route, index int, captures []string, upstreams map[strin
 		ambiguous:      forward.NewAmbiguous(f, r.RequestHeaders),
 		responseRules:  response,
 		metrics:        m.route(name),
+		serverTiming:   r.ServerTiming,
 	}
 	route.addresses = access.NewAddresses(r.Allow, r.Deny)
 	if r.Redirect != nil {

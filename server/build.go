@@ -51,6 +51,9 @@ func (s *Server) build(cfg *config.Config, old *generation) (_ *generation, err 
 	if g.door, err = newAdminDoor(&cfg.Admin); err != nil {
 		return nil, err
 	}
+	if g.tracing, err = s.acquireCollector(&cfg.Tracing, old); err != nil {
+		return nil, err
+	}
 	g.observed, g.recorded = s.observed.Plan(cfg), s.recorder.Plan(cfg)
 	g.counted, g.aims = s.statistics.Plan(cfg), s.objectives.Plan(cfg)
 	hooks := append([]proxy.Hooks{{OnDone: s.record}, g.observed.Hooks(), g.counted.Hooks(), g.aims.Hooks()}, s.options.hooks...)
@@ -64,6 +67,7 @@ func (s *Server) build(cfg *config.Config, old *generation) (_ *generation, err 
 		Log:          s.log,
 		Metrics:      s.metrics,
 		Verifier:     s.verifier,
+		Tracer:       g.tracer(),
 		Cache:        g.store.near(),
 		Fetches:      &s.fetches,
 		Challenge:    s.answerChallenge(cfg),

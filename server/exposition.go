@@ -62,8 +62,9 @@ func kindOf(name string) string {
 
 // expose writes series in the text format of Prometheus, those of one metric together
 // after a line that describes it. known describes metrics by name. Of a label that is switched
-// off, the series of all values become one, their sum.
-func expose(w io.Writer, series []byte, known map[string]*family, off []string) {
+// off, the series of all values become one, their sum. exemplars, by the names of their series, make it
+// OpenMetrics; nil is the plain format.
+func expose(w io.Writer, series []byte, known map[string]*family, off []string, exemplars map[string]string) {
 	var order []string
 	for line := range strings.Lines(string(series)) {
 		line = strings.TrimSuffix(line, "\n")
@@ -85,12 +86,36 @@ func expose(w io.Writer, series []byte, known map[string]*family, off []string) 
 	defer page.Flush() // a client that is gone needs no end
 	for _, name := range order {
 		f := known[name]
-		page.WriteString("# HELP " + name + " " + f.help + "\n# TYPE " + name + " " + f.kind + "\n")
+		kind := f.kind
+		if exemplars != nil {
+			name, kind = openFamily(name, kind)
+		}
+		page.WriteString("# HELP " + name + " " + f.help + "\n# TYPE " + name + " " + kind + "\n")
 		for _, line := range f.lines {
 			page.WriteString(line)
+			if len(exemplars) > 0 && f.kind == "histogram" {
+				if series, _, _ := cutLast(line); exemplars[series] != "" {
+					page.WriteString(" # " + exemplars[series])
+				}
+			}
 			page.WriteByte('\n')
 		}
 	}
+	if exemplars != nil {
+		page.WriteString("# EOF\n")
+	}
+}
+
+// openFamily is the name and the kind of a metric in OpenMetrics: counters are described without the end of
+// their series' names, and what has no such end is no counter there.
+func openFamily(name, kind string) (_, _ string) {
+	switch base, ok := strings.CutSuffix(name, "_total"); {
+	case kind == "counter" && ok:
+		return base, kind
+	case kind == "counter", kind == "untyped":
+		return name, "unknown"
+	}
+	return name, kind
 }
 
 // familyOf returns the name of the metric that a line belongs to.
@@ -201,9 +226,14 @@ func offLabels(cfg *config.Metrics) (off []string) {
 
 func (s *Server) serveMetrics(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-	w.Header().Set("Vary", "Accept-Encoding")
+	w.Header().Set("Vary", "Accept, Accept-Encoding")
+	var exemplars map[string]string
+	if asksForOpenMetrics(r.Header.Get("Accept")) && s.current.Load().config.Metrics.Histograms == config.HistogramsPrometheus {
+		w.Header().Set("Content-Type", "application/openmetrics-text; version=1.0.0; charset=utf-8")
+		exemplars = s.exemplars()
+	}
 	if !acceptsGzip(r.Header.Get("Accept-Encoding")) {
-		s.WriteMetrics(w)
+		s.writePage(w, exemplars)
 		return
 	}
 	w.Header().Set("Content-Encoding", "gzip")
@@ -211,8 +241,29 @@ func (s *Server) serveMetrics(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		panic("BUG: " + err.Error())
 	}
-	s.WriteMetrics(z)
+	s.writePage(z, exemplars)
 	z.Close() // a client that is gone needs no end
+}
+
+// exemplars returns the exemplars of histograms, by the names of their series.
+func (s *Server) exemplars() map[string]string {
+	list := make(map[string]string)
+	s.metrics.Exemplars(func(series, exemplar string) { list[series] = exemplar })
+	return list
+}
+
+// asksForOpenMetrics says whether an Accept has OpenMetrics, and not with less weight than the plain format.
+func asksForOpenMetrics(list string) bool {
+	open, plain := 0, 0
+	for kind, weight := range field.Weighted([]byte(list)) {
+		switch {
+		case field.EqualFold(kind, "application/openmetrics-text"):
+			open = max(open, weight)
+		case field.EqualFold(kind, "text/plain"):
+			plain = max(plain, weight)
+		}
+	}
+	return open > 0 && open >= plain
 }
 
 // acceptsGzip says whether an Accept-Encoding has gzip, and not with weight 0.
@@ -227,7 +278,10 @@ func acceptsGzip(list string) bool {
 
 // WriteMetrics writes all metrics of the server and the process in the text
 // format of Prometheus.
-func (s *Server) WriteMetrics(w io.Writer) {
+func (s *Server) WriteMetrics(w io.Writer) { s.writePage(w, nil) }
+
+// writePage writes all metrics, as OpenMetrics if exemplars is not nil.
+func (s *Server) writePage(w io.Writer, exemplars map[string]string) {
 	var series bytes.Buffer
 	s.writeSeries(&series)
 	known := families()
@@ -237,5 +291,5 @@ func (s *Server) WriteMetrics(w io.Writer) {
 		}
 		known[name] = &family{help: escapeHelp(help), kind: kind}
 	})
-	expose(w, series.Bytes(), known, offLabels(&s.current.Load().config.Metrics))
+	expose(w, series.Bytes(), known, offLabels(&s.current.Load().config.Metrics), exemplars)
 }

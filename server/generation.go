@@ -26,6 +26,7 @@ type generation struct {
 	recorded  *inspect.Plan    // nil if no exchange is recorded
 	counted   *statistics.Plan // nil if there are no statistics
 	aims      *objective.Plan  // nil if there are no objectives
+	tracing   *collector       // nil if no spans are sent
 	door      adminDoor
 
 	// running counts the exchanges; once the generation is retired, the one
@@ -83,6 +84,7 @@ func (g *generation) close() {
 		if g.store != nil {
 			g.store.release(g.log)
 		}
+		g.tracing.release()
 	})
 }
 

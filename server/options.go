@@ -16,6 +16,7 @@ import (
 	"weir/lb/balance"
 	"weir/proxy"
 	"weir/server/hook"
+	"weir/trace"
 )
 
 // Option changes what New builds. Options that are not given have the defaults
@@ -36,6 +37,7 @@ type options struct {
 	schemes     discover.Schemes
 	resolver    *net.Resolver
 	issuer      Issuer // nil: no certificates but those in files
+	exporter    func(c *config.Tracing) (trace.Exporter, error)
 
 	loadBalance func(p *lb.Pick, targets []*lb.Target) *lb.Target
 	extract     func(x hook.Exchange) (name, version string, ok bool)
@@ -120,6 +122,13 @@ func WithSchemes(s ...discover.Scheme) Option {
 // names; nil, or without Dial, they are connected to directly. Whatever r says besides, names are looked up as the
 // system does: by /etc/hosts and /etc/resolv.conf.
 func WithResolver(r *net.Resolver) Option { return func(o *options) { o.resolver = r } }
+
+// WithTraceExporter provides what sends spans to a collector: make is called for every new setting of
+// the configuration's tracing table. weir's own is trace/otlp; without this option there is none, and
+// tracing.endpoint must be "none".
+func WithTraceExporter(make func(c *config.Tracing) (trace.Exporter, error)) Option {
+	return func(o *options) { o.exporter = make }
+}
 
 // WithHandler makes h the target "handler:name", which upstreams balance, cache, probe and count
 // like any other. Reloads keep it. A request's context ends when its client leaves; Close

@@ -226,6 +226,7 @@ func (s *Server) writeMetrics(w io.Writer) {
 		s.statistics.WriteMetrics(w, format)
 	}
 	s.objectives.WriteMetrics(w)
+	s.spans.WriteMetrics(w)
 	s.observed.WriteMetrics(w)
 	s.current.Load().proxy.WriteMetrics(w)
 	s.mu.Lock()

@@ -32,6 +32,7 @@ import (
 	"weir/internal/observe"
 	"weir/internal/secure"
 	"weir/internal/statistics"
+	"weir/internal/tracing"
 	"weir/proxy"
 )
 
@@ -105,6 +106,8 @@ type Server struct {
 	// statistics are the figures of paths.
 	statistics statistics.Registry
 	objectives objective.Registry
+	// spans are counts of those of traces.
+	spans tracing.Counts
 }
 
 // The states of a server.

@@ -1,7 +1,9 @@
 package accesslog
 
 import (
+	"encoding/hex"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -200,4 +202,15 @@ func appendAddrPort(dst []byte, a netip.AddrPort, s style) []byte {
 		return a.AppendTo(dst)
 	}
 	return append(a.AppendTo(append(dst, '"')), '"')
+}
+
+// appendID appends an id in hexadecimal; zeros are none.
+func appendID(dst, id []byte, s style) []byte {
+	if !slices.ContainsFunc(id, func(b byte) bool { return b != 0 }) {
+		return absent(dst, s)
+	}
+	if s == styleText {
+		return hex.AppendEncode(dst, id)
+	}
+	return append(hex.AppendEncode(append(dst, '"'), id), '"')
 }

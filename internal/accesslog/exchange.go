@@ -22,6 +22,8 @@ func FromExchange(x *proxy.Exchange) Record {
 		UserAgent:     x.Request.Get(head.UserAgent),
 		Referer:       x.Request.Get(head.Referer),
 		RequestID:     x.RequestID,
+		TraceID:       x.Trace.TraceID,
+		SpanID:        x.Trace.SpanID,
 		User:          x.User,
 		Status:        result.Status,
 		GRPCStatus:    result.GRPC.String(),

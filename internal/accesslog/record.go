@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"weir/internal/head"
+	"weir/trace"
 )
 
 // Record is what a line can say of one exchange that has ended. Log reads it and
@@ -30,6 +31,9 @@ type Record struct {
 	Proto string
 	// RequestID is the one the target got.
 	RequestID []byte
+	// TraceID and SpanID are what the exchange is in traces; zero without tracing.
+	TraceID trace.TraceID
+	SpanID  trace.SpanID
 
 	// User is the user whose password was verified; ClientSubject and ClientFingerprint are of the
 	// certificate that the client has shown. They are empty without.
@@ -85,6 +89,8 @@ const (
 	fieldUserAgent
 	fieldReferer
 	fieldRequestID
+	fieldTraceID
+	fieldSpanID
 	fieldAuthUser
 	fieldClientSubject
 	fieldClientFingerprint
@@ -130,6 +136,8 @@ var fields = [fieldCount]Field{
 	fieldUserAgent:         {"user_agent", "User-Agent of the request"},
 	fieldReferer:           {"referer", "Referer of the request"},
 	fieldRequestID:         {"request_id", "request id, taken from a trusted proxy or made"},
+	fieldTraceID:           {"trace_id", "id of the trace that the exchange is a part of; empty without tracing"},
+	fieldSpanID:            {"span_id", "id of the exchange's span in that trace"},
 	fieldAuthUser:          {"auth_user", "user whose password was verified"},
 	fieldClientSubject:     {"client_subject", "subject of the certificate that the client has shown"},
 	fieldClientFingerprint: {"client_fingerprint", "SHA-256 of that certificate, in hexadecimal"},
@@ -206,6 +214,10 @@ func (f field) append(dst []byte, r *Record, s style) []byte {
 		return appendText(dst, r.Referer, s)
 	case fieldRequestID:
 		return appendText(dst, r.RequestID, s)
+	case fieldTraceID:
+		return appendID(dst, r.TraceID[:], s)
+	case fieldSpanID:
+		return appendID(dst, r.SpanID[:], s)
 	case fieldAuthUser:
 		return appendText(dst, r.User, s)
 	case fieldClientSubject:

@@ -126,7 +126,7 @@ func serve(c *urfave.Command, before *predecessor) error {
 	}
 	defer p.pidFile.close()
 	if p.server, err = server.New(cfg, append(before.options(), server.WithLog(log), server.WithSystemdSockets(), server.WithTiers(tiersAfter(before.release())),
-		server.WithSchemes(schemes()...), server.WithIssuer(newIssuer(log)), server.WithChecked(), server.WithLoader(planned), server.WithVersion(c.Root().Version))...); err != nil {
+		server.WithSchemes(schemes()...), server.WithIssuer(newIssuer(log)), server.WithTraceExporter(traceExporter(c.Root().Version)), server.WithChecked(), server.WithLoader(planned), server.WithVersion(c.Root().Version))...); err != nil {
 		return err
 	}
 	if err := p.server.Start(); err != nil {

@@ -114,7 +114,7 @@ func TestRuleProblems(t *testing.T) {
 		_, err := forward.CompileRequest(r, captures)
 		return err
 	}
-	const all = "client_addr, client_port, client_subject, client_issuer, client_serial, client_fingerprint, client_sans, client_certificate, client_verified, auth_user, host, hostname, path, query, search, method, scheme, request_id, route, upstream, target"
+	const all = "client_addr, client_port, client_subject, client_issuer, client_serial, client_fingerprint, client_sans, client_certificate, client_verified, auth_user, host, hostname, path, query, search, method, scheme, request_id, trace_id, route, upstream, target"
 	check(req(config.HeaderRules{Set: templates("X", "{nope}")}), "set.X: unknown variable {nope}: want "+all)
 	check(req(config.HeaderRules{Add: templates("X", "{nope}")}, "a", "b"), "add.X: unknown variable {nope}: want "+all+", or a capture of the route's path: a, b")
 	check(req(config.HeaderRules{Set: templates("X", "{host}")}, "host"),

@@ -21,7 +21,7 @@ func TestCheckRoute(t *testing.T) {
 		return config.Route{Redirect: &config.Redirect{To: config.MustTemplate(to)}}
 	}
 	const (
-		common = "client_addr, client_port, client_subject, client_issuer, client_serial, client_fingerprint, client_sans, client_certificate, client_verified, auth_user, host, hostname, path, query, search, method, scheme, request_id, route"
+		common = "client_addr, client_port, client_subject, client_issuer, client_serial, client_fingerprint, client_sans, client_certificate, client_verified, auth_user, host, hostname, path, query, search, method, scheme, request_id, trace_id, route"
 		first  = `: want a "/", {path} or a scheme and a host before what the client chooses, which could name another site`
 		end    = `: want a "/" after the host: what the client chooses would become the end of the host`
 	)

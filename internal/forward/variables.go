@@ -41,6 +41,9 @@ const (
 	Scheme = "scheme"
 	// RequestID is the request's id.
 	RequestID = "request_id"
+	// TraceID is the id of the trace that the request is a part of, 32 hexadecimal digits; empty
+	// without tracing.
+	TraceID = "trace_id"
 	// Route is the name of the route.
 	Route = "route"
 	// Upstream is the name of the upstream.
@@ -53,7 +56,7 @@ const (
 // documented in.
 func Variables() []string {
 	return []string{
-		ClientAddr, ClientPort, ClientSubject, ClientIssuer, ClientSerial, ClientFingerprint, ClientSANs, ClientCertificate, ClientVerified, AuthUser, Host, Hostname, Path, Query, Search, Method, Scheme, RequestID, Route, Upstream, Target,
+		ClientAddr, ClientPort, ClientSubject, ClientIssuer, ClientSerial, ClientFingerprint, ClientSANs, ClientCertificate, ClientVerified, AuthUser, Host, Hostname, Path, Query, Search, Method, Scheme, RequestID, TraceID, Route, Upstream, Target,
 	}
 }
 
