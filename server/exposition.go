@@ -80,6 +80,9 @@ func expose(w io.Writer, series []byte, known map[string]*family, off []string, 
 		if f.lines == nil {
 			order = append(order, name)
 		}
+		if name == "go_info_ext" {
+			line = strings.ReplaceAll(line, `", `, `",`) // OpenMetrics has no spaces there
+		}
 		f.add(line, off)
 	}
 	page := bufio.NewWriterSize(w, 64<<10)

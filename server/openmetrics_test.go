@@ -57,6 +57,12 @@ respond = { status = 204 }
 			t.Errorf("found no %q", want)
 		}
 	}
+	sample := regexp.MustCompile(`^[a-zA-Z_:][a-zA-Z0-9_:]*(\{([a-zA-Z_][a-zA-Z0-9_]*="([^"\\]|\\.)*",?)*\})? [-+.0-9eEInfNa]+( # \{.*\} [0-9.]+ [0-9.]+)?\n$`)
+	for line := range strings.Lines(page) {
+		if !strings.HasPrefix(line, "# ") && !sample.MatchString(line) {
+			t.Errorf("found %q, which OpenMetrics does not have", line)
+		}
+	}
 	if !strings.HasSuffix(page, "\n# EOF\n") || strings.Contains(page, "untyped") || strings.Contains(page, "_total counter") {
 		t.Errorf("found %s", page)
 	}
