@@ -109,10 +109,7 @@ func (c *Control) permit() {
 // whose name stands anywhere in text, which is not well-formed.
 func (c *Control) forbid(text []byte) {
 	for len(text) > 0 {
-		n := 0
-		for n < len(text) && field.TokenByte(text[n]) {
-			n++
-		}
+		n := word(text)
 		switch name := text[:n]; {
 		case field.EqualFold(name, "no-store"):
 			c.NoStore = true
@@ -187,7 +184,7 @@ type directive struct {
 	// that can be read.
 	arg []byte
 	// malformed says that the member is neither a name alone nor a name with "=" and a
-	// token or quoted string.
+	// token or quoted string, or that the name is no word.
 	malformed bool
 	hasArg    bool
 }
@@ -204,7 +201,7 @@ func parseDirective(item []byte) directive {
 	for n < len(item) && field.TokenByte(item[n]) {
 		n++
 	}
-	d := directive{name: item[:n], malformed: n == 0}
+	d := directive{name: item[:n], malformed: word(item) < max(n, 1)}
 	if n == len(item) {
 		return d
 	}
@@ -222,6 +219,21 @@ func parseDirective(item []byte) directive {
 		d.malformed = true
 	}
 	return d
+}
+
+// word is how many bytes at the beginning of text are letters, digits, "-" or "_". No directive
+// is known whose name has another byte, though a token may: 'no-store' in apostrophes and
+// "private|max-age=60" are mistakes.
+func word(text []byte) (n int) {
+	for n < len(text) && isWord(text[n]) {
+		n++
+	}
+	return n
+}
+
+func isWord(c byte) bool {
+	lower := field.Lower(c)
+	return 'a' <= lower && lower <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '_'
 }
 
 // parseDelta reads 1*DIGIT, capped at MaxDelta; anything else is 0.

@@ -60,7 +60,7 @@ func (c *Control) set(key []byte, v field.Item) bool {
 	case "stale-if-error":
 		seconds = &c.StaleIfError
 	default:
-		return true
+		return word(key) == len(key)
 	}
 	switch {
 	case seconds != nil && v.Kind == field.Integer && v.Number >= 0:
