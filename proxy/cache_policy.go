@@ -80,6 +80,7 @@ func sending(r *config.Route, f config.Forwarding) rule.Sending {
 	is := func(name string) bool { return strings.EqualFold(name, "Authorization") }
 	return rule.Sending{
 		Rewritten:     names,
+		OtherHosts:    len(f.TrustedProxies) > 0,
 		NoCredentials: slices.ContainsFunc(rules.Remove, is) || slices.ContainsFunc(slices.Collect(maps.Keys(rules.Set)), is),
 	}
 }

@@ -137,10 +137,9 @@ func (x *Exchange) askCache() {
 		forward.Clean(&x.cached.cleaned)
 		q.Head = &x.cached.cleaned
 	}
-	q.Scheme, q.Host, q.Target = x.Scheme, x.Host, x.RequestTarget
+	q.Scheme, q.Host, q.Told, q.Target = x.Scheme, x.ClientHost, x.Told, x.RequestTarget
 	if len(x.proxy.hooks.onRequest) > 0 {
-		// A hook may have sent the request elsewhere.
-		q.Host, q.Target = x.Request.Get(head.Host), x.Request.Target()
+		q.Target = x.Request.Target() // a hook may have sent the request elsewhere
 	}
 	q.Body = !x.Body.Done() || x.buffered
 	if x.buffered && x.queries() {

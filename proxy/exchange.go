@@ -110,6 +110,9 @@ type Exchange struct {
 	// Host is the Host field, or the authority of an absolute target, as the client sent it or
 	// OnRequest changed it.
 	Host []byte
+	// ClientHost is the host as the client had it: what trusted proxies say counts. Told is empty,
+	// or what targets get to know of other hosts and schemes than ClientHost and Scheme.
+	ClientHost, Told []byte
 	// ClientAddr is the address of the client, behind trusted proxies too; invalid
 	// for clients on unix sockets.
 	ClientAddr netip.Addr
@@ -277,7 +280,8 @@ func (x *Exchange) Reset() {
 	x.Request.Reset()
 	x.Body, x.Start = &x.room.empty, time.Time{}
 	x.RequestTarget, x.Path, x.Query, x.Canonical = x.RequestTarget[:0], nil, nil, nil
-	x.Host, x.RequestID, x.ClientAddr, x.Scheme = x.Host[:0], x.RequestID[:0], netip.Addr{}, nil
+	x.Host, x.ClientHost, x.Told = x.Host[:0], nil, x.Told[:0]
+	x.RequestID, x.ClientAddr, x.Scheme = x.RequestID[:0], netip.Addr{}, nil
 	x.User = x.User[:0]
 	x.Captures.Reset()
 	x.Route, x.Pattern, x.Upstream = nil, 0, nil

@@ -87,7 +87,7 @@ func (x *Exchange) askHooks() verdict {
 			return ended
 		}
 	}
-	x.Host = append(x.Host[:0], x.Request.Get(head.Host)...)
+	x.takeHost()
 	if target := x.Request.Target(); !bytes.Equal(target, x.RequestTarget) {
 		return x.locate(target)
 	}

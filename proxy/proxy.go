@@ -218,9 +218,8 @@ func (p *Proxy) Refuse(x *Exchange, status int, cause Cause, err error) {
 func (x *Exchange) begin() verdict {
 	p := x.proxy
 	x.RequestTarget = append(x.RequestTarget[:0], x.Request.Target()...)
-	x.Host = append(x.Host[:0], x.Request.Get(head.Host)...)
+	x.takeHost()
 	x.ClientAddr = p.forwarder.Client(&x.Request, x.Client.Peer)
-	x.Scheme = p.forwarder.Scheme(&x.Request, x.Client.Peer)
 	x.grpc = isGRPC(&x.Request)
 	x.RequestID = p.forwarder.RequestID(x.RequestID[:0], &x.Request, x.Client.Peer)
 	if p.tracer != nil {
@@ -239,6 +238,17 @@ func (x *Exchange) begin() verdict {
 		return x.askHooks()
 	}
 	return goOn
+}
+
+// takeHost finds out which host and scheme are asked for.
+func (x *Exchange) takeHost() {
+	f, h, peer := x.proxy.forwarder, &x.Request, x.Client.Peer
+	x.Host = append(x.Host[:0], h.Get(head.Host)...)
+	x.Scheme, x.ClientHost = f.Scheme(h, peer), x.Host
+	if host := f.Host(h, peer); !bytes.Equal(host, x.Host) {
+		x.ClientHost = bytes.Clone(host)
+	}
+	x.Told = f.AppendTold(x.Told[:0], h, peer, x.Scheme, x.ClientHost)
 }
 
 // locate takes a request target apart and finds out which path matching sees. It refuses
@@ -441,9 +451,9 @@ func (x *Exchange) variable(name string) []byte {
 	case forward.ClientPort:
 		return x.Client.Peer.Port
 	case forward.Host:
-		return x.Host
+		return x.ClientHost
 	case forward.Hostname:
-		return hostname(x.Host)
+		return hostname(x.ClientHost)
 	case forward.Path:
 		return x.Path
 	case forward.Query:

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"errors"
 	"net"
 	"time"
@@ -28,6 +29,7 @@ func (x *Exchange) newSub() *Exchange {
 	s.splitTarget(s.Request.Target())
 	s.Canonical = append(s.room.canonical[:0], x.Canonical...)
 	s.Host = append(s.Host, x.Host...)
+	s.ClientHost, s.Told = bytes.Clone(x.ClientHost), append(s.Told, x.Told...)
 	s.ClientAddr, s.Scheme = x.ClientAddr, x.Scheme
 	s.RequestID = append(s.RequestID, x.RequestID...)
 	s.User = append(s.User, x.User...)

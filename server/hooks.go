@@ -80,7 +80,7 @@ func (v view) Info() hook.Info {
 	x, r := v.x, &v.x.Result
 	i := hook.Info{
 		Start: x.Start, Client: x.ClientAddr, Peer: x.Client.Remote, TLS: x.Client.TLS, Scheme: string(x.Scheme),
-		Host: string(x.Host), RequestID: string(x.RequestID), Listener: x.Client.Listener.Name,
+		Host: string(x.ClientHost), RequestID: string(x.RequestID), Listener: x.Client.Listener.Name,
 		Attempts: r.Attempts, Status: r.Status, Cause: r.Cause.String(), Err: r.Err, Cache: r.Cache.String(),
 		BytesIn: r.BytesIn, BytesOut: r.BytesOut, FirstByte: r.FirstByte,
 	}

@@ -71,6 +71,7 @@ type entry struct {
 	Client      string  `json:"client"`
 	Peer        string  `json:"peer"`
 	Scheme      string  `json:"scheme"`
+	Host        string  `json:"host"`
 	ID          string  `json:"request_id"`
 	Status      int     `json:"status"`
 	Cause       string  `json:"cause"`

@@ -19,7 +19,7 @@ import (
 // and then a line for what of the query counts, if the origin says so (Variation; the URL is
 // in one form then), for the conditions under which its route was taken, if they
 // are about more than that, and for each header field and cookie that the route
-// adds, and for the content of a QUERY. No part can hold a line break, so no two requests share a key that
+// adds, for what targets get to know of other hosts and schemes, and for the content of a QUERY. No part can hold a line break, so no two requests share a key that
 // differ in any of them. Answers to HEAD come from GET's entries.
 
 // AppendKey adds the key of a request to dst. sees returns a head that has the field of that

@@ -123,6 +123,8 @@ type Sending struct {
 	// Rewritten are the fields that targets may get otherwise than clients sent them, in any
 	// case; a name may end in "*". Names with "_" always count as such.
 	Rewritten []string
+	// OtherHosts says that there are peers whose word counts for which host a client asked.
+	OtherHosts bool
 	// NoCredentials says that the Authorization of clients does not reach targets.
 	NoCredentials bool
 }
@@ -153,9 +155,9 @@ func lower(names []string) []string {
 	return list
 }
 
-// ExtendsKey says that keys have more than the URL.
+// ExtendsKey says that keys may have more than the URL.
 func (p *Policy) ExtendsKey() bool {
-	return p.conditions != "" || len(p.keyHeaders)+len(p.keyCookies) > 0 || p.c.QueryBody > 0
+	return p.sending.OtherHosts || p.conditions != "" || len(p.keyHeaders)+len(p.keyCookies) > 0 || p.c.QueryBody > 0
 }
 
 // Wait is how long a request waits for the head of another's fetch.

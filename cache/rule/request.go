@@ -55,6 +55,8 @@ type Request struct {
 	// Scheme is "http" or "https", Host the authority as the client wrote it,
 	// Target the raw path and query.
 	Scheme, Host, Target []byte
+	// Told is what targets get to know of other hosts and schemes; empty if nothing.
+	Told []byte
 	// Body says that the request has a body, and Content is all of it if that was read,
 	// as for a QUERY whose answer may be stored; else nil.
 	Body    bool
@@ -101,7 +103,11 @@ func (q *Request) Prepare() {
 
 // AppendKey adds the key of a target that is asked for as q is.
 func (q *Request) AppendKey(dst, target []byte) []byte {
-	return q.Policy.AppendKey(dst, q.Scheme, q.Host, target, q.sees)
+	dst = q.Policy.AppendKey(dst, q.Scheme, q.Host, target, q.sees)
+	if len(q.Told) > 0 {
+		dst = append(appendKeyLine(dst, "told", ' '), q.Told...)
+	}
+	return dst
 }
 
 // URLKey is the part of a key that names a URL of q's host, under another scheme. A port that

@@ -17,7 +17,7 @@ func FromExchange(x *proxy.Exchange) Record {
 		Listener:      x.Client.Listener.Name,
 		Method:        x.Request.Method(),
 		RequestTarget: x.RequestTarget,
-		Host:          x.Host,
+		Host:          x.ClientHost,
 		Proto:         x.Request.Version.String(),
 		UserAgent:     x.Request.Get(head.UserAgent),
 		Referer:       x.Request.Get(head.Referer),

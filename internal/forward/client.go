@@ -103,8 +103,8 @@ func cut(b []byte, separator byte) (before, after []byte, ok bool) {
 
 // Scheme returns "http" or "https", as the client had it: the peer's, unless the peer
 // is trusted; then the first element of X-Forwarded-Proto, or the proto of the first
-// element of Forwarded if there is no X-Forwarded-Proto. What is neither of the two
-// schemes is not believed. It must be called before Apply.
+// element of Forwarded if there is no X-Forwarded-Proto. "ws" and "wss", which Traefik
+// writes, mean the same two; nothing else is believed. It must be called before Apply.
 func (f *Forwarder) Scheme(h *head.Head, p *Peer) []byte {
 	if !h.Has(forwardingFields) || !f.Trusts(p) {
 		return p.Scheme
@@ -114,20 +114,64 @@ func (f *Forwarder) Scheme(h *head.Head, p *Peer) []byte {
 		said, _, _ = bytes.Cut(said, comma)
 		said = field.Trim(said)
 	} else {
-		first, _, _ := cut(h.Get(head.Forwarded), ',')
-		said = parameter(first, "proto=")
+		_, said = firstForwarded(h)
 	}
-	for _, scheme := range schemes {
-		if field.EqualFold(said, string(scheme)) {
-			return scheme
-		}
+	switch {
+	case field.EqualFold(said, "http"), field.EqualFold(said, "ws"):
+		return httpScheme
+	case field.EqualFold(said, "https"), field.EqualFold(said, "wss"):
+		return httpsScheme
 	}
 	return p.Scheme
 }
 
-var comma = []byte{','}
+var comma, httpScheme, httpsScheme = []byte{','}, []byte("http"), []byte("https")
 
-var schemes = [...][]byte{[]byte("http"), []byte("https")}
+// Host returns the host as the client had it: that of the request, unless the peer is
+// trusted; then the first element of X-Forwarded-Host, or the host of the first element of
+// Forwarded if there is no X-Forwarded-Host. What is no host is not believed. It must be called
+// before Apply.
+func (f *Forwarder) Host(h *head.Head, p *Peer) []byte {
+	own := h.Get(head.Host)
+	if !h.Has(forwardingFields) || !f.Trusts(p) {
+		return own
+	}
+	said := h.Get(head.XForwardedHost)
+	if len(said) > 0 {
+		said, _, _ = bytes.Cut(said, comma)
+		said = field.Trim(said)
+	} else {
+		said, _ = firstForwarded(h)
+	}
+	if len(said) > 0 && head.ValidHost(said) {
+		return said
+	}
+	return own
+}
+
+// AppendTold adds what targets get to know of scheme and host besides those that Scheme and
+// Host returned: by Host, and by the Forwarded of a trusted peer. It adds nothing if there is
+// nothing else.
+func (f *Forwarder) AppendTold(dst []byte, h *head.Head, p *Peer, scheme, host []byte) []byte {
+	if !h.Has(forwardingFields) || !f.Trusts(p) {
+		return dst
+	}
+	if own := h.Get(head.Host); !bytes.Equal(own, host) {
+		dst = append(dst, own...)
+	}
+	toldHost, toldScheme := firstForwarded(h)
+	if len(toldHost) > 0 && !bytes.Equal(toldHost, host) || len(toldScheme) > 0 && !bytes.Equal(toldScheme, scheme) {
+		dst = append(append(dst, ' '), toldHost...)
+		dst = append(append(dst, ' '), toldScheme...)
+	}
+	return dst
+}
+
+// firstForwarded is what the first element of Forwarded says of the client's host and scheme.
+func firstForwarded(h *head.Head) (host, scheme []byte) {
+	first, _, _ := cut(h.Get(head.Forwarded), ',')
+	return parameter(first, "host="), parameter(first, "proto=")
+}
 
 // forParameter returns the value of "for" in an element of Forwarded.
 func forParameter(element []byte) []byte { return parameter(element, "for=") }

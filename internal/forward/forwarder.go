@@ -89,11 +89,14 @@ func (f *Forwarder) trusts(a netip.Addr) bool {
 
 // Apply writes the forwarding fields, Via and the request id into a request. It
 // must be called after Clean and before the Host is changed. id is what RequestID
-// returned. Fields of a trusted peer are added to (X-Forwarded-For, Forwarded) or
-// kept (the other X-Forwarded-*); those of others are replaced or removed, also if
-// weir itself sends none. What is written of the client's scheme is what Scheme returns.
+// returned. Fields of a trusted peer are added to (X-Forwarded-For, Forwarded), made what
+// weir believes of them (X-Forwarded-Proto, X-Forwarded-Host) or kept (the other
+// X-Forwarded-*); those of others are replaced or removed, also if
+// weir itself sends none. What is written of the client's scheme and host is what Scheme and
+// Host return.
 func (f *Forwarder) Apply(h *head.Head, p *Peer, id []byte) {
 	scheme := f.Scheme(h, p)
+	host := f.Host(h, p)
 	if h.Has(forwardingFields) && !f.Trusts(p) {
 		h.DelSet(forwardingFields)
 	}
@@ -103,8 +106,10 @@ func (f *Forwarder) Apply(h *head.Head, p *Peer, id []byte) {
 	if f.clientCert && p.Certificate != nil {
 		addCertificate(h, p.Certificate)
 	}
+	believe(h, head.XForwardedProto, scheme)
+	believe(h, head.XForwardedHost, host)
 	if f.xForwarded {
-		addXForwarded(h, p, scheme)
+		addXForwarded(h, p, scheme, host)
 	}
 	if f.forwarded {
 		var buf [256]byte
@@ -128,9 +133,17 @@ func addCertificate(h *head.Head, c *Certificate) {
 	}
 }
 
+// believe makes a field of a trusted peer, if it is there, say what weir takes it for, so that
+// targets take it for the same.
+func believe(h *head.Head, n head.Name, value []byte) {
+	if said := h.Joined(n); len(said) > 0 && !bytes.Equal(said, value) {
+		replace(h, n, value)
+	}
+}
+
 // addXForwarded writes X-Forwarded-For, -Proto and -Host. Those that are there
 // come from a trusted peer.
-func addXForwarded(h *head.Head, p *Peer, scheme []byte) {
+func addXForwarded(h *head.Head, p *Peer, scheme, host []byte) {
 	if !h.Has(peersFields) && bytes.Equal(scheme, p.Scheme) {
 		h.AddLines(&p.lines)
 	} else {
@@ -139,10 +152,7 @@ func addXForwarded(h *head.Head, p *Peer, scheme []byte) {
 			replace(h, head.XForwardedProto, scheme)
 		}
 	}
-	if len(h.Get(head.XForwardedHost)) > 0 {
-		return
-	}
-	if host := h.Get(head.Host); len(host) > 0 {
+	if len(h.Get(head.XForwardedHost)) == 0 && len(host) > 0 {
 		replace(h, head.XForwardedHost, host)
 	}
 }

@@ -25,7 +25,7 @@ const (
 	ClientFingerprint = "client_fingerprint"
 	// AuthUser is the name of the user that basic_auth has verified.
 	AuthUser = "auth_user"
-	// Host is the request's host as it was sent.
+	// Host is the host as the client had it: see Forwarder.Host.
 	Host = "host"
 	// Hostname is Host without its port.
 	Hostname = "hostname"
