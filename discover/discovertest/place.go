@@ -4,6 +4,7 @@
 package discovertest
 
 import (
+	"net"
 	"time"
 
 	"weir/discover"
@@ -17,6 +18,8 @@ type Place struct {
 	URL func(port string) string
 	// Schemes has what reads URL.
 	Schemes []discover.Scheme
+	// Resolver, if it is not nil, asks the name servers for host names in URL.
+	Resolver *net.Resolver
 	// Set makes it have these endpoints, which all have the same port.
 	Set func([]lb.Endpoint) error
 	// Unweighted says that it knows no weights.

@@ -4,14 +4,22 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os/exec"
 	"time"
 )
 
+// OwnAddress returns an address of the loopback interface that no other server is likely to have, with port 0. A
+// server that stops finds its port free when it starts again: connections of others begin at 127.0.0.1, and may have its
+// number there.
+func OwnAddress() string {
+	return fmt.Sprintf("127.%d.%d.%d:0", 64+rand.N(128), rand.N(256), 1+rand.N(254))
+}
+
 // FreeAddress returns an address of the loopback interface that nothing listens at.
 func FreeAddress() (string, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := net.Listen("tcp", OwnAddress())
 	if err != nil {
 		return "", err
 	}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"weir/config"
-	"weir/discover"
 	"weir/lb"
 	"weir/server"
 )
@@ -39,9 +38,6 @@ type show struct {
 // one thing after the other. An error says that traffic did not follow, or that something
 // could not be done; failed requests are in the steps. log may be nil.
 func Show(p Place, o Options, log *slog.Logger) (_ []Step, err error) {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
 	s := &show{Place: p, o: o}
 	if s.origins, err = listen(); err != nil {
 		return nil, err
@@ -50,7 +46,11 @@ func Show(p Place, o Options, log *slog.Logger) (_ []Step, err error) {
 	if err := s.set(s.endpoint(0, 1), s.endpoint(1, 1)); err != nil {
 		return nil, err
 	}
-	w, err := start(p.URL(s.port), p.Schemes, log)
+	cfg, err := parse(p.URL(s.port), "")
+	if err != nil {
+		return nil, err
+	}
+	w, err := start(cfg, p, log)
 	if err != nil {
 		return nil, err
 	}
@@ -68,17 +68,23 @@ func Show(p Place, o Options, log *slog.Logger) (_ []Step, err error) {
 	return s.steps, err
 }
 
-func start(url string, schemes []discover.Scheme, log *slog.Logger) (*server.Server, error) {
-	cfg, err := config.Parse("discovertest", fmt.Appendf(nil, `
+// parse returns a configuration with a target, and with settings besides.
+func parse(url, settings string) (*config.Config, error) {
+	return config.Parse("discovertest", fmt.Appendf(nil, `
 access_log.output = "off"
+admin.address = "127.0.0.1:0"
 listeners = [{ name = "main", address = "127.0.0.1:0" }]
 routes = [{ upstream = "found" }]
 upstreams.found.targets = [%q]
-`, url))
-	if err != nil {
-		return nil, err
+%s`, url, settings))
+}
+
+// start starts a weir for a place; log may be nil.
+func start(cfg *config.Config, p Place, log *slog.Logger) (*server.Server, error) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
 	}
-	w, err := server.New(cfg, server.WithSchemes(schemes...), server.WithLog(log))
+	w, err := server.New(cfg, server.WithSchemes(p.Schemes...), server.WithResolver(p.Resolver), server.WithLog(log))
 	if err != nil {
 		return nil, err
 	}
@@ -224,7 +230,8 @@ func (s *show) mostly(number int) func(int, time.Time) (time.Time, bool) {
 	}
 }
 
-// Follow runs Show for a test with little traffic: everything must be followed, and no request fail.
+// Follow runs Show for a test with little traffic: everything must be followed, and no request fail. Then it runs
+// Keep.
 func Follow(p Place, log *slog.Logger) error {
 	steps, err := Show(p, Options{Rate: 100, Gone: time.Second, Broken: time.Second / 2}, log)
 	for _, step := range steps {
@@ -232,5 +239,5 @@ func Follow(p Place, log *slog.Logger) error {
 			err = errors.Join(err, fmt.Errorf("%s: %d of %d requests failed", step.Name, step.Failed, step.Requests))
 		}
 	}
-	return err
+	return errors.Join(err, Keep(p))
 }

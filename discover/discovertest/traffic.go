@@ -18,6 +18,8 @@ type origins struct {
 	port    string
 	servers []*http.Server
 	conns   [count]atomic.Int32 // by number
+	// sick is the number of the origin that answers 503, if it is not 0.
+	sick atomic.Int32
 }
 
 // addressOf returns the address of the origin of a number.
@@ -47,7 +49,12 @@ func (o *origins) open() error {
 		_, o.port, _ = net.SplitHostPort(ln.Addr().String())
 		name := addressOf(i)
 		s := &http.Server{
-			Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, name) }),
+			Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if i > 0 && o.sick.Load() == int32(i) {
+					w.WriteHeader(http.StatusServiceUnavailable)
+				}
+				io.WriteString(w, name)
+			}),
 			ConnState: func(_ net.Conn, state http.ConnState) {
 				switch state {
 				case http.StateNew:

@@ -23,7 +23,7 @@ func (w *Web) Start() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.Addr == "" {
-		w.Addr = "127.0.0.1:0"
+		w.Addr = OwnAddress()
 	}
 	ln, err := net.Listen("tcp", w.Addr)
 	if err != nil {

@@ -282,10 +282,10 @@ func TestURL(t *testing.T) {
 
 func TestTraffic(t *testing.T) {
 	t.Parallel()
-	for name, services := range map[string]bool{"dns": false, "srv": true} {
-		t.Run(name, func(t *testing.T) {
+	for _, way := range []string{dnstest.Addresses, dnstest.Services, dnstest.HostName} {
+		t.Run(way, func(t *testing.T) {
 			t.Parallel()
-			p, err := dnstest.Place(services, source.Schemes())
+			p, err := dnstest.Place(way, source.Schemes())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,7 +1,6 @@
 package dns_test
 
 import (
-	"context"
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
@@ -27,18 +26,11 @@ import (
 	"weir/server"
 )
 
-// resolver asks a name server of the test in place of those of the system.
-func resolver(s *dnstest.Server) *net.Resolver {
-	return &net.Resolver{Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, network, s.Addr)
-	}}
-}
-
 func TestLookup(t *testing.T) {
 	t.Parallel()
 	s := serve(t, "app.test. 60 IN A 10.0.0.1", "app.test. 40 IN A 10.0.0.2", "app.test. 50 IN AAAA fd00::1", "www.test. 7 IN CNAME app.test.", "now.test. 0 IN A 10.0.0.3",
 		"text.test. 5 IN TXT text")
-	look := discover.NewLookup(resolver(s))
+	look := discover.NewLookup(s.Resolver())
 	check := func(host, want string, ttl time.Duration, timed bool) {
 		t.Helper()
 		found, err := look(t.Context(), host)
@@ -198,7 +190,7 @@ func proxyTo(t *testing.T, s *dnstest.Server, text string) *proxy {
 	t.Helper()
 	p := &proxy{t: t}
 	var err error
-	p.Server, err = server.New(parse(t, text), server.WithResolver(resolver(s)), server.WithLog(slog.New(slog.NewTextHandler(&p.log, nil))))
+	p.Server, err = server.New(parse(t, text), server.WithResolver(s.Resolver()), server.WithLog(slog.New(slog.NewTextHandler(&p.log, nil))))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,8 +52,9 @@ func kinds() []kind {
 	return []kind{
 		{"file:", openFile},
 		{"list+http:", openList},
-		{"dns:", func() (discovertest.Place, func(), error) { return openDNS(false) }},
-		{"srv:", func() (discovertest.Place, func(), error) { return openDNS(true) }},
+		{dnstest.HostName, openDNS(dnstest.HostName)},
+		{dnstest.Addresses, openDNS(dnstest.Addresses)},
+		{dnstest.Services, openDNS(dnstest.Services)},
 		{"consul:", openConsul},
 		{"etcd:", openEtcd},
 		{"zookeeper:", openZooKeeper},
@@ -118,9 +119,11 @@ func openList() (discovertest.Place, func(), error) {
 	return p.Place(list.Schemes()), func() { p.Stop() }, err
 }
 
-func openDNS(services bool) (discovertest.Place, func(), error) {
-	p, err := dnstest.Place(services, dns.Schemes())
-	return p, func() { p.Stop() }, err
+func openDNS(way string) func() (discovertest.Place, func(), error) {
+	return func() (discovertest.Place, func(), error) {
+		p, err := dnstest.Place(way, dns.Schemes())
+		return p, func() { p.Stop() }, err
+	}
 }
 
 func openConsul() (discovertest.Place, func(), error) {

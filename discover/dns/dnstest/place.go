@@ -1,6 +1,9 @@
 package dnstest
 
 import (
+	"context"
+	"net"
+
 	"github.com/miekg/dns"
 
 	"weir/discover"
@@ -8,27 +11,42 @@ import (
 	"weir/lb"
 )
 
-// Place starts a server whose addresses, or SRV records, the schemes dns and srv follow.
-func Place(services bool, schemes []discover.Scheme) (discovertest.Place, error) {
+// The ways in which weir can follow a name server.
+const (
+	Addresses = "dns:"
+	Services  = "srv:"
+	HostName  = "http:" // a host name in the URL of a target
+)
+
+// Place starts a server whose records weir follows in this way.
+func Place(way string, schemes []discover.Scheme) (discovertest.Place, error) {
 	s, err := Start()
 	if err != nil {
 		return discovertest.Place{}, err
 	}
 	p := discovertest.Place{
-		URL:     func(string) string { return "srv:_http._tcp.app.test?resolver=" + s.Addr },
-		Schemes: schemes,
-		Stop:    s.Stop,
-		Start:   s.Start,
-		Break:   func() error { s.Answer(nonsense); return nil },
-		Mend:    func() error { s.Answer(nil); return nil },
-		Set:     func(list []lb.Endpoint) error { return s.Endpoints(list, true) },
+		Schemes:    schemes,
+		Resolver:   s.Resolver(),
+		Unweighted: way != Services,
+		Stop:       s.Stop,
+		Start:      s.Start,
+		Break:      func() error { s.Answer(nonsense); return nil },
+		Mend:       func() error { s.Answer(nil); return nil },
+		Set:        func(list []lb.Endpoint) error { return s.Endpoints(list, way == Services) },
 	}
-	if !services {
-		p.URL = func(port string) string { return "dns:app.test:" + port + "?resolver=" + s.Addr }
-		p.Unweighted = true
-		p.Set = func(list []lb.Endpoint) error { return s.Endpoints(list, false) }
-	}
+	p.URL = map[string]func(string) string{
+		Addresses: func(port string) string { return "dns:app.test:" + port + "?resolver=" + s.Addr },
+		Services:  func(string) string { return "srv:_http._tcp.app.test?resolver=" + s.Addr },
+		HostName:  func(port string) string { return "http://app.test:" + port },
+	}[way]
 	return p, nil
+}
+
+// Resolver returns what asks the server in place of those of the system.
+func (s *Server) Resolver() *net.Resolver {
+	return &net.Resolver{Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, s.Addr)
+	}}
 }
 
 // nonsense makes an answer that no resolver can use.

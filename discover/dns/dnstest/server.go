@@ -11,6 +11,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"weir/discover/discovertest"
 	"weir/lb"
 )
 
@@ -31,7 +32,7 @@ type Server struct {
 func Start() (*Server, error) {
 	s := &Server{questions: make(map[string]int)}
 	for try := 0; ; try++ {
-		s.Addr = "127.0.0.1:0"
+		s.Addr = discovertest.OwnAddress()
 		err := s.Start()
 		if err == nil || try == 10 { // another program may have the port for TCP
 			return s, err
