@@ -95,6 +95,7 @@ func rooms() []room {
 		{"admin", []string{"config", "admin/page"}, "the operators' side commands what the server lends it by an interface, and so does weir purge from another process"},
 		{"internal/grpctest", nil, "a folder of tests has no code"},
 		{"internal/clienttest", nil, "a folder of tests has no code"},
+		{"internal/registertest", nil, "a folder of tests has no code"},
 		{"internal/testkit", []string{"config", "internal/head"}, "what tests share must not decide what they test"},
 		{"server/hook", nil, "what embedders see of an exchange stays small when the core changes"},
 		{"server", []string{
