@@ -116,6 +116,12 @@ type Listener struct {
 	// Curves are the key exchanges, such as "X25519MLKEM768", "X25519" and "P-256"; empty means the good
 	// ones, X25519MLKEM768 among them. Their order means nothing.
 	Curves Strings `toml:"curves"`
+	// HSTS tells browsers to come by https alone from now on (RFC 6797): true, or a table; nil means
+	// that they are not told.
+	HSTS *HSTS `toml:"hsts"`
+	// ECH are files with keys of Encrypted Client Hello, as weir ech makes them. The first is offered to
+	// clients, all are accepted. The files are read again when they change.
+	ECH Strings `toml:"ech"`
 	// Tickets let clients take sessions up again, which spares both sides most of a handshake; false
 	// means that they cannot.
 	Tickets Tickets `toml:"tickets"`

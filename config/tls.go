@@ -8,6 +8,45 @@ import (
 	"time"
 )
 
+// HSTS is what the field Strict-Transport-Security says of a listener with TLS.
+type HSTS struct {
+	// Enabled says whether the field is sent, with responses that have none.
+	Enabled bool `toml:"enabled"`
+	// MaxAge is for how long browsers come by https alone; "0s" ends that.
+	MaxAge Duration `toml:"max_age"`
+	// IncludeSubdomains makes it count for all names below, too.
+	IncludeSubdomains bool `toml:"include_subdomains"`
+	// Preload lets browsers have the name in a list of their own; it needs IncludeSubdomains and a year.
+	Preload bool `toml:"preload"`
+}
+
+const year = 365 * 24 * time.Hour
+
+func (h *HSTS) short() any { return &h.Enabled }
+
+func (h *HSTS) setDefaults() { h.Enabled, h.MaxAge = true, Duration(year) }
+
+func (h *HSTS) validate(at keyPath) {
+	if h.Preload && (!h.IncludeSubdomains || h.MaxAge.D() < year) {
+		at.wrong("preload", "true", "it with include_subdomains and a max_age of \"8760h\" or more, as https://hstspreload.org asks for")
+	}
+}
+
+// Value is the value of the field; empty if it is not sent. nil is off.
+func (h *HSTS) Value() string {
+	if h == nil || !h.Enabled {
+		return ""
+	}
+	value := "max-age=" + strconv.FormatInt(int64(h.MaxAge.D()/time.Second), 10)
+	if h.IncludeSubdomains {
+		value += "; includeSubDomains"
+	}
+	if h.Preload {
+		value += "; preload"
+	}
+	return value
+}
+
 // Tickets are the session tickets of a listener. A ticket holds a session, encrypted by a key that
 // only weir has.
 type Tickets struct {

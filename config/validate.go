@@ -344,6 +344,15 @@ func (l *Listener) validate(at keyPath) {
 		if l.ClientAuth == ClientAuthRequest {
 			at.wrong("client_auth", found, want)
 		}
+		if l.HSTS.Value() != "" {
+			at.wrong("hsts", found, want)
+		}
+		if len(l.ECH) > 0 {
+			at.wrong("ech", found, want)
+		}
+	}
+	for i, path := range l.ECH {
+		at.key("ech").index(i).file("", path)
 	}
 	l.validatePassThrough(at)
 	validateAccess(at, l.Allow, l.Deny)

@@ -20,6 +20,8 @@ func (x *Exchange) ownHead(status int) {
 	x.proxy.dates.Complete(x.Response, time.Now())
 }
 
+var strictTransport = head.NewName("Strict-Transport-Security")
+
 // fail answers with an error, or cuts the connection if an answer has begun.
 func (x *Exchange) fail(status int, cause Cause) {
 	x.Result.Cause = cause
@@ -138,6 +140,9 @@ func (x *Exchange) reply(src body.Source, length int64, bodyless bool, delivered
 	x.phase = phaseReplying
 	if !x.moments.attempted {
 		x.moments.replied = x.since()
+	}
+	if hsts := x.Client.Listener.hsts; len(hsts) > 0 && x.Client.TLS && len(x.Response.Get(strictTransport)) == 0 {
+		x.Response.Add(strictTransport, hsts)
 	}
 	clientErr := x.Client.Front.Start(x.Response, length, bodyless)
 	x.Result.Status = x.Response.Status

@@ -80,6 +80,7 @@ type Listener struct {
 	// asksForCertificates says that clients show certificates, so that Host must be the name that
 	// they were shown for.
 	asksForCertificates bool
+	hsts                []byte // the value of Strict-Transport-Security; nil sends none
 	metrics             *listenerMetrics
 }
 
@@ -89,6 +90,7 @@ func (m *Metrics) NewListener(cfg *config.Listener) *Listener {
 	return &Listener{
 		Name: name, tunnelIdle: cfg.Timeouts.Tunnel.D(), httpsRedirect: cfg.HTTPSRedirect, metrics: m.listener(name),
 		addresses: access.NewAddresses(cfg.Allow, cfg.Deny), asksForCertificates: cfg.AsksForCertificates(),
+		hsts: []byte(cfg.HSTS.Value()),
 	}
 }
 

@@ -32,6 +32,9 @@ func CheckFiles(cfg *config.Config) config.Errors {
 		if _, err := secure.LoadSecrets(cfg.Listeners[i].Tickets.File); err != nil {
 			add(config.Errors{{Message: err.Error()}}, "listeners", i, "tickets", "file")
 		}
+		if _, err := secure.LoadECH(cfg.Listeners[i].ECH); err != nil {
+			add(config.Errors{{Message: err.Error()}}, "listeners", i, "ech")
+		}
 		if _, err := secure.LoadRevocation(cfg.Listeners[i].ClientCRL); err != nil {
 			add(config.Errors{{Message: err.Error()}}, "listeners", i, "client_crl")
 		}
@@ -64,6 +67,7 @@ const expiryWarning = 14 * 24 * time.Hour
 func Warnings(cfg *config.Config, now time.Time) config.Errors {
 	warnings := append(cfg.UnusedUpstreams(), cfg.UnmetTemplates()...)
 	add := func(p config.Problem) { warnings = append(warnings, cfg.Locate(config.Errors{p})...) }
+	warnings = append(warnings, cfg.Locate(weaknesses(cfg, now))...)
 	covers := make(map[string]*coverage) // by listener
 	coverageOf := func(l *config.Listener) *coverage {
 		if covers[l.Label()] == nil {
@@ -99,16 +103,18 @@ func Warnings(cfg *config.Config, now time.Time) config.Errors {
 	return warnings
 }
 
+// expiryDay is how messages write the end of what expires.
+const expiryDay = "2006-01-02 15:04 UTC"
+
 // judgeExpiry says what is wrong with the time of a certificate; it is empty for a good one.
 func judgeExpiry(begin, end, now time.Time) string {
-	const day = "2006-01-02 15:04 UTC"
 	switch {
 	case now.Before(begin):
-		return "is not valid before " + begin.UTC().Format(day)
+		return "is not valid before " + begin.UTC().Format(expiryDay)
 	case now.After(end):
-		return "has expired on " + end.UTC().Format(day)
+		return "has expired on " + end.UTC().Format(expiryDay)
 	case end.Sub(now) < min(expiryWarning, end.Sub(begin)/3): // short-lived ones are renewed late
-		return "expires on " + end.UTC().Format(day)
+		return "expires on " + end.UTC().Format(expiryDay)
 	}
 	return ""
 }

@@ -282,6 +282,7 @@ func (s *Server) look() {
 		select {
 		case now := <-daily.C:
 			s.warnOfExpiry(now)
+			s.warnOfRevocation(now)
 		case now := <-points.C:
 			s.remember(now)
 		case now := <-t.C:

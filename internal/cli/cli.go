@@ -69,7 +69,7 @@ func commands(version string) *urfave.Command {
 			runCommand(), checkCommand(), explainCommand(), testCommand(), planCommand(), schemaCommand(), reloadCommand(), upgradeCommand(), healthCommand(),
 			statusCommand(), upstreamsCommand(), servicesCommand(), sourcesCommand(), routesCommand(), statisticsCommand(), topCommand(), configCommand(), benchCommand(),
 			drainCommand(), undrainCommand(), weightCommand(), purgeCommand(), cacheCommand(), tapCommand(), registerCommand(),
-			certificatesCommand(), trustCommand(),
+			certificatesCommand(), trustCommand(), echCommand(),
 			manCommand(), versionCommand(version),
 		},
 	}

@@ -84,6 +84,7 @@ type settings struct {
 	issuer       Issuer                    // nil: none
 	secrets      *secure.Watched[[][]byte] // of session tickets
 	trust        *secure.Watched[*clientTrust]
+	ech          *secure.Watched[[]tls.EncryptedClientHelloKey]
 }
 
 // Open starts to listen on cfg.Address and reads cfg's certificates; from then
@@ -110,6 +111,9 @@ func Open(cfg *config.Listener, options Options) (*Listener, error) {
 		MinVersion: tls.VersionTLS12,
 		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 			return l.settings.Load().forClient(hello), nil
+		},
+		GetEncryptedClientHelloKeys: func(*tls.ClientHelloInfo) ([]tls.EncryptedClientHelloKey, error) {
+			return l.settings.Load().ech.Value(), nil
 		},
 	}
 	s, err := l.newSettings(cfg)
@@ -157,8 +161,21 @@ func (l *Listener) newSettings(cfg *config.Listener) (_ *settings, err error) {
 	if s.secrets, err = secure.Watch(load, cfg.Tickets.File); err != nil {
 		return nil, err
 	}
+	if s.ech, err = secure.Watch(func() ([]tls.EncryptedClientHelloKey, error) { return loadECH(cfg.ECH) }, cfg.ECH...); err != nil {
+		return nil, err
+	}
+	s.tls.GetEncryptedClientHelloKeys = l.tls.GetEncryptedClientHelloKeys // for keys that are offered to clients
 	s.old = withoutHTTP2(s.tls)
 	return s, nil
+}
+
+// loadECH reads keys of Encrypted Client Hello.
+func loadECH(paths []string) (keys []tls.EncryptedClientHelloKey, err error) {
+	found, err := secure.LoadECH(paths)
+	for _, key := range found {
+		keys = append(keys, key.EncryptedClientHelloKey)
+	}
+	return keys, err
 }
 
 // forClient is the configuration for one client.

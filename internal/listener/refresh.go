@@ -63,6 +63,9 @@ func (l *Listener) RefreshCertificates() {
 		}
 		l.report("authorities and revocation lists of clients", err)
 	}
+	if changed, err := s.ech.Refresh(); changed {
+		l.report("keys of Encrypted Client Hello", err)
+	}
 	if changed, err := s.secrets.Refresh(); changed {
 		l.report("secrets of session tickets", err)
 		l.rotateTickets()
