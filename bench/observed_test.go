@@ -5,10 +5,12 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +33,31 @@ func BenchmarkObserved(b *testing.B) {
 		b.Run("proxy="+sub.name, func(b *testing.B) {
 			measureOne(b, scenario{path: "/bytes/1024", body: 1024, conns: 64}, sub)
 		})
+	}
+}
+
+// BenchmarkInspected compares weir without the recorder with weir that records 1 % of the exchanges.
+func BenchmarkInspected(b *testing.B) {
+	compare(b, scenario{path: "/bytes/1024", body: 1024, conns: 64}, map[string]string{"off": "", "on": "[inspect]\nsample = 0.01\n"})
+}
+
+// BenchmarkTraced compares weir without tracing with weir that takes part in traces, of which it keeps none, 1 % and all; no
+// collector takes them.
+func BenchmarkTraced(b *testing.B) {
+	const on = "[tracing]\nenabled = true\nendpoint = \"none\"\nsample = "
+	compare(b, scenario{path: "/bytes/1024", body: 1024, conns: 64}, map[string]string{"off": "", "0": on + "0.0\n", "0.01": on + "0.01\n", "1": on + "1.0\n"})
+}
+
+// compare measures weir with each of several further tables, and without weir.
+func compare(b *testing.B, s scenario, tables map[string]string) {
+	list := []subject{{"direct", nil}}
+	for _, name := range slices.Sorted(maps.Keys(tables)) {
+		list = append(list, subject{name, func(tb testing.TB, s setup) (string, func()) {
+			return startObserved(tb, s, "[access_log]\noutput = \"off\"\n"+tables[name])
+		}})
+	}
+	for _, sub := range list {
+		b.Run("proxy="+sub.name, func(b *testing.B) { measureOne(b, s, sub) })
 	}
 }
 

@@ -132,7 +132,7 @@ func TestPhone(t *testing.T) {
 		s.get("/shop/pictures/1.png")
 	}
 	b := open(t, s.page, chromedp.EmulateViewport(390, 800))
-	for _, page := range []struct{ name, ready string }{{"overview", ".chart"}, {"exchanges", ".x"}, {"statistics", "tbody tr"}, {"routes", "tbody tr"}, {"upstreams", "tbody tr"}, {"cache", "tbody tr"}, {"config", ".toml-key"}} {
+	for _, page := range []struct{ name, ready string }{{"overview", ".chart"}, {"exchanges", ".x"}, {"statistics", "tbody tr"}, {"routes", "tbody tr"}, {"upstreams", "tbody tr"}, {"cache", "tbody tr"}, {"config", ".toml-key"}, {"explain?url=http://a.example/shop/x", "#targets-card"}, {"discovery", "#sources-card"}} {
 		b.do(chromedp.Navigate(s.page + "#/" + page.name))
 		b.until("document.querySelector('" + page.ready + "')")
 		if wide := value[int](b, "document.documentElement.scrollWidth"); wide > 390 {
@@ -148,7 +148,7 @@ func TestNames(t *testing.T) {
 	s := perform(t, plain)
 	s.get("/shop/pictures/1.png")
 	b := open(t, s.page)
-	for _, page := range []string{"overview", "exchanges", "statistics", "routes", "upstreams", "cache", "config"} {
+	for _, page := range []string{"overview", "exchanges", "statistics", "routes", "upstreams", "cache", "config", "explain?url=http://a.example/shop/x", "discovery"} {
 		b.do(chromedp.Navigate(s.page + "#/" + page))
 		b.until("document.querySelector('h1') && !document.querySelector('.loading')")
 		nameless := value[[]string](b, `[...document.querySelectorAll('button, a, input, select, textarea')].filter(e =>

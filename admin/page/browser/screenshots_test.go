@@ -3,6 +3,7 @@ package browser_test
 import (
 	"context"
 	"flag"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,6 +27,17 @@ func TestScreenshots(t *testing.T) {
 		t.Skip("pictures are taken by make screenshots")
 	}
 	s := perform(t, strings.NewReplacer(`["SHOP-A", "SHOP-B"]`, `["SHOP-A", "SHOP-B", "SHOP-GONE"]`).Replace(plain)+"[upstreams.shop.health.passive]\nfailures = 3\n")
+	for _, path := range []string{"pets/v1/10.0.3.17:8080", "pets/v1/10.0.3.18:8080", "pets/v2/10.0.3.21:8080", "orders/v1/10.0.4.2:9000"} {
+		r, err := http.NewRequest(http.MethodPut, strings.TrimSuffix(s.page, "ui/")+"registry/"+path, strings.NewReader(`{"ttl":"5m"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { s.traffic(ctx, 24) })
@@ -39,6 +51,8 @@ func TestScreenshots(t *testing.T) {
 		{"statistics", "#/statistics", "tbody tr", "light"},
 		{"upstreams", "#/upstreams", "tbody tr", "dark"},
 		{"cache", "#/cache", ".shares", "light"},
+		{"explain", "#/explain?url=http://shop.example/shop/pictures/1.png", "#targets-card", "light phone"},
+		{"discovery", "#/discovery", "tbody tr", "dark"},
 	} {
 		if *only != "" && !strings.HasPrefix(shot.name, *only) {
 			continue

@@ -12,6 +12,8 @@ import { Statistics } from './pages/statistics.jsx';
 import { Upstreams } from './pages/upstreams.jsx';
 import { Cache } from './pages/cache.jsx';
 import { Config } from './pages/config.jsx';
+import { Explain } from './pages/explain.jsx';
+import { Discovery } from './pages/discovery.jsx';
 
 const pages = [
   ['overview', 'Overview', Overview],
@@ -21,6 +23,8 @@ const pages = [
   ['upstreams', 'Upstreams', Upstreams],
   ['cache', 'Cache', Cache],
   ['config', 'Config', Config],
+  ['explain', 'Explain', Explain],
+  ['discovery', 'Discovery', Discovery],
 ];
 
 const themes = ['auto', 'light', 'dark'];
@@ -200,6 +204,7 @@ function Frame({ session, setSession }) {
     document.title = title + ' · weir';
     if (!first.current) main.current.focus();
     first.current = false;
+    document.querySelector('.nav [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
     scrollTo(0, 0);
   }, [id]);
   const shell = useMemo(() => ({ toast, canWrite: session.role === 'write', status: status.data }), [toast, session, status.data]);

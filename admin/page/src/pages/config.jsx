@@ -1,8 +1,10 @@
 // The configuration in force, its problems, and how the last reloads went.
 import { useEffect, useState } from 'preact/hooks';
-import { send, usePoll } from '../api.js';
+import { get, send, usePoll } from '../api.js';
 import { ago, moment } from '../format.js';
 import { Button, Card, Choice, Empty, Failure, Loaded, Pill, copy, useShell } from '../ui.jsx';
+
+const tones = { add: 'ok', drop: 'bad' };
 
 const Reloads = ({ status }) => {
   if (!status.last_reloads.length) return <Empty title="No reload yet">The configuration is that of the start, {moment(status.started)}.</Empty>;
@@ -27,6 +29,39 @@ const Problems = ({ list }) => {
     </ul>
   );
 };
+
+// Plan is what a reload would do now.
+function Plan() {
+  const [state, setState] = useState({});
+  const ask = () => {
+    setState({ asking: true });
+    get('/plan').then((plan) => setState({ plan }), (error) => setState({ error }));
+  };
+  const { plan, error, asking } = state;
+  return (
+    <Card id="plan" title="If it were loaded again now" flush aside={<Button kind="small" onClick={ask} disabled={asking}>{plan ? 'Look again' : 'What would change?'}</Button>}>
+      {error && <Failure error={error} />}
+      {plan?.problem && <Failure error={{ message: plan.problem }} />}
+      {plan && !plan.changes?.length && !plan.problem && <Empty title="Nothing would change" />}
+      {plan?.changes?.length > 0 && (
+        <ul class="troubles">
+          {plan.changes.map((c, i) => (
+            <li key={i}>
+              <span class="row">
+                <Pill tone={tones[c.do] || 'accent'}>{c.do}</Pill>
+                <span>
+                  {c.what} <b>{c.name}</b>
+                  {c.keys?.length > 0 && <small>{c.keys.join(', ')}</small>}
+                  {c.effect && <small>{c.effect}</small>}
+                </span>
+              </span>
+            </li>
+          ))}
+        </ul>
+      )}
+    </Card>
+  );
+}
 
 // paint splits a line of TOML into its parts.
 function paint(line, i) {
@@ -66,6 +101,7 @@ export function Config() {
         <Card id="problems" title="Problems" flush><Loaded of={problems}>{({ problems }) => <Problems list={problems} />}</Loaded></Card>
         <Card id="reloads" title="Last reloads" flush>{status ? <Reloads status={status} /> : <div class="loading">Loading …</div>}</Card>
       </div>
+      <Plan />
       <File />
     </>
   );
