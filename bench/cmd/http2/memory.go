@@ -46,19 +46,24 @@ func showMemory(ctx context.Context, weir string) error {
 	}
 	time.Sleep(time.Second)
 	before = p.resident()
-	for _, c := range clients {
+	for k, c := range clients {
 		for i := range uint32(waitingStreams) {
 			c.request(2*i+3, "GET", "/wait", true)
 		}
 		if err := c.send(); err != nil {
 			return err
 		}
-	}
-	for p.origin.waits.Load() < waitingClients*waitingStreams {
-		select {
-		case <-time.After(10 * time.Millisecond):
-		case <-ctx.Done():
-			return ctx.Err()
+		// Not more at once than the origin's queue of connections takes.
+		began := time.Now()
+		for p.origin.waits.Load() < int64(k+1)*waitingStreams {
+			if time.Since(began) > time.Minute {
+				return fmt.Errorf("only %d streams of %d have reached the origin", p.origin.waits.Load(), (k+1)*waitingStreams)
+			}
+			select {
+			case <-time.After(time.Millisecond):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 		}
 	}
 	time.Sleep(2 * time.Second)

@@ -39,7 +39,7 @@ timeouts = { grace = "2s", header = "2s", idle = "1h" }
 upstream = "origin"
 [upstreams.origin]
 targets = ["http://%s"]
-timeouts.first_byte = "10m"
+timeouts = { first_byte = "10m", connect = "1m" }
 connections.max = 0
 [metrics]
 address = %q
