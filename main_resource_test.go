@@ -114,9 +114,13 @@ func TestLargeBodies(t *testing.T) {
 	defer origin.Close()
 	pair := testkit.NewAuthority(t).Issue("weir.test")
 	secure := fmt.Sprintf("certificates = [{ cert = %q, key = %q }]", pair.Cert, pair.Key)
-	for scheme, listener := range map[string]string{"http": "", "https": secure} {
-		c := start(t, "run", "--config", file(t, quiet(origin.URL, listener)))
-		client := http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
+	for _, of := range []struct {
+		scheme, listener string
+		version          int
+	}{{"http", "", 1}, {"https", secure, 1}, {"https", secure, 2}} {
+		scheme := of.scheme
+		c := start(t, "run", "--config", file(t, quiet(origin.URL, of.listener)))
+		client := http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: of.version == 2, DisableKeepAlives: true}}
 		url := scheme + "://" + c.addr()
 		before := c.status("VmHWM")
 		for _, path := range []string{"/length", "/chunked"} {
@@ -126,8 +130,8 @@ func TestLargeBodies(t *testing.T) {
 			}
 			n, err := io.Copy(io.Discard, r.Body)
 			r.Body.Close()
-			if n != size || err != nil {
-				t.Errorf("%s %s: %d bytes, %v", scheme, path, n, err)
+			if n != size || err != nil || r.ProtoMajor != of.version {
+				t.Errorf("%s %s: %d bytes by %s, %v", scheme, path, n, r.Proto, err)
 			}
 			body := io.LimitReader(pattern{}, size)
 			request, _ := http.NewRequest("POST", url+path, plain{body})
@@ -144,7 +148,7 @@ func TestLargeBodies(t *testing.T) {
 			}
 		}
 		peak := c.status("VmHWM")
-		t.Logf("%s: four bodies of %d MiB, peak RSS %d KiB, at the start %d KiB", scheme, size>>20, peak, before)
+		t.Logf("%s, HTTP/%d: four bodies of %d MiB, peak RSS %d KiB, at the start %d KiB", scheme, of.version, size>>20, peak, before)
 		if peak > before+32<<10 {
 			t.Errorf("%s: peak RSS is %d KiB, at the start it was %d KiB", scheme, peak, before)
 		}
