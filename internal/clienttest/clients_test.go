@@ -27,6 +27,8 @@ const (
 	requests = 1000
 	every    = 50
 	streams  = 10
+	// limit bounds a program: a browser takes long to start on a busy machine.
+	limit = 4 * time.Minute
 )
 
 // edge is a weir that its origin reloads while requests wait for the answer.
@@ -147,7 +149,7 @@ func find(t *testing.T, names ...string) string {
 // run runs a program to its end and returns what it has printed.
 func run(t *testing.T, name string, args ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), testkit.Limit)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.WaitDelay = time.Second
@@ -258,7 +260,7 @@ func TestChromium(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), testkit.Limit)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--ignore-certificate-errors",
 		"--user-data-dir="+dir, e.url+"/page")
