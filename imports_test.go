@@ -104,11 +104,12 @@ func rooms() []room {
 		{"bench/cmd/discovery", []string{"discover/"}, "it shows each source with the server that tests have for it"},
 		{"bench/", []string{"config", "server", "bench", "bench/"}, "it measures weir as embedders and users see it"},
 		{"bench", []string{"config", "server", "bench/"}, "it measures weir as embedders and users see it"},
+		{"internal/importer", []string{"config"}, "what files of other programs mean needs no server"},
 		{"examples/", []string{"config", "lb", "server"}, "they show what programs that embed weir do"},
 		{"internal/acme", []string{"config", "admin"}, "a client library stays in its leaf; what it knows of certificates is told in the form in which the admin API has it"},
 		{"internal/acme/acmetest", nil, "what storages are to do is tested by what certmagic knows of them"},
 		{"internal/acme/", []string{"internal/acme", "discover/etcd"}, "a client library stays in its leaf"},
-		{"internal/cli", append([]string{"config", "server", "admin", "bench/load", "discover", "lb", "trace", "internal/handover", "internal/notify", "internal/output"}, leaves...), "commands and signals; all else is package server's, so that embedders have it too"},
+		{"internal/cli", append([]string{"config", "server", "admin", "bench/load", "discover", "lb", "trace", "internal/importer", "internal/handover", "internal/notify", "internal/output"}, leaves...), "commands and signals; all else is package server's, so that embedders have it too"},
 		{".", []string{commands}, "the program is its commands"},
 	}
 }
@@ -232,7 +233,7 @@ func judgeImport(r room, folder, imported string) string {
 			return folder + " imports " + imported + "; it may import of weir " + strings.Join(r.may, ", ") + ": " + r.why
 		}
 	case strings.Contains(first, "."):
-		leaf := slices.Contains([]string{commands, "bench/cmd/peers", "docs/site", "cache/redis", "trace/otlp"}, folder) || issuing(folder) || strings.HasPrefix(folder, "discover/")
+		leaf := slices.Contains([]string{commands, "bench/cmd/peers", "docs/site", "internal/importer", "cache/redis", "trace/otlp"}, folder) || issuing(folder) || strings.HasPrefix(folder, "discover/")
 		if !leaf && !slices.ContainsFunc(light(), func(m string) bool { return imported == m || strings.HasPrefix(imported, m+"/") }) {
 			return folder + " imports " + imported + ": only programs and the leaf folders may bring client libraries"
 		}

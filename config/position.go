@@ -71,6 +71,10 @@ func parent(key string) string {
 	return key[:cut]
 }
 
+// Lines returns the lines of all keys and array elements of a text in TOML, by key path as Key writes
+// it. data must be valid TOML.
+func Lines(data []byte) map[string]int { return scan(data) }
+
 // scan finds the lines of all keys and array elements. The TOML library reports
 // positions of syntax errors only. data must be valid TOML; on anything else
 // scan ends too, with an incomplete result.

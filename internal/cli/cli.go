@@ -67,7 +67,7 @@ func commands(version string) *urfave.Command {
 		},
 		Commands: []*urfave.Command{
 			runCommand(), checkCommand(), explainCommand(), testCommand(), planCommand(), schemaCommand(), reloadCommand(), upgradeCommand(), healthCommand(),
-			statusCommand(), upstreamsCommand(), servicesCommand(), sourcesCommand(), routesCommand(), statisticsCommand(), topCommand(), configCommand(), benchCommand(),
+			statusCommand(), upstreamsCommand(), servicesCommand(), sourcesCommand(), routesCommand(), statisticsCommand(), topCommand(), configCommand(), benchCommand(), importCommand(),
 			drainCommand(), undrainCommand(), weightCommand(), purgeCommand(), cacheCommand(), tapCommand(), registerCommand(),
 			certificatesCommand(), trustCommand(), echCommand(),
 			manCommand(), versionCommand(version),

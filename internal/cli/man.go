@@ -61,6 +61,7 @@ var manExit = [][2]string{
 	{"0", "It worked."},
 	{"1", "It did not work."},
 	{"2", "The command line is wrong."},
+	{"3", "Part of it worked: weir purge could not reach every tier of the cache, or weir import did not translate all."},
 }
 
 var manSignals = [][2]string{

@@ -1,0 +1,259 @@
+package importer
+
+import (
+	"cmp"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// requestRules translates http-request, redirect and http-response of a section, in their order.
+func (h *haproxyImport) requestRules(rs *rules, p *proxySection, acls map[string]test) {
+	for i := range p.list {
+		st := &p.list[i]
+		switch st.word(0) {
+		case "http-request", "http-response":
+			h.rule(rs, st, acls)
+		case "redirect":
+			h.redirect(rs, st, st.words[1:], acls)
+		}
+	}
+}
+
+// closes makes all routes that are for these requests refuse them.
+func (h *haproxyImport) closes(rs *rules, st *statement, why string) {
+	rs.guard([]match{{}}, func(r *route) { r.refuse(h.d, st.at, forbidden, "%s is not translated (%s)", st.String(), why) })
+}
+
+// rule translates one http-request or http-response.
+func (h *haproxyImport) rule(rs *rules, st *statement, acls map[string]test) {
+	c := h.condition(st, acls)
+	action := st.word(1)
+	name, _, _ := strings.Cut(action, "(")
+	switch name {
+	case "deny", "reject", "tarpit", "silent-drop":
+		if st.word(0) == "http-response" {
+			h.closes(rs, st, "weir does not refuse responses")
+			return
+		}
+		h.deny(rs, st, c)
+	case "auth":
+		h.auth(rs, st, c)
+	case "allow":
+		h.closes(rs, st, "it passes by the rules after it")
+	case "redirect":
+		h.redirect(rs, st, st.words[2:], acls)
+	case "return":
+		h.answer(rs, st, c)
+	case "set-header", "add-header", "del-header", "set-path", "replace-path", "set-uri", "replace-uri", "replace-header":
+		h.change(rs, st, c)
+	case "set-log-level", "capture", "set-nice", "set-priority-class", "set-var", "set-var-fmt", "cache-use", "cache-store", "normalize-uri", "disable-l7-retry", "wait-for-body", "wait-for-handshake", "set-timeout", "unset-var":
+		h.d.note(st.at, "%s: not translated", st.String())
+	default:
+		if strings.HasPrefix(name, "track-sc") || strings.HasPrefix(name, "sc-") || name == "set-src" || name == "set-mark" || name == "set-tos" {
+			h.d.note(st.at, "%s: not translated", st.String())
+			return
+		}
+		h.closes(rs, st, "what it does")
+	}
+}
+
+// deny translates a refusal: of requests, or of addresses.
+func (h *haproxyImport) deny(rs *rules, st *statement, c condition) {
+	switch {
+	case c.unknown != "":
+		h.closes(rs, st, c.unknown)
+	case c.inexact != "":
+		h.closes(rs, st, c.inexact)
+	case c.userlist != "":
+		h.closes(rs, st, "a deny by user")
+	case c.addresses != nil:
+		rs.guard(c.matches, func(r *route) {
+			access := c.addresses
+			if c.outside { // all others are refused
+				access = append(access[:len(access):len(access)], accessRule{at: st.at})
+			} else {
+				access = nil
+				for _, a := range c.addresses {
+					access = append(access, accessRule{text: a.text, at: a.at})
+				}
+			}
+			if r.get("allow") != nil || r.get("deny") != nil {
+				r.refuse(h.d, st.at, forbidden, "%s: weir has one list of addresses for a route", st.String())
+				return
+			}
+			setAccess(h.d, r, access)
+		})
+	default:
+		r := route{section: section{at: st.at}}
+		status := 403
+		if n, err := strconv.Atoi(cmp.Or(st.option("deny_status"), st.option("status"))); err == nil {
+			status = n
+		}
+		r.set("respond", []pair{{"status", status}})
+		rs.add(c.matches, r)
+	}
+}
+
+// auth translates the question for a password.
+func (h *haproxyImport) auth(rs *rules, st *statement, c condition) {
+	if c.unknown != "" || c.userlist == "" || !c.anonymous || c.addresses != nil || c.inexact != "" {
+		h.closes(rs, st, cmp.Or(c.unknown, c.inexact, "the condition"))
+		return
+	}
+	users := h.users(c.userlist)
+	rs.guard(c.matches, func(r *route) {
+		if len(users) == 0 || r.get("basic_auth.realm") != nil {
+			r.refuse(h.d, st.at, forbidden, "%s: there is no userlist %q, or there are two", st.String(), c.userlist)
+			return
+		}
+		setPasswords(h.d, r, st.at, cmp.Or(st.option("realm"), "weir"), users)
+	})
+}
+
+// answer translates a return.
+func (h *haproxyImport) answer(rs *rules, st *statement, c condition) {
+	r := route{section: section{at: st.at}}
+	if c.unknown != "" || c.addresses != nil || c.userlist != "" {
+		h.d.note(st.at, "%s: the condition is not translated", st.String())
+		return
+	}
+	status, err := strconv.Atoi(cmp.Or(st.option("status"), "200"))
+	if err != nil || st.has("file") || st.has("lf-string") || st.has("errorfile") {
+		r.refuse(h.d, st.at, notImplemented, "%s is not translated", st.String())
+	}
+	answer := []pair{{"status", status}}
+	if text := st.option("string"); text != "" {
+		answer = append(answer, pair{"body", text})
+	}
+	if kind := st.option("content-type"); kind != "" {
+		answer = append(answer, pair{"headers", []pair{{"Content-Type", kind}}})
+	}
+	r.set("respond", answer)
+	rs.add(c.matches, r)
+}
+
+// redirect translates a redirect; words begin with scheme, prefix or location.
+func (h *haproxyImport) redirect(rs *rules, st *statement, words []string, acls map[string]test) {
+	c := h.condition(st, acls)
+	if c.unknown != "" || c.addresses != nil || c.userlist != "" || len(words) < 2 {
+		h.d.note(st.at, "%s: the condition is not translated (%s), so there is no redirect", st.String(), c.unknown)
+		return
+	}
+	status := 302
+	if n, err := strconv.Atoi(st.option("code")); err == nil {
+		status = n
+	}
+	to := words[1]
+	r := route{section: section{at: st.at}}
+	switch {
+	case strings.Contains(to, "%["):
+		r.refuse(h.d, st.at, notImplemented, "%s: weir has other variables", st.String())
+	case words[0] == "scheme":
+		setRedirect(&r, literal(to)+"://{host}{path}{search}", status)
+		if to == "https" {
+			setRedirect(&r, "https://{hostname}{path}{search}", status)
+		}
+	case words[0] == "prefix":
+		setRedirect(&r, literal(strings.TrimSuffix(to, "/"))+"{path}{search}", status)
+	default:
+		setRedirect(&r, literal(to), status)
+	}
+	rs.add(c.matches, r)
+}
+
+// formats are the parts of HAProxy's log format that weir has variables for.
+var formats = map[string]string{
+	"%[src]": "{client_addr}", "%ci": "{client_addr}", "%cp": "{client_port}", "%[req.hdr(host)]": "{host}", "%[req.hdr(Host)]": "{host}", "%[hdr(host)]": "{host}", "%[path]": "{path}",
+	"%[query]": "{query}", "%[method]": "{method}", "%[unique-id]": "{request_id}", "%ID": "{request_id}",
+}
+
+var format = regexp.MustCompile(`%\[[^\]]*\]|%[A-Za-z]+`)
+
+// formatted is a text with variables; the first that weir does not have is returned too.
+func formatted(text string) (out, unknown string) {
+	var b strings.Builder
+	at := 0
+	for _, m := range format.FindAllStringIndex(text, -1) {
+		b.WriteString(literal(text[at:m[0]]))
+		value, known := formats[text[m[0]:m[1]]]
+		if !known {
+			return "", text[m[0]:m[1]]
+		}
+		b.WriteString(value)
+		at = m[1]
+	}
+	return b.String() + literal(strings.ReplaceAll(text[at:], "%%", "%")), ""
+}
+
+// change translates changes of fields and of the path.
+func (h *haproxyImport) change(rs *rules, st *statement, c condition) {
+	action, name, text := st.word(1), st.word(2), st.word(3)
+	table := map[string]string{"http-request": "request_headers", "http-response": "response_headers"}[st.word(0)]
+	if c.unknown != "" || c.addresses != nil || c.userlist != "" {
+		h.d.note(st.at, "%s: the condition is not translated", st.String())
+		return
+	}
+	value, unknown := formatted(text)
+	lower := strings.ToLower(name)
+	switch {
+	case strings.HasSuffix(action, "-header") && unknown != "", action == "replace-header", strings.HasSuffix(action, "-uri"):
+		h.d.note(st.at, "%s: not translated", st.String())
+	case action == "del-header":
+		rs.guard(c.matches, func(r *route) {
+			removed, _ := r.get(table + ".remove").(list)
+			r.set(table+".remove", append(removed[:len(removed):len(removed)], name))
+		})
+	case lower == "host" && table == "request_headers":
+		rs.guard(c.matches, func(r *route) { r.set("host_header", value) })
+	case lower == "x-forwarded-for" || lower == "x-forwarded-proto" || lower == "x-forwarded-host":
+		// weir does it.
+	case strings.HasSuffix(action, "-header"):
+		kind := strings.TrimSuffix(action, "-header")
+		rs.guard(c.matches, func(r *route) { r.set(keyed(table, kind, name), value) })
+	default:
+		h.path(rs, st, c)
+	}
+}
+
+var replacePath = regexp.MustCompile(`^\^?(/[A-Za-z0-9/_.-]*?)(/\?)?\((/?)\.\*\)\$?$`)
+
+// path translates set-path and replace-path.
+func (h *haproxyImport) path(rs *rules, st *statement, c condition) {
+	if st.word(1) == "set-path" {
+		to, ok := strings.CutSuffix(st.word(2), "%[path]")
+		rs.guard(c.matches, func(r *route) {
+			if !ok || strings.Contains(to, "%") {
+				r.refuse(h.d, st.at, notImplemented, "%s is not translated", st.String())
+				return
+			}
+			r.change = &swap{"", to}
+		})
+		return
+	}
+	m := replacePath.FindStringSubmatch(st.word(2))
+	put, one := strings.CutSuffix(st.word(3), `\1`)
+	if m == nil || !one || strings.Contains(put, `\`) {
+		rs.guard(c.matches, func(r *route) { r.refuse(h.d, st.at, notImplemented, "%s is not translated", st.String()) })
+		return
+	}
+	change := &swap{cut: m[1], put: put}
+	switch {
+	case m[3] != "":
+		change.cut, change.put = change.cut+"/", change.put+"/"
+	case m[2] != "":
+		change.cut += "/"
+	}
+	// It changes the paths that the expression fits.
+	var fits []match
+	for _, one := range c.matches {
+		if both, ok := one.and(match{path: path{text: change.cut}}); ok {
+			fits = append(fits, both)
+		}
+	}
+	rs.guard(fits, func(r *route) {
+		if r.get("upstream") != nil {
+			r.change = change
+		}
+	})
+}
