@@ -304,6 +304,9 @@ type Route struct {
 	// ErrorPages are sent in place of short texts for errors, before those of the whole file;
 	// nil means those alone.
 	ErrorPages *ErrorPages `toml:"error_pages"`
+	// ClientCertificate answers clients with 403 that have not shown a certificate that is good, on listeners
+	// that let such clients in (client_auth).
+	ClientCertificate bool `toml:"client_certificate"`
 	// BasicAuth asks clients for a name and a password; nil means that it does not.
 	BasicAuth *BasicAuth `toml:"basic_auth"`
 

@@ -8,13 +8,15 @@ import (
 
 	"weir/config"
 	"weir/internal/access"
+	"weir/internal/forward"
 	"weir/internal/head"
 )
 
 var (
-	errMisdirected  = errors.New("the field Host is another name than the one that TLS asked for (SNI)")
-	errCredentials  = errors.New("no credentials of the scheme Basic")
-	errAddressUnset = errors.New("the client has no address, and only addresses of the list allow are allowed")
+	errMisdirected   = errors.New("the field Host is another name than the one that TLS asked for (SNI)")
+	errCredentials   = errors.New("no credentials of the scheme Basic")
+	errNoCertificate = errors.New("the client has shown no certificate that is good")
+	errAddressUnset  = errors.New("the client has no address, and only addresses of the list allow are allowed")
 )
 
 // admit refuses clients that the listener refuses, whatever they ask for.
@@ -42,6 +44,16 @@ func (x *Exchange) checkAddress(list *access.Addresses) verdict {
 		x.Result.Err = errAddressUnset
 	}
 	x.fail(403, CauseAddressDenied)
+	return ended
+}
+
+// checkCertificate refuses a client that has shown no certificate that is good.
+func (x *Exchange) checkCertificate() verdict {
+	if string(x.Client.Peer.Verified) == forward.VerifiedOK {
+		return goOn
+	}
+	x.Result.Err = errNoCertificate
+	x.fail(403, CauseCertificateRequired)
 	return ended
 }
 

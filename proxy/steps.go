@@ -36,6 +36,9 @@ func steps(r *config.Route, route *Route) []step {
 	if route.addresses != nil {
 		add(func(x *Exchange) verdict { return x.checkAddress(route.addresses) })
 	}
+	if r.ClientCertificate {
+		add((*Exchange).checkCertificate)
+	}
 	if route.cors != nil {
 		add((*Exchange).preflight)
 	}

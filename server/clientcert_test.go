@@ -231,4 +231,26 @@ func TestRequestedCertificates(t *testing.T) {
 	check("alice, revoked", "/failed: the certificate ", alice)
 	reload("")
 	check("mallory, whom nobody verifies", "CN=mallory/unverified", mallory)
+
+	// A route may ask for a certificate that is good.
+	route := func(keys, want string, shown ...testkit.Pair) {
+		t.Helper()
+		text := secureListener(pair, "client_auth = \"request\"\n"+keys) + "[[routes]]\nclient_certificate = true\nrespond = { status = 200 }\n[[routes]]\npath = \"/open\"\nrespond = { status = 200 }\n"
+		w := run(t, "%s", text)
+		cfg := &tls.Config{RootCAs: clients.Pool, ServerName: "weir.test"}
+		for _, p := range shown {
+			cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &p.Certificate, nil }
+		}
+		c := testkit.DialTLS(t, w.addr, cfg)
+		for _, path := range []string{"/open", "/"} {
+			c.Send("GET " + path + " HTTP/1.1\r\nHost: weir.test\r\n\r\n")
+			c.Response("GET")
+		}
+		equal(t, keys+want, fmt.Sprint(w.logged(2)), "[200 fixed_response "+want+"]")
+	}
+	verified := fmt.Sprintf("client_ca = %q", clients.File)
+	route(verified, "200 fixed_response", alice)
+	route(verified, "403 certificate_required", mallory)
+	route(verified, "403 certificate_required")
+	route("", "403 certificate_required", mallory) // nobody has verified it
 }

@@ -24,6 +24,9 @@ type Certificate struct {
 	Whole func() (certificate, chain []byte)
 }
 
+// VerifiedOK is Peer.Verified of a certificate that is good.
+const VerifiedOK = "ok"
+
 // Identify notes the certificate that the client has shown, if it has; state is what it has
 // agreed on by TLS, nil without TLS. verified is what became of its verification.
 func (p *Peer) Identify(state *tls.ConnectionState, verified string) {
