@@ -73,7 +73,7 @@ PARALLEL ?= 8
 
 .PHONY: test
 test: ## run all tests in random order, with the race detector if there is a C compiler
-	go test $(RACE) -shuffle=on -parallel $(PARALLEL) ./server ./...
+	go test $(RACE) -timeout 20m -shuffle=on -parallel $(PARALLEL) ./server ./...
 	go test -run '^TestAllocations$$' ./bench # which the race detector would spoil
 
 SOAK_SECONDS ?= 60

@@ -3,14 +3,14 @@
 # packages, lists of contents (SBOM) and checksums. The same source, version of Go and VERSION
 # give the same bytes. "make dist" runs it.
 #
-# PLATFORMS are those of programs; those of Linux get packages of the kinds PACKAGES too. TAGS and LDFLAGS are those of
+# PLATFORMS are those of programs; those of Linux get packages too. TAGS and LDFLAGS are those of
 # "make build". MAINTAINER stands in packages.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 out=$(mkdir -p "$1" && cd "$1" && pwd)
 version=${2:?usage: dist.sh OUT VERSION}
-: "${PLATFORMS:=linux/amd64 linux/arm64 darwin/amd64 darwin/arm64}" "${PACKAGES:=deb rpm}" "${TAGS:=}" "${LDFLAGS:=-s -w}"
+: "${PLATFORMS:=linux/amd64 linux/arm64 darwin/amd64 darwin/arm64}" "${TAGS:=}" "${LDFLAGS:=-s -w}"
 export MAINTAINER=${MAINTAINER:-weir <weir@example.org>}
 
 # Run by version: see STATICCHECK in the Makefile.
@@ -64,7 +64,7 @@ for platform in $PLATFORMS; do
 	chmod 0755 "$stage/files/weir"
 	find "$stage/files" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 	cp deploy/packages/nfpm.yaml "$stage"
-	for format in $PACKAGES; do
+	for format in deb rpm; do
 		ARCH=$arch tool "$stage" "$nfpm" package --packager "$format" --target "$out/weir-$version-linux-$arch.$format" >/dev/null
 		files+=("weir-$version-linux-$arch.$format")
 	done

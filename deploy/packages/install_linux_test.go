@@ -21,9 +21,11 @@ func TestInstalled(t *testing.T) {
 	t.Parallel()
 	m := boot(t)
 	folder := t.TempDir()
-	release(t, folder, later, "PACKAGES=deb")
-	m.give(t, built(t, ".deb"), "weir.deb")
-	m.give(t, fileOf(t, folder, ".deb"), "weir-later.deb")
+	release(t, folder, later)
+	for _, kind := range []string{".deb", ".rpm"} {
+		m.give(t, built(t, kind), "weir"+kind)
+		m.give(t, fileOf(t, folder, kind), "weir-later"+kind)
+	}
 	begun := time.Now()
 	took := func(what string) {
 		t.Logf("%s took %v", what, time.Since(begun).Round(10*time.Millisecond))
@@ -46,8 +48,9 @@ func TestInstalled(t *testing.T) {
 	t.Run("reload", m.reload)
 
 	begun = time.Now()
-	m.upgrade(t)
+	m.upgrade(t, "dpkg -i /shared/weir-later.deb")
 	took("upgrading under load")
+	m.is(t, "curl -fsS http://127.0.0.1:8080/added", "added") // what the administrator wrote
 
 	m.run(t, "cp -p /etc/weir/config.toml /tmp/config.toml")
 	t.Run("units", m.verified)
@@ -66,6 +69,22 @@ func TestInstalled(t *testing.T) {
 	took("purging")
 	m.fails(t, "ls -d /etc/weir /var/lib/weir /var/log/weir /etc/logrotate.d/weir 2>/dev/null")
 	m.fails(t, "systemctl cat weir")
+
+	t.Run("rpm", m.rpm)
+}
+
+// rpm does with the other package what can be done where the system's own packages are of another kind.
+func (m *machine) rpm(t *testing.T) {
+	const rpm = "rpm --force-debian --nodeps "
+	m.run(t, rpm+"--install /shared/weir.rpm")
+	m.fails(t, "systemctl is-active weir")
+	m.is(t, "stat -c '%U:%G %a' /etc/weir/config.toml", "root:weir 640")
+	m.run(t, "systemctl start weir && echo '# mine' >> /etc/weir/config.toml")
+	m.upgrade(t, rpm+"--upgrade /shared/weir-later.rpm")
+	m.is(t, "tail -n 1 /etc/weir/config.toml", "# mine")
+	m.run(t, rpm+"--erase weir && tail -n 1 /etc/weir/config.toml.rpmsave")
+	m.fails(t, "systemctl is-active weir")
+	m.fails(t, "ls /usr/bin/weir 2>/dev/null")
 }
 
 // reload changes the configuration, for the better and for the worse.
@@ -80,11 +99,12 @@ func (m *machine) reload(t *testing.T) {
 	m.run(t, "sed -i '/^nonsense/d' /etc/weir/config.toml && systemctl reload weir")
 }
 
-// upgrade installs the later version while requests come.
-func (m *machine) upgrade(t *testing.T) {
+// upgrade installs the later version by a command while requests come.
+func (m *machine) upgrade(t *testing.T, command string) {
+	t.Helper()
 	before := m.run(t, "systemctl show -P MainPID weir")
 	stop := m.clients(t, "http://127.0.0.1:8080/")
-	m.run(t, "dpkg -i /shared/weir-later.deb")
+	m.run(t, command)
 	asked, failed := stop()
 	if failed != "" {
 		t.Errorf("of %d requests over the upgrade failed: %s", asked, failed)
@@ -96,5 +116,4 @@ func (m *machine) upgrade(t *testing.T) {
 		t.Errorf("process %s goes on", before)
 	}
 	m.is(t, "readlink /proc/"+after+"/exe; weir version | cut -d' ' -f2", "/usr/bin/weir\n"+later)
-	m.is(t, "curl -fsS http://127.0.0.1:8080/added", "added") // what the administrator wrote
 }

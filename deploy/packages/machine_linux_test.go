@@ -32,6 +32,7 @@ mkdir "$ROOT"/changes "$ROOT"/work "$ROOT"/root
 mount -t overlay overlay -o "lowerdir=/,upperdir=$ROOT/changes,workdir=$ROOT/work" "$ROOT"/root
 cd "$ROOT"/root
 rm -rf etc/systemd/system/* etc/rc?.d etc/init.d/* usr/sbin/policy-rc.d var/lib/systemd/deb-systemd-helper-enabled var/log/journal
+rm -f var/lib/man-db/auto-update # no index of all manual pages for each package
 : >etc/machine-id
 : >etc/fstab
 ln -s /lib/systemd/system/multi-user.target etc/systemd/system/default.target

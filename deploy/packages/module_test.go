@@ -15,7 +15,7 @@ func TestModule(t *testing.T) {
 	t.Parallel()
 	need(t, "make", "git")
 	// With the flags of "make build" most is compiled already.
-	flags := "GOFLAGS=-trimpath -tags=urfave_cli_no_template"
+	const flags = "GOFLAGS=-trimpath -tags=urfave_cli_no_template"
 	installed := func(folder, what string, variables ...string) {
 		t.Helper()
 		bin := t.TempDir()
@@ -64,7 +64,8 @@ func TestModule(t *testing.T) {
 	}
 	published := publish(t, copied, "example.org/weir", "v1.2.3")
 	proxies := command(t, nil, "go", "env", "GOPROXY")
-	installed(t.TempDir(), "example.org/weir@v1.2.3", "GOPROXY=file://"+published+","+strings.TrimSpace(proxies), "GONOSUMDB=example.org")
+	installed(t.TempDir(), "example.org/weir@v1.2.3", "GOPROXY=file://"+published+","+strings.TrimSpace(proxies), "GONOSUMDB=example.org",
+		flags+" -gcflags=example.org/weir/...=-N") // compiles faster
 }
 
 // publish puts a version of the module in a folder into a file-system proxy, as "go help goproxy"
