@@ -30,6 +30,7 @@ func TestDocuments(t *testing.T) {
 		io.WriteString(w, text.Load().(string))
 	}))
 	defer server.Close()
+	metrics := filepath.Join(t.TempDir(), "metrics")
 	path := file(t, fmt.Sprintf(`
 include = "list+%s/routes.toml#every=100ms"
 [[listeners]]
@@ -38,7 +39,7 @@ address = "127.0.0.1:0"
 address = "unix:%s"
 [discovery]
 persist = %q
-`, server.URL, filepath.Join(t.TempDir(), "metrics"), filepath.Join(t.TempDir(), "kept")))
+`, server.URL, metrics, filepath.Join(t.TempDir(), "kept")))
 	c := start(t, "run", "--config", path)
 	says := func(what, want string) {
 		t.Helper()
@@ -48,8 +49,27 @@ persist = %q
 		})
 	}
 	says("loaded at the start", "first")
+	version := func() (n int) {
+		t.Helper()
+		r, err := unixClient(metrics).Get("http://localhost/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Body.Close()
+		text, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, found := strings.Cut(string(text), "\nweir_config_documents_version{")
+		if _, value, ok := strings.Cut(rest, "} "); found && ok {
+			fmt.Sscan(value, &n)
+		}
+		return n
+	}
+	first := version()
 	set(answer("second"))
 	says("changed", "second")
+	testkit.Eventually(t, "the version in force is another one", func() bool { return version() > first && first > 0 })
 
 	// Something wrong changes nothing, and is explained.
 	set(answer("third") + "[[routes]]\npath = \"no slash\"\nrespond = { body = \"x\" }\n")
@@ -81,4 +101,15 @@ persist = %q
 	says("after a restart", "fifth")
 	set(answer("sixth"))
 	says("the server is back", "sixth")
+	c.logged("msg=reloaded") // and kept
+
+	// What the server has cannot be used, and weir starts all the same.
+	set("nonsense")
+	c.logged("reload failed")
+	c.cmd.Process.Kill()
+	c.cmd.Wait()
+	c = start(t, "run", "--config", path)
+	says("started with what it had", "sixth")
+	set(answer("seventh"))
+	says("right again", "seventh")
 }

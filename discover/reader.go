@@ -93,6 +93,19 @@ func (r *Reader) Read(url, kept string) (version int64, documents []Document, er
 	return 0, nil, errors.New(reason)
 }
 
+// ReadKept is Read of what Keep wrote, whatever the source has now. Later changes are told by Changed.
+func (r *Reader) ReadKept(url, kept string) (version int64, documents []Document, err error) {
+	if _, err := r.follow(url); err != nil {
+		return 0, nil, err
+	}
+	all, err := readKept(kept)
+	last := all[config.DisplayURL(url)]
+	if err == nil && len(last.Documents) == 0 {
+		err = errors.New("there are no documents from before the start")
+	}
+	return last.Version, last.Documents, err
+}
+
 // follow begins to follow a URL, unless that is done already.
 func (r *Reader) follow(url string) (*shelf, error) {
 	r.mu.Lock()

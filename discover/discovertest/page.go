@@ -78,5 +78,10 @@ func (p *Page) Place(schemes []discover.Scheme) Place {
 		Start:   p.Start,
 		Break:   func() error { p.Break(true); return nil },
 		Mend:    func() error { p.Break(false); return nil },
+		Documents: &Documents{
+			URL:  "list+http://" + p.Addr + "/weir.toml#every=100ms",
+			Put:  func(text string) error { p.Set([]byte(text)); return nil },
+			Free: true,
+		},
 	}
 }

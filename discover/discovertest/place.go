@@ -30,6 +30,8 @@ type Place struct {
 	Cut func()
 	// Break makes it answer nonsense until Mend.
 	Break, Mend func() error
+	// Documents are its parts of the configuration; nil if it cannot have any.
+	Documents *Documents
 }
 
 // Options are how much is to be shown.

@@ -231,7 +231,7 @@ func (s *show) mostly(number int) func(int, time.Time) (time.Time, bool) {
 }
 
 // Follow runs Show for a test with little traffic: everything must be followed, and no request fail. Then it runs
-// Keep.
+// Keep and, if the place can have documents, FollowDocuments.
 func Follow(p Place, log *slog.Logger) error {
 	steps, err := Show(p, Options{Rate: 100, Gone: time.Second, Broken: time.Second / 2}, log)
 	for _, step := range steps {
@@ -239,5 +239,9 @@ func Follow(p Place, log *slog.Logger) error {
 			err = errors.Join(err, fmt.Errorf("%s: %d of %d requests failed", step.Name, step.Failed, step.Requests))
 		}
 	}
-	return errors.Join(err, Keep(p))
+	err = errors.Join(err, Keep(p))
+	if p.Documents != nil {
+		err = errors.Join(err, FollowDocuments(p))
+	}
+	return err
 }

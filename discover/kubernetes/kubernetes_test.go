@@ -50,6 +50,7 @@ func TestSource(t *testing.T) {
 	r.Sees("[{http://10.0.0.1:8080 1 0 false 0} {http://[fd00::1]:8081 1 0 false 0}]")
 	s.Put("a", 8080, `{"addresses": ["10.0.0.1"], "conditions": {"ready": false, "serving": true, "terminating": true}}`)
 	r.Sees("[{http://10.0.0.1:8080 1 0 true 0} {http://[fd00::1]:8081 1 0 false 0}]")
+	s.Bookmark()
 	s.Put("a", 8080, "")
 	r.Sees("[{http://[fd00::1]:8081 1 0 false 0}]")
 	source(t, "kubernetes:default/shop:8081?scheme=https&api=http://"+s.Addr).Sees("[{https://[fd00::1]:8081 1 0 false 0}]")
@@ -65,7 +66,7 @@ func TestSource(t *testing.T) {
 func TestFails(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	s.Token = "secret"
+	s.SetToken("secret")
 	token := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(token, []byte("secret"), 0o600); err != nil {
 		t.Fatal(err)

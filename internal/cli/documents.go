@@ -21,6 +21,8 @@ const documentsWait = 10 * time.Second
 type documents struct {
 	*discover.Reader
 	log lateLog
+	// asKept says that what is kept is loaded, whatever sources have now.
+	asKept atomic.Bool
 }
 
 // newDocuments returns documents whose log is standard error until there is another one.
@@ -35,7 +37,11 @@ func newDocuments() *documents {
 // it.
 func (d *documents) load(path string) (*config.Config, error) {
 	l := config.Loader{Environ: os.Environ(), Optional: path == defaultConfig, Fetch: func(url, kept string) (version int64, list []config.Document, err error) {
-		version, found, err := d.Read(url, keptDocuments(kept))
+		read := d.Read
+		if d.asKept.Load() {
+			read = d.ReadKept
+		}
+		version, found, err := read(url, keptDocuments(kept))
 		for _, document := range found {
 			list = append(list, config.Document(document))
 		}
@@ -48,6 +54,23 @@ func (d *documents) load(path string) (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	return cfg, nil
+}
+
+// start calls read, which loads the configuration for a start. If that fails and there are documents from
+// before the start, it is loaded with those: a mistake in a document must not keep weir from starting.
+func (d *documents) start(read func() (*config.Config, error)) (*config.Config, error) {
+	cfg, wrong := read()
+	if wrong == nil {
+		return cfg, nil
+	}
+	d.asKept.Store(true)
+	defer d.asKept.Store(false)
+	cfg, err := read()
+	if err != nil || len(cfg.Documents()) == 0 {
+		return nil, wrong
+	}
+	slog.New(&d.log).Error("documents of the configuration cannot be used, those of before the start are", "error", wrong)
 	return cfg, nil
 }
 

@@ -72,7 +72,7 @@ func serve(c *urfave.Command, before *predecessor) error {
 		return err
 	}
 	watched := newWatch(path) // before the file is read, so that no change is missed
-	cfg, err := read()
+	cfg, err := parts.start(read)
 	if err != nil {
 		return err
 	}

@@ -319,5 +319,9 @@ func (s *Server) Place(scheme discover.Scheme) discovertest.Place {
 		Cut:     s.Cut,
 		Break:   func() error { s.Break(true); return nil },
 		Mend:    func() error { s.Break(false); return nil },
+		Documents: &discovertest.Documents{
+			URL: "consul://" + s.Addr + "/weir/config",
+			Put: func(text string) error { s.SetKey("weir/config", text); return nil },
+		},
 	}
 }

@@ -98,6 +98,18 @@ func (s *Server) Set(list []lb.Endpoint) error {
 	return err
 }
 
+// putKey gives a key a value; an empty one removes it.
+func (s *Server) putKey(key, value string) (err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if value == "" {
+		_, err = s.Client.Delete(ctx, key)
+	} else {
+		_, err = s.Client.Put(ctx, key, value)
+	}
+	return err
+}
+
 // Place returns what the scheme follows.
 func (s *Server) Place(scheme discover.Scheme) discovertest.Place {
 	return discovertest.Place{
@@ -109,5 +121,9 @@ func (s *Server) Place(scheme discover.Scheme) discovertest.Place {
 		Cut:     s.Cut,
 		Break:   func() error { s.Break(true); return nil },
 		Mend:    func() error { s.Break(false); return nil },
+		Documents: &discovertest.Documents{
+			URL: "etcd://" + s.Addr + "/weir/config",
+			Put: func(text string) error { return s.putKey("/weir/config", text) },
+		},
 	}
 }

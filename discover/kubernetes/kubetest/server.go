@@ -20,10 +20,10 @@ import (
 // Server is an API server with the slices of one namespace and service.
 type Server struct {
 	discovertest.Web
-	// Token, if it is not empty, is what each request must have.
-	Token string
 
-	mu      sync.Mutex
+	mu sync.Mutex
+	// token, if it is not empty, is what each request must have.
+	token   string
 	version int
 	// first is the oldest version from which a watch may begin.
 	first   int
@@ -66,6 +66,23 @@ func (s *Server) Break(broken bool) {
 	s.broken = broken
 	s.mu.Unlock()
 	s.Cut()
+}
+
+// SetToken makes token what each request must have.
+func (s *Server) SetToken(token string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.token = token
+}
+
+// Bookmark sends those who watch an event that only says how far they have come.
+func (s *Server) Bookmark() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.version++
+	object := map[string]any{"kind": "EndpointSlice", "apiVersion": "discovery.k8s.io/v1", "metadata": map[string]any{"resourceVersion": strconv.Itoa(s.version)}, "endpoints": nil}
+	s.events = append(s.events, event{s.version, "shop", "BOOKMARK", object})
+	s.wake()
 }
 
 // Forget makes it forget all changes so far: watches cannot begin before now, and those that run end with an error.
@@ -121,7 +138,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case s.broken:
 		io.WriteString(w, "<html>nonsense</html>")
-	case s.Token != "" && r.Header.Get("Authorization") != "Bearer "+s.Token:
+	case s.token != "" && r.Header.Get("Authorization") != "Bearer "+s.token:
 		w.WriteHeader(http.StatusUnauthorized)
 	case r.URL.Path != path || !strings.HasPrefix(r.FormValue("labelSelector"), ofService):
 		w.WriteHeader(http.StatusNotFound)
