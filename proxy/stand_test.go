@@ -85,6 +85,9 @@ func newStand(t testing.TB, text string, hooks ...Hooks) *stand {
 	s.figures = m
 	for name := range cfg.Upstreams {
 		u := cfg.Upstreams[name]
+		for i := range u.Targets {
+			u.Targets[i].Resolve = config.ResolveOne // nobody looks the names of the fake targets up
+		}
 		s.sets[name], err = lb.NewUpstream(name, &u, lb.Options{
 			NewTransport: s.newTarget, NewAttachment: m.NewTarget, Algorithms: balance.Algorithms(),
 		}, nil)
