@@ -68,13 +68,13 @@ func (s *security) offering(protocols []string) *tls.Config {
 
 // changed reports that files were read again.
 func (s *security) changed(err error) {
-	if s.onFiles != nil {
-		s.onFiles(s.name, err)
-	}
 	if err == nil {
 		for _, f := range s.onChange {
 			f()
 		}
+	}
+	if s.onFiles != nil {
+		s.onFiles(s.name, err)
 	}
 }
 
