@@ -130,7 +130,9 @@ func unpad(t testing.TB, text string) (all []byte) {
 func (a *answer) read(t testing.TB, body []byte) {
 	t.Helper()
 	if len(body) == 0 {
-		a.trailer = textproto.MIMEHeader(a.Header)
+		if a.err == nil { // else the body was cut before its first byte
+			a.trailer = textproto.MIMEHeader(a.Header)
+		}
 		return
 	}
 	for len(body) >= 5 {
