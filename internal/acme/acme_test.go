@@ -198,6 +198,9 @@ func TestHTTP(t *testing.T) {
 		if err != nil {
 			return err
 		}
+		if d.Name() == "locks" { // which come and go
+			return filepath.SkipDir
+		}
 		info, err := d.Info()
 		if err == nil && info.Mode().Perm()&0o077 != 0 {
 			t.Errorf("others may read %s: %v", path, info.Mode())
@@ -272,13 +275,19 @@ func TestRenewal(t *testing.T) {
 	name, address := ca.host(t)
 	n := start(t, ca.configuration(address, t.TempDir(), fmt.Sprintf("domains = [%q]", name), `profile = "short"`))
 	first := n.gets(name, nil)
-	testkit.Eventually(t, "the certificate is another", func() bool {
+	// certmagic tries again a minute after a renewal that failed, as it may on a machine that has much to do.
+	for end := time.Now().Add(4 * testkit.Limit); ; time.Sleep(20 * time.Millisecond) {
 		leaf, err := n.handshake(name, nil)
 		if err != nil {
 			t.Fatalf("a handshake fails: %v", err)
 		}
-		return leaf.SerialNumber.Cmp(first.SerialNumber) != 0
-	})
+		if leaf.SerialNumber.Cmp(first.SerialNumber) != 0 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("the certificate is not renewed")
+		}
+	}
 	if got := n.metric(`weir_certificates_issued_total{result="renewed"}`); got == "0" || got == "" {
 		t.Errorf("%q certificates were renewed", got)
 	}
@@ -297,10 +306,12 @@ func two(t *testing.T, storage string) {
 	var nodes [2]*node
 	nodes[0] = start(t, ca.configuration(address, storage, domains, ""))
 	nodes[1] = start(t, ca.configuration(other, storage, domains, ""))
-	a, b := nodes[0].gets(name, ca.roots(t)), nodes[1].gets(name, ca.roots(t))
-	if a.SerialNumber.Cmp(b.SerialNumber) != 0 {
-		t.Error("the two show different certificates")
-	}
+	roots := ca.roots(t)
+	testkit.Eventually(t, "both show the same certificate", func() bool {
+		a, errA := nodes[0].handshake(name, roots)
+		b, errB := nodes[1].handshake(name, roots)
+		return errA == nil && errB == nil && a.SerialNumber.Cmp(b.SerialNumber) == 0
+	})
 	const series = `weir_certificates_issued_total{result="obtained"}`
 	if got := nodes[0].metric(series) + nodes[1].metric(series); got != "10" && got != "01" {
 		t.Errorf("they asked for %s and %s certificates", nodes[0].metric(series), nodes[1].metric(series))

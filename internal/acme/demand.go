@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -19,6 +20,9 @@ import (
 
 // errTooMany ends attempts on demand beyond certificates.on_demand.per_minute.
 var errTooMany = errors.New("too many new certificates were asked for in this minute (certificates.on_demand.per_minute)")
+
+// errRefused ends attempts for names that the application refuses.
+var errRefused = errors.New("the application refuses the name")
 
 const (
 	// refusedFor is how long a name that the application has refused is refused without asking.
@@ -57,7 +61,11 @@ func (s *setup) demand(hello *tls.ClientHelloInfo) *tls.Certificate {
 	defer a.cancel()
 	cert, err := d.config.GetCertificateWithContext(ctx, hello)
 	if err = a.result(err); err != nil {
-		d.source.manager.log.Info("no certificate on demand", "name", hello.ServerName, "error", err)
+		level := slog.LevelWarn
+		if errors.Is(err, errRefused) {
+			level = slog.LevelDebug // anybody can ask for any name
+		}
+		d.source.manager.log.Log(ctx, level, "no certificate on demand", "name", hello.ServerName, "error", err)
 		return nil
 	}
 	d.source.mu.Lock()
@@ -69,7 +77,7 @@ func (s *setup) demand(hello *tls.ClientHelloInfo) *tls.Certificate {
 // ask asks the application whether to get a certificate for a name.
 func (d *demand) ask(ctx context.Context, name string) error {
 	if d.isRefused(name) {
-		return errors.New("the application has refused the name a short while ago")
+		return errRefused
 	}
 	u := *d.url
 	q := u.Query()
@@ -87,7 +95,7 @@ func (d *demand) ask(ctx context.Context, name string) error {
 	io.Copy(io.Discard, io.LimitReader(answer.Body, 4<<10)) // so that the connection can be used again
 	if answer.StatusCode != http.StatusOK {
 		d.refuse(name)
-		return fmt.Errorf("the application refuses the name with status %d", answer.StatusCode)
+		return fmt.Errorf("%w, with status %d", errRefused, answer.StatusCode)
 	}
 	return nil
 }

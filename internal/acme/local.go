@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"math/big"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/certmagic"
@@ -35,7 +36,13 @@ const (
 )
 
 // localCA is a certmagic.Issuer that needs no other machine.
-type localCA struct{ storage certmagic.Storage }
+type localCA struct {
+	storage certmagic.Storage
+
+	mu   sync.Mutex
+	cert *x509.Certificate // nil before the first use
+	key  crypto.Signer
+}
 
 // IssuerKey implements certmagic.Issuer.
 func (*localCA) IssuerKey() string { return "local" }
@@ -79,68 +86,83 @@ func encode(kind string, der []byte) []byte {
 
 // root returns the certificate and the key of the CA, which the first weir makes.
 func (c *localCA) root(ctx context.Context) (*x509.Certificate, crypto.Signer, error) {
-	const lock = "local_root"
-	if err := c.storage.Lock(ctx, lock); err != nil {
-		return nil, nil, fmt.Errorf("cannot lock the local CA: %w", err)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cert != nil && time.Until(c.cert.NotAfter) > leafLife {
+		return c.cert, c.key, nil
 	}
-	defer c.storage.Unlock(context.WithoutCancel(ctx), lock)
-	cert, err := c.storage.Load(ctx, rootCert)
+	err := c.load(ctx)
 	if errors.Is(err, fs.ErrNotExist) {
-		return c.newRoot(ctx)
+		err = c.create(ctx)
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("cannot read the local CA: %w", err)
+		return nil, nil, fmt.Errorf("cannot use the local CA: %w", err)
 	}
-	text, err := c.storage.Load(ctx, rootKey)
+	return c.cert, c.key, nil
+}
+
+// load reads the CA from the storage. The error is fs.ErrNotExist if there is none, or if it ends too soon.
+func (c *localCA) load(ctx context.Context) error {
+	text, err := c.storage.Load(ctx, rootCert)
 	if err != nil {
-		return nil, nil, fmt.Errorf("cannot read the key of the local CA: %w", err)
+		return err
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return errors.New("its file has no certificate")
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return err
+	}
+	if time.Until(cert.NotAfter) < leafLife {
+		return fs.ErrNotExist
+	}
+	if text, err = c.storage.Load(ctx, rootKey); err != nil {
+		return fmt.Errorf("no key: %v", err)
 	}
 	key, err := certmagic.PEMDecodePrivateKey(text)
 	if err != nil {
-		return nil, nil, fmt.Errorf("cannot use the key of the local CA: %w", err)
+		return err
 	}
-	parsed, err := parseRoot(cert)
-	if err == nil && time.Until(parsed.NotAfter) < leafLife {
-		return c.newRoot(ctx)
-	}
-	return parsed, key, err
+	c.cert, c.key = cert, key
+	return nil
 }
 
-func parseRoot(text []byte) (*x509.Certificate, error) {
-	block, _ := pem.Decode(text)
-	if block == nil {
-		return nil, errors.New("cannot use the local CA: its file has no certificate")
+// create makes the CA, unless another weir has meanwhile.
+func (c *localCA) create(ctx context.Context) error {
+	const lock = "local_root"
+	if err := c.storage.Lock(ctx, lock); err != nil {
+		return err
 	}
-	return x509.ParseCertificate(block.Bytes)
-}
-
-// newRoot makes the CA and stores it. It may sign names, and no other CA.
-func (c *localCA) newRoot(ctx context.Context) (*x509.Certificate, crypto.Signer, error) {
+	defer c.storage.Unlock(context.WithoutCancel(ctx), lock)
+	if err := c.load(ctx); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	template := &x509.Certificate{
 		Subject: pkix.Name{CommonName: "weir local CA " + time.Now().UTC().Format("2006-01-02 15:04")},
-		IsCA:    true, BasicConstraintsValid: true, MaxPathLenZero: true,
+		IsCA:    true, BasicConstraintsValid: true, MaxPathLenZero: true, // it signs names, and no other CA
 		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
 	der, err := sign(template, template, &key.PublicKey, key, rootLife)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	text, err := certmagic.PEMEncodePrivateKey(key)
-	if err == nil {
-		err = c.storage.Store(ctx, rootKey, text)
-	}
-	if err == nil {
-		err = c.storage.Store(ctx, rootCert, encode("CERTIFICATE", der))
-	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("cannot store the local CA: %w", err)
+		return err
 	}
-	cert, err := x509.ParseCertificate(der)
-	return cert, key, err
+	if err := c.storage.Store(ctx, rootKey, text); err != nil {
+		return err
+	}
+	if err := c.storage.Store(ctx, rootCert, encode("CERTIFICATE", der)); err != nil {
+		return err
+	}
+	return c.load(ctx)
 }
 
 // Root returns the certificate of the local CA in PEM, and the file that has it, which is empty if the

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyserver/certmagic"
 	"github.com/miekg/dns"
 
 	"weir/internal/testkit"
@@ -46,6 +47,7 @@ var shared struct {
 }
 
 func TestMain(m *testing.M) {
+	certmagic.RateLimitEvents = 1000 // its own bound, of all orders of a process, would slow tests down
 	code := m.Run()
 	for i := len(shared.clean); i > 0; i-- {
 		shared.clean[i-1]()

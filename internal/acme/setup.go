@@ -151,6 +151,9 @@ func (s *setup) close() {
 	}
 }
 
+// acceptAgain is how long the decoy waits after it could not accept.
+const acceptAgain = 100 * time.Millisecond
+
 // openDecoy returns a socket that stands for the ports at which certmagic believes challenges to be
 // answered: it would open those ports itself if it could, but weir's listeners answer.
 func openDecoy() (net.Listener, error) {
@@ -164,9 +167,11 @@ func openDecoy() (net.Listener, error) {
 			if errors.Is(err, net.ErrClosed) {
 				return
 			}
-			if err == nil {
-				c.Close()
+			if err != nil { // no descriptors are left
+				time.Sleep(acceptAgain)
+				continue
 			}
+			c.Close()
 		}
 	}()
 	return l, nil
@@ -248,7 +253,9 @@ func (s *source) event(ctx context.Context, event string, data map[string]any) e
 			err = problem // without what certmagic was about to do
 		}
 		m.failures.Add(1)
-		s.note(name, err)
+		if a == nil || !a.onDemand { // of names that anybody may choose nothing is kept
+			s.note(name, err)
+		}
 		if a != nil {
 			a.fail(err)
 		} else if renewal {

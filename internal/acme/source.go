@@ -308,7 +308,7 @@ func (s *source) demandedNames() (list []string) {
 func (s *source) state(name string) admin.Certificate {
 	c := admin.Certificate{Name: name, Source: s.kind}
 	for _, cert := range s.cache.AllMatchingCertificates(name) {
-		if leaf := cert.Leaf; leaf != nil && (c.NotAfter == nil || leaf.NotAfter.After(*c.NotAfter)) {
+		if leaf := cert.Leaf; leaf != nil && slices.Contains(cert.Names, name) && (c.NotAfter == nil || leaf.NotAfter.After(*c.NotAfter)) {
 			c.NotBefore, c.NotAfter, c.Issuer = &leaf.NotBefore, &leaf.NotAfter, leaf.Issuer.CommonName
 		}
 	}
