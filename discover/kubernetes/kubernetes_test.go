@@ -1,11 +1,18 @@
 package kubernetes_test
 
 import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log"
 	"log/slog"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"weir/discover"
@@ -14,6 +21,7 @@ import (
 	"weir/discover/kubernetes/kubetest"
 	"weir/discover/sourcetest"
 	"weir/internal/testkit"
+	"weir/lb"
 )
 
 func start(t *testing.T) *kubetest.Server {
@@ -137,4 +145,65 @@ func TestCatalog(t *testing.T) {
 			t.Errorf("%s: no error", wrong)
 		}
 	}
+}
+
+// Another token and another authority in the files are used without a restart.
+func TestRotation(t *testing.T) {
+	t.Parallel()
+	s, err := kubetest.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Stop() })
+	var certificate atomic.Pointer[tls.Certificate]
+	ca, token := filepath.Join(t.TempDir(), "ca"), filepath.Join(t.TempDir(), "token")
+	write := func(path string, text []byte) {
+		t.Helper()
+		if err := os.WriteFile(path+".new", text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(path+".new", path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	issue := func() {
+		t.Helper()
+		authority := testkit.NewAuthority(t)
+		pem, err := os.ReadFile(authority.File)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pair := authority.Issue("127.0.0.1")
+		certificate.Store(&pair.Certificate)
+		write(ca, pem)
+	}
+	issue()
+	secure := httptest.NewUnstartedServer(s)
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
+	secure.TLS = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		return &tls.Config{Certificates: []tls.Certificate{*certificate.Load()}}, nil
+	}}
+	secure.StartTLS()
+	t.Cleanup(secure.Close)
+	t.Cleanup(secure.CloseClientConnections)
+	s.SetToken("one")
+	write(token, []byte("one"))
+	s.Put("a", 8080, `{"addresses": ["10.0.0.1"]}`)
+	from := sourcetest.Open(t, kubernetes.Scheme().Source, "kubernetes:default/shop:http?api="+secure.URL+"&ca="+ca+"&token_file="+token)
+	r := sourcetest.Follow(t, func(ctx context.Context, r *sourcetest.Run) error {
+		for ctx.Err() == nil { // as weir runs it
+			from.Run(ctx, func(list []lb.Endpoint) { r.Report(fmt.Sprint(list)) })
+		}
+		return nil
+	})
+	r.Sees("[{http://10.0.0.1:8080 1 0 false 0}]")
+	s.SetToken("two")
+	write(token, []byte("two\n"))
+	secure.CloseClientConnections()
+	s.Put("a", 8080, `{"addresses": ["10.0.0.2"]}`)
+	r.Sees("[{http://10.0.0.2:8080 1 0 false 0}]")
+	issue()
+	secure.CloseClientConnections()
+	s.Put("a", 8080, `{"addresses": ["10.0.0.3"]}`)
+	r.Sees("[{http://10.0.0.3:8080 1 0 false 0}]")
 }
