@@ -5,6 +5,7 @@ import (
 
 	"weir/cache/rule"
 	"weir/cache/tier"
+	"weir/internal/head"
 )
 
 // Action is what to do with a response that came from the origin.
@@ -132,7 +133,7 @@ func (f *Fetch) WantsNothing(q *Request, r *rule.Response) (e *Entry, ok bool) {
 // WantsRange says whether the client, of whose range the fetch knows nothing, asked for a
 // part of a response that is not stored, and that part is all of it.
 func (f *Fetch) WantsRange(q *Request, r *rule.Response) bool {
-	return f.narrowed && r.Status == 200 && r.Length > 0 && f.selected == nil && q.Ranged() && q.Whole() &&
+	return f.narrowed && r.Status == 200 && r.Length > 0 && f.selected == nil && q.Ranged() && q.Whole() && !rule.HasValue(q.Head, head.IfRange) &&
 		string(r.Fields.Get("Accept-Ranges")) != "none"
 }
 

@@ -20,7 +20,7 @@ type Cache struct {
 	Policy string `toml:"policy"`
 	// PurgeFrom are the client addresses whose PURGE requests purge entries, on
 	// routes with a cache. Empty means that PURGE is a method like any other, and so are
-	// PURGEKEYS, PURGETAGS and BAN.
+	// all others with PURGE or BAN in their names.
 	PurgeFrom []Prefix `toml:"purge_from"`
 	// Persist keeps entries on disk over a restart.
 	Persist CachePersist `toml:"persist"`

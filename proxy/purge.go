@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,13 +14,11 @@ import (
 	"weir/internal/head"
 )
 
-// The methods by which programs ask caches to end entries. weir answers them, on a server that
-// has purge_from.
+// The methods that weir obeys on a server that has purge_from.
 const (
 	methodPurge     = "PURGE"
 	methodPurgeKeys = "PURGEKEYS"
 	methodPurgeTags = "PURGETAGS"
-	methodBan       = "BAN"
 )
 
 // purging says that the request asks to end entries, on a server that obeys such requests.
@@ -27,12 +26,13 @@ func (x *Exchange) purging() bool {
 	if len(x.proxy.purgeFrom) == 0 {
 		return false
 	}
-	switch string(x.Request.Method()) {
-	case methodPurge, methodPurgeKeys, methodPurgeTags, methodBan:
-		return true
-	}
-	return false
+	m := x.Request.Method()
+	return bytes.Contains(m, purgeWord) || bytes.Contains(m, banWord)
 }
+
+// purgeWord and banWord are in the names of all methods by which programs ask caches to end
+// entries: URLPURGE and URIBAN are others.
+var purgeWord, banWord = []byte("PURGE"), []byte("BAN")
 
 // purge answers a request to end entries, if its client may ask for that.
 func (x *Exchange) purge() {
@@ -48,6 +48,9 @@ func (x *Exchange) purge() {
 	}
 	x.Result.Cause = CausePurge
 	sel, err := selection(&x.Request)
+	if err == nil && !x.Body.Done() {
+		err = errors.New("found a body: weir does not know what that selects")
+	}
 	var done cache.Purged
 	if err == nil {
 		done, err = x.proxy.cache.PurgeRequest(&x.cached.request, &sel)
@@ -98,14 +101,22 @@ var selectors = map[string]func(sel *cache.Selection, value string) error{
 // know. A purge that ended something else, or nothing, would be taken for done.
 var otherSelectors = []string{
 	"purge-", "x-purge-", "ban-", "x-ban", "varnish-", "xkey", "x-xkey", "surrogate-key", "cache-tag", "x-cache-tag", "x-magento-tags",
-	"x-drupal-cache", "x-acquia-purge", "x-vc-purge", "x-invalidate", "x-pool", "x-host", "x-url", "x-content-type",
+	"x-drupal-cache", "x-acquia-purge", "x-vc-purge", "x-invalidate", "x-pool", "x-host", "x-url", "x-content-type", "edge-cache-tag", "x-litespeed-",
+	"x-tags", "tags", "x-key", "x-surrogate-key", "x-refresh", "invalidate",
 }
+
+var purgeMethodField = head.NewName("X-Purge-Method")
 
 // selection returns what a request asks to end. An error says what weir does not know.
 func selection(h *head.Head) (sel cache.Selection, err error) {
 	method := string(h.Method())
-	if method == methodBan {
-		return sel, errors.New("found method BAN: weir has no bans, want PURGE or weir purge")
+	switch method {
+	case methodPurge, methodPurgeKeys, methodPurgeTags:
+	default:
+		return sel, fmt.Errorf("found method %s: want PURGE, PURGEKEYS or PURGETAGS", method)
+	}
+	if bytes.HasSuffix(h.Target(), []byte{'*'}) && len(h.Get(purgeMethodField)) == 0 {
+		return sel, errors.New("found a URL with * behind it: want X-Purge-Method: regex, and .* behind the start of a URL")
 	}
 	for f := range h.All() {
 		name := strings.ToLower(string(f.Name))

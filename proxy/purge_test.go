@@ -17,11 +17,15 @@ func TestPurge(t *testing.T) {
 		equal(t, "the purge", c.serve(), "200 purge")
 		equal(t, "the answer", c.front.sent(), "{\"purged\":1}\n")
 		equal(t, "a miss again", s.request("GET /x").serve(), "200 ok")
+		c = s.request("PURGE /x")
+		c.with(2, "{}")
+		equal(t, "a purge with a body", c.serve(), "501 purge")
+		equal(t, "a hit", s.request("GET /x").serve(), "200 cached")
 		equal(t, "streams", a.count(), 2)
 	})
 	bubble(t, func(t *testing.T) {
 		s := newStand(t, strings.Replace(purgeRoute, "192.0.2.0", "198.51.100.0", 1))
-		for _, method := range []string{"PURGE", "PURGEKEYS", "PURGETAGS", "BAN"} {
+		for _, method := range []string{"PURGE", "PURGEKEYS", "PURGETAGS", "BAN", "URLPURGE"} {
 			equal(t, method, s.request(method+" /x").serve(), "403 purge")
 		}
 	})
@@ -83,7 +87,11 @@ func TestPurgeSelection(t *testing.T) {
 	check("PURGE /c\nFastly-Soft-Purge: 1", "200 purge", "/a /a/b /c?d")
 	check("PURGE /c\nUser-Agent: a\nX-Forwarded-For: 192.0.2.7", "200 purge", "/a /a/b /c?d")
 
-	check("BAN /", "501 purge", all)
+	for _, method := range []string{"BAN", "URIBAN", "FULLBAN", "BANURL", "URLPURGE", "DOMAINPURGE", "FASTPURGE", "PURGEALL"} {
+		check(method+" /a", "501 purge", all)
+	}
+	check("PURGE /a*", "501 purge", all)
+	check("PURGE /*", "501 purge", all)
 	check("PURGEKEYS /", "501 purge", all)
 	check("PURGETAGS /a", "501 purge", all)
 	check("PURGE /a\nPurge-Mode: gentle", "501 purge", all)
@@ -95,7 +103,8 @@ func TestPurgeSelection(t *testing.T) {
 	check("PURGE /a\nSurrogate-Key: ,", "501 purge", all)
 	check("PURGE /.*\nX-Purge-Method: regex\nSurrogate-Key: f", "501 purge", all)
 	check("PURGE /a\nClear-Cache: maybe", "501 purge", all)
-	for _, name := range []string{"X-Ban-Url", "X-Host", "X-Url", "X-Pool", "Varnish-Ban-All", "X-Purge-Regex", "X-VC-Purge-Method", "Purge-Cache-Tags", "xkey-other"} {
+	for _, name := range []string{"X-Ban-Url", "X-Host", "X-Url", "X-Pool", "Varnish-Ban-All", "X-Purge-Regex", "X-VC-Purge-Method", "Purge-Cache-Tags", "xkey-other", "Edge-Cache-Tag",
+		"X-LiteSpeed-Purge", "X-Key", "Tags"} {
 		check("PURGE /a\n"+name+": x", "501 purge", all)
 	}
 }

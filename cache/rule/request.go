@@ -168,12 +168,12 @@ func (q *Request) Insists() bool { return q.Control.NoCache || q.Control.MaxAge 
 
 // Whole says whether the fetch that the request needs, without an entry to validate, asks
 // for the whole representation: the route leaves out what the client has of its own, a
-// condition or a range that means everything. The client still gets what it asked for.
+// condition or a range that means everything, with If-Range or without. The client still gets what it asked for.
 func (q *Request) Whole() bool {
 	switch ranged := q.Ranged(); {
 	case !ranged && !q.Conditional():
 		return true
-	case q.Policy.fill == fillAsked, HasValue(q.Head, head.IfRange):
+	case q.Policy.fill == fillAsked:
 		return false
 	case ranged:
 		return q.Policy.fill == fillWhole && field.EqualFold(field.Trim(q.Head.Joined(head.Range)), "bytes=0-")
