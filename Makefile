@@ -75,6 +75,7 @@ PARALLEL ?= 8
 test: ## run all tests in random order, with the race detector if there is a C compiler
 	go test $(RACE) -timeout 20m -shuffle=on -parallel $(PARALLEL) ./server ./...
 	go test -run '^TestAllocations$$' ./bench # which the race detector would spoil
+	cd deploy/helm/test && go test ./... # a module of its own, with Helm
 
 SOAK_SECONDS ?= 60
 
