@@ -84,6 +84,7 @@ soak: ## run the long tests of reloads, mixed traffic, slow clients and memory a
 	WEIR_SOAK_SECONDS=$(SOAK_SECONDS) go test -race -timeout 1h -v -run '^TestSoak$$' ./server
 	WEIR_SOAK_REQUESTS=100000 WEIR_SOAK_RELOADS=75 WEIR_SOAK_SLOW=2000 WEIR_SOAK_GROWTH=200 PIPELINE_REQUESTS=100 go test -timeout 1h -v \
 		-run '^(TestNoRequestFailsWhileReloading|TestManySlowClients|TestReloadsLeaveNothing|TestPipelineOwnAnswers)$$' ./server
+	WEIR_SERIES=100000 go test -timeout 1h -v -run '^TestRequestsMakeNoSeries$$' ./server
 	WEIR_SERVICE_SECONDS=600 go test -timeout 1h -v -run '^TestServicesLeaveNothing$$' ./server
 	WEIR_SOAK_MIB=1024 WEIR_SOAK_IDLE=5000 go test -timeout 1h -v -run '^(TestLargeBodies|TestLargeObject|TestIdleConnections|TestFewDescriptors)$$' .
 

@@ -41,6 +41,14 @@ func BenchmarkInspected(b *testing.B) {
 	compare(b, scenario{path: "/bytes/1024", body: 1024, conns: 64}, map[string]string{"off": "", "on": "[inspect]\nsample = 0.01\n"})
 }
 
+// BenchmarkBodyMetrics compares weir without and with metrics that are taken from JSON answers of 1 KiB: a counter by class, and a
+// histogram of scores.
+func BenchmarkBodyMetrics(b *testing.B) {
+	compare(b, scenario{path: "/json/1024", body: 1024, conns: 64}, map[string]string{"off": "", "on": "[[routes]]\npath = \"/json/\"\nupstream = \"origin\"\n" +
+		"[[routes.metrics]]\nname = \"predictions_total\"\neach = \"predictions\"\nlabels = { class = \"json:class\" }\n" +
+		"[[routes.metrics]]\nname = \"score\"\ntype = \"histogram\"\nvalue = \"json:predictions.#.score\"\nbuckets = [0.5, 0.9, 1]\n"})
+}
+
 // BenchmarkTraced compares weir without tracing with weir that takes part in traces, of which it keeps none, 1 % and all; no
 // collector takes them.
 func BenchmarkTraced(b *testing.B) {

@@ -28,6 +28,8 @@ func PageFields() []Field {
 // kind is a family of answers.
 type kind struct {
 	prefix []byte
+	// start and end are what bodies of sufficient length begin and end with.
+	start, end string
 	// fields are those besides ETag and Content-Length.
 	fields  []Field
 	answers sync.Map // int (N) to []byte: the whole answer, made once
@@ -44,6 +46,10 @@ func kinds() []kind {
 		{prefix: []byte("/bytes/"), fields: []Field{{"Content-Type", "application/octet-stream"}, {"Cache-Control", "max-age=3600"}}},
 		{prefix: []byte("/page/"), fields: append(page, PageFields()...)},
 		{prefix: []byte("/entry/"), fields: entry},
+		{
+			prefix: []byte("/json/"), fields: []Field{{"Content-Type", "application/json"}},
+			start: `{"model":"pets","predictions":[{"class":"cat","score":0.8},{"class":"dog","score":0.6}],"text":"`, end: `"}`,
+		},
 	}
 }
 
@@ -83,6 +89,10 @@ func (k *kind) answer(n int) []byte {
 	a = append(a, "ETag: \""+strconv.Itoa(n)+"\"\r\nContent-Length: "+strconv.Itoa(n)+"\r\n\r\n"...)
 	for i := range n {
 		a = append(a, 'a'+byte(i%26))
+	}
+	if len(k.start)+len(k.end) <= n {
+		copy(a[len(a)-n:], k.start)
+		copy(a[len(a)-len(k.end):], k.end)
 	}
 	k.answers.Store(n, a)
 	return a
