@@ -1,6 +1,7 @@
 package docs_test
 
 import (
+	"bytes"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -9,11 +10,13 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/BurntSushi/toml"
 
 	"weir/admin"
 	"weir/config"
+	"weir/internal/secure"
 	"weir/internal/testkit"
 	"weir/server"
 )
@@ -68,10 +71,20 @@ func TestConfigurations(t *testing.T) {
 	} {
 		t.Setenv(name, value)
 	}
-	pair := testkit.NewAuthority(t).Issue("example.org")
+	authority := testkit.NewAuthority(t)
+	pair := authority.Issue("example.org")
+	ech, _, err := secure.NewECH("example.org")
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Chdir(t.TempDir())
 	for _, page := range []string{"404.html", "sorry.html"} {
 		if err := os.WriteFile(page, []byte("sorry"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, text := range map[string][]byte{"ech": ech, "crl": authority.Revoke(time.Now().Add(time.Hour)), "tickets": bytes.Repeat([]byte("0123456789abcdef"), 4)} {
+		if err := os.WriteFile(name, text, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -95,6 +108,12 @@ func TestConfigurations(t *testing.T) {
 			switch {
 			case strings.HasSuffix(path, `.token"`):
 				return fmt.Sprintf("%q", tokens[0])
+			case strings.HasSuffix(path, `/ech.pem"`):
+				return `"ech"`
+			case strings.HasSuffix(path, `.crl"`):
+				return `"crl"`
+			case strings.HasSuffix(path, `/tickets"`):
+				return `"tickets"`
 			case strings.Contains(path, "key"):
 				return fmt.Sprintf("%q", pair.Key)
 			}
@@ -130,7 +149,7 @@ var blocksIn = func() func(*testing.T) []block {
 }()
 
 // certificates finds files of certificates, keys and tokens, of which the pages have none.
-var certificates = regexp.MustCompile(`"(/|\$\{)[^"]*\.(crt|key|pem|token)"`)
+var certificates = regexp.MustCompile(`"(/|\$\{)[^"]*(\.(crt|key|pem|token|crl)|/tickets)"`)
 
 // complete adds what a block leaves out: a listener, a route, and the upstreams of routes.
 func complete(t *testing.T, b block) string {
@@ -183,6 +202,7 @@ func starts(t *testing.T, b block, cfg *config.Config) {
 			*page = "127.0.0.1:0"
 		}
 	}
+	cfg.Tracing.Endpoint = config.NoEndpoint // this program sends no spans
 	if cfg.AccessLog.Output != "off" {
 		cfg.AccessLog.Output = "./access.log"
 	}
