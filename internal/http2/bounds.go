@@ -44,8 +44,8 @@ func (b *bounds) answered() {
 	b.idleFrames = min(b.idleFrames+idleForAnswer, maxIdleFrames)
 }
 
-// moved notes a frame with bytes of a body.
-func (b *bounds) moved() { b.idleFrames = min(b.idleFrames+idleForData, maxIdleFrames) }
+// moved notes a frame with n bytes of a body. Go's client updates two windows for each 4 KiB that it reads.
+func (b *bounds) moved(n int) { b.idleFrames = min(b.idleFrames+idleForData+n>>10, maxIdleFrames) }
 
 // idleFrame notes a frame that moves nothing.
 func (b *bounds) idleFrame() error {

@@ -142,7 +142,7 @@ func (s *stream) sendData(p []byte) {
 	if s.behind > 0 && s.rate > 0 {
 		s.behind = max(0, s.behind-time.Duration(n)*time.Second/time.Duration(s.rate))
 	}
-	c.bounds.moved()
+	c.bounds.moved(len(p))
 }
 
 // Move implements proxy.Front: frames leave no way inside the kernel.
