@@ -44,8 +44,9 @@ func Place(way string, schemes []discover.Scheme) (discovertest.Place, error) {
 
 // Resolver returns what asks the server in place of those of the system.
 func (s *Server) Resolver() *net.Resolver {
+	address := s.Addr // Start writes it again
 	return &net.Resolver{Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, network, s.Addr)
+		return new(net.Dialer).DialContext(ctx, network, address)
 	}}
 }
 
