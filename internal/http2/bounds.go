@@ -32,6 +32,8 @@ type bounds struct {
 	resets     float64
 	resetsAt   time.Time
 	idleFrames int
+	// sent are bytes of bodies that were sent, for each KiB of which the client may update a window.
+	sent int
 }
 
 func (b *bounds) init(now time.Time) {
@@ -53,6 +55,15 @@ func (b *bounds) idleFrame() error {
 		return &fault{h2.ErrCodeEnhanceYourCalm, proxy.EndIdleFrames, "too many frames that move nothing"}
 	}
 	return nil
+}
+
+// updated notes that the client has updated a window.
+func (b *bounds) updated() error {
+	if b.sent >= 1<<10 {
+		b.sent -= 1 << 10
+		return nil
+	}
+	return b.idleFrame()
 }
 
 // reset notes that a stream was reset before it was answered, for which the client is to blame.

@@ -115,7 +115,7 @@ func (c *conn) takeData(f *h2.DataFrame) error {
 
 // takeWindow lets more of bodies leave. c.mu is held.
 func (c *conn) takeWindow(f *h2.WindowUpdateFrame) error {
-	if err := c.bounds.idleFrame(); err != nil {
+	if err := c.bounds.updated(); err != nil {
 		return err
 	}
 	n := int64(f.Increment)

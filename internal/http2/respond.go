@@ -143,6 +143,7 @@ func (s *stream) sendData(p []byte) {
 		s.behind = max(0, s.behind-time.Duration(n)*time.Second/time.Duration(s.rate))
 	}
 	c.bounds.moved(len(p))
+	c.bounds.sent = min(c.bounds.sent+len(p), 16<<20)
 }
 
 // Move implements proxy.Front: frames leave no way inside the kernel.
