@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 
+	"weir/cache/rule"
 	"weir/config"
 	"weir/internal/body"
 	"weir/internal/encode"
@@ -51,18 +52,25 @@ func (x *Exchange) ignoreDateRange() verdict {
 // length.
 func (x *Exchange) compress(src body.Source, length int64, bodyless bool) (body.Source, int64) {
 	c, h := x.Route.compress, x.Response
-	if h.Status == 304 {
-		x.weakenAsClient()
+	size, kind := length, h.Get(head.ContentType)
+	switch {
+	case h.Status == 304 && x.weakenAsClient():
+		varyBy(h, "Accept-Encoding")
 		return src, length
-	}
-	size := length
-	if bodyless {
+	case h.Status == 304:
+		size, kind = x.unmodified()
+	case h.Status == 206:
+		_, size, _ = rule.ParseContentRange(h.Get(head.ContentRange))
+	case bodyless:
 		size = h.Length
 	}
-	if !c.covers(x, size) {
+	if !c.covers(x, size, kind) {
 		return src, length
 	}
 	varyBy(h, "Accept-Encoding")
+	if h.Status == 304 || h.Status == 206 {
+		return src, length // of the response to a GET for all, which varies
+	}
 	coding := encode.Choose(&x.Request, c.codings)
 	if coding == encode.Identity {
 		return src, length
@@ -112,45 +120,55 @@ func aboutBytes(name []byte) bool {
 func strong(tag []byte) bool { return len(tag) > 0 && tag[0] == '"' }
 
 // weakenAsClient makes the entity tag of a 304 the weak one that the client has: with it the
-// client knows which of its answers is meant (RFC 9111 section 4.3.4).
-func (x *Exchange) weakenAsClient() {
+// client knows which of its answers is meant (RFC 9111 section 4.3.4). It says whether the client has that one.
+func (x *Exchange) weakenAsClient() bool {
 	h := x.Response
 	tag := h.Get(head.ETag)
 	if !strong(tag) {
-		return
+		return false
 	}
 	weak := append([]byte("W/"), tag...)
 	for list := x.Request.Joined(head.IfNoneMatch); ; {
 		item, rest, more := field.NextTag(list)
 		if !more {
-			return
+			return false
 		}
 		if list = rest; bytes.Equal(item, weak) {
 			h.Set(head.ETag, weak)
-			return
+			return true
 		}
 	}
 }
 
-// covers says whether the response, whose body has that many bytes, is one that the route
-// compresses, for clients that accept it. -1 stands for an unknown number.
-func (c *compression) covers(x *Exchange, size int64) bool {
+// unmodified returns the length and the type of what a 304 is about, as far as they are known: -1 and
+// nothing without an entry, but for what the 304 says itself.
+func (x *Exchange) unmodified() (size int64, kind []byte) {
+	if e := x.cached.found.Entry; e != nil && len(e.Fields().Get("Content-Encoding")) == 0 {
+		return e.Length, e.Fields().Get("Content-Type")
+	}
+	return -1, x.Response.Get(head.ContentType)
+}
+
+// covers says whether the response is one that the route compresses, for clients that accept it. size
+// and kind are the length, -1 if it is not known, and the type of all that the response, which may be
+// a 206 or a 304, has a part of or is about.
+func (c *compression) covers(x *Exchange, size int64, kind []byte) bool {
 	h := x.Response
 	switch h.Status {
-	case 204, 205, 206, 416:
+	case 204, 205, 416:
 		return false
 	}
 	switch {
 	case h.Status < 200, size >= 0 && size < c.minSize:
 		return false
-	case len(h.Get(head.ContentEncoding)) > 0, len(h.Get(head.ContentRange)) > 0:
+	case len(h.Get(head.ContentEncoding)) > 0, len(h.Get(head.ContentRange)) > 0 && h.Status != 206:
 		return false
 	case field.HasToken(h.Joined(head.CacheControl), "no-transform"):
 		return false // RFC 9111 section 5.2.2.6
 	case !c.credentials && x.secret():
 		return false
 	}
-	kind, _, _ := bytes.Cut(h.Get(head.ContentType), []byte{';'})
+	kind, _, _ = bytes.Cut(kind, []byte{';'})
 	kind = bytes.ToLower(field.Trim(kind))
 	return len(kind) > 0 && field.MatchAny(c.types, kind)
 }

@@ -122,7 +122,11 @@ func TestCompress(t *testing.T) {
 		equal(t, "with "+field, h.Get("Content-Encoding"), "")
 	}
 	status, h, body := w.get("GET", "/", zstdBrGzip, "Range: bytes=2-5")
-	equal(t, "a part", fmt.Sprint(status, h.Get("Content-Encoding"), h.Get("ETag"), body), `206"v1"line`)
+	equal(t, "a part", fmt.Sprint(status, h.Get("Content-Encoding"), h.Get("ETag"), h.Get("Vary"), body), `206"v1"Accept-Encodingline`)
+	status, h, _ = w.get("GET", "/", zstdBrGzip, `If-None-Match: W/"v1"`)
+	equal(t, "a 304 to the weak tag", fmt.Sprint(status, h.Get("ETag"), h.Get("Vary")), `304W/"v1"Accept-Encoding`)
+	status, h, _ = w.get("GET", "/?Content-Type=image/png", zstdBrGzip, "Range: bytes=2-5")
+	equal(t, "a part of a picture", fmt.Sprint(status, h.Get("Vary")), "206")
 	if in, out := w.metric(`weir_compress_in_bytes_total{route="route-1",coding="zstd"}`), w.metric(`weir_compress_out_bytes_total{route="route-1",coding="zstd"}`); in == "" || out == "" || len(out) >= len(in) {
 		t.Errorf("%s bytes became %s", in, out)
 	}
@@ -174,6 +178,7 @@ func TestCompressCached(t *testing.T) {
 		t.Helper()
 		status, h, body := w.get("GET", path, fields...)
 		equal(t, name, fmt.Sprint(status, " ", h.Get("Content-Encoding"), " ", h.Get("ETag"), " ", len(body) > 20), want)
+		equal(t, name+": Vary", h.Get("Vary"), "Accept-Encoding")
 	}
 	check("plain", `200  "v1" true`, "Accept-Encoding: identity")
 	check("the weak tag", `304  W/"v1" false`, br, `If-None-Match: "a", W/"v1"`)
@@ -184,6 +189,15 @@ func TestCompressCached(t *testing.T) {
 	check("a part since a date", `200 br W/"v1" true`, br, "Range: bytes=0-9", "If-Range: Fri, 02 Jan 2026 03:04:05 GMT")
 	check("a part since a date, plain", `206  "v1" false`, "Accept-Encoding: identity", "Range: bytes=0-9", "If-Range: Fri, 02 Jan 2026 03:04:05 GMT")
 	equal(t, "requests to the origin", asked.Load(), 1)
+
+	// What is not compressed does not vary, whole or not.
+	for _, rest := range []string{"&Content-Type=image/png", "&Content-Encoding=x"} {
+		w.get("GET", path+rest, br)
+		for _, field := range []string{`If-None-Match: "v1"`, "Range: bytes=0-9", "X-A: b"} {
+			_, h, _ := w.get("GET", path+rest, br, field)
+			equal(t, "Vary of "+rest+" with "+field, h.Get("Vary"), "")
+		}
+	}
 }
 
 // TestCompressStream: what the origin has sent reaches the client before more comes.
