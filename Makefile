@@ -71,10 +71,21 @@ RACE ?= $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 # run at once, even with few cores. The server has the most tests and begins.
 PARALLEL ?= 8
 
+GOTEST   := go test $(RACE) -timeout 20m -shuffle=on -parallel $(PARALLEL)
+
+# Folders whose tests start other programs or take long.
+SLOW     := admin/page/browser bench/cmd/discovery bench/cmd/loadtest bench/cmd/peers deploy deploy/container deploy/packages discover/etcd discover/zookeeper \
+	internal/acme internal/clienttest internal/grpctest internal/registertest
+
 .PHONY: test
-test: ## run all tests in random order, with the race detector if there is a C compiler
-	go test $(RACE) -timeout 20m -shuffle=on -parallel $(PARALLEL) ./server ./...
+test: ## run the quick tests in random order, with the race detector if there is a C compiler
+	$(GOTEST) -short $(filter-out $(addprefix %/,$(SLOW)),$(shell go list ./server ./...))
 	go test -run '^TestAllocations$$' ./bench # which the race detector would spoil
+
+.PHONY: test-all
+test-all: ## run all tests
+	$(GOTEST) ./server ./...
+	go test -run '^TestAllocations$$' ./bench
 	cd deploy/helm/test && go test ./... # a module of its own, with Helm
 
 SOAK_SECONDS ?= 60
@@ -117,12 +128,11 @@ h2spec: ## run the conformance tests of HTTP/2 by the program H2SPEC (github.com
 	H2SPEC='$(abspath $(H2SPEC))' go test -count=1 -v -run '^TestH2Spec$$' ./internal/clienttest
 
 .PHONY: check
-check: ## look at the code: gofmt, go vet (for other systems and processors too), staticcheck
+check: ## look at the code: gofmt, go vet, staticcheck, and whether it builds for macOS
 	@unformatted="$$(gofmt -l .)"; if [ -n "$$unformatted" ]; then echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
 	go vet -tags etcd ./internal/cli
-	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go vet ./...
-	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 go vet ./...
+	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 go build -o /dev/null .
 	go run $(STATICCHECK) ./...
 
 .PHONY: page
