@@ -60,7 +60,7 @@ func (m *machine) verified(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stated := regexp.MustCompile("exposure level (\\d\\.\\d)").FindSubmatch(text)
+	stated := regexp.MustCompile(`exposure level (\d\.\d)`).FindSubmatch(text)
 	found := regexp.MustCompile(`exposure level for weir.service: (\d\.\d)`).FindStringSubmatch(m.run(t, "systemd-analyze security weir.service --no-pager"))
 	if stated == nil || found == nil || string(stated[1]) != found[1] {
 		t.Errorf("docs/service.md states %q, systemd finds %q", stated, found)
