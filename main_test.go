@@ -236,7 +236,7 @@ func TestUsage(t *testing.T) {
 	check(`did you mean "check"?`, "chek")
 	check("-foo", "run", "--foo")
 	check(`found "config.toml"`, "check", "config.toml")
-	check("--listen needs --to", "run", "--listen", ":0")
+	check("need --to", "run", "--listen", ":0")
 	check("--to needs --listen", "run", "--to", "http://localhost:1")
 	check("leave out --config", "run", "--config", "x", "--listen", ":0", "--to", "http://localhost:1")
 	check(`found "80"`, "run", "--listen", "80", "--to", "http://localhost:1")
@@ -537,6 +537,7 @@ func TestServiceManager(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", address)
 	path := file(t, small)
 	c := start(t, "run", "--config", path)
+	expect("FDSTORE=1\nFDNAME=weir-") // of the listening socket
 	expect("READY=1\n")
 	c.signal(syscall.SIGHUP)
 	expect("RELOADING=1\nMONOTONIC_USEC=")

@@ -187,14 +187,14 @@ func TestOnRequestAndCache(t *testing.T) {
 	var n notes
 	w := hooked(t, "[cache]\npurge_from = [\"127.0.0.1\"]\n"+strings.Replace(toOrigin(origin.URL), "\"all\"", "\"all\"\nadd_prefix = \"/pre\"\ncache = true", 1), hook.Hooks{
 		OnRequest: func(x hook.Exchange) {
-			x.Request().SetTarget("/same?" + x.Request().Get("X-Key"))
+			x.Request().SetTarget("/same?" + x.Request().Get("X-Number"))
 			x.Request().Set("Host", "one.test")
 		},
 		OnReply: func(x hook.Exchange) { n.add("%s", x.Info().Cache) },
 	})
 	c := w.dial()
 	ask := func(target, key string) {
-		c.Send("GET " + target + " HTTP/1.1\r\nHost: weir.test\r\nX-Key: " + key + "\r\n\r\n")
+		c.Send("GET " + target + " HTTP/1.1\r\nHost: weir.test\r\nX-Number: " + key + "\r\n\r\n")
 		equal(t, "body", c.Response("GET").Body, "ok")
 	}
 	ask("/a", "1")
@@ -202,7 +202,7 @@ func TestOnRequestAndCache(t *testing.T) {
 	ask("/a", "2")
 	equal(t, "other key", receive(t, targets), "/pre/same?2 one.test")
 	ask("/b", "1")
-	c.Send("PURGE /c HTTP/1.1\r\nHost: weir.test\r\nX-Key: 1\r\nPurge-Mode: soft\r\n\r\n")
+	c.Send("PURGE /c HTTP/1.1\r\nHost: weir.test\r\nX-Number: 1\r\nPurge-Mode: soft\r\n\r\n")
 	equal(t, "purged", c.Response("PURGE").Body, "{\"purged\":1}\n")
 	ask("/b", "1") // stale, which the target is asked about meanwhile
 	equal(t, "validated", receive(t, targets), "/pre/same?1 one.test")
