@@ -36,8 +36,8 @@ stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
 tool() { (cd "$1" && shift && GOFLAGS='' GOOS='' GOARCH='' go run "$@"); }
 
-# build OS ARCH FILE
-build() { GOOS=$1 GOARCH=$2 go build -trimpath -tags "$TAGS" -ldflags "$LDFLAGS -X main.version=$version" -o "$3" .; }
+# build OS ARCH FILE. What git says of the checkout at that moment is left out: the version is in the program.
+build() { GOOS=$1 GOARCH=$2 go build -trimpath -buildvcs=false -tags "$TAGS" -ldflags "$LDFLAGS -X main.version=$version" -o "$3" .; }
 
 # What packages contain besides the program. Its manual page and completions it prints itself.
 install -d "$stage"/files
