@@ -273,8 +273,31 @@ func TestRenewal(t *testing.T) {
 	t.Parallel()
 	ca := pebble(t)
 	name, address := ca.host(t)
-	n := start(t, ca.configuration(address, t.TempDir(), fmt.Sprintf("domains = [%q]", name), `profile = "short"`))
+	n := start(t, ca.configuration(address, t.TempDir(), fmt.Sprintf("domains = [%q]", name), "profile = \"short\"\nemail = \"renewal@example.org\""))
 	first := n.gets(name, nil)
+	n.renewed(name, first)
+}
+
+// A certificate that one account got is renewed by another one, once the CA has refused to see the
+// one as a replacement of the other.
+func TestRenewalByAnotherAccount(t *testing.T) {
+	testkit.Slow(t) // certmagic tries again a minute after a renewal that failed
+	t.Parallel()
+	ca := pebble(t)
+	name, address := ca.host(t)
+	text := ca.configuration(address, t.TempDir(), fmt.Sprintf("domains = [%q]", name), "profile = \"short\"\nemail = \"one@example.org\"")
+	n := start(t, text)
+	first := n.gets(name, nil)
+	if err := n.server.Reload(parse(t, strings.Replace(text, "one@", "two@", 1))); err != nil {
+		t.Fatal(err)
+	}
+	n.renewed(name, first)
+}
+
+// renewed waits until a certificate is renewed, while clients come in.
+func (n *node) renewed(name string, first *x509.Certificate) {
+	t := n.t
+	t.Helper()
 	// certmagic tries again a minute after a renewal that failed, as it may on a machine that has much to do.
 	for end := time.Now().Add(4 * testkit.Limit); ; time.Sleep(20 * time.Millisecond) {
 		leaf, err := n.handshake(name, nil)
