@@ -374,10 +374,10 @@ func TestIntervals(t *testing.T) {
 func TestSlowAnswers(t *testing.T) {
 	t.Parallel()
 	block := make(chan struct{})
-	var n atomic.Int64
+	var seen sync.Map // of the first request of each path, which waits
 	waits := make(chan struct{}, 100)
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if n.Add(1) == 1 {
+		if _, again := seen.LoadOrStore(r.URL.Path, true); !again {
 			waits <- struct{}{}
 			<-block
 		}
@@ -389,11 +389,12 @@ func TestSlowAnswers(t *testing.T) {
 	srv.Start()
 	t.Cleanup(srv.Close)
 	t.Cleanup(func() { close(block) })
+	phases := 0
 	check := func(opt load.Options) {
 		t.Helper()
-		opt.Address, opt.Connections, opt.Requests = srv.Listener.Addr().String(), 2, [][]byte{load.Get("origin", "/")}
+		phases++
+		opt.Address, opt.Connections, opt.Requests = srv.Listener.Addr().String(), 2, [][]byte{load.Get("origin", fmt.Sprint("/timeout/", phases))}
 		opt.Timeout = 400 * time.Millisecond
-		n.Store(0)
 		// The rate makes it longer than the timeout.
 		r := run(t, opt, load.Phase{Requests: 60, Rate: 60, Persist: true})
 		// One at least: a loaded machine may make others slow.
@@ -401,7 +402,7 @@ func TestSlowAnswers(t *testing.T) {
 			t.Errorf("%+v: %d answers, errors %v, want some timeouts and 60 in all", opt, r.Requests, r.Errors)
 		}
 		<-waits
-		n.Store(0)
+		opt.Requests = [][]byte{load.Get("origin", fmt.Sprint("/abandoned/", phases))}
 		opt.Timeout = time.Hour
 		abandon := make(chan struct{})
 		go func() {

@@ -281,7 +281,6 @@ func TestRenewal(t *testing.T) {
 // A certificate that one account got is renewed by another one, once the CA has refused to see the
 // one as a replacement of the other.
 func TestRenewalByAnotherAccount(t *testing.T) {
-	testkit.Slow(t) // certmagic tries again a minute after a renewal that failed
 	t.Parallel()
 	ca := pebble(t)
 	name, address := ca.host(t)

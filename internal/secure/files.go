@@ -86,6 +86,9 @@ func (w *Watched[T]) Value() T {
 	return w.value
 }
 
+// Depends says whether the value depends on files.
+func (w *Watched[T]) Depends() bool { return !w.files.Empty() }
+
 // Refresh looks at the files at once, and makes the value anew if any has changed. On an error the
 // value stays.
 func (w *Watched[T]) Refresh() (changed bool, err error) {

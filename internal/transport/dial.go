@@ -120,11 +120,12 @@ func newDialer(a address, cfg *config.Upstream, o Options) (*dialer, error) {
 	return d, err
 }
 
-// onChange makes f hear that the connections that are made from now on have other authorities, or
+// watch makes r hear that the connections that are made from now on have other authorities, or
 // another certificate of weir's.
-func (d *dialer) onChange(f func()) {
-	if d.tls != nil {
-		d.tls.onChange = append(d.tls.onChange, f)
+func (d *dialer) watch(r *renewal) {
+	if d.tls != nil && d.tls.watched.Depends() {
+		r.files = true
+		d.tls.onChange = append(d.tls.onChange, r.changed)
 	}
 }
 

@@ -23,7 +23,7 @@ func DialerForTest(lookup func(context.Context, string) ([]netip.Addr, error), d
 // ConnForTest returns nc as a connection to a name that is looked up from time to time.
 func ConnForTest(nc net.Conn, resolve time.Duration, lookup func(context.Context, string) ([]netip.Addr, error)) *Conn {
 	c := newConn(nc, nc, nil)
-	newRenewal(0, resolve, newNames(nameForTest, lookup), func() {}).enter(c)
+	newRenewal(0, resolve, newNames(nameForTest, lookup), func() {}).enter(c, 0)
 	return c
 }
 

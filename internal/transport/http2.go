@@ -58,7 +58,7 @@ func newHTTP2(d *dialer, cfg *config.Upstream, o Options) *HTTP2 {
 		write: cfg.Timeouts.Write.D(), head: int(c.HeaderBytes), reclaim: o.Reclaim, onPanic: o.OnPanic,
 	}
 	t.renewal = newRenewal(c.MaxAge.D(), c.Resolve.D(), d.names, t.CloseIdle)
-	d.onChange(t.CloseIdle)
+	d.watch(t.renewal)
 	return t
 }
 

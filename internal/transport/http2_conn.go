@@ -99,6 +99,7 @@ var (
 // connectFrames makes a connection, which may be used once the target has said what it allows.
 func (t *HTTP2) connectFrames() (*framedConn, error) {
 	var under *sock.PacedStream
+	era := t.renewal.current()
 	nc, raw, err := t.dialer.open(0, protocolsBoth, func(raw net.Conn) net.Conn {
 		under = &sock.PacedStream{Stream: sock.NewStream(raw)}
 		return under
@@ -115,7 +116,7 @@ func (t *HTTP2) connectFrames() (*framedConn, error) {
 		under = &sock.PacedStream{Stream: sock.NewStream(raw)}
 		nc = under
 	}
-	c := newFramedConn(t, nc, under)
+	c := newFramedConn(t, nc, under, era)
 	go c.serve()
 	limit := t.handshake
 	if limit <= 0 {
@@ -139,7 +140,7 @@ func (t *HTTP2) connectFrames() (*framedConn, error) {
 	return c, nil
 }
 
-func newFramedConn(t *HTTP2, nc net.Conn, under *sock.PacedStream) *framedConn {
+func newFramedConn(t *HTTP2, nc net.Conn, under *sock.PacedStream, era int) *framedConn {
 	now := time.Now()
 	c := &framedConn{
 		t: t, conn: &Conn{Conn: nc}, nc: nc, under: under, settled: make(chan struct{}), limit: min(t.streams, expected), idleSince: now,
@@ -157,7 +158,7 @@ func newFramedConn(t *HTTP2, nc net.Conn, under *sock.PacedStream) *framedConn {
 	c.first.Init(under.Stream, c, &c.br, frames.Inputs)
 	under.ReadBy(&c.first)
 	c.decoder = hpack.NewDecoder(frames.HeaderTable, c.takeField)
-	t.renewal.enter(c.conn)
+	t.renewal.enter(c.conn, era)
 	return c
 }
 

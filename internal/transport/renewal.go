@@ -22,7 +22,7 @@ const (
 )
 
 // renewal sees that connections are not used for ever: they are old once they have reached
-// the highest age, or the target's name has lost their address. An old connection serves its
+// the highest age, the target's name has lost their address, or the files of its TLS have changed. An old connection serves its
 // exchange to the end and no other one.
 type renewal struct {
 	age    time.Duration // 0: any
@@ -33,8 +33,11 @@ type renewal struct {
 	end    context.CancelFunc // ends lookups
 
 	mu sync.Mutex
-	// open are the connections that are not old, if lookups are made.
+	// open are the connections that are not old, if lookups are made or there are such files.
 	open map[*Conn]struct{}
+	// files says that there are files of TLS, and era how often they have changed.
+	files bool
+	era   int
 	// looks is set while there are connections, and calls look.
 	looks *time.Timer
 }
@@ -42,7 +45,7 @@ type renewal struct {
 // renewable is what renewal knows about a connection.
 type renewable struct {
 	aging *time.Timer // nil: none
-	addr  netip.Addr
+	addr  netip.Addr  // invalid if it is not looked up
 	// misses is how many lookups in a row lacked addr; renewal.mu guards it.
 	misses int
 }
@@ -53,22 +56,48 @@ func newRenewal(age, every time.Duration, n *names, onGone func()) *renewal {
 	return r
 }
 
-// enter takes in a new connection.
-func (r *renewal) enter(c *Conn) {
+// current returns what enter wants to know: the era before a connection was begun.
+func (r *renewal) current() (era int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.era
+}
+
+// changed makes all connections old, because the files of TLS have changed.
+func (r *renewal) changed() {
+	r.mu.Lock()
+	r.era++
+	for c := range r.open {
+		c.old.Store(true)
+	}
+	clear(r.open)
+	r.mu.Unlock()
+	r.onGone()
+}
+
+// enter takes in a new connection, which was begun in an era.
+func (r *renewal) enter(c *Conn, era int) {
 	if r.age > 0 {
 		age := r.age - time.Duration(float64(r.age)*ageSpread*rand.Float64())
 		c.renewable.aging = time.AfterFunc(age, func() { c.old.Store(true) })
 	}
 	tcp, ok := c.RemoteAddr().(*net.TCPAddr)
-	if r.every == 0 || r.names == nil || !ok {
+	looked := r.every > 0 && r.names != nil && ok
+	if !looked && !r.files {
 		return
 	}
-	c.renewable.addr = tcp.AddrPort().Addr().Unmap()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if era != r.era {
+		c.old.Store(true)
+		return
+	}
 	c.renewal = r
 	r.open[c] = struct{}{}
-	if r.looks == nil {
+	if looked {
+		c.renewable.addr = tcp.AddrPort().Addr().Unmap()
+	}
+	if looked && r.looks == nil {
 		r.looks = time.AfterFunc(r.every, r.look)
 	}
 }
@@ -97,7 +126,7 @@ func (r *renewal) judge(found []netip.Addr, known bool) (gone bool) {
 	defer r.mu.Unlock()
 	for c := range r.open {
 		switch {
-		case !known:
+		case !known, !c.renewable.addr.IsValid():
 		case slices.Contains(found, c.renewable.addr):
 			c.renewable.misses = 0
 		default:

@@ -90,11 +90,12 @@ func newHTTP1(d *dialer, cfg *config.Upstream, o Options) *HTTP1 {
 		MaxConnWaitTimeout:  time.Duration(cfg.Connections.Wait),
 		MaxIdleConnDuration: time.Duration(cfg.Connections.Idle),
 		DialTimeout: func(_ string, within time.Duration) (net.Conn, error) {
+			era := t.renewal.current()
 			c, err := dialReclaiming(o.Reclaim, func() (*Conn, error) { return d.dial(within) })
 			if err != nil {
 				return nil, err
 			}
-			t.renewal.enter(c)
+			t.renewal.enter(c, era)
 			return c, nil
 		},
 	}
@@ -102,7 +103,7 @@ func newHTTP1(d *dialer, cfg *config.Upstream, o Options) *HTTP1 {
 		hc.MaxConns = unlimited
 		hc.MaxConnWaitTimeout = 0
 	}
-	d.onChange(t.CloseIdle)
+	d.watch(t.renewal)
 	t.hc, t.pool = hc, newPool(hc.AcquireConn, hc.ReleaseConn, hc.CloseConn)
 	if cfg.Connections.Pipeline > 1 {
 		t.pipeline = newPipeline(t, cfg.Connections.Pipeline, cfg.Connections.Max, o.SlowTurn)
