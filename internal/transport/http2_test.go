@@ -232,7 +232,7 @@ func TestH2Misbehaving(t *testing.T) {
 		{"no body though it says so", "Content-Length does not agree", -1, func(p *framePeer, id uint32) { p.headers(id, true, ok, "content-length: 4") }},
 		{"data beyond the stream's window", defect, -1, func(p *framePeer, id uint32) {
 			p.headers(id, false, ok)
-			for range 5 { // one beyond 64 KiB; more would end the connection
+			for range 20 {
 				p.WriteData(id, false, make([]byte, 16<<10))
 			}
 		}},
@@ -357,7 +357,16 @@ func TestH2Misbehaving(t *testing.T) {
 			}
 			a.Release(false)
 			a = request(t, tr, "GET", "")
-			a.wants(t, "the next answer", "204")
+			got, err := a.answer()
+			if err != nil && strings.Contains(err.Error(), "DATA of a stream that was reset") {
+				// So late it ends the connection, which had this request by then.
+				a.Release(false)
+				a = request(t, tr, "GET", "")
+				got, err = a.answer()
+			}
+			if !strings.HasPrefix(got, "204") || err != nil {
+				t.Errorf("the next answer: %q, %v", got, err)
+			}
 			a.Release(true)
 		})
 	}
