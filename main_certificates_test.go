@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"weir/internal/testkit"
 )
 
 // rootOf reads the certificate of the local CA.
@@ -140,6 +142,7 @@ func TestCheckCertificates(t *testing.T) {
 
 // An upgrade goes on with the certificates that there are, and no handshake fails.
 func TestUpgradeCertificates(t *testing.T) {
+	testkit.Slow(t)
 	t.Parallel()
 	storage := t.TempDir()
 	u := startUpgrading(t, fmt.Sprintf(`

@@ -95,6 +95,7 @@ func TestDescriptorLimit(t *testing.T) {
 // As many clients as fit are all served at once, because each finds a descriptor for its
 // target. Clients beyond that wait for one that ends.
 func TestBusyClientsFit(t *testing.T) {
+	testkit.Slow(t)
 	t.Parallel()
 	origin := newGate(t)
 	c := limited(t, "ulimit -n 128", quiet(origin.URL, ""))
@@ -117,6 +118,7 @@ func TestBusyClientsFit(t *testing.T) {
 
 // Clients that were idle for longest make room for new ones.
 func TestIdleClientsMakeRoom(t *testing.T) {
+	testkit.Slow(t)
 	t.Parallel()
 	origin := newGate(t)
 	c := limited(t, "ulimit -n 128", quiet(origin.URL, ""))
@@ -148,6 +150,7 @@ func TestIdleClientsMakeRoom(t *testing.T) {
 
 // Clients of HTTP/2 that were idle for longest make room, too.
 func TestIdleHTTP2ClientsMakeRoom(t *testing.T) {
+	testkit.Slow(t)
 	t.Parallel()
 	origin := newGate(t)
 	c := limited(t, "ulimit -n 128", quiet(origin.URL, `protocols = ["h1", "h2c"]`))
@@ -177,6 +180,7 @@ func TestIdleHTTP2ClientsMakeRoom(t *testing.T) {
 // Idle connections to targets make room for connections to other targets, and no client is
 // closed for that.
 func TestIdleTargetsMakeRoom(t *testing.T) {
+	testkit.Slow(t)
 	t.Parallel()
 	one, two := newGate(t), newGate(t)
 	config := quiet(one.URL, "") + fmt.Sprintf("[[routes]]\npath = \"/two/\"\nupstream = \"two\"\n[upstreams.two]\ntargets = [%q]\n", two.URL)

@@ -59,6 +59,7 @@ func unixClient(socket string) *http.Client {
 // TestUpgradeKeepsRegistrations: what is registered while a process replaces another one is in the registry
 // afterwards, whichever of the two was asked.
 func TestUpgradeKeepsRegistrations(t *testing.T) {
+	testkit.Slow(t)
 	t.Parallel()
 	u := startUpgrading(t, "[[listeners]]\naddress = '127.0.0.1:0'\n[[routes]]\npath = '/{service}/{version}/'\nupstream = '{service}/{version}'\n")
 	client := unixClient(filepath.Join(filepath.Dir(u.program), "admin"))

@@ -19,6 +19,7 @@ import (
 // TestPurgeKilled: weir is killed as soon as a purge was answered. What was purged does not
 // come back from the disk or from Redis, and the rest does. WEIR_SOAK_PURGES says how often.
 func TestPurgeKilled(t *testing.T) {
+	testkit.Slow(t)
 	t.Parallel()
 	n := 5
 	if more, err := strconv.Atoi(os.Getenv("WEIR_SOAK_PURGES")); err == nil {

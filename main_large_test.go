@@ -61,6 +61,7 @@ func ramp(first, size int) []byte {
 // many at once, from the origin and from the disk, over kill -9. WEIR_SOAK_MIB
 // is its size.
 func TestLargeObject(t *testing.T) {
+	testkit.Slow(t)
 	size := int64(soak(t, "WEIR_SOAK_MIB", 128)) << 20
 	var asked atomic.Int64
 	var hold atomic.Pointer[chan struct{}]

@@ -99,6 +99,7 @@ type plain struct{ io.Reader }
 // TestLargeBodies moves bodies that do not fit into what weir may take: both ways,
 // with and without a length, plain and through TLS. WEIR_SOAK_MIB is their size.
 func TestLargeBodies(t *testing.T) {
+	testkit.Slow(t)
 	size := int64(soak(t, "WEIR_SOAK_MIB", 128)) << 20
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == "POST" {
@@ -159,6 +160,7 @@ func TestLargeBodies(t *testing.T) {
 
 // TestIdleConnections says what a connection that waits for its next request costs.
 func TestIdleConnections(t *testing.T) {
+	testkit.Slow(t)
 	n := soak(t, "WEIR_SOAK_IDLE", 1000)
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "hello") }))
 	defer origin.Close()
@@ -195,6 +197,7 @@ func TestIdleConnections(t *testing.T) {
 // TestFewDescriptors: a weir that has no descriptors left neither ends nor spins,
 // and is as before when its clients leave.
 func TestFewDescriptors(t *testing.T) {
+	testkit.Slow(t)
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "hello") }))
 	defer origin.Close()
 	path := file(t, quiet(origin.URL, ""))

@@ -231,6 +231,7 @@ func loads(t *testing.T, stop <-chan struct{}, rate int, addresses map[string]*t
 // request fails, tunnels go on, and what is known of targets and in the cache's folder lasts.
 // WEIR_SOAK_UPGRADES, WEIR_SOAK_RATE and WEIR_SOAK_SOCKETS make it larger.
 func TestUpgrade(t *testing.T) {
+	testkit.Slow(t)
 	t.Parallel()
 	upgrades, rate, count := soak(t, "WEIR_SOAK_UPGRADES", 3), soak(t, "WEIR_SOAK_RATE", 300), soak(t, "WEIR_SOAK_SOCKETS", 10)
 	var asked atomic.Int64
@@ -331,6 +332,7 @@ drain = "10m"
 // TestUpgradeFails: whatever is wrong with the new program, the old process goes on and says why,
 // and the next upgrade works.
 func TestUpgradeFails(t *testing.T) {
+	testkit.Slow(t)
 	t.Parallel()
 	socket := filepath.Join(t.TempDir(), "web")
 	u := startUpgrading(t, small+"[[listeners]]\naddress = 'unix:"+socket+"'\n[lifecycle]\nupgrade = '2s'\n")
@@ -398,6 +400,7 @@ func TestUpgradeFails(t *testing.T) {
 // TestUpgradeService: under a service manager the new process becomes the service's main one
 // before it says that it is ready, and sockets that were passed stay.
 func TestUpgradeService(t *testing.T) {
+	testkit.Slow(t)
 	t.Parallel()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

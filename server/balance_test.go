@@ -495,6 +495,7 @@ func compare(w *weir, look func(m *testkit.Message)) (n int) {
 // A second attempt starts when the first is slower than most were; what answers
 // first is used, and the other one is given up.
 func TestHedging(t *testing.T) {
+	testkit.Slow(t)
 	t.Parallel()
 	check := func(name string, slow func(c *testkit.Conn, hedged <-chan struct{}), fast func(c *testkit.Conn), want, result string) {
 		t.Run(name, func(t *testing.T) {

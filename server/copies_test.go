@@ -171,6 +171,7 @@ func TestCopyIsGone(t *testing.T) {
 // TestCopiesUnderChange: many bodies with many clients while they are purged and
 // more is asked for than copies have room for.
 func TestCopiesUnderChange(t *testing.T) {
+	testkit.Slow(t)
 	t.Parallel()
 	w := run(t, `
 [cache]
@@ -211,6 +212,7 @@ targets = [%q]
 // TestCopiedBodyToSlowClient: a client that takes longer than grace for a body
 // gets all of it, if it takes enough in each. Once it takes nothing it is let go.
 func TestCopiedBodyToSlowClient(t *testing.T) {
+	testkit.Slow(t)
 	t.Parallel()
 	const size = 16 << 20 // much more than the sockets hold
 	w := run(t, `

@@ -182,6 +182,7 @@ f:17: upstreams.alone: no route sends to this upstream`)
 
 // The cost of a check grows with the number of routes and upstreams, not with its square.
 func TestCheckIsLinear(t *testing.T) {
+	testkit.Slow(t)
 	bytes := func(n int, upstream func(i int) string) float64 {
 		t.Helper()
 		var text strings.Builder

@@ -135,6 +135,7 @@ func TestTwoLengths(t *testing.T) {
 
 // A response that was cut short must not look whole, to whatever client.
 func TestTruncatedResponse(t *testing.T) {
+	testkit.Slow(t)
 	t.Parallel()
 	const cl = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
 	const chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -190,6 +191,7 @@ func TestTruncatedResponse(t *testing.T) {
 
 // No client gets bytes that a target sends after a response.
 func TestPlantedBytes(t *testing.T) {
+	testkit.Slow(t)
 	t.Parallel()
 	const planted = "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nPLANTED"
 	const other = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nclean"

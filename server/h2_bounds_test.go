@@ -185,6 +185,7 @@ limits = { in_flight = 1, queue = 100, queue_timeout = "1h" }
 
 // As many frames as an honest client sends are no reason to end it.
 func TestH2HonestFrames(t *testing.T) {
+	testkit.Slow(t)
 	t.Parallel()
 	large := strings.Repeat("0123456789abcdef", 128<<10)
 	origin := testkit.Listen(t, testkit.Answer(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(large), large)))

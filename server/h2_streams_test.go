@@ -383,6 +383,7 @@ func TestH2WebSocket(t *testing.T) {
 
 // Bodies of any size pass in both directions.
 func TestH2LargeBodies(t *testing.T) {
+	testkit.Slow(t)
 	t.Parallel()
 	const size = 20 << 20
 	origin := testkit.Listen(t, func(c *testkit.Conn) {

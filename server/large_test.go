@@ -225,6 +225,7 @@ const (
 )
 
 func TestLargeStored(t *testing.T) {
+	testkit.Slow(t)
 	t.Parallel()
 	l := newLibrary(t)
 	const size = 5*mib + 77
@@ -407,6 +408,7 @@ func TestLargePartLeft(t *testing.T) {
 // TestLargeDamaged: what was damaged, cut or removed on the disk never reaches
 // a client as something else than it was.
 func TestLargeDamaged(t *testing.T) {
+	testkit.Slow(t)
 	t.Parallel()
 	l := newLibrary(t)
 	const size = 1 * mib
@@ -506,6 +508,7 @@ func TestLargeDamaged(t *testing.T) {
 // TestLargeBound: the folder never has more than it may, and what is there is
 // the newest.
 func TestLargeBound(t *testing.T) {
+	testkit.Slow(t)
 	t.Parallel()
 	l := newLibrary(t)
 	held := func() (n int64) {
@@ -684,6 +687,7 @@ func (b *brokenBlob) Read(buf []byte, offset int64) ([]byte, error) {
 // TestLargeDiskFails: every client gets its answer although the disk is full, broken or
 // hangs.
 func TestLargeDiskFails(t *testing.T) {
+	testkit.Slow(t)
 	t.Parallel()
 	l := newLibrary(t)
 	hangs := make(chan struct{})

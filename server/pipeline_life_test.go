@@ -245,6 +245,7 @@ func TestPipelineUnderLoad(t *testing.T) {
 // A client that takes nothing of a large response, or of a small one, does not hold up the
 // requests behind it.
 func TestPipelineSlowClient(t *testing.T) {
+	testkit.Slow(t)
 	t.Parallel()
 	check := func(name string, size int, most int) {
 		t.Run(name, func(t *testing.T) {

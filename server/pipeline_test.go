@@ -174,6 +174,7 @@ func TestPipeline(t *testing.T) {
 // What happens to three exchanges on one connection when the answer to the
 // first, or the connection, is not as it should be. The third was not sent yet.
 func TestPipelineSurprises(t *testing.T) {
+	testkit.Slow(t)
 	t.Parallel()
 	check := func(name string, act func(c *testkit.Conn), first string, conns int, repeated string) {
 		t.Run(name, func(t *testing.T) {

@@ -151,6 +151,7 @@ const upgradeRequest = "GET /tunnel HTTP/1.1\r\nHost: weir.test\r\nConnection: u
 // configuration changes and one of two targets dies and comes back all the time.
 // WEIR_SOAK_REQUESTS and WEIR_SOAK_RELOADS make it longer.
 func TestNoRequestFailsWhileReloading(t *testing.T) {
+	testkit.Slow(t)
 	t.Parallel()
 	requests, reloads := soak(t, "WEIR_SOAK_REQUESTS", 2000), soak(t, "WEIR_SOAK_RELOADS", 10)
 	first, second := newMortal(t, echo), newMortal(t, echo)
@@ -469,6 +470,7 @@ func TestReloadCertificates(t *testing.T) {
 
 // An access log that is changed by a reload loses no line.
 func TestReloadAccessLog(t *testing.T) {
+	testkit.Slow(t)
 	t.Parallel()
 	dir := t.TempDir()
 	text := func(i int) string {

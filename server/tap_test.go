@@ -185,6 +185,7 @@ func TestTapRequestBodyOnce(t *testing.T) {
 
 // A response's body is seen whole and once, whatever it comes from.
 func TestTapResponseBody(t *testing.T) {
+	testkit.Slow(t)
 	t.Parallel()
 	bodies := map[string]string{"/small": text(100), "/large": text(2 << 20)}
 	origin := testkit.Listen(t, func(c *testkit.Conn) {
