@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -42,6 +44,18 @@ func Start() (*Server, error) {
 
 // Start starts it again after Stop.
 func (s *Server) Start() error {
+	for end := time.Now().Add(startLimit); ; time.Sleep(10 * time.Millisecond) {
+		err := s.start()
+		if !errors.Is(err, syscall.EADDRINUSE) || time.Now().After(end) {
+			return err
+		}
+	}
+}
+
+// startLimit is how long Start waits for another program's client that has the port by chance.
+const startLimit = 10 * time.Second
+
+func (s *Server) start() error {
 	packets, err := net.ListenPacket("udp", s.Addr)
 	if err != nil {
 		return err
