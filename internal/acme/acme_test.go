@@ -278,21 +278,6 @@ func TestRenewal(t *testing.T) {
 	n.renewed(name, first)
 }
 
-// A certificate that one account got is renewed by another one, once the CA has refused to see the
-// one as a replacement of the other.
-func TestRenewalByAnotherAccount(t *testing.T) {
-	t.Parallel()
-	ca := pebble(t)
-	name, address := ca.host(t)
-	text := ca.configuration(address, t.TempDir(), fmt.Sprintf("domains = [%q]", name), "profile = \"short\"\nemail = \"one@example.org\"")
-	n := start(t, text)
-	first := n.gets(name, nil)
-	if err := n.server.Reload(parse(t, strings.Replace(text, "one@", "two@", 1))); err != nil {
-		t.Fatal(err)
-	}
-	n.renewed(name, first)
-}
-
 // renewed waits until a certificate is renewed, while clients come in.
 func (n *node) renewed(name string, first *x509.Certificate) {
 	t := n.t

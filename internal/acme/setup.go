@@ -125,7 +125,7 @@ func (s *setup) bind(src *source) {
 		s.config.Issuers = append(s.config.Issuers, &localCA{storage: s.storage})
 		return
 	}
-	s.issuer = s.newIssuer(s.config)
+	s.issuer = certmagic.NewACMEIssuer(s.config, *s.template)
 	s.config.Issuers = append(s.config.Issuers, s.issuer)
 	if s.settings.OnDemand.Ask == "" {
 		return
@@ -133,14 +133,7 @@ func (s *setup) bind(src *source) {
 	s.onDemand = newDemand(&s.settings.OnDemand, src)
 	base.OnDemand = &certmagic.OnDemandConfig{DecisionFunc: s.onDemand.ask}
 	s.onDemand.config = certmagic.New(src.cache, base)
-	s.onDemand.config.Issuers = []certmagic.Issuer{s.newIssuer(s.onDemand.config)}
-}
-
-// newIssuer returns what asks the CA for certificates of a configuration.
-func (s *setup) newIssuer(c *certmagic.Config) *certmagic.ACMEIssuer {
-	i := certmagic.NewACMEIssuer(c, *s.template)
-	i.TestCA = "" // certmagic would ask Let's Encrypt's test CA before a second attempt
-	return i
+	s.onDemand.config.Issuers = []certmagic.Issuer{certmagic.NewACMEIssuer(s.onDemand.config, *s.template)}
 }
 
 // configFor returns the configuration that renews a certificate.
@@ -233,11 +226,6 @@ func (a *attempt) result(err error) error {
 	return err
 }
 
-// withoutReplaces is the number of the attempt at which certmagic does not tell the CA which certificate the
-// new one replaces (RFC 9773 section 5). CAs refuse orders of another account than the one that got the
-// certificate, such as after a change of certificates.email.
-const withoutReplaces = 2
-
 // event hears from certmagic. An error ends what it is about.
 func (s *source) event(ctx context.Context, event string, data map[string]any) error {
 	m := s.manager
@@ -249,9 +237,6 @@ func (s *source) event(ctx context.Context, event string, data map[string]any) e
 		if d := s.setup.Load().onDemand; a != nil && a.onDemand && !renewal && d != nil && !d.limit.allow(time.Now()) {
 			a.fail(errTooMany)
 			return errTooMany
-		}
-		if attempts, ok := ctx.Value(certmagic.AttemptsCtxKey).(*int); ok && renewal && s.failed(name) {
-			*attempts = withoutReplaces
 		}
 	case "cert_obtained":
 		s.note(name, nil)
@@ -268,7 +253,7 @@ func (s *source) event(ctx context.Context, event string, data map[string]any) e
 			err = problem // without what certmagic was about to do
 		}
 		m.failures.Add(1)
-		if a == nil || !a.onDemand || renewal { // of names that anybody may choose nothing is kept
+		if a == nil || !a.onDemand { // of names that anybody may choose nothing is kept
 			s.note(name, err)
 		}
 		if a != nil {

@@ -241,13 +241,6 @@ func (s *source) note(name string, err error) {
 	}
 }
 
-// failed says whether the last attempt for a name failed.
-func (s *source) failed(name string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.errs[name] != nil
-}
-
 func (n *managed) setNext(at time.Time) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
