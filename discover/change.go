@@ -2,7 +2,6 @@ package discover
 
 import (
 	"encoding/json"
-	"fmt"
 	"time"
 
 	"weir/lb"
@@ -36,18 +35,12 @@ func (r *Registry) Apply(c Change) error {
 		return nil
 	}
 	e, err := ParseEndpoint(c.Endpoint)
-	if err == nil {
-		e, err = checked(e)
-	}
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case c.TTL < 0:
-		return fmt.Errorf("found a ttl of %s: want 0 or more", c.TTL)
-	case c.Gone:
-		r.delete(c.Name, c.Version, e.URL, false)
-	default:
-		r.add(c.Name, c.Version, e, c.TTL, false)
 	}
-	return nil
+	if c.Gone {
+		r.delete(c.Name, c.Version, e.URL, false)
+		return nil
+	}
+	return r.add(c.Name, c.Version, e, c.TTL, false)
 }

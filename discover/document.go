@@ -29,14 +29,7 @@ func ParseEndpoints(text []byte) (good []lb.Endpoint, bad []error, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	for i, value := range list {
-		e, err := endpointOf(value)
-		if err != nil {
-			bad = append(bad, fmt.Errorf("targets[%d]: %w", i, err))
-			continue
-		}
-		good = append(good, e)
-	}
+	good, bad = endpointsOf("targets", list)
 	if len(good) == 0 && len(bad) > 0 {
 		return nil, bad, fmt.Errorf("none of the targets can be used: %w", bad[0])
 	}
@@ -67,14 +60,8 @@ func ParseEntries(text []byte) (good []Entry, bad []error, err error) {
 			bad = append(bad, fmt.Errorf("services.%s: %w", key, err))
 			continue
 		}
-		for i, value := range list {
-			e, err := endpointOf(value)
-			if err != nil {
-				bad = append(bad, fmt.Errorf("services.%s[%d]: %w", key, i, err))
-				continue
-			}
-			good = append(good, Entry{Name: name, Version: version, Endpoint: e})
-		}
+		endpoints, wrong := endpointsOf("services."+key, list)
+		good, bad = append(good, EntriesOf(name, version, endpoints)...), append(bad, wrong...)
 	}
 	if len(good) == 0 && len(bad) > 0 {
 		return nil, bad, fmt.Errorf("none of the entries can be used: %w", bad[0])
@@ -168,6 +155,19 @@ func parseJSON(text []byte) (any, error) {
 		return nil, errors.New("found more after the JSON: want one value")
 	}
 	return value, nil
+}
+
+// endpointsOf makes endpoints of the values of a list. bad says which of them, below a key, cannot be used.
+func endpointsOf(key string, list []any) (good []lb.Endpoint, bad []error) {
+	for i, value := range list {
+		e, err := endpointOf(value)
+		if err != nil {
+			bad = append(bad, fmt.Errorf("%s[%d]: %w", key, i, err))
+			continue
+		}
+		good = append(good, e)
+	}
+	return good, bad
 }
 
 // endpointOf makes an endpoint of a string or a table.

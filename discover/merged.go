@@ -3,6 +3,7 @@ package discover
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"slices"
@@ -141,6 +142,23 @@ func (m *Merged) Run(ctx context.Context, report func([]Entry)) error {
 	}
 }
 
+// RunWith is Run beside fill, which calls Set until its context ends. The end of either ends the other, and the
+// error is that of the first.
+func (m *Merged) RunWith(ctx context.Context, report func([]Entry), fill func(ctx context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	merging := make(chan error, 1)
+	go func() {
+		defer cancel()
+		merging <- m.Run(ctx, report)
+	}()
+	filled := fill(ctx)
+	cancel()
+	if merged := <-merging; !errors.Is(merged, context.Canceled) {
+		return merged
+	}
+	return cmp.Or(filled, ctx.Err())
+}
+
 // stop ends all parts, which stay for the next Run with what they reported.
 func (m *Merged) stop(cancel context.CancelFunc) {
 	m.mu.Lock()
@@ -184,11 +202,14 @@ type serviceCatalog struct {
 }
 
 func (c serviceCatalog) Run(ctx context.Context, report func([]Entry)) error {
-	return c.source.Run(ctx, func(list []lb.Endpoint) {
-		entries := make([]Entry, len(list))
-		for i, e := range list {
-			entries[i] = Entry{Name: c.name, Version: c.version, Endpoint: e}
-		}
-		report(entries)
-	})
+	return c.source.Run(ctx, func(list []lb.Endpoint) { report(EntriesOf(c.name, c.version, list)) })
+}
+
+// EntriesOf returns the entries of a service that has these endpoints.
+func EntriesOf(name, version string, list []lb.Endpoint) []Entry {
+	entries := make([]Entry, len(list))
+	for i, e := range list {
+		entries[i] = Entry{Name: name, Version: version, Endpoint: e}
+	}
+	return entries
 }

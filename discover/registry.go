@@ -130,6 +130,11 @@ func (r *Registry) Add(name, version string, e lb.Endpoint) error {
 
 // AddFor is Add for as long as ttl. To add the same endpoint again is its heartbeat.
 func (r *Registry) AddFor(name, version string, e lb.Endpoint, ttl time.Duration) error {
+	return r.add(name, version, e, ttl, true)
+}
+
+// add is AddFor. tell says whether OnChange is told.
+func (r *Registry) add(name, version string, e lb.Endpoint, ttl time.Duration, tell bool) error {
 	if err := CheckService(name, version); err != nil {
 		return err
 	}
@@ -140,12 +145,6 @@ func (r *Registry) AddFor(name, version string, e lb.Endpoint, ttl time.Duration
 	if ttl < 0 {
 		return fmt.Errorf("found a ttl of %s: want 0 or more", ttl)
 	}
-	r.add(name, version, e, ttl, true)
-	return nil
-}
-
-// add adds an endpoint that is right. tell says whether OnChange is told.
-func (r *Registry) add(name, version string, e lb.Endpoint, ttl time.Duration, tell bool) {
 	r.change(func() []string {
 		differs := r.put(name, version, recordKey{e.URL, ""}, record{Endpoint: e, ttl: ttl}, time.Now())
 		if tell {
@@ -156,6 +155,7 @@ func (r *Registry) add(name, version string, e lb.Endpoint, ttl time.Duration, t
 		}
 		return nil
 	})
+	return nil
 }
 
 // checked returns an endpoint as targets have it.

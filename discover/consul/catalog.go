@@ -2,7 +2,6 @@ package consul
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -45,50 +44,46 @@ func (c *catalog) Run(ctx context.Context, report func([]discover.Entry)) error 
 		return err
 	}
 	defer end()
-	ctx, cancel := context.WithCancel(ctx)
 	log := c.log.With("catalog", c.url)
 	services := discover.NewMerged(log)
-	merging := make(chan error, 1)
-	go func() {
-		defer cancel()
-		merging <- services.Run(ctx, report)
-	}()
-	listing := c.query(ctx, func(o *api.QueryOptions) (*api.QueryMeta, error) {
-		found, meta, err := client.Catalog().Services(o)
-		if err != nil {
-			return nil, err
-		}
-		var names []string
-		var bad []error
-		for name, tags := range found {
-			lacks := func(tag string) bool { return !slices.Contains(tags, tag) }
-			if name == "consul" || slices.ContainsFunc(c.tags, lacks) { // the servers themselves
-				continue
+	return services.RunWith(ctx, report, func(ctx context.Context) error {
+		return c.query(ctx, func(o *api.QueryOptions) (*api.QueryMeta, error) {
+			found, meta, err := client.Catalog().Services(o)
+			if err != nil {
+				return nil, err
 			}
-			if err := discover.CheckService(name, ""); err != nil {
-				bad = append(bad, err)
-				continue
+			names, err := c.choose(found)
+			if err != nil {
+				return nil, err
 			}
-			names = append(names, name)
-		}
-		if len(names) > mostServices {
-			return nil, fmt.Errorf("found %d services: want at most %d, chosen by the option tag", len(names), mostServices)
-		}
-		if err := c.complaints.Judge("services", len(names), bad); err != nil {
-			return nil, err
-		}
-		services.Set(names, func(name string) discover.Catalog {
-			one := c.source
-			one.name, one.complaints = name, discover.NewComplaints(log, name)
-			return service{&one, client}
+			services.Set(names, func(name string) discover.Catalog {
+				one := c.source
+				one.name, one.complaints = name, discover.NewComplaints(log, name)
+				return service{&one, client}
+			})
+			return meta, nil
 		})
-		return meta, nil
 	})
-	cancel()
-	if merged := <-merging; !errors.Is(merged, context.Canceled) {
-		return merged
+}
+
+// choose returns the names of the services that have the tags; found are the tags of each.
+func (c *catalog) choose(found map[string][]string) (names []string, err error) {
+	var bad []error
+	for name, tags := range found {
+		lacks := func(tag string) bool { return !slices.Contains(tags, tag) }
+		if name == "consul" || slices.ContainsFunc(c.tags, lacks) { // the servers themselves
+			continue
+		}
+		if err := discover.CheckService(name, ""); err != nil {
+			bad = append(bad, err)
+			continue
+		}
+		names = append(names, name)
 	}
-	return listing
+	if len(names) > mostServices {
+		return nil, fmt.Errorf("found %d services: want at most %d, chosen by the option tag", len(names), mostServices)
+	}
+	return names, c.complaints.Judge("services", len(names), bad)
 }
 
 // service is one service of a catalog.

@@ -3,7 +3,9 @@ package dns
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 
 	"weir/discover"
@@ -39,11 +41,7 @@ func catalogOf(newSource func(*url.URL, discover.SchemeOptions) (discover.Source
 			sources[one.String()] = discover.ServiceCatalog(name, version, source)
 		}
 		m := discover.NewMerged(o.Log)
-		names := make([]string, 0, len(sources))
-		for name := range sources {
-			names = append(names, name)
-		}
-		m.Set(names, func(name string) discover.Catalog { return sources[name] })
+		m.Set(slices.Collect(maps.Keys(sources)), func(name string) discover.Catalog { return sources[name] })
 		return m, nil
 	}
 }

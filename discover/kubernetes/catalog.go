@@ -50,9 +50,7 @@ func (c *catalog) Run(ctx context.Context, report func([]discover.Entry)) error 
 			if !ok {
 				continue // a Service for something else
 			}
-			for _, e := range c.ready(all[name], port) {
-				list = append(list, discover.Entry{Name: service, Version: version, Endpoint: e})
-			}
+			list = append(list, discover.EntriesOf(service, version, c.ready(all[name], port))...)
 		}
 		c.complaints.Tell(bad)
 		report(list)

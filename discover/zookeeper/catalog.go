@@ -1,9 +1,7 @@
 package zookeeper
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -53,28 +51,19 @@ func (l *level) Run(ctx context.Context, report func([]discover.Entry)) error {
 			return nil
 		})
 	}
-	ctx, cancel := context.WithCancel(ctx)
 	children := discover.NewMerged(nil) // the connection's end says why its watches fail
-	merging := make(chan error, 1)
-	go func() {
-		defer cancel()
-		merging <- children.Run(ctx, report)
-	}()
-	watching := watch(ctx, l.conn, l.events, l.path+l.below, func(found *node) error {
-		var names []string
-		for _, c := range found.sorted() {
-			names = append(names, c.name)
-		}
-		children.Set(names, func(name string) discover.Catalog {
-			return &level{catalog: l.catalog, conn: l.conn, below: l.below + "/" + name, left: l.left - 1}
+	return children.RunWith(ctx, report, func(ctx context.Context) error {
+		return watch(ctx, l.conn, l.events, l.path+l.below, func(found *node) error {
+			var names []string
+			for _, c := range found.sorted() {
+				names = append(names, c.name)
+			}
+			children.Set(names, func(name string) discover.Catalog {
+				return &level{catalog: l.catalog, conn: l.conn, below: l.below + "/" + name, left: l.left - 1}
+			})
+			return nil
 		})
-		return nil
 	})
-	cancel()
-	if merged := <-merging; !errors.Is(merged, context.Canceled) {
-		return merged
-	}
-	return cmp.Or(watching, ctx.Err())
 }
 
 // entries returns the endpoints of a service that can be used.
