@@ -1,6 +1,8 @@
 package trace
 
 import (
+	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"math/rand/v2"
 )
@@ -52,8 +54,8 @@ func (c *Context) Append(dst []byte) []byte {
 // NewTraceID returns the id of a trace that begins.
 func NewTraceID() (id TraceID) {
 	for id == (TraceID{}) {
-		putUint64(id[:8], rand.Uint64())
-		putUint64(id[8:], rand.Uint64())
+		binary.LittleEndian.PutUint64(id[:8], rand.Uint64())
+		binary.LittleEndian.PutUint64(id[8:], rand.Uint64())
 	}
 	return id
 }
@@ -61,15 +63,9 @@ func NewTraceID() (id TraceID) {
 // NewSpanID returns the id of a span that begins.
 func NewSpanID() (id SpanID) {
 	for id == (SpanID{}) {
-		putUint64(id[:], rand.Uint64())
+		binary.LittleEndian.PutUint64(id[:], rand.Uint64())
 	}
 	return id
-}
-
-func putUint64(b []byte, v uint64) {
-	for i := range b {
-		b[i] = byte(v >> (8 * i))
-	}
 }
 
 // The bounds of a tracestate (section 3.3.1).
@@ -89,14 +85,8 @@ func ValidState(list []byte) bool {
 	}
 	var keys [maxMembers][]byte
 	members := 0
-	for start := 0; start <= len(list); {
-		end := start
-		for end < len(list) && list[end] != ',' {
-			end++
-		}
-		member := trim(list[start:end])
-		start = end + 1
-		if len(member) == 0 {
+	for member := range bytes.SplitSeq(list, comma) {
+		if member = bytes.Trim(member, " \t"); len(member) == 0 {
 			continue // empty members are allowed
 		}
 		key, ok := memberKey(member)
@@ -114,15 +104,7 @@ func ValidState(list []byte) bool {
 	return true
 }
 
-func trim(b []byte) []byte {
-	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
-		b = b[1:]
-	}
-	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
-		b = b[:len(b)-1]
-	}
-	return b
-}
+var comma = []byte{','}
 
 // memberKey returns the key of a member, and whether key and value are allowed (section 3.3.2.2).
 func memberKey(member []byte) (key []byte, ok bool) {

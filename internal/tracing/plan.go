@@ -16,8 +16,8 @@ type Plan struct {
 	accept    string
 	// below is the bound for random numbers that choose a trace.
 	below uint64
-	// paths are those of the routes, by label.
-	paths map[string]config.Strings
+	// paths are those of the routes, by proxy.Route.Index.
+	paths []config.Strings
 }
 
 // NewPlan makes the plan of a configuration, which was found to be valid and has tracing; its spans go to
@@ -25,10 +25,10 @@ type Plan struct {
 func NewPlan(cfg *config.Config, c *Collector) *Plan {
 	p := &Plan{
 		collector: c, accept: cfg.Tracing.Accept, below: uint64(cfg.Tracing.Sample * (1 << 63)),
-		paths: make(map[string]config.Strings, len(cfg.Routes)),
+		paths: make([]config.Strings, len(cfg.Routes)),
 	}
 	for i := range cfg.Routes {
-		p.paths[cfg.Routes[i].Label(i)] = cfg.Routes[i].Path
+		p.paths[i] = cfg.Routes[i].Path
 	}
 	return p
 }
@@ -119,7 +119,7 @@ func (p *Plan) route(x *proxy.Exchange) string {
 	if x.Route == nil {
 		return ""
 	}
-	if paths := p.paths[x.Route.Name]; x.Pattern < len(paths) {
+	if paths := p.paths[x.Route.Index]; x.Pattern < len(paths) {
 		return paths[x.Pattern]
 	}
 	return ""

@@ -37,11 +37,8 @@ func exchangeSpan(x *proxy.Exchange, route string) *trace.Span {
 		Context: x.Trace.Context, Parent: x.Trace.Parent, Link: x.Trace.Link, Kind: trace.Server, Start: x.Start, End: r.End,
 		Attributes: make([]trace.Attribute, 0, 24),
 	}
-	if !x.Trace.Restarted {
-		s.State = string(x.Request.Joined(tracestate))
-		if !trace.ValidState([]byte(s.State)) {
-			s.State = ""
-		}
+	if state := x.Request.Joined(tracestate); !x.Trace.Restarted && trace.ValidState(state) {
+		s.State = string(state)
 	}
 	s.Name = setMethod(s, string(x.Request.Method()))
 	if x.Background() {

@@ -168,14 +168,13 @@ func (e *exporter) appendRequest(dst []byte, spans []*trace.Span) []byte {
 	})
 }
 
-// partialSuccess is what an ExportTraceServiceResponse says of spans that the collector refuses to keep.
-func partialSuccess(response []byte) (rejected int, why string) {
-	inner := field(response, 1)
-	number, n := protowire.ConsumeVarint(field(inner, 1))
+// partialSuccess is how many spans the collector refuses to keep, as an ExportTraceServiceResponse says.
+func partialSuccess(response []byte) (rejected int) {
+	number, n := protowire.ConsumeVarint(field(field(response, 1), 1))
 	if n > 0 {
 		rejected = int(min(number, 1<<30))
 	}
-	return rejected, string(field(inner, 2))
+	return rejected
 }
 
 // field returns the last value of a field of a message, a number as its bytes; nil without one, or if the message is

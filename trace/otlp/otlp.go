@@ -65,28 +65,24 @@ func New(cfg *config.Tracing, version string, getenv func(string) string) (trace
 	if err := e.setHeaders(cfg, getenv); err != nil {
 		return nil, err
 	}
-	variable := "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"
-	protocol := getenv(variable)
-	if protocol == "" {
-		variable = "OTEL_EXPORTER_OTLP_PROTOCOL"
-		protocol = getenv(variable)
-	}
+	protocol, variable := either(getenv, "PROTOCOL")
 	if protocol != "" && protocol != "http/protobuf" {
 		return nil, fmt.Errorf(`environment variable %s: found %q: want "http/protobuf", the only one that weir speaks`, variable, protocol)
 	}
-	switch c := either(getenv, "COMPRESSION"); c {
+	switch c, variable := either(getenv, "COMPRESSION"); c {
 	case "gzip":
 		e.gzip = true
 	case "", "none":
 	default:
-		return nil, fmt.Errorf(`environment variable OTEL_EXPORTER_OTLP_COMPRESSION: found %q: want "gzip" or "none"`, c)
+		return nil, fmt.Errorf(`environment variable %s: found %q: want "gzip" or "none"`, variable, c)
 	}
 	if err := e.setResource(cfg, getenv); err != nil {
 		return nil, err
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 1
-	if ca := cmp.Or(cfg.CA, either(getenv, "CERTIFICATE")); ca != "" {
+	certificate, _ := either(getenv, "CERTIFICATE")
+	if ca := cmp.Or(cfg.CA, certificate); ca != "" {
 		pem, err := os.ReadFile(ca)
 		if err != nil {
 			return nil, fmt.Errorf("cannot read the collector's authorities: %w", err)
@@ -105,9 +101,19 @@ func New(cfg *config.Tracing, version string, getenv func(string) string) (trace
 	return e, nil
 }
 
-// either is a variable of the exporter: that for traces alone, or else that for all signals.
-func either(getenv func(string) string, name string) string {
-	return cmp.Or(getenv("OTEL_EXPORTER_OTLP_TRACES_"+name), getenv("OTEL_EXPORTER_OTLP_"+name))
+// The beginnings of variables for traces alone, and for all signals.
+const (
+	forTraces = "OTEL_EXPORTER_OTLP_TRACES_"
+	forAll    = "OTEL_EXPORTER_OTLP_"
+)
+
+// either is the value of the exporter's variable for traces alone, or else of that for all signals, and which of
+// the two it is.
+func either(getenv func(string) string, name string) (value, variable string) {
+	if value = getenv(forTraces + name); value != "" {
+		return value, forTraces + name
+	}
+	return getenv(forAll + name), forAll + name
 }
 
 // endpoint is the URL that spans are posted to.
@@ -122,18 +128,12 @@ func endpoint(cfg *config.Tracing, getenv func(string) string) (string, error) {
 		}
 		return u.String(), nil
 	}
-	const all, own = "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
-	text, name := getenv(own), own
-	if text == "" {
-		text, name = getenv(all), all
-	}
-	if text == "" {
-		text = defaultEndpoint
-	}
+	text, variable := either(getenv, "ENDPOINT")
+	text = cmp.Or(text, defaultEndpoint)
 	if err := config.CheckCollector(text); err != nil {
-		return "", fmt.Errorf("environment variable %s: found %q: want %w", name, text, err)
+		return "", fmt.Errorf("environment variable %s: found %q: want %w", variable, text, err)
 	}
-	if name == all { // it is what paths of signals are added to
+	if strings.TrimSuffix(variable, "ENDPOINT") == forAll { // it is what paths of signals are added to
 		text = strings.TrimSuffix(text, "/") + tracesPath
 	}
 	return text, nil
@@ -141,9 +141,10 @@ func endpoint(cfg *config.Tracing, getenv func(string) string) (string, error) {
 
 func (e *exporter) setHeaders(cfg *config.Tracing, getenv func(string) string) error {
 	if len(cfg.Headers) == 0 {
-		list, err := pairs(either(getenv, "HEADERS"))
+		text, variable := either(getenv, "HEADERS")
+		list, err := pairs(text)
 		if err != nil {
-			return fmt.Errorf("environment variable OTEL_EXPORTER_OTLP_HEADERS: %w", err)
+			return fmt.Errorf("environment variable %s: %w", variable, err)
 		}
 		for _, p := range list {
 			e.headers.Set(p[0], p[1])
@@ -252,8 +253,7 @@ func (e *exporter) post(ctx context.Context, body []byte) (rejected int, again b
 	answer, err := io.ReadAll(io.LimitReader(response.Body, maxResponse))
 	switch {
 	case response.StatusCode/100 == 2 && err == nil:
-		rejected, _ = partialSuccess(answer)
-		return rejected, false, 0, nil
+		return partialSuccess(answer), false, 0, nil
 	case response.StatusCode/100 == 2:
 		return 0, false, 0, err
 	}
