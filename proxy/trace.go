@@ -103,8 +103,8 @@ func (x *Exchange) traceLookUp() {
 
 // AddExemplar makes the trace of the exchange, which has ended, one that its duration is an example of.
 func (x *Exchange) AddExemplar() {
-	if x.Result.Cause == CauseUpgraded || x.Result.Cause == CauseTunnelIdle {
-		return // they are not in the histogram
+	if x.sample.Untimed {
+		return // it is not in the histogram
 	}
 	r := x.proxy.metrics.unrouted
 	if x.Route != nil {
@@ -113,7 +113,7 @@ func (x *Exchange) AddExemplar() {
 	if r.exemplars.Load() == nil {
 		r.exemplars.CompareAndSwap(nil, new(figures.Exemplars))
 	}
-	r.exemplars.Load().Note(x.Trace.TraceID, x.Result.End.Sub(x.Start), x.Result.End)
+	r.exemplars.Load().Note(x.Trace.TraceID, x.sample.Duration, x.Result.End)
 }
 
 // Exemplars calls f with the name of each series that has an exemplar, and that in the syntax of

@@ -52,8 +52,9 @@ func (s *Server) lookup() func(ctx context.Context, host string) ([]netip.Addr, 
 	if s.options.resolver == nil {
 		return nil
 	}
+	look := discover.NewLookup(s.options.resolver)
 	return func(ctx context.Context, host string) ([]netip.Addr, error) {
-		found, err := discover.NewLookup(s.options.resolver)(ctx, host)
+		found, err := look(ctx, host)
 		return found.List, err
 	}
 }
