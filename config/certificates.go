@@ -16,7 +16,7 @@ type Certificates struct {
 	// Storage is where certificates, their keys and the account at the CA are kept: the path of a
 	// folder, "redis://HOST:PORT/DB" ("rediss://" with TLS) or "etcd://HOST:PORT/PREFIX". All weirs with
 	// the same storage have one account, and one of them gets or renews each certificate. Empty
-	// means the folder "certificates" in the state folder that systemd gives, else in ~/.local/share/weir.
+	// means the folder "certificates" in the state folder that systemd gives, else in $XDG_DATA_HOME/weir or ~/.local/share/weir.
 	Storage string `toml:"storage"`
 	// Email is where the CA writes to if something is wrong; empty means nowhere.
 	Email string `toml:"email"`
@@ -187,8 +187,7 @@ func (d *DNSChallenge) validate(at keyPath) {
 // hostPort says whether a text is a host and a port number.
 func hostPort(text string) bool {
 	host, port, err := net.SplitHostPort(text)
-	n, portErr := strconv.Atoi(port)
-	return err == nil && host != "" && portErr == nil && n > 0 && n < 1<<16
+	return err == nil && host != "" && validTargetPort(port)
 }
 
 func (o *OnDemand) validate(at keyPath) {

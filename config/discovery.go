@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"strconv"
 	"time"
 )
 
@@ -40,9 +39,8 @@ func (d *Discovery) validate(at keyPath) {
 		at.source("", text)
 		at.unique("", text, seen)
 	}
-	if _, ok := at.check.config.Upstreams[d.Upstream]; d.Upstream != "" && !ok {
-		known := at.check.upstreamNames()
-		at.unknown("upstream", strconv.Quote(d.Upstream), "the name of an upstream: "+OneOf(known), Nearest(d.Upstream, known))
+	if d.Upstream != "" {
+		at.knownUpstream("upstream", d.Upstream, d.Upstream)
 	}
 	if d.Persist != "" && hasControl(d.Persist) {
 		at.wrong("persist", fmt.Sprintf("%q", d.Persist), "the path of a file")

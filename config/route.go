@@ -126,10 +126,7 @@ func (r *Route) validateUpstream(at keyPath, pattern Pattern) {
 	}
 	names := r.Upstream.Names()
 	if names == nil {
-		name := r.Upstream.Literal()
-		if _, ok := at.check.config.Upstreams[name]; !ok {
-			at.unknown("upstream", text, "the name of an upstream: "+OneOf(known), Nearest(name, known))
-		}
+		at.knownUpstream("upstream", r.Upstream.String(), r.Upstream.Literal())
 		return
 	}
 	if len(pattern.Paths) < len(r.Path) {

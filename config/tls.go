@@ -88,13 +88,10 @@ func (l *Listener) validatePassThrough(at keyPath) {
 			continue
 		}
 		to := l.PassThrough[name]
-		u, ok := at.check.config.Upstreams[to]
-		if !ok {
-			names := sortedKeys(at.check.config.Upstreams)
-			at.unknown(name, strconv.Quote(to), "the name of an upstream: "+OneOf(names), Nearest(to, names))
+		if !at.knownUpstream(name, to, to) {
 			continue
 		}
-		for _, t := range u.Targets {
+		for _, t := range at.check.config.Upstreams[to].Targets {
 			if !t.IsSource() && !strings.HasPrefix(t.URL, "https:") && !strings.HasPrefix(t.URL, "unix:") {
 				at.wrong(name, "an upstream with the target "+strconv.Quote(t.URL), `one whose targets end TLS: "https://host:port" or "unix:/path"`)
 				break
@@ -181,11 +178,8 @@ func curveOf(name string) (tls.CurveID, bool) {
 	return 0, false
 }
 
-// ciphers are those of TLS 1.2 and older, the good ones first.
-func ciphers() []*tls.CipherSuite {
-	all := append(tls.CipherSuites(), tls.InsecureCipherSuites()...)
-	return slices.DeleteFunc(all, isTLS13)
-}
+// cipherSuites are those of TLS 1.2 and older, the good ones first.
+var cipherSuites = slices.DeleteFunc(append(tls.CipherSuites(), tls.InsecureCipherSuites()...), isTLS13)
 
 // isTLS13 says whether a cipher is one of TLS 1.3, all of which are always on.
 func isTLS13(c *tls.CipherSuite) bool {
@@ -194,7 +188,7 @@ func isTLS13(c *tls.CipherSuite) bool {
 
 // CipherNames are the names of ciphers, as IANA has them.
 func CipherNames() (names []string) {
-	for _, c := range ciphers() {
+	for _, c := range cipherSuites {
 		names = append(names, c.Name)
 	}
 	return names
@@ -202,19 +196,17 @@ func CipherNames() (names []string) {
 
 // cipherOf finds a cipher by the name that IANA or OpenSSL has for it.
 func cipherOf(name string) (*tls.CipherSuite, bool) {
-	for _, c := range ciphers() {
-		if strings.EqualFold(name, c.Name) || strings.EqualFold(name, openSSLName(c.Name)) {
+	for _, c := range cipherSuites {
+		if strings.EqualFold(name, c.Name) || strings.EqualFold(name, openSSLNames.Replace(c.Name)) {
 			return c, true
 		}
 	}
 	return nil, false
 }
 
-// openSSLName turns "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256" into "ECDHE-RSA-AES128-GCM-SHA256".
-func openSSLName(iana string) string {
-	return strings.NewReplacer("TLS_RSA_WITH_", "", "TLS_", "", "WITH_", "", "3DES_EDE_CBC", "DES-CBC3", "RC4_128", "RC4", "AES_128_CBC", "AES128",
-		"AES_256_CBC", "AES256", "AES_128", "AES128", "AES_256", "AES256", "POLY1305_SHA256", "POLY1305", "_", "-").Replace(iana)
-}
+// openSSLNames turns "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256" into "ECDHE-RSA-AES128-GCM-SHA256".
+var openSSLNames = strings.NewReplacer("TLS_RSA_WITH_", "", "TLS_", "", "WITH_", "", "3DES_EDE_CBC", "DES-CBC3", "RC4_128", "RC4", "AES_128_CBC", "AES128",
+	"AES_256_CBC", "AES256", "AES_128", "AES128", "AES_256", "AES256", "POLY1305_SHA256", "POLY1305", "_", "-")
 
 // WeakCipher says why a cipher that an agreement may come to is weak; empty for a good one.
 func WeakCipher(name string) string {

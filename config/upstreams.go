@@ -3,6 +3,7 @@ package config
 import (
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -12,6 +13,16 @@ func (c *check) upstreamNames() []string {
 		c.upstreams = newNameList(sortedKeys(c.config.Upstreams))
 	}
 	return c.upstreams.names
+}
+
+// knownUpstream says whether there is an upstream of a name, which a key below p has as text, and reports it if not.
+func (p keyPath) knownUpstream(key, text, name string) bool {
+	_, known := p.check.config.Upstreams[name]
+	if !known {
+		names := p.check.upstreamNames()
+		p.unknown(key, strconv.Quote(text), "the name of an upstream: "+OneOf(names), Nearest(name, names))
+	}
+	return known
 }
 
 // fitsUpstream says whether a template can become the name of an upstream.

@@ -437,7 +437,7 @@ func targetWant(url string) string {
 	switch {
 	case !ok:
 		return wantTarget
-	case scheme == "http" || scheme == "https" || scheme == ProtocolH2C:
+	case slices.Contains(nameSchemes[:], scheme):
 		authority, ok := strings.CutPrefix(rest, "//")
 		authority, address, pinned := strings.Cut(authority, "#")
 		switch {

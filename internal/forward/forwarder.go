@@ -100,9 +100,7 @@ func (f *Forwarder) Apply(h *head.Head, p *Peer, id []byte) {
 	if h.Has(forwardingFields) && !f.Trusts(p) {
 		h.DelSet(forwardingFields)
 	}
-	if h.Has(certificateFields) {
-		h.DelSet(certificateFields)
-	}
+	h.DelSet(certificateFields)
 	if f.clientCert && p.Certificate != nil {
 		addCertificate(h, p.Certificate)
 	}
