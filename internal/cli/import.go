@@ -37,7 +37,7 @@ func translate(c *urfave.Command) error {
 		fmt.Fprintln(os.Stderr, n)
 	}
 	// Files of the other program may be on another machine, so they do not end the translation.
-	if _, err := config.Parse("the translation", r.Text, server.CheckParts, server.CheckFiles); err != nil {
+	if _, err := config.Parse("the translation", r.Text, server.CheckFiles); err != nil {
 		fmt.Fprintf(os.Stderr, "on this machine weir check would say:\n%v\n", err)
 	}
 	if n := len(r.Notes); n > 0 {
