@@ -1,8 +1,8 @@
 // Package bench measures weir. Its benchmarks compare weir, embedded in the
 // test process, with net/http/httputil over one in-process origin through real
 // sockets; bench/cmd/peers compares whole processes; bench/load makes the load of
-// both. See docs/benchmarks.md. The package itself holds only what the two
-// share. It is called by its own tests and bench/cmd/peers, never by weir.
+// both. See docs/benchmarks.md. The package itself holds only what these and the other
+// commands of bench/cmd share. It is never called by weir.
 package bench
 
 import (

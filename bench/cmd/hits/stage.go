@@ -15,6 +15,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"weir/bench"
 )
 
 // stage is an origin and a weir in front of it.
@@ -45,12 +47,11 @@ func newStage(sc *scenario, path, folder string) *stage {
 
 // start starts weir and waits until it takes connections.
 func (s *stage) start() error {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := bench.FreeAddresses(1)
 	if err != nil {
 		return err
 	}
-	s.address = l.Addr().String()
-	l.Close()
+	s.address = free[0]
 	config := fmt.Sprintf("[[listeners]]\naddress = %q\n[[routes]]\nupstream = \"o\"\ncache = true\n[upstreams.o]\ntargets = [%q]\n%s",
 		s.address, s.origin.URL, strings.ReplaceAll(s.scenario.config, "FOLDER", filepath.Join(s.folder, "cache")))
 	if err := os.MkdirAll(filepath.Join(s.folder, "cache"), 0o700); err != nil {

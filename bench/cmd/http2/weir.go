@@ -1,12 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -68,24 +67,19 @@ func startWeir(program string) (*proxy, error) {
 	pool.AppendCertsFromPEM(cert)
 	p.secure = &tls.Config{RootCAs: pool, ServerName: bench.CertificateName, NextProtos: []string{"h2"}}
 	certFile, keyFile, file := filepath.Join(p.dir, "cert.pem"), filepath.Join(p.dir, "key.pem"), filepath.Join(p.dir, "weir.toml")
-	for _, address := range []*string{&p.address, &p.metrics} {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		*address = ln.Addr().String()
-		ln.Close()
+	addresses, err := bench.FreeAddresses(2)
+	if err != nil {
+		return nil, err
 	}
+	p.address, p.metrics = addresses[0], addresses[1]
 	for name, content := range map[string]string{certFile: string(cert), keyFile: string(key), file: fmt.Sprintf(configuration, p.address, certFile, keyFile, p.origin.address(), p.metrics)} {
 		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
 			return nil, err
 		}
 	}
 	p.cmd = exec.Command(program, "run", "--config", file)
-	p.cmd.Stderr = os.Stderr
-	if log, err := os.Create(filepath.Join(p.dir, "log")); err == nil {
-		p.cmd.Stderr = log
-	}
+	var log bytes.Buffer
+	p.cmd.Stderr = &log
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -97,7 +91,7 @@ func startWeir(program string) (*proxy, error) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	p.stop()
-	return nil, errors.New("weir does not start")
+	return nil, fmt.Errorf("weir does not start:\n%s", log.String())
 }
 
 func (p *proxy) stop() {
@@ -128,8 +122,7 @@ func (p *proxy) cpu() time.Duration {
 	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
-// ended are the connections and streams that weir has ended, by reason, and the exchanges that it has
-// ended by the client's fault.
+// ended are what weir_listener_ended_total counts, by reason.
 func (p *proxy) ended() map[string]int {
 	r, err := http.Get("http://" + p.metrics + "/metrics")
 	if err != nil {

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"weir/bench"
 )
 
 // stage is three targets and a proxy in front of them.
@@ -54,7 +56,7 @@ func (s *stage) open() (err error) {
 	if s.self, err = os.Executable(); err != nil {
 		return err
 	}
-	addresses, err := freeAddresses(5)
+	addresses, err := bench.FreeAddresses(5)
 	if err != nil {
 		return err
 	}
@@ -101,19 +103,6 @@ func (s *stage) abort() {
 	for _, p := range s.processes {
 		_ = p.Kill() // most have ended already
 	}
-}
-
-// freeAddresses returns addresses at which no process listens.
-func freeAddresses(n int) (list []string, err error) {
-	for range n {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer ln.Close()
-		list = append(list, ln.Addr().String())
-	}
-	return list, nil
 }
 
 // answers waits until something accepts at address.
