@@ -43,24 +43,9 @@ func TestExplain(t *testing.T) {
 // The page says what a reload would do.
 func TestPlan(t *testing.T) {
 	t.Parallel()
-	text := strings.ReplaceAll(strings.ReplaceAll(plain, "MODEL-A", "http://127.0.0.1:9"), "MODEL-B", "http://127.0.0.1:10")
-	text = strings.ReplaceAll(strings.ReplaceAll(text, "SHOP-A", "http://127.0.0.1:11"), "SHOP-B", "http://127.0.0.1:12")
-	parse := func(text string) *config.Config {
-		cfg, err := config.Parse("weir.toml", []byte(text))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return cfg
-	}
-	next := parse(strings.Replace(text, "short and stout", "tall", 1) + "[[routes]]\nname = \"new\"\npath = \"/new\"\nrespond = { status = 204 }\n")
-	w, err := server.New(parse(text), server.WithLoader(func() (*config.Config, error) { return next, nil }))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { w.Close() })
+	text := strings.NewReplacer("MODEL-A", "http://127.0.0.1:9", "MODEL-B", "http://127.0.0.1:10", "SHOP-A", "http://127.0.0.1:11", "SHOP-B", "http://127.0.0.1:12").Replace(plain)
+	next := parse(t, strings.Replace(text, "short and stout", "tall", 1)+"[[routes]]\nname = \"new\"\npath = \"/new\"\nrespond = { status = 204 }\n")
+	w := launch(t, parse(t, text), server.WithLoader(func() (*config.Config, error) { return next, nil }))
 	b := open(t, "http://"+w.AdminAddr().String()+"/ui/#/config")
 	b.click("#plan-card", "What would change?")
 	b.shows("#plan-card", "new")
@@ -80,7 +65,7 @@ func TestDiscovery(t *testing.T) {
 		}
 	}))
 	t.Cleanup(source.Close)
-	cfg, err := config.Parse("weir.toml", []byte(`
+	w := launch(t, parse(t, `
 [[listeners]]
 address = "127.0.0.1:0"
 [admin]
@@ -92,31 +77,9 @@ upstream = "{service}/{version}"
 upstream = "app"
 [upstreams.app]
 targets = ["list+`+source.URL+`?interval=100ms"]
-`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	w, err := server.New(cfg, server.WithSchemes(list.Schemes()...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { w.Close() })
+`), server.WithSchemes(list.Schemes()...))
 	admin := "http://" + w.AdminAddr().String()
-	r, err := http.NewRequest(http.MethodPut, admin+"/registry/pets/v1/127.0.0.1:10", strings.NewReader(`{"ttl":"1h"}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	response, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	response.Body.Close()
-	if response.StatusCode/100 != 2 {
-		t.Fatal(response.Status)
-	}
+	register(t, admin, "pets/v1/127.0.0.1:10", "1h")
 	b := open(t, admin+"/ui/#/discovery")
 	b.shows("#sources-card", "app")
 	b.shows("#sources-card", "reports")

@@ -3,7 +3,6 @@ package browser_test
 import (
 	"context"
 	"flag"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,15 +27,7 @@ func TestScreenshots(t *testing.T) {
 	}
 	s := perform(t, strings.NewReplacer(`["SHOP-A", "SHOP-B"]`, `["SHOP-A", "SHOP-B", "SHOP-GONE"]`).Replace(plain)+"[upstreams.shop.health.passive]\nfailures = 3\n")
 	for _, path := range []string{"pets/v1/10.0.3.17:8080", "pets/v1/10.0.3.18:8080", "pets/v2/10.0.3.21:8080", "orders/v1/10.0.4.2:9000"} {
-		r, err := http.NewRequest(http.MethodPut, strings.TrimSuffix(s.page, "ui/")+"registry/"+path, strings.NewReader(`{"ttl":"5m"}`))
-		if err != nil {
-			t.Fatal(err)
-		}
-		response, err := http.DefaultClient.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		response.Body.Close()
+		register(t, strings.TrimSuffix(s.page, "/ui/"), path, "5m")
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup

@@ -79,20 +79,32 @@ func perform(t *testing.T, text string) *stage {
 		replace = append(replace, name, s.URL)
 	}
 	text = strings.NewReplacer(replace...).Replace(text)
+	s := &stage{t: t, config: text, Server: launch(t, parse(t, text), server.WithVersion("1.0.0"), server.WithAccessLogWriter(io.Discard))}
+	s.page, s.web = "http://"+s.AdminAddr().String()+"/ui/", "http://"+s.Addr("web").String()
+	return s
+}
+
+func parse(t *testing.T, text string) *config.Config {
+	t.Helper()
 	cfg, err := config.Parse("weir.toml", []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &stage{t: t, config: text}
-	if s.Server, err = server.New(cfg, server.WithVersion("1.0.0"), server.WithAccessLogWriter(io.Discard)); err != nil {
+	return cfg
+}
+
+// launch starts weir until the end of the test.
+func launch(t *testing.T, cfg *config.Config, options ...server.Option) *server.Server {
+	t.Helper()
+	w, err := server.New(cfg, options...)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Start(); err != nil {
+	t.Cleanup(func() { w.Close() })
+	if err := w.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.Close() })
-	s.page, s.web = "http://"+s.AdminAddr().String()+"/ui/", "http://"+s.Addr("web").String()
-	return s
+	return w
 }
 
 // gone is an address at which nothing listens.
@@ -110,20 +122,34 @@ func (s *stage) get(path string) int { return s.ask("GET", path, "") }
 
 func (s *stage) ask(method, path, body string) int {
 	s.t.Helper()
-	r, err := http.NewRequest(method, s.web+path, strings.NewReader(body))
+	return ask(s.t, method, s.web+path, body)
+}
+
+// ask sends a request and returns the status of the answer.
+func ask(t *testing.T, method, url, body string) int {
+	t.Helper()
+	r, err := http.NewRequest(method, url, strings.NewReader(body))
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	if body != "" {
 		r.Header.Set("Content-Type", "application/json")
 	}
 	response, err := http.DefaultClient.Do(r)
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	defer response.Body.Close()
 	io.Copy(io.Discard, response.Body)
 	return response.StatusCode
+}
+
+// register registers an endpoint, "NAME/VERSION/ENDPOINT", by the admin API at an address.
+func register(t *testing.T, admin, path, ttl string) {
+	t.Helper()
+	if status := ask(t, http.MethodPut, admin+"/registry/"+path, fmt.Sprintf(`{"ttl":%q}`, ttl)); status/100 != 2 {
+		t.Fatalf("%s is registered with the status %d", path, status)
+	}
 }
 
 // serveModel answers as the REST API of TensorFlow Serving does.
