@@ -38,12 +38,7 @@ func TestPurgeKilled(t *testing.T) {
 // redisServer starts one and returns its address.
 func redisServer(t *testing.T) string {
 	t.Helper()
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("redis-server is missing; apt-get install redis-server")
-		}
-		t.Skip("redis-server is missing; apt-get install redis-server")
-	}
+	testkit.Program(t, "redis-server")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -26,21 +26,10 @@ import (
 	"weir/server"
 )
 
-// program skips or, in CI, fails a test whose program is not installed.
-func program(t *testing.T, name string) {
-	t.Helper()
-	if _, err := exec.LookPath(name); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-}
-
 // TestRules: promtool takes the rules and the example, and the rules' own tests pass.
 func TestRules(t *testing.T) {
 	t.Parallel()
-	program(t, "promtool")
+	testkit.Program(t, "promtool")
 	for _, args := range [][]string{{"check", "config", "prometheus.yml"}, {"test", "rules", "weir.rules.test.yml"}} {
 		c := exec.CommandContext(t.Context(), "promtool", args...)
 		c.Dir = "prometheus"
@@ -347,7 +336,7 @@ var variables = strings.NewReplacer(
 // TestDashboards: each query of each dashboard gives data, with the labels that its legend names.
 func TestDashboards(t *testing.T) {
 	t.Parallel()
-	program(t, "prometheus")
+	testkit.Program(t, "prometheus")
 	files, err := filepath.Glob("grafana/*.json")
 	if err != nil || len(files) < 5 {
 		t.Fatalf("found %v, %v", files, err)
@@ -454,7 +443,7 @@ func rulesEvaluate(t *testing.T, address string) {
 // TestVictoriaMetrics: a VictoriaMetrics makes quantiles of its own kind of histograms.
 func TestVictoriaMetrics(t *testing.T) {
 	t.Parallel()
-	program(t, "victoria-metrics")
+	testkit.Program(t, "victoria-metrics")
 	dir := t.TempDir()
 	path := filepath.Join(dir, "scrape.yml")
 	text := fmt.Sprintf("scrape_configs: [{ job_name: weir, scrape_interval: 1s, static_configs: [{ targets: [%q] }] }]\n", start(t, "victoriametrics"))

@@ -17,6 +17,7 @@ import (
 	"weir/cache/rule"
 	"weir/config"
 	"weir/internal/head"
+	"weir/internal/testkit"
 )
 
 // limit is how long anything may take.
@@ -45,12 +46,7 @@ type process struct {
 
 func newProcess(t *testing.T, args ...string) *process {
 	t.Helper()
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("redis-server is missing; apt-get install redis-server")
-		}
-		t.Skip("redis-server is missing; apt-get install redis-server")
-	}
+	testkit.Program(t, "redis-server")
 	p := &process{t: t, args: args}
 	p.port, p.bus = freePort(t), freePort(t)
 	ports := strings.NewReplacer("PORT", fmt.Sprint(p.port), "BUS", fmt.Sprint(p.bus))

@@ -22,12 +22,7 @@ func need(t *testing.T, programs ...string) {
 		t.Skip("only root can run containers everywhere")
 	}
 	for _, p := range programs {
-		if _, err := exec.LookPath(p); err != nil {
-			if os.Getenv("CI") != "" {
-				t.Fatalf("%s is missing: .ci/run installs it", p)
-			}
-			t.Skipf("%s is missing", p)
-		}
+		testkit.Program(t, p)
 	}
 }
 
@@ -39,7 +34,13 @@ type engine struct {
 
 func newEngine(t *testing.T) *engine {
 	need(t, "buildah", "podman", "crun", "unshare", "make")
-	folder := t.TempDir()
+	folder, err := os.MkdirTemp("", "weir-engine")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // a process that podman leaves behind after a container may still write there
+		testkit.Eventually(t, "the engine's folder is gone", func() bool { return os.RemoveAll(folder) == nil })
+	})
 	return &engine{t, []string{"--root", filepath.Join(folder, "root"), "--runroot", filepath.Join(folder, "run"), "--storage-driver", "vfs"}}
 }
 

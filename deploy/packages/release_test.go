@@ -10,18 +10,15 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"weir/internal/testkit"
 )
 
 // need skips a test that lacks programs, or fails it where they have to be there.
 func need(t *testing.T, programs ...string) {
 	t.Helper()
 	for _, p := range programs {
-		if _, err := exec.LookPath(p); err != nil {
-			if os.Getenv("CI") != "" {
-				t.Fatalf("%s is missing: .ci/run installs it", p)
-			}
-			t.Skipf("%s is missing", p)
-		}
+		testkit.Program(t, p)
 	}
 }
 

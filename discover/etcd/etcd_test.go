@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -34,12 +33,7 @@ func start(t *testing.T) *etcdtest.Server {
 // begin starts a server; the caller ends it.
 func begin(t *testing.T) *etcdtest.Server {
 	t.Helper()
-	if _, err := exec.LookPath("etcd"); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	testkit.Program(t, "etcd")
 	s, err := etcdtest.Start()
 	if err != nil {
 		t.Fatal(err)

@@ -131,21 +131,6 @@ func (e *edge) served() {
 	e.t.Logf("%d requests over %d reloads", e.asked.Load(), e.reloads)
 }
 
-// find finds a program, or skips the test.
-func find(t *testing.T, names ...string) string {
-	t.Helper()
-	for _, name := range names {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	if os.Getenv("CI") != "" {
-		t.Fatalf("%s is not installed", names[0])
-	}
-	t.Skipf("%s is not installed", names[0])
-	return ""
-}
-
 // run runs a program to its end and returns what it has printed.
 func run(t *testing.T, name string, args ...string) string {
 	t.Helper()
@@ -164,7 +149,7 @@ func run(t *testing.T, name string, args ...string) string {
 
 func TestCurl(t *testing.T) {
 	t.Parallel()
-	curl, e := find(t, "curl"), newEdge(t)
+	curl, e := testkit.Program(t, "curl"), newEdge(t)
 	out := run(t, curl, "-sS", "--http2", "--cacert", e.ca, "--parallel", "--parallel-max", fmt.Sprint(streams), "-o", "/dev/null",
 		"-w", "%{http_version} %{http_code} %{size_download}\n", fmt.Sprintf("%s/[1-%d]", e.url, requests))
 	if n := strings.Count(out, "2 200 6\n"); n != requests {
@@ -175,7 +160,7 @@ func TestCurl(t *testing.T) {
 
 func TestNghttp(t *testing.T) {
 	t.Parallel()
-	nghttp, e := find(t, "nghttp"), newEdge(t)
+	nghttp, e := testkit.Program(t, "nghttp"), newEdge(t)
 	// It sends all that it is told to before it knows how many streams there may be at once.
 	const atOnce = 100
 	whole := 0
@@ -190,7 +175,7 @@ func TestNghttp(t *testing.T) {
 
 func TestH2load(t *testing.T) {
 	t.Parallel()
-	h2load, e := find(t, "h2load"), newEdge(t)
+	h2load, e := testkit.Program(t, "h2load"), newEdge(t)
 	out := run(t, h2load, "-n", fmt.Sprint(requests), "-c", "5", "-m", fmt.Sprint(streams), e.url+"/")
 	if want := fmt.Sprintf("%d succeeded, 0 failed, 0 errored, 0 timeout", requests); !strings.Contains(out, want) {
 		t.Errorf("%s", out)
@@ -224,7 +209,7 @@ for (let i = 0; i < streams; i++) next();
 
 func TestNode(t *testing.T) {
 	t.Parallel()
-	node, e := find(t, "node", "nodejs"), newEdge(t)
+	node, e := testkit.Program(t, "node", "nodejs"), newEdge(t)
 	out := run(t, node, "-e", script, e.url, e.ca, fmt.Sprint(requests), fmt.Sprint(streams))
 	if out != fmt.Sprintf("whole %d\n", requests) {
 		t.Errorf("%s", out)
@@ -255,7 +240,7 @@ await fetch('/said', { method: 'POST', body: 'whole ' + whole + ', not by h2 ' +
 
 func TestChromium(t *testing.T) {
 	t.Parallel()
-	chromium, e := find(t, "chromium", "chromium-browser", "google-chrome"), newEdge(t)
+	chromium, e := testkit.Program(t, "chromium", "chromium-browser", "google-chrome"), newEdge(t)
 	dir, err := os.MkdirTemp("", "weir-chromium-")
 	if err != nil {
 		t.Fatal(err)

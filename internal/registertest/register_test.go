@@ -37,20 +37,6 @@ type registry struct {
 	lose func() error
 }
 
-// stands says whether a program is installed, which it must be where CI is set.
-func stands(t *testing.T, path string) {
-	t.Helper()
-	_, err := exec.LookPath(path)
-	if filepath.IsAbs(path) {
-		_, err = os.Stat(path)
-	}
-	if err != nil && os.Getenv("CI") == "1" {
-		t.Fatal(err)
-	} else if err != nil {
-		t.Skip(err)
-	}
-}
-
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
@@ -59,7 +45,7 @@ func must(t *testing.T, err error) {
 }
 
 func openEtcd(t *testing.T, _ string) registry {
-	stands(t, "etcd")
+	testkit.Program(t, "etcd")
 	s, err := etcdtest.Start()
 	must(t, err)
 	t.Cleanup(s.Close)
@@ -92,7 +78,7 @@ func openEtcd(t *testing.T, _ string) registry {
 }
 
 func openZooKeeper(t *testing.T, _ string) registry {
-	stands(t, zookeepertest.Program)
+	testkit.Program(t, zookeepertest.Program)
 	s, err := zookeepertest.Start()
 	must(t, err)
 	t.Cleanup(s.Close)

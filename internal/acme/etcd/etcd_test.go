@@ -2,8 +2,6 @@ package etcd_test
 
 import (
 	"net/url"
-	"os"
-	"os/exec"
 	"testing"
 
 	"github.com/caddyserver/certmagic"
@@ -11,16 +9,12 @@ import (
 	"weir/discover/etcd/etcdtest"
 	"weir/internal/acme/acmetest"
 	"weir/internal/acme/etcd"
+	"weir/internal/testkit"
 )
 
 func TestStorage(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("etcd"); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	testkit.Program(t, "etcd")
 	s, err := etcdtest.Start()
 	if err != nil {
 		t.Fatal(err)
