@@ -2,15 +2,12 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"net"
 	"time"
 
+	"weir/internal/transport"
 	"weir/lb"
 )
-
-// errNoPass says that a target is of a kind that no TLS can be passed on to.
-var errNoPass = errors.New("the target takes no TLS that was begun by a client: want https://host:port or unix:/path")
 
 // Alerts of TLS (RFC 8446 section 6), each as a whole record.
 var (
@@ -97,7 +94,7 @@ func (x *Exchange) passTo(t *lb.Target, client net.Conn, hello []byte) *attemptE
 		x.Upstream.Set.Release(t, o)
 	}
 	var target net.Conn
-	err := errNoPass
+	err := transport.ErrNoPass
 	if c, ok := t.Transport().(interface {
 		Connect(ctx context.Context) (net.Conn, error)
 	}); ok {

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"weir/internal/testkit"
+	"weir/lb"
 )
 
 // fragments writes the first record in records of one byte, each in a packet of its own but for
@@ -180,6 +182,28 @@ func TestPassThroughDeadTargets(t *testing.T) {
 		t.Errorf("with dead targets alone: %v, want the alert internal_error", err)
 	}
 	equal(t, "the log's line", w.logged(5)[4].String(), "0 connect_failed")
+}
+
+// A found target that ends no TLS gets nothing of a client's.
+func TestPassThroughFoundTargets(t *testing.T) {
+	t.Parallel()
+	a := testkit.NewAuthority(t)
+	var asked atomic.Int32
+	plain := testkit.Listen(t, func(*testkit.Conn) { asked.Add(1) })
+	w := passing(t, a, false, `{ "*" = "u0" }`, `"registry:shop"`)
+	if err := w.Registry().Add("shop", "", lb.Endpoint{URL: plain.URL}); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "the target is found", func() bool { return strings.Contains(w.metrics(), `{upstream="u0",target="`+plain.URL) })
+	if _, _, err := shake(w, a, "one.test", nil); fmt.Sprint(err) != "remote error: tls: internal error" {
+		t.Errorf("%v, want the alert internal_error", err)
+	}
+	line := w.logged(1)[0]
+	equal(t, "the log's line", line.String(), "0 connect_failed")
+	if !strings.Contains(line.Error, "takes no TLS") {
+		t.Errorf("the log's error is %q", line.Error)
+	}
+	equal(t, "connections to the target", asked.Load(), 0)
 }
 
 // A hello that does not end is cut by timeouts.handshake, and clients that are not allowed are refused.

@@ -187,9 +187,15 @@ func (d *dialer) open(within time.Duration, protocols []string, under func(raw n
 	return tc, raw, nil
 }
 
+// ErrNoPass says that a target is of a kind that no TLS can be passed on to.
+var ErrNoPass = errors.New("the target takes no TLS that was begun by a client: want https://host:port or unix:/path")
+
 // Connect opens a connection without TLS, for a client whose own TLS goes on to the target. It returns a
-// *DialError.
+// *DialError, for ErrNoPass too.
 func (d *dialer) Connect(ctx context.Context) (net.Conn, error) {
+	if d.tls == nil && d.network != "unix" {
+		return nil, dialError("connect", ErrNoPass)
+	}
 	nc, err := d.connectTo(ctx, d.connect)
 	if err != nil {
 		return nil, dialError("connect", err)
