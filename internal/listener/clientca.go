@@ -46,24 +46,25 @@ func loadTrust(cfg *config.Listener) (*clientTrust, error) {
 	return &clientTrust{pool, revoked}, nil
 }
 
-// askForCertificates makes the handshakes of cfg ask for certificates if the configuration says so.
+// askForCertificates makes the handshakes of cfg ask for certificates if the configuration says so, and verify
+// them by what s.trust has now.
 func (s *settings) askForCertificates(cfg *tls.Config) {
-	trust := s.trust.Value()
-	cfg.ClientCAs = trust.pool
+	s.trusted = s.trust.Value()
+	cfg.ClientCAs = s.trusted.pool
 	switch {
 	case s.config.ClientAuth == config.ClientAuthRequest:
 		cfg.ClientAuth = tls.RequestClientCert
 		return
-	case trust.pool == nil:
+	case s.trusted.pool == nil:
 		return
 	case s.config.ClientAuth == config.ClientAuthOptional:
 		cfg.ClientAuth = tls.VerifyClientCertIfGiven
 	default:
 		cfg.ClientAuth = tls.RequireAndVerifyClientCert
 	}
-	if trust.revoked != nil {
+	if s.trusted.revoked != nil {
 		// This one is called for sessions that are taken up, too.
-		cfg.VerifyConnection = func(state tls.ConnectionState) error { return trust.checkRevoked(state) }
+		cfg.VerifyConnection = s.trusted.checkRevoked
 	}
 }
 
@@ -112,16 +113,15 @@ func (c *Conn) Verified() string { return c.verified }
 // the listener has other authorities now, or asks for the first time, or the certificate was
 // revoked.
 func (c *Conn) Outdated() bool {
-	s := c.listener.settings.Load()
-	if s.trust == nil {
-		return c.trust.Load() != nil && c.trust.Load().pool != nil
-	}
-	now, before := s.trust.Value(), c.trust.Load()
+	now, before := c.listener.settings.Load().trusted, c.trust.Load()
 	switch {
 	case now == before:
 		return false
-	case before == nil && now.pool == nil:
-	case before == nil || !now.pool.Equal(before.pool):
+	case now == nil:
+		return before.pool != nil
+	case before == nil:
+		return now.pool != nil
+	case !now.pool.Equal(before.pool):
 		return true
 	case now.checkRevoked(*c.state) != nil:
 		return true

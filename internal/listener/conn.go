@@ -1,6 +1,7 @@
 package listener
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -121,7 +122,7 @@ func (c *Conn) establish(s *settings) (Reason, error) {
 			}
 		}
 		if c.passed == nil {
-			if reason, err := c.shakeHands(s, under); reason != "" {
+			if reason, err := c.shakeHands(under); reason != "" {
 				return reason, err
 			}
 		}
@@ -135,10 +136,30 @@ func (c *Conn) establish(s *settings) (Reason, error) {
 	return "", nil
 }
 
+// handshakeKey is where the context of a handshake has a **settings: see settingsOf.
+type handshakeKey struct{}
+
+// errNoTLS is why a handshake fails that an update has overtaken.
+var errNoTLS = errors.New("the listener has no TLS any more")
+
+// settingsOf returns the settings of a handshake: those that are in force when its ClientHello comes. They
+// stay the same until its end, so that what lets a client in is what it is judged by.
+func (l *Listener) settingsOf(hello *tls.ClientHelloInfo) (*settings, error) {
+	s := hello.Context().Value(handshakeKey{}).(**settings)
+	if *s == nil {
+		*s = l.settings.Load()
+	}
+	if (*s).tls == nil {
+		return nil, errNoTLS
+	}
+	return *s, nil
+}
+
 // shakeHands does the TLS handshake over under.
-func (c *Conn) shakeHands(s *settings, under net.Conn) (Reason, error) {
+func (c *Conn) shakeHands(under net.Conn) (Reason, error) {
 	conn := tls.Server(under, c.listener.tls)
-	if err := conn.Handshake(); err != nil {
+	var s *settings // which settingsOf sets
+	if err := conn.HandshakeContext(context.WithValue(context.Background(), handshakeKey{}, &s)); err != nil {
 		if answerPlainHTTP(err) {
 			return RefusedPlainHTTP, nil
 		}
@@ -146,9 +167,8 @@ func (c *Conn) shakeHands(s *settings, under net.Conn) (Reason, error) {
 	}
 	state := conn.ConnectionState()
 	c.state, c.conn = &state, conn
-	trust := s.trust.Value()
-	c.verified = trust.judge(c.state, s.config.ClientAuth)
-	c.trust.Store(trust)
+	c.verified = s.trusted.judge(c.state, s.config.ClientAuth)
+	c.trust.Store(s.trusted)
 	return "", nil
 }
 

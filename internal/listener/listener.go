@@ -84,6 +84,7 @@ type settings struct {
 	issuer       Issuer                    // nil: none
 	secrets      *secure.Watched[[][]byte] // of session tickets
 	trust        *secure.Watched[*clientTrust]
+	trusted      *clientTrust // what trust had when tls was made, by which handshakes verify clients; nil: no TLS
 	ech          *secure.Watched[[]tls.EncryptedClientHelloKey]
 }
 
@@ -110,10 +111,18 @@ func Open(cfg *config.Listener, options Options) (*Listener, error) {
 	l.tls = &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-			return l.settings.Load().forClient(hello), nil
+			s, err := l.settingsOf(hello)
+			if err != nil {
+				return nil, err
+			}
+			return s.forClient(hello), nil
 		},
-		GetEncryptedClientHelloKeys: func(*tls.ClientHelloInfo) ([]tls.EncryptedClientHelloKey, error) {
-			return l.settings.Load().ech.Value(), nil
+		GetEncryptedClientHelloKeys: func(hello *tls.ClientHelloInfo) ([]tls.EncryptedClientHelloKey, error) {
+			s, err := l.settingsOf(hello)
+			if err != nil {
+				return nil, err
+			}
+			return s.ech.Value(), nil
 		},
 	}
 	s, err := l.newSettings(cfg)
