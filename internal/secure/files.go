@@ -3,6 +3,7 @@ package secure
 import (
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -63,10 +64,13 @@ func SameFile(a, b os.FileInfo) bool {
 // Watched is a value that is made of files, and made anew when they change. Its methods may be
 // called from any goroutine.
 type Watched[T any] struct {
-	mu    sync.Mutex
-	files *Files
+	value atomic.Pointer[T] // so that nobody waits for files
 	load  func() (T, error)
-	value T
+
+	refreshing sync.Mutex // makes Refresh use files one at a time
+	files      *Files
+
+	mu    sync.Mutex // guards what follows
 	timer *time.Timer
 	ended bool
 }
@@ -74,17 +78,13 @@ type Watched[T any] struct {
 // Watch makes the value of files for the first time.
 func Watch[T any](load func() (T, error), paths ...string) (*Watched[T], error) {
 	w := &Watched[T]{files: NewFiles(paths...), load: load}
-	var err error
-	w.value, err = load()
+	value, err := load()
+	w.value.Store(&value)
 	return w, err
 }
 
-// Value returns the value.
-func (w *Watched[T]) Value() T {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.value
-}
+// Value returns the value, at once.
+func (w *Watched[T]) Value() T { return *w.value.Load() }
 
 // Depends says whether the value depends on files.
 func (w *Watched[T]) Depends() bool { return !w.files.Empty() }
@@ -92,14 +92,14 @@ func (w *Watched[T]) Depends() bool { return !w.files.Empty() }
 // Refresh looks at the files at once, and makes the value anew if any has changed. On an error the
 // value stays.
 func (w *Watched[T]) Refresh() (changed bool, err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.refreshing.Lock()
+	defer w.refreshing.Unlock()
 	if !w.files.Changed() {
 		return false, nil
 	}
 	value, err := w.load()
 	if err == nil {
-		w.value = value
+		w.value.Store(&value)
 	}
 	return true, err
 }
