@@ -23,9 +23,9 @@ type certificates struct {
 
 // pair is a certificate and its key.
 type pair struct {
-	files     config.Certificate
-	cert, key os.FileInfo // as of the last reading; nil if it was not there
-	content   *tls.Certificate
+	files   config.Certificate
+	looked  *secure.Files // at files, as of the last reading
+	content *tls.Certificate
 }
 
 // certificateTable is what a handshake looks into. It is never changed.
@@ -46,8 +46,7 @@ func loadCertificates(files []config.Certificate) (*certificates, error) {
 	c := &certificates{}
 	var errs []error
 	for _, f := range files {
-		p := &pair{files: f}
-		p.cert, p.key = p.stat()
+		p := &pair{files: f, looked: secure.NewFiles(f.Cert, f.Key)}
 		errs = append(errs, p.read())
 		c.pairs = append(c.pairs, p)
 	}
@@ -64,30 +63,15 @@ func loadCertificates(files []config.Certificate) (*certificates, error) {
 func (c *certificates) refresh() (changed bool, err error) {
 	var errs []error
 	for _, p := range c.pairs {
-		cert, key := p.stat()
-		if secure.SameFile(cert, p.cert) && secure.SameFile(key, p.key) {
-			continue
+		if p.looked.Changed() {
+			changed = true
+			errs = append(errs, p.read())
 		}
-		changed = true
-		p.cert, p.key = cert, key
-		errs = append(errs, p.read())
 	}
 	if changed {
 		c.index()
 	}
 	return changed, errors.Join(errs...)
-}
-
-// stat looks at the files. It comes before reading them, so that a change in
-// between is seen the next time.
-func (p *pair) stat() (cert, key os.FileInfo) {
-	if info, err := os.Stat(p.files.Cert); err == nil {
-		cert = info
-	}
-	if info, err := os.Stat(p.files.Key); err == nil {
-		key = info
-	}
-	return cert, key
 }
 
 // read takes the content from the files; on an error the old one stays.

@@ -36,7 +36,7 @@ func (f *Files) Empty() bool { return len(f.paths) == 0 }
 // Changed looks again and says whether any file has changed since the last look.
 func (f *Files) Changed() (changed bool) {
 	for i, path := range f.paths {
-		if info := stat(path); !SameFile(info, f.infos[i]) {
+		if info := stat(path); !sameFile(info, f.infos[i]) {
 			f.infos[i], changed = info, true
 		}
 	}
@@ -51,10 +51,10 @@ func stat(path string) os.FileInfo {
 	return info
 }
 
-// SameFile says whether a file is the one it was, unchanged; nil stands for no file. Size and inode
+// sameFile says whether a file is the one it was, unchanged; nil stands for no file. Size and inode
 // are compared too because files that are written twice within a tick of the kernel's
 // clock, or moved into place with an old time, may have the same time.
-func SameFile(a, b os.FileInfo) bool {
+func sameFile(a, b os.FileInfo) bool {
 	if a == nil || b == nil {
 		return a == nil && b == nil
 	}
