@@ -28,8 +28,8 @@ type Options struct {
 	// Issuer has the certificates of listeners with tls; nil means that there are none. It is only
 	// used for those.
 	Issuer Issuer
-	// CertificateInterval is the time between two looks at the certificate
-	// files; 0 means DefaultCertificateInterval, less than 0 means never.
+	// CertificateInterval is the time between two looks at the files of TLS: certificates and
+	// all that OnFiles hears of. 0 means DefaultCertificateInterval, less than 0 means never.
 	CertificateInterval time.Duration
 
 	// Tickets are keys of session tickets that the listener of this address had in the process
@@ -56,9 +56,10 @@ type Options struct {
 	OnFiles func(what string, err error)
 }
 
-// DefaultCertificateInterval is the time between two looks at the certificate
-// files if Options do not say otherwise.
-const DefaultCertificateInterval = 2 * time.Second
+// DefaultCertificateInterval is the time between two looks at the files of TLS
+// (see Options.CertificateInterval) if Options do not say otherwise: the same as
+// for the files of targets.
+const DefaultCertificateInterval = secure.Interval
 
 // Reason names why a connection was closed before it reached the handler. The
 // names are those of metrics and logs.
