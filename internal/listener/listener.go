@@ -205,14 +205,14 @@ func withoutHTTP2(cfg *tls.Config) *tls.Config {
 		return nil
 	}
 	old := cfg.Clone()
-	old.NextProtos = slices.DeleteFunc(slices.Clone(cfg.NextProtos), func(p string) bool { return p == "h2" })
+	old.NextProtos = slices.DeleteFunc(slices.Clone(cfg.NextProtos), func(p string) bool { return p == config.ProtocolH2 })
 	return old
 }
 
 // nextProtos are the protocols that a handshake may choose (ALPN), the best first.
 func nextProtos(cfg *config.Listener) (list []string) {
 	if cfg.Speaks(config.ProtocolH2) {
-		list = append(list, "h2")
+		list = append(list, config.ProtocolH2)
 	}
 	if cfg.Speaks(config.ProtocolH1) {
 		list = append(list, "http/1.1")
