@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -44,7 +45,7 @@ func (m *Manager) newSetup(kind string, cfg *config.Config) (_ *setup, err error
 	if kind == config.IssuerInternal {
 		return s, nil
 	}
-	if s.template, err = s.newTemplate(m); err != nil {
+	if s.template, err = s.newTemplate(m.log); err != nil {
 		return nil, err
 	}
 	if s.decoy, err = openDecoy(); err != nil {
@@ -66,15 +67,15 @@ func Check(cfg *config.Config, folder string, openers map[string]Opener) (needed
 		return true, err
 	}
 	s := setup{settings: cfg.Certificates, challenges: cfg.Challenges()}
-	_, err = s.newTemplate(New(Options{}))
+	_, err = s.newTemplate(slog.New(slog.DiscardHandler))
 	return true, err
 }
 
 // newTemplate returns the settings of issuers at a CA.
-func (s *setup) newTemplate(m *Manager) (*certmagic.ACMEIssuer, error) {
+func (s *setup) newTemplate(log *slog.Logger) (*certmagic.ACMEIssuer, error) {
 	c := &s.settings
 	t := &certmagic.ACMEIssuer{
-		CA: c.CA, Email: c.Email, Agreed: true, Profile: c.Profile, Logger: quiet(m.log),
+		CA: c.CA, Email: c.Email, Agreed: true, Profile: c.Profile, Logger: quiet(log),
 		DisableHTTPChallenge:    !slices.Contains(s.challenges, config.ChallengeHTTP),
 		DisableTLSALPNChallenge: !slices.Contains(s.challenges, config.ChallengeALPN),
 	}
@@ -103,7 +104,7 @@ func (s *setup) newTemplate(m *Manager) (*certmagic.ACMEIssuer, error) {
 		wait = -1
 	}
 	t.DNS01Solver = &certmagic.DNS01Solver{DNSManager: certmagic.DNSManager{
-		DNSProvider: provider, TTL: recordTTL, PropagationTimeout: wait, Resolvers: c.DNS.Resolvers, Logger: quiet(m.log),
+		DNSProvider: provider, TTL: recordTTL, PropagationTimeout: wait, Resolvers: c.DNS.Resolvers, Logger: quiet(log),
 	}}
 	return t, nil
 }

@@ -49,33 +49,27 @@ type managed struct {
 	next time.Time // of the next attempt; zero if none is to come
 }
 
+// newSource makes a source, which does nothing until use.
 func (m *Manager) newSource(kind string) *source {
 	s := &source{manager: m, kind: kind, demanded: make(map[string]bool), errs: make(map[string]error)}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.names.Store(&map[string]*managed{})
-	return s
-}
-
-// open makes the cache, which asks for the setup.
-func (s *source) open() {
 	o := certmagic.CacheOptions{
 		GetConfigForCert: func(c certmagic.Certificate) (*certmagic.Config, error) {
 			return s.setup.Load().configFor(c.Names, s), nil
 		},
-		Logger: quiet(s.manager.log),
+		Logger: quiet(m.log),
 	}
-	if s.manager.options.Look > 0 {
-		o.RenewCheckInterval = s.manager.options.Look
+	if m.options.Look > 0 {
+		o.RenewCheckInterval = m.options.Look
 	}
 	s.cache = certmagic.NewCache(o)
+	return s
 }
 
 // use puts a setup and a list of names into force. A nil setup means that it stays. loading is done when all
 // new names are loaded that the storage has. Other names stay until drop is called.
 func (s *source) use(next *setup, list []string, loading *sync.WaitGroup) (drop func()) {
-	if s.cache == nil {
-		s.open()
-	}
 	anew := next != nil
 	if anew {
 		next.bind(s)
