@@ -199,24 +199,6 @@ func Open(where, folder string, openers map[string]Opener) (certmagic.Storage, e
 	return &certmagic.FileStorage{Path: where}, nil
 }
 
-// Listed returns what the List of a certmagic.Storage is to return, from all keys below a path.
-func Listed(path string, below []string, recursive bool) []string {
-	path = strings.Trim(path, "/")
-	if recursive {
-		return below
-	}
-	children := make(map[string]bool)
-	for _, key := range below {
-		rest := strings.TrimPrefix(strings.TrimPrefix(key, path), "/")
-		name, _, _ := strings.Cut(rest, "/")
-		if path != "" {
-			name = path + "/" + name
-		}
-		children[name] = true
-	}
-	return slices.Sorted(maps.Keys(children))
-}
-
 // Certificate implements listener.Issuer.
 func (m *Manager) Certificate(l *config.Listener, hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	s := (*m.kinds.Load())[l.Issuer]

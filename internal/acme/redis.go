@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
@@ -41,11 +40,14 @@ func OpenRedis(u *url.URL) (certmagic.Storage, error) {
 	option.PipelineMultiplex = -1
 	option.ClientName = "weir"
 	option.Dialer.Timeout, option.ConnWriteTimeout = redisWithin, redisWithin
-	return &redisStorage{option: option, held: make(map[string]*heldLock)}, nil
+	s := &redisStorage{option: option, held: make(map[string]*heldLock)}
+	s.Reader = Reader{Value: s.load, Keys: s.keys}
+	return s, nil
 }
 
 // redisStorage is a certmagic.Storage. A value is a key whose first 8 bytes are the time of its writing, in ns.
 type redisStorage struct {
+	Reader
 	option rueidis.ClientOption
 
 	mu     sync.Mutex
@@ -118,15 +120,9 @@ func (s *redisStorage) load(ctx context.Context, key string) (value []byte, writ
 	return value[8:], time.Unix(0, int64(binary.LittleEndian.Uint64(value))), nil
 }
 
-// Load implements certmagic.Storage.
-func (s *redisStorage) Load(ctx context.Context, key string) ([]byte, error) {
-	value, _, err := s.load(ctx, key)
-	return value, err
-}
-
 // Delete implements certmagic.Storage: the key, and those below it.
 func (s *redisStorage) Delete(ctx context.Context, key string) error {
-	below, err := s.keys(ctx, key)
+	below, err := s.below(ctx, key)
 	if err != nil {
 		return err
 	}
@@ -140,18 +136,9 @@ func (s *redisStorage) Delete(ctx context.Context, key string) error {
 	})
 }
 
-// Exists implements certmagic.Storage.
-func (s *redisStorage) Exists(ctx context.Context, key string) bool {
-	_, err := s.Stat(ctx, key)
-	return err == nil
-}
-
-// keys returns the keys below one.
-func (s *redisStorage) keys(ctx context.Context, below string) (list []string, err error) {
-	if below = strings.Trim(below, "/"); below != "" {
-		below += "/"
-	}
-	pattern := globEscaper.Replace(keyPrefix+below) + "*"
+// keys returns the keys that begin with a prefix.
+func (s *redisStorage) keys(ctx context.Context, prefix string) (list []string, err error) {
+	pattern := globEscaper.Replace(keyPrefix+prefix) + "*"
 	err = s.do(ctx, func(ctx context.Context, c rueidis.Client) error {
 		for cursor := uint64(0); ; {
 			found, err := c.Do(ctx, c.B().Scan().Cursor(cursor).Match(pattern).Count(1000).Build()).AsScanEntry()
@@ -171,24 +158,6 @@ func (s *redisStorage) keys(ctx context.Context, below string) (list []string, e
 }
 
 var globEscaper = strings.NewReplacer("*", `\*`, "?", `\?`, "[", `\[`, `\`, `\\`)
-
-// List implements certmagic.Storage.
-func (s *redisStorage) List(ctx context.Context, path string, recursive bool) ([]string, error) {
-	found, err := s.keys(ctx, path)
-	return Listed(path, found, recursive), err
-}
-
-// Stat implements certmagic.Storage.
-func (s *redisStorage) Stat(ctx context.Context, key string) (certmagic.KeyInfo, error) {
-	value, written, err := s.load(ctx, key)
-	if err == nil {
-		return certmagic.KeyInfo{Key: key, Modified: written, Size: int64(len(value)), IsTerminal: true}, nil
-	}
-	if below, listErr := s.keys(ctx, key); errors.Is(err, fs.ErrNotExist) && listErr == nil && len(below) > 0 {
-		return certmagic.KeyInfo{Key: key}, nil
-	}
-	return certmagic.KeyInfo{}, err
-}
 
 // Lock implements certmagic.Storage. The lock is renewed until Unlock.
 func (s *redisStorage) Lock(ctx context.Context, name string) error {

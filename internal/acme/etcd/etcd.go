@@ -4,7 +4,6 @@ package etcd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
@@ -35,12 +34,15 @@ func Open(u *url.URL) (certmagic.Storage, error) {
 		stop()
 		return nil, fmt.Errorf("cannot use the URL of the storage of certificates: %w", err)
 	}
-	return &storage{client: client, prefix: prefix + "/", stop: stop, held: make(map[string]*concurrency.Session)}, nil
+	s := &storage{client: client, prefix: prefix + "/", stop: stop, held: make(map[string]*concurrency.Session)}
+	s.Reader = acme.Reader{Value: s.load, Keys: s.keys}
+	return s, nil
 }
 
 // storage is a certmagic.Storage. A value begins with the time of its writing, in timeFormat, and a line end:
 // etcd itself knows revisions only.
 type storage struct {
+	acme.Reader
 	client *clientv3.Client
 	prefix string // with a slash at its end
 	stop   context.CancelFunc
@@ -83,12 +85,6 @@ func (s *storage) load(ctx context.Context, key string) (value []byte, written t
 	return []byte(body), written, nil
 }
 
-// Load implements certmagic.Storage.
-func (s *storage) Load(ctx context.Context, key string) ([]byte, error) {
-	value, _, err := s.load(ctx, key)
-	return value, err
-}
-
 // Delete implements certmagic.Storage: the key, and those below it.
 func (s *storage) Delete(ctx context.Context, key string) error {
 	ctx, done := context.WithTimeout(ctx, within)
@@ -100,20 +96,11 @@ func (s *storage) Delete(ctx context.Context, key string) error {
 	return err
 }
 
-// Exists implements certmagic.Storage.
-func (s *storage) Exists(ctx context.Context, key string) bool {
-	_, err := s.Stat(ctx, key)
-	return err == nil
-}
-
-// keys returns the keys below one.
-func (s *storage) keys(ctx context.Context, below string) (list []string, err error) {
-	if below = strings.Trim(below, "/"); below != "" {
-		below += "/"
-	}
+// keys returns the keys that begin with a prefix.
+func (s *storage) keys(ctx context.Context, prefix string) (list []string, err error) {
 	ctx, done := context.WithTimeout(ctx, within)
 	defer done()
-	found, err := s.client.Get(ctx, s.prefix+below, clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	found, err := s.client.Get(ctx, s.prefix+prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly())
 	if err != nil {
 		return nil, err
 	}
@@ -121,24 +108,6 @@ func (s *storage) keys(ctx context.Context, below string) (list []string, err er
 		list = append(list, strings.TrimPrefix(string(kv.Key), s.prefix))
 	}
 	return list, nil
-}
-
-// List implements certmagic.Storage.
-func (s *storage) List(ctx context.Context, path string, recursive bool) ([]string, error) {
-	found, err := s.keys(ctx, path)
-	return acme.Listed(path, found, recursive), err
-}
-
-// Stat implements certmagic.Storage.
-func (s *storage) Stat(ctx context.Context, key string) (certmagic.KeyInfo, error) {
-	value, written, err := s.load(ctx, key)
-	if err == nil {
-		return certmagic.KeyInfo{Key: key, Modified: written, Size: int64(len(value)), IsTerminal: true}, nil
-	}
-	if below, listErr := s.keys(ctx, key); errors.Is(err, fs.ErrNotExist) && listErr == nil && len(below) > 0 {
-		return certmagic.KeyInfo{Key: key}, nil
-	}
-	return certmagic.KeyInfo{}, err
 }
 
 // Lock implements certmagic.Storage. The lock is kept until Unlock.
