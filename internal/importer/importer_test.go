@@ -347,6 +347,13 @@ func TestTraefik(t *testing.T) {
 	if !strings.HasPrefix(beta, name(9003)+"GET /api/x host=127.0.0.1:") {
 		t.Errorf("the rule of the highest priority: %s", beta)
 	}
+
+	// A router without TLS that redirects to https answers http alone, or it would redirect to itself.
+	redirect := translate(t, "traefik", "http:\n  routers:\n    a:\n      rule: Host(`a.example`)\n      service: s\n      middlewares: [m]\n"+
+		"  middlewares:\n    m:\n      redirectScheme: {scheme: https}\n  services:\n    s:\n      loadBalancer:\n        servers: [{url: \"http://127.0.0.1:9001\"}]\n")
+	if _, route, _ := strings.Cut(string(redirect.Text), "[[routes]]"); !strings.Contains(route, "\nscheme = \"http\"\n") {
+		t.Errorf("the route of a redirect to https:\n%s", redirect.Text)
+	}
 }
 
 // notes returns the lines of the notes, with "closed" before those that close routes.

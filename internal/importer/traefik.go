@@ -266,6 +266,6 @@ func (t *traefikImport) router(rs *rules, n *node) {
 		for _, name := range n.get("middlewares").items {
 			t.middleware(&one, name.at, name.text, 0)
 		}
-		rs.add([]match{m}, one)
+		rs.add([]match{one.match}, one) // a redirect asks for a scheme
 	}
 }
