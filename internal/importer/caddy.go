@@ -232,15 +232,7 @@ func (c *caddyImport) matched(d *directive, base []match) (cond condition, args 
 	default:
 		return condition{matches: base}, d.args
 	}
-	var all []match
-	for _, m := range base {
-		for _, n := range cond.matches {
-			if both, ok := m.and(n); ok {
-				all = append(all, both)
-			}
-		}
-	}
-	cond.matches = all
+	cond.matches = both(base, cond.matches)
 	return cond, args
 }
 
@@ -320,32 +312,23 @@ var placeholder = regexp.MustCompile(`\{[^{}\s]+\}`)
 
 // placed is a text with variables; the first that weir does not have is returned too.
 func placed(text string) (out, unknown string) {
-	var b strings.Builder
-	at := 0
-	for _, m := range placeholder.FindAllStringIndex(text, -1) {
-		b.WriteString(literal(text[at:m[0]]))
-		value, known := placeholders[text[m[0]+1:m[1]-1]]
-		if !known {
-			return "", text[m[0]:m[1]]
-		}
-		b.WriteString(value)
-		at = m[1]
-	}
-	return b.String() + literal(text[at:]), ""
+	return substitute(text, placeholder, func(variable string) (string, bool) {
+		value, known := placeholders[strings.Trim(variable, "{}")]
+		return value, known
+	})
 }
 
 // terminal adds a rule for a directive that answers.
 func (c *caddyImport) terminal(rs *rules, d *directive, cond condition, r route) {
 	r.at = d.at
-	if cond.unknown != "" {
-		c.d.note(d.at, "%s: its matcher is not translated (%s), so its requests go on to what follows", d.name, cond.unknown)
-		return
+	switch why := cond.beyond(); why {
+	case "":
+		rs.add(cond.matches, r)
+	case byAddress:
+		c.d.note(d.at, "%s: %s, so its requests go on to what follows", d.name, why)
+	default:
+		c.d.note(d.at, "%s: its matcher is not translated (%s), so its requests go on to what follows", d.name, why)
 	}
-	if cond.addresses != nil {
-		c.d.note(d.at, "%s: weir does not choose by address, so its requests go on to what follows", d.name)
-		return
-	}
-	rs.add(cond.matches, r)
 }
 
 func number(text string) int {

@@ -13,8 +13,8 @@ func (c *caddyImport) directive(rs *rules, d *directive, base []match) {
 	}
 	// guard changes the routes of requests that fit.
 	guard := func(apply func(r *route)) {
-		if cond.unknown != "" || cond.addresses != nil {
-			c.d.note(d.at, "%s: its matcher is not translated (%s)", d.name, cond.unknown)
+		if why := cond.beyond(); why != "" {
+			c.d.note(d.at, "%s: its matcher is not translated (%s)", d.name, why)
 			return
 		}
 		rs.guard(cond.matches, apply)
@@ -43,8 +43,8 @@ func (c *caddyImport) directive(rs *rules, d *directive, base []match) {
 			}
 		})
 	case "basic_auth", "basicauth":
-		if cond.unknown != "" || cond.addresses != nil {
-			refuse("%s: its matcher is not translated (%s)", d.name, cond.unknown)
+		if why := cond.beyond(); why != "" {
+			refuse("%s: its matcher is not translated (%s)", d.name, why)
 			return
 		}
 		var users []pair
@@ -114,11 +114,7 @@ func protects(directives []directive) bool {
 }
 
 func (c *caddyImport) handle(rs *rules, d *directive, cond condition, base []match) {
-	if cond.unknown != "" || cond.addresses != nil {
-		why := cond.unknown
-		if why == "" {
-			why = "weir does not choose by address"
-		}
+	if why := cond.beyond(); why != "" {
 		if protects(d.block) {
 			rs.guard(base, func(r *route) {
 				r.refuse(c.d, d.at, forbidden, "%s: its matcher is not translated (%s)", d.name, why)
@@ -166,10 +162,7 @@ func (c *caddyImport) field(l *directive, table string) func(*route) {
 	switch name[0] {
 	case '-':
 		name = name[1:]
-		return func(r *route) {
-			removed, _ := r.get(table + ".remove").(list)
-			r.set(table+".remove", append(removed[:len(removed):len(removed)], name))
-		}
+		return func(r *route) { r.add(table+".remove", name) }
 	case '+':
 		name, kind = name[1:], "add"
 	case '>':
@@ -200,20 +193,14 @@ func (c *caddyImport) rewrite(rs *rules, d *directive, cond condition, args []st
 		})
 	}
 	forwards := func(r *route) bool { return r.get("upstream") != nil || r.get("files.root") != nil }
-	if cond.unknown != "" || cond.addresses != nil || len(args) == 0 {
+	if cond.beyond() != "" || len(args) == 0 {
 		c.d.note(d.at, "%s: its matcher is not translated", d.name)
 		return
 	}
 	switch {
 	case d.name == "uri" && args[0] == "strip_prefix" && len(args) == 2:
 		prefix := "/" + strings.Trim(args[1], "/")
-		var fits []match
-		for _, m := range cond.matches {
-			if both, ok := m.and(match{path: path{text: prefix}}); ok {
-				fits = append(fits, both)
-			}
-		}
-		rs.guard(fits, func(r *route) {
+		rs.guard(both(cond.matches, []match{{path: path{text: prefix}}}), func(r *route) {
 			if forwards(r) {
 				r.change = stripped(r.match.path, prefix)
 			}

@@ -47,9 +47,10 @@ func (c *caddyImport) newUpstream(d *directive, targets list) *section {
 	if host == "" {
 		host = "unix"
 	}
-	name := strings.NewReplacer(":", "-", "/", "-", "[", "", "]", "").Replace(host)
+	host = asName.Replace(host)
+	name := host
 	for n := 1; c.d.upstream(name) != nil; n++ {
-		name = fmt.Sprintf("%s-%d", strings.NewReplacer(":", "-", "/", "-", "[", "", "]", "").Replace(host), n+1)
+		name = fmt.Sprintf("%s-%d", host, n+1)
 	}
 	u := c.d.newUpstream(d.at, name)
 	u.set("targets", targets)
@@ -74,7 +75,7 @@ func caddyTarget(text string, secure bool) (string, bool) {
 	if strings.HasPrefix(host, ":") {
 		host = "127.0.0.1" + host
 	}
-	if strings.ContainsAny(host, "{/-") && strings.ContainsAny(host, "{/") || host == "" || scheme != "http" && scheme != "https" && scheme != "h2c" {
+	if strings.ContainsAny(host, "{/") || host == "" || scheme != "http" && scheme != "https" && scheme != "h2c" {
 		return "", false
 	}
 	return scheme + "://" + host, true
@@ -83,7 +84,7 @@ func caddyTarget(text string, secure bool) (string, bool) {
 // caddyPolicies are ways to balance.
 var caddyPolicies = map[string][2]string{
 	"random": {"random"}, "round_robin": {"round_robin"}, "least_conn": {"least_connections"}, "ip_hash": {"hash", "client_address"}, "client_ip_hash": {"hash", "client_address"},
-	"uri_hash": {"hash", "path"}, "random_choose": {"p2c"}, "weighted_round_robin": {"round_robin"},
+	"uri_hash": {"hash", "path"}, "random_choose": {"p2c"},
 }
 
 // option translates an option of reverse_proxy.
@@ -92,7 +93,7 @@ func (c *caddyImport) option(o *directive, r *route, u *section) {
 	switch o.name {
 	case "to", "flush_interval", "request_buffers", "response_buffers", "stream_close_delay", "stream_timeout", "lb_try_duration", "lb_try_interval", "health_follow_redirects":
 	case "lb_policy":
-		if p, ok := caddyPolicies[value]; ok && value != "weighted_round_robin" {
+		if p, ok := caddyPolicies[value]; ok {
 			u.set("balance", p[0])
 			if p[1] != "" {
 				u.set("hash.by", p[1])

@@ -104,11 +104,13 @@ func (d *draft) newUpstream(at Place, name string) *section {
 	return u
 }
 
+// asName makes a name of the host of a URL, or of a path.
+var asName = strings.NewReplacer("/", "-", ":", "-", "[", "", "]", "")
+
 // target returns the upstream of one URL.
 func (d *draft) target(at Place, url string) *section {
 	_, name, _ := strings.Cut(url, "://")
-	name = strings.Trim(cmp.Or(name, strings.TrimPrefix(url, "unix:")), "/")
-	name = strings.NewReplacer("/", "-", ":", "-", "[", "", "]", "").Replace(name)
+	name = asName.Replace(strings.Trim(cmp.Or(name, strings.TrimPrefix(url, "unix:")), "/"))
 	for n, try := 1, name; ; n++ {
 		u := d.upstream(try)
 		if u == nil {

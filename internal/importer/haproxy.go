@@ -50,7 +50,7 @@ var haproxyKnown = []string{
 	"server-template", "option httpchk", "http-check expect", "http-check send", "cookie", "retries", "retry-on", "hash-type", "compression", "option forwardfor", "option redispatch",
 	"option httplog", "option tcplog", "option dontlognull", "option http-server-close", "option http-keep-alive", "option httpclose", "option forceclose", "option http-use-htx",
 	"option prefer-last-server", "option log-health-checks", "option contstats", "option splice-auto", "option tcp-smart-accept", "option abortonclose", "option http-buffer-request",
-	"option tcp-check", "log", "log-format", "capture", "description", "fullconn", "errorfile", "id", "unique-id-format", "unique-id-header", "monitor-uri", "http-reuse", "stick-table", "load-server-state-from-file", "no log", "stats",
+	"option tcp-check", "log", "log-format", "capture", "description", "fullconn", "id", "unique-id-format", "unique-id-header", "http-reuse", "stick-table", "load-server-state-from-file", "no log",
 }
 
 func (h *haproxyImport) judge(p *proxySection) {
@@ -60,10 +60,6 @@ func (h *haproxyImport) judge(p *proxySection) {
 			continue // closes the routes
 		}
 		if !slices.ContainsFunc(haproxyKnown, func(known string) bool { return strings.HasPrefix(text, known+" ") }) {
-			h.d.note(st.at, "%s: not translated", st.String())
-		}
-		switch st.word(0) {
-		case "errorfile", "monitor-uri", "stats":
 			h.d.note(st.at, "%s: not translated", st.String())
 		}
 	}
@@ -200,13 +196,13 @@ func haproxyTime(text string) string {
 // use translates use_backend.
 func (h *haproxyImport) use(rs *rules, st *statement, acls map[string]test) {
 	c := h.condition(st, acls)
-	switch {
+	switch why := c.beyond(); {
 	case strings.Contains(st.word(1), "%["):
 		h.d.note(st.at, "%s: weir has captures of the path as names of upstreams; the requests go on to the next rule", st.String())
-	case c.unknown != "" || c.userlist != "":
-		h.d.note(st.at, "%s: the condition is not translated (%s), so its requests go on to the next rule", st.String(), c.unknown)
-	case c.addresses != nil:
-		h.d.note(st.at, "%s: weir does not choose by address, so its requests go on to the next rule", st.String())
+	case why == byAddress:
+		h.d.note(st.at, "%s: %s, so its requests go on to the next rule", st.String(), why)
+	case why != "":
+		h.d.note(st.at, "%s: the condition is not translated (%s), so its requests go on to the next rule", st.String(), why)
 	default:
 		if c.inexact != "" {
 			h.d.note(st.at, "%s: %s", st.String(), c.inexact)
@@ -349,7 +345,7 @@ func (h *haproxyImport) checks(b *proxySection, u *section) {
 		if uri := st.option("uri"); uri != "" {
 			u.set("health.path", uri)
 		}
-		if st.option("hdr") != "" && strings.EqualFold(st.option("hdr"), "host") {
+		if strings.EqualFold(st.option("hdr"), "host") {
 			u.set("health.host", st.word(st.after("hdr")+1))
 		}
 	}

@@ -152,6 +152,22 @@ type condition struct {
 	inexact   string
 }
 
+// byAddress is why a route cannot be for some addresses.
+const byAddress = "weir does not choose by address"
+
+// beyond returns why a condition is more than its matches; empty if it is not.
+func (c *condition) beyond() string {
+	switch {
+	case c.unknown != "":
+		return c.unknown
+	case c.userlist != "":
+		return "weir does not choose by user"
+	case c.addresses != nil:
+		return byAddress
+	}
+	return ""
+}
+
 // condition translates the condition at the end of a statement; i is the place of if or unless. Without one
 // all requests fit.
 func (h *haproxyImport) condition(st *statement, acls map[string]test) condition {
@@ -216,15 +232,7 @@ func (c *condition) add(t test, not bool) {
 		}
 		c.unknown = "a negation"
 	case t.matches != nil:
-		var all []match
-		for _, m := range c.matches {
-			for _, n := range t.matches {
-				if both, ok := m.and(n); ok {
-					all = append(all, both)
-				}
-			}
-		}
-		c.matches = all
+		c.matches = both(c.matches, t.matches)
 	default:
 		c.unknown = "several addresses or lists of users"
 	}
@@ -237,7 +245,7 @@ func disjunction(any []condition) condition {
 	}
 	var all condition
 	for _, c := range any {
-		if c.unknown != "" || c.addresses != nil || c.userlist != "" {
+		if c.beyond() != "" {
 			return condition{unknown: "an or of this kind", matches: []match{{}}}
 		}
 		all.matches = append(all.matches, c.matches...)

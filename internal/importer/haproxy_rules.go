@@ -114,7 +114,7 @@ func (h *haproxyImport) auth(rs *rules, st *statement, c condition) {
 // answer translates a return.
 func (h *haproxyImport) answer(rs *rules, st *statement, c condition) {
 	r := route{section: section{at: st.at}}
-	if c.unknown != "" || c.addresses != nil || c.userlist != "" {
+	if c.beyond() != "" {
 		h.d.note(st.at, "%s: the condition is not translated", st.String())
 		return
 	}
@@ -136,8 +136,12 @@ func (h *haproxyImport) answer(rs *rules, st *statement, c condition) {
 // redirect translates a redirect; words begin with scheme, prefix or location.
 func (h *haproxyImport) redirect(rs *rules, st *statement, words []string, acls map[string]test) {
 	c := h.condition(st, acls)
-	if c.unknown != "" || c.addresses != nil || c.userlist != "" || len(words) < 2 {
-		h.d.note(st.at, "%s: the condition is not translated (%s), so there is no redirect", st.String(), c.unknown)
+	if why := c.beyond(); why != "" {
+		h.d.note(st.at, "%s: the condition is not translated (%s), so there is no redirect", st.String(), why)
+		return
+	}
+	if len(words) < 2 {
+		h.d.note(st.at, "%s: want where it leads, so there is no redirect", st.String())
 		return
 	}
 	status := 302
@@ -172,25 +176,22 @@ var format = regexp.MustCompile(`%\[[^\]]*\]|%[A-Za-z]+`)
 
 // formatted is a text with variables; the first that weir does not have is returned too.
 func formatted(text string) (out, unknown string) {
-	var b strings.Builder
-	at := 0
+	end := 0 // of the last variable, after which "%%" is "%"
 	for _, m := range format.FindAllStringIndex(text, -1) {
-		b.WriteString(literal(text[at:m[0]]))
-		value, known := formats[text[m[0]:m[1]]]
-		if !known {
-			return "", text[m[0]:m[1]]
-		}
-		b.WriteString(value)
-		at = m[1]
+		end = m[1]
 	}
-	return b.String() + literal(strings.ReplaceAll(text[at:], "%%", "%")), ""
+	text = text[:end] + strings.ReplaceAll(text[end:], "%%", "%")
+	return substitute(text, format, func(variable string) (string, bool) {
+		value, known := formats[variable]
+		return value, known
+	})
 }
 
 // change translates changes of fields and of the path.
 func (h *haproxyImport) change(rs *rules, st *statement, c condition) {
 	action, name, text := st.word(1), st.word(2), st.word(3)
 	table := map[string]string{"http-request": "request_headers", "http-response": "response_headers"}[st.word(0)]
-	if c.unknown != "" || c.addresses != nil || c.userlist != "" {
+	if c.beyond() != "" {
 		h.d.note(st.at, "%s: the condition is not translated", st.String())
 		return
 	}
@@ -200,10 +201,7 @@ func (h *haproxyImport) change(rs *rules, st *statement, c condition) {
 	case strings.HasSuffix(action, "-header") && unknown != "", action == "replace-header", strings.HasSuffix(action, "-uri"):
 		h.d.note(st.at, "%s: not translated", st.String())
 	case action == "del-header":
-		rs.guard(c.matches, func(r *route) {
-			removed, _ := r.get(table + ".remove").(list)
-			r.set(table+".remove", append(removed[:len(removed):len(removed)], name))
-		})
+		rs.guard(c.matches, func(r *route) { r.add(table+".remove", name) })
 	case lower == "host" && table == "request_headers":
 		rs.guard(c.matches, func(r *route) { r.set("host_header", value) })
 	case lower == "x-forwarded-for" || lower == "x-forwarded-proto" || lower == "x-forwarded-host":
@@ -245,13 +243,7 @@ func (h *haproxyImport) path(rs *rules, st *statement, c condition) {
 		change.cut += "/"
 	}
 	// It changes the paths that the expression fits.
-	var fits []match
-	for _, one := range c.matches {
-		if both, ok := one.and(match{path: path{text: change.cut}}); ok {
-			fits = append(fits, both)
-		}
-	}
-	rs.guard(fits, func(r *route) {
+	rs.guard(both(c.matches, []match{{path: path{text: change.cut}}}), func(r *route) {
 		if r.get("upstream") != nil {
 			r.change = change
 		}

@@ -125,6 +125,18 @@ func (m match) and(n match) (match, bool) {
 	return both, ok1 && ok2 && ok3 && ok4 && (m.scheme == "" || n.scheme == "" || m.scheme == n.scheme)
 }
 
+// both returns what fits one of a and one of b, in their order.
+func both(a, b []match) (all []match) {
+	for _, m := range a {
+		for _, n := range b {
+			if fit, ok := m.and(n); ok {
+				all = append(all, fit)
+			}
+		}
+	}
+	return all
+}
+
 // common returns what is in both lists, of which an empty one stands for all.
 func common(a, b []string) ([]string, bool) {
 	if len(a) == 0 {

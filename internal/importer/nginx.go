@@ -466,6 +466,18 @@ func (n *nginxImport) refuseUnknown(s *nginxServer, locations []*nginxLocation) 
 // closesAll is a directive of the importer's own: a location that protects something and is not translated.
 const closesAll = " closes all"
 
+// untold is why such a location closes a route.
+const untold = "location %s protects something, and weir cannot tell its requests from others of this server"
+
+// refuseClosed closes a route for such locations of the blocks around it.
+func (n *nginxImport) refuseClosed(s *scope, r *route) {
+	for ; s != nil; s = s.outer {
+		for _, dir := range s.own(closesAll) {
+			r.refuse(n.d, dir.at, forbidden, untold, dir.arg(0))
+		}
+	}
+}
+
 // reouter puts another server around a location.
 func reouter(s, server *scope) *scope {
 	if s.outer == nil || s.outer.outer == nil {

@@ -13,6 +13,7 @@ var nginxVariables = map[string]string{
 	"host": "{hostname}", "http_host": "{host}", "server_name": "{hostname}", "scheme": "{scheme}", "remote_addr": "{client_addr}", "remote_port": "{client_port}",
 	"request_uri": "{path}{search}", "uri": "{path}", "document_uri": "{path}", "args": "{query}", "query_string": "{query}", "request_id": "{request_id}",
 	"remote_user": "{auth_user}", "request_method": "{method}", "ssl_client_s_dn": "{client_subject}", "is_args": "",
+	"search": "{search}", // which expand puts in place of two
 }
 
 var nginxVariable = regexp.MustCompile(`\$(\{\w+\}|\w+)`)
@@ -20,22 +21,11 @@ var nginxVariable = regexp.MustCompile(`\$(\{\w+\}|\w+)`)
 // expand returns a text with weir's variables; the first variable that weir does not have is returned too.
 func expand(text string) (out, unknown string) {
 	text = strings.ReplaceAll(text, "$is_args$args", "$search")
-	var b strings.Builder
-	at := 0
-	for _, m := range nginxVariable.FindAllStringIndex(text, -1) {
-		b.WriteString(literal(text[at:m[0]]))
-		at = m[1]
-		name := strings.Trim(text[m[0]+1:m[1]], "{}")
-		value, known := nginxVariables[name]
-		switch {
-		case name == "search":
-			value = "{search}"
-		case !known:
-			return "", "$" + name
-		}
-		b.WriteString(value)
-	}
-	return b.String() + literal(text[at:]), ""
+	out, unknown = substitute(text, nginxVariable, func(variable string) (string, bool) {
+		value, known := nginxVariables[strings.Trim(variable, "${}")]
+		return value, known
+	})
+	return out, strings.NewReplacer("{", "", "}", "").Replace(unknown)
 }
 
 // setRedirect makes the route redirect to a URL with weir's variables, which says all of the query.
@@ -91,11 +81,7 @@ func (n *nginxImport) rewrites(rs *rules, s *scope, m match) (ended bool) {
 			n.setReturn(&r, dir)
 			n.headers(s, &r)
 			if r.closed == nil {
-				for level := s; level != nil; level = level.outer {
-					for _, c := range level.own(closesAll) {
-						r.refuse(n.d, c.at, forbidden, "location %s protects something, and weir cannot tell its requests from others of this server", c.arg(0))
-					}
-				}
+				n.refuseClosed(s, &r)
 			}
 			rs.add([]match{m}, r)
 			return true
@@ -209,11 +195,7 @@ func (n *nginxImport) redirects(rs *rules, s *scope, m match, dir *directive) bo
 		return false
 	}
 	r := route{section: section{at: dir.at}}
-	for level := s; level != nil; level = level.outer {
-		for _, c := range level.own(closesAll) {
-			r.refuse(n.d, c.at, forbidden, "location %s protects something, and weir cannot tell its requests from others of this server", c.arg(0))
-		}
-	}
+	n.refuseClosed(s, &r)
 	ended := false
 	search := "{search}"
 	if cut, ok := strings.CutSuffix(to, "?"); ok {

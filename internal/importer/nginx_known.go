@@ -22,7 +22,7 @@ var nginxHarmless = strings.Fields(`
 	server_names_hash_bucket_size server_names_hash_max_size types_hash_max_size types_hash_bucket_size variables_hash_max_size variables_hash_bucket_size
 	proxy_headers_hash_max_size proxy_headers_hash_bucket_size map_hash_bucket_size map_hash_max_size charset
 	proxy_http_version proxy_buffering proxy_buffer_size proxy_buffers proxy_busy_buffers_size proxy_max_temp_file_size proxy_temp_file_write_size proxy_temp_path
-	proxy_request_buffering proxy_socket_keepalive proxy_pass_header proxy_pass_request_headers proxy_pass_request_body proxy_headers_hash_max_size
+	proxy_request_buffering proxy_socket_keepalive proxy_pass_header proxy_pass_request_headers proxy_pass_request_body
 	client_body_buffer_size client_body_temp_path client_body_timeout send_timeout client_header_buffer_size large_client_header_buffers
 	keepalive_requests keepalive_time keepalive_disable reset_timedout_connection lingering_close lingering_time lingering_timeout
 	gzip_vary gzip_proxied gzip_comp_level gzip_buffers gzip_http_version gzip_disable gzip_static etag if_modified_since
@@ -65,7 +65,7 @@ func (n *nginxImport) protect(s *scope, r *route) {
 		for _, dir := range level.list {
 			switch {
 			case dir.name == closesAll:
-				r.refuse(n.d, dir.at, forbidden, "location %s protects something, and weir cannot tell its requests from others of this server", dir.arg(0))
+				r.refuse(n.d, dir.at, forbidden, untold, dir.arg(0))
 			case slices.Contains(nginxTranslated, dir.name), slices.Contains(nginxHarmless, dir.name), !isProtective(dir.name):
 			case dir.arg(0) == "off" || s.value(dir.name) == "off":
 			case dir.block != nil && dir.name != "limit_except":

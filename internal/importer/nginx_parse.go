@@ -13,8 +13,7 @@ type directive struct {
 	at    Place
 	name  string
 	args  []string
-	block []directive // nil without braces
-	code  bool        // the braces hold a program, which is not read
+	block []directive // nil without braces, and with a program in them
 }
 
 func (d *directive) arg(i int) string {
@@ -37,11 +36,7 @@ func parseNginx(path, folder string, depth int) ([]directive, error) {
 		return nil, err
 	}
 	p := &nginxParser{text: string(text), at: Place{path, 1}, folder: folder, depth: depth}
-	list, err := p.block(false)
-	if err != nil {
-		return nil, err
-	}
-	return list, nil
+	return p.block(false)
 }
 
 type nginxParser struct {
@@ -183,7 +178,6 @@ func (p *nginxParser) rest(d *directive) error {
 		case word == ";":
 			return nil
 		case word == "{" && strings.HasSuffix(d.name, "_by_lua_block"):
-			d.code = true
 			return p.skipCode()
 		case word == "{":
 			d.block, err = p.block(true)

@@ -46,8 +46,7 @@ func (n *nginxImport) pass(s *scope, r *route, p path, dir *directive) {
 	}
 	n.requestFields(s, r, authority, grouped)
 	for _, dir := range s.all("proxy_hide_header") {
-		removed, _ := r.get("response_headers.remove").(list)
-		r.set("response_headers.remove", append(removed, dir.arg(0)))
+		r.add("response_headers.remove", dir.arg(0))
 	}
 	size := "1MiB" // the default of nginx
 	if dir := s.last("client_max_body_size"); dir != nil {
@@ -86,8 +85,7 @@ func (n *nginxImport) requestFields(s *scope, r *route, authority string, groupe
 			lower == "x-forwarded-proto" && text == "$scheme", lower == "x-forwarded-host" && (text == "$host" || text == "$http_host"), lower == "content-length", lower == "transfer-encoding":
 			// weir does it.
 		case text == "":
-			removed, _ := r.get("request_headers.remove").(list)
-			r.set("request_headers.remove", append(removed, name))
+			r.add("request_headers.remove", name)
 		case unknown != "":
 			n.d.note(dir.at, "proxy_set_header %s %s: weir has no %s", name, text, unknown)
 		default:
@@ -234,9 +232,9 @@ func (n *nginxImport) bypass(r *route, dir *directive) {
 				if kind.key == "headers" {
 					name = strings.ReplaceAll(name, "_", "-")
 				}
-				have, _ := r.get("cache.bypass." + kind.key).(list)
-				if !slices.Contains(have, name) {
-					r.set("cache.bypass."+kind.key, append(have, name))
+				key := "cache.bypass." + kind.key
+				if have, _ := r.get(key).(list); !slices.Contains(have, name) {
+					r.add(key, name)
 				}
 				placed = true
 			}

@@ -95,6 +95,23 @@ func tomlList(v []string) string {
 // literal is a text for a key in which braces stand for variables.
 func literal(s string) string { return strings.NewReplacer("{", "{{", "}", "}}").Replace(s) }
 
+// substitute is a text with weir's variables in place of those of another program. value returns weir's for
+// one; the first that it does not know is returned instead of the text.
+func substitute(text string, variable *regexp.Regexp, value func(string) (string, bool)) (out, unknown string) {
+	var b strings.Builder
+	at := 0
+	for _, m := range variable.FindAllStringIndex(text, -1) {
+		b.WriteString(literal(text[at:m[0]]))
+		v, known := value(text[m[0]:m[1]])
+		if !known {
+			return "", text[m[0]:m[1]]
+		}
+		b.WriteString(v)
+		at = m[1]
+	}
+	return b.String() + literal(text[at:]), ""
+}
+
 // section is a table of the configuration that is being made.
 type section struct {
 	at       Place
@@ -121,6 +138,12 @@ func (s *section) get(key string) any {
 		}
 	}
 	return nil
+}
+
+// add adds a value to the list of a key.
+func (s *section) add(key, value string) {
+	have, _ := s.get(key).(list)
+	s.set(key, append(slices.Clip(have), value))
 }
 
 // comment adds a comment that stands above the table.

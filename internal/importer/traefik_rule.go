@@ -54,18 +54,11 @@ func (p *ruleParser) or() ([]match, error) {
 func (p *ruleParser) and() ([]match, error) {
 	all, err := p.one()
 	for err == nil && p.takes("&&") {
-		var more, both []match
+		var more []match
 		if more, err = p.one(); err != nil {
 			break
 		}
-		for _, a := range all {
-			for _, b := range more {
-				if m, ok := a.and(b); ok {
-					both = append(both, m)
-				}
-			}
-		}
-		all = both
+		all = both(all, more)
 	}
 	return all, err
 }

@@ -245,8 +245,7 @@ func (t *traefikImport) header(r *route, table string, f *node) {
 	case strings.EqualFold(f.key, "Host") && table == "request_headers":
 		r.set("host_header", f.text)
 	case f.text == "":
-		removed, _ := r.get(table + ".remove").(list)
-		r.set(table+".remove", append(removed[:len(removed):len(removed)], f.key))
+		r.add(table+".remove", f.key)
 	default:
 		r.set(keyed(table, "set", f.key), literal(f.text))
 	}
