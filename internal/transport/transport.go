@@ -91,7 +91,9 @@ func newHTTP1(d *dialer, cfg *config.Upstream, o Options) *HTTP1 {
 		MaxIdleConnDuration: time.Duration(cfg.Connections.Idle),
 		DialTimeout: func(_ string, within time.Duration) (net.Conn, error) {
 			era := t.renewal.current()
-			c, err := dialReclaiming(o.Reclaim, func() (*Conn, error) { return d.dial(within) })
+			c, err := aside(func() (*Conn, error) {
+				return dialReclaiming(o.Reclaim, func() (*Conn, error) { return d.dial(within) })
+			})
 			if err != nil {
 				return nil, err
 			}
@@ -124,6 +126,22 @@ func dialReclaiming[C any](reclaim func() bool, dial func() (C, error)) (C, erro
 		if c, err = dial(); !more {
 			break
 		}
+	}
+	return c, err
+}
+
+// aside calls dial on a goroutine of its own. Connecting needs a deep stack, which the goroutine of
+// the exchange would then hold for as long as it waits for the answer.
+func aside[C any](dial func() (C, error)) (c C, err error) {
+	var panicked any
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() { panicked = recover() }()
+		c, err = dial()
+	}()
+	if <-done; panicked != nil {
+		panic(panicked)
 	}
 	return c, err
 }
