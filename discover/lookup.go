@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"time"
 
@@ -85,7 +86,7 @@ func (r *replies) watch(c net.Conn) net.Conn {
 	r.asked = true
 	r.mu.Unlock()
 	if packets, ok := c.(net.PacketConn); ok {
-		return &watchedPackets{c, packets, r}
+		return &watchedPackets{Conn: c, PacketConn: packets, r: r}
 	}
 	return &watchedStream{Conn: c, r: r}
 }
@@ -119,24 +120,54 @@ func (r *replies) read(message []byte) {
 	}
 }
 
-// watchedPackets is a connection on which each read is a message.
+// repeatAfter is how long a question waits for its answer before it is sent again, because one of the two may be lost. The
+// resolver itself waits for five seconds.
+const repeatAfter = time.Second
+
+// watchedPackets is a connection on which each read is a message, and each write a question.
 type watchedPackets struct {
 	net.Conn
 	net.PacketConn // says to the resolver what kind of connection this is
 	r              *replies
+	question       []byte
+	deadline       time.Time // zero: none
 }
 
+func (c *watchedPackets) Write(p []byte) (int, error) {
+	c.question = append(c.question[:0], p...)
+	return c.Conn.Write(p)
+}
+
+// Read reads the next message, and sends the question again when none comes.
 func (c *watchedPackets) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	if err == nil {
-		c.r.read(p[:n])
+	for {
+		until := time.Now().Add(repeatAfter)
+		last := !c.deadline.IsZero() && !c.deadline.After(until)
+		if last {
+			until = c.deadline
+		}
+		c.Conn.SetReadDeadline(until)
+		n, err := c.Conn.Read(p)
+		switch {
+		case err == nil:
+			c.r.read(p[:n])
+			return n, nil
+		case last || !errors.Is(err, os.ErrDeadlineExceeded):
+			return n, err
+		}
+		if _, err := c.Conn.Write(c.question); err != nil {
+			return 0, err
+		}
 	}
-	return n, err
+}
+
+func (c *watchedPackets) SetDeadline(t time.Time) error {
+	c.deadline = t
+	return c.Conn.SetDeadline(t)
 }
 
 func (c *watchedPackets) Close() error                       { return c.Conn.Close() }
 func (c *watchedPackets) LocalAddr() net.Addr                { return c.Conn.LocalAddr() }
-func (c *watchedPackets) SetDeadline(t time.Time) error      { return c.Conn.SetDeadline(t) }
 func (c *watchedPackets) SetReadDeadline(t time.Time) error  { return c.Conn.SetReadDeadline(t) }
 func (c *watchedPackets) SetWriteDeadline(t time.Time) error { return c.Conn.SetWriteDeadline(t) }
 

@@ -2,12 +2,17 @@ package discovertest
 
 import (
 	"os"
+	"path/filepath"
+	"time"
 
 	"weir/discover"
 	"weir/lb"
 )
 
-// File is a file that scheme reads. Its server is the file itself, which can be gone.
+// away is how long the folder is.
+const away = 500 * time.Millisecond
+
+// File is a file that scheme reads, alone in its folder. Its server is the file itself, which can be gone.
 func File(path string, scheme discover.Scheme) Place {
 	var text []byte
 	replace := func(text []byte) error {
@@ -26,6 +31,15 @@ func File(path string, scheme discover.Scheme) Place {
 		},
 		Stop:  func() error { return os.Remove(path) },
 		Start: back,
+		// As if what has the file were not mounted for a moment.
+		Cut: func() error {
+			folder := filepath.Dir(path)
+			if err := os.Rename(folder, folder+".away"); err != nil {
+				return err
+			}
+			time.Sleep(away)
+			return os.Rename(folder+".away", folder)
+		},
 		Break: func() error { return os.WriteFile(path, text[:len(text)/2], 0o600) },
 		Mend:  back,
 	}

@@ -53,7 +53,7 @@ func Keep(p Place) (err error) {
 	if err := k.Set(k.list); err != nil {
 		return err
 	}
-	if k.cfg, err = parse(p.URL(k.port), "upstreams.found.health.passive = { failures = 1, max_ejected = 1, eject = \"1h\", eject_max = \"1h\" }\n"); err != nil {
+	if k.cfg, err = parse([]string{fmt.Sprintf("%q", p.URL(k.port))}, "upstreams.found.health.passive = { failures = 1, max_ejected = 1, eject = \"1h\", eject_max = \"1h\" }\n"); err != nil {
 		return err
 	}
 	if k.weir, err = start(k.cfg, p, nil); err != nil {
@@ -67,7 +67,7 @@ func Keep(p Place) (err error) {
 		k.after("a reload", true, func() error { return k.weir.Reload(k.cfg) }, func(map[int]known) bool { return true }),
 		k.after("another weight", !k.Unweighted, k.weigh, func(now map[int]known) bool { return now[well].Weight == heavy }),
 		k.after("a restart", k.Stop != nil, func() error { return errors.Join(k.Stop(), k.Start(), k.add(3)) }, has(3)),
-		k.after("a cut", k.Cut != nil, func() error { k.Cut(); return k.add(4) }, has(4)),
+		k.after("a cut", k.Cut != nil, func() error { return errors.Join(k.Cut(), k.add(4)) }, has(4)),
 		k.after("another reload", true, func() error { return k.weir.Reload(k.cfg) }, func(map[int]known) bool { return true }),
 	)
 }

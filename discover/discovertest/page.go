@@ -76,6 +76,7 @@ func (p *Page) Place(schemes []discover.Scheme) Place {
 		Set:     func(list []lb.Endpoint) error { p.Set(Document(list)); return nil },
 		Stop:    p.Stop,
 		Start:   p.Start,
+		Cut:     p.Cut,
 		Break:   func() error { p.Break(true); return nil },
 		Mend:    func() error { p.Break(false); return nil },
 		Documents: &Documents{

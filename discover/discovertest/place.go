@@ -22,12 +22,12 @@ type Place struct {
 	Resolver *net.Resolver
 	// Set makes it have these endpoints, which all have the same port.
 	Set func([]lb.Endpoint) error
-	// Unweighted says that it knows no weights.
+	// Unweighted says that it knows no weights: only the configuration gives it one.
 	Unweighted bool
 	// Stop ends the server without a word, and Start starts it again with what it had.
 	Stop, Start func() error
-	// Cut ends all connections to the server.
-	Cut func()
+	// Cut ends all connections to the server, or if there are none loses what the server says for a moment.
+	Cut func() error
 	// Break makes it answer nonsense until Mend.
 	Break, Mend func() error
 	// Documents are its parts of the configuration; nil if it cannot have any.

@@ -42,13 +42,14 @@ func (r *Relay) Close() {
 	r.ends.Wait()
 }
 
-// Cut ends all connections.
-func (r *Relay) Cut() {
+// Cut ends all connections. It returns nil.
+func (r *Relay) Cut() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for c := range r.conns {
 		c.Close()
 	}
+	return nil
 }
 
 // Break ends all connections and answers new ones with nonsense, until it is called with false.

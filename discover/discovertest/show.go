@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"weir/config"
@@ -18,8 +19,9 @@ const (
 	// settled is how many answers in a row say that one origin gets no more requests, or
 	// that it has the share of its weight.
 	settled = 40
-	// count is the number of origins.
-	count = 8
+	// count is the number of origins. beside is the one that the place never has.
+	count  = 8
+	beside = 7
 	// heavy is the weight of the origin that gets most requests.
 	heavy = 9
 )
@@ -30,6 +32,7 @@ type show struct {
 	*origins
 	*traffic
 	o     Options
+	weir  *server.Server
 	list  []lb.Endpoint
 	steps []Step
 }
@@ -46,16 +49,15 @@ func Show(p Place, o Options, log *slog.Logger) (_ []Step, err error) {
 	if err := s.set(s.endpoint(0, 1), s.endpoint(1, 1)); err != nil {
 		return nil, err
 	}
-	cfg, err := parse(p.URL(s.port), "")
+	cfg, err := s.config(1, false)
 	if err != nil {
 		return nil, err
 	}
-	w, err := start(cfg, p, log)
-	if err != nil {
+	if s.weir, err = start(cfg, p, log); err != nil {
 		return nil, err
 	}
-	defer w.Close()
-	address := w.Addr("main").String()
+	defer s.weir.Close()
+	address := s.weir.Addr("main").String()
 	if err := s.ready(address); err != nil {
 		return nil, err
 	}
@@ -68,15 +70,33 @@ func Show(p Place, o Options, log *slog.Logger) (_ []Step, err error) {
 	return s.steps, err
 }
 
-// parse returns a configuration with a target, and with settings besides.
-func parse(url, settings string) (*config.Config, error) {
+// config returns a configuration that gives the place a weight, with the origin beside as another target if that is asked for.
+func (s *show) config(weight int, withBeside bool) (*config.Config, error) {
+	targets := []string{fmt.Sprintf("{ url = %q, weight = %d }", s.URL(s.port), weight)}
+	if withBeside {
+		targets = append(targets, fmt.Sprintf("{ url = %q, weight = %d }", s.endpoint(beside, 1).URL, heavy))
+	}
+	return parse(targets, "")
+}
+
+// reload makes weir have that configuration.
+func (s *show) reload(weight int, withBeside bool) error {
+	cfg, err := s.config(weight, withBeside)
+	if err != nil {
+		return err
+	}
+	return s.weir.Reload(cfg)
+}
+
+// parse returns a configuration with targets, which are TOML, and with settings besides.
+func parse(targets []string, settings string) (*config.Config, error) {
 	return config.Parse("discovertest", fmt.Appendf(nil, `
 access_log.output = "off"
 admin.address = "127.0.0.1:0"
 listeners = [{ name = "main", address = "127.0.0.1:0" }]
 routes = [{ upstream = "found" }]
-upstreams.found.targets = [%q]
-%s`, url, settings))
+upstreams.found.targets = [%s]
+%s`, strings.Join(targets, ", "), settings))
 }
 
 // start starts a weir for a place; log may be nil.
@@ -127,13 +147,23 @@ func (s *show) run() error {
 	return errors.Join(
 		s.step("add", true, nil, func() error { return s.add(2) }, s.used(2)),
 		s.step("remove", true, nil, func() error { return s.set(s.endpoint(1, 1), s.endpoint(2, 1)) }, s.unused(0)),
-		s.step("weight", !s.Unweighted, nil, func() error { return s.set(s.endpoint(1, heavy), s.endpoint(2, 1)) }, s.mostly(1)),
+		s.weights(),
 		s.step("restart", s.Stop != nil, func() error { return s.away(0) }, func() error { return s.add(3) }, s.used(3)),
 		s.step("gone", s.Stop != nil, func() error { return s.away(s.o.Gone) }, func() error { return s.add(4) }, s.used(4)),
-		s.step("cut", s.Cut != nil, func() error { s.Cut(); return nil }, func() error { return s.add(5) }, s.used(5)),
+		s.step("cut", s.Cut != nil, s.Cut, func() error { return s.add(5) }, s.used(5)),
 		s.step("nonsense", s.Break != nil, s.broken, func() error { return s.add(6) }, s.used(6)),
 		s.step("remove", true, nil, func() error { return s.set(s.endpoint(2, 1)) }, s.unused(6)),
 	)
+}
+
+// weights changes the weight of an endpoint or, if the place knows no weights, that of the place in the configuration.
+func (s *show) weights() error {
+	if !s.Unweighted {
+		return s.step("weight", true, nil, func() error { return s.set(s.endpoint(1, heavy), s.endpoint(2, 1)) }, s.mostly(1))
+	}
+	begin := func() error { return s.reload(1, true) }
+	change := func() error { return s.reload(heavy*heavy, true) }
+	return errors.Join(s.step("weight", true, begin, change, s.mostly(1, 2)), s.reload(1, false))
 }
 
 // away stops the server for a while.
@@ -211,18 +241,18 @@ func (s *show) unused(number int) func(int, time.Time) (time.Time, bool) {
 	}
 }
 
-// mostly waits until the origin of a number has the share of its weight.
-func (s *show) mostly(number int) func(int, time.Time) (time.Time, bool) {
+// mostly waits until the origins of these numbers together have the share of a heavy one beside a light one.
+func (s *show) mostly(numbers ...int) func(int, time.Time) (time.Time, bool) {
 	return func(since int, changed time.Time) (time.Time, bool) {
 		list := s.since(since)
 		for i := 0; i+settled <= len(list); i++ {
 			hits := 0
 			for _, a := range list[i : i+settled] {
-				if a.from == addressOf(number) {
+				if slices.ContainsFunc(numbers, func(n int) bool { return a.from == addressOf(n) }) {
 					hits++
 				}
 			}
-			if hits >= settled*3/4 {
+			if hits >= settled*4/5 {
 				return list[i].at, true
 			}
 		}

@@ -49,8 +49,8 @@ func (w *Web) Stop() error {
 	return server.Close() // which calls note
 }
 
-// Cut ends all connections.
-func (w *Web) Cut() {
+// Cut ends all connections. It returns nil.
+func (w *Web) Cut() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for c, open := range w.conns {
@@ -58,4 +58,5 @@ func (w *Web) Cut() {
 			c.Close()
 		}
 	}
+	return nil
 }

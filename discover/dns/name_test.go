@@ -430,3 +430,24 @@ func TestNameIsStable(t *testing.T) {
 	again.sees("http://app.test:" + o.port + " healthy 1/1")
 	again.shares(6)
 }
+
+// A question whose answer is lost is sent again, more often than the resolver itself does.
+func TestLookupAnswersLost(t *testing.T) {
+	t.Parallel()
+	s := serve(t, "app.test. 60 IN A 10.0.0.1", "app.test. 60 IN AAAA fd00::1")
+	var mu sync.Mutex
+	lost := make(map[uint16]int)
+	s.Answer(func(m *dns.Msg) *dns.Msg {
+		mu.Lock()
+		defer mu.Unlock()
+		kind := m.Question[0].Qtype
+		if lost[kind]++; lost[kind] <= 3 {
+			return nil
+		}
+		return m
+	})
+	found, err := discover.NewLookup(s.Resolver())(t.Context(), "app.test.")
+	if err != nil || len(found.List) != 2 || !found.Timed || found.No4 || found.No6 {
+		t.Errorf("got %+v and %v, want two addresses", found, err)
+	}
+}

@@ -3,6 +3,7 @@ package dnstest
 import (
 	"context"
 	"net"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -18,6 +19,9 @@ const (
 	HostName  = "http:" // a host name in the URL of a target
 )
 
+// silence is for how long answers are lost: each name is asked for once a second.
+const silence = 1500 * time.Millisecond
+
 // Place starts a server whose records weir follows in this way.
 func Place(way string, schemes []discover.Scheme) (discovertest.Place, error) {
 	s, err := Start()
@@ -30,9 +34,15 @@ func Place(way string, schemes []discover.Scheme) (discovertest.Place, error) {
 		Unweighted: way != Services,
 		Stop:       s.Stop,
 		Start:      s.Start,
-		Break:      func() error { s.Answer(nonsense); return nil },
-		Mend:       func() error { s.Answer(nil); return nil },
-		Set:        func(list []lb.Endpoint) error { return s.Endpoints(list, way == Services) },
+		Cut: func() error {
+			s.Answer(func(*dns.Msg) *dns.Msg { return nil })
+			time.Sleep(silence)
+			s.Answer(nil)
+			return nil
+		},
+		Break: func() error { s.Answer(nonsense); return nil },
+		Mend:  func() error { s.Answer(nil); return nil },
+		Set:   func(list []lb.Endpoint) error { return s.Endpoints(list, way == Services) },
 	}
 	p.URL = map[string]func(string) string{
 		Addresses: func(port string) string { return "dns:app.test:" + port + "?resolver=" + s.Addr },
