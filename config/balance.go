@@ -48,9 +48,9 @@ type Retry struct {
 	// Attempts is how often an exchange is tried at most, the first included: 1 to 8.
 	// Above 1, failed connects do not count, up to 8 attempts in all.
 	Attempts int `toml:"attempts"`
-	// On names what is tried again: "connect", "reset", "timeout", and status
-	// codes such as "503". Only requests that are safe to repeat are tried again,
-	// see docs/balancing.md; after "connect", which sent nothing, all are.
+	// On names what is tried again: "connect", "reset", "timeout", status codes
+	// such as "503", and "unavailable", the status of gRPC. Only requests that are safe to repeat are tried again,
+	// see docs/balancing.md; after "connect", which sent nothing, and "unavailable", all are.
 	On []string `toml:"on"`
 	// TryTimeout bounds one attempt up to its response's head; 0 means that
 	// only the upstream's timeouts bound it.
@@ -193,7 +193,7 @@ func (u *Upstream) setBalanceDefaults() {
 	u.Sticky = Sticky{Path: "/", Secure: "auto", HTTPOnly: true, SameSite: "lax"}
 	u.Retry = Retry{
 		Attempts:    2,
-		On:          []string{"connect", "reset", "timeout"},
+		On:          []string{"connect", "reset", "timeout", "503"},
 		Backoff:     Duration(25 * time.Millisecond),
 		BackoffMax:  Duration(time.Second),
 		RetryAfter:  Duration(time.Second),

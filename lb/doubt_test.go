@@ -256,7 +256,7 @@ func TestEarlyTrials(t *testing.T) {
 	equal(t, "one at a time", strings.Count(s.took(6, false), "b"), 1)
 
 	// It is not found out if that costs an answer.
-	s = newStand(t, "a b", nil) // retry.on does not name 503
+	s = newStand(t, "a b", func(c *config.Upstream) { c.Retry.On = []string{"connect", "reset", "timeout"} })
 	s.on("b", busy)
 	s.Eject(s.Target("b"), "test")
 	s.Pass(9 * time.Second)

@@ -123,7 +123,7 @@ func (u *Upstream) reportFailure(t *Target, o Outcome, now int64) {
 		return
 	}
 	t.live.failedAt.Store(now)
-	t.live.costly.Store(!u.retry.asked(o.Kind, o.Status))
+	t.live.costly.Store(!u.retry.asked(&Try{Kind: o.Kind, Status: o.Status}))
 	inARow := t.live.fails.Add(1)
 	if w := u.core.watcher.Load(); w != nil && w.Failed != nil {
 		w.Failed(t, o, inARow)

@@ -24,6 +24,7 @@ type RetryPolicy struct {
 	retryAfter          time.Duration
 	kinds               [LocalError + 1]bool
 	statuses            statusSet
+	unavailable         bool // retry.on has "unavailable"
 }
 
 // statusSet is a set of status codes: a bit for each below 640.
@@ -112,6 +113,9 @@ type Try struct {
 	// Repeatable says that the request may be sent twice: its method is
 	// idempotent (see Idempotent), or it has an Idempotency-Key.
 	Repeatable bool
+	// Call says that the request is a call of gRPC, whose status of its own Status
+	// stands for.
+	Call bool
 	// Answered says that the client got the first byte of a response.
 	Answered bool
 	// BodyGone says that not all of the request's body, as far as it was read,
@@ -130,11 +134,11 @@ func (r *RetryPolicy) Judge(t Try) Refusal {
 	switch {
 	case t.Answered:
 		return RetryAnswered
-	case !r.asked(t.Kind, t.Status):
+	case !r.asked(&t):
 		return RetryNotAsked
 	case t.Attempt >= r.limit(t.Kind):
 		return RetryAttempts
-	case t.Sent && !t.Repeatable:
+	case t.Sent && !t.Repeatable && !(r.unavailable && t.Call && t.Status == 503):
 		return RetryUnsafe
 	case t.BodyGone:
 		return RetryBodyGone
@@ -178,15 +182,18 @@ func (r *RetryPolicy) Next(t Try, now int64, wall time.Time, chance uint64) (wai
 }
 
 // asked says whether retry.on names what happened.
-func (r *RetryPolicy) asked(kind Kind, status int) bool {
-	if kind != Success {
-		return r.kinds[kind]
+func (r *RetryPolicy) asked(t *Try) bool {
+	if t.Kind != Success {
+		return r.kinds[t.Kind]
 	}
-	return r.OnStatus(status)
+	return r.OnStatus(t.Status, t.Call)
 }
 
-// OnStatus says whether a response with this status may be tried again.
-func (r *RetryPolicy) OnStatus(status int) bool { return r.statuses.has(status) }
+// OnStatus says whether a response with this status, to a call of gRPC or another
+// request, may be tried again.
+func (r *RetryPolicy) OnStatus(status int, call bool) bool {
+	return r.statuses.has(status) || call && status == 503 && r.unavailable
+}
 
 // wait returns the back-off after an attempt: it doubles each time, and is cut
 // by up to a half by chance, so that exchanges that failed together do not come
@@ -215,7 +222,7 @@ func Idempotent(method []byte) bool {
 
 // RetryConditions returns the names that retry.on knows besides status codes.
 func RetryConditions() []string {
-	return []string{ConnectFailed.String(), Reset.String(), Timeout.String()}
+	return []string{ConnectFailed.String(), Reset.String(), Timeout.String(), unavailable}
 }
 
 // newRetryPolicy makes the policy of cfg. Its budget has no counts yet.
@@ -238,6 +245,9 @@ func newRetryPolicy(cfg *config.Retry) (r *RetryPolicy, problems []config.Proble
 	return r, problems
 }
 
+// unavailable in retry.on is the status UNAVAILABLE of gRPC, which stands for 503.
+const unavailable = "unavailable"
+
 // add makes r retry on name.
 func (r *RetryPolicy) add(name string) *config.Problem {
 	for _, k := range []Kind{ConnectFailed, Reset, Timeout} {
@@ -247,6 +257,10 @@ func (r *RetryPolicy) add(name string) *config.Problem {
 			r.kinds[BadResponse] = r.kinds[BadResponse] || k == Reset
 			return nil
 		}
+	}
+	if name == unavailable {
+		r.unavailable = true
+		return nil
 	}
 	if r.statuses.add(name) {
 		return nil

@@ -13,7 +13,7 @@ import (
 func TestRetryJudge(t *testing.T) {
 	r := newStand(t, "a", func(c *config.Upstream) {
 		c.Retry.Attempts = 3
-		c.Retry.On = []string{"connect", "reset", "timeout", "503"}
+		c.Retry.On = []string{"connect", "reset", "timeout", "503", "unavailable"}
 	}).Retry()
 	check := func(what string, try lb.Try, want lb.Refusal) {
 		t.Helper()
@@ -27,6 +27,9 @@ func TestRetryJudge(t *testing.T) {
 	check("time-out, POST", lb.Try{Kind: lb.Timeout, Sent: true}, lb.RetryUnsafe)
 	check("503, GET", lb.Try{Status: 503, Sent: true, Repeatable: true}, lb.RetryAllowed)
 	check("503, POST", lb.Try{Status: 503, Sent: true}, lb.RetryUnsafe)
+	check("503, call of gRPC", lb.Try{Status: 503, Sent: true, Call: true}, lb.RetryAllowed)
+	check("reset, call of gRPC", lb.Try{Kind: lb.Reset, Sent: true, Call: true}, lb.RetryUnsafe)
+	check("504, call of gRPC", lb.Try{Status: 504, Sent: true, Call: true}, lb.RetryNotAsked)
 	check("502, GET", lb.Try{Status: 502, Sent: true, Repeatable: true}, lb.RetryNotAsked)
 	check("200, GET", lb.Try{Status: 200, Sent: true, Repeatable: true}, lb.RetryNotAsked)
 	check("no status", lb.Try{Sent: true, Repeatable: true}, lb.RetryNotAsked)
@@ -39,6 +42,16 @@ func TestRetryJudge(t *testing.T) {
 	check("many that reached no target", lb.Try{Kind: lb.ConnectFailed, Attempt: 8}, lb.RetryAttempts)
 	check("the client went away", lb.Try{Kind: lb.Canceled, Repeatable: true}, lb.RetryNotAsked)
 	check("our own failure", lb.Try{Kind: lb.LocalError, Repeatable: true}, lb.RetryNotAsked)
+}
+
+// A target that says 503 costs no request that can be repeated, without any setting; what it may
+// have acted on is not sent again.
+func TestRetryDefault(t *testing.T) {
+	r := newStand(t, "a", nil).Retry()
+	equal(t, "503, GET", r.Judge(lb.Try{Attempt: 1, Status: 503, Sent: true, Repeatable: true}), lb.RetryAllowed)
+	equal(t, "503, POST", r.Judge(lb.Try{Attempt: 1, Status: 503, Sent: true}), lb.RetryUnsafe)
+	equal(t, "503, call of gRPC", r.Judge(lb.Try{Attempt: 1, Status: 503, Sent: true, Call: true}), lb.RetryUnsafe)
+	equal(t, "502, GET", r.Judge(lb.Try{Attempt: 1, Status: 502, Sent: true, Repeatable: true}), lb.RetryNotAsked)
 }
 
 func TestIdempotent(t *testing.T) {

@@ -86,7 +86,7 @@ func TestCheck(t *testing.T) {
 	check(`hash.by: found "header:": want one of "client_address", "path", "header:NAME", "cookie:NAME", "query:NAME"`,
 		func(c *config.Upstream) { c.Balance, c.Hash.By = "hash", "header:" })
 	// All at once, each with its place.
-	check(`retry.on[1]: found "200": want one of "connect", "reset", "timeout", or a status from "400" to "599"
+	check(`retry.on[1]: found "200": want one of "connect", "reset", "timeout", "unavailable", or a status from "400" to "599"
 limits.adaptive: found "gradiant": want one of "off", "gradient"; did you mean "gradient"?`,
 		func(c *config.Upstream) {
 			c.Retry.On = []string{"connect", "200"}

@@ -168,7 +168,8 @@ func (x *Exchange) describe(e *attemptError) lb.Try {
 		Kind:       kind,
 		Status:     e.status,
 		Sent:       e.sent,
-		Repeatable: x.repeatable() || x.grpc && e.status != 0,
+		Repeatable: x.repeatable(),
+		Call:       x.grpc,
 		Answered:   x.phase >= phaseReplying || e.final(),
 		BodyGone:   !x.replayable(),
 		RetryAfter: e.retryAfter,
@@ -218,7 +219,7 @@ func (x *Exchange) failAttempt(e *attemptError) {
 // rather have from another target.
 func (x *Exchange) retryStatus(a *attempt) *attemptError {
 	status := a.judged()
-	if !x.Upstream.Set.Retry().OnStatus(status) {
+	if !x.Upstream.Set.Retry().OnStatus(status, x.grpc) {
 		return nil
 	}
 	e := &attemptError{

@@ -177,7 +177,7 @@ func (x *Exchange) race(a *attempt, t *lb.Target) *attemptError {
 
 // good says that the racer has a head that may be the client's.
 func (r *racer) good() bool {
-	return r.err == nil && r.status() != 0 && !r.upstream.Set.Retry().OnStatus(r.status())
+	return r.err == nil && r.status() != 0 && !r.upstream.Set.Retry().OnStatus(r.status(), false)
 }
 
 // endBeaten gives back what the first attempt had. What it found out about its

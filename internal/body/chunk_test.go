@@ -36,11 +36,13 @@ func TestAppendLastChunk(t *testing.T) {
 	check("", "")
 	check("X-A: 1\r\n", "X-A: 1\r\n")
 	check("x-b:  2 \r\nETag: \"e\"\r\nx-a:1\r\nX-B: 3\r\n", "x-b:  2 \r\nETag: \"e\"\r\nx-a:1\r\nX-B: 3\r\n")
+	check("user_id: 1\r\nx_forwarded: 2\r\n", "user_id: 1\r\nx_forwarded: 2\r\n")
 	check("grpc-status: 0\r\ngrpc-message:\r\n", "grpc-status: 0\r\ngrpc-message:\r\n")
 	for _, name := range []string{
 		"Content-Length", "transfer-encoding", "HOST", "Connection", "Trailer", "TE", "Upgrade", "Set-Cookie", "Authorization",
 		"Content-Type", "Content-Encoding", "Content-Range", "Cache-Control", "Max-Forwards", "WWW-Authenticate", "Date", "Vary",
 		"X-Forwarded-For", "X-Forwarded-User", "X-Real-IP", "Forwarded", "Via", "Location",
+		"X_Forwarded_For", "x-forwarded_proto", "X_Real_IP", "Content_Length", "Transfer_Encoding", "Client_Cert",
 	} {
 		check(name+": 1\r\n", "")
 		check("A: 1\r\n"+name+": 2\r\nB: 3\r\n"+name+": 4\r\n", "A: 1\r\nB: 3\r\n")

@@ -370,12 +370,12 @@ func TestDeadline(t *testing.T) {
 	<-o.canceled
 }
 
-// UNAVAILABLE is a failure of the target: it is retried where retry.on names 503, and ejects.
+// UNAVAILABLE is a failure of the target: it is retried where retry.on names it, and ejects.
 func TestUnavailable(t *testing.T) {
 	t.Parallel()
 	bad, good := newOrigin(t, "bad", nil), newOrigin(t, "good", nil)
 	bad.fails = func() error { return status.Error(codes.Unavailable, "busy") }
-	w := through(t, true, "retry = { on = [\"connect\", \"reset\", \"503\"], budget = 1.0 }\nhealth.passive.failures = 3\n", bad.url, good.url)
+	w := through(t, true, "retry = { on = [\"connect\", \"reset\", \"unavailable\"], budget = 1.0 }\nhealth.passive.failures = 3\n", bad.url, good.url)
 	for range 20 {
 		r, err := w.UnaryCall(limited(t), &pb.SimpleRequest{})
 		if err != nil || r.ServerId != "good" {
@@ -386,7 +386,7 @@ func TestUnavailable(t *testing.T) {
 	if n := bad.calls.Load(); n == 0 || n > 3 {
 		t.Errorf("the bad target got %d calls, want 1 to 3", n)
 	}
-	// Without that, the client gets it.
+	// Without that, the client gets it, because the target may have acted.
 	w = through(t, true, "health.passive.failures = 3\n", bad.url, good.url)
 	failed := 0
 	for range 20 {

@@ -10,6 +10,9 @@ func MayTrail(name []byte) bool {
 	if lookup(name).bit()&neverTrail != 0 {
 		return false
 	}
+	if bytes.IndexByte(name, '_') >= 0 && Lookup(bytes.ReplaceAll(name, []byte("_"), []byte("-")))&neverForged != 0 {
+		return false
+	}
 	for _, n := range moreNeverTrail {
 		if len(name) == len(n) && equalFold(name, n) {
 			return false
@@ -23,6 +26,10 @@ var neverTrail = AllXForwarded | Framing | SetOf(
 	Authorization, ProxyAuthorization, ProxyAuthenticate, Cookie, SetCookie, ContentType, ContentEncoding, ContentRange, Location,
 	Age, Date, Expires, Vary, RetryAfter, Forwarded, Via, ClientCert, ClientCertChain,
 )
+
+// neverForged may not be in a trailer section under names with "_" for "-" either, which CGI and the like
+// take for the same.
+var neverForged = AllXForwarded | Framing | SetOf(ProxyAuthorization, Forwarded, ClientCert, ClientCertChain)
 
 var moreNeverTrail = [...]string{"max-forwards", "www-authenticate", "warning"}
 
