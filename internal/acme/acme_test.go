@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -275,13 +276,6 @@ func TestRenewal(t *testing.T) {
 	name, address := ca.host(t)
 	n := start(t, ca.configuration(address, t.TempDir(), fmt.Sprintf("domains = [%q]", name), "profile = \"short\"\nemail = \"renewal@example.org\""))
 	first := n.gets(name, nil)
-	n.renewed(name, first)
-}
-
-// renewed waits until a certificate is renewed, while clients come in.
-func (n *node) renewed(name string, first *x509.Certificate) {
-	t := n.t
-	t.Helper()
 	// certmagic tries again a minute after a renewal that failed, as it may on a machine that has much to do.
 	for end := time.Now().Add(4 * testkit.Limit); ; time.Sleep(20 * time.Millisecond) {
 		leaf, err := n.handshake(name, nil)
@@ -301,6 +295,42 @@ func (n *node) renewed(name string, first *x509.Certificate) {
 	if !strings.Contains(n.log.String(), "a certificate was renewed") {
 		t.Error("no line says so")
 	}
+}
+
+// A certificate is renewed by another account than the one that got it, which the CA does not let replace it.
+func TestRenewalByAnotherAccount(t *testing.T) {
+	t.Parallel()
+	ca := pebble(t)
+	name, address := ca.host(t)
+	folder := t.TempDir()
+	text := ca.configuration(address, folder, fmt.Sprintf("domains = [%q]", name), "profile = \"short\"\nemail = \"one@example.org\"")
+	n := start(t, text)
+	n.gets(name, nil)
+	first := accountOf(t, folder, name)
+	if err := n.server.Reload(parse(t, strings.Replace(text, "one@", "two@", 1))); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "the other account has renewed it", func() bool { return accountOf(t, folder, name) != first })
+}
+
+// accountOf returns the account that got the certificate in a storage.
+func accountOf(t *testing.T, folder, name string) string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(folder, "certificates", "*", name, name+".json"))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("found %q: %v", found, err)
+	}
+	text, err := os.ReadFile(found[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var about struct {
+		IssuerData struct{ Account string } `json:"issuer_data"`
+	}
+	if err := json.Unmarshal(text, &about); err != nil || about.IssuerData.Account == "" {
+		t.Fatalf("%v: %s", err, text)
+	}
+	return about.IssuerData.Account
 }
 
 // two starts two weirs with one storage at the same time, of which one gets the certificate.

@@ -1,7 +1,6 @@
 package acme
 
 import (
-	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -33,6 +32,7 @@ type setup struct {
 
 	config   *certmagic.Config
 	issuer   *certmagic.ACMEIssuer // nil without ACME
+	anew     *certmagic.Config     // renews without telling the CA what is replaced; nil without ACME
 	onDemand *demand               // nil: none
 }
 
@@ -126,15 +126,26 @@ func (s *setup) bind(src *source) {
 		s.config.Issuers = append(s.config.Issuers, &localCA{storage: s.storage})
 		return
 	}
-	s.issuer = certmagic.NewACMEIssuer(s.config, *s.template)
+	s.issuer = s.newIssuer(s.config)
 	s.config.Issuers = append(s.config.Issuers, s.issuer)
+	plain := base
+	plain.DisableARI = true
+	s.anew = certmagic.New(src.cache, plain)
+	s.anew.Issuers = append(s.anew.Issuers, s.newIssuer(s.anew))
 	if s.settings.OnDemand.Ask == "" {
 		return
 	}
 	s.onDemand = newDemand(&s.settings.OnDemand, src)
 	base.OnDemand = &certmagic.OnDemandConfig{DecisionFunc: s.onDemand.ask}
 	s.onDemand.config = certmagic.New(src.cache, base)
-	s.onDemand.config.Issuers = []certmagic.Issuer{certmagic.NewACMEIssuer(s.onDemand.config, *s.template)}
+	s.onDemand.config.Issuers = append(s.onDemand.config.Issuers, s.newIssuer(s.onDemand.config))
+}
+
+// newIssuer returns the issuer of a configuration.
+func (s *setup) newIssuer(c *certmagic.Config) *certmagic.ACMEIssuer {
+	issuer := certmagic.NewACMEIssuer(c, *s.template)
+	issuer.TestCA = "" // second attempts would go to the test CA of Let's Encrypt, with an account there
+	return issuer
 }
 
 // configFor returns the configuration that renews a certificate.
@@ -195,73 +206,3 @@ type answerTo struct{ body *strings.Builder }
 func (a answerTo) Header() http.Header            { return http.Header{} }
 func (a answerTo) WriteHeader(int)                {}
 func (a answerTo) Write(text []byte) (int, error) { return a.body.Write(text) }
-
-// attempt is one try to get a certificate. certmagic would go on trying by itself, for a month and
-// without telling; the first failure ends it.
-type attempt struct {
-	cancel   context.CancelFunc
-	onDemand bool
-	err      error
-}
-
-type attemptKey struct{}
-
-// newAttempt returns an attempt and its context.
-func newAttempt(ctx context.Context, onDemand bool) (context.Context, *attempt) {
-	a := &attempt{onDemand: onDemand}
-	ctx, a.cancel = context.WithCancel(ctx)
-	return context.WithValue(ctx, attemptKey{}, a), a
-}
-
-// fail ends an attempt.
-func (a *attempt) fail(err error) {
-	a.err = err
-	a.cancel()
-}
-
-// result returns why an attempt failed, if it did.
-func (a *attempt) result(err error) error {
-	if a.err != nil {
-		return a.err
-	}
-	return err
-}
-
-// event hears from certmagic. An error ends what it is about.
-func (s *source) event(ctx context.Context, event string, data map[string]any) error {
-	m := s.manager
-	name, _ := data["identifier"].(string)
-	renewal, _ := data["renewal"].(bool)
-	a, _ := ctx.Value(attemptKey{}).(*attempt)
-	switch event {
-	case "cert_obtaining":
-		if d := s.setup.Load().onDemand; a != nil && a.onDemand && !renewal && d != nil && !d.limit.allow(time.Now()) {
-			a.fail(errTooMany)
-			return errTooMany
-		}
-	case "cert_obtained":
-		s.note(name, nil)
-		if renewal {
-			m.renewed.Add(1)
-			m.log.Info("a certificate was renewed", "name", name, "tls", s.kind)
-		} else {
-			m.obtained.Add(1)
-			m.log.Info("got a certificate", "name", name, "tls", s.kind)
-		}
-	case "cert_failed":
-		err, _ := data["error"].(error)
-		if problem, ok := errors.AsType[acme.Problem](err); ok {
-			err = problem // without what certmagic was about to do
-		}
-		m.failures.Add(1)
-		if a == nil || !a.onDemand { // of names that anybody may choose nothing is kept
-			s.note(name, err)
-		}
-		if a != nil {
-			a.fail(err)
-		} else if renewal {
-			m.log.Warn("cannot renew a certificate, the old one stays in use", "name", name, "tls", s.kind, "error", err)
-		}
-	}
-	return nil
-}

@@ -31,6 +31,9 @@ type source struct {
 	stop    context.CancelFunc
 	once    sync.Once
 
+	// running are the goroutines of background. They begin under mu.
+	running sync.WaitGroup
+
 	// names are those that are got without being asked for; the map is never changed. naming guards the
 	// choice of the next map, and what is forgotten because it is not in it.
 	names  atomic.Pointer[map[string]*managed]
@@ -185,7 +188,7 @@ func (s *source) manage(ctx context.Context, name string, n, before *managed, lo
 // get takes the certificate for a name from the storage, or from the CA.
 func (s *source) get(ctx context.Context, name string, loaded func()) error {
 	setup := s.setup.Load()
-	cert, err := setup.config.CacheManagedCertificate(ctx, name)
+	cert, err := s.load(ctx, setup, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		if s.kind == config.IssuerACME { // the local CA answers at once, and is waited for
 			loaded()
@@ -193,12 +196,24 @@ func (s *source) get(ctx context.Context, name string, loaded func()) error {
 		ctx, a := newAttempt(ctx, false)
 		err = a.result(setup.config.ObtainCertAsync(ctx, name))
 		if err == nil {
-			cert, err = setup.config.CacheManagedCertificate(ctx, name)
+			cert, err = s.load(ctx, setup, name)
 		}
 		a.cancel()
 	}
 	if err != nil {
 		return err
+	}
+	if cert.NeedsRenewal(setup.config) {
+		return s.cache.RenewManagedCertificates(s.ctx)
+	}
+	return nil
+}
+
+// load takes the certificate for a name from the storage into memory, in place of others for the name.
+func (s *source) load(ctx context.Context, setup *setup, name string) (certmagic.Certificate, error) {
+	cert, err := setup.config.CacheManagedCertificate(ctx, name)
+	if err != nil {
+		return cert, err
 	}
 	s.note(name, nil)
 	for _, old := range s.cache.AllMatchingCertificates(name) {
@@ -206,10 +221,16 @@ func (s *source) get(ctx context.Context, name string, loaded func()) error {
 			s.cache.Remove([]string{old.Hash()}) // of another CA, or older
 		}
 	}
-	if cert.NeedsRenewal(setup.config) {
-		return s.cache.RenewManagedCertificates(s.ctx)
+	return cert, nil
+}
+
+// background runs f until the source is closed, which waits for it.
+func (s *source) background(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx.Err() == nil {
+		s.running.Go(f)
 	}
-	return nil
 }
 
 // wait returns how long to wait after an error.
@@ -329,6 +350,9 @@ func (s *source) close() {
 		for _, n := range *s.names.Load() {
 			<-n.done
 		}
+		s.mu.Lock() // whoever begins something from now on sees that ctx has ended
+		s.mu.Unlock()
+		s.running.Wait()
 		s.cache.Stop()
 		s.setup.Load().close()
 	})
