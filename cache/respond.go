@@ -48,13 +48,10 @@ func (f *Fetch) Respond(q *Request, r *rule.Response) Decision {
 	if r.Status == 304 && f.selected != nil && f.selected.Validatable() {
 		return f.notModified(r)
 	}
-	switch r.Status {
-	case 500, 502, 503, 504:
-		if f.selected != nil {
-			if reason, ok := q.mayAnswer(f.selected, rule.FailedStatus); ok {
-				f.release(rule.ReasonFailed)
-				return Decision{UseStale, reason, f.selected}
-			}
+	if rule.FailedWith(r.Status) && f.selected != nil {
+		if reason, ok := q.mayAnswer(f.selected, rule.FailedStatus); ok {
+			f.release(rule.ReasonFailed)
+			return Decision{UseStale, reason, f.selected}
 		}
 	}
 	if r.Status == 206 {

@@ -148,9 +148,14 @@ func (x *Exchange) acquire() (*lb.Target, error) {
 	began := x.traceNow()
 	t, err := set.Acquire(pick)
 	pick.Cancel = nil
-	x.Client.Cancel.disarm()
-	if pick.Queued {
-		x.tracePart(TraceQueue, began)
+	if !pick.Queued {
+		x.Client.Cancel.disarm()
+		return t, err
+	}
+	x.tracePart(TraceQueue, began)
+	if x.Client.Cancel.left() && err == nil {
+		set.Release(t, lb.Outcome{Kind: lb.Canceled})
+		return nil, lb.ErrCanceled
 	}
 	return t, err
 }

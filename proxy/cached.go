@@ -36,12 +36,14 @@ type CacheResult struct {
 }
 
 // String is one name for it: why the response was not stored, or is not fresh, else why the
-// target was asked or a stale entry answered, else the outcome. It is empty if
-// the route has no cache.
+// target was asked or a stale entry answered, else the outcome. Where the target failed, it is
+// why a stale entry did not answer. It is empty if the route has no cache.
 func (r CacheResult) String() string {
 	switch {
 	case !r.Asked:
 		return ""
+	case r.Reason != rule.ReasonNone && r.Reason != rule.ReasonStale && rule.FailedValidation(r.Outcome, r.Status):
+		return r.Reason.String()
 	case r.Unstored != rule.ReasonNone:
 		return r.Unstored.String()
 	case r.Hint != rule.ReasonNone:
@@ -226,7 +228,7 @@ func (x *Exchange) follow(f *cache.Fetch) cache.Role {
 	c := &x.cached
 	gone := x.Client.Cancel.channel(x.Start)
 	role, reason, err := f.Wait(&c.request, &c.found, gone)
-	if x.Client.Cancel.disarm() || errors.Is(err, cache.ErrGone) {
+	if x.Client.Cancel.left() || errors.Is(err, cache.ErrGone) {
 		x.clientFailed(errClientGone)
 		return cache.Alone
 	}

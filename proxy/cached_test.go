@@ -67,7 +67,39 @@ func TestCacheStatusOfTime(t *testing.T) {
 		a.scripts = []script{resets}
 		check("/fails", "502 reset", "fwd=stale; detail=s-maxage")
 		check("/fails-at-once", "502 reset", "fwd=uri-miss")
+
+		// A stale window that is forbidden is worth more than why the failure is not stored.
+		for control, why := range map[string]string{
+			"s-maxage=1, stale-if-error=60":                         "s-maxage",
+			"max-age=1, must-revalidate, stale-while-revalidate=60": "must-revalidate",
+			"no-cache":  "no-cache",
+			"max-age=1": "no-freshness",
+		} {
+			path := "/fails/" + why
+			a.scripts = []script{answer("200\nETag: \"1\"\nCache-Control: "+control, "hello")}
+			s.request("GET " + path).serve()
+			time.Sleep(1100 * time.Millisecond)
+			a.scripts = []script{answer("500")}
+			check(path, "500 ok", "fwd=stale; fwd-status=500; detail="+why)
+		}
 	})
+}
+
+// A lifetime that the route gives counts from when the response came, however slow the origin is.
+func TestLifetimeOfRoute(t *testing.T) {
+	for given, response := range map[string]string{
+		`forced_ttl = "1s"`: "200\nCache-Control: max-age=1", `default_ttl = "1s"`: "200", `negative_ttl = "1s"`: "404",
+	} {
+		bubble(t, func(t *testing.T) {
+			s := newStand(t, strings.Replace(cachedRoute, "status = true", given, 1))
+			a := s.on("a", after(1500*time.Millisecond, answer(response, "hello")))
+			for i, want := range []int{1, 1, 2} {
+				s.request("GET /x").serve()
+				equal(t, given+": streams", a.count(), want)
+				time.Sleep(time.Duration(i+1) * 800 * time.Millisecond)
+			}
+		})
+	}
 }
 
 // Those that ask for the same at once share one fetch. A body of known length is shared while

@@ -16,6 +16,11 @@ type Interrupter interface {
 // Reset: a client that goes away between two waits is noticed by the next one. The
 // zero value is ready.
 type Cancel struct {
+	// Gone looks whether the client has left, for front ends that are not told; half says that one
+	// which has closed its sending side may count as gone. It must not block, and is not called
+	// twice at once. nil means that the front end calls Cancel.
+	Gone func(half bool) bool
+
 	canceled atomic.Bool
 	mu       sync.Mutex
 	// waiting is what the exchange waits for, since when; nil while it does not wait.
@@ -63,6 +68,19 @@ func (c *Cancel) disarm() bool {
 	return c.canceled.Load()
 }
 
+// left is disarm after a wait in which the client may have left unnoticed: others are about to
+// work for it, so it is looked for.
+func (c *Cancel) left() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	half := time.Since(c.since) >= CheckAfter
+	c.waiting, c.since = nil, time.Time{}
+	if c.Gone != nil && c.Gone(half) {
+		c.canceled.Store(true)
+	}
+	return c.canceled.Load()
+}
+
 // channel returns a channel that is closed when the exchange is canceled, until
 // disarm.
 func (c *Cancel) channel(now time.Time) <-chan struct{} {
@@ -82,17 +100,20 @@ func (w waitChannel) Interrupt() {
 	}
 }
 
-// Check cancels the exchange if it has been waiting since before old and gone
-// reports that the client went away; an exchange that was canceled before is
-// interrupted again. Front ends that cannot be told when a client goes away call it
-// every now and then; gone must not block.
-func (c *Cancel) Check(old time.Time, gone func() bool) {
+// CheckAfter is how long an exchange must have waited before Check looks at its client; shorter ones
+// are over before a look would help.
+const CheckAfter = time.Second
+
+// Check cancels the exchange if it has been waiting for CheckAfter now and its client has left; an
+// exchange that was canceled before is interrupted again. Front ends that set Gone call it every
+// now and then.
+func (c *Cancel) Check(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.waiting == nil || c.since.After(old) {
+	if c.waiting == nil || now.Sub(c.since) < CheckAfter {
 		return
 	}
-	if c.canceled.Load() || gone() {
+	if c.canceled.Load() || c.Gone(true) {
 		c.cancelLocked()
 	}
 }

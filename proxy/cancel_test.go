@@ -51,20 +51,23 @@ func TestCancelCheck(t *testing.T) {
 	asked := 0
 	var w counted
 	var c Cancel
-	check := func(what string, old time.Time, gone bool, asks int, interrupts counted) {
+	left := false
+	c.Gone = func(bool) bool { asked++; return left }
+	check := func(what string, waited time.Duration, gone bool, asks int, interrupts counted) {
 		t.Helper()
-		c.Check(old, func() bool { asked++; return gone })
+		left = gone
+		c.Check(now.Add(waited))
 		equal(t, what+": questions", asked, asks)
 		equal(t, what+": interruptions", w, interrupts)
 	}
-	check("no wait", now, true, 0, 0)
+	check("no wait", 2*time.Second, true, 0, 0)
 	c.arm(&w, now)
-	check("a new wait", now.Add(-time.Second), true, 0, 0)
-	check("the client is there", now.Add(time.Second), false, 1, 0)
-	check("the client is gone", now.Add(time.Second), true, 2, 1)
-	check("an interruption that was lost", now.Add(time.Second), false, 2, 2)
+	check("a new wait", 0, true, 0, 0)
+	check("the client is there", 2*time.Second, false, 1, 0)
+	check("the client is gone", 2*time.Second, true, 2, 1)
+	check("an interruption that was lost", 2*time.Second, false, 2, 2)
 	c.disarm()
-	check("no wait any more", now.Add(time.Second), true, 2, 2)
+	check("no wait any more", 2*time.Second, true, 2, 2)
 	equal(t, "canceled", c.Canceled(), true)
 }
 
@@ -189,5 +192,50 @@ func TestCancelCached(t *testing.T) {
 		close(free)
 		settle()
 		equal(t, "the first", first.ended(), "200 ok")
+	})
+}
+
+// A client that left unnoticed, while its exchange waited, makes nobody work for it: it is looked
+// for at the end of each wait.
+func TestLeftUnnoticed(t *testing.T) {
+	const (
+		limited = "timeouts = { first_byte = \"30s\" }\nlimits = { in_flight = 1, queue = 9, queue_timeout = \"9s\" }\n"
+		retries = "retry = { on = [\"503\"], retry_after = \"9s\" }\n"
+	)
+	// asks serves a client, and others that wait for what it gets and leave meanwhile.
+	asks := func(name, text, response string) {
+		t.Helper()
+		bubble(t, func(t *testing.T) {
+			s := newStand(t, text)
+			a := s.on("a", after(500*time.Millisecond, answer(response, "hello")))
+			first := s.request("GET /").start()
+			var left []*client
+			for range 5 {
+				c := s.request("GET /")
+				c.gone.Gone = func(half bool) bool { return !half }
+				left = append(left, c.start())
+			}
+			time.Sleep(time.Second)
+			settle()
+			equal(t, name+": the first", first.ended(), "200 ok")
+			for _, c := range left {
+				c.ended()
+				equal(t, name+": one that left", c.Result.Cause, CauseClientGone)
+			}
+			equal(t, name+": streams", a.count(), 1)
+			equal(t, name+": the next one", s.request("GET /").serve(), "200 ok") // no place is lost
+		})
+	}
+	asks("an answer for one", cachedRoute, "200\nCache-Control: private")
+	asks("the queue", oneTarget+limited, "200")
+	bubble(t, func(t *testing.T) {
+		s := newStand(t, twoTargets+retries)
+		a := s.on("a", answer("503\nRetry-After: 5"))
+		b := s.on("b", answer("503\nRetry-After: 5"))
+		c := s.request("GET /")
+		c.gone.Gone = func(half bool) bool { return half } // it waits for longer than a second
+		c.serve()
+		equal(t, "a pause", c.Result.Cause, CauseClientGone)
+		equal(t, "a pause: streams", a.count()+b.count(), 1)
 	})
 }

@@ -118,6 +118,19 @@ func (p *Policy) Withheld(s *Stored, ended, now int64, unreachable bool) Reason 
 	return ReasonNone
 }
 
+// FailedValidation says that the origin, asked whether an entry is good still, answered with that
+// status, a failure: then why the entry did not answer says more than why the failure was not stored.
+func FailedValidation(o Outcome, status int) bool { return o == Revalidate && FailedWith(status) }
+
+// FailedWith says whether the status is one with which an origin fails (RFC 5861 section 4).
+func FailedWith(status int) bool {
+	switch status {
+	case 500, 502, 503, 504:
+		return true
+	}
+	return false
+}
+
 // Failure is how the origin failed a request.
 type Failure uint8
 

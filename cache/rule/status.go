@@ -52,7 +52,7 @@ func (s *Status) Append(dst []byte, name string) []byte {
 			dst = strconv.AppendInt(dst, s.TTL, 10)
 			detail = s.Hint
 		}
-		if detail == ReasonNone && s.Reason.String() != forward {
+		if (detail == ReasonNone || FailedValidation(s.Outcome, s.FwdStatus)) && s.Reason.String() != forward {
 			detail = s.Reason
 		}
 	default:

@@ -167,7 +167,12 @@ func (p *Policy) terms(c *Control, targeted bool, r *Response) Terms {
 	apparent := min(max(now-date, 0), MaxDelta) * int64(time.Second)
 	t.Age = max(apparent, corrected)
 
-	t.Lifetime = p.lifetime(c, targeted, r, date, now)
+	ofRoute := false
+	if t.Lifetime, ofRoute = p.lifetime(c, targeted, r, date, now); ofRoute {
+		// The route says for how long a response is kept, not for how long the origin
+		// stands by it: how long it was on its way does not count, to half a second.
+		t.Lifetime += int64((delay + time.Second/2) / time.Second)
+	}
 
 	t.NeverStale = c.MustRevalidate || c.ProxyRevalidate || c.NoCache || c.SMaxAge != absent
 	if !t.NeverStale {
@@ -178,38 +183,38 @@ func (p *Policy) terms(c *Control, targeted bool, r *Response) Terms {
 	return t
 }
 
-// lifetime is RFC 9111 section 4.2.1 and 4.2.2, with what the route adds. It
-// is in seconds; 0 means stale from the start.
-func (p *Policy) lifetime(c *Control, targeted bool, r *Response, date, now int64) int64 {
+// lifetime is RFC 9111 section 4.2.1 and 4.2.2, with what the route adds; ofRoute says that it
+// did. It is in seconds; 0 means stale from the start.
+func (p *Policy) lifetime(c *Control, targeted bool, r *Response, date, now int64) (lifetime int64, ofRoute bool) {
 	if p.forcedTTL > 0 && cacheableByDefault(r.Status) {
-		return p.forcedTTL
+		return p.forcedTTL, true
 	}
 	switch {
 	case c.SMaxAge != absent:
-		return c.SMaxAge
+		return c.SMaxAge, false
 	case c.MaxAge != absent:
-		return c.MaxAge
+		return c.MaxAge, false
 	}
 	if !targeted {
 		// Two lines make one invalid value, and what is invalid is expired.
 		if expires := r.Fields.Joined("Expires"); expires != nil {
 			at, ok := field.ParseDate(expires, now)
 			if !ok {
-				return 0
+				return 0, false
 			}
-			return min(max(at-date, 0), MaxDelta)
+			return min(max(at-date, 0), MaxDelta), false
 		}
 	}
 	if !cacheableByDefault(r.Status) && !c.Public || c.Malformed {
-		return 0
+		return 0, false
 	}
 	if modified, ok := field.ParseDate(r.Fields.Get("Last-Modified"), now); ok && p.c.Heuristic > 0 && modified < date {
-		return min((date-modified)/100*int64(p.c.Heuristic)+(date-modified)%100*int64(p.c.Heuristic)/100, p.heuristicMax)
+		return min((date-modified)/100*int64(p.c.Heuristic)+(date-modified)%100*int64(p.c.Heuristic)/100, p.heuristicMax), false
 	}
 	if r.Status >= 400 && p.negativeTTL > 0 {
-		return p.negativeTTL
+		return p.negativeTTL, true
 	}
-	return p.defaultTTL
+	return p.defaultTTL, p.defaultTTL > 0
 }
 
 // storesCookies says whether a response with Set-Cookie may be stored.

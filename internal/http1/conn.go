@@ -47,7 +47,7 @@ type conn struct {
 	first  sock.FirstRead // zero under TLS
 	cancel proxy.Cancel
 	bond   proxy.Bond
-	probe  *sock.Probe // used by Front.Look only
+	probe  *sock.Probe // used by gone only
 
 	// state says whether Front may interrupt the wait for a request.
 	state atomic.Uint32
@@ -78,6 +78,7 @@ func newConn(f *Front, c *listener.Conn, l func() *proxy.Listener) *conn {
 	}
 	cn.peer = forward.NewPeer(c.RemoteAddr(), c.TLS() != nil)
 	cn.peer.Identify(c.TLS(), c.Verified())
+	cn.cancel.Gone = cn.gone
 	cn.client = proxy.Client{
 		Front: cn, Cancel: &cn.cancel, Bond: &cn.bond, Peer: &cn.peer, Remote: c.RemoteAddr(), TLS: c.TLS() != nil, Handshake: c.TLS(),
 	}

@@ -92,27 +92,22 @@ func (f *Front) Leave() {
 	})
 }
 
-// checkAfter is how long an exchange must have waited before Look looks at its
-// client; shorter ones are over before a look would help.
-const checkAfter = time.Second
-
 // Look looks at the clients of all exchanges that have run for a while and ends
 // those whose client went away. It is called every now and then by the owner,
 // never by two goroutines at once.
 func (f *Front) Look(now time.Time) {
-	half := f.CancelOnHalfClose()
-	old := now.Add(-checkAfter)
-	f.conns.Each(func(c *conn) {
-		c.cancel.Check(old, func() bool {
-			switch c.probe.Look() {
-			case sock.PendingBroken:
-				return true
-			case sock.PendingEnd:
-				return half
-			}
-			return false
-		})
-	})
+	f.conns.Each(func(c *conn) { c.cancel.Check(now) })
+}
+
+// gone looks whether the client has left; half is as in proxy.Cancel.
+func (c *conn) gone(half bool) bool {
+	switch c.probe.Look() {
+	case sock.PendingBroken:
+		return true
+	case sock.PendingEnd:
+		return half && c.front.CancelOnHalfClose()
+	}
+	return false
 }
 
 // exchange is a proxy.Exchange with what HTTP/1.1 needs for one.
