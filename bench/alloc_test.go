@@ -1,6 +1,8 @@
 package bench_test
 
 import (
+	"fmt"
+	"path/filepath"
 	"runtime"
 	"testing"
 )
@@ -26,14 +28,27 @@ func TestAllocations(t *testing.T) {
 		t.Skip("the race detector allocates, and makes pools forget")
 	}
 	weir := subjects()[0]
-	check := func(name string, sc scenario) {
+	checkOf := func(name string, sc scenario, sub subject) {
 		t.Helper()
 		sc.conns = 4
-		if got := allocations(t, sc, weir); got > 0.05 {
+		if got := allocations(t, sc, sub); got > 0.05 {
 			t.Errorf("%s: %.2f allocations per request, want none", name, got)
 		}
+	}
+	check := func(name string, sc scenario) {
+		t.Helper()
+		checkOf(name, sc, weir)
 	}
 	check("small proxied GET", scenario{path: "/bytes/1024", body: 1024})
 	check("browser's GET", scenario{path: "/page/10240", body: 10 << 10, browser: true})
 	check("fresh hit", scenario{path: "/bytes/1024", body: 1024, cache: true})
+	observed := func(tables string) subject {
+		return subject{"observed", func(tb testing.TB, s setup) (string, func()) { return startObserved(tb, s, tables) }}
+	}
+	checkOf("small GET that the recorder does not sample", scenario{path: "/bytes/1024", body: 1024},
+		observed("[access_log]\noutput = \"off\"\n[inspect]\nsample = 0.000001\n"))
+	checkOf("small GET that no trace is kept of", scenario{path: "/bytes/1024", body: 1024},
+		observed("[access_log]\noutput = \"off\"\n[tracing]\nenabled = true\nendpoint = \"none\"\nsample = 0.0\n"))
+	checkOf("small GET that is logged", scenario{path: "/bytes/1024", body: 1024},
+		observed(fmt.Sprintf("[access_log]\noutput = %q\n", filepath.Join(t.TempDir(), "log"))))
 }

@@ -42,7 +42,7 @@ func compare(ctx context.Context, f flags, r *runner) error {
 		if err != nil {
 			return err
 		}
-		if ratio := pairedRatio(first); ratio > f.limit {
+		if ratio := pairedRatio(first, "base", "head"); ratio > f.limit {
 			// It may be noise: as many rounds again, and all of them decide.
 			r.log("%-12s ratio %.3f is above %g: measured again", sc.id, ratio, f.limit)
 			again, err := r.row(ctx, sc, builds)
@@ -122,7 +122,7 @@ func regressions(r *result, limit float64) (table string, errs []error) {
 			errs = append(errs, fmt.Errorf("cannot compare %s: the working tree was not measured: %s", row.ID, reason(row, "head")))
 		default:
 			compared++
-			ratio := pairedRatio(row)
+			ratio := pairedRatio(row, "base", "head")
 			fmt.Fprintf(&b, "| %s | %.1f | %.1f | %.3f |\n", row.Title, base.CPU, head.CPU, ratio)
 			if ratio > limit {
 				errs = append(errs, fmt.Errorf("regression at %s: CPU per request is %.3f times the base's, allowed is %.2f", row.ID, ratio, limit))
@@ -138,15 +138,15 @@ func regressions(r *result, limit float64) (table string, errs []error) {
 	return b.String(), errs
 }
 
-// pairedRatio is the median over rounds of head's CPU per request over base's.
-func pairedRatio(r row) float64 {
+// pairedRatio is the median over rounds of one peer's CPU per request over another's.
+func pairedRatio(r row, base, head string) float64 {
 	rounds := make(map[string][]sample)
 	for _, c := range r.Cells {
 		rounds[c.Peer] = c.Rounds
 	}
 	var ratios []sample
-	for i := range min(len(rounds["base"]), len(rounds["head"])) {
-		ratios = append(ratios, sample{CPU: rounds["head"][i].CPU / rounds["base"][i].CPU})
+	for i := range min(len(rounds[base]), len(rounds[head])) {
+		ratios = append(ratios, sample{CPU: rounds[head][i].CPU / rounds[base][i].CPU})
 	}
 	return median(ratios).CPU
 }

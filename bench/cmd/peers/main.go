@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -39,7 +40,7 @@ func main() {
 type flags struct {
 	weir, peers, scenarios, origin, out, compare string
 	scale, profile                               string
-	quick                                        bool
+	quick, observe                               bool
 	limit                                        float64
 	run                                          runSettings
 }
@@ -57,6 +58,7 @@ func parseFlags(args []string) (flags, error) {
 	fs.Float64Var(&f.limit, "limit", 1.10, "with -compare: fail if CPU per request grew beyond this ratio")
 	fs.StringVar(&f.scale, "scale", "", "measure weir's curves instead: connections,routes,targets,entries or all")
 	fs.StringVar(&f.profile, "profile", "", "write a CPU profile of weir under the scenarios to this file instead, for the compiler")
+	fs.BoolVar(&f.observe, "observe", false, "measure what it costs weir to watch what passes instead: metrics, log, recorder, traces (45 rounds)")
 	fs.BoolVar(&f.quick, "quick", false, "one short round of few scenarios, below a minute: to see that it works, not to quote")
 	fs.IntVar(&f.run.Rounds, "rounds", 3, "rounds; medians are taken over them (-compare: 7)")
 	fs.Float64Var(&f.run.Warmup, "warmup", 1, "seconds of load before each measurement (-compare: 0.5)")
@@ -82,7 +84,7 @@ func parseFlags(args []string) (flags, error) {
 	given := make(map[string]bool)
 	fs.Visit(func(v *flag.Flag) { given[v.Name] = true })
 	mode := ""
-	for _, m := range []struct{ name, value string }{{"compare", f.compare}, {"scale", f.scale}, {"profile", f.profile}} {
+	for _, m := range []struct{ name, value string }{{"compare", f.compare}, {"scale", f.scale}, {"profile", f.profile}, {"observe", strconv.FormatBool(f.observe)}} {
 		switch {
 		case !given[m.name]:
 		case m.value == "":
@@ -96,7 +98,8 @@ func parseFlags(args []string) (flags, error) {
 	// What a mode would ignore; "" is the comparison with peers.
 	goesWith := map[string][]string{
 		"peers": {""}, "scenarios": {"", "compare", "profile"}, "out": {"", "scale"}, "limit": {"compare"},
-		"weir": {"", "scale", "profile"}, "open": {""}, "rate-factor": {""}, "idle": {""}, "rounds": {"", "compare", "scale"},
+		"weir": {"", "scale", "profile", "observe"}, "open": {""}, "rate-factor": {""}, "idle": {""}, "rounds": {"", "compare", "scale", "observe"},
+		"origin": {"", "compare", "scale", "profile"},
 	}
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		modes, bound := goesWith[name]
@@ -111,6 +114,13 @@ func parseFlags(args []string) (flags, error) {
 	byDefault := func(name string, to *float64, v float64) {
 		if !given[name] {
 			*to = v
+		}
+	}
+	if mode == "observe" {
+		byDefault("closed", &f.run.Closed, 0.2)
+		byDefault("warmup", &f.run.Warmup, 0.5)
+		if !given["rounds"] {
+			f.run.Rounds = 45
 		}
 	}
 	if mode == "compare" {
@@ -202,6 +212,8 @@ func run() (err error) {
 		err = scale(ctx, f, r)
 	case f.profile != "":
 		err = profile(ctx, f, r)
+	case f.observe:
+		err = observe(ctx, f, r)
 	default:
 		err = comparePeers(ctx, f, r)
 	}

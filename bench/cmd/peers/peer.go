@@ -30,6 +30,7 @@ type settings struct {
 	HTTP2                  bool   // clients speak HTTP/2
 	Cache                  bool
 	Observed               bool           // metrics and access log on
+	More                   string         // further tables of weir's
 	Socket                 string         // the origin's unix socket
 	Unix                   bool           // the origin is reached by it
 	Pipeline               int            // requests that share a connection to the origin

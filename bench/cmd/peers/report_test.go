@@ -164,11 +164,11 @@ func TestPairedRatio(t *testing.T) {
 		return r
 	}
 	// A machine that is twice as slow in one round slows both builds.
-	if got := pairedRatio(cells([]float64{10, 20, 10}, []float64{11, 22, 11})); math.Abs(got-1.1) > 1e-9 {
+	if got := pairedRatio(cells([]float64{10, 20, 10}, []float64{11, 22, 11}), "base", "head"); math.Abs(got-1.1) > 1e-9 {
 		t.Errorf("ratio %g, want 1.1", got)
 	}
 	// One odd round decides nothing.
-	if got := pairedRatio(cells([]float64{10, 10, 10}, []float64{10, 30, 10})); got != 1 {
+	if got := pairedRatio(cells([]float64{10, 10, 10}, []float64{10, 30, 10}), "base", "head"); got != 1 {
 		t.Errorf("ratio %g, want 1", got)
 	}
 }
