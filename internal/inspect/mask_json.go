@@ -3,6 +3,7 @@ package inspect
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 )
 
 // looksLikeJSON says whether text, or the beginning of one, seems to be JSON.
@@ -45,6 +46,8 @@ type container struct {
 	// secret, whose value is in a member such as "value".
 	name   []byte
 	paired bool
+	// value is where in dst such a value is that came before its name; its end is 0 until it is known.
+	value [2]int
 }
 
 // maxDepth bounds the open containers that are followed. Deeper ones are masked whole.
@@ -74,10 +77,13 @@ func (j *jsonMasker) step() {
 	case ' ', '\t', '\r', '\n', ':':
 		j.copy(1)
 	case ',':
-		j.copy(1)
 		if top != nil {
+			if top.value[0] > 0 && top.value[1] == 0 {
+				top.value[1] = len(j.dst)
+			}
 			top.key, top.secret = top.object, false
 		}
+		j.copy(1)
 	case '{', '[':
 		if top != nil && top.secret || len(j.open) >= maxDepth {
 			j.hideContainer()
@@ -115,11 +121,16 @@ func (j *jsonMasker) text(top *container) {
 		top.name = unescaped(raw)
 		top.secret = j.names.has(top.name) || top.paired && isValueName(top.name)
 		j.copy(len(raw))
+		if !top.secret && isValueName(top.name) {
+			top.value = [2]int{len(j.dst), 0}
+		}
 	case top != nil && top.secret:
 		j.hide(top, end)
 	default:
 		if top != nil && top.object && isNameName(top.name) {
-			top.paired = j.names.has(unescaped(raw))
+			if top.paired = j.names.has(unescaped(raw)); top.paired {
+				j.hideBefore(top)
+			}
 		}
 		inner := bytes.TrimSuffix(raw[1:], []byte{'"'})
 		j.dst = append(j.dst, '"')
@@ -151,6 +162,15 @@ func (j *jsonMasker) hide(top *container, end int) {
 	j.note(top.name)
 	j.dst = append(append(append(j.dst, '"'), hidden...), '"')
 	j.at = end
+}
+
+// hideBefore masks the value that came before its name.
+func (j *jsonMasker) hideBefore(top *container) {
+	if start, end := top.value[0], top.value[1]; end > 0 {
+		j.note(top.name)
+		j.dst = slices.Replace(j.dst, start, end, []byte(`:"`+hidden+`"`)...)
+		top.value = [2]int{}
+	}
 }
 
 // hideContainer masks the list or object that begins here, to its end.

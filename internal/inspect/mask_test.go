@@ -32,6 +32,8 @@ func TestMaskBody(t *testing.T) {
 	check(jsonKind, `{"accessToken":"SECRET","max_tokens":100,"author":"a","tokens":3}`, `{"accessToken":"(hidden)","max_tokens":100,"author":"a","tokens":3}`)
 	check(jsonKind, `{"SSN_number":"SECRET","zip_code":"SECRET","x_our_key":"SECRET"}`, `{"SSN_number":"(hidden)","zip_code":"(hidden)","x_our_key":"(hidden)"}`)
 	check(jsonKind, `[{"name":"password","value":"SECRET"},{"name":"user","value":"u"}]`, `[{"name":"password","value":"(hidden)"},{"name":"user","value":"u"}]`)
+	check(jsonKind, `{"value" : {"a":1} , "x":[1], "name":"password","b":"c"}`, `{"value":"(hidden)", "x":[1], "name":"password","b":"c"}`)
+	check(jsonKind, `{"value":"v","name":"user"}`, `{"value":"v","name":"user"}`)
 	check(jsonKind, `{"body":"{\"password\":\"SECRET\",\"a\":\"b\"}"}`, `{"body":"{\"password\":\"(hidden)\",\"a\":\"b\"}"}`)
 	check(jsonKind, `{"query":"mutation { login(password: \"SECRET\") { id } }"}`, `{"query":"mutation { login(password: \"(hidden)\") { id } }"}`)
 	check(jsonKind, `{"url":"http://u:SECRET@h/x?token=SECRET&a=1"}`, `{"url":"http://u:(hidden)@h/x?token=(hidden)&a=1"}`)
@@ -55,6 +57,9 @@ func TestMaskBody(t *testing.T) {
 	check("application/xml", "<a><password>SECRET</password><b>1</b><ns:token x='1'>SECRET</ns:token></a>", "<a><password>(hidden)</password><b>1</b><ns:token x='1'>(hidden)</ns:token></a>")
 	check("text/html", `<input type="hidden" name="csrf_token" value="SECRET"><input name="q" value="1">`, `<input type="hidden" name="csrf_token" value="(hidden)"><input name="q" value="1">`)
 	check("text/html", `<script>var c = {"apiKey": "SECRET", "a": 1}</script>`, `<script>var c = {"apiKey": "(hidden)", "a": 1}</script>`)
+	check("application/xml", "<s:secret><v>SECRET</v><w/>SECRET</s:secret><token><![CDATA[SECRET]]></token><b>1</b>", "<s:secret>(hidden)</s:secret><token>(hidden)</token><b>1</b>")
+	check("application/xml", `<password token="SECRET" a="1">SECRET</password>`, `<password token="(hidden)" a="1">(hidden)</password>`)
+	check("text/plain", "Bearer   SECRETSECRET to x", "Bearer   (hidden) to x")
 	check("image/png", "\x00\x01token=x", "\x00\x01token=x")
 }
 
@@ -97,4 +102,18 @@ func FuzzMaskBody(f *testing.F) {
 		m := masker{names: names, at: "b"}
 		m.appendBody(nil, kind, body)
 	})
+}
+
+// Masking looks at each byte a bounded number of times, whatever the text is.
+func TestMaskIsLinear(t *testing.T) {
+	t.Parallel()
+	names := newSecretNames(nil)
+	for _, piece := range []string{" ", ">", "<a>>", "=", ": ", "\" ", "\\\"", "]", "name=\"", "token='", "<token>", "<token><a>", "Bearer ", "://", "%41=", "[", "{\"a\":", "{\"value\":1,\"name\":\"pin\"}", "&", "--B"} {
+		const size = 256 << 10
+		body := []byte(strings.Repeat(piece, size/len(piece)))
+		for _, kind := range []string{"text/plain", "application/json", "application/x-www-form-urlencoded", "text/event-stream", "multipart/form-data; boundary=B"} {
+			m := masker{names: names, at: "b"}
+			m.appendBody(nil, kind, body)
+		}
+	}
 }

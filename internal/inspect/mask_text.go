@@ -29,22 +29,33 @@ type textMasker struct {
 	src, dst []byte
 	// done is how much of src is in dst.
 	done int
+	// open is the place after the last "<"; 0 if its ">" has come.
+	open int
 	// paired says that the tag of HTML that is looked at has named a secret.
 	paired bool
 }
 
-// appendText masks a text of no known form.
+// marks are the bytes at which a secret may begin, or end the name of one.
+var marks = [256]bool{'=': true, ':': true, '<': true, '>': true, ' ': true}
+
+// appendText masks a text of no known form. It takes time in proportion to the text, whatever that is.
 func (m *masker) appendText(dst, text []byte) []byte {
 	t := textMasker{masker: m, src: text, dst: dst}
 	for i := 0; i < len(text); {
-		i = t.look(i)
+		if marks[text[i]] {
+			i = t.look(i)
+		} else {
+			i++
+		}
 	}
 	return append(t.dst, text[t.done:]...)
 }
 
-// look looks at the byte at i and returns where to go on.
+// look looks at the mark at i and returns where to go on.
 func (t *textMasker) look(i int) int {
 	switch c := t.src[i]; c {
+	case '<':
+		t.open = i + 1
 	case '=', ':':
 		if c == ':' && bytes.HasPrefix(t.src[i:], []byte("://")) {
 			return t.address(i + 3)
@@ -177,38 +188,50 @@ func (t *textMasker) endOfWord(from int) int {
 
 // element masks the content of the element of XML or HTML whose tag ends at i.
 func (t *textMasker) element(i int) int {
-	open := bytes.LastIndexByte(t.src[t.done:i], '<')
-	if open < 0 {
+	if t.open == 0 {
 		return i + 1
 	}
-	tag := t.src[t.done+open+1 : i]
+	tag := t.src[t.open:i]
+	t.open = 0
 	if n := bytes.IndexAny(tag, " \t\r\n"); n >= 0 {
 		tag = tag[:n]
 	}
-	if n := bytes.LastIndexByte(tag, ':'); n >= 0 {
-		tag = tag[n+1:] // of a name space
+	name := tag
+	if n := bytes.LastIndexByte(name, ':'); n >= 0 {
+		name = name[n+1:] // of a name space
 	}
-	if len(tag) == 0 || tag[0] == '/' || bytes.HasSuffix(t.src[:i], []byte{'/'}) || !t.names.has(tag) {
+	if len(name) == 0 || tag[0] == '/' || t.src[i-1] == '/' || !t.names.has(name) {
 		return i + 1
 	}
-	end := len(t.src)
-	if n := bytes.IndexByte(t.src[i:], '<'); n >= 0 {
-		end = i + n
+	end, content := []byte{'<'}, bytes.TrimLeft(t.src[i+1:], " \t\r\n")
+	if bytes.HasPrefix(content, end) { // more elements, or CDATA
+		end = append([]byte("</"), tag...)
 	}
-	return t.hide(tag, i+1, end)
+	n := bytes.Index(t.src[i+1:], end)
+	if n < 0 {
+		return t.hide(name, i+1, len(t.src))
+	}
+	return t.hide(name, i+1, i+1+n)
 }
 
 // credentials masks those that follow the word "Bearer" or "Basic" before the space at i.
 func (t *textMasker) credentials(i int) int {
+	if i == 0 || t.src[i-1]|0x20 != 'r' && t.src[i-1]|0x20 != 'c' {
+		return i + 1
+	}
 	name, _ := t.nameBefore(i)
 	if !field.EqualFold(name, "bearer") && !field.EqualFold(name, "basic") {
 		return i + 1
 	}
-	end := t.endOfWord(i + 1)
-	if end-i < 9 && end < len(t.src) { // too short for credentials: the word is one of a sentence
+	from := i + 1
+	for from < len(t.src) && t.src[from] == ' ' {
+		from++
+	}
+	end := t.endOfWord(from)
+	if end-from < 8 && end < len(t.src) { // too short for credentials: the word is one of a sentence
 		return i + 1
 	}
-	return t.hide(name, i+1, end)
+	return t.hide(name, from, end)
 }
 
 // address masks the password of a URL, whose authority begins at i.

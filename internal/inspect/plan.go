@@ -16,7 +16,7 @@ import (
 // Plan is what one configuration records.
 type Plan struct {
 	recorder *Recorder
-	routes   map[string]*routePlan // by the route's label
+	routes   []*routePlan // by proxy.Route.Index; nil for one that is not recorded
 	// others is for exchanges without a route; nil if they are not recorded.
 	others *routePlan
 	// replays is for those on routes that are not recorded.
@@ -58,21 +58,20 @@ func (p *routePlan) chooses() bool { return p.below > 0 && rand.Uint64()>>1 < p.
 // nothing.
 func (r *Recorder) Plan(cfg *config.Config) *Plan {
 	p := &Plan{
-		recorder: r, routes: make(map[string]*routePlan), names: newSecretNames(cfg.Inspect.Secrets),
+		recorder: r, routes: make([]*routePlan, len(cfg.Routes)), names: newSecretNames(cfg.Inspect.Secrets),
 		budget: int64(cfg.Inspect.Memory), balance: make(map[string]string), others: newRoutePlan(cfg, nil),
 		replays: &routePlan{body: int(cfg.Inspect.Body)},
 	}
 	for i := range cfg.Routes {
 		route := &cfg.Routes[i]
-		label := route.Label(i)
 		if plan := newRoutePlan(cfg, route); plan != nil {
-			p.routes[label] = plan
+			p.routes[i] = plan
 			p.list = append(p.list, admin.InspectedRoute{
-				Route: label, Sample: math.Round(float64(plan.below)/(1<<63)*1e6) / 1e6, Body: int64(plan.body), Slow: plan.slow.Seconds(),
+				Route: route.Label(i), Sample: math.Round(float64(plan.below)/(1<<63)*1e6) / 1e6, Body: int64(plan.body), Slow: plan.slow.Seconds(),
 			})
 		}
 	}
-	if len(p.routes) == 0 && p.others == nil {
+	if len(p.list) == 0 && p.others == nil {
 		return nil
 	}
 	for name := range cfg.Upstreams {
@@ -86,7 +85,7 @@ func (p *Plan) of(x *proxy.Exchange) *routePlan {
 	if x.Route == nil {
 		return p.others
 	}
-	return p.routes[x.Route.Name]
+	return p.routes[x.Route.Index]
 }
 
 // Hooks watch the exchanges of p's configuration. They are empty for a nil Plan. They come after

@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"weir/admin"
@@ -28,7 +29,7 @@ func (r *recording) whyTarget(x *proxy.Exchange) string {
 	case x.Result.Target == nil:
 		return "no target was asked"
 	}
-	text := fmt.Sprintf("of the %d targets of upstream %q", len(x.Upstream.Set.Targets()), x.Upstream.Set.Name())
+	text := "of the " + strconv.Itoa(len(x.Upstream.Set.Targets())) + " targets of upstream " + strconv.Quote(x.Upstream.Set.Name())
 	if name := r.plan.balance[x.Upstream.Set.Name()]; name != "" {
 		text += ", " + name + " chose this one"
 	}
