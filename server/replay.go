@@ -13,6 +13,7 @@ import (
 	"weir/admin"
 	"weir/config"
 	"weir/internal/body"
+	"weir/internal/field"
 	"weir/internal/forward"
 	"weir/proxy"
 )
@@ -56,9 +57,15 @@ func (o operator) Replay(ctx context.Context, q admin.Replay, original *admin.Ex
 
 // replayed makes the exchange of a replay.
 func (s *Server) replayed(g *generation, q *admin.ReplayRequest, text []byte, original *admin.ExchangeDetail) (*proxy.Exchange, error) {
+	if strings.ContainsAny(q.Method+q.Target+q.Host, " \r\n") {
+		return nil, fmt.Errorf("found a space or a line end in method, host or target: want none")
+	}
 	var lines bytes.Buffer
 	fmt.Fprintf(&lines, "%s %s HTTP/1.1\r\nHost: %s\r\n", q.Method, q.Target, q.Host)
 	for _, f := range q.Fields {
+		if !field.IsToken(f[0]) || strings.ContainsAny(f[1], "\r\n\x00") {
+			return nil, fmt.Errorf("found the field %q with the value %q: want a name, and a value without line ends", f[0], f[1])
+		}
 		fmt.Fprintf(&lines, "%s: %s\r\n", f[0], f[1])
 	}
 	if len(text) > 0 {
@@ -66,9 +73,6 @@ func (s *Server) replayed(g *generation, q *admin.ReplayRequest, text []byte, or
 	}
 	lines.WriteString("\r\n")
 	x := proxy.NewExchange()
-	if strings.ContainsAny(q.Method+q.Target+q.Host, " \r\n") {
-		return nil, fmt.Errorf("found a space or a line end in method, host or target: want none")
-	}
 	if err := x.Request.ScanRequest(lines.Bytes()); err != nil {
 		return nil, fmt.Errorf("a client cannot send this request: %w", err)
 	}

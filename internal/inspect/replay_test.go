@@ -109,7 +109,21 @@ targets = [%q]
 	refuse(fmt.Sprintf(`{"id":%q,"server":"http://127.0.0.1:1"}`, d.ID), 400, "want a target of an upstream")
 	refuse(fmt.Sprintf(`{"id":%q,"url":"file:///etc/passwd"}`, d.ID), 400, "url: want")
 	refuse(fmt.Sprintf(`{"id":%q,"request":{"target":"/a b"}}`, d.ID), 400, "a space or a line end")
-	refuse(fmt.Sprintf(`{"id":%q,"request":{"fields":[["X","a\r\nHost: b"]]}}`, d.ID), 400, "cannot send this request")
+	// Fields cannot make other fields, other framing or another request.
+	for _, f := range []string{
+		`"X","a\r\nX-Other: b"`, `"X","a\nX-Other: b"`, `"X","a\rb"`, `"X","a\r\nContent-Length: 1"`, `"X","a\r\nTransfer-Encoding: chunked"`,
+		`"X","a\r\n\r\nGET /other HTTP/1.1"`, `"X: a\r\nY","b"`, `"X:","b"`, `"Transfer-Encoding ","chunked"`, `" X","a"`, `"","a"`, `"X\u0000","a"`, `"X","a\u0000b"`,
+	} {
+		refuse(fmt.Sprintf(`{"id":%q,"request":{"fields":[[%s]],"text":"GET /other HTTP/1.1\r\nHost: h\r\n\r\n"}}`, d.ID, f), 400, "found the field")
+	}
+	for _, q := range []string{`"method":"GET /other HTTP/1.1\r\nX:"`, `"method":"G\tT"`, `"host":"h\r\nX: y"`, `"host":"h/x"`, `"target":"/a\u0000"`, `"target":"/a\tb"`, `"target":"/a#\nb"`} {
+		if status, _, text := s.replay(fmt.Sprintf(`{"id":%q,"request":{%s}}`, d.ID, q)); status != 400 {
+			t.Errorf("%s: %d %s, want 400", q, status, text)
+		}
+	}
+	// Fields of framing are weir's own, whatever they say.
+	check("with framing of its own", fmt.Sprintf(`{"id":%q,"request":{"fields":[["content-length","1"],["Transfer-Encoding","chunked"],["Connection","X-Own"],["X-Own","9"],["Expect","100-continue"]],"text":"all"}}`, d.ID),
+		"one POST /a?b=1 x=9 a: body=all")
 	// A request whose body or target is not all there must be completed.
 	s.send("POST", s.url+"/masked", `{"password":"x"}`, "Content-Type: application/json")
 	refuse(fmt.Sprintf(`{"id":%q}`, s.only("path=/masked").ID), 409, "a part of the body is masked")
