@@ -18,12 +18,15 @@ type Exchange struct {
 	// ReplayOf is the id of the exchange that this one repeats.
 	ReplayOf  string `json:"replay_of"`
 	RequestID string `json:"request_id"`
-	Listener  string `json:"listener"`
-	Client    string `json:"client"`
-	User      string `json:"user"`
-	Method    string `json:"method"`
-	Scheme    string `json:"scheme"`
-	Host      string `json:"host"`
+	// TraceID and SpanID are what it is in traces, as the access log has them; empty without tracing.
+	TraceID  string `json:"trace_id"`
+	SpanID   string `json:"span_id"`
+	Listener string `json:"listener"`
+	Client   string `json:"client"`
+	User     string `json:"user"`
+	Method   string `json:"method"`
+	Scheme   string `json:"scheme"`
+	Host     string `json:"host"`
 	// Target is the request target, TargetURL the upstream's target of the last attempt.
 	Target    string `json:"target"`
 	Version   string `json:"version"`
@@ -208,7 +211,8 @@ type ExchangeNews struct {
 	// Exchanges are the last ones, oldest first. They are *ExchangeDetail if bodies were asked for, else
 	// Exchange.
 	Exchanges []any `json:"exchanges"`
-	// Passed counts those that fit the filter, Dropped those of them that are not in Exchanges.
+	// Passed counts those that fit the filter, and those that were pushed out before the filter was asked; Dropped are
+	// those of them that are not in Exchanges.
 	Passed  int `json:"passed"`
 	Dropped int `json:"dropped"`
 }

@@ -98,7 +98,7 @@ func printExchange(w io.Writer, c *urfave.Command, d *admin.ExchangeDetail) erro
 	var b strings.Builder
 	took := time.Duration(d.Duration * float64(time.Second)).Round(10 * time.Microsecond)
 	fmt.Fprintf(&b, "%s %s %d %s %s://%s%s %s, %d bytes", d.Time.Local().Format("15:04:05.000"), d.ID, d.Status, d.Method, d.Scheme, d.Host, d.Target, took, d.BytesOut)
-	for _, part := range []struct{ name, value string }{{"route", d.Route}, {"target", d.TargetURL}, {"cache", d.Cache}} {
+	for _, part := range []struct{ name, value string }{{"route", d.Route}, {"target", d.TargetURL}, {"cache", d.Cache}, {"trace", d.TraceID}} {
 		if part.value != "" {
 			fmt.Fprintf(&b, ", %s %s", part.name, part.value)
 		}

@@ -133,7 +133,8 @@ var texts = map[string]func(k *kept) string{
 	"status": func(k *kept) string { return strconv.Itoa(k.Status) }, "cause": func(k *kept) string { return k.Cause },
 	"error": func(k *kept) string { return k.Error }, "cache": func(k *kept) string { return k.Cache },
 	"type": func(k *kept) string { return k.Type }, "id": func(k *kept) string { return k.ID },
-	"request_id": func(k *kept) string { return k.RequestID }, "kind": func(k *kept) string { return k.Kind },
+	"request_id": func(k *kept) string { return k.RequestID }, "trace_id": func(k *kept) string { return k.TraceID },
+	"kind":    func(k *kept) string { return k.Kind },
 	"version": func(k *kept) string { return k.Version }, "ok": func(k *kept) string { return strconv.FormatBool(k.OK) },
 	"attempts": func(k *kept) string { return strconv.Itoa(k.Attempts) },
 }

@@ -81,7 +81,7 @@ func (k *kept) measure() {
 			}
 		}
 	}
-	text(k.ID, k.ReplayOf, k.RequestID, k.Client, k.User, k.Host, k.Target, k.Error, k.Type, k.why.Target, k.why.Cache)
+	text(k.ID, k.ReplayOf, k.RequestID, k.TraceID, k.SpanID, k.Client, k.User, k.Host, k.Target, k.Error, k.Type, k.why.Target, k.why.Cache)
 	for _, m := range k.messages {
 		if m == nil {
 			continue

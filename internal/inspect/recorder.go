@@ -22,7 +22,7 @@ type Recorder struct {
 	last     uint64
 	recorded int64
 	rings    [kinds]ring
-	streams  map[*stream]struct{}
+	streams  int
 	// allowed counts how many exchanges that were not sampled may still be kept in this second.
 	allowed int
 	second  int64
@@ -57,7 +57,7 @@ func kindNamed(name string) kind {
 // NewRecorder returns a Recorder that keeps nothing until Use gives it a plan.
 func NewRecorder() *Recorder {
 	// Numbers go on over restarts, so that an id does not name two exchanges.
-	return &Recorder{streams: make(map[*stream]struct{}), last: uint64(time.Now().UnixMilli())}
+	return &Recorder{last: uint64(time.Now().UnixMilli())}
 }
 
 // Use makes p the plan in force. With nil all that is kept is forgotten.
@@ -104,7 +104,7 @@ func (r *Recorder) admit() bool {
 	return true
 }
 
-// keep gives k its number, keeps it and tells those who watch.
+// keep gives k its number and keeps it.
 func (r *Recorder) keep(k *kept) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -113,9 +113,6 @@ func (r *Recorder) keep(k *kept) {
 	}
 	r.recorded++
 	r.add(k)
-	for s := range r.streams {
-		s.offer(k)
-	}
 }
 
 // add gives k its number and puts it into its ring. It returns false if there is no room. r.mu is
@@ -133,7 +130,7 @@ func (r *Recorder) State() admin.InspectState {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := admin.InspectState{
-		Enabled: r.plan != nil, Used: r.passing.Load(), Recorded: r.recorded, Skipped: r.skipped.Load(), Streams: len(r.streams),
+		Enabled: r.plan != nil, Used: r.passing.Load(), Recorded: r.recorded, Skipped: r.skipped.Load(), Streams: r.streams,
 		Failed: len(r.rings[failed].all()), Slow: len(r.rings[slow].all()), Imported: len(r.rings[imported].all()),
 		Routes: []admin.InspectedRoute{},
 	}

@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"bytes"
+	"encoding/hex"
 	"strconv"
 	"strings"
 	"sync"
@@ -249,6 +250,9 @@ func (r *recording) describe(e *admin.Exchange, x *proxy.Exchange) {
 	result := &x.Result
 	e.Time = x.Start.UTC()
 	e.RequestID = string(x.RequestID)
+	if x.Trace.TraceID != [16]byte{} {
+		e.TraceID, e.SpanID = hex.EncodeToString(x.Trace.TraceID[:]), hex.EncodeToString(x.Trace.SpanID[:])
+	}
 	e.Listener = x.Client.Listener.Name
 	if x.ClientAddr.IsValid() {
 		e.Client = x.ClientAddr.String()

@@ -1,20 +1,22 @@
 package inspect
 
 import (
+	"cmp"
+	"slices"
+	"sort"
+
 	"weir/admin"
 )
 
-// stream is one who watches what is recorded. What comes in faster than it is taken is dropped
-// and counted.
+// stream is one who watches what is recorded. It looks into the rings when it is asked for news, so that exchanges do
+// not wait for those who watch, and what is watched takes no memory besides that of the rings.
 type stream struct {
 	recorder *Recorder
 	filter   filter
 	bodies   bool
-	// last are the newest exchanges since the last Take, from first on around the end; at most
-	// maxNews. passed counts all. Recorder.mu guards them.
-	last   []*kept
-	first  int
-	passed int
+	// seen is the number of the last exchange that was looked at, recorded what Recorder.recorded was then.
+	seen     uint64
+	recorded int64
 }
 
 // The bounds of streams: how many there may be, and the exchanges of one piece of news.
@@ -31,51 +33,56 @@ func (r *Recorder) Watch(text string, bodies bool) (admin.ExchangeStream, error)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.streams) >= maxStreams {
+	if r.streams >= maxStreams {
 		return nil, admin.ErrTooManyStreams
 	}
-	s := &stream{recorder: r, filter: f, bodies: bodies}
-	r.streams[s] = struct{}{}
-	return s, nil
-}
-
-// offer shows k, which was recorded just now. Recorder.mu is held.
-func (s *stream) offer(k *kept) {
-	if !s.filter.fits(k) {
-		return
-	}
-	s.passed++
-	if len(s.last) < maxNews {
-		s.last = append(s.last, k)
-		return
-	}
-	s.last[s.first] = k
-	s.first = (s.first + 1) % maxNews
+	r.streams++
+	return &stream{recorder: r, filter: f, bodies: bodies, seen: r.last, recorded: r.recorded}, nil
 }
 
 // Take implements admin.ExchangeStream.
 func (s *stream) Take() *admin.ExchangeNews {
-	s.recorder.mu.Lock()
-	last := append(append([]*kept(nil), s.last[s.first:]...), s.last[:s.first]...)
-	news := &admin.ExchangeNews{Passed: s.passed, Dropped: s.passed - len(last)}
-	s.last, s.first, s.passed = s.last[:0], 0, 0
-	s.recorder.mu.Unlock()
-	if len(last) == 0 {
+	list, passed := s.recent()
+	fitting := list[:0]
+	for _, k := range list {
+		if s.filter.fits(k) {
+			fitting = append(fitting, k)
+		}
+	}
+	if passed += len(fitting); passed == 0 {
 		return nil
 	}
-	for _, k := range last {
+	shown := fitting[max(0, len(fitting)-maxNews):]
+	news := &admin.ExchangeNews{Exchanges: make([]any, len(shown)), Passed: passed, Dropped: passed - len(shown)}
+	for i, k := range shown {
 		if s.bodies {
-			news.Exchanges = append(news.Exchanges, k.detail())
+			news.Exchanges[i] = k.detail()
 		} else {
-			news.Exchanges = append(news.Exchanges, k.Exchange)
+			news.Exchanges[i] = k.Exchange
 		}
 	}
 	return news
+}
+
+// recent returns what was recorded since the last call, in its order, and how many exchanges were pushed out before
+// anybody looked at them.
+func (s *stream) recent() (list []*kept, gone int) {
+	r := s.recorder
+	r.mu.Lock()
+	for _, k := range [...]kind{recent, failed, slow} {
+		all := r.rings[k].all()
+		list = append(list, all[sort.Search(len(all), func(i int) bool { return all[i].number > s.seen }):]...)
+	}
+	gone = int(r.recorded-s.recorded) - len(list)
+	s.seen, s.recorded = r.last, r.recorded
+	r.mu.Unlock()
+	slices.SortFunc(list, func(a, b *kept) int { return cmp.Compare(a.number, b.number) })
+	return list, gone
 }
 
 // Close implements admin.ExchangeStream.
 func (s *stream) Close() {
 	s.recorder.mu.Lock()
 	defer s.recorder.mu.Unlock()
-	delete(s.recorder.streams, s)
+	s.recorder.streams--
 }

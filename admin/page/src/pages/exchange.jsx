@@ -48,6 +48,9 @@ const Tries = ({ tries }) => (
   </table>
 );
 
+// inLog finds the exchange in an access log of JSON.
+const inLog = (x) => 'jq -c \'select(.trace_id == "' + x.trace_id + '")\' access.log';
+
 const Fact = ({ name, children }) => (children ? <div><dt>{name}</dt><dd>{children}</dd></div> : null);
 
 const line = ([name, value]) => name.toLowerCase() + ': ' + value;
@@ -135,7 +138,8 @@ function Content({ x, narrow, close }) {
         <Fact name="Protocol">{x.version}</Fact>
         <Fact name="Listener">{x.listener}</Fact>
         <Fact name="Bodies">{bytes(x.bytes_in)} in, {bytes(x.bytes_out)} out</Fact>
-        <Fact name="Request id"><span class="mono">{x.request_id}</span></Fact>
+        <Fact name="Request id">{x.request_id && <Button kind="link" onClick={() => narrow('request_id=' + x.request_id)}><span class="mono">{x.request_id}</span></Button>}</Fact>
+        <Fact name="Trace">{x.trace_id && <span title="trace_id in the access log"><Button kind="link" onClick={() => narrow('trace_id=' + x.trace_id)}><span class="mono">{x.trace_id}</span></Button> <Button kind="quiet" icon="copy" label="Copy the line of jq that finds it in the access log" onClick={() => copy(inLog(x), toast)} /></span>}</Fact>
         <Fact name="Replay of">{x.replay_of && <a href={link('exchanges', [x.replay_of])}>{x.replay_of}</a>}</Fact>
       </dl>
       <Because why={x.why} />

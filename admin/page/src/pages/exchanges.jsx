@@ -101,7 +101,7 @@ const FilterHelp = ({ onClose, use }) => (
     <ul class="examples">
       {examples.map(([f, what]) => <li key={f}><Button kind="link" onClick={() => { use(f); onClose(); }}><code>{f}</code></Button><span class="hint">{what}</span></li>)}
     </ul>
-    <p class="hint">Keys: method, host, path, target, scheme, listener, client, user, route, upstream, server, status, cause, error, cache, type, id, request_id, kind, version, attempts, duration, in, out, ok.</p>
+    <p class="hint">Keys: method, host, path, target, scheme, listener, client, user, route, upstream, server, status, cause, error, cache, type, id, request_id, trace_id, kind, version, attempts, duration, in, out, ok.</p>
   </Dialog>
 );
 
