@@ -147,13 +147,24 @@ func (f *Follower) start(spec Spec) *source {
 	f.running.Go(func() {
 		done := s.keep(ctx, func(ctx context.Context) error {
 			defer s.answer()
-			return s.Source.Run(ctx, func(endpoints []lb.Endpoint) { f.report(s, endpoints) })
+			err := s.Source.Run(ctx, func(endpoints []lb.Endpoint) { f.report(s, endpoints) })
+			f.lacks(s, err)
+			return err
 		})
 		if done {
 			f.done(s)
 		}
 	})
 	return s
+}
+
+// lacks tells the upstream why s finds nothing; a nil err changes nothing.
+func (f *Follower) lacks(s *source, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err != nil && !s.gone {
+		f.upstream.SetLack(err.Error())
+	}
 }
 
 // adjusted returns what is used of s as the target of the configuration that names it wants it.
@@ -235,6 +246,7 @@ func (f *Follower) report(s *source, endpoints []lb.Endpoint) {
 	}
 	defer s.answer()
 	s.confirmed(now)
+	f.upstream.SetLack("")
 	if s.reported && slices.Equal(s.raw, endpoints) {
 		if s.emptySince.IsZero() {
 			s.foundAt = now

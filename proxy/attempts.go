@@ -47,7 +47,7 @@ func (x *Exchange) attempts(now time.Time) {
 	for {
 		t, err := x.acquire()
 		if err != nil {
-			none := noTarget(err)
+			none := x.noTarget(err)
 			switch {
 			case last == nil:
 				last = none
@@ -187,10 +187,10 @@ func (x *Exchange) repeatable() bool {
 }
 
 // noTarget says why no target was chosen.
-func noTarget(err error) *attemptError {
+func (x *Exchange) noTarget(err error) *attemptError {
 	switch {
 	case errors.Is(err, lb.ErrNoTarget):
-		return &attemptError{cause: CauseNoTarget, err: err}
+		return &attemptError{cause: CauseNoTarget, err: x.Upstream.Set.Why()}
 	case errors.Is(err, lb.ErrBreakerOpen):
 		return &attemptError{cause: CauseBreaker, err: err}
 	case errors.Is(err, lb.ErrCanceled):

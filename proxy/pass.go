@@ -61,7 +61,7 @@ func (x *Exchange) pass(to string, client net.Conn, hello []byte) (alert []byte)
 		t, err := x.acquire()
 		if err != nil {
 			if last == nil {
-				last = noTarget(err)
+				last = x.noTarget(err)
 			} else {
 				budget.Refund(last.retry.at)
 			}

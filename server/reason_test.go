@@ -63,9 +63,14 @@ func TestUnknownName(t *testing.T) {
 	const name = "no.such.host.invalid"
 	w := launch(t, toOrigin("http://"+name)+"[admin]\naddress = \"127.0.0.1:0\"\n", server.WithLog(log.logger()))
 	w.dial().Get("/")
-	equal(t, "the log's line", w.logged(1)[0].String(), "503 no_target")
+	line := w.logged(1)[0]
+	equal(t, "the log's line", line.String(), "503 no_target")
+	if want := "no usable target: there are none: lookup " + name; !strings.HasPrefix(line.Error, want) {
+		t.Errorf("error is %q, want %q", line.Error, want)
+	}
 	testkit.Eventually(t, "the failure is known", func() bool {
-		return strings.Contains(log.String(), name) && strings.Contains(w.api("GET", "/sources", ""), `"failing":"lookup `+name)
+		return strings.Contains(log.String(), name) && strings.Contains(w.api("GET", "/sources", ""), `"failing":"lookup `+name) &&
+			strings.Contains(w.api("GET", "/upstreams", ""), `"targets":[],"lack":"lookup `+name)
 	})
 }
 
@@ -100,7 +105,11 @@ func TestReasonsOfRefusals(t *testing.T) {
 	check(path("/a%41%4g"), "400 bad_path", `path_broken_escape: "%4g" at byte 5 of the path`)
 	check(path("/a%4"), "400 bad_path", `path_broken_escape: "%4" at byte 2 of the path`)
 	check(path(`/%41\b`), "400 bad_path", `path_backslash: "\\" at byte 4 of the path`)
-	check(path("/a/../.."), "400 bad_path", "path_above_root")
+	check(path("/a/../.."), "400 bad_path", `path_above_root: ".." at byte 6 of the path`)
+	check(path("/a/b/..%2fc/d"), "400 bad_path", `path_dot_segment: "..%2fc" at byte 5 of the path`)
+	check(path("/..;x/d"), "400 bad_path", `path_dot_segment: "..;x" at byte 1 of the path`)
+	check(path("/a//../d"), "400 bad_path", `path_dot_segment: ".." at byte 4 of the path`)
+	check(path("/a#/b"), "400 bad_path", `path_fragment: "#" at byte 2 of the path`)
 	check("GET /a\x01 HTTP/1.1\r\nHost: a\r\n\r\n", "400 bad_request", "malformed request target")
 	check("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "400 bad_request", "more than one Host field")
 	check(post(10)+"hello", "408 client_slow", "client sent nothing for 300ms (timeouts.grace)")

@@ -86,6 +86,11 @@ func showUpstreams(c *urfave.Command) error {
 		rows[0] = slices.Insert(rows[0], 9, "SOURCE")
 	}
 	for _, u := range list {
+		if len(u.Targets) == 0 {
+			lacking := slices.Repeat([]any{""}, len(rows[0]))
+			lacking[0], lacking[1], lacking[len(lacking)-1] = u.Name, "none", u.Lack
+			rows.add(lacking...)
+		}
 		for _, t := range u.Targets {
 			weight := share(t.Weight, t.Sharers)
 			if t.ConfiguredWeight != 0 {

@@ -64,12 +64,40 @@ func (r Refusal) String() string {
 
 // Explain says why raw, the path that was refused, was, and which byte is at fault, where it is one.
 func (r Refusal) Explain(raw []byte) string {
-	for i := range raw {
-		if n := r.fault(raw[i:]); n > 0 {
-			return fmt.Sprintf("%s: %q at byte %d of the path", r, raw[i:i+n], i)
+	at, n := 0, 0
+	switch r {
+	case DotSegment, AboveRoot:
+		at, n = r.faultySegment(raw)
+	default:
+		for n == 0 && at < len(raw) {
+			if n = r.fault(raw[at:]); n == 0 {
+				at++
+			}
 		}
 	}
+	switch {
+	case n > 0:
+		return fmt.Sprintf("%s: %q at byte %d of the path", r, raw[at:at+n], at)
+	case r == Fragment: // raw ends where it begins
+		return fmt.Sprintf("%s: \"#\" at byte %d of the path", r, len(raw))
+	}
 	return r.String()
+}
+
+// faultySegment finds the first segment of raw for which the path up to it is refused: where it
+// begins, and how many bytes it has.
+func (r Refusal) faultySegment(raw []byte) (at, n int) {
+	for begin := 1; begin <= len(raw); {
+		end := len(raw)
+		if i := bytes.IndexByte(raw[begin:], '/'); i >= 0 {
+			end = begin + i
+		}
+		if _, refusal := Canonical(nil, raw[:end]); refusal == r {
+			return begin, end - begin
+		}
+		begin = end + 1
+	}
+	return 0, 0
 }
 
 // fault returns how many bytes at the start of raw are what the path was refused for; 0 if

@@ -1,0 +1,53 @@
+package lb
+
+import "fmt"
+
+// SetLack says why nothing is found for the upstream, for errors while it has no targets; empty means
+// that nothing is known. It counts for all generations.
+func (u *Upstream) SetLack(reason string) { u.core.lack.Store(&reason) }
+
+// Lack returns why the upstream has no targets; empty if it has some, or if nothing is known.
+func (u *Upstream) Lack() string {
+	if reason := u.core.lack.Load(); reason != nil && len(u.Targets()) == 0 {
+		return *reason
+	}
+	return ""
+}
+
+// Why returns ErrNoTarget as an error that says why no target is usable now. It is cheap until
+// somebody reads the text, which is about the time of reading.
+func (u *Upstream) Why() error { return unusable{u} }
+
+// unusable is ErrNoTarget of an upstream.
+type unusable struct{ u *Upstream }
+
+func (e unusable) Unwrap() error { return ErrNoTarget }
+
+// Error names the first target that is out, and counts the others.
+func (e unusable) Error() string {
+	list := e.u.Targets()
+	if len(list) == 0 {
+		if lack := e.u.Lack(); lack != "" {
+			return ErrNoTarget.Error() + ": there are none: " + lack
+		}
+		return ErrNoTarget.Error() + ": there are none"
+	}
+	text, out := ErrNoTarget.Error(), 0
+	for _, t := range list {
+		state := t.State()
+		if state == Healthy || state == SlowStart {
+			continue
+		}
+		if out++; out > 1 {
+			continue
+		}
+		text += fmt.Sprintf(": %s is %s", t.Name(), state)
+		if reason := t.Reason(); reason != "" {
+			text += ": " + reason
+		}
+	}
+	if out > 1 {
+		text += fmt.Sprintf("; and %d more are out", out-1)
+	}
+	return text
+}
