@@ -39,7 +39,7 @@ func setups() []setup {
 	return []setup{
 		{name: "probes", title: "weir, with probes and `ewma`", text: probes, full: true, strict: true},
 		{name: "short", title: "weir, retries and `first_byte`", text: short, strict: true},
-		{name: "targets", title: "weir, `targets` alone", text: targetsOnly},
+		{name: "targets", title: "weir, `targets` alone", text: targetsOnly, strict: true},
 		{name: "haproxy-checks", title: "HAProxy, with checks", text: haproxyChecks, haproxy: true},
 		{name: "haproxy", title: "HAProxy, without", text: strings.ReplaceAll(haproxyChecks, " check\n", "\n"), haproxy: true},
 	}
