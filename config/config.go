@@ -30,7 +30,6 @@ package config
 
 import (
 	"slices"
-	"strings"
 )
 
 // Config is one configuration. A nil or zero Config is not usable: start from
@@ -463,16 +462,6 @@ type Target struct {
 	Priority int `toml:"priority"`
 	// Drain lets running exchanges finish and sends no new ones.
 	Drain bool `toml:"drain"`
-}
-
-// Origin is the URL without a final slash, which browsers and users often add,
-// so that both spellings name the same target.
-func (t *Target) Origin() string {
-	origin, slash := strings.CutSuffix(t.URL, "/")
-	if scheme, _, ok := strings.Cut(origin, "://"); slash && ok && (scheme == "http" || scheme == "https" || scheme == "h2c") {
-		return origin
-	}
-	return t.URL
 }
 
 // UpstreamTimeouts bound each phase of an attempt, and all of them together. 0

@@ -41,3 +41,20 @@ func TestAddressOfName(t *testing.T) {
 		}
 	}
 }
+
+// All spellings of a URL name the same target.
+func TestOriginOfTarget(t *testing.T) {
+	t.Parallel()
+	for url, want := range map[string]string{
+		"http://app:8080": "http://app:8080", "http://app:8080/": "http://app:8080", "HTTP://App.Test:8080/": "http://app.test:8080", "http://app:08080": "http://app:8080",
+		"http://app:80": "http://app", "https://app:443/": "https://app", "h2c://app:0080": "h2c://app", "https://app:80": "https://app:80", "http://app:443": "http://app:443",
+		"http://[FD00:0:0::1]:80": "http://[fd00::1]", "http://[::1]:8080": "http://[::1]:8080", "http://[::ffff:10.0.0.1]": "http://[::ffff:10.0.0.1]",
+		"http://App:80#10.0.0.1": "http://app#10.0.0.1", "https://app#FD00::0:1": "https://app#fd00::1",
+		"unix:/Run/A:80": "unix:/Run/A:80", "unix:/a/": "unix:/a/", "demo:Big": "demo:Big", "file:/A": "file:/A", "dns:App:80": "dns:App:80",
+		"http://a/b:80": "http://a/b:80", "http://A//": "http://A//", "ftp://A": "ftp://A", "": "",
+	} {
+		if got := (&config.Target{URL: url}).Origin(); got != want {
+			t.Errorf("%s: got %s, want %s", url, got, want)
+		}
+	}
+}

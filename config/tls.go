@@ -92,7 +92,7 @@ func (l *Listener) validatePassThrough(at keyPath) {
 			continue
 		}
 		for _, t := range at.check.config.Upstreams[to].Targets {
-			if !t.IsSource() && !strings.HasPrefix(t.URL, "https:") && !strings.HasPrefix(t.URL, "unix:") {
+			if !t.IsSource() && !strings.HasPrefix(t.Origin(), "https:") && !strings.HasPrefix(t.URL, "unix:") {
 				at.wrong(name, "an upstream with the target "+strconv.Quote(t.URL), `one whose targets end TLS: "https://host:port" or "unix:/path"`)
 				break
 			}

@@ -13,21 +13,23 @@ import (
 
 // Replace makes entries all that a catalog reports, and returns what is wrong with those that
 // cannot be used. A service of which the catalog has nothing any more keeps its endpoints for
-// empty_after.
+// empty_after, and one of which it has nothing that can be used keeps them for good.
 func (r *Registry) Replace(catalog string, entries []Entry) (rejected []error) {
 	now := time.Now()
 	r.change(func() (touched []string) {
 		there := make(map[string]map[string]bool, len(r.services)) // URLs by service
+		unusable := make(map[string]bool)                          // services with rejected endpoints
 		for _, e := range entries {
+			key := UpstreamName(e.Name, e.Version)
 			err := CheckService(e.Name, e.Version)
 			if err == nil {
 				e.Endpoint, err = checked(e.Endpoint)
+				unusable[key] = unusable[key] || err != nil
 			}
 			if err != nil {
 				rejected = append(rejected, err)
 				continue
 			}
-			key := UpstreamName(e.Name, e.Version)
 			if there[key] == nil {
 				there[key] = make(map[string]bool)
 			}
@@ -40,6 +42,9 @@ func (r *Registry) Replace(catalog string, entries []Entry) (rejected []error) {
 			}
 		}
 		for key, s := range r.services {
+			if len(there[key]) == 0 && unusable[key] {
+				continue // nonsense, and not that there is nothing
+			}
 			if r.dropMissing(s, catalog, there[key], now) {
 				touched = append(touched, key)
 			}

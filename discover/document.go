@@ -40,7 +40,7 @@ func ParseEndpoints(text []byte) (good []lb.Endpoint, bad []error, err error) {
 // "services", which has a list for each "NAME/VERSION", or NAME without a version. What cannot be used is left
 // out, and bad and err say why as those of ParseEndpoints do.
 func ParseEntries(text []byte) (good []Entry, bad []error, err error) {
-	value, err := parse(bytes.TrimSpace(text))
+	value, err := parse(text)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -86,7 +86,7 @@ func ParseEndpoint(text []byte) (lb.Endpoint, error) {
 
 // parseList reads a document up to its endpoints.
 func parseList(text []byte) ([]any, error) {
-	value, err := parse(bytes.TrimSpace(text))
+	value, err := parse(text)
 	if err != nil {
 		return nil, err
 	}
@@ -127,8 +127,12 @@ func listOf(value any) ([]any, error) {
 	return nil, fmt.Errorf("found %s: want a list", describe(value))
 }
 
+// byteOrderMark is what some editors write at the beginning of UTF-8.
+var byteOrderMark = []byte("\ufeff")
+
 // parse reads JSON or TOML.
 func parse(text []byte) (any, error) {
+	text = bytes.TrimSpace(bytes.TrimPrefix(text, byteOrderMark))
 	if !utf8.Valid(text) {
 		return nil, errors.New("found bytes that are not UTF-8: want TOML or JSON")
 	}

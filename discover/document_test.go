@@ -16,8 +16,10 @@ func TestParseEndpoints(t *testing.T) {
 		{`targets = ["http://a", { url = "https://b/", weight = 3, priority = 2, drain = true }]`, "[{http://a 1 0 false 0} {https://b 3 2 true 0}]", "", ""},
 		{"[[targets]]\nurl = \"unix:/a\"\n", "[{unix:/a 1 0 false 0}]", "", ""},
 		{`{"targets": ["http://a", {"url": "http://b", "weight": 3}]}`, "[{http://a 1 0 false 0} {http://b 3 0 false 0}]", "", ""},
-		{` ["a:80", "[::1]:80", "10.0.0.1:80"] `, "[{http://a:80 1 0 false 0} {http://[::1]:80 1 0 false 0} {http://10.0.0.1:80 1 0 false 0}]", "", ""},
+		{` ["a:80", "[::1]:80", "10.0.0.1:80"] `, "[{http://a 1 0 false 0} {http://[::1] 1 0 false 0} {http://10.0.0.1 1 0 false 0}]", "", ""},
 		{"targets = []", "[]", "", ""},
+		{"\ufeff[\"http://a\"]", "[{http://a 1 0 false 0}]", "", ""},
+		{"\ufefftargets = [\"http://a\"]", "[{http://a 1 0 false 0}]", "", ""},
 		{"[]", "[]", "", ""},
 		// One that is bad costs the others nothing.
 		{`["http://a", 5, null, {"url": "ftp://b"}, "http://c"]`, "[{http://a 1 0 false 0} {http://c 1 0 false 0}]",
@@ -57,7 +59,7 @@ func TestParseEndpoint(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"http://a\n":  "{http://a 1 0 false 0} <nil>",
-		"a:80":        "{http://a:80 1 0 false 0} <nil>",
+		"A:080":       "{http://a 1 0 false 0} <nil>",
 		`"https://a"`: "{https://a 1 0 false 0} <nil>",
 		`{"url": "http://a", "weight": 2, "drain": true}`: "{http://a 2 0 true 0} <nil>",
 	} {

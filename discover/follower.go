@@ -85,6 +85,8 @@ type source struct {
 	foundAt time.Time
 	// emptySince is since when it finds nothing, which is not believed yet.
 	emptySince time.Time
+	// unusable says that the last report had endpoints, of which none can be used.
+	unusable bool
 }
 
 // NewFollower returns a Follower without sources.
@@ -248,7 +250,7 @@ func (f *Follower) report(s *source, endpoints []lb.Endpoint) {
 	s.confirmed(now)
 	f.upstream.SetLack("")
 	if s.reported && slices.Equal(s.raw, endpoints) {
-		if s.emptySince.IsZero() {
+		if s.emptySince.IsZero() && !s.unusable {
 			s.foundAt = now
 		}
 		return
@@ -299,7 +301,10 @@ func (f *Follower) take(s *source, now time.Time) (again time.Time) {
 	if s.changed {
 		s.changed = false
 		good := f.clean(s)
+		s.unusable = len(good) == 0 && s.rejected > 0
 		switch {
+		case s.unusable: // nonsense, and not that there is nothing
+			f.o.Log.Warn("nothing that a source finds can be used, what it found before stays", "source", s.Name, "upstream", f.upstream.Name(), "endpoints", s.rejected)
 		case len(good) > 0 || len(s.found) == 0 || s.Exact:
 			f.believe(s, good, now)
 		case s.emptySince.IsZero():

@@ -244,8 +244,9 @@ func TestSourceFails(t *testing.T) {
 		for range 3 {
 			fail("broken", 5*time.Second, 10*time.Second)
 		}
-		// A report makes it begin anew.
+		// That it is well for a while makes it begin anew.
 		s.report("a")
+		time.Sleep(5 * time.Second)
 		fail("panic", time.Second/8, time.Second/4)
 		fail("broken", time.Second/4, time.Second/2)
 		equal(t, "panics", w.panics, 1)
@@ -260,6 +261,72 @@ func TestSourceFails(t *testing.T) {
 		if n := strings.Count(w.log.String(), "error=broken"); n > 10 {
 			t.Errorf("one failure that goes on for 5 minutes fills the log: %d lines", n)
 		}
+	})
+}
+
+// A source that reports and fails again and again is not run without a pause, and does not fill the log.
+func TestSourceFailsAfterEachReport(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		s := newFake()
+		w.reload(spec("s", s))
+		port := 40000
+		again := func(least, most time.Duration) {
+			t.Helper()
+			began := time.Now()
+			s.report("a") // is taken when it runs
+			if waited := time.Since(began); waited < least || waited > most {
+				t.Errorf("it ran again after %v, want %v to %v", waited, least, most)
+			}
+			port++
+			s.ends <- fmt.Errorf("read tcp 127.0.0.1:%d->127.0.0.1:80: connection reset", port)
+		}
+		again(0, 0)
+		again(time.Second/8, time.Second/4)
+		again(time.Second/4, time.Second/2)
+		for range 20 {
+			again(time.Second/2, time.Second)
+		}
+		w.check("what was found", "a")
+		lines := func(text string, want int) {
+			t.Helper()
+			if got := strings.Count(w.log.String(), text); got != want {
+				t.Errorf("%d lines with %q, want %d:\n%s", got, text, want, w.log.String())
+			}
+		}
+		lines("connection reset", 1)
+		lines("well again", 1)
+		s.report("a")
+		time.Sleep(10 * time.Second)
+		again(0, 0)
+		s.report("a")
+		synctest.Wait()
+		lines("connection reset", 2)
+		lines("well again", 2)
+	})
+}
+
+// A report of which nothing can be used is nonsense, and not an empty one.
+func TestNothingCanBeUsed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.empty = 30 * time.Second
+		s := newFake()
+		w.reload(spec("s", s))
+		s.report("a", "b")
+		w.check("at the start", "a b")
+		s.reports <- []lb.Endpoint{{URL: "ftp://a"}, {URL: "nonsense"}}
+		time.Sleep(10 * time.Minute)
+		w.check("nonsense", "a b")
+		if e := w.f.Endpoints()["http://a"]; e.Kept != "nothing that the source finds can be used" {
+			t.Errorf("got %+v", e)
+		}
+		s.reports <- []lb.Endpoint{{URL: "ftp://a"}, {URL: "http://b"}}
+		time.Sleep(time.Second)
+		w.check("one is good", "b")
+		s.reports <- []lb.Endpoint{}
+		time.Sleep(time.Minute)
+		w.check("nothing", "")
 	})
 }
 

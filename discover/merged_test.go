@@ -120,7 +120,7 @@ func TestParseEntries(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		`{"services": {"shop/v1": ["http://a", {"url": "http://b", "weight": 3}], "cart": []}}`:      "[{shop v1 {http://a 1 0 false 0}} {shop v1 {http://b 3 0 false 0}}] [] <nil>",
-		"[services]\n\"shop/v1\" = [\"a:80\"]\ncart = [\"http://c\"]":                                "[{cart  {http://c 1 0 false 0}} {shop v1 {http://a:80 1 0 false 0}}] [] <nil>",
+		"[services]\n\"shop/v1\" = [\"a:80\"]\ncart = [\"http://c\"]":                                "[{cart  {http://c 1 0 false 0}} {shop v1 {http://a 1 0 false 0}}] [] <nil>",
 		"[[services.cart]]\nurl = \"http://c\"":                                                      "[{cart  {http://c 1 0 false 0}}] [] <nil>",
 		`{"services": {}}`:                                                                           "[] [] <nil>",
 		`{"services": {"a b": ["http://a"], "c": 5, "d": ["ftp://d"], "e/": [], "f": ["http://f"]}}`: "[{f  {http://f 1 0 false 0}}] 4 <nil>",

@@ -74,7 +74,7 @@ type Registered struct {
 	TTL time.Duration
 	// Seen is when it was last added or reported.
 	Seen time.Time
-	// Failures are the failed attempts in a row since.
+	// Failures are the failed attempts in a row.
 	Failures int
 	// Missing is since when its catalog has nothing of the service; zero if it has.
 	Missing time.Time
@@ -142,8 +142,8 @@ func (r *Registry) add(name, version string, e lb.Endpoint, ttl time.Duration, t
 	if err != nil {
 		return err
 	}
-	if ttl < 0 {
-		return fmt.Errorf("found a ttl of %s: want 0 or more", ttl)
+	if ttl != 0 && ttl < sweepEvery {
+		return fmt.Errorf("found a ttl of %s: want %s or more, or 0 for good", ttl, sweepEvery)
 	}
 	r.change(func() []string {
 		differs := r.put(name, version, recordKey{e.URL, ""}, record{Endpoint: e, ttl: ttl}, time.Now())
@@ -181,6 +181,9 @@ func (r *Registry) put(name, version string, k recordKey, to record, now time.Ti
 	}
 	before := s.records[k]
 	differs = before == nil || before.Endpoint != to.Endpoint || before.ttl != to.ttl
+	if before != nil {
+		to.failures = before.failures // a sign of life is no attempt that went well
+	}
 	to.seen = now
 	if to.ttl > 0 {
 		to.expires = now.Add(to.ttl)

@@ -5,20 +5,24 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"regexp"
 	"sync"
 	"time"
 )
 
 const (
 	// firstWait is the wait before what failed is run again; it doubles each time, up to
-	// longestWait, until there has been a report. What has failed for failingLong is run
+	// longestWait, until it has been well for a while. What has failed for failingLong is run
 	// again after restingWait.
 	firstWait   = 250 * time.Millisecond
 	longestWait = time.Second
 	failingLong = 5 * time.Minute
 	restingWait = 10 * time.Second
-	// logAgain is how often a failure is logged that goes on for the same reason.
+	// logAgain is how often a failure is logged that goes on, or comes again and again, for the same reason.
 	logAgain = time.Minute
+	// calm is how long what runs must be well before its next failure is a new one: one that is waited for and
+	// logged like the first.
+	calm = 5 * time.Second
 )
 
 // runner runs a source, a catalog or documents again and again, and knows how they are.
@@ -31,8 +35,11 @@ type runner struct {
 	seen    time.Time // of the last report; zero: none yet
 	failing string    // why it fails; empty: it does not
 	since   time.Time // when it began to fail
-	logged  time.Time
-	total   uint64 // failures
+	well    time.Time // when it was well again for the first time since
+	told    string    // the reason that was logged last
+	logged  time.Time // when that was
+	silent  bool      // that it fails now was not logged
+	total   uint64    // failures
 }
 
 // newRunner returns the runner of what has this name; log and onPanic may be nil.
@@ -61,8 +68,10 @@ func (r *runner) keep(ctx context.Context, run func(ctx context.Context) error) 
 		seen, since := r.failed(err)
 		longest := longestWait
 		switch {
-		case seen.After(began):
+		case seen.After(began) && time.Since(began) >= calm:
 			wait = firstWait
+		case seen.After(began):
+			wait = min(wait, longestWait)
 		case time.Since(since) > failingLong:
 			longest = restingWait
 		}
@@ -86,18 +95,24 @@ func (r *runner) once(ctx context.Context, run func(ctx context.Context) error) 
 	return run(ctx)
 }
 
+// ownPort is the port of weir's side in an error of a connection, which is another one for each connection.
+var ownPort = regexp.MustCompile(`:\d+->`)
+
 // failed notes a failure, and logs it unless the same was logged a short time ago.
 func (r *runner) failed(err error) (seen, since time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now, reason := time.Now(), err.Error()
+	now, reason := time.Now(), ownPort.ReplaceAllString(err.Error(), "->")
 	r.total++
-	if r.failing == "" {
+	began := r.failing == ""
+	if began {
 		r.since = now
 	}
-	if reason != r.failing || now.Sub(r.logged) >= logAgain {
-		r.logged = now
+	if reason != r.told || now.Sub(r.logged) >= logAgain || began && now.Sub(r.well) >= calm {
+		r.told, r.logged, r.silent = reason, now, false
 		r.log.Warn("a source failed, what it found stays", "source", r.name, "error", err)
+	} else if began {
+		r.silent = true
 	}
 	r.failing = reason
 	return r.seen, r.since
@@ -109,7 +124,10 @@ func (r *runner) confirmed(now time.Time) {
 	defer r.mu.Unlock()
 	r.seen = now
 	if r.failing != "" {
-		r.failing = ""
+		r.failing, r.well = "", now
+		if r.silent {
+			return
+		}
 		r.log.Info("a source is well again", "source", r.name, "failed_for", now.Sub(r.since).Round(time.Millisecond))
 	}
 }

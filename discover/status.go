@@ -37,6 +37,8 @@ func (f *Follower) Endpoints() map[string]EndpointStatus {
 		switch {
 		case s.restored:
 			e.Kept = "found before the start, the source has not reported yet"
+		case s.unusable:
+			e.Kept = "nothing that the source finds can be used"
 		case !s.emptySince.IsZero():
 			e.Kept = "the source finds nothing"
 		}

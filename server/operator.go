@@ -66,8 +66,9 @@ func (s *Server) find(upstream, target string) (*lb.Upstream, *lb.Target, error)
 		return nil, nil, notThere("upstream", upstream, slices.Sorted(maps.Keys(sets)))
 	}
 	var names []string
+	origin := (&config.Target{URL: target}).Origin()
 	for _, t := range u.Targets() {
-		if t.URL() == target || t.Name() == target {
+		if t.URL() == origin || t.Name() == target {
 			return u, t, nil
 		}
 		names = append(names, t.Name())

@@ -214,13 +214,13 @@ func (p *planner) upstream(live *lb.Upstream, cfg *config.Upstream, keys []strin
 	p.add(do, "upstream", live.Name(), keys, "%s", effect)
 	was := make(map[string]bool)
 	for _, t := range live.Config().Targets {
-		was[t.URL] = true
+		was[t.Origin()] = true
 	}
 	for _, t := range cfg.Targets {
-		if !was[t.URL] {
-			p.add("add", "target", config.DisplayURL(t.URL), nil, "of upstream %s", live.Name())
+		if !was[t.Origin()] {
+			p.add("add", "target", config.DisplayURL(t.Origin()), nil, "of upstream %s", live.Name())
 		}
-		delete(was, t.URL)
+		delete(was, t.Origin())
 	}
 	for _, url := range slices.Sorted(maps.Keys(was)) {
 		for _, t := range live.Targets() {

@@ -212,14 +212,14 @@ func TestRegistrar(t *testing.T) {
 	seen := source(t, s, "/g/shop/v1")
 	r := sourcetest.Open(t, etcd.Scheme().Registrar, "etcd://"+s.Addr+"/g")
 	t.Cleanup(func() { r.Close() })
-	e := discover.Entry{Name: "shop", Version: "v1", Endpoint: lb.Endpoint{URL: "http://10.0.0.1:80", Weight: 1}}
+	e := discover.Entry{Name: "shop", Version: "v1", Endpoint: lb.Endpoint{URL: "http://10.0.0.1:8080", Weight: 1}}
 	put := func() {
 		t.Helper()
 		must(t, r.Put(t.Context(), e, time.Minute))
 	}
 	lease := func() int64 {
 		t.Helper()
-		now, err := s.Client.Get(t.Context(), "/g/shop/v1/http:%2F%2F10.0.0.1:80")
+		now, err := s.Client.Get(t.Context(), "/g/shop/v1/http:%2F%2F10.0.0.1:8080")
 		must(t, err)
 		if len(now.Kvs) != 1 {
 			t.Fatalf("there are %d keys", len(now.Kvs))
@@ -227,25 +227,25 @@ func TestRegistrar(t *testing.T) {
 		return now.Kvs[0].Lease
 	}
 	put()
-	seen.Sees("[{http://10.0.0.1:80 1 0 false 0}]")
+	seen.Sees("[{http://10.0.0.1:8080 1 0 false 0}]")
 	first := lease()
 	e.Weight, e.Drain = 5, true
 	put()
-	seen.Sees("[{http://10.0.0.1:80 5 0 true 0}]")
+	seen.Sees("[{http://10.0.0.1:8080 5 0 true 0}]")
 	if lease() != first || first == 0 {
 		t.Errorf("lease %d became %d", first, lease())
 	}
 	// What was lost is mended.
-	remove(t, s, "/g/shop/v1/http:%2F%2F10.0.0.1:80")
+	remove(t, s, "/g/shop/v1/http:%2F%2F10.0.0.1:8080")
 	seen.Sees("[]")
 	put()
-	seen.Sees("[{http://10.0.0.1:80 5 0 true 0}]")
+	seen.Sees("[{http://10.0.0.1:8080 5 0 true 0}]")
 	if _, err := s.Client.Revoke(t.Context(), clientv3.LeaseID(first)); err != nil {
 		t.Fatal(err)
 	}
 	seen.Sees("[]")
 	put()
-	seen.Sees("[{http://10.0.0.1:80 5 0 true 0}]")
+	seen.Sees("[{http://10.0.0.1:8080 5 0 true 0}]")
 	must(t, r.Withdraw(t.Context(), e))
 	seen.Sees("[]")
 	must(t, r.Withdraw(t.Context(), e))

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"weir/discover"
@@ -106,7 +107,7 @@ func same(a, b os.FileInfo) bool {
 
 // read returns what the file has.
 func (f *file[T]) read() ([]T, error) {
-	open, err := os.Open(f.path)
+	open, err := os.OpenFile(f.path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe, which is an error, holds up nothing
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -126,6 +127,7 @@ func TestSameStamp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := run(t, `["http://two"]`)
+		w.sees("at the start", "[{http://two 1 0 false 0}]")
 		info, err := os.Stat(w.path)
 		w.must(err)
 		w.write(`["http://one"]`)
@@ -164,6 +166,7 @@ func TestFails(t *testing.T) {
 	for what, breaks := range map[string]func(w *world){
 		"no such file":           func(w *world) { w.must(os.Remove(w.path)) },
 		"no regular file":        func(w *world) { w.must(os.Remove(w.path)); w.must(os.Mkdir(w.path, 0o700)) },
+		"is no regular file":     func(w *world) { w.must(os.Remove(w.path)); w.must(syscall.Mkfifo(w.path, 0o600)) }, // that nobody writes to
 		"neither TOML nor JSON":  func(w *world) { w.write("targets = [\"http://o") },
 		"no key \"targets\"":     func(w *world) { w.write("") },
 		"none of the targets":    func(w *world) { w.write(`["ftp://x"]`) },

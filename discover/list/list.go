@@ -89,7 +89,7 @@ func (p *page) follow(ctx context.Context, changed func(text []byte) error, same
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.TLSClientConfig = secure
 	defer t.CloseIdleConnections()
-	client := &http.Client{Transport: t, Timeout: p.within}
+	client := &http.Client{Transport: t, Timeout: p.within, CheckRedirect: checkRedirect}
 	ticks := time.NewTicker(p.every)
 	defer ticks.Stop()
 	var known http.Header // of the last answer
@@ -112,6 +112,20 @@ func (p *page) follow(ctx context.Context, changed func(text []byte) error, same
 			return ctx.Err()
 		}
 	}
+}
+
+// redirects is how many are followed, one after the other.
+const redirects = 10
+
+// checkRedirect refuses what would send the token, and get the document, without TLS.
+func checkRedirect(r *http.Request, via []*http.Request) error {
+	switch {
+	case len(via) > redirects:
+		return fmt.Errorf("the server redirects more than %d times", redirects)
+	case via[0].URL.Scheme == "https" && r.URL.Scheme != "https":
+		return fmt.Errorf("the server redirects from https to %s", r.URL.Redacted())
+	}
+	return nil
 }
 
 // get asks for the document, if it is not the one that known belongs to.

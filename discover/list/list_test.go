@@ -3,6 +3,7 @@ package list_test
 import (
 	"bytes"
 	"context"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"log/slog"
@@ -127,7 +128,43 @@ func TestFails(t *testing.T) {
 		}
 	}
 	reports, _ := follow(t, at+"/token#token_file="+token, io.Discard)
-	equal(t, "with a token", <-reports, "[{http://Bearer-secret.example 1 0 false 0}]")
+	equal(t, "with a token", <-reports, "[{http://bearer-secret.example 1 0 false 0}]")
+}
+
+// Redirects are followed, but not for ever, and not from https to what has no TLS.
+func TestRedirects(t *testing.T) {
+	t.Parallel()
+	plain := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/loop" {
+			http.Redirect(w, r, "/loop", http.StatusFound)
+		}
+		io.WriteString(w, `["http://one"]`)
+	}))
+	t.Cleanup(plain.Close)
+	secure := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		to := "/list"
+		switch r.URL.Path {
+		case "/list":
+			io.WriteString(w, `["http://two"]`)
+			return
+		case "/plain":
+			to = plain.URL
+		}
+		http.Redirect(w, r, to, http.StatusTemporaryRedirect)
+	}))
+	t.Cleanup(secure.Close)
+	ca := filepath.Join(t.TempDir(), "ca")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reports, _ := follow(t, "list+"+secure.URL+"/moved#ca="+ca, io.Discard)
+	equal(t, "moved", <-reports, "[{http://two 1 0 false 0}]")
+	for text, want := range map[string]string{"list+" + secure.URL + "/plain#ca=" + ca: "redirects from https to http://", "list+" + plain.URL + "/loop": "more than 10 times"} {
+		_, failed := follow(t, text, io.Discard)
+		if err := <-failed; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", text, err, want)
+		}
+	}
 }
 
 func TestDocuments(t *testing.T) {

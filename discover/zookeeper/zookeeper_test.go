@@ -153,33 +153,33 @@ func TestRegistrar(t *testing.T) {
 	t.Parallel()
 	s := server(t)
 	seen := source(t, "zookeeper://"+s.Addr+"/g/shop/v1")
-	e := discover.Entry{Name: "shop", Version: "v1", Endpoint: lb.Endpoint{URL: "http://10.0.0.1:80", Weight: 1}}
-	const path = "/g/shop/v1/http:%2F%2F10.0.0.1:80"
+	e := discover.Entry{Name: "shop", Version: "v1", Endpoint: lb.Endpoint{URL: "http://10.0.0.1:8080", Weight: 1}}
+	const path = "/g/shop/v1/http:%2F%2F10.0.0.1:8080"
 	r := sourcetest.Open(t, zookeeper.Scheme().Registrar, "zookeeper://"+s.Addr+"/g")
 	put := func() {
 		t.Helper()
 		must(t, r.Put(t.Context(), e, 10*time.Second))
 	}
 	put()
-	seen.Sees("[{http://10.0.0.1:80 1 0 false 0}]")
+	seen.Sees("[{http://10.0.0.1:8080 1 0 false 0}]")
 	e.Weight, e.Drain = 5, true
 	put()
-	seen.Sees("[{http://10.0.0.1:80 5 0 true 0}]")
+	seen.Sees("[{http://10.0.0.1:8080 5 0 true 0}]")
 	// What was lost, or is another session's, is mended.
 	must(t, s.Conn.Delete(path, -1))
 	seen.Sees("[]")
 	put()
-	seen.Sees("[{http://10.0.0.1:80 5 0 true 0}]")
+	seen.Sees("[{http://10.0.0.1:8080 5 0 true 0}]")
 	must(t, s.Conn.Delete(path, -1))
-	must(t, s.Put(path, "http://10.0.0.1:80"))
-	seen.Sees("[{http://10.0.0.1:80 1 0 false 0}]")
+	must(t, s.Put(path, "http://10.0.0.1:8080"))
+	seen.Sees("[{http://10.0.0.1:8080 1 0 false 0}]")
 	put()
-	seen.Sees("[{http://10.0.0.1:80 5 0 true 0}]")
+	seen.Sees("[{http://10.0.0.1:8080 5 0 true 0}]")
 	must(t, r.Withdraw(t.Context(), e))
 	seen.Sees("[]")
 	must(t, r.Withdraw(t.Context(), e))
 	put()
-	seen.Sees("[{http://10.0.0.1:80 5 0 true 0}]")
+	seen.Sees("[{http://10.0.0.1:8080 5 0 true 0}]")
 	must(t, r.Close())
 	seen.Sees("[]")
 	// The context bounds the wait for a server.
@@ -243,7 +243,7 @@ func TestCatalog(t *testing.T) {
 	// What a registrar writes is in it.
 	registrar := sourcetest.Open(t, zookeeper.Scheme().Registrar, "zookeeper://"+s.Addr+"/h/all")
 	must(t, registrar.Put(t.Context(), discover.Entry{Name: "till", Endpoint: lb.Endpoint{URL: "http://10.0.0.1:80", Weight: 1}}, 10*time.Second))
-	r.Sees("cart/v2 http://three, shop http://two, shop/v1 http://again, till http://10.0.0.1:80")
+	r.Sees("cart/v2 http://three, shop http://two, shop/v1 http://again, till http://10.0.0.1")
 	must(t, registrar.Close())
 	r.Sees("cart/v2 http://three, shop http://two, shop/v1 http://again")
 }

@@ -88,7 +88,7 @@ func (s *security) end() {
 // CheckTLS reports what is wrong with the files that an upstream's connections to https
 // targets need. The keys are below the upstream's own.
 func CheckTLS(cfg *config.Upstream) (problems config.Errors) {
-	if !slices.ContainsFunc(cfg.Targets, func(t config.Target) bool { return strings.HasPrefix(t.URL, "https:") || t.IsSource() }) {
+	if !slices.ContainsFunc(cfg.Targets, func(t config.Target) bool { return strings.HasPrefix(t.Origin(), "https:") || t.IsSource() }) {
 		return nil
 	}
 	if _, err := loadAuthorities(cfg.TLS.CA); err != nil {

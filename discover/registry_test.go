@@ -1,0 +1,111 @@
+package discover_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"weir/config"
+	"weir/discover"
+	"weir/lb"
+)
+
+// newRegistry returns a registry with these settings, which must run in a synctest bubble.
+func newRegistry(t *testing.T, settings config.Discovery) *discover.Registry {
+	r := discover.NewRegistry(settings, discover.RegistryOptions{})
+	t.Cleanup(r.Close)
+	return r
+}
+
+// urls returns the URLs of a service, and whether it is known.
+func urls(r *discover.Registry, name, version string) string {
+	list, known := r.Lookup(name, version)
+	all := []string{fmt.Sprint(known)}
+	for _, e := range list {
+		all = append(all, e.URL)
+	}
+	return strings.Join(all, " ")
+}
+
+// An endpoint that is registered in another spelling is the same one.
+func TestOneEndpointInSeveralSpellings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRegistry(t, config.Discovery{ForgetAfter: config.Duration(time.Hour)})
+		for _, url := range []string{"http://app", "http://App:80", "HTTP://app:080/"} {
+			if err := r.Add("shop", "v1", lb.Endpoint{URL: url}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		equal(t, "added", urls(r, "shop", "v1"), "true http://app")
+		equal(t, "failures", r.Failure("shop", "v1", "http://APP"), 1)
+		equal(t, "deleted", r.Delete("shop", "v1", "http://app:80"), true)
+		equal(t, "empty", urls(r, "shop", "v1"), "true")
+	})
+}
+
+// A sign of life is no attempt that went well: failures go on to count.
+func TestFailuresBetweenHeartbeats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRegistry(t, config.Discovery{RemoveAfter: 3, ForgetAfter: config.Duration(time.Hour)})
+		beat := func() {
+			t.Helper()
+			if err := r.AddFor("shop", "v1", lb.Endpoint{URL: "http://a"}, time.Minute); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range 2 {
+			beat()
+			equal(t, "failures in a row", r.Failure("shop", "v1", "http://a"), i+1)
+		}
+		r.Judged("shop/v1", "http://a", false)
+		for i := range 3 {
+			beat()
+			equal(t, "failures in a row, after a success", r.Failure("shop", "v1", "http://a"), i+1)
+		}
+		equal(t, "after too many", urls(r, "shop", "v1"), "true")
+		beat()
+		equal(t, "registered again", urls(r, "shop", "v1"), "true http://a")
+		equal(t, "failures begin anew", r.Failure("shop", "v1", "http://a"), 1)
+	})
+}
+
+// A time to live that is too short to be kept is refused.
+func TestShortTTL(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRegistry(t, config.Discovery{ForgetAfter: config.Duration(time.Hour)})
+		for _, ttl := range []time.Duration{-time.Second, 1, 99 * time.Millisecond} {
+			if err := r.AddFor("shop", "", lb.Endpoint{URL: "http://a"}, ttl); err == nil || !strings.Contains(err.Error(), "want 100ms or more") {
+				t.Errorf("a ttl of %v: got %v", ttl, err)
+			}
+		}
+		if err := r.AddFor("shop", "", lb.Endpoint{URL: "http://a"}, 100*time.Millisecond); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(300 * time.Millisecond)
+		synctest.Wait()
+		equal(t, "its time has passed", urls(r, "shop", ""), "true")
+	})
+}
+
+// A service of which a catalog has nothing that can be used keeps what it had.
+func TestCatalogOfNonsense(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		empty := config.Discovery{EmptyAfter: config.Duration(30 * time.Second), ForgetAfter: config.Duration(time.Hour)}
+		r := newRegistry(t, empty)
+		entries := func(url string) []discover.Entry {
+			return []discover.Entry{{Name: "shop", Endpoint: lb.Endpoint{URL: url}}, {Name: "cart", Endpoint: lb.Endpoint{URL: "http://c"}}}
+		}
+		equal(t, "rejected", len(r.Replace("catalog", entries("http://a"))), 0)
+		equal(t, "rejected", len(r.Replace("catalog", entries("ftp://a"))), 1)
+		time.Sleep(time.Hour)
+		equal(t, "nonsense", urls(r, "shop", ""), "true http://a")
+		r.Replace("catalog", entries("http://b"))
+		equal(t, "another one", urls(r, "shop", ""), "true http://b")
+		r.Replace("catalog", entries("http://b")[1:])
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		equal(t, "nothing", urls(r, "shop", ""), "true")
+	})
+}
