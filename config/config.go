@@ -143,6 +143,9 @@ type Listener struct {
 	// StrictSNI ends handshakes of clients that ask for a name which no certificate has, or
 	// for none, by an alert, in place of showing them the first certificate.
 	StrictSNI bool `toml:"strict_sni"`
+	// OCSPStapling asks the responders that certificates name whether they are revoked, and shows clients the
+	// answers. Certificates that name none, as most do today, are not concerned.
+	OCSPStapling bool `toml:"ocsp_stapling"`
 	// PassThrough are names whose TLS is not ended here, by the upstream that ends it: "www.example.org",
 	// "*.example.org" for all names below, or "*" for all others, and for clients that ask for none.
 	PassThrough map[string]string `toml:"pass_through"`

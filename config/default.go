@@ -62,7 +62,9 @@ func (m *Metrics) setDefaults() {
 	*m = Metrics{PerRoute: true, PerTarget: true, PerPath: true, Histograms: HistogramsPrometheus}
 }
 
-func (l *Listener) setDefaults() { l.MinTLS, l.MaxTLS, l.ClientAuth = "1.2", "1.3", ClientAuthRequire }
+func (l *Listener) setDefaults() {
+	l.MinTLS, l.MaxTLS, l.ClientAuth, l.OCSPStapling = "1.2", "1.3", ClientAuthRequire, true
+}
 
 func (t *UpstreamTLS) setDefaults() { t.MinTLS, t.MaxTLS = "1.2", "1.3" }
 

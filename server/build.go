@@ -162,6 +162,8 @@ func (s *Server) listenerOptions(socket net.Listener) listener.Options {
 			}
 			s.log.Info("certificates were read again")
 		},
+		OnStaple:  s.logStaple,
+		OnRevoked: s.replaceRevoked,
 		OnFiles: func(what string, err error) {
 			if err != nil {
 				s.log.Error("cannot use changed "+what+", the old ones stay", "error", err)

@@ -3,6 +3,7 @@ package server
 import (
 	"cmp"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"weir/admin"
 	"weir/config"
 	"weir/internal/listener"
+	"weir/internal/secure"
 )
 
 // Issuer gets certificates by itself, for listeners whose configuration has tls. weir's own is in
@@ -25,6 +27,8 @@ type Issuer interface {
 	// Challenge returns the answer to a request of a CA for a path below
 	// "/.well-known/acme-challenge/" of a host (RFC 8555 section 8.3); ok is false for other requests.
 	Challenge(host, path string) (answer string, ok bool)
+	// Revoked hears, again and again, that the CA says that a certificate is revoked. It may be one of files.
+	Revoked(leaf *x509.Certificate)
 	// Certificates returns how the certificates of all listeners with tls are.
 	Certificates() []admin.Certificate
 	// WriteMetrics writes what the issuer counts, in the format of Prometheus.
@@ -81,6 +85,31 @@ func (s *Server) restoreIssuer(cfg *config.Config) {
 func (s *Server) closeIssuer() {
 	if s.options.issuer != nil {
 		s.options.issuer.Close()
+	}
+}
+
+// logStaple logs whether authorities tell of a certificate (OCSP), or what they say if it is bad.
+func (s *Server) logStaple(leaf *x509.Certificate, err error) {
+	name := leaf.Subject.CommonName
+	if len(leaf.DNSNames) > 0 {
+		name = leaf.DNSNames[0]
+	}
+	switch {
+	case err == nil:
+		s.log.Debug("the authority says that a certificate is good, clients are shown that", "certificate", name)
+	case errors.Is(err, secure.ErrRevoked):
+		s.log.Error("a certificate in use is revoked", "certificate", name, "serial", fmt.Sprintf("%x", leaf.SerialNumber))
+	case secure.NeedsStaple(leaf):
+		s.log.Warn("cannot learn whether a certificate is revoked, and clients may refuse it without an answer", "certificate", name, "error", err)
+	default:
+		s.log.Info("cannot learn whether a certificate is revoked, clients are shown it without an answer", "certificate", name, "error", err)
+	}
+}
+
+// replaceRevoked tells the issuer of a certificate that is revoked.
+func (s *Server) replaceRevoked(leaf *x509.Certificate) {
+	if s.options.issuer != nil {
+		s.options.issuer.Revoked(leaf)
 	}
 }
 

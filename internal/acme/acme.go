@@ -7,6 +7,7 @@ package acme
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -229,6 +230,13 @@ func (m *Manager) Challenge(host, path string) (answer string, ok bool) {
 		return s.challenge(host, path)
 	}
 	return "", false
+}
+
+// Revoked renews a certificate that is revoked, if it is one in use.
+func (m *Manager) Revoked(leaf *x509.Certificate) {
+	for _, s := range *m.kinds.Load() {
+		s.replaceRevoked(leaf)
+	}
 }
 
 // Certificates returns the names of all listeners with tls, and how their certificates are.

@@ -5,9 +5,11 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"log/slog"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -17,6 +19,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/ocsp"
 
 	"weir/admin"
 	"weir/config"
@@ -331,6 +335,74 @@ func accountOf(t *testing.T, folder, name string) string {
 		t.Fatalf("%v: %s", err, text)
 	}
 	return about.IssuerData.Account
+}
+
+// Clients get what the CA says of a certificate (OCSP), and one that is revoked is replaced.
+func TestRevoked(t *testing.T) {
+	t.Parallel()
+	ca := pebble(t)
+	ca.answersOCSP(t)
+	name, address := ca.host(t)
+	folder := t.TempDir()
+	with := func(rest string) string {
+		return ca.configuration(address, folder, fmt.Sprintf("domains = [%q]\n%s\n", name, rest), "")
+	}
+	n := start(t, with("ocsp_stapling = false"))
+	first := n.gets(name, ca.roots(t))
+	ca.revoked.Store(first.SerialNumber.String(), true)
+	if err := n.server.Reload(parse(t, with(""))); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "the certificate is replaced", func() bool {
+		leaf, err := n.handshake(name, nil)
+		return err == nil && leaf.SerialNumber.Cmp(first.SerialNumber) != 0
+	})
+	testkit.Eventually(t, "clients get a staple", func() bool {
+		c, err := tls.Dial("tcp", n.secure, &tls.Config{ServerName: name, RootCAs: ca.roots(t)})
+		if err != nil {
+			return false
+		}
+		defer c.Close()
+		r, err := ocsp.ParseResponse(c.ConnectionState().OCSPResponse, nil)
+		return err == nil && r.Status == ocsp.Good
+	})
+	if log := n.log.String(); !strings.Contains(log, "a certificate in use is revoked") {
+		t.Error("no line says so")
+	}
+}
+
+// answersOCSP makes the responder of the CA answer.
+func (ca *authority) answersOCSP(t *testing.T) {
+	t.Helper()
+	var der [2][]byte
+	for i, path := range []string{"/intermediates/0", "/intermediate-keys/0"} {
+		response, err := ca.client.Get(ca.manage + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		text, err := io.ReadAll(response.Body)
+		block, _ := pem.Decode(text)
+		if err != nil || block == nil {
+			t.Fatalf("%s: %v: %s", path, err, text)
+		}
+		der[i] = block.Bytes
+	}
+	cert, err := x509.ParseCertificate(der[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := x509.ParsePKCS1PrivateKey(der[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca.responder.SignBy(cert, key)
+	ca.responder.Answer(func(serial *big.Int) ocsp.Response {
+		if _, ok := ca.revoked.Load(serial.String()); ok {
+			return ocsp.Response{Status: ocsp.Revoked}
+		}
+		return ocsp.Response{Status: ocsp.Good}
+	})
 }
 
 // two starts two weirs with one storage at the same time, of which one gets the certificate.

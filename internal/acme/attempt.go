@@ -2,6 +2,7 @@ package acme
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"time"
 
@@ -13,7 +14,8 @@ import (
 type attempt struct {
 	cancel   context.CancelFunc
 	onDemand bool
-	anew     bool // see renewAnew
+	anew     bool              // see renewAnew
+	revoked  *x509.Certificate // what it replaces; nil if that is not revoked
 	err      error
 }
 
@@ -64,7 +66,7 @@ func (s *source) event(ctx context.Context, event string, data map[string]any) e
 func (s *source) begins(ctx context.Context, name string, renewal bool, a *attempt) error {
 	switch d := s.setup.Load().onDemand; {
 	case a == nil:
-	case a.anew && s.isRenewed(ctx, name):
+	case a.anew && s.isRenewed(ctx, name, a.revoked):
 		a.fail(errRenewed)
 		return errRenewed
 	case a.onDemand && !renewal && d != nil && !d.limit.allow(time.Now()):
@@ -100,7 +102,7 @@ func (s *source) failed(name string, renewal bool, err error, a *attempt) {
 	case !renewal || a != nil && a.anew:
 	case isOrderRefused(err) && s.setup.Load().anew != nil:
 		s.manager.log.Debug("the CA refuses a renewal, it is asked for a certificate that replaces none", "name", name, "error", err)
-		s.background(func() { s.renewAnew(name) })
+		s.background(func() { s.renewAnew(name, nil) })
 	default:
 		s.warnRenewal(name, err)
 	}
@@ -122,16 +124,16 @@ var errRenewed = errors.New("the certificate was renewed meanwhile")
 
 // renewAnew renews a certificate without telling the CA that it replaces the old one (RFC 9773 section 5), which
 // is a reason to refuse the order: the old one may be of another account, or the CA has given a replacement
-// that could not be stored.
-func (s *source) renewAnew(name string) {
+// that could not be stored. revoked is the old one if it is revoked.
+func (s *source) renewAnew(name string, revoked *x509.Certificate) {
 	setup := s.setup.Load()
 	if setup.anew == nil {
 		return
 	}
 	ctx, a := newAttempt(s.ctx, false)
 	defer a.cancel()
-	a.anew = true
-	err := a.result(setup.anew.RenewCertAsync(ctx, name, true)) // even if it is only the CA (ARI) that says when
+	a.anew, a.revoked = true, revoked
+	err := a.result(setup.anew.RenewCertAsync(ctx, name, true)) // even if it is only the CA that says when
 	if err == nil || errors.Is(err, errRenewed) {
 		_, err = s.load(s.ctx, setup, name)
 	}
@@ -140,9 +142,25 @@ func (s *source) renewAnew(name string) {
 	}
 }
 
-// isRenewed says whether the storage has a certificate that needs no renewal.
-func (s *source) isRenewed(ctx context.Context, name string) bool {
+// isRenewed says whether the storage has a certificate that needs no renewal, and is not the one that is revoked.
+func (s *source) isRenewed(ctx context.Context, name string, revoked *x509.Certificate) bool {
 	setup := s.setup.Load()
 	cert, err := setup.config.CacheManagedCertificate(ctx, name)
-	return err == nil && !cert.NeedsRenewal(setup.config)
+	return err == nil && !cert.NeedsRenewal(setup.config) && (revoked == nil || !cert.Leaf.Equal(revoked))
+}
+
+// replaceRevoked renews a certificate that is revoked, if it is one of the source in use.
+func (s *source) replaceRevoked(leaf *x509.Certificate) {
+	names := leaf.DNSNames
+	for _, ip := range leaf.IPAddresses {
+		names = append(names, ip.String())
+	}
+	for _, name := range names {
+		for _, cert := range s.cache.AllMatchingCertificates(name) {
+			if cert.Leaf.Equal(leaf) {
+				s.background(func() { s.renewAnew(name, leaf) })
+				return
+			}
+		}
+	}
 }

@@ -34,6 +34,8 @@ type authority struct {
 	client    *http.Client
 	manage    string // the URL of its management API
 	names     *nameServer
+	responder *testkit.Responder
+	revoked   sync.Map // the serial numbers that the responder says are revoked
 	// httpPort and tlsPort are where it looks for challenges, at the address of a name.
 	httpPort, tlsPort int
 }
@@ -95,6 +97,9 @@ func startPebble() (*authority, error) {
 	if ca.names, err = startNames(); err != nil {
 		return nil, err
 	}
+	responder, end := testkit.NewResponder()
+	shared.clean = append(shared.clean, end)
+	ca.responder = responder
 	// The ports are held at one address, so that no other program gets them, and are free at all others.
 	for _, port := range []*int{&ca.httpPort, &ca.tlsPort} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -128,7 +133,7 @@ func (ca *authority) start(dir, key string) error {
 	api, manage := first.Addr().String(), second.Addr().String()
 	text, err := json.Marshal(map[string]any{"pebble": map[string]any{
 		"listenAddress": api, "managementListenAddress": manage, "certificate": ca.file, "privateKey": key,
-		"httpPort": ca.httpPort, "tlsPort": ca.tlsPort, "keyAlgorithm": "ecdsa",
+		"httpPort": ca.httpPort, "tlsPort": ca.tlsPort, "ocspResponderURL": ca.responder.URL,
 		"externalAccountMACKeys": map[string]string{"known": "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"},
 		"domainBlocklist":        []string{"blocked.test"}, "retryAfter": map[string]int{"authz": 1, "order": 1},
 		"profiles": map[string]any{

@@ -119,7 +119,8 @@ func (s *setup) bind(src *source) {
 	base := certmagic.Config{
 		Storage: s.storage, Logger: quiet(src.manager.log), OnEvent: src.event,
 		KeySource: certmagic.StandardKeyGenerator{KeyType: keyTypes[s.settings.KeyType]},
-		Issuers:   []certmagic.Issuer{}, // none of the defaults
+		Issuers:   []certmagic.Issuer{},                        // none of the defaults
+		OCSP:      certmagic.OCSPConfig{DisableStapling: true}, // listeners do it, and let no certificate wait for it
 	}
 	s.config = certmagic.New(src.cache, base)
 	if s.template == nil {

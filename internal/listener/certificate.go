@@ -114,6 +114,26 @@ func (c *certificates) index() {
 	c.table.Store(t)
 }
 
+// prepareStaples asks what authorities say of the certificates in files, before clients do.
+func (s *settings) prepareStaples() {
+	if s.staples == nil || s.certificates == nil {
+		return
+	}
+	for _, p := range s.certificates.pairs {
+		s.staples.Prepare(p.content)
+	}
+}
+
+// isFromFile says whether a certificate is in use that is in a file.
+func (l *Listener) isFromFile(leaf *x509.Certificate) bool {
+	for _, used := range l.Certificates() {
+		if used == leaf {
+			return true
+		}
+	}
+	return false
+}
+
 // choose finds the certificate for the name that the client asks for (SNI,
 // RFC 6066 section 3): one with exactly that name, else one with the wildcard
 // for it, else the first. Of several (say RSA and ECDSA) the first that the

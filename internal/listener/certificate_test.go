@@ -19,8 +19,11 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/ocsp"
+
 	"weir/config"
 	"weir/internal/listener"
+	"weir/internal/testkit"
 )
 
 // authority signs the test's certificates.
@@ -409,5 +412,59 @@ func TestTicketsSurviveUpdate(t *testing.T) {
 	}
 	if !resumed() {
 		t.Error("the second handshake was a full one")
+	}
+}
+
+// Certificates in files are shown with what their authority says, changed ones too, unless the configuration says no.
+func TestStapling(t *testing.T) {
+	t.Parallel()
+	authority := testkit.NewAuthority(t).Intermediate("between")
+	responder := authority.Responder()
+	issue := func() (config.Certificate, *big.Int) {
+		pair := authority.IssueWith(func(c *x509.Certificate) { c.OCSPServer = []string{responder.URL} }, "www.example.org")
+		var chain []byte
+		for _, der := range pair.Certificate.Certificate {
+			chain = append(chain, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+		}
+		if err := os.WriteFile(pair.Cert, chain, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return config.Certificate{Cert: pair.Cert, Key: pair.Key}, pair.Serial()
+	}
+	files, serial := issue()
+	cfg := local()
+	cfg.Certificates = []config.Certificate{files}
+	l := start(t, cfg, listener.Options{CertificateInterval: -1}, greet)
+	staple := func() []byte {
+		c, err := tls.Dial("tcp", l.Addrs()[0].String(), &tls.Config{RootCAs: authority.Pool, ServerName: "www.example.org"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		return c.ConnectionState().OCSPResponse
+	}
+	if staple() != nil || responder.Asked() > 0 {
+		t.Error("the responder is asked, which is off")
+	}
+	cfg.OCSPStapling = true
+	if err := l.Update(cfg); err != nil {
+		t.Fatal(err)
+	}
+	shows := func(serial *big.Int) func() bool {
+		return func() bool {
+			r, err := ocsp.ParseResponse(staple(), nil)
+			return err == nil && r.Status == ocsp.Good && r.SerialNumber.Cmp(serial) == 0
+		}
+	}
+	testkit.Eventually(t, "clients get a staple", shows(serial))
+	_, serial = issue() // in the same files
+	l.RefreshCertificates()
+	testkit.Eventually(t, "clients get the one of the changed certificate", shows(serial))
+	cfg.OCSPStapling = false
+	if err := l.Update(cfg); err != nil {
+		t.Fatal(err)
+	}
+	if staple() != nil {
+		t.Error("clients get a staple, which is off")
 	}
 }

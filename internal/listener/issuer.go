@@ -18,10 +18,20 @@ type Issuer interface {
 	Certificate(cfg *config.Listener, hello *tls.ClientHelloInfo) (*tls.Certificate, error)
 }
 
-// certificate finds the certificate for the name that the client asks for: one of the files with that
+// certificate returns the certificate for the name that the client asks for, with what its authority says of it
+// (OCSP).
+func (s *settings) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	found, err := s.find(hello)
+	if found == nil || s.staples == nil {
+		return found, err
+	}
+	return s.staples.Add(hello.Context(), found), nil
+}
+
+// find finds the certificate for the name that the client asks for: one of the files with that
 // name, else one of the issuer's, else the first of the files if the configuration allows that. With
 // neither a certificate nor an error, crypto/tls sends the alert unrecognized_name.
-func (s *settings) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+func (s *settings) find(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if s.certificates != nil && !s.asksChallenge(hello) {
 		if found, err := s.certificates.chooseExact(hello); found != nil || err != nil {
 			return found, err

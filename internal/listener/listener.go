@@ -40,6 +40,7 @@ type Listener struct {
 	tickets *secure.Tickets
 	// rotation is when they change.
 	rotation *time.Timer
+	staples  *secure.Staples
 	// updating makes Update and the certificate watch take turns.
 	updating sync.Mutex
 
@@ -82,6 +83,7 @@ type settings struct {
 	old          *tls.Config               // for clients of TLS 1.1 and older; nil: none may be so old
 	certificates *certificates             // nil: none in files
 	issuer       Issuer                    // nil: none
+	staples      *secure.Staples           // nil: none are shown
 	secrets      *secure.Watched[[][]byte] // of session tickets
 	trust        *secure.Watched[*clientTrust]
 	trusted      *clientTrust // what trust had when tls was made, by which handshakes verify clients; nil: no TLS
@@ -108,6 +110,7 @@ func Open(cfg *config.Listener, options Options) (*Listener, error) {
 		rotation:  time.NewTimer(longestRotation),
 	}
 	l.changed = sync.NewCond(&l.mu)
+	l.staples = secure.NewStaples(secure.StaplesOptions{OnChange: options.OnStaple, OnRevoked: options.OnRevoked, Keep: l.isFromFile})
 	l.tls = &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
@@ -135,6 +138,7 @@ func Open(cfg *config.Listener, options Options) (*Listener, error) {
 		return l, nil
 	}
 	if l.sockets, err = openSockets(cfg.Address, options.Inherited); err != nil {
+		l.staples.Close()
 		return nil, fmt.Errorf("cannot listen on %q: %w", cfg.Address, err)
 	}
 	return l, nil
@@ -155,6 +159,9 @@ func (l *Listener) newSettings(cfg *config.Listener) (_ *settings, err error) {
 	}
 	if cfg.Issuer != "" {
 		s.issuer = l.options.Issuer
+	}
+	if cfg.OCSPStapling {
+		s.staples = l.staples
 	}
 	s.tls = &tls.Config{
 		NextProtos:     nextProtos(cfg),
@@ -376,6 +383,7 @@ func (l *Listener) Close() error {
 		return nil
 	}
 	l.closed = true
+	defer l.staples.Close()
 	serving, shared := l.handle != nil, l.shared
 	close(l.done)
 	l.changed.Broadcast()

@@ -1,6 +1,7 @@
 package listener
 
 import (
+	"crypto/x509"
 	"net"
 	"net/netip"
 	"time"
@@ -52,6 +53,10 @@ type Options struct {
 	// err means all of them are in use; otherwise those it names keep their
 	// old content.
 	OnCertificates func(err error)
+	// OnStaple hears of the first failure to learn whether a certificate is revoked (OCSP) after a success, or of all, and
+	// of the first success, by a nil err. OnRevoked hears each time that one is.
+	OnStaple  func(leaf *x509.Certificate, err error)
+	OnRevoked func(leaf *x509.Certificate)
 	// OnFiles hears the same of other files of TLS, which what names.
 	OnFiles func(what string, err error)
 }

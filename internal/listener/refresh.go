@@ -9,6 +9,7 @@ import (
 // use puts settings into force.
 func (l *Listener) use(s *settings) {
 	l.settings.Store(s)
+	s.prepareStaples()
 	l.rotation.Reset(l.rotateTickets())
 }
 
@@ -49,8 +50,11 @@ func (l *Listener) RefreshCertificates() {
 		return
 	}
 	if s.certificates != nil {
-		if changed, err := s.certificates.refresh(); changed && l.options.OnCertificates != nil {
-			l.options.OnCertificates(err)
+		if changed, err := s.certificates.refresh(); changed {
+			s.prepareStaples()
+			if l.options.OnCertificates != nil {
+				l.options.OnCertificates(err)
+			}
 		}
 	}
 	if changed, err := s.trust.Refresh(); changed {

@@ -100,6 +100,12 @@ type Pair struct {
 // clients.
 func (a *Authority) Issue(names ...string) Pair {
 	a.t.Helper()
+	return a.IssueWith(func(*x509.Certificate) {}, names...)
+}
+
+// IssueWith is Issue with changes to what is signed.
+func (a *Authority) IssueWith(change func(*x509.Certificate), names ...string) Pair {
+	a.t.Helper()
 	template := &x509.Certificate{
 		Subject:     pkix.Name{CommonName: names[0]},
 		KeyUsage:    x509.KeyUsageDigitalSignature,
@@ -112,6 +118,7 @@ func (a *Authority) Issue(names ...string) Pair {
 			template.DNSNames = append(template.DNSNames, n)
 		}
 	}
+	change(template)
 	der, key := a.sign(template, a)
 	raw, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
