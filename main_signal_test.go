@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"os"
 	"os/exec"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"weir/internal/testkit"
 )
@@ -68,6 +70,36 @@ func TestFIFOAsLog(t *testing.T) {
 	c.logged("no process reads this FIFO")
 	c.signal(syscall.SIGTERM)
 	c.ends(0)
+}
+
+// A FIFO to which no process writes is reported wherever a file is read, and holds up nothing.
+func TestFIFOAsFile(t *testing.T) {
+	t.Parallel()
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check := func(what, config string) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		out, err := exec.CommandContext(ctx, binary, "check", "--config", config).CombinedOutput()
+		if err == nil || ctx.Err() != nil || !strings.Contains(string(out), "no process writes to this FIFO") && !strings.Contains(string(out), "no regular file") {
+			t.Errorf("%s: %v, %s", what, err, out)
+		}
+	}
+	check("the configuration", fifo)
+	for what, text := range map[string]string{
+		"an included file": "include = ['FIFO']\n" + small,
+		"a value":          small + "[metrics]\naddress = '${file:FIFO}'\n",
+		"a certificate":    "[[listeners]]\naddress = ':0'\ncertificates = [{ cert = 'FIFO', key = 'FIFO' }]\n",
+		"authorities":      small + "[upstreams.a]\ntargets = ['https://127.0.0.1:1']\ntls.ca = 'FIFO'\n",
+		"users":            small + "[[routes]]\npath = '/a'\nrespond.status = 200\nbasic_auth.file = 'FIFO'\n",
+		"an error page":    small + "[error_pages]\nfiles = { 404 = 'FIFO' }\n",
+		"a token":          small + "[admin]\naddress = '127.0.0.1:0'\ntokens = [{ name = 'a', role = 'read', file = 'FIFO' }]\n",
+	} {
+		check(what, file(t, strings.ReplaceAll(text, "FIFO", fifo)))
+	}
 }
 
 // The welcome of the demo is for people.

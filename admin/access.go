@@ -71,7 +71,7 @@ func ReadToken(t *config.AdminToken) (string, error) {
 		}
 		path = filepath.Join(folder, t.Credential)
 	}
-	text, err := os.ReadFile(path)
+	text, err := config.ReadFile(path)
 	if err != nil {
 		return "", fmt.Errorf("cannot read the token: %w", err)
 	}

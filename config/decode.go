@@ -356,7 +356,7 @@ const wantVariable = `"${NAME}" with letters, digits and underscores, "${NAME:-d
 // in its place if it has none.
 func lookUp(name string) (value, want string) {
 	if path, ok := strings.CutPrefix(name, "file:"); ok {
-		text, err := os.ReadFile(path)
+		text, err := ReadFile(path)
 		if err != nil {
 			return "", "a file that can be read: " + reason(err)
 		}

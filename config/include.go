@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -169,7 +168,7 @@ func (r *reading) include(value any, own *source) (sound bool) {
 				continue
 			}
 			r.done[identity(path)] = at
-			data, err := os.ReadFile(path)
+			data, err := ReadFile(path)
 			if err != nil {
 				wrong(fmt.Sprintf("cannot read %q: %s", path, reason(err)))
 				continue

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -48,7 +47,7 @@ func (l *Loader) Load(path string, checks ...func(*Config) Errors) (*Config, err
 
 // readFile reads the file at path, and returns what problems call it.
 func (l *Loader) readFile(path string) (name string, data []byte, err error) {
-	data, err = os.ReadFile(path)
+	data, err = ReadFile(path)
 	if l.Optional && errors.Is(err, fs.ErrNotExist) && l.variable("LISTEN") && l.variable("TARGETS") {
 		return "environment", []byte(withoutFile), nil
 	}

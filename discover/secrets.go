@@ -5,9 +5,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
+	"weir/config"
 )
 
 // TLSFiles are the options of a URL that are about TLS: "ca", "cert" and "key" are PEM files,
@@ -32,7 +32,7 @@ func (f TLSFiles) Given() bool { return f != TLSFiles{} }
 func (f TLSFiles) Load() (*tls.Config, error) {
 	c := &tls.Config{ServerName: f.serverName}
 	if f.ca != "" {
-		text, err := os.ReadFile(f.ca)
+		text, err := config.ReadFile(f.ca)
 		if err != nil {
 			return nil, err
 		}
@@ -42,7 +42,7 @@ func (f TLSFiles) Load() (*tls.Config, error) {
 		}
 	}
 	if f.cert != "" {
-		pair, err := tls.LoadX509KeyPair(f.cert, f.key)
+		pair, err := config.LoadKeyPair(f.cert, f.key)
 		if err != nil {
 			return nil, err
 		}
@@ -66,7 +66,7 @@ func (s Secret) Read() (string, error) {
 	if s.path == "" {
 		return "", nil
 	}
-	text, err := os.ReadFile(s.path)
+	text, err := config.ReadFile(s.path)
 	if err != nil {
 		return "", err
 	}

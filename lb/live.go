@@ -3,7 +3,6 @@ package lb
 import (
 	"crypto/sha256"
 	"fmt"
-	"os"
 	"sync/atomic"
 
 	"weir/config"
@@ -116,7 +115,7 @@ func transportSettings(cfg *config.Upstream) string {
 		}
 		// One that cannot be read differs from one that could: making the new
 		// connections then says what is wrong.
-		pem, err := os.ReadFile(file)
+		pem, err := config.ReadFile(file)
 		s = fmt.Appendf(s, "\n%x %v", sha256.Sum256(pem), err)
 	}
 	return string(s)

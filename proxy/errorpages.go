@@ -3,7 +3,6 @@ package proxy
 import (
 	"fmt"
 	"mime"
-	"os"
 	"path/filepath"
 	"strconv"
 
@@ -31,7 +30,7 @@ func newErrorPages(c *config.ErrorPages, general *errorPages) (*errorPages, erro
 		}
 	}
 	for status, path := range c.Files {
-		text, err := os.ReadFile(path)
+		text, err := config.ReadFile(path)
 		switch {
 		case err != nil:
 			return nil, fmt.Errorf("error_pages: %w", err)

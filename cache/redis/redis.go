@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -109,7 +108,7 @@ func authorities(path string) (*x509.CertPool, error) {
 	if path == "" {
 		return nil, nil
 	}
-	data, err := os.ReadFile(path)
+	data, err := config.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the far cache's authorities: %w", err)
 	}
@@ -134,12 +133,12 @@ func secure(o *rueidis.ClientOption, c *config.CacheFar) error {
 	if c.Cert == "" {
 		return nil
 	}
-	if _, err := tls.LoadX509KeyPair(c.Cert, c.Key); err != nil {
+	if _, err := config.LoadKeyPair(c.Cert, c.Key); err != nil {
 		return fmt.Errorf("cannot use the far cache's client certificate: %w", err)
 	}
 	// Read again for each connection, so that a renewed certificate counts.
 	o.TLSConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
+		pair, err := config.LoadKeyPair(c.Cert, c.Key)
 		return &pair, err
 	}
 	return nil

@@ -61,7 +61,7 @@ func (u *Users) read(path string) error {
 	if info.Size() > maxUsersFile {
 		return fmt.Errorf("cannot read the users: %q has %d bytes, want at most %d", path, info.Size(), maxUsersFile)
 	}
-	data, err := os.ReadFile(path)
+	data, err := config.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("cannot read the users: %w", err)
 	}

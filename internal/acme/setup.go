@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -83,7 +82,7 @@ func (s *setup) newTemplate(log *slog.Logger) (*certmagic.ACMEIssuer, error) {
 		t.ExternalAccount = &acme.EAB{KeyID: c.EAB.KeyID, MACKey: c.EAB.HMAC}
 	}
 	if c.CARoots != "" {
-		pem, err := os.ReadFile(c.CARoots)
+		pem, err := config.ReadFile(c.CARoots)
 		if err != nil {
 			return nil, fmt.Errorf("cannot read ca_roots: %w", err)
 		}

@@ -151,7 +151,7 @@ func reachByFile(path string, client *admin.Client) error {
 
 // trust makes cfg believe the certificates of a PEM file besides those of the system.
 func trust(cfg *tls.Config, path string) error {
-	text, err := os.ReadFile(path)
+	text, err := config.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("cannot read the certificates that the admin API may show: %w", err)
 	}
@@ -168,7 +168,7 @@ func trust(cfg *tls.Config, path string) error {
 
 // nameOf is a name that the certificate in a PEM file is for; empty if there is none.
 func nameOf(path string) string {
-	text, err := os.ReadFile(path)
+	text, err := config.ReadFile(path)
 	if err != nil {
 		return ""
 	}

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -163,7 +162,7 @@ func runTests(c *urfave.Command, path string) ([]testResult, error) {
 
 // readTests reads a file of tests.
 func readTests(path string) (*testFile, error) {
-	data, err := os.ReadFile(path)
+	data, err := config.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the tests: %w", err)
 	}

@@ -2,8 +2,8 @@ package importer
 
 import (
 	"net/netip"
-	"os"
 	"strings"
+	"weir/config"
 
 	"golang.org/x/crypto/bcrypt"
 )
@@ -85,7 +85,7 @@ func takesHash(hash string) bool {
 
 // setPasswordFile makes the route ask for a password of a file as htpasswd writes it.
 func setPasswordFile(d *draft, r *route, at Place, realm, file string) {
-	text, err := os.ReadFile(file)
+	text, err := config.ReadFile(file)
 	if err != nil {
 		d.note(at, "%s cannot be read here, so its hashes were not looked at: weir takes bcrypt and argon2id", file)
 	}

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"weir/config"
 )
 
 // caddyToken is a word, and whether it ends a line.
@@ -21,7 +22,7 @@ var caddyEnvironment = regexp.MustCompile(`\{\$(\w+)(?::([^}]*))?\}`)
 
 // caddyTokens splits a file.
 func caddyTokens(file string) (tokens []caddyToken, err error) {
-	data, err := os.ReadFile(file)
+	data, err := config.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}

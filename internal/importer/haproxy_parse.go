@@ -2,8 +2,8 @@ package importer
 
 import (
 	"fmt"
-	"os"
 	"strings"
+	"weir/config"
 )
 
 // statement is a line of HAProxy, as words.
@@ -77,7 +77,7 @@ var haproxySections = map[string]bool{
 }
 
 func parseHAProxy(file string) (sections []*proxySection, err error) {
-	text, err := os.ReadFile(file)
+	text, err := config.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}

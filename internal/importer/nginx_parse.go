@@ -2,10 +2,10 @@ package importer
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"weir/config"
 )
 
 // directive is one of nginx, with what stands in its braces.
@@ -31,7 +31,7 @@ const maxIncludes = 20
 
 // parseNginx reads a file and what it includes; names of includes are relative to folder.
 func parseNginx(path, folder string, depth int) ([]directive, error) {
-	text, err := os.ReadFile(path)
+	text, err := config.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}

@@ -3,7 +3,6 @@ package importer
 import (
 	"cmp"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -52,7 +51,7 @@ func (n *node) texts() (all []string) {
 
 // readTree reads a file of YAML, or of TOML if its name says so.
 func readTree(file string) (*node, error) {
-	data, err := os.ReadFile(file)
+	data, err := config.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"os"
 	"strings"
 	"sync/atomic"
 
@@ -86,10 +85,10 @@ func (p *pair) read() error {
 
 // LoadCertificate reads a certificate and its key, which must belong together.
 func LoadCertificate(files config.Certificate) (*tls.Certificate, error) {
-	content, err := tls.LoadX509KeyPair(files.Cert, files.Key)
+	content, err := config.LoadKeyPair(files.Cert, files.Key)
 	if err != nil {
 		hint := ""
-		if key, readErr := os.ReadFile(files.Key); readErr == nil && bytes.Contains(key, []byte("ENCRYPTED")) {
+		if key, readErr := config.ReadFile(files.Key); readErr == nil && bytes.Contains(key, []byte("ENCRYPTED")) {
 			hint = " (the key has a pass phrase: want a key without one)"
 		}
 		return nil, fmt.Errorf("cannot load certificate %q with key %q: %w%s", files.Cert, files.Key, err, hint)

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"os"
 	"time"
 
 	"weir/config"
@@ -16,7 +15,7 @@ func LoadClientCA(path string) (*x509.CertPool, error) {
 	if path == "" {
 		return nil, nil
 	}
-	pem, err := os.ReadFile(path)
+	pem, err := config.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read client_ca: %w", err)
 	}

@@ -9,7 +9,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"os"
+	"weir/config"
 
 	"golang.org/x/crypto/cryptobyte"
 )
@@ -72,7 +72,7 @@ type ECHKey struct {
 // that have an old one.
 func LoadECH(paths []string) (keys []ECHKey, err error) {
 	for i, path := range paths {
-		data, err := os.ReadFile(path)
+		data, err := config.ReadFile(path)
 		if err != nil {
 			return nil, fmt.Errorf("cannot read a key of Encrypted Client Hello: %w", err)
 		}

@@ -9,10 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"os"
 	"slices"
 	"sync"
 	"time"
+	"weir/config"
 )
 
 // Revocation has lists of certificates that their authorities have revoked (CRLs, RFC 5280 section
@@ -53,7 +53,7 @@ func LoadRevocation(path string) (*Revocation, error) {
 	if path == "" {
 		return nil, nil
 	}
-	data, err := os.ReadFile(path)
+	data, err := config.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read revocation lists: %w", err)
 	}

@@ -7,10 +7,10 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"os"
 	"slices"
 	"sync"
 	"time"
+	"weir/config"
 )
 
 // leastSecret is how many bytes a secret must have for keys of session tickets to be made of it.
@@ -107,7 +107,7 @@ func LoadSecrets(path string) (secrets [][]byte, err error) {
 	if path == "" {
 		return nil, nil
 	}
-	data, err := os.ReadFile(path)
+	data, err := config.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the secrets of session tickets: %w", err)
 	}

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -105,7 +104,7 @@ func loadAuthorities(path string) (*x509.CertPool, error) {
 	if path == "" {
 		return nil, nil
 	}
-	pem, err := os.ReadFile(path)
+	pem, err := config.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read ca: %w", err)
 	}
@@ -121,7 +120,7 @@ func loadIdentity(cfg *config.UpstreamTLS) ([]tls.Certificate, error) {
 	if cfg.Cert == "" {
 		return nil, nil
 	}
-	pair, err := tls.LoadX509KeyPair(cfg.Cert, cfg.Key)
+	pair, err := config.LoadKeyPair(cfg.Cert, cfg.Key)
 	if err != nil {
 		return nil, fmt.Errorf("cannot use client certificate %q: %w", cfg.Cert, err)
 	}
