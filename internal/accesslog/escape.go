@@ -3,8 +3,8 @@ package accesslog
 import (
 	"encoding/hex"
 	"net/netip"
-	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -30,16 +30,16 @@ func absent(dst []byte, s style) []byte {
 	return dst
 }
 
-// appendText appends v escaped, so that it cannot end its line or its quotes and
+// appendText appends key and v escaped, so that it cannot end its line or its quotes and
 // cannot control a terminal.
-func appendText[T string | []byte](dst []byte, v T, s style) []byte {
+func appendText[T string | []byte](dst []byte, key string, v T, s style) []byte {
 	if len(v) == 0 {
 		return absent(dst, s)
 	}
 	if s == styleText {
 		return appendPlain(dst, v)
 	}
-	dst = append(dst, '"')
+	dst = append(append(dst, key...), '"')
 	dst = appendJSON(dst, v)
 	return append(dst, '"')
 }
@@ -114,43 +114,49 @@ func appendInt(dst []byte, n int64) []byte { return strconv.AppendInt(dst, n, 10
 
 // appendSeconds appends d in seconds with six decimals.
 func appendSeconds(dst []byte, d time.Duration) []byte {
-	if d < 0 {
-		d = 0
-	}
-	us := uint64(d / time.Microsecond)
-	dst = strconv.AppendUint(dst, us/1e6, 10)
-	frac := us % 1e6
-	dst = append(dst, '.')
-	for unit := uint64(1e5); unit > 0; unit /= 10 {
-		dst = append(dst, byte('0'+frac/unit%10))
-	}
-	return dst
+	us := uint64(max(d, 0) / time.Microsecond)
+	dst = append(strconv.AppendUint(dst, us/1e6, 10), '.')
+	us %= 1e6
+	return appendTwo(appendTwo(appendTwo(dst, us/1e4), us/100%100), us%100)
 }
 
-func appendOptionalSeconds(dst []byte, d time.Duration, s style) []byte {
+// appendTwo appends the two digits of n, which is less than 100.
+func appendTwo[T int | uint64](dst []byte, n T) []byte {
+	return append(dst, byte('0'+n/10), byte('0'+n%10))
+}
+
+func appendOptionalSeconds(dst []byte, key string, d time.Duration, s style) []byte {
 	if d <= 0 {
 		return absent(dst, s)
 	}
-	return appendSeconds(dst, d)
+	return appendSeconds(append(dst, key...), d)
 }
 
-// appendTime appends t as 2026-01-31T23:59:59.123Z. It is written by hand
-// because AppendFormat takes three times as long with a fixed number of decimals.
-func appendTime(dst []byte, t time.Time, s style) []byte {
+// second is a second of Unix time as appendTime writes it.
+type second struct {
+	at   int64
+	text [len("2026-01-31T23:59:59.")]byte
+}
+
+// lastSecond is the second that was written last: a busy log writes many lines in each. nil: none was.
+var lastSecond atomic.Pointer[second]
+
+// appendTime appends key and t as 2026-01-31T23:59:59.123Z.
+func appendTime(dst []byte, key string, t time.Time, s style) []byte {
+	at := t.Unix()
+	last := lastSecond.Load()
+	if last == nil || last.at != at {
+		last = &second{at: at}
+		t.UTC().AppendFormat(last.text[:0], "2006-01-02T15:04:05.")
+		lastSecond.Store(last)
+	}
+	dst = append(dst, key...)
 	if s == styleJSON {
 		dst = append(dst, '"')
 	}
-	t = t.UTC()
-	year, month, day := t.Date()
-	hour, minute, second := t.Clock()
-	dst = appendDigits(dst, year, 4)
-	dst = appendDigits(append(dst, '-'), int(month), 2)
-	dst = appendDigits(append(dst, '-'), day, 2)
-	dst = appendDigits(append(dst, 'T'), hour, 2)
-	dst = appendDigits(append(dst, ':'), minute, 2)
-	dst = appendDigits(append(dst, ':'), second, 2)
-	dst = appendDigits(append(dst, '.'), t.Nanosecond()/1e6, 3)
-	dst = append(dst, 'Z')
+	ms := t.Nanosecond() / 1e6
+	dst = append(append(dst, last.text[:]...), byte('0'+ms/100))
+	dst = append(appendTwo(dst, ms%100), 'Z')
 	if s == styleJSON {
 		dst = append(dst, '"')
 	}
@@ -167,22 +173,12 @@ func appendHeader(dst []byte, h *head.Head, n head.Name, s style) []byte {
 	if h == nil {
 		return absent(dst, s)
 	}
-	return appendText(dst, h.Joined(n), s)
+	return appendText(dst, "", h.Joined(n), s)
 }
-
-// appendDigits appends the last width digits of n, which is not negative.
-func appendDigits(dst []byte, n, width int) []byte {
-	for unit := pow10[width-1]; unit > 0; unit /= 10 {
-		dst = append(dst, byte('0'+n/unit%10))
-	}
-	return dst
-}
-
-var pow10 = [...]int{1, 10, 100, 1000}
 
 // appendAddr appends an address without its zone, which may be any text in an
 // address that a proxy reported.
-func appendAddr(dst []byte, a netip.Addr, s style) []byte {
+func appendAddr(dst []byte, key string, a netip.Addr, s style) []byte {
 	if !a.IsValid() {
 		return absent(dst, s)
 	}
@@ -190,10 +186,10 @@ func appendAddr(dst []byte, a netip.Addr, s style) []byte {
 	if s == styleText {
 		return a.AppendTo(dst)
 	}
-	return append(a.AppendTo(append(dst, '"')), '"')
+	return append(a.AppendTo(append(append(dst, key...), '"')), '"')
 }
 
-func appendAddrPort(dst []byte, a netip.AddrPort, s style) []byte {
+func appendAddrPort(dst []byte, key string, a netip.AddrPort, s style) []byte {
 	if !a.IsValid() {
 		return absent(dst, s)
 	}
@@ -201,16 +197,16 @@ func appendAddrPort(dst []byte, a netip.AddrPort, s style) []byte {
 	if s == styleText {
 		return a.AppendTo(dst)
 	}
-	return append(a.AppendTo(append(dst, '"')), '"')
+	return append(a.AppendTo(append(append(dst, key...), '"')), '"')
 }
 
-// appendID appends an id in hexadecimal; zeros are none.
-func appendID(dst, id []byte, s style) []byte {
-	if !slices.ContainsFunc(id, func(b byte) bool { return b != 0 }) {
+// appendID appends key and an id in hexadecimal.
+func appendID(dst []byte, key string, id []byte, none bool, s style) []byte {
+	switch {
+	case none:
 		return absent(dst, s)
-	}
-	if s == styleText {
+	case s == styleText:
 		return hex.AppendEncode(dst, id)
 	}
-	return append(hex.AppendEncode(append(dst, '"'), id), '"')
+	return append(hex.AppendEncode(append(append(dst, key...), '"'), id), '"')
 }

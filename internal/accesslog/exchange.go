@@ -63,6 +63,10 @@ func FromExchange(x *proxy.Exchange) Record {
 // tlsVersion is the name of a version in one word, as other proxies write it.
 func tlsVersion(version uint16) string {
 	switch version {
+	case tls.VersionTLS10:
+		return "TLSv1"
+	case tls.VersionTLS11:
+		return "TLSv1.1"
 	case tls.VersionTLS12:
 		return "TLSv1.2"
 	case tls.VersionTLS13:

@@ -144,7 +144,7 @@ func (f Format) Append(dst []byte, r *Record) []byte {
 		case fieldResponseHeader:
 			dst = appendHeader(dst, r.Response, p.header, styleText)
 		default:
-			dst = p.field.append(dst, r, styleText)
+			dst = p.field.append(dst, "", r, styleText)
 		}
 	}
 	return append(dst, '\n')
@@ -163,13 +163,7 @@ var keys = func() (k [fieldCount]string) {
 func (f Format) appendObject(dst []byte, r *Record) []byte {
 	start := len(dst)
 	for id := range inJSON {
-		key := len(dst)
-		dst = append(dst, keys[id]...)
-		value := len(dst)
-		dst = id.append(dst, r, styleJSON)
-		if len(dst) == value {
-			dst = dst[:key]
-		}
+		dst = id.append(dst, keys[id], r, styleJSON)
 	}
 	dst = f.request.append(dst, `,"request_headers":{`, r.Request)
 	dst = f.response.append(dst, `,"response_headers":{`, r.Response)

@@ -179,80 +179,80 @@ const (
 	styleJSON              // quoted where JSON quotes; nothing for an empty value
 )
 
-// append appends the value of f, escaped for s. In JSON an empty field appends
+// append appends key and the value of f, escaped for s. In JSON an empty field appends
 // nothing. It is a switch and not a table of functions because the argument of a
 // function value is moved to the heap.
-func (f field) append(dst []byte, r *Record, s style) []byte {
+func (f field) append(dst []byte, key string, r *Record, s style) []byte {
 	switch f {
 	case fieldTime:
-		return appendTime(dst, r.Time, s)
+		return appendTime(dst, key, r.Time, s)
 	case fieldListener:
-		return appendText(dst, r.Listener, s)
+		return appendText(dst, key, r.Listener, s)
 	case fieldScheme:
-		return appendText(dst, r.Scheme, s)
+		return appendText(dst, key, r.Scheme, s)
 	case fieldTLSVersion:
-		return appendText(dst, r.TLSVersion, s)
+		return appendText(dst, key, r.TLSVersion, s)
 	case fieldSNI:
-		return appendText(dst, r.SNI, s)
+		return appendText(dst, key, r.SNI, s)
 	case fieldTimeCLF:
 		return appendCLF(dst, r.Time)
 	case fieldClient:
-		return appendAddr(dst, r.Client, s)
+		return appendAddr(dst, key, r.Client, s)
 	case fieldPeer:
-		return appendAddrPort(dst, r.Peer, s)
+		return appendAddrPort(dst, key, r.Peer, s)
 	case fieldMethod:
-		return appendText(dst, r.Method, s)
+		return appendText(dst, key, r.Method, s)
 	case fieldRequestTarget:
-		return appendText(dst, r.RequestTarget, s)
+		return appendText(dst, key, r.RequestTarget, s)
 	case fieldProto:
-		return appendText(dst, r.Proto, s)
+		return appendText(dst, key, r.Proto, s)
 	case fieldHost:
-		return appendText(dst, r.Host, s)
+		return appendText(dst, key, r.Host, s)
 	case fieldUserAgent:
-		return appendText(dst, r.UserAgent, s)
+		return appendText(dst, key, r.UserAgent, s)
 	case fieldReferer:
-		return appendText(dst, r.Referer, s)
+		return appendText(dst, key, r.Referer, s)
 	case fieldRequestID:
-		return appendText(dst, r.RequestID, s)
+		return appendText(dst, key, r.RequestID, s)
 	case fieldTraceID:
-		return appendID(dst, r.TraceID[:], s)
+		return appendID(dst, key, r.TraceID[:], r.TraceID == trace.TraceID{}, s)
 	case fieldSpanID:
-		return appendID(dst, r.SpanID[:], s)
+		return appendID(dst, key, r.SpanID[:], r.SpanID == trace.SpanID{}, s)
 	case fieldAuthUser:
-		return appendText(dst, r.User, s)
+		return appendText(dst, key, r.User, s)
 	case fieldClientSubject:
-		return appendText(dst, r.ClientSubject, s)
+		return appendText(dst, key, r.ClientSubject, s)
 	case fieldClientFingerprint:
-		return appendText(dst, r.ClientFingerprint, s)
+		return appendText(dst, key, r.ClientFingerprint, s)
 	case fieldRoute:
-		return appendText(dst, r.Route, s)
+		return appendText(dst, key, r.Route, s)
 	case fieldUpstream:
-		return appendText(dst, r.Upstream, s)
+		return appendText(dst, key, r.Upstream, s)
 	case fieldTarget:
-		return appendText(dst, r.Target, s)
+		return appendText(dst, key, r.Target, s)
 	case fieldAttempts:
-		return appendInt(dst, int64(r.Attempts))
+		return appendInt(append(dst, key...), int64(r.Attempts))
 	case fieldCache:
-		return appendText(dst, r.Cache, s)
+		return appendText(dst, key, r.Cache, s)
 	case fieldStatus:
-		return appendInt(dst, int64(r.Status))
+		return appendInt(append(dst, key...), int64(r.Status))
 	case fieldGRPCStatus:
-		return appendText(dst, r.GRPCStatus, s)
+		return appendText(dst, key, r.GRPCStatus, s)
 	case fieldCause:
-		return appendText(dst, r.Cause, s)
+		return appendText(dst, key, r.Cause, s)
 	case fieldError:
 		if r.Err == nil {
-			return appendText(dst, "", s)
+			return appendText(dst, key, "", s)
 		}
-		return appendText(dst, r.Err.Error(), s)
+		return appendText(dst, key, r.Err.Error(), s)
 	case fieldBytesIn:
-		return appendInt(dst, r.BytesIn)
+		return appendInt(append(dst, key...), r.BytesIn)
 	case fieldBytesOut:
-		return appendInt(dst, r.BytesOut)
+		return appendInt(append(dst, key...), r.BytesOut)
 	case fieldDuration:
-		return appendSeconds(dst, r.Duration)
+		return appendSeconds(append(dst, key...), r.Duration)
 	case fieldFirstByte:
-		return appendOptionalSeconds(dst, r.FirstByte, s)
+		return appendOptionalSeconds(dst, key, r.FirstByte, s)
 	}
 	panic("BUG: access log field without a value")
 }
