@@ -20,8 +20,9 @@ import (
 // family is what Prometheus calls the series of one name.
 type family struct {
 	help, kind string
-	lines      []string
-	sums       map[string]int // index in lines of series that stand for several
+	// parts are the lines, each a line or several that followed each other.
+	parts [][]byte
+	sums  map[string]int // index in parts of series that stand for several
 }
 
 var (
@@ -60,53 +61,95 @@ func kindOf(name string) string {
 	return "gauge"
 }
 
-// expose writes series in the text format of Prometheus, those of one metric together
+// expose writes page, series in the text format of Prometheus, those of one metric together
 // after a line that describes it. known describes metrics by name. Of a label that is switched
 // off, the series of all values become one, their sum. exemplars, by the names of their series, make it
-// OpenMetrics; nil is the plain format.
-func expose(w io.Writer, series []byte, known map[string]*family, off []string, exemplars map[string]string) {
+// OpenMetrics; nil is the plain format. There may be hundreds of thousands of lines, so lines that follow each other
+// are not copied, and stay together.
+func expose(w io.Writer, page []byte, known map[string]*family, off []string, exemplars map[string]string) {
 	var order []string
-	for line := range strings.Lines(string(series)) {
-		line = strings.TrimSuffix(line, "\n")
-		if line == "" || line[0] == '#' {
+	var last *family
+	lastSeries := "" // the name of the last line's series
+	for rest := page; len(rest) > 0; {
+		line := rest
+		if end := bytes.IndexByte(rest, '\n'); end >= 0 {
+			line = rest[:end+1]
+		}
+		rest = rest[len(line):]
+		if line[0] == '#' || line[0] == '\n' {
+			last, lastSeries = nil, ""
 			continue
 		}
-		name := familyOf(line, known)
-		f := known[name]
-		if f == nil {
-			f = foreign(name)
-			known[name] = f
-		}
-		if f.lines == nil {
-			order = append(order, name)
-		}
-		if name == "go_info_ext" {
-			line = strings.ReplaceAll(line, `", `, `",`) // OpenMetrics has no spaces there
-		}
-		f.add(line, off)
-	}
-	page := bufio.NewWriterSize(w, 64<<10)
-	defer page.Flush() // a client that is gone needs no end
-	for _, name := range order {
-		f := known[name]
-		kind := f.kind
-		if exemplars != nil {
-			name, kind = openFamily(name, kind)
-		}
-		page.WriteString("# HELP " + name + " " + f.help + "\n# TYPE " + name + " " + kind + "\n")
-		for _, line := range f.lines {
-			page.WriteString(line)
-			if len(exemplars) > 0 && f.kind == "histogram" {
-				if series, _, _ := cutLast(line); exemplars[series] != "" {
-					page.WriteString(" # " + exemplars[series])
-				}
+		if lastSeries == "" || !isOf(line, lastSeries) {
+			lastSeries = seriesOf(line)
+			name := familyOf(lastSeries, known)
+			f := known[name]
+			if f == nil {
+				f = foreign(name)
+				known[name] = f
 			}
-			page.WriteByte('\n')
+			if f.parts == nil {
+				order = append(order, name)
+			}
+			if name == "go_info_ext" { // OpenMetrics has no spaces between labels
+				f.add(bytes.ReplaceAll(line, []byte(`", `), []byte(`",`)), nil)
+				last, lastSeries = nil, ""
+				continue
+			}
+			if f != last || len(off) > 0 {
+				f.add(line, off)
+				last = f
+				continue
+			}
+		} else if len(off) > 0 {
+			last.add(line, off)
+			continue
 		}
+		part := &last.parts[len(last.parts)-1]
+		*part = (*part)[:len(*part)+len(line)] // the line follows it
+	}
+	out := bufio.NewWriterSize(w, 64<<10)
+	defer out.Flush() // a client that is gone needs no end
+	for _, name := range order {
+		known[name].write(out, name, exemplars)
 	}
 	if exemplars != nil {
-		page.WriteString("# EOF\n")
+		out.WriteString("# EOF\n")
 	}
+}
+
+// write writes the metric of that name.
+func (f *family) write(out *bufio.Writer, name string, exemplars map[string]string) {
+	kind := f.kind
+	if exemplars != nil {
+		name, kind = openFamily(name, kind)
+	}
+	out.WriteString("# HELP " + name + " " + f.help + "\n# TYPE " + name + " " + kind + "\n")
+	if f.kind != "histogram" || !haveOne(exemplars, name) {
+		for _, part := range f.parts {
+			out.Write(part)
+		}
+		return
+	}
+	for _, part := range f.parts {
+		for line := range bytes.Lines(part) {
+			out.Write(bytes.TrimSuffix(line, []byte{'\n'}))
+			if series, _, _ := cutLast(string(line)); exemplars[series] != "" {
+				out.WriteString(" # " + exemplars[series])
+			}
+			out.WriteByte('\n')
+		}
+	}
+}
+
+// haveOne says whether exemplars have one of the histogram of that name.
+func haveOne(exemplars map[string]string, name string) bool {
+	for series := range exemplars {
+		if strings.HasPrefix(series, name+"_bucket{") {
+			return true
+		}
+	}
+	return false
 }
 
 // openFamily is the name and the kind of a metric in OpenMetrics: counters are described without the end of
@@ -121,15 +164,27 @@ func openFamily(name, kind string) (_, _ string) {
 	return name, kind
 }
 
-// familyOf returns the name of the metric that a line belongs to.
-func familyOf(line string, known map[string]*family) string {
-	name := line[:strings.IndexAny(line, "{ ")]
+// seriesOf returns the name before the labels of a line.
+func seriesOf(line []byte) string {
+	if end := bytes.IndexAny(line, "{ "); end >= 0 {
+		line = line[:end]
+	}
+	return string(line)
+}
+
+// isOf says whether a line has that name before its labels.
+func isOf(line []byte, name string) bool {
+	return len(line) > len(name) && (line[len(name)] == '{' || line[len(name)] == ' ') && string(line[:len(name)]) == name
+}
+
+// familyOf returns the name of the metric that a series belongs to.
+func familyOf(series string, known map[string]*family) string {
 	for _, suffix := range []string{"_bucket", "_sum", "_count"} {
-		if base, ok := strings.CutSuffix(name, suffix); ok && known[base] != nil && known[base].kind == "histogram" {
+		if base, ok := strings.CutSuffix(series, suffix); ok && known[base] != nil && known[base].kind == "histogram" {
 			return base
 		}
 	}
-	return name
+	return series
 }
 
 // foreign describes a metric that is not weir's own.
@@ -145,26 +200,27 @@ func foreign(name string) *family {
 }
 
 // add adds a line, without the labels that are switched off.
-func (f *family) add(line string, off []string) {
+func (f *family) add(line []byte, off []string) {
 	name, value, ok := "", "", false
 	if len(off) > 0 {
-		name, value, ok = cutSeries(line, off)
+		name, value, ok = cutSeries(strings.TrimSuffix(string(line), "\n"), off)
 	}
 	if !ok {
-		f.lines = append(f.lines, line)
+		f.parts = append(f.parts, line)
 		return
 	}
 	if f.sums == nil {
 		f.sums = make(map[string]int)
 	}
 	i, again := f.sums[name]
-	if !again {
-		f.sums[name] = len(f.lines)
-		f.lines = append(f.lines, name+" "+value)
-		return
+	if again {
+		_, before, _ := cutLast(strings.TrimSuffix(string(f.parts[i]), "\n"))
+		value = add(before, value)
+	} else {
+		i = len(f.parts)
+		f.sums[name], f.parts = i, append(f.parts, nil)
 	}
-	_, before, _ := cutLast(f.lines[i])
-	f.lines[i] = name + " " + add(before, value)
+	f.parts[i] = []byte(name + " " + value + "\n")
 }
 
 // cutSeries takes the labels that are switched off out of the name of a series; ok says
@@ -285,8 +341,9 @@ func (s *Server) WriteMetrics(w io.Writer) { s.writePage(w, nil) }
 
 // writePage writes all metrics, as OpenMetrics if exemplars is not nil.
 func (s *Server) writePage(w io.Writer, exemplars map[string]string) {
-	var series bytes.Buffer
-	s.writeSeries(&series)
+	series := bytes.NewBuffer(make([]byte, 0, s.pageSize.Load()))
+	s.writeSeries(series)
+	s.pageSize.Store(int64(series.Len() + series.Len()/16)) // the next one, which is rarely much larger
 	known := families()
 	s.observed.Describe(func(name, kind, help string) {
 		if help == "" {

@@ -105,6 +105,8 @@ type Server struct {
 	recorder *inspect.Recorder
 	// statistics are the figures of paths.
 	statistics statistics.Registry
+	// pageSize is how many bytes the next metrics page will have, about.
+	pageSize   atomic.Int64
 	objectives objective.Registry
 	// spans are counts of those of traces.
 	spans tracing.Counts
