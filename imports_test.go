@@ -33,7 +33,8 @@ func rooms() []room {
 		{"deploy", nil, "files for operators are no code"},
 		{"deploy/container", nil, "files for operators are no code"},
 		{"deploy/packages", nil, "files for operators are no code"},
-		{"internal/sock", nil, "what a socket can do has nothing to do with HTTP"},
+		{"internal/prefetch", nil, "memory is memory, whatever is in it"},
+		{"internal/sock", []string{"internal/prefetch"}, "what a socket can do has nothing to do with HTTP"},
 		{"internal/field", nil, "the syntax of a value does not depend on who reads it"},
 		{"internal/head", nil, "whether a head is right does not depend on the code that uses it"},
 		{"internal/body", []string{"internal/head", "internal/sock"}, "bytes are moved the same way whatever message they belong to"},
@@ -51,7 +52,7 @@ func rooms() []room {
 		{"internal/forward", []string{"config", "internal/field", "internal/head"}, "header rules know neither routes nor targets"},
 		{"internal/secure", []string{"config"}, "certificates, revocation, tickets and hellos have nothing to do with what is said through TLS"},
 		{"internal/listener", []string{"config", "internal/secure"}, "accepting clients knows nothing of HTTP"},
-		{"internal/transport", []string{"config", "internal/secure", "internal/sock", "internal/frames", "internal/head", "internal/body"}, "connections to one target do not know why that target was chosen"},
+		{"internal/transport", []string{"config", "internal/secure", "internal/sock", "internal/frames", "internal/head", "internal/body", "internal/prefetch"}, "connections to one target do not know why that target was chosen"},
 		{"lb", []string{"config", "internal/field", "internal/refs"}, "it only chooses: health and discovery push into it, and connections are made by others, so that a pick is a walk over a snapshot"},
 		{"lb/balance", []string{"config", "lb"}, "weir's own algorithms have no other means than those of programs that embed weir"},
 		{"lb/lbtest", []string{"config", "lb", "lb/balance"}, "what tests of choosing share needs nothing that dials"},
@@ -73,10 +74,10 @@ func rooms() []room {
 		{"discover/discovertest", []string{"config", "lb", "discover", "server"}, "it shows that whole weir follows a source"},
 		{"proxy", []string{
 			"config", "lb", "cache", "cache/rule", "internal/access", "internal/body", "internal/encode", "internal/field", "internal/figures", "internal/forward",
-			"internal/head", "internal/match", "internal/refs", "internal/sock", "internal/static", "internal/transport", "trace",
+			"internal/head", "internal/match", "internal/prefetch", "internal/refs", "internal/sock", "internal/static", "internal/transport", "trace",
 		}, "log, inspector and admin are hooks; front ends come to the core, not the core to them"},
 		{"internal/http1", []string{
-			"config", "proxy", "internal/body", "internal/forward", "internal/head", "internal/listener", "internal/sock",
+			"config", "proxy", "internal/body", "internal/forward", "internal/head", "internal/listener", "internal/prefetch", "internal/sock",
 		}, "a front end translates between clients and the core"},
 		{"internal/http2", []string{
 			"config", "proxy", "internal/body", "internal/field", "internal/forward", "internal/frames", "internal/head", "internal/listener", "internal/sock",

@@ -11,6 +11,7 @@ import (
 	"weir/internal/body"
 	"weir/internal/forward"
 	"weir/internal/head"
+	"weir/internal/prefetch"
 	"weir/internal/sock"
 	"weir/internal/transport"
 	"weir/lb"
@@ -418,6 +419,8 @@ func (a *attempt) readHead() *attemptError {
 		return clientGone(a.stream.Sent())
 	}
 	started, err := a.receive()
+	prefetch.Of(a.x).Fetch()
+	a.x.Client.Memory.Fetch()
 	return a.acceptHead(started, err)
 }
 

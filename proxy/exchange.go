@@ -11,6 +11,7 @@ import (
 	"weir/internal/forward"
 	"weir/internal/head"
 	"weir/internal/match"
+	"weir/internal/prefetch"
 	"weir/lb"
 )
 
@@ -84,6 +85,8 @@ type Client struct {
 	// leaves longer stored bodies to ServeRest. 0 stands for any number, for front ends whose
 	// reader may wait. Weir's own pages do not ask: they are short.
 	Room int64
+	// Memory is what the front end uses to answer. It may be empty.
+	Memory prefetch.Region
 }
 
 // Exchange is one request and its answer, from first byte in to last byte out.

@@ -18,6 +18,7 @@ import (
 	"weir/internal/forward"
 	"weir/internal/head"
 	"weir/internal/listener"
+	"weir/internal/prefetch"
 	"weir/internal/sock"
 	"weir/proxy"
 )
@@ -81,10 +82,12 @@ func newConn(f *Front, c *listener.Conn, l func() *proxy.Listener) *conn {
 	cn.cancel.Gone = cn.gone
 	cn.client = proxy.Client{
 		Front: cn, Cancel: &cn.cancel, Bond: &cn.bond, Peer: &cn.peer, Remote: c.RemoteAddr(), TLS: c.TLS() != nil, Handshake: c.TLS(),
+		Memory: prefetch.Of(cn),
 	}
 	if cn.stream = sock.NewStream(cn.nc); cn.stream != nil {
 		cn.nc = cn.stream
 		cn.first.Init(cn.stream, cn, &cn.br, inputs)
+		cn.first.Near(prefetch.Of(cn))
 	} else {
 		cn.br = bufio.NewReaderSize(cn, readBuffer)
 		if secure, ok := cn.nc.(*tls.Conn); ok {

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"io"
 	"sync"
+
+	"weir/internal/prefetch"
 )
 
 // Buffers pools readers that have buffers of one size.
@@ -45,6 +47,8 @@ type FirstRead struct {
 	buffers *Buffers
 	// reader is where the owner keeps its reader; nil while it has none.
 	reader **bufio.Reader
+	// memory is the owner's.
+	memory prefetch.Region
 
 	begin  func(fd uintptr) bool
 	active bool
@@ -58,6 +62,9 @@ func (f *FirstRead) Init(s *Stream, owner io.Reader, reader **bufio.Reader, buff
 	*f = FirstRead{stream: s, owner: owner, reader: reader, buffers: buffers}
 	f.begin = f.look
 }
+
+// Near says which memory the owner uses as soon as bytes have come.
+func (f *FirstRead) Near(memory prefetch.Region) { f.memory = memory }
 
 // Await returns when the first bytes of a message are in the owner's reader, or
 // when the connection has ended. After a time-out it may be called again.
@@ -78,6 +85,9 @@ func (f *FirstRead) Ask(request []byte, fresh bool) (sent int, err error) {
 
 // look reads the first bytes if they are there, and else gives the buffer back.
 func (f *FirstRead) look(fd uintptr) bool {
+	prefetch.Stack()
+	f.memory.Fetch()
+	prefetch.Of(f.stream).Fetch()
 	if *f.reader == nil {
 		*f.reader = f.buffers.Get(f.owner)
 	}

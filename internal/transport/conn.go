@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"weir/internal/prefetch"
 	"weir/internal/sock"
 )
 
@@ -54,6 +55,7 @@ func newConn(c, raw net.Conn, dry *dryConn) *Conn {
 		if s.stream = sock.NewStream(c); s.stream != nil {
 			s.Conn = s.stream
 			s.first.Init(s.stream, s, &s.Reader, readers)
+			s.first.Near(prefetch.Of(s))
 		}
 	}
 	return s
