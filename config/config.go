@@ -248,7 +248,7 @@ type Route struct {
 
 	// Host is one or several of "www.example.org", "*.example.org"; none means any.
 	Host Strings `toml:"host"`
-	// Path is one or several of "/exact", "/prefix/" (ends in a slash) and
+	// Path is one or several of "/exact", "/prefix/" (ends in a slash), "/exact/{$}" and
 	// templates such as "/{service}/{version}/"; none means any.
 	Path Strings `toml:"path"`
 	// Method is one or several methods; none means any.

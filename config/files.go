@@ -35,7 +35,7 @@ func (f *Files) validate(at keyPath) {
 	at.needs("root", f.Root, "a folder")
 	if f.Root != "" {
 		if info, err := os.Stat(f.Root); err != nil {
-			at.wrong("root", strconv.Quote(f.Root)+" ("+reason(err)+")", "a folder")
+			at.absent("root", f.Root, err, "a folder")
 		} else if !info.IsDir() {
 			at.wrong("root", strconv.Quote(f.Root)+", which is no folder", "a folder")
 		}
@@ -46,7 +46,7 @@ func (f *Files) validate(at keyPath) {
 		}
 	}
 	if f.Fallback != "" {
-		if path, want := parsePath(f.Fallback); want != "" || path.Prefix || path.Captures != nil {
+		if path, want := parsePath(f.Fallback); want != "" || !path.literal() {
 			at.wrong("fallback", strconv.Quote(f.Fallback), `a path such as "/index.html"`)
 		}
 	}

@@ -38,10 +38,12 @@ type HostPattern struct {
 // PathPattern is one path of a route.
 type PathPattern struct {
 	// Segments are the parts between the slashes, without the empty part after
-	// the last slash of a prefix and without "{name...}".
+	// the last slash of a prefix and without "{name...}". That of "{$}" is empty.
 	Segments []PathSegment
 	// Prefix says that anything may follow the segments and a slash.
 	Prefix bool
+	// End says that the path ends with a slash, after which nothing may follow: "/a/{$}".
+	End bool
 	// Captures are the names of the captures in their order, at most MaxCaptures.
 	Captures []string
 	// Rest says that the last capture takes what follows a prefix.
@@ -49,6 +51,12 @@ type PathPattern struct {
 	// Slashes is the number of slashes in the path.
 	Slashes int
 }
+
+// pathEnd stands for the end of a path after a slash.
+const pathEnd = "{$}"
+
+// literal says whether the path is one that stands for itself.
+func (p *PathPattern) literal() bool { return !p.Prefix && !p.End && p.Captures == nil }
 
 // PathSegment is a literal, or a capture between two literals that may be empty.
 // Literals keep their percent-encoding.
@@ -210,6 +218,11 @@ func parsePath(text string) (p PathPattern, want string) {
 		last := i == len(parts)-1
 		if last && part == "" {
 			p.Prefix = true
+			break
+		}
+		if last && part == pathEnd {
+			p.End = true
+			p.Segments = append(p.Segments, PathSegment{})
 			break
 		}
 		segment, want := parseSegment(part)

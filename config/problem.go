@@ -26,6 +26,9 @@ type Problem struct {
 	Hint string
 	// Message describes the problem in place of Found, Want and Hint.
 	Message string
+	// Absent says that the value names a file or folder that is not on this machine, or that
+	// this process may not look at; on another machine it may be right.
+	Absent bool
 }
 
 // Error returns the problem as one line:

@@ -25,7 +25,7 @@ func (r *Route) validate(at keyPath) {
 	r.validateMetrics(at, pattern)
 	if r.AddPrefix != "" {
 		path, want := parsePath(r.AddPrefix)
-		if want != "" || path.Prefix || path.Captures != nil {
+		if want != "" || !path.literal() {
 			at.wrong("add_prefix", strconv.Quote(r.AddPrefix), `a path that starts with "/" and does not end with it, without captures`)
 		}
 	}

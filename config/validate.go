@@ -81,6 +81,12 @@ func (p keyPath) unknown(name, found, want, hint string) {
 	})
 }
 
+// absent reports a file or folder that is not there.
+func (p keyPath) absent(name, path string, err error, want string) {
+	p.wrong(name, strconv.Quote(path)+" ("+reason(err)+")", want)
+	p.check.problems[len(p.check.problems)-1].Absent = true
+}
+
 // needs reports an empty string.
 func (p keyPath) needs(name, value, want string) { p.required(name, value == "", want) }
 
@@ -144,13 +150,13 @@ func (p keyPath) file(name, path string) {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
-		p.wrong(name, strconv.Quote(path)+" ("+reason(err)+")", "a file")
+		p.absent(name, path, err, "a file")
 	case !info.Mode().IsRegular():
 		p.wrong(name, strconv.Quote(path)+", which is no regular file", "a file")
 	default:
 		f, err := os.Open(path)
 		if err != nil {
-			p.wrong(name, strconv.Quote(path)+" ("+reason(err)+")", "a file that may be read")
+			p.absent(name, path, err, "a file that may be read")
 			return
 		}
 		f.Close()

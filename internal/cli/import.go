@@ -16,6 +16,9 @@ func importCommand() *urfave.Command {
 		Name:      "import",
 		Usage:     "translate a configuration of nginx, HAProxy, Caddy or Traefik, and name what is not translated; exit status 3 if there is such",
 		ArgsUsage: "PROGRAM FILE",
+		Flags: []urfave.Flag{
+			&urfave.BoolFlag{Name: "without-limits", Usage: "leave out limits on rates and connections that weir does not have, instead of closing their routes; they are named all the same"},
+		},
 		UsageText: "weir import nginx /etc/nginx/nginx.conf > config.toml\nweir import haproxy /etc/haproxy/haproxy.cfg\nweir import caddy /etc/caddy/Caddyfile\nweir import traefik traefik.yml",
 	}, takes)
 }
@@ -23,7 +26,7 @@ func importCommand() *urfave.Command {
 // translate prints a configuration of weir; what is not translated stands in it as comments,
 // and on standard error.
 func translate(c *urfave.Command) error {
-	r, err := importer.Import(c.Args().Get(0), c.Args().Get(1), func(text []byte) error {
+	r, err := importer.Import(c.Args().Get(0), c.Args().Get(1), importer.Options{WithoutLimits: c.Bool("without-limits")}, func(text []byte) error {
 		_, err := config.Parse("the translation", text, server.CheckParts)
 		return err
 	})

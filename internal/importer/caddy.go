@@ -43,7 +43,7 @@ func (c *caddyImport) options(directives []directive) {
 					var ranges list
 					for _, a := range s.args[1:] {
 						if a == "private_ranges" {
-							ranges = append(ranges, "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fd00::/8", "127.0.0.0/8", "::1")
+							ranges = append(ranges, privateRanges...)
 						} else {
 							ranges = append(ranges, a)
 						}
@@ -58,6 +58,9 @@ func (c *caddyImport) options(directives []directive) {
 		}
 	}
 }
+
+// privateRanges are what Caddy calls private_ranges.
+var privateRanges = list{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fd00::/8", "127.0.0.0/8", "::1"}
 
 // caddyAddress is the address of a site.
 type caddyAddress struct {
@@ -280,7 +283,11 @@ func caddyTest(l *directive) (t test) {
 		case "protocol":
 			add(match{scheme: v})
 		case "remote_ip", "client_ip":
-			if v != "forwarded" {
+			if v == "private_ranges" {
+				for _, private := range privateRanges {
+					t.addresses = append(t.addresses, accessRule{allow: true, text: private, at: l.at})
+				}
+			} else if v != "forwarded" {
 				t.addresses = append(t.addresses, accessRule{allow: true, text: v, at: l.at})
 			}
 		}

@@ -82,6 +82,8 @@ func (c *caddyImport) directive(rs *rules, d *directive, base []match) {
 	default:
 		switch {
 		case strings.HasPrefix(d.name, "@"):
+		case d.name == "rate_limit":
+			rs.guard(base, func(r *route) { r.limit(c.d, d.at, "rate_limit is not translated") })
 		case isProtective(d.name):
 			refuse("%s is not translated", d.name)
 		default:
@@ -279,7 +281,9 @@ func (c *caddyImport) answer(rs *rules, d *directive, cond condition, args []str
 		}
 		r.set("respond", answer)
 	}
-	refuses := d.name == "abort" || d.name == "error" || d.name == "respond" && r.get("respond").([]pair)[0].value.(int) >= 400
+	// A redirect to one place, whatever was asked for, may be to a page for logins.
+	leadsAway := d.name == "redir" && len(args) > 0 && !placeholder.MatchString(args[0])
+	refuses := leadsAway && cond.unknown != "" || d.name == "abort" || d.name == "error" || d.name == "respond" && r.get("respond").([]pair)[0].value.(int) >= 400
 	switch {
 	case refuses && cond.addresses != nil && cond.unknown == "":
 		rs.guard(cond.matches, func(r *route) {

@@ -17,6 +17,7 @@ const (
 // draft is the configuration that is being made.
 type draft struct {
 	program, path string
+	options       Options
 	global        section
 	listeners     []*section
 	routes        []*route
@@ -41,7 +42,7 @@ type route struct {
 // closing says why a route is closed.
 type closing struct {
 	status int
-	why    []string
+	why    []string // the places of what is not translated
 }
 
 // note notes something that is not translated.
@@ -69,9 +70,19 @@ func (r *route) refuse(d *draft, at Place, status int, format string, a ...any) 
 	if status == forbidden {
 		r.closed.status = status
 	}
-	if why := at.String() + ": " + text; !slices.Contains(r.closed.why, why) {
+	if why := at.String(); !slices.Contains(r.closed.why, why) {
 		r.closed.why = append(r.closed.why, why)
 	}
+}
+
+// limit closes the route because of a limit on rates or connections that is not translated, or only notes it,
+// as the options say.
+func (r *route) limit(d *draft, at Place, format string, a ...any) {
+	if d.options.WithoutLimits {
+		d.note(at, format, a...)
+		return
+	}
+	r.refuse(d, at, forbidden, format, a...)
 }
 
 // listener returns the listener at an address, a new one if there is none yet.
@@ -138,6 +149,12 @@ func (d *draft) complete() {
 		d.note(u.at, "nothing that is translated uses %q: left out", u.name)
 		return true
 	})
+	if len(d.routes) == 0 {
+		none := &route{section: section{at: d.listeners[0].at}}
+		none.comment("No rule is translated.")
+		none.set("respond", []pair{{"status", 404}})
+		d.routes = append(d.routes, none)
+	}
 	if len(d.listeners) == 1 {
 		for _, r := range d.routes {
 			r.match.listeners = nil
@@ -275,9 +292,7 @@ func (e *emitted) write(b *strings.Builder) {
 		s.write(b, "[[routes]]", "")
 		return
 	}
-	for _, why := range e.closed.why {
-		s.comment("CLOSED, because this is not translated: " + why)
-	}
+	s.comment("CLOSED because of " + strings.Join(e.closed.why, ", ") + ": see the top of this file.")
 	s.comment("To open it, take care of that, remove \"respond\", and use the lines that are comments.")
 	var rest section
 	for _, k := range e.keys {

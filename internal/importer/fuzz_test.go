@@ -1,10 +1,12 @@
 package importer_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
 
+	"weir/config"
 	"weir/internal/importer"
 )
 
@@ -28,9 +30,15 @@ func FuzzImport(f *testing.F) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		r, err := importer.Import(program, file, check)
-		if err == nil && check(r.Text) != nil {
-			t.Errorf("%v\n%s", check(r.Text), r.Text)
+		r, err := importer.Import(program, file, importer.Options{}, check)
+		if err != nil {
+			return
+		}
+		problems, _ := errors.AsType[config.Errors](check(r.Text))
+		for _, p := range problems {
+			if !p.Absent {
+				t.Errorf("%v\n%s", p, r.Text)
+			}
 		}
 	})
 }

@@ -12,6 +12,8 @@ import (
 type haproxyImport struct {
 	d        *draft
 	sections []*proxySection
+	// otherSource says that a rule before gives requests another address of the client.
+	otherSource bool
 }
 
 func haproxy(d *draft, file string) error {
@@ -25,9 +27,9 @@ func haproxy(d *draft, file string) error {
 		case "frontend", "listen":
 			h.judge(p)
 			h.frontend(p)
-		case "backend":
+		case "backend", "defaults":
 			h.judge(p)
-		case "global", "defaults", "userlist", "peers", "resolvers", "mailers", "program", "ring", "cache", "traces":
+		case "global", "userlist", "peers", "resolvers", "mailers", "program", "ring", "cache", "traces":
 		default:
 			d.note(p.at, "section %s %s: not translated", p.kind, p.name)
 		}
@@ -50,13 +52,13 @@ var haproxyKnown = []string{
 	"server-template", "option httpchk", "http-check expect", "http-check send", "cookie", "retries", "retry-on", "hash-type", "compression", "option forwardfor", "option redispatch",
 	"option httplog", "option tcplog", "option dontlognull", "option http-server-close", "option http-keep-alive", "option httpclose", "option forceclose", "option http-use-htx",
 	"option prefer-last-server", "option log-health-checks", "option contstats", "option splice-auto", "option tcp-smart-accept", "option abortonclose", "option http-buffer-request",
-	"option tcp-check", "log", "log-format", "capture", "description", "fullconn", "id", "unique-id-format", "unique-id-header", "http-reuse", "stick-table", "load-server-state-from-file", "no log",
+	"option tcp-check", "option http-ignore-probes", "option clitcpka", "option srvtcpka", "option nolinger", "monitor-uri", "log", "log-format", "capture", "description", "fullconn", "id", "unique-id-format", "unique-id-header", "http-reuse", "stick-table", "load-server-state-from-file", "no log",
 }
 
 func (h *haproxyImport) judge(p *proxySection) {
 	for _, st := range p.list {
 		text := st.String() + " "
-		if st.word(0) == "tcp-request" && st.has("reject") {
+		if st.refuses() {
 			continue // closes the routes
 		}
 		if !slices.ContainsFunc(haproxyKnown, func(known string) bool { return strings.HasPrefix(text, known+" ") }) {
@@ -77,10 +79,10 @@ func (h *haproxyImport) frontend(p *proxySection) {
 	}
 	rs := new(rules)
 	acls := h.acls(p)
-	for _, st := range p.all("tcp-request") {
-		if st.has("reject") {
-			rs.guard([]match{{}}, func(r *route) { r.refuse(h.d, st.at, forbidden, "%s is not translated", st.String()) })
-		}
+	if alive := p.last("monitor-uri"); alive != nil {
+		r := route{section: section{at: alive.at}}
+		r.set("respond", []pair{{"status", 200}})
+		rs.add([]match{{path: path{alive.word(1), true}}}, r)
 	}
 	h.requestRules(rs, p, acls)
 	for _, st := range p.all("use_backend") {
@@ -196,9 +198,13 @@ func haproxyTime(text string) string {
 // use translates use_backend.
 func (h *haproxyImport) use(rs *rules, st *statement, acls map[string]test) {
 	c := h.condition(st, acls)
-	switch why := c.beyond(); {
-	case strings.Contains(st.word(1), "%["):
-		h.d.note(st.at, "%s: weir has captures of the path as names of upstreams; the requests go on to the next rule", st.String())
+	why := c.beyond()
+	if strings.Contains(st.word(1), "%[") {
+		why = "weir has captures of the path as names of upstreams"
+	}
+	switch {
+	case why != "" && h.mayRefuse(st.word(1)):
+		h.closes(rs, st, c, why+", and the backend refuses requests")
 	case why == byAddress:
 		h.d.note(st.at, "%s: %s, so its requests go on to the next rule", st.String(), why)
 	case why != "":
@@ -211,12 +217,34 @@ func (h *haproxyImport) use(rs *rules, st *statement, acls map[string]test) {
 	}
 }
 
+// mayRefuse says whether a backend refuses requests, or one of all backends if its name is made of the request.
+func (h *haproxyImport) mayRefuse(name string) bool {
+	return slices.ContainsFunc(h.sections, func(p *proxySection) bool {
+		if p.kind != "backend" && p.kind != "listen" || p.name != name && !strings.Contains(name, "%[") {
+			return false
+		}
+		return len(servers(p)) == 0 || slices.ContainsFunc(p.inherited(append([]string{"http-request", "tcp-request"}, refusals...)...), func(st statement) bool {
+			return st.refuses() || slices.Contains([]string{"deny", "reject", "tarpit", "silent-drop", "auth", "return"}, st.word(1)) || strings.Contains(st.word(1), "lua.")
+		})
+	})
+}
+
+// servers are the servers of a backend.
+func servers(p *proxySection) []statement {
+	return append(p.all("server"), p.all("server-template")...)
+}
+
 // route adds a rule that leads to a backend, with what the backend does to requests.
 func (h *haproxyImport) route(rs *rules, matches []match, at Place, name string, st *statement) {
 	b := h.section(name, "backend", "listen")
 	r := route{section: section{at: at}}
 	if b == nil {
 		r.refuse(h.d, at, notImplemented, "there is no backend %q", name)
+		rs.add(matches, r)
+		return
+	}
+	if len(servers(b)) == 0 {
+		r.refuse(h.d, b.at, notImplemented, "%s %s has no servers: weir has its own page and metrics, and routes that answer by themselves", b.kind, name)
 		rs.add(matches, r)
 		return
 	}
@@ -277,9 +305,6 @@ func (h *haproxyImport) backend(b *proxySection) *section {
 	}
 	for _, st := range b.all("server-template") {
 		targets = append(targets, []pair{{"url", "dns:" + st.word(3)}})
-	}
-	if targets == nil {
-		h.d.note(b.at, "backend %s has no servers", b.name)
 	}
 	u.set("targets", simple(targets))
 	return u

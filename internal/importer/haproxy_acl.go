@@ -17,7 +17,7 @@ type test struct {
 // acls are those of a section, by name; several of a name mean one of them.
 func (h *haproxyImport) acls(p *proxySection) map[string]test {
 	found := make(map[string]test)
-	for _, st := range p.all("acl") {
+	for _, st := range p.inherited("acl") {
 		if len(st.words) < 3 {
 			h.d.note(st.at, "acl: want a name and a criterion")
 			continue

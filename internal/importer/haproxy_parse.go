@@ -2,7 +2,9 @@ package importer
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+
 	"weir/config"
 )
 
@@ -57,6 +59,20 @@ func (p *proxySection) all(words ...string) (found []statement) {
 			if strings.HasPrefix(st.String()+" ", strings.Join(words, " ")+" ") {
 				found = append(found, st)
 			}
+		}
+	}
+	return found
+}
+
+// inherited returns the statements with one of these first words of the section's defaults and of the section itself, in
+// the order in which HAProxy takes them.
+func (p *proxySection) inherited(words ...string) (found []statement) {
+	if p.defaults != nil {
+		found = p.defaults.inherited(words...)
+	}
+	for _, st := range p.list {
+		if slices.Contains(words, st.word(0)) {
+			found = append(found, st)
 		}
 	}
 	return found

@@ -3,26 +3,50 @@ package importer
 import (
 	"cmp"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
 
-// requestRules translates http-request, redirect and http-response of a section, in their order.
+// refusals are statements that refuse requests, besides http-request; HAProxy had most of them before version 2.1.
+var refusals = []string{"block", "reqdeny", "reqideny", "reqtarpit", "reqitarpit", "rate-limit"}
+
+// refuses says whether the statement is one of refusals.
+func (s *statement) refuses() bool {
+	return s.word(0) == "tcp-request" && s.has("reject") || slices.Contains(refusals, s.word(0))
+}
+
+// requestRules translates what a section and its defaults do with requests and responses, in their order.
 func (h *haproxyImport) requestRules(rs *rules, p *proxySection, acls map[string]test) {
-	for i := range p.list {
-		st := &p.list[i]
-		switch st.word(0) {
-		case "http-request", "http-response":
-			h.rule(rs, st, acls)
-		case "redirect":
-			h.redirect(rs, st, st.words[1:], acls)
+	words := append([]string{"http-request", "http-response", "http-after-response", "redirect", "tcp-request"}, refusals...)
+	for _, st := range p.inherited(words...) {
+		switch {
+		case st.refuses():
+			h.closes(rs, &st, h.condition(&st, acls), "what it does")
+		case st.word(0) == "redirect":
+			h.redirect(rs, &st, st.words[1:], acls)
+		case st.word(0) != "tcp-request":
+			h.rule(rs, &st, acls)
 		}
 	}
 }
 
-// closes makes all routes that are for these requests refuse them.
-func (h *haproxyImport) closes(rs *rules, st *statement, why string) {
-	rs.guard([]match{{}}, func(r *route) { r.refuse(h.d, st.at, forbidden, "%s is not translated (%s)", st.String(), why) })
+// limits are samples that limits on rates and connections ask for.
+var limits = regexp.MustCompile(`\b(sc\d?_|src_|table_|be_|fe_|srv_)\w*(rate|_cur|conn|_cnt)\b|\bqueue\(`)
+
+// closes makes the routes for the requests of a condition refuse them.
+func (h *haproxyImport) closes(rs *rules, st *statement, c condition, why string) {
+	matches := c.matches
+	if c.inexact != "" || len(matches) == 0 {
+		matches = []match{{}} // it may be for more requests than its matches tell
+	}
+	rs.guard(matches, func(r *route) {
+		if st.word(0) == "rate-limit" || limits.MatchString(st.String()) {
+			r.limit(h.d, st.at, "%s is not translated (%s)", st.String(), why)
+		} else {
+			r.refuse(h.d, st.at, forbidden, "%s is not translated (%s)", st.String(), why)
+		}
+	})
 }
 
 // rule translates one http-request or http-response.
@@ -33,14 +57,14 @@ func (h *haproxyImport) rule(rs *rules, st *statement, acls map[string]test) {
 	switch name {
 	case "deny", "reject", "tarpit", "silent-drop":
 		if st.word(0) == "http-response" {
-			h.closes(rs, st, "weir does not refuse responses")
+			h.closes(rs, st, c, "weir does not refuse responses")
 			return
 		}
 		h.deny(rs, st, c)
 	case "auth":
 		h.auth(rs, st, c)
 	case "allow":
-		h.closes(rs, st, "it passes by the rules after it")
+		h.closes(rs, st, c, "it passes by the rules after it")
 	case "redirect":
 		h.redirect(rs, st, st.words[2:], acls)
 	case "return":
@@ -52,9 +76,10 @@ func (h *haproxyImport) rule(rs *rules, st *statement, acls map[string]test) {
 	default:
 		if strings.HasPrefix(name, "track-sc") || strings.HasPrefix(name, "sc-") || name == "set-src" || name == "set-mark" || name == "set-tos" {
 			h.d.note(st.at, "%s: not translated", st.String())
+			h.otherSource = h.otherSource || name == "set-src"
 			return
 		}
-		h.closes(rs, st, "what it does")
+		h.closes(rs, st, c, "what it does")
 	}
 }
 
@@ -62,11 +87,13 @@ func (h *haproxyImport) rule(rs *rules, st *statement, acls map[string]test) {
 func (h *haproxyImport) deny(rs *rules, st *statement, c condition) {
 	switch {
 	case c.unknown != "":
-		h.closes(rs, st, c.unknown)
+		h.closes(rs, st, c, c.unknown)
 	case c.inexact != "":
-		h.closes(rs, st, c.inexact)
+		h.closes(rs, st, c, c.inexact)
 	case c.userlist != "":
-		h.closes(rs, st, "a deny by user")
+		h.closes(rs, st, c, "a deny by user")
+	case c.addresses != nil && h.otherSource:
+		h.closes(rs, st, c, "set-src changes the address")
 	case c.addresses != nil:
 		rs.guard(c.matches, func(r *route) {
 			access := c.addresses
@@ -98,7 +125,7 @@ func (h *haproxyImport) deny(rs *rules, st *statement, c condition) {
 // auth translates the question for a password.
 func (h *haproxyImport) auth(rs *rules, st *statement, c condition) {
 	if c.unknown != "" || c.userlist == "" || !c.anonymous || c.addresses != nil || c.inexact != "" {
-		h.closes(rs, st, cmp.Or(c.unknown, c.inexact, "the condition"))
+		h.closes(rs, st, c, cmp.Or(c.unknown, c.inexact, "the condition"))
 		return
 	}
 	users := h.users(c.userlist)
@@ -114,11 +141,15 @@ func (h *haproxyImport) auth(rs *rules, st *statement, c condition) {
 // answer translates a return.
 func (h *haproxyImport) answer(rs *rules, st *statement, c condition) {
 	r := route{section: section{at: st.at}}
-	if c.beyond() != "" {
-		h.d.note(st.at, "%s: the condition is not translated", st.String())
+	status, err := strconv.Atoi(cmp.Or(st.option("status"), "200"))
+	switch why := c.beyond(); {
+	case why != "" && status >= 400:
+		h.closes(rs, st, c, why)
+		return
+	case why != "":
+		h.d.note(st.at, "%s: the condition is not translated (%s), so its requests go on to the next rule", st.String(), why)
 		return
 	}
-	status, err := strconv.Atoi(cmp.Or(st.option("status"), "200"))
 	if err != nil || st.has("file") || st.has("lf-string") || st.has("errorfile") {
 		r.refuse(h.d, st.at, notImplemented, "%s is not translated", st.String())
 	}
@@ -135,13 +166,17 @@ func (h *haproxyImport) answer(rs *rules, st *statement, c condition) {
 
 // redirect translates a redirect; words begin with scheme, prefix or location.
 func (h *haproxyImport) redirect(rs *rules, st *statement, words []string, acls map[string]test) {
-	c := h.condition(st, acls)
-	if why := c.beyond(); why != "" {
-		h.d.note(st.at, "%s: the condition is not translated (%s), so there is no redirect", st.String(), why)
-		return
-	}
 	if len(words) < 2 {
 		h.d.note(st.at, "%s: want where it leads, so there is no redirect", st.String())
+		return
+	}
+	c := h.condition(st, acls)
+	if why := c.beyond(); why != "" {
+		if words[0] == "location" && !strings.Contains(words[1], "%[") { // such as to a page for logins
+			h.closes(rs, st, c, why)
+			return
+		}
+		h.d.note(st.at, "%s: the condition is not translated (%s), so there is no redirect", st.String(), why)
 		return
 	}
 	status := 302
@@ -190,7 +225,7 @@ func formatted(text string) (out, unknown string) {
 // change translates changes of fields and of the path.
 func (h *haproxyImport) change(rs *rules, st *statement, c condition) {
 	action, name, text := st.word(1), st.word(2), st.word(3)
-	table := map[string]string{"http-request": "request_headers", "http-response": "response_headers"}[st.word(0)]
+	table := map[string]string{"http-request": "request_headers", "http-response": "response_headers", "http-after-response": "response_headers"}[st.word(0)]
 	if c.beyond() != "" {
 		h.d.note(st.at, "%s: the condition is not translated", st.String())
 		return

@@ -63,15 +63,23 @@ var programs = map[string]func(d *draft, path string) error{
 // Programs returns the names of the programs whose configurations can be translated.
 func Programs() []string { return slices.Sorted(maps.Keys(programs)) }
 
+// Options say how to translate.
+type Options struct {
+	// WithoutLimits leaves out limits on rates and connections that weir does not have. They are named,
+	// and do not close their routes.
+	WithoutLimits bool
+}
+
 // Import translates the file at path and what it includes. check reports what is wrong
 // with a configuration of weir: a route that has a problem is closed, and any other problem is an
-// error, as is a file that cannot be read or is not in the program's language.
-func Import(program, path string, check func(text []byte) error) (*Result, error) {
+// error, as is a file that cannot be read or is not in the program's language. Files that the
+// translation names may be missing, because they may be on another machine.
+func Import(program, path string, options Options, check func(text []byte) error) (*Result, error) {
 	translate, known := programs[program]
 	if !known {
 		return nil, fmt.Errorf("found program %q: want %s", program, config.OneOf(Programs()))
 	}
-	d := &draft{program: program, path: path}
+	d := &draft{program: program, path: path, options: options}
 	if err := bounded(translate, d, path); err != nil {
 		return nil, err
 	}
@@ -81,7 +89,7 @@ func Import(program, path string, check func(text []byte) error) (*Result, error
 	d.complete()
 	for range 3 { // each time it closes what still has a problem
 		text := d.text()
-		err := check(text)
+		err := present(check(text))
 		if err == nil {
 			return &Result{Text: text, Notes: d.notes}, nil
 		}
@@ -104,6 +112,15 @@ func bounded(translate func(d *draft, path string) error, d *draft, path string)
 		}
 	}()
 	return translate(d, path)
+}
+
+// present is err without the problems that files are missing on this machine.
+func present(err error) error {
+	problems, ok := errors.AsType[config.Errors](err)
+	if !ok {
+		return err
+	}
+	return slices.DeleteFunc(slices.Clone(problems), func(p config.Problem) bool { return p.Absent }).Err()
 }
 
 // close closes the routes that have problems. It returns false if something else has one too.

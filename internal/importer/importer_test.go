@@ -35,7 +35,7 @@ func translate(t *testing.T, program, text string) *importer.Result {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r, err := importer.Import(program, file, check)
+	r, err := importer.Import(program, file, importer.Options{}, check)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}
@@ -212,11 +212,11 @@ func run(t *testing.T, args ...string) {
 func TestNginx(t *testing.T) {
 	t.Parallel()
 	folder := copied(t, "testdata/nginx", origins(t))
-	result, err := importer.Import("nginx", filepath.Join(folder, "nginx.conf"), check)
+	result, err := importer.Import("nginx", filepath.Join(folder, "nginx.conf"), importer.Options{}, check)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(result.Notes) != 1 || !result.Notes[0].Closed || !strings.Contains(result.Notes[0].String(), "shop.conf:54: limit_req") {
+	if got := notes(result); !slices.Equal(got, []string{"closed 42", "closed 54"}) {
 		t.Errorf("notes: %v", result.Notes)
 	}
 	nginx := program(t, "nginx")
@@ -236,6 +236,11 @@ func TestNginx(t *testing.T) {
 		get("shop.example", "/health"), get("shop.example", "/health/x"), get("shop.example", "/old-shop/a/b?c=d"), get("shop.example", "/strip/a/b?c"),
 		get("shop.example", "/live/socket"), get("shop.example", "/strip/"), get("old.example", "/a?b=c"), get("old.example", "/"),
 		{"POST", "shop.example", "/api/items", ""},
+		get("paths.example", "/"), get("paths.example", "/?x"), get("paths.example", "/exact/"), get("paths.example", "/exact/x"), get("paths.example", "/exact"),
+		get("paths.example", "/red/x?y"), get("paths.example", "/red"), get("paths.example", "/redder/"), get("paths.example", "/red/deep/x"),
+		get("paths.example", "/blue/x"), get("paths.example", "/blue/first/x"), get("paths.example", "/404.html"), get("paths.example", "/501.html"),
+		get("paths.example", "/500.html"), get("paths.example", "/build"), get("paths.example", "/build/x"), get("paths.example", "/builder"),
+		get("paths.example", "/secret1"), get("paths.example", "/secret1/x"),
 	})
 }
 
@@ -243,7 +248,7 @@ func TestHAProxy(t *testing.T) {
 	t.Parallel()
 	folder := copied(t, "testdata/haproxy", origins(t))
 	file := filepath.Join(folder, "site.cfg")
-	result, err := importer.Import("haproxy", file, check)
+	result, err := importer.Import("haproxy", file, importer.Options{}, check)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -294,7 +299,7 @@ func TestCaddy(t *testing.T) {
 	replace := origins(t)
 	addresses := strings.NewReplacer("/srv/www", www)
 	folder := copied(t, copied(t, "testdata/caddy", replace), addresses)
-	result, err := importer.Import("caddy", filepath.Join(folder, "Caddyfile"), check)
+	result, err := importer.Import("caddy", filepath.Join(folder, "Caddyfile"), importer.Options{}, check)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -322,7 +327,7 @@ func TestCaddy(t *testing.T) {
 func TestTraefik(t *testing.T) {
 	t.Parallel()
 	folder := copied(t, "testdata/traefik", origins(t))
-	result, err := importer.Import("traefik", filepath.Join(folder, "traefik.yml"), check)
+	result, err := importer.Import("traefik", filepath.Join(folder, "traefik.yml"), importer.Options{}, check)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -408,6 +413,15 @@ func TestProtection(t *testing.T) {
 	closed("nginx", "server {\nlocation / { limit_except GET { deny all; }\nproxy_pass http://127.0.0.1:9001; }\nlocation /open/ { proxy_pass http://127.0.0.1:9001; }\n}", "closed 2")
 	closed("nginx", server("satisfy any;\nallow 10.0.0.1; deny all;\nauth_basic x; auth_basic_user_file /nowhere;"), "closed 2", "4")
 
+	closed("nginx", server("if ($cookie_session = '') { return 302 /login; }"), "closed 2")
+	closed("nginx", server("if ($http_user_agent ~ old) { return 301 https://new.example$request_uri; }"), "2")
+	closed("nginx", server("set_real_ip_from 10.0.0.0/8; allow 10.0.0.0/8; deny all;"), "2", "closed 2")
+	closed("nginx", "server {\nroot /srv;\nlocation ~ \\.php$ { fastcgi_pass 127.0.0.1:1; }\nlocation / { index index.php; }\n}", "3", "closed 3")
+	closed("nginx", "server {\nroot /srv;\nlocation = /index.php { fastcgi_pass 127.0.0.1:1; }\nlocation / { try_files $uri /index.php; }\n}", "closed 3", "closed 3")
+	closed("nginx", "server {\nroot /srv;\nlocation = /index.php { fastcgi_pass 127.0.0.1:1; }\nlocation / { index index.php; }\n}", "closed 3", "closed 3")
+	closed("nginx", "server { server_name ~^adm;\ndeny all; }\nserver { listen 80 default_server;\nlocation / { proxy_pass http://127.0.0.1:9001; }\n}", "1", "1", "closed 1")
+	closed("nginx", "limit_conn_zone $binary_remote_addr zone=a:1m;\n"+server("limit_conn a 5;"), "3")
+
 	front := func(inside string) string {
 		return "frontend f\nmode http\nbind :80\n" + inside + "\ndefault_backend b\nbackend b\nserver a 127.0.0.1:9001\n"
 	}
@@ -419,6 +433,17 @@ func TestProtection(t *testing.T) {
 	closed("haproxy", front("http-request auth unless { http_auth(nobody) }"), "closed 4")
 	closed("haproxy", front("tcp-request connection reject if { src_conn_rate gt 3 }"), "closed 4")
 	closed("haproxy", front("use_backend c if { path_end .php }"), "4")
+	refusing := "backend c\nhttp-request deny\nserver a 127.0.0.1:9001\n"
+	closed("haproxy", refusing+front("use_backend c if { path_end .php }"), "closed 7")
+	closed("haproxy", "backend c\n"+front("use_backend c if { path_end .php }"), "closed 5")
+	closed("haproxy", front("http-request return status 403 if { path_end .php }"), "closed 4")
+	closed("haproxy", front("http-request return status 200 if { path_end .php }"), "4")
+	closed("haproxy", front("http-request redirect location /login if { path_end .php }"), "closed 4")
+	closed("haproxy", front("http-request redirect prefix https://b.example if { path_end .php }"), "4")
+	closed("haproxy", front("block if { path_end .php }"), "closed 4")
+	closed("haproxy", front("reqdeny ^X"), "closed 4")
+	closed("haproxy", "defaults\nhttp-request deny if { path_end .php }\n"+front(""), "closed 2")
+	closed("haproxy", front("http-request set-src hdr(x-forwarded-for)\nhttp-request deny unless { src 10.0.0.0/8 }"), "4", "closed 5")
 
 	site := func(inside string) string {
 		return "http://a.example {\n" + inside + "\nreverse_proxy 127.0.0.1:9001\n}\n"
@@ -442,4 +467,10 @@ func TestProtection(t *testing.T) {
 	closed("traefik", router("basicAuth: {users: [\"a:$apr1$x$y\"]}"), "0", "closed 9")
 	closed("traefik", router("ipAllowList: {sourceRange: [x]}"), "0", "closed 9")
 	closed("traefik", strings.Replace(router("compress: {}"), "[m]", "[other]", 1), "0", "closed 6")
+	// What a router protects that is left out stays closed in those of lower priority.
+	twice := strings.Replace(router("forwardAuth: {address: x}"), "routers:\n", "routers:\n    all:\n      rule: PathPrefix(`/`)\n      priority: 1\n      service: s\n", 1)
+	closed("traefik", strings.Replace(twice, "rule: PathPrefix(`/`)\n      service", "rule: PathPrefix(`/`) && HostRegexp(`x`)\n      service", 1), "0", "8", "closed 8")
+	closed("traefik", strings.Replace(twice, "rule: PathPrefix(`/`)\n      service", "rule: PathPrefix(`/`) && !Host(`x`)\n      service", 1), "0", "8", "closed 8")
+	closed("traefik", "entryPoints:\n  web:\n    address: ':80'\n    http: {middlewares: [m@file]}\n"+strings.Replace(router("forwardAuth: {address: x}"), "[m]", "[]", 1), "closed 13")
+	closed("traefik", "entryPoints:\n  web:\n    address: ':443'\n    http: {tls: {}}\ntls: {certificates: [{certFile: /a, keyFile: /b}], options: {default: {clientAuth: {caFiles: [/c]}}}}\n"+router("compress: {}"), "5", "closed 5")
 }

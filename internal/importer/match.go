@@ -30,10 +30,22 @@ func (p path) patterns() []string {
 	switch {
 	case p.text == "":
 		return nil
-	case p.exact, strings.HasSuffix(p.text, "/"):
+	case p.exact:
+		return []string{p.pattern()}
+	case strings.HasSuffix(p.text, "/"):
 		return []string{t}
+	case strings.HasSuffix(p.text, "/."), strings.HasSuffix(p.text, "/.."): // no path of a request ends so
+		return []string{t + "{more}", t + "{more}/"}
 	}
 	return []string{t, t + "/", t + "{more}", t + "{more}/"}
+}
+
+// pattern is the path of weir for an exact p.
+func (p path) pattern() string {
+	if strings.HasSuffix(p.text, "/") {
+		return literal(p.text) + "{$}"
+	}
+	return literal(p.text)
 }
 
 // swap is a change of the path: what it begins with is replaced.
@@ -71,7 +83,7 @@ func (p path) forms(s *swap) []form {
 	}
 	switch {
 	case p.exact:
-		return []form{one(t, "")}
+		return []form{one(p.pattern(), "")}
 	case p.text == "":
 		return []form{one("/{rest...}", "{rest}")}
 	case strings.HasSuffix(p.text, "/"):

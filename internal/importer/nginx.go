@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -40,6 +41,14 @@ func (s *scope) last(name string) *directive {
 	return nil
 }
 
+// arguments returns those of the last one.
+func (s *scope) arguments(name string) []string {
+	if d := s.last(name); d != nil {
+		return d.args
+	}
+	return nil
+}
+
 // value returns the first argument of the last one.
 func (s *scope) value(name string) string {
 	if d := s.last(name); d != nil {
@@ -55,12 +64,15 @@ type nginxImport struct {
 	http      *scope
 	upstreams map[string]*directive
 	servers   []*nginxServer
+	locations []*nginxLocation // of the server that is being translated
+	zones     map[string]bool  // those of limit_conn that count clients' addresses
 }
 
 type nginxServer struct {
 	scope   *scope
 	at      Place
 	names   []string
+	unseen  string // a name that weir cannot look for; empty if there is none
 	sockets []nginxSocket
 }
 
@@ -78,7 +90,7 @@ func nginx(d *draft, path string) error {
 	if err != nil {
 		return err
 	}
-	n := &nginxImport{d: d, folder: folder, upstreams: make(map[string]*directive)}
+	n := &nginxImport{d: d, folder: folder, upstreams: make(map[string]*directive), zones: make(map[string]bool)}
 	n.http = &scope{list: list} // a file of conf.d has no http around it
 	for i := range list {
 		switch dir := &list[i]; {
@@ -95,10 +107,16 @@ func nginx(d *draft, path string) error {
 			n.upstreams[dir.arg(0)] = dir
 		case "server":
 			n.servers = append(n.servers, n.server(dir))
+		case "limit_conn_zone":
+			if key := strings.TrimPrefix(dir.arg(0), "$"); key == "binary_remote_addr" || key == "remote_addr" {
+				zone, _, _ := strings.Cut(strings.TrimPrefix(dir.arg(1), "zone="), ":")
+				n.zones[zone] = true
+			}
 		}
 	}
 	n.judge(n.http)
 	n.sockets()
+	n.refuseUnseen()
 	for _, s := range n.servers {
 		n.routes(s)
 	}
@@ -120,6 +138,11 @@ func (n *nginxImport) globals() {
 			n.d.global.set("forwarding.trusted_proxies", trusted)
 		} else {
 			n.d.note(from[0].at, "real_ip_header %s: weir knows X-Forwarded-For, Forwarded and the PROXY protocol, so nobody is trusted", field)
+		}
+	}
+	for _, dir := range n.http.own("server") {
+		for _, from := range (&scope{list: dir.block}).own("set_real_ip_from") {
+			n.d.note(from.at, "set_real_ip_from %s in a server: weir has trusted_proxies for all servers", from.arg(0))
 		}
 	}
 	switch log := n.http.last("access_log"); {
@@ -175,6 +198,7 @@ func (n *nginxImport) server(dir *directive) *nginxServer {
 				}
 			case strings.HasPrefix(name, "~"), strings.HasSuffix(name, "*"):
 				n.d.note(dir.at, "server_name %s: weir has names and *.names, so this name is left out", name)
+				s.unseen = name
 			case strings.HasPrefix(name, "."):
 				s.names = append(s.names, name[1:], "*"+name)
 			case strings.HasPrefix(name, "*."), hostName.MatchString(name):
@@ -250,6 +274,55 @@ func (n *nginxImport) listenerKeys(s *nginxServer, k *nginxSocket) {
 	if k.secure || s.scope.value("ssl") == "on" {
 		n.tls(s, k)
 	}
+	for _, dir := range s.scope.all("limit_conn") {
+		if !n.boundsAddress(&dir) {
+			continue
+		}
+		most, _ := strconv.Atoi(dir.arg(1))
+		if old, _ := l.get("limits.connections_per_address").(int); old == 0 || most < old {
+			l.set("limits.connections_per_address", most)
+		}
+		n.d.note(dir.at, "limit_conn %s: weir counts all connections of an address to the listener %s, idle ones too, and one of HTTP/2 once", strings.Join(dir.args, " "), k.address)
+	}
+}
+
+// boundsAddress says whether a limit_conn bounds the connections of each address.
+func (n *nginxImport) boundsAddress(dir *directive) bool {
+	most, err := strconv.Atoi(dir.arg(1))
+	return n.zones[dir.arg(0)] && err == nil && most > 0
+}
+
+// refuseUnseen closes the servers that get the requests of a server that protects something and has names
+// that weir cannot look for.
+func (n *nginxImport) refuseUnseen() {
+	for _, s := range n.servers {
+		if s.unseen == "" || !nginxProtects(s.scope.list) {
+			continue
+		}
+		for _, other := range n.servers {
+			for _, k := range other.sockets {
+				if other != s && n.first(other, k.address) && slices.ContainsFunc(s.sockets, func(o nginxSocket) bool { return o.address == k.address }) {
+					other.scope = &scope{append(slices.Clone(other.scope.list), directive{at: s.at, name: closesAll, args: []string{"server " + s.unseen}}), other.scope.outer}
+					break
+				}
+			}
+		}
+	}
+}
+
+// nginxProtects says whether directives, or those in their blocks, refuse requests or ask who sends them.
+func nginxProtects(list []directive) bool {
+	return slices.ContainsFunc(list, func(d directive) bool {
+		switch {
+		case d.name == "return":
+			return d.arg(0) >= "400" && d.arg(0) <= "599"
+		case d.name == "auth_basic" || d.name == "ssl_verify_client":
+			return d.arg(0) != "off"
+		case d.name == "allow" || d.name == "deny" || d.name == "internal":
+			return true
+		}
+		return isProtective(d.name) && !slices.Contains(nginxTranslated, d.name) && !slices.Contains(nginxHarmless, d.name) || nginxProtects(d.block)
+	})
 }
 
 // tls translates certificates and what a listener asks of clients.
@@ -364,17 +437,10 @@ func (n *nginxImport) serverRules(s *nginxServer) []*route {
 	if n.rewrites(rs, s.scope, match{}) {
 		return rs.ordered()
 	}
-	locations := n.locations(s.scope, s.scope.list)
-	slices.SortStableFunc(locations, func(a, b *nginxLocation) int {
-		if a.path.exact != b.path.exact {
-			if a.path.exact {
-				return -1
-			}
-			return 1
-		}
-		return len(b.path.text) - len(a.path.text)
-	})
-	n.refuseUnknown(s, locations)
+	locations := n.findLocations(s.scope, s.scope.list)
+	sortLocations(locations)
+	n.refuseUnknown(rs, s, locations)
+	n.locations = locations
 	for _, l := range locations {
 		n.location(rs, s, l, locations)
 	}
@@ -388,20 +454,56 @@ func (n *nginxImport) serverRules(s *nginxServer) []*route {
 	return rs.ordered()
 }
 
-// nginxLocation is a location whose paths weir can look for; those of regular expressions have no path.
+// nginxLocation is a location, or one of the paths that its regular expression stands for.
 type nginxLocation struct {
 	scope    *scope
 	at       Place
 	path     path
 	original string
-	regular  bool
+	// rank is the order in which nginx looks: among those of a rank prefixes by their length, expressions by
+	// their place.
+	rank locationRank
+	// regular is for an expression that stands for no paths that weir can look for. It may fit only paths within.
+	regular bool
+	within  []path
 }
 
-var plainRegexp = regexp.MustCompile(`^\^(/[A-Za-z0-9/_-]*)(\$|\(/\|\$\))?$`)
+type locationRank int
 
-// locations are those of a block and of the locations in it. Regular expressions that mean a path or a prefix
-// are that.
-func (n *nginxImport) locations(outer *scope, list []directive) (all []*nginxLocation) {
+const (
+	rankExact   locationRank = iota
+	rankFirst                // ^~
+	rankRegular              // an expression
+	rankPrefix
+)
+
+// sortLocations sorts them in the order in which nginx looks for the location of a request.
+func sortLocations(all []*nginxLocation) {
+	// The longest prefix counts, whether it is one with ^~ or not. So below such a prefix expressions come last:
+	// they stay expressions that weir cannot look for.
+	for _, first := range all {
+		for _, l := range all {
+			if first.rank == rankFirst && l.rank == rankPrefix && first.path.covers(l.path) {
+				l.rank = rankFirst
+				for _, r := range all {
+					if r.rank == rankRegular && !r.regular {
+						r.regular, r.within = true, []path{r.path}
+					}
+				}
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(a, b *nginxLocation) int {
+		if a.rank != b.rank || a.rank == rankRegular {
+			return int(a.rank - b.rank)
+		}
+		return len(b.path.text) - len(a.path.text)
+	})
+}
+
+// findLocations returns those of a block and of the locations in it. Regular expressions that mean paths or prefixes
+// are these.
+func (n *nginxImport) findLocations(outer *scope, list []directive) (all []*nginxLocation) {
 	for i := range list {
 		dir := &list[i]
 		if dir.name != "location" {
@@ -420,13 +522,24 @@ func (n *nginxImport) locations(outer *scope, list []directive) (all []*nginxLoc
 			continue
 		case kind == "=":
 			l.path = path{text, true}
-		case kind == "" || kind == "^~":
-			l.path = path{text, false}
+		case kind == "^~":
+			l.path, l.rank = path{text, false}, rankFirst
+		case kind == "":
+			l.path, l.rank = path{text, false}, rankPrefix
 		default:
-			l.regular = true
-			if m := plainRegexp.FindStringSubmatch(text); m != nil && kind == "~" {
-				l.regular, l.path = false, path{m[1], m[2] == "$"}
+			l.rank = rankRegular
+			paths, exact := regexpPaths(text, kind == "~*")
+			if l.regular = !exact; exact {
+				n.judge(l.scope)
+				for _, p := range paths {
+					one := *l
+					one.path = p
+					all = append(all, &one)
+				}
+				all = append(all, n.findLocations(l.scope, dir.block)...)
+				continue
 			}
+			l.within = paths
 		}
 		if !strings.HasPrefix(l.path.text, "/") && !l.regular {
 			n.d.note(dir.at, "location %s: want a path", l.original)
@@ -434,40 +547,54 @@ func (n *nginxImport) locations(outer *scope, list []directive) (all []*nginxLoc
 		}
 		n.judge(l.scope)
 		all = append(all, l)
-		all = append(all, n.locations(l.scope, dir.block)...)
+		all = append(all, n.findLocations(l.scope, dir.block)...)
 	}
 	return all
 }
 
 // refuseUnknown deals with locations that weir cannot look for: where one protects something, all
-// routes of the server could lead to it.
-func (n *nginxImport) refuseUnknown(s *nginxServer, locations []*nginxLocation) {
+// routes of the server could lead to it, or those for the paths that its expression begins with.
+func (n *nginxImport) refuseUnknown(rs *rules, s *nginxServer, locations []*nginxLocation) {
 	for _, l := range locations {
 		if !l.regular {
 			continue
 		}
-		var r route
-		n.protect(l.scope, &r)
-		own := r.closed != nil || r.get("deny") != nil || r.get("allow") != nil || r.get("basic_auth.realm") != nil || l.scope.own("internal") != nil
-		if dir := l.scope.last("return"); dir != nil && len(l.scope.own("return")) > 0 && dir.arg(0) >= "400" {
-			own = true
-		}
-		if !own {
-			n.d.note(l.at, "location %s: weir has no regular expressions, so its requests go to the locations around it", l.original)
+		if l.within != nil && nginxProtects(l.scope.list) {
+			for _, p := range l.within {
+				rs.guard([]match{{path: p}}, func(r *route) { r.refuse(n.d, l.at, forbidden, untold, "location "+l.original) })
+			}
 			continue
 		}
-		s.scope = &scope{append(slices.Clone(s.scope.list), directive{at: l.at, name: closesAll, args: []string{l.original}}), s.scope.outer}
+		mark := directive{at: l.at, name: closesAll, args: []string{"location " + l.original}}
+		if !nginxProtects(l.scope.list) {
+			if !l.passes() {
+				n.d.note(l.at, "location %s: weir has no regular expressions, so its requests go to the locations around it", l.original)
+				continue
+			}
+			n.d.note(l.at, "location %s: weir has no regular expressions, so its requests go to the locations around it, but not to files", l.original)
+			mark.name = closesFiles
+		}
+		s.scope = &scope{append(slices.Clone(s.scope.list), mark), s.scope.outer}
 		for _, other := range locations {
 			other.scope = reouter(other.scope, s.scope)
 		}
 	}
 }
 
-// closesAll is a directive of the importer's own: a location that protects something and is not translated.
-const closesAll = " closes all"
+// passes says whether the location leads to a program, and not to files.
+func (l *nginxLocation) passes() bool {
+	return slices.ContainsFunc(l.scope.list, func(d directive) bool { return strings.HasSuffix(d.name, "_pass") })
+}
 
-// untold is why such a location closes a route.
-const untold = "location %s protects something, and weir cannot tell its requests from others of this server"
+// closesAll and closesFiles are directives of the importer's own, for what is not translated: something that protects
+// requests, and a location that passes requests on, where files would show the program that it runs.
+const (
+	closesAll   = " closes all"
+	closesFiles = " closes files"
+)
+
+// untold is why closesAll closes a route.
+const untold = "%s protects something, and weir cannot tell its requests from others"
 
 // refuseClosed closes a route for such locations of the blocks around it.
 func (n *nginxImport) refuseClosed(s *scope, r *route) {
@@ -508,8 +635,8 @@ func (n *nginxImport) location(rs *rules, s *nginxServer, l *nginxLocation, all 
 
 	// nginx redirects to the prefix of a location that proxies.
 	bare := strings.TrimSuffix(l.path.text, "/")
-	passes := l.scope.own("proxy_pass") != nil || l.scope.own("grpc_pass") != nil
-	if !l.path.exact && passes && bare != l.path.text && bare != "" &&
+	passes := l.passes()
+	if !l.path.exact && l.rank != rankRegular && passes && bare != l.path.text && bare != "" &&
 		!slices.ContainsFunc(all, func(o *nginxLocation) bool { return o.path.text == bare }) {
 		slash := route{section: section{at: l.at}}
 		slash.set("redirect", []pair{{"to", literal(l.path.text)}, {"status", 301}})

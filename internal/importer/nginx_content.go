@@ -80,7 +80,7 @@ func (n *nginxImport) rewrites(rs *rules, s *scope, m match) (ended bool) {
 			r := route{section: section{at: dir.at}}
 			n.setReturn(&r, dir)
 			n.headers(s, &r)
-			if r.closed == nil {
+			if r.closed == nil && !nginxProtects([]directive{*dir}) { // what is refused stays so
 				n.refuseClosed(s, &r)
 			}
 			rs.add([]match{m}, r)
@@ -148,10 +148,8 @@ func conditionMatch(text string) (m match, ok bool) {
 func (n *nginxImport) condition(rs *rules, s *scope, m match, dir *directive) {
 	text := strings.Join(dir.args, " ")
 	inner := &scope{dir.block, s}
-	refuses := slices.ContainsFunc(dir.block, func(d directive) bool {
-		return d.name == "return" && (d.arg(0) >= "400" && d.arg(0) <= "599") || isProtective(d.name)
-	})
-	if p := nginxMethods.FindStringSubmatch(text); p != nil && p[1] == "!" && refuses && len(m.path.text) == 0 {
+	refuses := nginxProtects(dir.block) || slices.ContainsFunc(dir.block, leadsAway)
+	if p := nginxMethods.FindStringSubmatch(text); p != nil && p[1] == "!" && refuses && len(m.path.text) == 0 && inner.own("return") != nil {
 		rs.guard([]match{m}, func(r *route) { r.match.methods, _ = common(strings.Split(p[2], "|"), r.match.methods) })
 		other := route{section: section{at: dir.at}, priority: 1 << 30}
 		n.setReturn(&other, &inner.own("return")[0])
@@ -173,6 +171,18 @@ func (n *nginxImport) condition(rs *rules, s *scope, m match, dir *directive) {
 	default:
 		n.d.note(dir.at, "if %s: not translated", text)
 	}
+}
+
+// leadsAway says whether a directive redirects to one place, such as to a page for logins, whatever was asked for.
+func leadsAway(d directive) bool {
+	switch d.name {
+	case "return":
+		to := d.args[len(d.args)-1]
+		return (d.arg(0) >= "301" && d.arg(0) <= "308" || len(d.args) == 1 && strings.Contains(to, "/")) && !strings.ContainsAny(to, "$")
+	case "rewrite":
+		return (d.arg(2) == "redirect" || d.arg(2) == "permanent") && !strings.Contains(d.arg(1), "$")
+	}
+	return false
 }
 
 var (
@@ -253,6 +263,7 @@ func (n *nginxImport) headers(s *scope, r *route) {
 		switch {
 		case unknown != "":
 			n.d.note(dir.at, "add_header %s: weir has no %s", name, unknown)
+		case dir.arg(1) == "": // adds nothing
 		case strings.EqualFold(name, "Content-Type"):
 			n.d.note(dir.at, "add_header Content-Type: weir would replace it, by response_headers.set")
 		case r.get(key) != nil:
@@ -360,6 +371,14 @@ func (n *nginxImport) files(s *scope, r *route, p path) {
 	if index := s.last("index"); index != nil {
 		r.set("files.index", list(index.args))
 	}
+	for level := s; level != nil; level = level.outer {
+		for _, dir := range level.own(closesFiles) {
+			r.refuse(n.d, dir.at, notImplemented, "%s runs a program, and weir cannot tell its requests from those for files", dir.arg(0))
+		}
+	}
+	for _, name := range s.arguments("index") {
+		n.refuseInside(s, r, "index", p.text+name)
+	}
 	try := s.last("try_files")
 	if try == nil {
 		return
@@ -369,7 +388,25 @@ func (n *nginxImport) files(s *scope, r *route, p path) {
 	case strings.HasPrefix(last, "="):
 	case strings.HasPrefix(last, "/") && !strings.ContainsAny(last, "$?"):
 		r.set("files.fallback", last)
+		n.refuseInside(s, r, "try_files", last)
 	default:
 		r.refuse(n.d, try.at, notImplemented, "try_files %s is not translated", strings.Join(try.args, " "))
+	}
+}
+
+// refuseInside closes a route of files whose index or fallback another location takes: nginx goes there, and weir would
+// answer with the file.
+func (n *nginxImport) refuseInside(s *scope, r *route, name, to string) {
+	var chosen *nginxLocation
+	for _, l := range n.locations {
+		if l.regular || !l.path.covers(path{to, true}) {
+			continue
+		}
+		if chosen == nil || l.path.exact || !chosen.path.exact && len(l.path.text) > len(chosen.path.text) {
+			chosen = l
+		}
+	}
+	if chosen != nil && chosen.scope != s && chosen.passes() {
+		r.refuse(n.d, chosen.at, notImplemented, "%s leads to location %s, and weir would answer with the file %s", name, chosen.original, to)
 	}
 }

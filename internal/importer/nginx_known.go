@@ -48,7 +48,7 @@ func (n *nginxImport) judge(s *scope) {
 	for _, dir := range s.list {
 		value := strings.Join(dir.args, " ")
 		switch {
-		case slices.Contains(nginxTranslated, dir.name), slices.Contains(nginxHarmless, dir.name), isProtective(dir.name), dir.name == closesAll:
+		case slices.Contains(nginxTranslated, dir.name), slices.Contains(nginxHarmless, dir.name), isProtective(dir.name), dir.name == closesAll, dir.name == closesFiles:
 		case strings.HasPrefix(dir.name, "fastcgi_"), strings.HasPrefix(dir.name, "uwsgi_"), strings.HasPrefix(dir.name, "scgi_"): // with their pass
 		case dir.name == "proxy_redirect" && (value == "off" || value == "default"):
 		case len(value) > 60 || dir.block != nil:
@@ -68,6 +68,10 @@ func (n *nginxImport) protect(s *scope, r *route) {
 				r.refuse(n.d, dir.at, forbidden, untold, dir.arg(0))
 			case slices.Contains(nginxTranslated, dir.name), slices.Contains(nginxHarmless, dir.name), !isProtective(dir.name):
 			case dir.arg(0) == "off" || s.value(dir.name) == "off":
+			case dir.name == "limit_conn" && n.boundsAddress(&dir) && (level == n.http || level.outer == n.http):
+				// of the listener
+			case strings.HasPrefix(dir.name, "limit_req") || strings.HasPrefix(dir.name, "limit_conn"):
+				r.limit(n.d, dir.at, "%s %s is not translated", dir.name, strings.Join(dir.args, " "))
 			case dir.block != nil && dir.name != "limit_except":
 				r.refuse(n.d, dir.at, forbidden, "%s is not translated", dir.name)
 			default:
@@ -96,6 +100,10 @@ func (n *nginxImport) addresses(s *scope, r *route) {
 		level = level.outer
 	}
 	if level == nil {
+		return
+	}
+	if from := s.last("set_real_ip_from"); from != nil && (len(n.http.own("set_real_ip_from")) == 0 || n.d.global.get("forwarding.trusted_proxies") == nil) {
+		r.refuse(n.d, from.at, forbidden, "allow and deny look at addresses from a field that weir is not told to believe (real_ip_header, set_real_ip_from)")
 		return
 	}
 	var rules []accessRule

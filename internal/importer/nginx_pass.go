@@ -351,8 +351,11 @@ func (n *nginxImport) member(u *section, dir *directive, scheme string) []pair {
 			t = append(t, pair{"priority", 1})
 		case name == "down":
 			t = append(t, pair{"drain", true})
-		case name == "max_fails" && err == nil:
+		case name == "max_fails" && err == nil && u.get("health.passive.failures") != 0:
 			u.set("health.passive.failures", number)
+		case name == "max_fails":
+		case name == "fail_timeout" && strings.Trim(value, "0smhd") == "": // no failure counts
+			u.set("health.passive.failures", 0)
 		case name == "fail_timeout" && nginxTime(value) != "":
 			u.set("health.passive.eject", nginxTime(value))
 		case name == "slow_start" && nginxTime(value) != "":

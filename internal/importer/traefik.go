@@ -20,7 +20,10 @@ type traefikImport struct {
 // entryPoint is where clients come in.
 type entryPoint struct {
 	listener *section
-	secure   bool // routers of it use TLS
+	tls      bool // all routers of it use TLS
+	secure   bool // some do
+	// middlewares come before those of its routers.
+	middlewares []*node
 }
 
 func traefik(d *draft, file string) error {
@@ -82,12 +85,13 @@ func (t *traefikImport) dynamic(file string, first *node) error {
 	return nil
 }
 
-// beside is a path that a file names: as it is, or beside that file if it is only there.
+// beside is a path that a file names: beside that file if it is there, as for a copy of the files, else as it is.
 func beside(file, name string) string {
-	if _, err := os.Stat(name); err == nil && filepath.IsAbs(name) {
+	near := filepath.Join(filepath.Dir(file), name)
+	if _, err := os.Stat(near); err != nil {
 		return name
 	}
-	return filepath.Join(filepath.Dir(file), name)
+	return near
 }
 
 // find returns a part of the dynamic configuration by its name.
@@ -112,7 +116,8 @@ func (t *traefikImport) entries() {
 		l := t.d.listener(e.at, strings.TrimSuffix(address, "/tcp"))
 		l.set("name", e.key)
 		l.name = e.key
-		t.entryPoints[e.key] = &entryPoint{listener: l, secure: e.get("http", "tls").is()}
+		tls := e.get("http", "tls").is()
+		t.entryPoints[e.key] = &entryPoint{listener: l, tls: tls, secure: tls, middlewares: e.get("http", "middlewares").items}
 		t.names = append(t.names, e.key)
 		if to := e.get("http", "redirections", "entryPoint"); to.is() {
 			l.set("https_redirect", true)
@@ -130,9 +135,6 @@ func (t *traefikImport) entries() {
 			if v := e.get("transport", "respondingTimeouts", p.theirs).text; v != "" && v != "0" {
 				l.set(p.ours, traefikTime(v))
 			}
-		}
-		for _, m := range e.get("http", "middlewares").items {
-			t.d.note(m.at, "entry point %s: its middlewares are not translated", e.key)
 		}
 	}
 	if len(t.names) == 0 { // a dynamic configuration alone
@@ -164,7 +166,7 @@ func (t *traefikImport) certificates() {
 		}
 		for _, o := range f.get("tls", "options").items {
 			if auth := o.get("clientAuth"); auth.is() {
-				t.d.add(Note{Place: auth.at, Text: "tls.options.clientAuth is not translated: its routers", Closed: true})
+				t.d.note(auth.at, "tls.options %s: clientAuth is not translated", o.key)
 			}
 		}
 	}
@@ -226,46 +228,96 @@ func (t *traefikImport) routers() {
 }
 
 func (t *traefikImport) router(rs *rules, n *node) {
-	matches, err := traefikRule(n.get("rule").text)
-	if err != nil {
-		t.d.note(n.get("rule").at, "router %s: %v: left out", n.key, err)
-		return
-	}
+	matches, beyond := traefikRule(n.get("rule").text)
 	t.judge(n, "rule", "entryPoints", "service", "middlewares", "priority", "tls", "observability", "ruleSyntax")
-	var listeners []string
+	var entries []*entryPoint
 	for _, name := range t.of(n) {
 		if e := t.entryPoints[name]; e == nil {
 			t.d.note(n.at, "router %s: there is no entry point %s", n.key, name)
-		} else if n.get("tls").is() == e.secure {
-			listeners = append(listeners, name)
+		} else if (n.get("tls").is() || e.tls) == e.secure {
+			entries = append(entries, e)
 		}
 	}
-	if listeners == nil {
+	if entries == nil {
 		t.d.note(n.at, "router %s has no entry point: left out", n.key)
 		return
 	}
-	r := route{section: section{at: n.at, name: n.key}}
-	r.comment("Router " + n.key + ".")
-	if o := n.get("tls", "options"); o.text != "" {
+	for _, group := range grouped(entries) {
+		middlewares := slices.Concat(group[0].middlewares, n.get("middlewares").items)
+		var listeners []string
+		for _, e := range group {
+			listeners = append(listeners, e.listener.name)
+		}
+		for _, m := range matches {
+			m.listeners = listeners
+			if n.get("tls").is() {
+				m.scheme = "https"
+			}
+			if beyond != nil {
+				t.leaveOut(rs, n, m, middlewares, beyond)
+				continue
+			}
+			r := route{section: section{at: n.at, name: n.key}, match: m}
+			r.comment("Router " + n.key + ".")
+			if auth := t.clientAuth(n, group[0]); auth.is() {
+				r.refuse(t.d, auth.at, forbidden, "tls.options asks for certificates of clients, which a listener does in weir (client_ca)")
+			}
+			t.service(&r, n)
+			for _, name := range middlewares {
+				t.middleware(&r, name.at, name.text, 0)
+			}
+			rs.add([]match{r.match}, r) // a redirect asks for a scheme
+		}
+	}
+}
+
+// grouped puts entry points together that have no middlewares.
+func grouped(entries []*entryPoint) (groups [][]*entryPoint) {
+	var plain []*entryPoint
+	for _, e := range entries {
+		if e.middlewares == nil {
+			plain = append(plain, e)
+		} else {
+			groups = append(groups, []*entryPoint{e})
+		}
+	}
+	if plain != nil {
+		groups = append(groups, plain)
+	}
+	return groups
+}
+
+// clientAuth returns what the TLS options of a router say of certificates of clients.
+func (t *traefikImport) clientAuth(n *node, e *entryPoint) *node {
+	if n.get("tls").is() || e.tls {
+		name, _, _ := strings.Cut(cmp.Or(n.get("tls", "options").text, "default"), "@")
 		for _, f := range t.files {
-			if f.get("tls", "options", o.text, "clientAuth").is() {
-				r.refuse(t.d, o.at, forbidden, "tls.options %s asks for certificates of clients, which a listener does in weir (client_ca)", o.text)
+			if auth := f.get("tls", "options", name, "clientAuth"); auth.is() {
+				return auth
 			}
 		}
 	}
-	for i := range matches {
-		matches[i].listeners = listeners
-		if n.get("tls").is() {
-			matches[i].scheme = "https"
-		}
+	return new(node)
+}
+
+// leaveOut leaves out a router whose rule is not translated. If it protects something, the routers of lower priority
+// that would get its requests are closed for them; m fits all of these, and perhaps more.
+func (t *traefikImport) leaveOut(rs *rules, n *node, m match, middlewares []*node, why error) {
+	at := n.get("rule").at
+	var r route
+	before := len(t.d.notes)
+	for _, name := range middlewares {
+		t.middleware(&r, name.at, name.text, 0)
 	}
-	t.service(&r, n)
-	for _, m := range matches {
-		one := clone(r)
-		one.match = m
-		for _, name := range n.get("middlewares").items {
-			t.middleware(&one, name.at, name.text, 0)
-		}
-		rs.add([]match{one.match}, one) // a redirect asks for a scheme
+	t.d.notes = t.d.notes[:before] // they say that a route is closed that is not there
+	protects := r.closed != nil && r.closed.status == forbidden || r.get("basic_auth.realm") != nil || r.get("allow") != nil || r.get("deny") != nil ||
+		n.get("tls", "options").is() || strings.HasSuffix(n.get("service").text, "@internal")
+	if !protects {
+		t.d.note(at, "router %s: %v: left out", n.key, why)
+		return
 	}
+	rs.guard([]match{m}, func(r *route) {
+		r.refuse(t.d, at, forbidden, "router %s protects something, and its rule is not translated (%v)", n.key, why)
+	})
+	t.d.note(at, "router %s: %v: left out", n.key, why)
 }

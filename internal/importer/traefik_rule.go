@@ -6,19 +6,24 @@ import (
 	"strings"
 )
 
-// traefikRule translates a rule into the matches of which one must fit.
-func traefikRule(text string) ([]match, error) {
+// traefikRule translates a rule into the matches of which one must fit. beyond is why the rule asks for more than
+// they say; they fit all its requests then, and others.
+func traefikRule(text string) (matches []match, beyond error) {
 	p := &ruleParser{text: text}
 	matches, err := p.or()
 	if err == nil && p.peek() != 0 {
 		err = fmt.Errorf("found %q: want the end of the rule", p.text[p.pos:])
 	}
-	return matches, err
+	if err != nil {
+		return []match{{}}, err
+	}
+	return matches, p.beyond
 }
 
 type ruleParser struct {
-	text string
-	pos  int
+	text   string
+	pos    int
+	beyond error // why the rule asks for more than its matches
 }
 
 // peek returns the next byte that is not a space; 0 at the end.
@@ -66,7 +71,10 @@ func (p *ruleParser) and() ([]match, error) {
 func (p *ruleParser) one() ([]match, error) {
 	switch p.peek() {
 	case '!':
-		return nil, fmt.Errorf("weir has no negation")
+		p.pos++
+		p.beyond = fmt.Errorf("weir has no negation")
+		_, err := p.one()
+		return []match{{}}, err
 	case '(':
 		p.pos++
 		all, err := p.or()
@@ -97,7 +105,11 @@ func (p *ruleParser) one() ([]match, error) {
 		p.pos += end + 2
 		p.takes(",")
 	}
-	return matcher(name, args)
+	all, err := matcher(name, args)
+	if err != nil {
+		p.beyond, all = err, []match{{}}
+	}
+	return all, nil
 }
 
 // matcher translates one function of a rule.

@@ -7,15 +7,28 @@ import (
 
 // service sets the upstream of a router.
 func (t *traefikImport) service(r *route, router *node) {
-	name := router.get("service").text
+	t.serviceNamed(r, router, router.get("service").text, 0)
+}
+
+// serviceNamed sets the service of a name; depth is how many services led to it.
+func (t *traefikImport) serviceNamed(r *route, router *node, name string, depth int) {
 	short, _, _ := strings.Cut(name, "@")
 	if strings.HasSuffix(name, "@internal") {
 		r.refuse(t.d, router.get("service").at, notImplemented, "service %s: weir has its own page and metrics", name)
 		return
 	}
 	s := t.find("services", name)
-	if !s.is() {
+	if !s.is() || depth > maxIncludes {
 		r.refuse(t.d, router.at, notImplemented, "router %s: there is no service %q", router.key, name)
+		return
+	}
+	if m := s.get("mirroring"); m.is() {
+		t.d.note(m.at, "service %s: its mirrors get no requests", name)
+		t.serviceNamed(r, router, m.get("service").text, depth+1)
+		return
+	}
+	if w := s.get("weighted"); w.is() {
+		t.weighted(r, s, short, w)
 		return
 	}
 	lb := s.get("loadBalancer")
@@ -63,6 +76,58 @@ func (t *traefikImport) service(r *route, router *node) {
 	}
 	if transport := lb.get("serversTransport"); transport.text != "" {
 		t.transport(u, t.find("serversTransports", transport.text), transport.at)
+	}
+}
+
+// weighted translates a service that shares requests among others by weight: into one upstream with all their
+// servers.
+func (t *traefikImport) weighted(r *route, s *node, short string, w *node) {
+	type share struct {
+		weight  int
+		servers []*node
+	}
+	var shares []share
+	each := 1 // what the numbers of servers divide
+	for _, part := range w.get("services").items {
+		lb := t.find("services", part.get("name").text).get("loadBalancer")
+		servers := lb.get("servers").items
+		if len(servers) == 0 || len(lb.items) > 1 || len(servers) > 8 {
+			r.refuse(t.d, part.at, notImplemented, "service %s: want services with one to eight servers and nothing else, because weir has one upstream for all", short)
+			return
+		}
+		for each%len(servers) != 0 {
+			each++
+		}
+		weight := 1
+		if part.get("weight").is() {
+			weight = number(part.get("weight").text)
+		}
+		shares = append(shares, share{weight, servers})
+	}
+	r.set("upstream", literal(short))
+	if t.d.upstream(short) != nil {
+		return
+	}
+	u := t.d.newUpstream(s.at, short)
+	var targets [][]pair
+	for _, one := range shares {
+		for _, server := range one.servers {
+			url := server.get("url").text
+			target := []pair{{"url", strings.TrimSuffix(url, "/")}}
+			if weight := one.weight * each / len(one.servers); weight > 0 {
+				target = append(target, pair{"weight", weight})
+			} else {
+				target = append(target, pair{"drain", true})
+			}
+			targets = append(targets, target)
+			if server.get("weight").is() || strings.Count(strings.TrimSuffix(url, "/"), "/") > 2 {
+				r.refuse(t.d, server.at, notImplemented, "service %s: want servers without a weight and a path", short)
+			}
+		}
+	}
+	u.set("targets", targets)
+	if sticky := w.get("sticky", "cookie"); sticky.is() {
+		u.set("sticky.cookie", cmp.Or(sticky.get("name").text, "_weir_"+short))
 	}
 }
 
@@ -161,7 +226,9 @@ func (t *traefikImport) middleware(r *route, at Place, name string, depth int) {
 		t.d.note(v.at, "middleware %s: %s is not translated", name, v.key)
 	case "stripprefixregex", "replacepathregex", "redirectregex":
 		r.refuse(t.d, v.at, notImplemented, "middleware %s: %s: weir has no regular expressions", name, v.key)
-	default: // forwardAuth, digestAuth, rateLimit, inFlightReq, plugins
+	case "ratelimit", "inflightreq":
+		r.limit(t.d, v.at, "middleware %s: %s is not translated", name, v.key)
+	default: // forwardAuth, digestAuth, plugins
 		r.refuse(t.d, v.at, forbidden, "middleware %s: %s is not translated", name, v.key)
 	}
 }

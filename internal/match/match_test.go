@@ -95,6 +95,7 @@ func TestPaths(t *testing.T) {
 		config.Route{Path: config.Strings{"/files/{dir}/{rest...}"}},     // 8
 		config.Route{Path: config.Strings{"/über/", "/a%2fb", "/{{x}}"}}, // 9
 		config.Route{Path: config.Strings{"/api/users/{id}/x"}},          // 10
+		config.Route{Path: config.Strings{"/{$}", "/api/{$}"}},           // 11
 	)
 	check := func(path string, want int, captures string) {
 		t.Helper()
@@ -111,10 +112,12 @@ func TestPaths(t *testing.T) {
 			t.Errorf("path %q: route %d, %t, captures %q; want %d, %q", path, got, ok, s, want, captures)
 		}
 	}
-	check("/", 0, "")
+	check("/", 11, "")
+	check("//", 0, "")
 	check("/x", 0, "")
 	check("/api", 0, "")
-	check("/api/", 1, "")
+	check("/api/", 11, "")
+	check("/api//", 1, "")
 	check("/api/users", 2, "")
 	check("/api/%75sers", 2, "")
 	check("/api/x", 3, "name=x")

@@ -108,6 +108,7 @@ func expression(path string) *regexp.Regexp {
 	}
 	expr, end := "^", "$"
 	at := 0
+	exact := strings.TrimSuffix(path, "{$}")
 	for _, m := range capture.FindAllStringSubmatchIndex(path, -1) {
 		expr += regexp.QuoteMeta(path[at:m[0]])
 		at = m[1]
@@ -117,7 +118,7 @@ func expression(path string) *regexp.Regexp {
 			expr += "(?P<" + path[m[2]:m[3]] + ">[^/]+)"
 		}
 	}
-	expr += regexp.QuoteMeta(path[at:])
+	expr += regexp.QuoteMeta(exact[at:])
 	if strings.HasSuffix(path, "/") {
 		end = ""
 	}
@@ -166,6 +167,8 @@ func hostRank(host string) int {
 // text around it, with more of it in front, then a bare one, then the rest.
 func segmentRank(segment string, last bool) []int {
 	switch i := strings.IndexByte(segment, '{'); {
+	case segment == "{$}":
+		return []int{3}
 	case last && (segment == "" || strings.HasSuffix(segment, "...}")):
 		return []int{0}
 	case i < 0:
@@ -264,7 +267,7 @@ func randomRoutes(rnd *rand.Rand) []config.Route {
 			for i := range 1 + rnd.IntN(3) {
 				path += "/" + pick(rnd, "x", "y", "xy", fmt.Sprintf("{p%d}", i), fmt.Sprintf("x{p%d}", i), fmt.Sprintf("{p%d}y", i), fmt.Sprintf("x{p%d}y", i))
 			}
-			r.Path = append(r.Path, path+pick(rnd, "", "/", "/{rest...}"))
+			r.Path = append(r.Path, path+pick(rnd, "", "/", "/{rest...}", "/{$}"))
 		}
 		if rnd.IntN(4) == 0 {
 			r.Method = append(r.Method, pick(rnd, "GET", "POST", "HEAD"))
@@ -310,7 +313,7 @@ func randomRequest(rnd *rand.Rand) *match.Request {
 }
 
 func FuzzTemplate(f *testing.F) {
-	for _, s := range []string{"/", "/a/", "/{a}/{b}/", "/v{major}.html", "/{{x}}/{rest...}", "/%2f/%7B", "/{", "/a//b"} {
+	for _, s := range []string{"/", "/a/", "/{a}/{b}/", "/v{major}.html", "/{{x}}/{rest...}", "/%2f/%7B", "/{", "/a//b", "/a/{$}", "/{$}/b"} {
 		f.Add(s, "/a/b/c")
 	}
 	f.Fuzz(func(t *testing.T, template, path string) {
