@@ -306,6 +306,26 @@ func TestSourceFailsAfterEachReport(t *testing.T) {
 	})
 }
 
+// A server may say when it wants to be asked again.
+func TestRetryAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		s := newFake()
+		w.reload(spec("s", s))
+		for field, want := range map[string]time.Duration{"7": 7 * time.Second, "3600": 10 * time.Second} {
+			s.ends <- fmt.Errorf("the server is busy: %w", discover.RetryAfter(errors.New("429"), field))
+			began := time.Now()
+			s.report("a") // is taken when it runs
+			if waited := time.Since(began); waited != want {
+				t.Errorf("Retry-After of %s: it ran again after %v, want %v", field, waited, want)
+			}
+		}
+		if err := errors.New("503"); discover.RetryAfter(err, "") != err || discover.RetryAfter(err, "Fri, 27 Nov 2026 00:00:00 GMT") != err {
+			t.Error("an error without a number of seconds is another one")
+		}
+	})
+}
+
 // A report of which nothing can be used is nonsense, and not an empty one.
 func TestNothingCanBeUsed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

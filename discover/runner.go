@@ -2,10 +2,12 @@ package discover
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"regexp"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -77,11 +79,31 @@ func (r *runner) keep(ctx context.Context, run func(ctx context.Context) error) 
 		}
 		// Half of it by chance, so that many upstreams do not ask a registry that is
 		// back all at once.
-		if !sleep(ctx, wait/2+rand.N(wait/2)) {
+		pause := wait/2 + rand.N(wait/2)
+		if asked, ok := errors.AsType[*retryAfter](err); ok {
+			pause = max(pause, min(asked.wait, restingWait))
+		}
+		if !sleep(ctx, pause) {
 			return false
 		}
 		wait = min(2*wait, longest)
 	}
+}
+
+// retryAfter is an error of a server that says when to ask it again.
+type retryAfter struct {
+	error
+	wait time.Duration
+}
+
+// RetryAfter returns err, after which a source is not run again before the time that a server names in its
+// field Retry-After (RFC 9110 section 10.2.3), which may be empty: in seconds, and up to ten of them.
+func RetryAfter(err error, field string) error {
+	seconds, wrong := strconv.ParseUint(field, 10, 32)
+	if wrong != nil {
+		return err
+	}
+	return &retryAfter{err, time.Duration(seconds) * time.Second}
 }
 
 // once calls run. A panic is an error.

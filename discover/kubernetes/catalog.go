@@ -1,9 +1,9 @@
 package kubernetes
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -11,7 +11,7 @@ import (
 	"weir/discover"
 )
 
-// catalog finds the ready endpoints of all Services of a namespace that have a port.
+// catalog finds the endpoints of all Services of a namespace that have a port.
 type catalog struct {
 	*source
 	// label is the label of a Service that has its version; empty: there are no versions.
@@ -31,27 +31,33 @@ func newCatalog(u *url.URL, o discover.SchemeOptions) (discover.Catalog, error) 
 	return c, q.Err()
 }
 
+// service is a name and version.
+type service struct{ name, version string }
+
 // Run reports the endpoints of all services.
 func (c *catalog) Run(ctx context.Context, report func([]discover.Entry)) error {
 	return c.follow(ctx, func(all map[string]slice) error {
+		of := make(map[service][]slice)
+		for _, one := range all {
+			key := service{name: one.Metadata.Labels[ofService]}
+			if c.label != "" {
+				key.version = one.Metadata.Labels[c.label]
+			}
+			of[key] = append(of[key], one)
+		}
 		list := []discover.Entry{}
 		var bad []error
-		for _, name := range slices.Sorted(maps.Keys(all)) {
-			labels := all[name].Metadata.Labels
-			service, version := labels[ofService], ""
-			if c.label != "" {
-				version = labels[c.label]
-			}
-			if err := discover.CheckService(service, version); err != nil {
+		for key, its := range of {
+			if err := discover.CheckService(key.name, key.version); err != nil {
 				bad = append(bad, err)
 				continue
 			}
-			port, ok := c.portOf(all[name])
-			if !ok {
-				continue // a Service for something else
-			}
-			list = append(list, discover.EntriesOf(service, version, c.ready(all[name], port))...)
+			found, _, _ := c.endpoints(its) // slices without the port are for something else
+			list = append(list, discover.EntriesOf(key.name, key.version, found)...)
 		}
+		slices.SortFunc(list, func(a, b discover.Entry) int {
+			return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Version, b.Version), cmp.Compare(a.URL, b.URL))
+		})
 		c.complaints.Tell(bad)
 		report(list)
 		return nil

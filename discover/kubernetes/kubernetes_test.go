@@ -7,6 +7,7 @@ import (
 	"io"
 	"log"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
@@ -206,4 +207,156 @@ func TestRotation(t *testing.T) {
 	secure.CloseClientConnections()
 	s.Put("a", 8080, `{"addresses": ["10.0.0.3"]}`)
 	r.Sees("[{http://10.0.0.3:8080 1 0 false 0}]")
+}
+
+const (
+	httpPort = `{"name": "http", "port": 8080}`
+	shopOnly = "kubernetes:default/shop:http?api=http://"
+)
+
+var ofShop = map[string]string{"kubernetes.io/service-name": "shop"}
+
+// What slices say together is what kube-proxy makes of them, too.
+func TestMergedSlices(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	put := func(name, family, ports, endpoints string) { s.PutSlice(ofShop, name, family, ports, endpoints, false) }
+	r := source(t, shopOnly+s.Addr)
+	other := source(t, shopOnly+s.Addr+"&zone=b&family=ipv6")
+	r.Sees("[]")
+	// The slice of a Service without pods has neither endpoints nor ports.
+	s.PutSlice(ofShop, "empty", "IPv4", "", "", false)
+	put("a", "IPv4", `{"name": "http", "port": 53, "protocol": "UDP"}, {"port": 1}, {"name": "all"}, `+httpPort, `{"addresses": ["10.0.0.1", "10.0.0.11"], "targetRef": {"uid": "1"}}`)
+	r.Sees("[{http://10.0.0.1:8080 1 0 false 0}]")
+	other.Sees("[]")
+	// A pod with addresses of two families is one target.
+	put("b", "IPv6", httpPort, `{"addresses": ["fd00::1"], "targetRef": {"uid": "1"}}, {"addresses": ["fd00::2"], "targetRef": {"uid": "2"}}`)
+	r.Sees("[{http://10.0.0.1:8080 1 0 false 0} {http://[fd00::2]:8080 1 0 false 0}]")
+	other.Sees("[{http://[fd00::1]:8080 1 0 false 0} {http://[fd00::2]:8080 1 0 false 0}]")
+	// An endpoint moves to another slice: for a while both have it.
+	put("a", "IPv4", httpPort, `{"addresses": ["10.0.0.1"], "conditions": {"ready": false, "serving": true, "terminating": true}}`)
+	put("c", "IPv4", httpPort, `{"addresses": ["10.0.0.1"]}`)
+	s.Put("b", 0, "")
+	r.Sees("[{http://10.0.0.1:8080 1 0 false 0}]")
+	// Endpoints that go away get requests if no other one serves.
+	const leaving = `"conditions": {"ready": false, "serving": true, "terminating": true}`
+	put("c", "IPv4", httpPort, `{"addresses": ["10.0.0.3"], `+leaving+`}, {"addresses": ["10.0.0.4"], "conditions": {"ready": false, "serving": false, "terminating": true}}`)
+	r.Sees("[{http://10.0.0.1:8080 1 0 false 0} {http://10.0.0.3:8080 1 0 false 0}]")
+	put("d", "IPv4", httpPort, `{"addresses": ["10.0.0.5"], "conditions": {"ready": true, "serving": true, "terminating": true}}`)
+	r.Sees("[{http://10.0.0.1:8080 1 0 true 0} {http://10.0.0.3:8080 1 0 true 0} {http://10.0.0.5:8080 1 0 false 0}]")
+}
+
+// Endpoints that are meant for weir's zone come first if all that are ready say for which zones they are meant.
+func TestZone(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	r := source(t, shopOnly+s.Addr+"&zone=b")
+	c := source(t, shopOnly+s.Addr+"&zone=c")
+	without := source(t, shopOnly+s.Addr)
+	hint := func(zone string) string { return `, "hints": {"forZones": [{"name": "` + zone + `"}]}}` }
+	s.Put("a", 80, `{"addresses": ["10.0.0.1"]`+hint("a")+`, {"addresses": ["10.0.0.2"]`+hint("b"))
+	r.Sees("[{http://10.0.0.1:80 1 1 false 0} {http://10.0.0.2:80 1 0 false 0}]")
+	c.Sees("[{http://10.0.0.1:80 1 0 false 0} {http://10.0.0.2:80 1 0 false 0}]")
+	without.Sees("[{http://10.0.0.1:80 1 0 false 0} {http://10.0.0.2:80 1 0 false 0}]")
+	s.Put("b", 80, `{"addresses": ["10.0.0.3"]}`)
+	r.Sees("[{http://10.0.0.1:80 1 0 false 0} {http://10.0.0.2:80 1 0 false 0} {http://10.0.0.3:80 1 0 false 0}]")
+}
+
+// A watch goes on where the last one has ended: nothing is listed again, unless the server has forgotten that version.
+func TestWatchGoesOn(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	r := source(t, shopOnly+s.Addr)
+	r.Sees("[]")
+	for i := range 3 {
+		s.Put("a", 8080+i, `{"addresses": ["10.0.0.1"]}`)
+		r.Sees(fmt.Sprintf("[{http://10.0.0.1:%d 1 0 false 0}]", 8080+i))
+		s.EndWatches()
+	}
+	s.Put("a", 9090, `{"addresses": ["10.0.0.1"]}`)
+	r.Sees("[{http://10.0.0.1:9090 1 0 false 0}]")
+	if n := s.Lists(); n != 1 {
+		t.Errorf("%d lists, want 1", n)
+	}
+	// The versions of other changes, which a bookmark tells, count too.
+	s.Bookmark()
+	s.Forget()
+	s.Put("a", 9091, `{"addresses": ["10.0.0.1"]}`)
+	r.Sees("[{http://10.0.0.1:9091 1 0 false 0}]")
+	if n := s.Lists(); n != 2 {
+		t.Errorf("%d lists, want 2", n)
+	}
+}
+
+// Long lists come in parts; if the server forgets one before its end, all is listed at once.
+func TestListInParts(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	for i := range 1100 {
+		s.Put(fmt.Sprint("slice-", i), 8080, fmt.Sprintf(`{"addresses": ["10.1.%d.%d"]}`, i/256, i%256))
+	}
+	from := sourcetest.Open(t, kubernetes.Scheme().Source, shopOnly+s.Addr)
+	run := func() *sourcetest.Run {
+		return sourcetest.Follow(t, func(ctx context.Context, r *sourcetest.Run) error {
+			return from.Run(ctx, func(list []lb.Endpoint) { r.Report(fmt.Sprint(len(list))) })
+		})
+	}
+	run().Sees("1100")
+	if n := s.Lists(); n != 3 {
+		t.Errorf("%d parts, want 3", n)
+	}
+	s.Refuse(func(r *http.Request) *kubetest.Refusal {
+		if r.FormValue("continue") != "" {
+			return &kubetest.Refusal{Code: http.StatusGone, Message: "the provided continue parameter is too old"}
+		}
+		return nil
+	})
+	run().Sees("1100")
+	if n := s.Lists(); n != 5 {
+		t.Errorf("%d lists, want 5: a part, and all at once", n)
+	}
+}
+
+// The server says why it refuses a request.
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.Put("a", 8080, `{"addresses": ["10.0.0.1"]}`)
+	const why = `endpointslices.discovery.k8s.io is forbidden: User "shop" cannot watch resource "endpointslices"`
+	s.Refuse(func(r *http.Request) *kubetest.Refusal {
+		if r.FormValue("watch") != "" {
+			return &kubetest.Refusal{Code: http.StatusForbidden, Message: why}
+		}
+		return nil
+	})
+	r := source(t, shopOnly+s.Addr)
+	if err := <-r.Ended; err == nil || !strings.Contains(err.Error(), "403 Forbidden: "+why) {
+		t.Errorf("got %v", err)
+	}
+	r.Sees("[{http://10.0.0.1:8080 1 0 false 0}]")
+	s.Refuse(func(*http.Request) *kubetest.Refusal {
+		return &kubetest.Refusal{Code: http.StatusTooManyRequests, Message: "later", RetryAfter: "7"}
+	})
+	if err := <-source(t, shopOnly+s.Addr).Ended; err == nil || !strings.Contains(err.Error(), "429 Too Many Requests: later") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// An event that is nonsense ends the watch, and changes nothing.
+func TestNonsenseEvents(t *testing.T) {
+	t.Parallel()
+	for _, object := range []any{
+		map[string]any{}, map[string]any{"kind": "Pod", "metadata": map[string]any{"name": "a", "resourceVersion": "5"}}, "text",
+		map[string]any{"kind": "EndpointSlice", "metadata": map[string]any{"name": "a"}}, map[string]any{"kind": "EndpointSlice", "metadata": map[string]any{"resourceVersion": "5"}},
+	} {
+		s := start(t)
+		s.Put("a", 8080, `{"addresses": ["10.0.0.1"]}`)
+		r := source(t, shopOnly+s.Addr)
+		r.Sees("[{http://10.0.0.1:8080 1 0 false 0}]")
+		s.Send("MODIFIED", object)
+		if err := <-r.Ended; err == nil || !strings.Contains(err.Error(), "event of the") {
+			t.Errorf("%v: got %v", object, err)
+		}
+		r.Sees("[{http://10.0.0.1:8080 1 0 false 0}]")
+	}
 }

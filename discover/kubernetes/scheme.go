@@ -45,13 +45,11 @@ func newSource(u *url.URL, o discover.SchemeOptions) (discover.Source, error) {
 // read makes a source of the parts that places finds and of the options in q.
 func read(parts []string, q *discover.Query, u *url.URL, o discover.SchemeOptions) *source {
 	s := &source{
-		namespace: parts[1], service: parts[3], port: parts[5],
-		scheme:     q.OneOf("scheme", "http", "https"),
-		api:        q.Text("api"),
-		token:      q.Secret("token_file"),
-		tls:        q.TLS(),
+		reflector:  reflector{namespace: parts[1], service: parts[3], api: q.Text("api"), token: q.Secret("token_file"), tls: q.TLS()},
+		choice:     choice{port: parts[5], scheme: q.OneOf("scheme", "http", "https"), zone: q.Text("zone")},
 		complaints: discover.NewComplaints(o.Log, u.String()),
 	}
+	s.family = map[string]string{"ipv4": "IPv4", "ipv6": "IPv6"}[q.OneOf("family", "any", "ipv4", "ipv6")]
 	if s.api != "" {
 		if a, err := url.Parse(s.api); err != nil || a.Scheme != "http" && a.Scheme != "https" || a.Host == "" || a.User != nil {
 			q.Wrong("api", "the URL of an API server, of http or https")
@@ -63,9 +61,9 @@ func read(parts []string, q *discover.Query, u *url.URL, o discover.SchemeOption
 
 // open makes a client and returns the URL of the API server: without the option "api" it is that of the
 // pod's own cluster.
-func (s *source) open() (*http.Client, string, error) {
-	api := s.api
-	secure, err := s.tls.Load()
+func (r *reflector) open() (*http.Client, string, error) {
+	api := r.api
+	secure, err := r.tls.Load()
 	if err != nil {
 		return nil, "", err
 	}
@@ -78,26 +76,28 @@ func (s *source) open() (*http.Client, string, error) {
 			host = "[" + host + "]"
 		}
 		api = "https://" + host + ":" + port
-		if !s.tls.Given() {
+		if !r.tls.Given() {
 			if secure, err = discover.ParseQuery("ca=" + folder + "ca.crt").TLS().Load(); err != nil {
 				return nil, "", err
 			}
 		}
 	}
 	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.TLSClientConfig = secure
-	return &http.Client{Transport: t}, api, nil
+	t.TLSClientConfig, t.ResponseHeaderTimeout = secure, answerWithin
+	// API servers do not redirect: what does has no use for the token.
+	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &http.Client{Transport: t, CheckRedirect: stay}, api, nil
 }
 
 // authorize adds the token: that of the option, or in a pod that of its account.
-func (s *source) authorize(r *http.Request) error {
-	token := s.token
-	if !token.Given() && s.api == "" {
+func (r *reflector) authorize(request *http.Request) error {
+	token := r.token
+	if !token.Given() && r.api == "" {
 		token = discover.ParseQuery("token_file=" + folder + "token").Secret("token_file")
 	}
 	text, err := token.Read()
 	if err == nil && text != "" {
-		r.Header.Set("Authorization", "Bearer "+text)
+		request.Header.Set("Authorization", "Bearer "+text)
 	}
 	return err
 }

@@ -158,7 +158,7 @@ func (p *page) get(ctx context.Context, client *http.Client, known http.Header) 
 	case answer.StatusCode == http.StatusNotModified && known != nil:
 		return answer, nil, nil
 	case answer.StatusCode != http.StatusOK:
-		return nil, nil, errors.New("the server answers " + answer.Status)
+		return nil, nil, discover.RetryAfter(errors.New("the server answers "+answer.Status), answer.Header.Get("Retry-After"))
 	case err != nil:
 		return nil, nil, err
 	case len(text) > longest:

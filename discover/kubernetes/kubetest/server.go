@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,6 +33,28 @@ type Server struct {
 	slices  map[string]slice
 	events  []event
 	broken  bool
+	// refuse says which requests are refused.
+	refuse func(*http.Request) *Refusal
+	// lists counts answers with a list, or a part of one; parts are lists that are not at their end, by the text
+	// that asks for what is left.
+	lists int
+	parts map[string]part
+	// over is closed when watches end.
+	over chan struct{}
+}
+
+// Refusal is an answer that is not what was asked for.
+type Refusal struct {
+	Code    int
+	Message string
+	// RetryAfter is a field of the answer; empty: there is none.
+	RetryAfter string
+}
+
+// part is what is left of a list.
+type part struct {
+	version int
+	items   []any
 }
 
 // event is a change.
@@ -55,7 +79,7 @@ const path = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
 
 // Start starts a server.
 func Start() (*Server, error) {
-	s := &Server{version: 100, first: 100, changed: make(chan struct{}), slices: make(map[string]slice)}
+	s := &Server{version: 100, first: 100, changed: make(chan struct{}), over: make(chan struct{}), slices: make(map[string]slice), parts: make(map[string]part)}
 	s.Handler = s
 	return s, s.Start()
 }
@@ -73,6 +97,37 @@ func (s *Server) SetToken(token string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.token = token
+}
+
+// Refuse makes it refuse the requests for which f returns something.
+func (s *Server) Refuse(f func(*http.Request) *Refusal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refuse = f
+}
+
+// Lists returns how many lists, or parts of one, it has answered with.
+func (s *Server) Lists() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lists
+}
+
+// EndWatches ends all watches, as after their time.
+func (s *Server) EndWatches() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.over)
+	s.over = make(chan struct{})
+}
+
+// Send sends those who watch an event as it is.
+func (s *Server) Send(kind string, object any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.version++
+	s.events = append(s.events, event{s.version, "shop", kind, object})
+	s.wake()
 }
 
 // Bookmark sends those who watch an event that only says how far they have come.
@@ -103,6 +158,11 @@ func (s *Server) Put(name string, port int, endpoints string) {
 
 // PutOf is Put for a slice that has these labels.
 func (s *Server) PutOf(labels map[string]string, name string, port int, endpoints string) {
+	s.PutSlice(labels, name, "IPv4", fmt.Sprintf(`{"name": "http", "port": %d, "protocol": "TCP"}`, port), endpoints, endpoints == "")
+}
+
+// PutSlice makes it have a slice, or deletes one. ports and endpoints are lists in JSON, without the brackets.
+func (s *Server) PutSlice(labels map[string]string, name, addressType, ports, endpoints string, gone bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.version++
@@ -111,12 +171,13 @@ func (s *Server) PutOf(labels map[string]string, name string, port int, endpoint
 		kind = "ADDED"
 	}
 	object := map[string]any{
+		"kind": "EndpointSlice", "apiVersion": "discovery.k8s.io/v1",
 		"metadata":    map[string]any{"name": name, "resourceVersion": strconv.Itoa(s.version), "labels": labels},
-		"addressType": "IPv4",
+		"addressType": addressType,
 		"endpoints":   json.RawMessage("[" + endpoints + "]"),
-		"ports":       []any{map[string]any{"name": "http", "port": port, "protocol": "TCP"}},
+		"ports":       json.RawMessage("[" + ports + "]"),
 	}
-	if endpoints == "" {
+	if gone {
 		kind = "DELETED"
 		delete(s.slices, name)
 	} else {
@@ -135,6 +196,16 @@ func (s *Server) wake() {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.refuse != nil {
+		if no := s.refuse(r); no != nil {
+			if no.RetryAfter != "" {
+				w.Header().Set("Retry-After", no.RetryAfter)
+			}
+			w.WriteHeader(no.Code)
+			json.NewEncoder(w).Encode(map[string]any{"kind": "Status", "code": no.Code, "message": no.Message})
+			return
+		}
+	}
 	switch {
 	case s.broken:
 		io.WriteString(w, "<html>nonsense</html>")
@@ -145,14 +216,31 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.FormValue("watch") == "true":
 		s.watch(w, r)
 	default:
-		items := []any{}
-		for _, item := range s.slices {
-			if selected(r, item.service) {
-				items = append(items, item.object)
+		s.list(w, r)
+	}
+}
+
+// list sends the slices, or a part of them. s.mu is held.
+func (s *Server) list(w http.ResponseWriter, r *http.Request) {
+	left := part{version: s.version, items: []any{}}
+	if asked := r.FormValue("continue"); asked != "" {
+		left = s.parts[asked]
+	} else {
+		for _, name := range slices.Sorted(maps.Keys(s.slices)) {
+			if selected(r, s.slices[name].service) {
+				left.items = append(left.items, s.slices[name].object)
 			}
 		}
-		json.NewEncoder(w).Encode(map[string]any{"kind": "EndpointSliceList", "metadata": map[string]any{"resourceVersion": strconv.Itoa(s.version)}, "items": items})
 	}
+	meta := map[string]any{"resourceVersion": strconv.Itoa(left.version)}
+	items := left.items
+	if limit, _ := strconv.Atoi(r.FormValue("limit")); limit > 0 && limit < len(items) {
+		next := "part" + strconv.Itoa(len(s.parts))
+		s.parts[next] = part{left.version, items[limit:]}
+		items, meta["continue"] = items[:limit], next
+	}
+	s.lists++
+	json.NewEncoder(w).Encode(map[string]any{"kind": "EndpointSliceList", "metadata": meta, "items": items})
 }
 
 // selected says whether a request asks for the slices of a service.
@@ -179,14 +267,18 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 		http.NewResponseController(w).Flush()
-		changed := s.changed
+		changed, over := s.changed, s.over
 		s.mu.Unlock()
+		ended := false
 		select {
 		case <-changed:
+		case <-over:
+			ended = true
 		case <-r.Context().Done():
+			ended = true
 		}
 		s.mu.Lock()
-		if r.Context().Err() != nil {
+		if ended {
 			return
 		}
 	}
