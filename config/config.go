@@ -527,6 +527,10 @@ type Connections struct {
 	// without waiting for the responses to those before it (RFC 9112 section
 	// 9.3.2). 0 and 1 mean off, 64 is the maximum.
 	Pipeline int `toml:"pipeline"`
+	// ProxyProtocol is "v1" or "v2": each connection begins with a PROXY header of this version. Those that
+	// pass_through of a listener passes on say who the client is, all others that they are weir's
+	// own. Empty means that none is sent.
+	ProxyProtocol string `toml:"proxy_protocol"`
 }
 
 // UpstreamTLS is how https targets are verified and how weir identifies itself to
@@ -534,6 +538,10 @@ type Connections struct {
 type UpstreamTLS struct {
 	// CA is a PEM file of the authorities to trust; empty means the system's.
 	CA string `toml:"ca"`
+	// CRL is a file with revocation lists, PEM or DER, of these authorities and of all between them and the targets;
+	// empty means that none is asked. A certificate whose issuer has no list here, or one that has expired, is
+	// not good. The file is read again when it changes.
+	CRL string `toml:"crl"`
 	// Cert is the file of the client certificate that is shown to targets;
 	// empty means none.
 	Cert string `toml:"cert"`

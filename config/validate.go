@@ -488,6 +488,12 @@ func (t *UpstreamTLS) validate(at keyPath) {
 	if t.CA != "" {
 		at.file("ca", t.CA)
 	}
+	if t.CRL != "" {
+		at.file("crl", t.CRL)
+		if t.InsecureSkipVerify {
+			at.wrong("crl", "it with insecure_skip_verify", "it without, because only certificates that are verified can be looked up")
+		}
+	}
 	at.certificate(t.Cert, t.Key, false)
 	at.parameters(t.MinTLS, t.MaxTLS, t.Ciphers, t.Curves)
 	if t.ServerName != "" && !validHostName(t.ServerName) {
@@ -507,6 +513,7 @@ func (c *Connections) validate(at keyPath) {
 	at.oneOf("protocol", c.Protocol, "auto", ProtocolH1, ProtocolH2)
 	at.between("streams", c.Streams, 1, 1000)
 	at.between("pipeline", c.Pipeline, 0, 64)
+	at.oneOf("proxy_protocol", c.ProxyProtocol, "", "v1", "v2")
 	if c.Pipeline > 1 && c.Max == 1 {
 		at.wrong("pipeline", strconv.Itoa(c.Pipeline), "0, because max = 1 leaves no connection for what cannot share one")
 	}

@@ -109,7 +109,7 @@ func (l *live) release() {
 // certificates also what the files hold, because renewed ones keep their names.
 func transportSettings(cfg *config.Upstream) string {
 	s := fmt.Appendf(nil, "%v\n%v\n%+v\n%+v", cfg.Timeouts.Connect, cfg.Timeouts.TLS, cfg.Connections, cfg.TLS)
-	for _, file := range []string{cfg.TLS.CA, cfg.TLS.Cert, cfg.TLS.Key} {
+	for _, file := range []string{cfg.TLS.CA, cfg.TLS.CRL, cfg.TLS.Cert, cfg.TLS.Key} {
 		if file == "" {
 			continue
 		}

@@ -96,9 +96,13 @@ func (x *Exchange) passTo(t *lb.Target, client net.Conn, hello []byte) *attemptE
 	var target net.Conn
 	err := transport.ErrNoPass
 	if c, ok := t.Transport().(interface {
-		Connect(ctx context.Context) (net.Conn, error)
+		Connect(ctx context.Context, client transport.Ends) (net.Conn, error)
 	}); ok {
-		target, err = c.Connect(context.Background())
+		ends := transport.Ends{From: x.Client.Remote}
+		if to, ok := client.LocalAddr().(*net.TCPAddr); ok {
+			ends.To = to.AddrPort()
+		}
+		target, err = c.Connect(context.Background(), ends)
 	}
 	took := time.Since(began)
 	if err != nil {

@@ -1,12 +1,17 @@
 package server_test
 
 import (
+	"bufio"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/pires/go-proxyproto"
 
 	"weir/internal/testkit"
 	"weir/lb"
@@ -231,4 +236,86 @@ deny = ["127.0.0.0/8"]
 		t.Errorf("a client that is not allowed: %v, want the alert access_denied", err)
 	}
 	equal(t, "the log's line", w.logged(1)[0].String(), "0 address_denied")
+}
+
+// proxied is a target that wants a PROXY header before TLS, and tells of each.
+func proxied(t *testing.T, cfg *tls.Config) (url string, headers chan *proxyproto.Header) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	headers = make(chan *proxyproto.Header, 10)
+	go func() {
+		for {
+			raw, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer raw.Close()
+				r := bufio.NewReader(raw)
+				header, err := proxyproto.Read(r)
+				if err != nil {
+					return
+				}
+				headers <- header
+				c := tls.Server(readBefore{raw, r}, cfg)
+				if _, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+					io.WriteString(c, ok)
+				}
+			}()
+		}
+	}()
+	return "https://" + l.Addr().String(), headers
+}
+
+// readBefore is a connection of which something was read.
+type readBefore struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+func (c readBefore) Read(p []byte) (int, error) { return c.r.Read(p) }
+
+// A target is told by a PROXY header who the client of a passed connection is, and which connections are weir's own.
+func TestPassThroughProxyHeader(t *testing.T) {
+	t.Parallel()
+	a := testkit.NewAuthority(t)
+	for version, name := range []string{1: "v1", 2: "v2"} {
+		if name == "" {
+			continue
+		}
+		url, headers := proxied(t, tlsServer(a.Issue("one.test")))
+		w := run(t, "%s", fmt.Sprintf(`
+[[listeners]]
+name = "main"
+address = "127.0.0.1:0"
+pass_through = { "one.test" = "u" }
+[[listeners]]
+name = "plain"
+address = "localhost:0"
+[[routes]]
+upstream = "u"
+[upstreams.u]
+targets = [%q]
+connections = { proxy_protocol = %q }
+tls = { ca = %q, server_name = "one.test" }
+`, url, name, a.File))
+		c, _, err := shake(w, a, "one.test", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, name, c.Get("/").Status(), 200)
+		h := receive(t, headers)
+		equal(t, name, int(h.Version), version)
+		equal(t, name+": the client", fmt.Sprint(h.SourceAddr), c.Conn.LocalAddr().String())
+		equal(t, name+": where it came", fmt.Sprint(h.DestinationAddr), w.addr.String())
+
+		equal(t, name, testkit.Dial(t, w.Addr("plain")).Get("/").Status(), 200)
+		if h := receive(t, headers); !h.Command.IsLocal() && h.TransportProtocol != proxyproto.UNSPEC {
+			t.Errorf("%s: a connection of weir's own is said to be from %v", name, h.SourceAddr)
+		}
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"weir/internal/testkit"
 	"weir/server"
@@ -189,4 +190,34 @@ tls = { ca = '%[2]s/ca.pem', cert = '%[2]s/weir.crt', key = '%[2]s/weir.key' }
 func (l *textLog) await(t *testing.T, text string) {
 	t.Helper()
 	testkit.Eventually(t, "the log has: "+text, func() bool { return strings.Contains(l.String(), text) })
+}
+
+// A target is refused whose certificate is revoked, or whose authority has no list; the file is read again when it
+// changes.
+func TestTargetRevoked(t *testing.T) {
+	t.Parallel()
+	authority := testkit.NewAuthority(t)
+	pair := authority.Issue("127.0.0.1")
+	origin := testkit.ListenTLS(t, tlsServer(pair), testkit.Answer(ok))
+	file := filepath.Join(t.TempDir(), "targets.crl")
+	write := func(list []byte) {
+		t.Helper()
+		if err := os.WriteFile(file+".new", list, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(file+".new", file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	soon := time.Now().Add(time.Hour)
+	write(authority.Revoke(soon))
+	w := run(t, "%s", fmt.Sprintf("[[routes]]\nupstream = \"o\"\n[upstreams.o]\ntargets = [%q]\ntls = { ca = %q, crl = %q }\n", origin.URL, authority.File, file))
+	c := w.dial()
+	equal(t, "at first", c.Get("/").Status(), 200)
+	write(authority.Revoke(soon, pair.Serial()))
+	testkit.Eventually(t, "a target that is revoked is refused", func() bool { return c.Get("/").Status() == 502 })
+	write(authority.Revoke(soon))
+	testkit.Eventually(t, "it is good again", func() bool { return c.Get("/").Status() == 200 })
+	write(testkit.NewAuthority(t).Revoke(soon))
+	testkit.Eventually(t, "a target without a list is refused", func() bool { return c.Get("/").Status() == 502 })
 }

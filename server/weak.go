@@ -71,6 +71,11 @@ func weaknesses(cfg *config.Config, now time.Time) (problems config.Errors) {
 		if u.TLS.InsecureSkipVerify {
 			add(config.Key("upstreams", name, "tls", "insecure_skip_verify"), "targets are not verified, so anybody on the way can read and change everything: want ca, and server_name if the name differs")
 		}
+		if revoked, err := secure.LoadRevocation(u.TLS.CRL); err == nil {
+			revoked.Ends(now, func(issuer pkix.Name, end time.Time) {
+				add(config.Key("upstreams", name, "tls", "crl"), "the revocation list of %q has expired on %s: its targets are refused", issuer, end.UTC().Format(expiryDay))
+			})
+		}
 	}
 	return problems
 }
@@ -96,17 +101,22 @@ func weakCertificate(c *tls.Certificate) (why []string) {
 	return why
 }
 
-// warnOfRevocation logs the revocation lists of clients that expire within a day, or have expired.
+// warnOfRevocation logs the revocation lists that expire within a day, or have expired.
 func (s *Server) warnOfRevocation(now time.Time) {
-	listeners := s.current.Load().config.Listeners
-	for i := range listeners {
-		revoked, err := secure.LoadRevocation(listeners[i].ClientCRL)
+	cfg := s.current.Load().config
+	warn := func(file, whose, of, name string) {
+		revoked, err := secure.LoadRevocation(file)
 		if err != nil {
-			continue // the listener goes on with what it has, and has said so
+			return // whoever uses it goes on with what there was, and has said so
 		}
 		revoked.Ends(now.Add(24*time.Hour), func(issuer pkix.Name, end time.Time) {
-			s.log.Warn("a revocation list of clients expires, and then its clients are refused",
-				"listener", listeners[i].Label(), "issuer", issuer.String(), "expires", end.UTC().Format(expiryDay))
+			s.log.Warn("a revocation list of "+whose+" expires, and then its "+whose+" are refused", of, name, "issuer", issuer.String(), "expires", end.UTC().Format(expiryDay))
 		})
+	}
+	for i := range cfg.Listeners {
+		warn(cfg.Listeners[i].ClientCRL, "clients", "listener", cfg.Listeners[i].Label())
+	}
+	for name, u := range cfg.Upstreams {
+		warn(u.TLS.CRL, "targets", "upstream", name)
 	}
 }

@@ -99,6 +99,7 @@ type dialer struct {
 	tls                *security // nil for plaintext
 	local              func(scheme, name string) (net.Conn, error)
 	names              *names // nil if the target has no name to resolve
+	proxyHeader        byte   // the version of the PROXY header that a connection begins with; 0 for none
 }
 
 func newDialer(a address, cfg *config.Upstream, o Options) (*dialer, error) {
@@ -108,6 +109,8 @@ func newDialer(a address, cfg *config.Upstream, o Options) (*dialer, error) {
 		handshake: time.Duration(cfg.Timeouts.TLS),
 		local:     o.DialLocal,
 		names:     newNames(a, o.Lookup),
+
+		proxyHeader: proxyVersions[cfg.Connections.ProxyProtocol],
 	}
 	if a.network == localNetwork && o.DialLocal == nil {
 		return nil, fmt.Errorf("target %q: this program has no targets of its own", a.scheme+":"+a.addr)
@@ -163,7 +166,7 @@ func (d *dialer) open(within time.Duration, protocols []string, under func(raw n
 		return nc, nc, nil
 	}
 	began := time.Now()
-	raw, err = d.connectTo(context.Background(), shorter(d.connect, within))
+	raw, err = d.connectTo(context.Background(), shorter(d.connect, within), nil)
 	if err != nil {
 		return nil, nil, dialError("connect", err)
 	}
@@ -192,20 +195,34 @@ var ErrNoPass = errors.New("the target takes no TLS that was begun by a client: 
 
 // Connect opens a connection without TLS, for a client whose own TLS goes on to the target. It returns a
 // *DialError, for ErrNoPass too.
-func (d *dialer) Connect(ctx context.Context) (net.Conn, error) {
+func (d *dialer) Connect(ctx context.Context, client Ends) (net.Conn, error) {
 	if d.tls == nil && d.network != "unix" {
 		return nil, dialError("connect", ErrNoPass)
 	}
-	nc, err := d.connectTo(ctx, d.connect)
+	nc, err := d.connectTo(ctx, d.connect, &client)
 	if err != nil {
 		return nil, dialError("connect", err)
 	}
 	return nc, nil
 }
 
-// connectTo opens a connection without TLS; 0 means no limit of its own. Several addresses
-// of a name are tried as names.dial does it.
-func (d *dialer) connectTo(ctx context.Context, limit time.Duration) (net.Conn, error) {
+// connectTo opens a connection without TLS, for a client or, if that is nil, for weir itself; 0 means no limit of
+// its own.
+func (d *dialer) connectTo(ctx context.Context, limit time.Duration, client *Ends) (net.Conn, error) {
+	nc, err := d.connectAny(ctx, limit)
+	if err != nil || d.proxyHeader == 0 {
+		return nc, err
+	}
+	if _, err = nc.Write(proxyHeader(d.proxyHeader, client)); err != nil { // the socket is new, and has room
+		nc.Close()
+		return nil, err
+	}
+	return nc, nil
+}
+
+// connectAny opens a connection to any address of the target. Several addresses of a name are tried as
+// names.dial does it.
+func (d *dialer) connectAny(ctx context.Context, limit time.Duration) (net.Conn, error) {
 	nd := net.Dialer{KeepAlive: keepAliveInterval}
 	if d.names == nil {
 		nd.Timeout = limit
@@ -231,7 +248,7 @@ func (d *dialer) Dial(ctx context.Context, protocols ...string) (net.Conn, error
 	if d.network == localNetwork {
 		return d.local(d.scheme, d.addr)
 	}
-	nc, err := d.connectTo(ctx, d.connect)
+	nc, err := d.connectTo(ctx, d.connect, nil)
 	if err != nil {
 		return nil, dialError("connect", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"weir/config"
 	"weir/internal/secure"
@@ -29,7 +30,7 @@ func newSecurity(a address, cfg *config.UpstreamTLS, o Options) (*security, erro
 		s.cfg.ServerName = a.name
 	}
 	var err error
-	s.watched, err = secure.Watch(s.load, cfg.CA, cfg.Cert, cfg.Key)
+	s.watched, err = secure.Watch(s.load, cfg.CA, cfg.CRL, cfg.Cert, cfg.Key)
 	return s, err
 }
 
@@ -46,6 +47,13 @@ func (s *security) load() (*tls.Config, error) {
 	var err error
 	if c.RootCAs, err = loadAuthorities(s.cfg.CA); err != nil {
 		return nil, err
+	}
+	revoked, err := secure.LoadRevocation(s.cfg.CRL)
+	if err != nil {
+		return nil, err
+	}
+	if revoked != nil { // this is called for sessions that are taken up, too
+		c.VerifyConnection = func(state tls.ConnectionState) error { return revoked.Check(state.VerifiedChains, time.Now()) }
 	}
 	if c.Certificates, err = loadIdentity(&s.cfg); err != nil {
 		return nil, err
@@ -92,6 +100,9 @@ func CheckTLS(cfg *config.Upstream) (problems config.Errors) {
 	}
 	if _, err := loadAuthorities(cfg.TLS.CA); err != nil {
 		problems = append(problems, config.Problem{Key: config.Key("tls", "ca"), Message: err.Error()})
+	}
+	if _, err := secure.LoadRevocation(cfg.TLS.CRL); err != nil {
+		problems = append(problems, config.Problem{Key: config.Key("tls", "crl"), Message: err.Error()})
 	}
 	if _, err := loadIdentity(&cfg.TLS); err != nil {
 		problems = append(problems, config.Problem{Key: config.Key("tls", "cert"), Message: err.Error()})
