@@ -119,6 +119,10 @@ MODEL_STEPS ?= 1000000
 model: ## compare the cache with its models over MODEL_STEPS random exchanges
 	go test -timeout 1h -run '^Test(Model|Leak)$$' ./cache -model.steps=$(MODEL_STEPS)
 
+.PHONY: model-faults
+model-faults: ## build faults that give one client's answer to another into the cache, one by one; show after how many steps the model finds each
+	go test -timeout 1h -count=1 -v -run '^TestLeakFindsFaults$$' ./cache -model.faults
+
 .PHONY: conformance
 conformance: build ## run the cache-tests suite checked out in SUITE against weir
 	deploy/conformance.sh $(abspath $(OUT))/weir $(abspath $(SUITE))

@@ -2,6 +2,7 @@ package origin
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"sync"
@@ -30,6 +31,8 @@ type kind struct {
 	prefix []byte
 	// start and end are what bodies of sufficient length begin and end with.
 	start, end string
+	// text says that bodies are Text.
+	text bool
 	// fields are those besides ETag and Content-Length.
 	fields  []Field
 	answers sync.Map // int (N) to []byte: the whole answer, made once
@@ -46,6 +49,7 @@ func kinds() []kind {
 		{prefix: []byte("/bytes/"), fields: []Field{{"Content-Type", "application/octet-stream"}, {"Cache-Control", "max-age=3600"}}},
 		{prefix: []byte("/page/"), fields: append(page, PageFields()...)},
 		{prefix: []byte("/entry/"), fields: entry},
+		{prefix: []byte("/text/"), text: true, fields: []Field{{"Content-Type", "text/plain"}, {"Cache-Control", "max-age=3600"}}},
 		{
 			prefix: []byte("/json/"), fields: []Field{{"Content-Type", "application/json"}},
 			start: `{"model":"pets","predictions":[{"class":"cat","score":0.8},{"class":"dog","score":0.6}],"text":"`, end: `"}`,
@@ -87,8 +91,12 @@ func (k *kind) answer(n int) []byte {
 		a = append(a, f.Name+": "+f.Value+"\r\n"...)
 	}
 	a = append(a, "ETag: \""+strconv.Itoa(n)+"\"\r\nContent-Length: "+strconv.Itoa(n)+"\r\n\r\n"...)
-	for i := range n {
-		a = append(a, 'a'+byte(i%26))
+	if k.text {
+		a = append(a, Text(n)...)
+	} else {
+		for i := range n {
+			a = append(a, 'a'+byte(i%26))
+		}
 	}
 	if len(k.start)+len(k.end) <= n {
 		copy(a[len(a)-n:], k.start)
@@ -96,4 +104,22 @@ func (k *kind) answer(n int) []byte {
 	}
 	k.answers.Store(n, a)
 	return a
+}
+
+// Text is n bytes of text, always the same, which gzip makes about a third of that.
+func Text(n int) []byte {
+	random := rand.New(rand.NewPCG(1, 2))
+	var words []string
+	for range 400 {
+		word := make([]byte, 2+random.IntN(8))
+		for i := range word {
+			word[i] = "etaoinshrdlucmfw"[random.IntN(16)]
+		}
+		words = append(words, string(word))
+	}
+	text := make([]byte, 0, n+10)
+	for len(text) < n {
+		text = append(append(text, words[min(random.IntN(400), random.IntN(400))]...), ' ')
+	}
+	return text[:n]
 }

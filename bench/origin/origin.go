@@ -1,6 +1,6 @@
 // Package origin is the smallest HTTP/1.1 origin that a proxy can be measured
 // against: it answers GET /bytes/N with N bytes that may be cached for an
-// hour, GET /page/N and /entry/N with N bytes and the fields of a web page and of
+// hour, GET /text/N with text instead, GET /page/N and /entry/N with N bytes and the fields of a web page and of
 // a file, and POST to any path with the 2 bytes "ok" once it has read the body.
 // It allocates nothing per request, checks nothing, and must never serve
 // any client but a benchmark. The benchmarks of bench run it in their process,

@@ -82,6 +82,29 @@ var scenarios = []scenario{
 		},
 	},
 	{
+		name: "cookies", about: "30 visitors with cookies of their own, Vary: Cookie, the route removes cookies",
+		config: "[routes.request_headers]\nremove = [\"Cookie\"]\n",
+		origin: varied("Cookie"),
+		play: func(s *stage) error {
+			for i := range 30 {
+				s.get("/", "Cookie", fmt.Sprintf("session=%d", i))
+			}
+			return nil
+		},
+	},
+	{
+		name: "encodings", about: "nine spellings of Accept-Encoding, Vary: Accept-Encoding",
+		origin: varied("Accept-Encoding"),
+		play: func(s *stage) error {
+			for _, spelling := range []string{
+				"gzip, deflate, br, zstd", "gzip, deflate, br", "gzip, deflate", "gzip,deflate", "gzip;q=1.0, deflate;q=0.6", "gzip", "GZIP", "br, gzip", "deflate, gzip;q=1.0, *;q=0.5",
+			} {
+				s.get("/", "Accept-Encoding", spelling)
+			}
+			return nil
+		},
+	},
+	{
 		name: "left", about: "4 clients that leave after 1 s, origin of 3 s, and one that stays",
 		origin: func(w http.ResponseWriter, _ *http.Request) {
 			time.Sleep(3 * time.Second)
@@ -98,6 +121,15 @@ var scenarios = []scenario{
 			return nil
 		},
 	},
+}
+
+// varied is an origin whose answers depend on one field of the request.
+func varied(field string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=600")
+		w.Header().Set("Vary", field)
+		fmt.Fprintf(w, "for %q", r.Header.Get(field))
+	}
 }
 
 // measure plays the scenario against the weir at path.

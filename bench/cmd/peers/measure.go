@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -135,7 +136,7 @@ func (r *runner) sample(ctx context.Context, sc scenario, p peer) (sample, error
 // start starts a peer for a scenario.
 func (r *runner) start(ctx context.Context, sc scenario, p peer) (*process, settings, error) {
 	s := r.base(r.address)
-	s.Cache, s.HTTP2 = sc.cache, sc.streams > 0
+	s.Cache, s.HTTP2, s.Compress = sc.cache, sc.streams > 0, sc.compress
 	s.Observed = sc.entry // weir's metrics tell what an entry takes
 	if sc.tls {
 		s.Cert, s.Key = r.cert, r.key
@@ -158,6 +159,10 @@ func (r *runner) options(sc scenario, address string) load.Options {
 	}
 	if sc.requests != nil {
 		opt.Requests = sc.requests
+	}
+	if sc.compress {
+		opt.Requests = [][]byte{load.Request{Host: bench.CertificateName, Path: sc.path, Fields: []string{"User-Agent: weir-bench", "Accept: */*", "Accept-Encoding: gzip"}}.Raw()}
+		opt.Body = -1
 	}
 	if sc.tls {
 		opt.TLS = &tls.Config{RootCAs: r.roots, ServerName: bench.CertificateName,
@@ -237,6 +242,11 @@ func (r *runner) counted(sc scenario, proc *process, run func() (loaded, error))
 // fixed rate.
 func (r *runner) busy(ctx context.Context, sc scenario, proc *process, address string) (sample, error) {
 	var s sample
+	if sc.compress {
+		if err := compresses("http://" + address + sc.path); err != nil {
+			return s, err
+		}
+	}
 	g, err := load.New(r.options(sc, address))
 	if err != nil {
 		return s, err
@@ -268,6 +278,24 @@ func (r *runner) busy(ctx context.Context, sc scenario, proc *process, address s
 		s.Failed += open.Failed()
 	}
 	return s, nil
+}
+
+// compresses says whether the answer is compressed.
+func compresses(url string) error {
+	request, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Accept-Encoding", "gzip")
+	response, err := http.DefaultTransport.RoundTrip(request)
+	if err != nil {
+		return err
+	}
+	response.Body.Close()
+	if found := response.Header.Get("Content-Encoding"); found != "gzip" {
+		return fmt.Errorf("cannot measure compressed answers: found Content-Encoding %q", found)
+	}
+	return nil
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

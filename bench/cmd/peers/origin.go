@@ -33,7 +33,7 @@ func (r *runner) startOrigin(ctx context.Context, kind string) error {
 	r.settings.Origin = "nginx"
 	s := r.base("")
 	s.Dir, s.Listen, s.Page = filepath.Join(r.dir, "origin"), r.address, origin.PageFields()
-	if err := writeFiles(filepath.Join(s.Dir, "files", "bytes")); err != nil {
+	if err := writeFiles(filepath.Join(s.Dir, "files")); err != nil {
 		return err
 	}
 	conf := filepath.Join(s.Dir, "nginx.conf")
@@ -47,15 +47,20 @@ func (r *runner) startOrigin(ctx context.Context, kind string) error {
 
 // writeFiles makes the files that scenarios ask for.
 func writeFiles(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("cannot make the origin's folder: %w", err)
-	}
+	files := map[string][]byte{}
 	for _, n := range []int{1, 1 << 10, 10 << 10, 100 << 10, 1 << 20} {
 		b := make([]byte, n)
 		for i := range b {
 			b[i] = 'a' + byte(i%26)
 		}
-		if err := os.WriteFile(filepath.Join(dir, strconv.Itoa(n)), b, 0o644); err != nil {
+		files["bytes/"+strconv.Itoa(n)], files["text/"+strconv.Itoa(n)] = b, origin.Text(n)
+	}
+	for name, b := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return fmt.Errorf("cannot make the origin's folder: %w", err)
+		}
+		if err := os.WriteFile(path, b, 0o644); err != nil {
 			return fmt.Errorf("cannot write the origin's files: %w", err)
 		}
 	}

@@ -29,6 +29,7 @@ type settings struct {
 	Cert, Key, Name        string // PEM files and their name; empty means plaintext
 	HTTP2                  bool   // clients speak HTTP/2
 	Cache                  bool
+	Compress               bool           // with gzip
 	Observed               bool           // metrics and access log on
 	More                   string         // further tables of weir's
 	Socket                 string         // the origin's unix socket

@@ -20,6 +20,8 @@ type scenario struct {
 	rate  float64
 	tls   bool
 	cache bool
+	// compress says that the peer compresses with gzip; body is the length before that.
+	compress bool
 	// streams, if not 0, makes the load one of HTTP/2, by h2load and over TLS, with so many streams on each
 	// connection.
 	streams int
@@ -46,6 +48,7 @@ func scenarios() []scenario {
 		{id: "hit-1k", title: "cache hit 1 KiB, 64 connections", path: "/bytes/1024", body: 1 << 10, conns: 64, rate: 8000, cache: true},
 		{id: "hit-10k", title: "cache hit 10 KiB, 64 connections", path: "/bytes/10240", body: 10 << 10, conns: 64, rate: 8000, cache: true},
 		{id: "hit-100k", title: "cache hit 100 KiB, 64 connections", path: "/bytes/102400", body: 100 << 10, conns: 64, rate: 4000, cache: true},
+		{id: "hit-gzip-10k", title: "cache hit 10 KiB of text with gzip, 64 connections", path: "/text/10240", body: 10 << 10, conns: 64, cache: true, compress: true},
 		{id: "h2-pass-1k-c10", title: "HTTP/2, pass through 1 KiB, 10 connections of 32 streams", path: "/bytes/1024", body: 1 << 10, conns: 10, streams: 32, tls: true},
 		{id: "h2-pass-1k-c100", title: "HTTP/2, pass through 1 KiB, 100 connections of 10 streams", path: "/bytes/1024", body: 1 << 10, conns: 100, streams: 10, tls: true},
 		{id: "h2-pass-100k-c10", title: "HTTP/2, pass through 100 KiB, 10 connections of 32 streams", path: "/bytes/102400", body: 100 << 10, conns: 10, streams: 32, tls: true},

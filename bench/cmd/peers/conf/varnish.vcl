@@ -16,6 +16,12 @@ sub vcl_backend_fetch {
 	unset bereq.http.Via;
 {{- end}}
 }
+{{- if .Compress}}
+
+sub vcl_backend_response {
+	set beresp.do_gzip = true;
+}
+{{- end}}
 {{- if not .Forwarding}}
 
 sub vcl_deliver {
