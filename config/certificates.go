@@ -82,6 +82,9 @@ type OnDemand struct {
 	Timeout Duration `toml:"timeout"`
 	// PerMinute bounds the new certificates that are asked of the CA within a minute.
 	PerMinute int `toml:"per_minute"`
+	// Keep is how many of these certificates are in memory at most. Beyond that the one that was used least recently
+	// leaves it, and is read from the storage when a client asks for it again.
+	Keep int `toml:"keep"`
 }
 
 // The values of a listener's tls.
@@ -117,6 +120,7 @@ func (d *DNSChallenge) setDefaults() {
 func (o *OnDemand) setDefaults() {
 	o.Timeout = Duration(5 * time.Second)
 	o.PerMinute = 10
+	o.Keep = 10_000
 }
 
 func (c *Certificates) validate(at keyPath) {
@@ -196,6 +200,7 @@ func (o *OnDemand) validate(at keyPath) {
 	}
 	at.positive("timeout", o.Timeout)
 	at.between("per_minute", o.PerMinute, 1, 1_000_000)
+	at.between("keep", o.Keep, 1, 10_000_000)
 }
 
 // Secure says whether the listener speaks TLS.

@@ -477,6 +477,45 @@ func TestOnDemand(t *testing.T) {
 	}
 }
 
+// No more certificates on demand are in memory than configured; the others are read from the storage again.
+func TestOnDemandKeep(t *testing.T) {
+	t.Parallel()
+	ca := pebble(t)
+	name, address := ca.host(t)
+	application := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer application.Close()
+	n := start(t, ca.configuration(address, t.TempDir(), fmt.Sprintf("domains = [%q]", name), fmt.Sprintf("on_demand = { ask = %q, keep = 2 }", application.URL)))
+	roots := ca.roots(t)
+	n.gets(name, roots)
+	names := []string{"one." + name, "two." + name, "three." + name}
+	for _, name := range names {
+		ca.names.set(name, address)
+	}
+	serials := make(map[string]string)
+	for round := range 2 {
+		for i, name := range names {
+			leaf, err := n.handshake(name, roots)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if serial := leaf.SerialNumber.String(); round == 0 {
+				serials[name] = serial
+			} else if serials[name] != serial {
+				t.Errorf("%s is not the one of the storage", name)
+			}
+			if left := len(n.manager.Certificates()); left != 1+min(2, 3*round+i+1) {
+				t.Errorf("%d certificates are in memory", left)
+			}
+		}
+	}
+	if _, err := n.handshake(name, roots); err != nil {
+		t.Errorf("the one that was not got on demand: %v", err)
+	}
+	if got := n.metric(`weir_certificates_issued_total{result="obtained"}`); got != "4" {
+		t.Errorf("%s certificates were obtained", got)
+	}
+}
+
 // A CA that is down at the start is no reason not to start: files are served, and the certificate comes when
 // the CA does.
 func TestCADown(t *testing.T) {

@@ -48,6 +48,9 @@ func (s *source) event(ctx context.Context, event string, data map[string]any) e
 	renewal, _ := data["renewal"].(bool)
 	a, _ := ctx.Value(attemptKey{}).(*attempt)
 	switch event {
+	case "cached_managed_cert":
+		names, _ := data["sans"].([]string)
+		s.cached(names)
 	case "cert_obtaining":
 		return s.begins(ctx, name, renewal, a)
 	case "cert_obtained":

@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"container/list"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -38,6 +39,7 @@ type demand struct {
 	url    *url.URL
 	client *http.Client
 	limit  rate
+	keep   int // how many certificates
 
 	mu      sync.Mutex
 	refused map[string]time.Time // until when, by name
@@ -49,7 +51,7 @@ func newDemand(o *config.OnDemand, s *source) *demand {
 		panic("BUG: " + err.Error()) // package config has parsed it
 	}
 	return &demand{
-		source: s, url: u, limit: rate{most: o.PerMinute}, refused: make(map[string]time.Time),
+		source: s, url: u, limit: rate{most: o.PerMinute}, keep: o.Keep, refused: make(map[string]time.Time),
 		client: &http.Client{Timeout: o.Timeout.D(), CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}
 }
@@ -68,10 +70,60 @@ func (s *setup) demand(hello *tls.ClientHelloInfo) *tls.Certificate {
 		d.source.manager.log.Log(ctx, level, "no certificate on demand", "name", hello.ServerName, "error", err)
 		return nil
 	}
-	d.source.mu.Lock()
-	d.source.demanded[strings.ToLower(hello.ServerName)] = true
-	d.source.mu.Unlock()
+	d.source.demand(strings.ToLower(hello.ServerName), d.keep)
 	return cert
+}
+
+// cached hears that a certificate is in memory from now on.
+func (s *source) cached(names []string) {
+	d := s.setup.Load().onDemand
+	if d == nil || len(names) == 0 || (*s.names.Load())[names[0]] != nil {
+		return
+	}
+	s.demand(names[0], d.keep) // here, because the client may have left meanwhile
+}
+
+// demand notes that the certificate of a name is used on demand. Beyond the number to keep the one that was used least
+// recently leaves the memory.
+func (s *source) demand(name string, keep int) {
+	s.mu.Lock()
+	s.demanded.use(name)
+	var gone []string
+	for s.demanded.order.Len() > keep {
+		gone = append(gone, s.demanded.oldest())
+	}
+	s.mu.Unlock()
+	for _, name := range gone {
+		s.forget(name)
+	}
+}
+
+// recent are names in the order of their last use.
+type recent struct {
+	order list.List // of string, the last used first
+	at    map[string]*list.Element
+}
+
+func (r *recent) use(name string) {
+	if e := r.at[name]; e != nil {
+		r.order.MoveToFront(e)
+		return
+	}
+	r.at[name] = r.order.PushFront(name)
+}
+
+func (r *recent) remove(name string) {
+	if e := r.at[name]; e != nil {
+		r.order.Remove(e)
+		delete(r.at, name)
+	}
+}
+
+// oldest removes the name that was used least recently, and returns it.
+func (r *recent) oldest() string {
+	name := r.order.Back().Value.(string)
+	r.remove(name)
+	return name
 }
 
 // ask asks the application whether to get a certificate for a name.

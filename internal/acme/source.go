@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"container/list"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -40,7 +41,7 @@ type source struct {
 	naming sync.Mutex
 
 	mu       sync.Mutex
-	demanded map[string]bool  // names that were got on demand
+	demanded recent           // names that were got on demand
 	errs     map[string]error // why the last attempt for a name failed
 }
 
@@ -54,7 +55,7 @@ type managed struct {
 
 // newSource makes a source, which does nothing until use.
 func (m *Manager) newSource(kind string) *source {
-	s := &source{manager: m, kind: kind, demanded: make(map[string]bool), errs: make(map[string]error)}
+	s := &source{manager: m, kind: kind, demanded: recent{at: make(map[string]*list.Element)}, errs: make(map[string]error)}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.names.Store(&map[string]*managed{})
 	o := certmagic.CacheOptions{
@@ -152,7 +153,7 @@ func (s *source) forget(name string) {
 	s.cache.RemoveManaged([]certmagic.SubjectIssuer{{Subject: name}})
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.demanded, name)
+	s.demanded.remove(name)
 	delete(s.errs, name)
 }
 
@@ -309,9 +310,9 @@ func (s *source) certificate(fallback string, hello *tls.ClientHelloInfo) (*tls.
 func (s *source) demandedNames() (list []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for name := range s.demanded {
+	for name := range s.demanded.at {
 		if len(s.cache.AllMatchingCertificates(name)) == 0 {
-			delete(s.demanded, name)
+			s.demanded.remove(name)
 			continue
 		}
 		list = append(list, name)
