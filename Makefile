@@ -152,7 +152,7 @@ bench: ## run the benchmarks that match BENCH
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem ./bench
 
 .PHONY: outage
-outage: ## show what clients notice while targets fail (a minute; Linux)
+outage: ## show what clients notice while targets fail (four minutes; Linux)
 	go run ./bench/cmd/outage
 
 .PHONY: discovery

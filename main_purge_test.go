@@ -84,7 +84,7 @@ address = %q
 	}
 
 	// What does not work says why.
-	fails(1, "has no admin.address; set it, or name the address by --admin", "--config", file(t, small), "--all")
+	fails(1, "has no admin.address; set it", "--config", file(t, small), "--all")
 	fails(1, "no such file", "--config", filepath.Join(t.TempDir(), "none"), "--all")
 	fails(1, "cannot reach the admin API at \"127.0.0.1:1\"", "--admin", "127.0.0.1:1", "--all")
 	fails(1, "is that the admin API?", "--admin", strings.TrimPrefix(origin.URL, "http://"), "--all")

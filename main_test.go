@@ -212,6 +212,10 @@ func TestCheck(t *testing.T) {
 		"config.toml has 2 problems:", `"path"?`, `config.toml:14: upstreams.demo.balance: found "round-robin"`, `"round_robin"?`)
 	// What only the far cache's client knows.
 	check(small+"[cache.far]\nurl = \"redis://:secret@cache:port\"\n", 1, `config.toml:15: cache.far.url: found port "port" of host "cache"`)
+	// Sockets and files of weir's own for which there is no place.
+	check(small+"[metrics]\naddress = \"unix:/no/such/folder/socket\"\n", 1, `config.toml:15: metrics.address: cannot make a socket in folder "/no/such/folder": no such file`)
+	check(small+"[[listeners]]\naddress = \"unix:"+file(t, "")+"\"\n", 1, "config.toml:15: listeners[1].address: cannot make a socket", "because there is a file that is none")
+	check(small+"[discovery]\npersist = \""+file(t, "")+"/found\"\n", 1, "config.toml:15: discovery.persist: cannot use folder")
 	// No TOML at all.
 	check("[[", 1, "config.toml:1")
 
@@ -272,8 +276,14 @@ func TestHelp(t *testing.T) {
 	check("reverse proxy, load balancer", "help")
 	check("--listen ADDRESS", "help", "run")
 	check("--listen ADDRESS", "run", "--help")
+	check("--listen ADDRESS", "run", "--to", "http://a", "--help")
+	check("weir drain [options] UPSTREAM TARGET", "drain", "demo", "demo:one", "--help")
+	check("weir cache why", "cache", "why", "http://a/", "--help")
 	check("weir ", "--version")
 	check(" go1.", "-v")
+	if _, stderr, code := weir(t, "help", "drian"); code != 2 || !strings.Contains(stderr, `found command "drian"`) || !strings.Contains(stderr, `did you mean "drain"?`) {
+		t.Errorf("help of an unknown command: exit code %d, %s", code, stderr)
+	}
 }
 
 // TestProgram: what make build leaves out is not missed. The size shows that the

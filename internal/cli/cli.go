@@ -27,7 +27,14 @@ const (
 // the exit code. An error is reported on standard error. version is what the
 // linker was told; if it is empty, the go command's build information counts.
 func Main(args []string, version string) (code int) {
-	err := commands(version).Run(context.Background(), args)
+	root := commands(version)
+	var unknown error
+	root.CommandNotFound = func(_ context.Context, c *urfave.Command, name string) { unknown = unknownCommand(c, name) } // of weir help NAME
+	helpAnywhere(root.Commands)
+	err := root.Run(context.Background(), args)
+	if err == nil {
+		err = unknown
+	}
 	if err == nil {
 		return exitDone
 	}
@@ -58,7 +65,7 @@ func commands(version string) *urfave.Command {
 		ExitErrHandler:                  func(context.Context, *urfave.Command, error) {}, // Main reports errors
 		Action: func(_ context.Context, c *urfave.Command) error {
 			if c.Args().Present() {
-				return unknownCommand(c)
+				return unknownCommand(c, c.Args().First())
 			}
 			if c.Bool(flagVersion) {
 				return showVersion(c, version)
@@ -84,12 +91,24 @@ func describeCompletion(c *urfave.Command) {
 	}
 }
 
-func unknownCommand(c *urfave.Command) error {
+// helpAnywhere makes commands show their help also if --help comes after arguments, which the library would
+// take for names of commands.
+func helpAnywhere(commands []*urfave.Command) {
+	for _, c := range commands {
+		if len(c.Commands) == 0 {
+			c.CommandNotFound = func(_ context.Context, c *urfave.Command, _ string) {
+				urfave.HelpPrinter(c.Root().Writer, urfave.CommandHelpTemplate, c)
+			}
+		}
+		helpAnywhere(c.Commands)
+	}
+}
+
+func unknownCommand(c *urfave.Command, found string) error {
 	var names []string
 	for _, sub := range c.Commands {
 		names = append(names, sub.Name)
 	}
-	found := c.Args().First()
 	if meant := config.Nearest(found, names); meant != "" {
 		return usage("found command %q: want %s; did you mean %q?", found, config.OneOf(names), meant)
 	}

@@ -126,7 +126,7 @@ func reachByFile(path string, client *admin.Client) error {
 	}
 	switch {
 	case cfg.Address == "":
-		return fmt.Errorf("cannot find the admin API: %s has no admin.address; set it, or name the address by --admin", path)
+		return fmt.Errorf("cannot find the admin API: %s has no admin.address; set it, for example to \"127.0.0.1:9091\", and start weir again or reload it, or name the address by --admin", path)
 	case strings.HasSuffix(string(cfg.Address), ":0"):
 		return errors.New("cannot find the admin API: admin.address has port 0; name the address that the log of weir has by --admin")
 	}

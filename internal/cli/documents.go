@@ -47,7 +47,7 @@ func (d *documents) load(path string) (*config.Config, error) {
 		}
 		return version, list, err
 	}}
-	cfg, err := l.Load(path, server.CheckParts, server.CheckSources(schemes()...), server.CheckFiles, checkTiers, checkCertificates, checkTracing)
+	cfg, err := l.Load(path, server.CheckParts, server.CheckSources(schemes()...), server.CheckFiles, checkTiers, checkPlaces, checkCertificates, checkTracing)
 	if problems, ok := errors.AsType[config.Errors](err); ok {
 		return nil, fmt.Errorf("%s has %s:\n%w", path, count(len(problems), "problem"), problems)
 	}

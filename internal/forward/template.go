@@ -80,6 +80,17 @@ const (
 	named  = "h"    // a host or a scheme
 )
 
+// startsReference says whether a Location without "//" begins as one that is meant so: with a path, a
+// query, a fragment, or a scheme as in "mailto:a@example.org", which "localhost:80" is not.
+func startsReference(text string) bool {
+	if text == "" || strings.ContainsRune("/?#", rune(text[0])) {
+		return true
+	}
+	scheme, rest, ok := strings.Cut(text, ":")
+	letters := func(r rune) bool { return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r == '-' || r == '+' }
+	return ok && strings.TrimFunc(scheme, letters) == "" && rest != "" && (rest[0] < '0' || rest[0] > '9')
+}
+
 // checkAddress reports a Location in which a value that the client chooses in the path
 // or query of a request could name the site that the client is sent to: the value stands
 // at the start, or ends the host.
@@ -106,6 +117,9 @@ func checkAddress(key string, to config.Template) config.Errors {
 	case strings.HasPrefix(text, chosen):
 		return problem(`a "/", {path} or a scheme and a host before what the client chooses, which could name another site`)
 	case !absolute:
+		if !startsReference(text) {
+			return problem(`a "/" or {path} first, or a scheme and a host, as in "https://example.org/"`)
+		}
 		return nil
 	}
 	if end := strings.IndexAny(host, "/?#"); end >= 0 {

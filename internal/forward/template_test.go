@@ -45,9 +45,14 @@ func TestCheckRoute(t *testing.T) {
 	// Those that name their site.
 	for _, to := range []string{
 		"/", "/{rest}", "{path}", "{path}{search}", "https://{host}{path}", "{scheme}://{hostname}:8443{path}", "//{host}/x",
-		"https://{rest}.example.org/", "https://{rest}.example.org", "https://example.org?{query}", "/go?to=https://{rest}", "sub/{rest}//{rest}",
+		"https://{rest}.example.org/", "https://{rest}.example.org", "https://example.org?{query}", "/go?to=https://{rest}",
+		"?lang=de", "#top", "mailto:{rest}@example.org",
 	} {
 		check(redirect(to), "", "rest")
+	}
+	// Those that were meant to.
+	for _, to := range []string{"foo", "example.org/x", "{hostname}/x", "localhost:8080/x", "example.org:8443{path}", "sub/{rest}//{rest}"} {
+		check(redirect(to), `redirect.to: found "`+to+`": want a "/" or {path} first, or a scheme and a host, as in "https://example.org/"`, "rest")
 	}
 }
 
