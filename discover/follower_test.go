@@ -285,7 +285,7 @@ func TestSourceFailsAfterEachReport(t *testing.T) {
 		again(time.Second/8, time.Second/4)
 		again(time.Second/4, time.Second/2)
 		for range 20 {
-			again(time.Second/2, time.Second)
+			again(time.Second/4, time.Second/2)
 		}
 		w.check("what was found", "a")
 		lines := func(text string, want int) {

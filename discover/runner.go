@@ -14,9 +14,11 @@ import (
 
 const (
 	// firstWait is the wait before what failed is run again; it doubles each time, up to
-	// longestWait, until it has been well for a while. What has failed for failingLong is run
-	// again after restingWait.
+	// longestWait, until it has been well for a while; what has reported before it failed
+	// waits for no longer than shortWait. What has failed for failingLong is run again after
+	// restingWait.
 	firstWait   = 250 * time.Millisecond
+	shortWait   = 500 * time.Millisecond
 	longestWait = time.Second
 	failingLong = 5 * time.Minute
 	restingWait = 10 * time.Second
@@ -68,12 +70,13 @@ func (r *runner) keep(ctx context.Context, run func(ctx context.Context) error) 
 			return true
 		}
 		seen, since := r.failed(err)
+		reported := !seen.Before(began)
 		longest := longestWait
 		switch {
-		case seen.After(began) && time.Since(began) >= calm:
+		case reported && time.Since(began) >= calm:
 			wait = firstWait
-		case seen.After(began):
-			wait = min(wait, longestWait)
+		case reported:
+			wait = min(wait, shortWait)
 		case time.Since(since) > failingLong:
 			longest = restingWait
 		}

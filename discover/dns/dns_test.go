@@ -199,6 +199,19 @@ func TestServices(t *testing.T) {
 	follow(t, s, "srv:_https._tcp.app.test").sees("https", "https://10.0.0.1:443/0/1")
 }
 
+// Very many records, whose hosts are looked up one by one, are found; the hosts that fail keep what they had.
+func TestManyServices(t *testing.T) {
+	t.Parallel()
+	var records, want []string
+	for i := range 1000 {
+		records = append(records, fmt.Sprintf("_http._tcp.app.test. 0 IN SRV 1 1 80 H%d.test.", i), fmt.Sprintf("h%d.test. 0 IN A 10.0.%d.%d", i, i/256, i%256))
+		want = append(want, fmt.Sprintf("10.0.%d.%d:80/0/1", i/256, i%256))
+	}
+	slices.Sort(want)
+	s := serve(t, records...)
+	follow(t, s, "srv:_http._tcp.app.test").sees("1,000 records", strings.Join(want, " "))
+}
+
 // An answer too large for a packet is asked for over TCP.
 func TestManyAddresses(t *testing.T) {
 	t.Parallel()

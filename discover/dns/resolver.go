@@ -8,7 +8,9 @@ import (
 	"math"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/miekg/dns"
@@ -33,6 +35,8 @@ type resolver struct {
 	// servers are asked in this order; nil means those of the system, whose file is read for each
 	// question, because it may change.
 	servers []string
+	// system reads what the system asks; nil means systemFile.
+	system func() (*dns.ClientConfig, error)
 }
 
 // answer is what a name has. Both lists are empty if there is no such name, or it has no records of
@@ -45,37 +49,64 @@ type answer struct {
 	ttl   time.Duration
 }
 
-// lookup asks for records of a type. A server that cannot be asked, or does not know, is an error.
-func (r *resolver) lookup(ctx context.Context, name string, kind uint16) (answer, error) {
-	servers, names := r.servers, []string{dns.Fqdn(name)}
-	if servers == nil {
-		system, err := dns.ClientConfigFromFile(systemFile)
-		if err != nil {
-			return answer{}, err
+// result is an answer, or why there is none: a server that cannot be asked, or does not know, is an error.
+type result struct {
+	answer
+	err error
+}
+
+// lookup asks for records of these types, and returns a result for each. Of the names that the search list makes of name the
+// first counts that has any of the records, or that could not be looked up.
+func (r *resolver) lookup(ctx context.Context, name string, kinds ...uint16) []result {
+	servers, names, err := r.places(name)
+	if err != nil {
+		return slices.Repeat([]result{{err: err}}, len(kinds))
+	}
+	nothing := make([]result, len(kinds))
+	for i, name := range names {
+		found := make([]result, len(kinds))
+		var asking sync.WaitGroup
+		for j, kind := range kinds {
+			asking.Go(func() {
+				reply, err := ask(ctx, servers, name, kind)
+				if found[j].err = err; err == nil {
+					found[j].answer = read(reply, name, kind)
+				}
+			})
 		}
-		for _, s := range system.Servers {
-			servers = append(servers, net.JoinHostPort(s, system.Port))
+		asking.Wait()
+		for j, one := range found {
+			if one.err != nil || len(one.addresses) > 0 || len(one.services) > 0 {
+				return found
+			}
+			if i == 0 || one.ttl < nothing[j].ttl {
+				nothing[j].ttl = one.ttl
+			}
 		}
-		names = system.NameList(name)
+	}
+	return nothing
+}
+
+// places returns the servers to ask for a name, and the names for which to ask them.
+func (r *resolver) places(name string) (servers, names []string, err error) {
+	if r.servers != nil {
+		return r.servers, []string{dns.Fqdn(name)}, nil
+	}
+	read := r.system
+	if read == nil {
+		read = func() (*dns.ClientConfig, error) { return dns.ClientConfigFromFile(systemFile) }
+	}
+	system, err := read()
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, s := range system.Servers {
+		servers = append(servers, net.JoinHostPort(s, system.Port))
 	}
 	if len(servers) == 0 {
-		return answer{}, errors.New("there is no name server in " + systemFile)
+		return nil, nil, errors.New("there is no name server in " + systemFile)
 	}
-	var nothing answer
-	for _, name := range names {
-		reply, err := ask(ctx, servers, name, kind)
-		if err != nil {
-			return answer{}, err
-		}
-		a := read(reply, name, kind)
-		if len(a.addresses) > 0 || len(a.services) > 0 {
-			return a, nil
-		}
-		if nothing.ttl == 0 || a.ttl < nothing.ttl {
-			nothing.ttl = a.ttl
-		}
-	}
-	return nothing, nil
+	return servers, system.NameList(name), nil
 }
 
 // ask returns the first answer of a server that knows whether there are such records.
@@ -101,6 +132,10 @@ func askServer(ctx context.Context, server, name string, kind uint16) (*dns.Msg,
 	question.SetQuestion(name, kind)
 	question.SetEdns0(packet, false)
 	reply, err := exchange(ctx, "udp", server, question)
+	if err == nil && (reply.Rcode == dns.RcodeFormatError || reply.Rcode == dns.RcodeNotImplemented) {
+		question.Extra = nil // the server does not know EDNS (RFC 6891 section 7)
+		reply, err = exchange(ctx, "udp", server, question)
+	}
 	if err == nil && reply.Truncated {
 		reply, err = exchange(ctx, "tcp", server, question)
 	}

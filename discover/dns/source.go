@@ -76,23 +76,17 @@ func (h *host) all(s *settings) []netip.Addr {
 
 // look asks for the addresses. One family that fails keeps what it had; an error says that all did.
 func (h *host) look(ctx context.Context, s *settings) (ttl time.Duration, err error) {
-	answers := make([]answer, len(s.families))
-	errs := make([]error, len(s.families))
-	var asking sync.WaitGroup
-	for i, family := range s.families {
-		asking.Go(func() { answers[i], errs[i] = s.resolver.lookup(ctx, h.name, family) })
-	}
-	asking.Wait()
-	if !slices.Contains(errs, nil) {
-		return 0, errs[0]
+	found := s.resolver.lookup(ctx, h.name, s.families...)
+	if !slices.ContainsFunc(found, func(r result) bool { return r.err == nil }) {
+		return 0, found[0].err
 	}
 	if h.known == nil {
 		h.known = make(map[uint16]answer)
 	}
 	ttl = longest
 	for i, family := range s.families {
-		if errs[i] == nil {
-			h.known[family] = answers[i]
+		if found[i].err == nil {
+			h.known[family] = found[i].answer
 		}
 	}
 	for _, a := range h.known {
@@ -115,11 +109,11 @@ type services struct {
 // Run reports the endpoints behind the SRV records.
 func (s *services) Run(ctx context.Context, report func([]lb.Endpoint)) error {
 	return s.again(ctx, func() (time.Duration, error) {
-		found, err := s.resolver.lookup(ctx, s.name, dns.TypeSRV)
-		if err != nil {
-			return 0, err
+		found := s.resolver.lookup(ctx, s.name, dns.TypeSRV)[0]
+		if found.err != nil {
+			return 0, found.err
 		}
-		list, ttl, err := s.endpoints(ctx, found)
+		list, ttl, err := s.endpoints(ctx, found.answer)
 		if err != nil {
 			return 0, err
 		}
@@ -128,36 +122,67 @@ func (s *services) Run(ctx context.Context, report func([]lb.Endpoint)) error {
 	})
 }
 
+const (
+	// hostsAtOnce is how many names behind SRV records are looked up at the same time, and hostsWithin how long
+	// all of them may take.
+	hostsAtOnce = 16
+	hostsWithin = 10 * time.Second
+)
+
 // endpoints returns those of all records. A name whose addresses cannot be looked up keeps those that
 // it had.
 func (s *services) endpoints(ctx context.Context, found answer) ([]lb.Endpoint, time.Duration, error) {
-	ttl := longest
 	hosts := make(map[string]*host)
-	behind := make([][]netip.Addr, len(found.services))
-	var failed error
-	for i, r := range found.services {
+	for _, r := range found.services {
 		if r.Target == "." { // there is decidedly no such service (RFC 2782)
 			continue
 		}
-		h := s.hosts[r.Target]
-		if h == nil {
-			h = &host{name: r.Target}
+		name := strings.ToLower(r.Target)
+		if hosts[name] = s.hosts[name]; hosts[name] == nil {
+			hosts[name] = &host{name: name}
 		}
-		hosts[r.Target] = h
-		hostTTL, err := h.lookIn(ctx, &s.settings, found.extra)
-		if err != nil {
-			failed = cmp.Or(failed, err)
-			hostTTL = s.least
-		}
-		ttl = min(ttl, hostTTL)
-		behind[i] = h.all(&s.settings)
 	}
 	s.hosts = hosts
+	ttl, failed := s.lookAll(ctx, found.extra)
+	behind := make([][]netip.Addr, len(found.services))
+	for i, r := range found.services {
+		if h := hosts[strings.ToLower(r.Target)]; h != nil {
+			behind[i] = h.all(&s.settings)
+		}
+	}
 	list := s.weigh(found.services, behind)
 	if len(list) == 0 && failed != nil {
 		return nil, 0, failed
 	}
 	return list, ttl, nil
+}
+
+// lookAll looks up all hosts. The error is one of those of the hosts that failed.
+func (s *services) lookAll(ctx context.Context, extra []dns.RR) (ttl time.Duration, failed error) {
+	ctx, cancel := context.WithTimeout(ctx, hostsWithin)
+	defer cancel()
+	var (
+		mu     sync.Mutex
+		asking sync.WaitGroup
+		places = make(chan struct{}, hostsAtOnce)
+	)
+	ttl = longest
+	for _, h := range s.hosts {
+		places <- struct{}{}
+		asking.Go(func() {
+			defer func() { <-places }()
+			its, err := h.lookIn(ctx, &s.settings, extra)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				failed = cmp.Or(failed, err)
+				its = s.least
+			}
+			ttl = min(ttl, its)
+		})
+	}
+	asking.Wait()
+	return ttl, failed
 }
 
 // lookIn is look, without a question if extra has addresses of the name already. Servers give

@@ -25,7 +25,9 @@ type Server struct {
 	mu      sync.Mutex
 	records []dns.RR
 	// answer makes what is sent of the right answer; nil from it means none.
-	answer    func(*dns.Msg) *dns.Msg
+	answer func(*dns.Msg) *dns.Msg
+	// judge says with which code a question is answered; nil means with the right one.
+	judge     func(*dns.Msg) int
 	questions map[string]int
 	servers   []*dns.Server
 }
@@ -112,6 +114,14 @@ func (s *Server) Answer(f func(*dns.Msg) *dns.Msg) {
 	s.answer = f
 }
 
+// Question makes f look at each question first: those for which it returns another code than that of success are answered with that code
+// alone. nil answers all.
+func (s *Server) Question(f func(*dns.Msg) int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.judge = f
+}
+
 // Questions returns how often something was asked: "A name." or so.
 func (s *Server) Questions(question string) int {
 	s.mu.Lock()
@@ -130,6 +140,11 @@ func (s *Server) serve(w dns.ResponseWriter, q *dns.Msg) {
 			size = int(o.UDPSize())
 		}
 		reply.Truncate(size)
+	}
+	if s.judge != nil {
+		if code := s.judge(q); code != dns.RcodeSuccess {
+			reply = new(dns.Msg).SetRcode(q, code)
+		}
 	}
 	if s.answer != nil {
 		reply = s.answer(reply)
