@@ -104,7 +104,8 @@ func (l *Listener) validatePassThrough(at keyPath) {
 type TLSParameters struct {
 	// Min and Max are versions as crypto/tls has them; a Max of 0 means the newest.
 	Min, Max uint16
-	// Ciphers are those of TLS 1.2 and older; nil means Go's choice.
+	// Ciphers are those of TLS 1.2 and older; nil means Go's choice, which has those with CBC for versions
+	// before TLS 1.2, which know no others.
 	Ciphers []uint16
 	// Curves are the key exchanges; nil means Go's choice, which has X25519MLKEM768.
 	Curves []tls.CurveID
@@ -132,6 +133,9 @@ func parametersOf(least, most string, ciphers, curves Strings) TLSParameters {
 		if c, ok := cipherOf(name); ok {
 			p.Ciphers = append(p.Ciphers, c.ID)
 		}
+	}
+	if len(ciphers) == 0 && p.Min >= tls.VersionTLS12 {
+		p.Ciphers = goodCiphers
 	}
 	for _, name := range curves {
 		if id, ok := curveOf(name); ok {
@@ -203,6 +207,16 @@ func cipherOf(name string) (*tls.CipherSuite, bool) {
 	}
 	return nil, false
 }
+
+// goodCiphers are those of TLS 1.2 without a weakness.
+var goodCiphers = func() (list []uint16) {
+	for _, c := range cipherSuites {
+		if WeakCipher(c.Name) == "" {
+			list = append(list, c.ID)
+		}
+	}
+	return list
+}()
 
 // openSSLNames turns "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256" into "ECDHE-RSA-AES128-GCM-SHA256".
 var openSSLNames = strings.NewReplacer("TLS_RSA_WITH_", "", "TLS_", "", "WITH_", "", "3DES_EDE_CBC", "DES-CBC3", "RC4_128", "RC4", "AES_128_CBC", "AES128",
