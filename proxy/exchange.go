@@ -27,6 +27,9 @@ type Front interface {
 	// follows whatever the head announces (answers to HEAD, 204, 304). Start may
 	// write later.
 	Start(h *head.Head, length int64, bodyless bool) error
+	// Room says how large a buffer the exchange may take for the next bytes of the body. A client that takes
+	// nothing, or has many exchanges at once, gets small ones.
+	Room() int
 	// Write takes the next bytes of the body; it keeps none of p.
 	Write(p []byte) error
 	// Move moves n body bytes from where k says, and flushes before. srcErr is the failure

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"math"
 	"net"
 	"slices"
 	"strings"
@@ -196,6 +197,9 @@ func (f *fakeFront) CloseAfter() {
 	}
 	f.call("close")
 }
+
+// Room implements Front.
+func (f *fakeFront) Room() int { return math.MaxInt }
 
 // BePatient implements Front.
 func (f *fakeFront) BePatient(time.Duration, bool) { f.call("patient") }

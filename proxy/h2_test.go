@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"net/netip"
 	"strconv"
@@ -359,6 +360,9 @@ func (s *h2stream) CloseAfter() {}
 
 // StopReading implements proxy.Front.
 func (s *h2stream) StopReading() { s.body.stop(errReset) }
+
+// Room implements proxy.Front.
+func (s *h2stream) Room() int { return math.MaxInt }
 
 // BePatient implements proxy.Front: the sketch bounds no silence.
 func (s *h2stream) BePatient(time.Duration, bool) {}

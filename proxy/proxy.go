@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 
 	"weir/cache"
 	"weir/config"
@@ -426,12 +425,6 @@ func (p *Proxy) recovered(f func()) {
 	}()
 	f()
 }
-
-// copyBuffer is the size of the buffers that bodies pass through.
-const copyBuffer = 64 << 10
-
-// copyBuffers is shared by all servers of a process; it holds no state.
-var copyBuffers = sync.Pool{New: func() any { return new([copyBuffer]byte) }}
 
 func (x *Exchange) routeName() string {
 	if x.Route == nil {

@@ -196,7 +196,8 @@ const moveMin = 32 << 10
 // client.
 func (x *Exchange) copy(src body.Source) (srcErr, err error) {
 	front := x.Client.Front
-	var buf []byte
+	var buf buffer
+	defer buf.release()
 	for !src.Done() {
 		ready := src.Ready()
 		if k := src.Kernel(); k != (body.Kernel{}) && src.Left() >= moveMin && !x.taps.watched(ToClient) {
@@ -212,13 +213,9 @@ func (x *Exchange) copy(src body.Source) (srcErr, err error) {
 				return nil, err
 			}
 			x.noteSent()
-			if buf == nil {
-				b := copyBuffers.Get().(*[copyBuffer]byte)
-				defer copyBuffers.Put(b)
-				buf = b[:]
-			}
+			buf.take(front.Room())
 		}
-		piece, err := src.Next(buf)
+		piece, err := src.Next(buf.bytes)
 		if err != nil {
 			if err == io.EOF && src.Done() {
 				return nil, nil

@@ -42,6 +42,7 @@ type NoClient struct{}
 
 func (NoClient) Inform(*head.Head) error             { return nil }
 func (NoClient) Start(*head.Head, int64, bool) error { return nil }
+func (NoClient) Room() int                           { return copyBuffer }
 func (NoClient) Write([]byte) error                  { return nil }
 func (NoClient) Flush() error                        { return nil }
 func (NoClient) Finish(*head.Head) error             { return nil }

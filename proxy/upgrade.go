@@ -184,8 +184,9 @@ var errTunnelIdle = errors.New("silent in both directions")
 
 // copy moves src to dst until src ends, and passes the end on.
 func (t *tunnel) copy(dst, src net.Conn, first []byte, count *atomic.Int64) error {
-	b := copyBuffers.Get().(*[copyBuffer]byte)
-	defer copyBuffers.Put(b)
+	var buf buffer
+	defer buf.release()
+	buf.take(0)
 	for piece := first; ; {
 		if len(piece) > 0 {
 			if err := t.write(dst, piece); err != nil {
@@ -193,8 +194,9 @@ func (t *tunnel) copy(dst, src net.Conn, first []byte, count *atomic.Int64) erro
 			}
 			count.Add(int64(len(piece)))
 			t.last.Store(lb.Monotonic())
+			buf.fit(len(piece))
 		}
-		n, err := t.read(src, b[:])
+		n, err := t.read(src, buf.bytes)
 		if n == 0 && err != nil {
 			if err != io.EOF {
 				return err
@@ -202,7 +204,7 @@ func (t *tunnel) copy(dst, src net.Conn, first []byte, count *atomic.Int64) erro
 			closeWrite(dst)
 			return nil
 		}
-		piece = b[:n]
+		piece = buf.bytes[:n]
 	}
 }
 

@@ -125,13 +125,16 @@ func (a *attempt) runUpload(writeLimit, firstByte time.Duration) {
 			a.stream.Cut()
 		}
 	}()
-	buf := copyBuffers.Get().(*[copyBuffer]byte)
-	defer copyBuffers.Put(buf)
+	var buf buffer
+	defer buf.release()
+	if x.Request.Version < head.HTTP2 { // frames have memory of their own
+		buf.take(uploadBuffer)
+	}
 	chunked := x.chunked()
 	w := a.stream.BodyWriter(chunked, writeLimit)
 	maxBody := x.Route.maxBody
 	for {
-		piece, err := x.Body.Next(buf[:])
+		piece, err := x.Body.Next(buf.bytes)
 		switch {
 		case err == nil:
 		case x.Body.Done():
@@ -166,8 +169,13 @@ func (a *attempt) runUpload(writeLimit, firstByte time.Duration) {
 			a.uploaded(err, firstByte)
 			return
 		}
+		buf.fit(len(piece))
 	}
 }
+
+// uploadBuffer is the size of the first buffer of an upload, of which there may be many whose clients send
+// nothing.
+const uploadBuffer = 16 << 10
 
 var (
 	errBodyTooLarge = errors.New("request body exceeds the route's max_body")

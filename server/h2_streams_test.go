@@ -13,6 +13,7 @@ import (
 	h2 "golang.org/x/net/http2"
 
 	"weir/internal/testkit"
+	"weir/server/hook"
 )
 
 // Bodies reach the target in the framing of HTTP/1.1, whole or not at all.
@@ -261,6 +262,35 @@ func TestH2ClientGone(t *testing.T) {
 	}
 	for _, line := range w.logged(3) {
 		equal(t, "the log's line", line.Cause, "client_gone")
+	}
+}
+
+// A stream whose answer is whole does not count as open, though its exchange may still be on its last steps:
+// the client cannot know of those.
+func TestH2AnsweredStreams(t *testing.T) {
+	t.Parallel()
+	done := make(chan struct{})
+	w := hooked(t, fmt.Sprintf(`
+[[listeners]]
+name = "main"
+address = "127.0.0.1:0"
+protocols = ["h2c"]
+[[routes]]
+upstream = "origin"
+[upstreams.origin]
+targets = [%q]
+`, reflecting(t).URL), hook.Hooks{OnDone: func(hook.Exchange) { <-done }})
+	defer close(done)
+	c := testkit.DialFrames(t, w.addr, nil)
+	const streams = 100 // what weir allows at once
+	for round := range uint32(2) {
+		first := 1 + 2*round*streams
+		for i := range uint32(streams) {
+			c.Get(first+2*i, "/")
+		}
+		for i := range uint32(streams) {
+			equal(t, "an answer", c.Whole(first+2*i).Status(), "200")
+		}
 	}
 }
 

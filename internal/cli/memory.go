@@ -19,11 +19,12 @@ import (
 // While a route caches, the heap may grow by a quarter before it is collected,
 // and by cachingRoom in any case. Most of a large heap then is bodies, which the
 // collector does not scan, so collecting often costs little; and garbage that is
-// not collected yet takes memory in addition to the cache's size.
+// not collected yet takes memory in addition to the cache's size. Without a cache it may grow by half: exchanges
+// make hardly any garbage, and connections that wait are most of the heap.
 const (
 	cachingGC   = 25       // of GOGC
 	cachingRoom = 64 << 20 // bytes
-	defaultGC   = 100
+	defaultGC   = 50
 	mostGC      = 400 // where the heap is tiny
 )
 
@@ -75,9 +76,7 @@ func (m *memory) tune(cfg *config.Config, limit int64, log *slog.Logger) {
 	caching := caches(cfg)
 	if os.Getenv("GOGC") == "" {
 		m.caching.Store(caching)
-		if caching {
-			m.begin.Do(func() { m.pace(nil) })
-		}
+		m.begin.Do(func() { m.pace(nil) })
 	}
 	switch {
 	case limit == math.MaxInt64:

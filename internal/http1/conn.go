@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"runtime"
 	"strconv"
@@ -390,6 +391,9 @@ func (c *conn) slowBody() error {
 	}
 	return &slowError{what: "sent nothing for " + c.grace.String(), key: "timeouts.grace"}
 }
+
+// Room implements proxy.Front.
+func (c *conn) Room() int { return math.MaxInt }
 
 // BePatient implements proxy.Front.
 func (c *conn) BePatient(grace time.Duration, anyRate bool) {

@@ -12,6 +12,8 @@ import (
 const (
 	// maxStreams bounds the streams that are open at once.
 	maxStreams = 100
+	// maxAnswered bounds the exchanges that are on their last steps, after the answer.
+	maxAnswered = 4 * maxStreams
 	// maxResets is how many streams may be reset in a second beyond those that were answered, by the
 	// client or because of it, and how many at once.
 	maxResets = 200
@@ -46,8 +48,8 @@ func (b *bounds) answered() {
 	b.idleFrames = min(b.idleFrames+idleForAnswer, maxIdleFrames)
 }
 
-// moved notes a frame with n bytes of a body. Go's client updates two windows for each 4 KiB that it reads.
-func (b *bounds) moved(n int) { b.idleFrames = min(b.idleFrames+idleForData+n>>10, maxIdleFrames) }
+// moved notes a frame with a part of a body.
+func (b *bounds) moved() { b.idleFrames = min(b.idleFrames+idleForData, maxIdleFrames) }
 
 // idleFrame notes a frame that moves nothing.
 func (b *bounds) idleFrame() error {
@@ -57,7 +59,7 @@ func (b *bounds) idleFrame() error {
 	return nil
 }
 
-// updated notes that the client has updated a window.
+// updated notes that the client has updated a window. Go's client updates two for each 4 KiB that it reads.
 func (b *bounds) updated() error {
 	if b.sent >= 1<<10 {
 		b.sent -= 1 << 10

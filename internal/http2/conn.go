@@ -57,6 +57,9 @@ type conn struct {
 
 	mu      sync.Mutex
 	streams map[uint32]*stream
+	// answered are those of streams that the client takes for ended, because it has the whole answer, while
+	// their exchanges are on the last steps.
+	answered int
 	// last is the highest stream that the client has begun.
 	last uint32
 	// gone is why the connection can carry no more; nil as long as it can.

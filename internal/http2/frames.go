@@ -70,7 +70,7 @@ func (c *conn) takeData(f *h2.DataFrame) error {
 		return &fault{h2.ErrCodeFlowControl, proxy.EndProtocol, "more DATA than the connection's window"}
 	}
 	if len(data) > 0 {
-		c.bounds.moved(len(data))
+		c.bounds.moved()
 	} else if !f.StreamEnded() {
 		if err := c.bounds.idleFrame(); err != nil {
 			return err

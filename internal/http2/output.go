@@ -22,6 +22,8 @@ type output struct {
 	refilling []*stream
 	// release ends refilling; nil until it is needed.
 	release *time.Timer
+	// lent are the buffers for answers that the exchanges of all streams hold.
+	lent int
 	// stalled is when window became 0 with something to send; zero while it is not.
 	stalled time.Time
 }

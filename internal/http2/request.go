@@ -110,7 +110,7 @@ func (c *conn) kindOf(f *h2.HeadersFrame) (blockKind, error) {
 		return blockTrailer, nil
 	case s != nil && s.state != streamClosed:
 		return 0, &fault{h2.ErrCodeStreamClosed, proxy.EndProtocol, "HEADERS after the end of the stream"}
-	case id > c.last && c.parting == partingLast, id > c.last && len(c.streams) >= maxStreams:
+	case id > c.last && (c.parting == partingLast || c.full()):
 		return blockRefused, nil
 	case id > c.last:
 		return blockRequest, nil
@@ -118,6 +118,11 @@ func (c *conn) kindOf(f *h2.HeadersFrame) (blockKind, error) {
 		return blockIgnored, nil
 	}
 	return 0, &fault{h2.ErrCodeStreamClosed, proxy.EndProtocol, "HEADERS of a stream that has ended"}
+}
+
+// full says that the client may begin no further stream. c.mu is held.
+func (c *conn) full() bool {
+	return len(c.streams)-c.answered >= maxStreams || c.answered >= maxAnswered
 }
 
 func (c *conn) takeContinuation(f *h2.ContinuationFrame) error {

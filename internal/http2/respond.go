@@ -86,6 +86,20 @@ var (
 	contentLength    = head.SetOf(head.ContentLength)
 )
 
+// Room implements proxy.Front.
+func (s *stream) Room() int {
+	c := s.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	room := min(s.window, c.window)
+	if c.Stuck() {
+		room = 0
+	}
+	c.lend(s, 0)
+	c.lend(s, c.share(room))
+	return s.lent
+}
+
 // Write implements proxy.Front. It waits for the client and for streams that are more urgent,
 // unless the reader calls it: then what has no room is kept.
 func (s *stream) Write(p []byte) error {
@@ -142,7 +156,7 @@ func (s *stream) sendData(p []byte) {
 	if s.behind > 0 && s.rate > 0 {
 		s.behind = max(0, s.behind-time.Duration(n)*time.Second/time.Duration(s.rate))
 	}
-	c.bounds.moved(len(p))
+	c.bounds.moved()
 	c.bounds.sent = min(c.bounds.sent+len(p), 16<<20)
 }
 
@@ -183,6 +197,7 @@ func (s *stream) finishAnswer(trailer *head.Head) error {
 		return err
 	}
 	s.c.refilled(s)
+	s.c.lend(s, 0)
 	if s.left > 0 && !s.bodyless {
 		panic("BUG: fewer bytes of a body than its head says")
 	}

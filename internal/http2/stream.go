@@ -33,14 +33,16 @@ type stream struct {
 	lost error
 	// code is what the client is told if the exchange ends without an answer.
 	code h2.ErrCode
-	// served says that the core is done with the exchange.
-	served bool
+	// served says that the core is done with the exchange, answered that the client has the whole answer.
+	served, answered bool
 	priority
 
 	// pending are body bytes that wait for room, tail is what they lie in if the exchange does
 	// not wait for them.
 	pending, tail []byte
 	window        int64
+	// lent is the buffer for bytes of the answer that the exchange holds.
+	lent int
 	// last is where in out, of that round, the stream's last frame is whose flags may be changed;
 	// -1 if there is none.
 	last  int
@@ -190,7 +192,8 @@ func (s *stream) finish() {
 	default:
 		c.Frame(0, h2.FrameData, h2.FlagDataEndStream, s.id)
 	}
-	s.state = streamClosed
+	s.state, s.answered = streamClosed, true
+	c.answered++
 	c.bounds.answered()
 	if !s.in.ended {
 		// The client need not send the rest (RFC 9113 section 8.1).
@@ -208,7 +211,11 @@ func (s *stream) finish() {
 func (s *stream) close() {
 	c := s.c
 	c.giveBack(s.in.pieces.Drop())
+	c.lend(s, 0)
 	delete(c.streams, s.id)
+	if s.answered {
+		c.answered--
+	}
 	if c.since = time.Now(); len(c.streams) == 0 && c.parting == partingLast {
 		c.stop()
 	}

@@ -26,7 +26,9 @@ type client struct {
 
 	// deaf makes it read nothing, still makes it open no windows.
 	deaf, still bool
-	ended       chan struct{} // closed when the connection has ended
+	// resets are the requests that it has taken back, or made weir reset.
+	resets int
+	ended  chan struct{} // closed when the connection has ended
 
 	mu      sync.Mutex
 	changed chan struct{} // closed, and made anew, when something came
@@ -121,8 +123,14 @@ func (c *client) list(fields ...string) []byte {
 	return bytes.Clone(c.block.Bytes())
 }
 
+// toReset is the path of requests that are taken back at once.
+const toReset = "/reset"
+
 // request writes a request.
 func (c *client) request(stream uint32, method, path string, end bool, more ...string) {
+	if path == toReset {
+		c.resets++
+	}
 	fields := append([]string{":method", method, ":scheme", "https", ":authority", bench.CertificateName, ":path", path}, more...)
 	c.headers(stream, end, c.list(fields...))
 }

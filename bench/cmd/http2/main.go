@@ -1,5 +1,5 @@
 // Command http2 shows what HTTP/2 costs weir besides ordinary load: the memory of connections and
-// streams that wait, small answers beside a large one on the same connection, and clients that misbehave in
+// streams that wait, small answers beside a large one on the same connection, bodies of a GiB, and clients that misbehave in
 // many ways, with a normal client beside them. It starts a weir of its own, and an origin.
 package main
 
@@ -31,6 +31,7 @@ var parts = []struct {
 }{
 	{"memory", showMemory},
 	{"beside", showBeside},
+	{"large", showLarge},
 	{"misbehave", showMisbehaviour},
 }
 

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strconv"
@@ -8,7 +10,15 @@ import (
 	"sync/atomic"
 )
 
-// origin answers /bytes/N with N bytes, /wait never, and everything else with a few.
+const (
+	// framedPath is what the paths begin with that go to the origin in HTTP/2.
+	framedPath = "/h2"
+	// countPath is where the origin says how many bytes it got.
+	countPath = "/count"
+)
+
+// origin answers /bytes/N with N bytes, /count with the size of the request's body, /wait never, and everything else with a few
+// bytes.
 type origin struct {
 	ln     net.Listener
 	asked  atomic.Int64
@@ -22,7 +32,10 @@ func startOrigin() (*origin, error) {
 		return nil, err
 	}
 	o := &origin{ln: ln}
-	go http.Serve(ln, o)
+	server := &http.Server{Handler: o, Protocols: new(http.Protocols)}
+	server.Protocols.SetHTTP1(true)
+	server.Protocols.SetUnencryptedHTTP2(true)
+	go server.Serve(ln)
 	return o, nil
 }
 
@@ -36,7 +49,7 @@ func (o *origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == "/wait":
 		o.waits.Add(1)
 		<-r.Context().Done()
-	case r.URL.Path == "/reset":
+	case r.URL.Path == toReset:
 		o.resets.Add(1)
 		<-r.Context().Done()
 	case strings.HasPrefix(r.URL.Path, "/bytes/"):
@@ -49,6 +62,9 @@ func (o *origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 			n -= m
 		}
+	case r.URL.Path == countPath:
+		n, _ := io.Copy(io.Discard, r.Body)
+		fmt.Fprint(w, n)
 	default:
 		w.Write([]byte("hello\n"))
 	}

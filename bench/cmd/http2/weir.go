@@ -35,11 +35,17 @@ address = %q
 certificates = [{ cert = %q, key = %q }]
 timeouts = { grace = "2s", header = "2s", idle = "1h" }
 [[routes]]
+path = "%s/"
+strip_prefix = true
+upstream = "framed"
+[[routes]]
 upstream = "origin"
 [upstreams.origin]
 targets = ["http://%s"]
 timeouts = { first_byte = "10m", connect = "1m" }
 connections.max = 0
+[upstreams.framed]
+targets = ["h2c://%s"]
 [metrics]
 address = %q
 [access_log]
@@ -72,7 +78,7 @@ func startWeir(program string) (*proxy, error) {
 		return nil, err
 	}
 	p.address, p.metrics = addresses[0], addresses[1]
-	for name, content := range map[string]string{certFile: string(cert), keyFile: string(key), file: fmt.Sprintf(configuration, p.address, certFile, keyFile, p.origin.address(), p.metrics)} {
+	for name, content := range map[string]string{certFile: string(cert), keyFile: string(key), file: fmt.Sprintf(configuration, p.address, certFile, keyFile, framedPath, p.origin.address(), p.origin.address(), p.metrics)} {
 		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
 			return nil, err
 		}
@@ -84,7 +90,7 @@ func startWeir(program string) (*proxy, error) {
 		return nil, err
 	}
 	for range 500 {
-		if r, err := http.Get("http://" + p.metrics + "/metrics"); err == nil {
+		if r, err := plain.Get("http://" + p.metrics + "/metrics"); err == nil {
 			r.Body.Close()
 			return p, nil
 		}
@@ -122,9 +128,12 @@ func (p *proxy) cpu() time.Duration {
 	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
+// plain asks for no compression, for which weir would need memory.
+var plain = http.Client{Transport: &http.Transport{DisableCompression: true}}
+
 // ended are what weir_listener_ended_total counts, by reason.
 func (p *proxy) ended() map[string]int {
-	r, err := http.Get("http://" + p.metrics + "/metrics")
+	r, err := plain.Get("http://" + p.metrics + "/metrics")
 	if err != nil {
 		return nil
 	}
