@@ -111,7 +111,7 @@ PURGES ?= 100
 .PHONY: purges
 purges: ## purge PURGES pages while Redis is full, away, empty, failed over and so on, and weir is killed; say how many stay purged
 	WEIR_SOAK_PURGES=$(PURGES) go test -timeout 1h -count=1 -v -run '^TestPurge(Full|Stopped|Empty|Failover|StreamGone|Partition)$$' ./cache/redis
-	WEIR_SOAK_PURGES=$(PURGES) go test -timeout 1h -count=1 -v -run '^TestPurgeKilled$$' .
+	WEIR_SOAK_PURGES=$(PURGES) go test -timeout 1h -count=1 -v -run '^TestPurge(Killed|Pending)$$' .
 
 MODEL_STEPS ?= 1000000
 

@@ -164,3 +164,74 @@ func written(t *testing.T, metrics string) int {
 	}
 	return n
 }
+
+// TestPurgePending: a purge that Redis could not be told of is announced after a restart, by a weir
+// that was killed and has a folder.
+func TestPurgePending(t *testing.T) {
+	testkit.Slow(t)
+	t.Parallel()
+	redis := redisServer(t)
+	way, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { way.Close() })
+	var open atomic.Bool // until then connections end
+	go func() {
+		for {
+			c, err := way.Accept()
+			if err != nil {
+				return
+			}
+			s, err := net.Dial("tcp", redis)
+			if err != nil || !open.Load() {
+				c.Close()
+				continue
+			}
+			go func() { io.Copy(s, c); s.Close() }()
+			go func() { io.Copy(c, s); c.Close() }()
+		}
+	}()
+	path := file(t, fmt.Sprintf(`
+[[listeners]]
+address = "127.0.0.1:0"
+[[routes]]
+upstream = "nowhere"
+cache = true
+[upstreams.nowhere]
+targets = ["http://127.0.0.1:1"]
+[cache]
+purge_from = ["127.0.0.1"]
+[cache.persist]
+folder = %q
+[cache.far]
+url = "redis://%s"
+`, t.TempDir(), way.Addr()))
+	c := start(t, "run", "--config", path)
+	r, err := http.NewRequest("PURGE", c.url+"/pending", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	if answer.StatusCode != http.StatusAccepted {
+		t.Fatalf("PURGE: %s, want 202", answer.Status)
+	}
+	c.cmd.Process.Kill()
+	c.cmd.Wait()
+	open.Store(true)
+	start(t, "run", "--config", path)
+	testkit.Eventually(t, "Redis is told", func() bool {
+		c, err := net.Dial("tcp", redis)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		fmt.Fprintf(c, "XRANGE weir:marks - +\r\nQUIT\r\n")
+		told, _ := io.ReadAll(c)
+		return strings.Contains(string(told), "/pending")
+	})
+}

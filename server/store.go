@@ -14,7 +14,8 @@ import (
 
 // Tier is a place behind the near tier that an embedder or main provides.
 type Tier struct {
-	tier.Tier
+	// Tier is the tier; it may implement tier.Keeper, too.
+	Tier tier.Tier
 	// Queue bounds the writes that wait.
 	Queue int
 	// Compress is the size from which bodies are compressed; 0 means never.
@@ -68,7 +69,7 @@ func (s *Server) acquireStore(cfg *config.Config, old *generation) (*store, erro
 		if err != nil {
 			break
 		}
-		err = c.Attach(t, t.Queue, t.Compress, s.log)
+		err = c.Attach(t.Tier, t.Queue, t.Compress, s.log)
 	}
 	if err != nil {
 		st.release(s.log)
