@@ -113,6 +113,9 @@ func TestRegister(t *testing.T) {
 		t.Errorf("weir register: %v", err)
 	}
 	testkit.Eventually(t, "it is withdrawn again", func() bool { return c.answers("/shop/v1/") == 503 })
+	if _, stderr, code := weir(t, "register", "--service", "a", "--endpoint", "http://a", "--ttl", "2s", "--every", "1s", "--pid", "1"); code != 2 || !strings.Contains(stderr, "at most a third of --ttl (2s)") {
+		t.Errorf("exit code %d, %s", code, stderr)
+	}
 	if _, stderr, code := weir(t, "register", "--registry", "nothing://a", "--service", "a", "--endpoint", "http://a", "--pid", "1"); code != 2 || !strings.Contains(stderr, "--registry: found") {
 		t.Errorf("exit code %d, %s", code, stderr)
 	}

@@ -2,6 +2,7 @@ package discover
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 )
@@ -59,9 +60,11 @@ func (k *Keeper) Run(stop, gone <-chan struct{}) {
 type keeping struct {
 	*Keeper
 	registered bool
-	ill        int // looks in a row that found the service ill
-	next       time.Time
-	failing    bool
+	// there says that the registry may have the endpoint: also after an attempt whose answer did not come.
+	there   bool
+	ill     int // looks in a row that found the service ill
+	next    time.Time
+	failing bool
 }
 
 // look looks at the service, and registers or withdraws the endpoint.
@@ -70,7 +73,7 @@ func (s *keeping) look() {
 	err := s.Healthy(ctx)
 	cancel()
 	if err != nil {
-		if s.ill++; s.registered && s.ill >= illnesses {
+		if s.ill++; s.there && s.ill >= illnesses {
 			s.withdraw("the service is ill: " + err.Error())
 		}
 		return
@@ -85,17 +88,23 @@ func (s *keeping) look() {
 func (s *keeping) put(e Entry) {
 	ctx, cancel := context.WithTimeout(context.Background(), callTime)
 	defer cancel()
+	s.there = true
 	if err := s.Registrar.Put(ctx, e, s.TTL); err != nil {
-		if !s.failing {
-			s.Log.Warn("the registry fails, it is tried again", "error", err)
-		}
-		s.failing = true
+		s.failed("the registry fails, it is tried again", err)
 		return
 	}
 	if s.failing || !s.registered {
 		s.Log.Info("registered", "service", UpstreamName(e.Name, e.Version), "endpoint", e.URL)
 	}
 	s.failing, s.registered, s.next = false, true, time.Now().Add(s.TTL/3)
+}
+
+// failed notes that the registry fails, and logs the first time.
+func (s *keeping) failed(what string, err error) {
+	if !s.failing {
+		s.Log.Warn(what, "error", err)
+	}
+	s.failing = true
 }
 
 // drain registers the endpoint as one that drains, waits, and withdraws it.
@@ -124,15 +133,16 @@ func (s *keeping) drain(gone <-chan struct{}) {
 
 // withdraw removes the endpoint.
 func (s *keeping) withdraw(reason string) {
-	if !s.registered {
+	if !s.there {
 		return
 	}
+	s.registered = false
 	ctx, cancel := context.WithTimeout(context.Background(), callTime)
 	defer cancel()
 	if err := s.Registrar.Withdraw(ctx, s.Entry); err != nil {
-		s.Log.Warn("cannot withdraw, the endpoint goes by itself", "after", s.TTL, "error", err)
-	} else {
-		s.Log.Info("withdrawn", "reason", reason)
+		s.failed(fmt.Sprintf("cannot withdraw, the endpoint goes by itself after %s", s.TTL), err)
+		return
 	}
-	s.registered = false
+	s.Log.Info("withdrawn", "reason", reason)
+	s.there, s.failing = false, false
 }

@@ -120,4 +120,20 @@ func TestKeeper(t *testing.T) {
 		close(gone)
 		check("the service has ended", withdraw)
 	})
+	run(t, r, func(check func(what, want string), stop, gone chan struct{}) {
+		r.set(nil, nil)
+		time.Sleep(time.Second)
+		check("well", put)
+		r.set(errors.New("ill"), errors.New("no registry"))
+		time.Sleep(3 * time.Second)
+		check("withdrawn in vain", withdraw+", "+withdraw)
+		r.set(errors.New("ill"), nil)
+		time.Sleep(10 * time.Second)
+		check("withdrawn", withdraw)
+		r.set(nil, errors.New("no answer")) // which may be lost on its way back
+		time.Sleep(time.Second)
+		check("perhaps registered", put)
+		close(gone)
+		check("the service has ended", withdraw)
+	})
 }

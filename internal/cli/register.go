@@ -133,8 +133,15 @@ func keeper(c *urfave.Command) (*discover.Keeper, error) {
 	if ttl := c.Duration(flagTTL); ttl < time.Second {
 		return nil, usage("--%s: found %s: want 1s or more", flagTTL, ttl)
 	}
-	if every := c.Duration(flagInterval); every <= 0 || c.Duration(flagDrain) < 0 {
+	every := c.Duration(flagInterval)
+	if !c.IsSet(flagInterval) {
+		every = min(every, c.Duration(flagTTL)/3)
+	}
+	if every <= 0 || c.Duration(flagDrain) < 0 {
 		return nil, usage("--%s and --%s: found %s and %s: want more than 0, and 0 or more", flagInterval, flagDrain, every, c.Duration(flagDrain))
+	}
+	if ttl := c.Duration(flagTTL); every > ttl/3 {
+		return nil, usage("--%s: found %s: want at most a third of --%s (%s), because a sign of life follows a look", flagInterval, every, flagTTL, ttl)
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	healthy, err := look(t.Origin(), c.String(flagHealth))
@@ -146,7 +153,7 @@ func keeper(c *urfave.Command) (*discover.Keeper, error) {
 		return nil, err
 	}
 	return &discover.Keeper{
-		Registrar: registrar, Entry: e, TTL: c.Duration(flagTTL), Drain: c.Duration(flagDrain), Healthy: healthy, Every: c.Duration(flagInterval), Log: log,
+		Registrar: registrar, Entry: e, TTL: c.Duration(flagTTL), Drain: c.Duration(flagDrain), Healthy: healthy, Every: every, Log: log,
 	}, nil
 }
 
