@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"slices"
+	"strings"
 )
 
 // looksLikeJSON says whether text, or the beginning of one, seems to be JSON.
@@ -33,8 +34,12 @@ type jsonMasker struct {
 	*masker
 	src, dst []byte
 	at       int
-	// objects are the open lists and objects, the innermost last.
+	// open are the open lists and objects, the innermost last; root is outside of all.
 	open []container
+	root container
+	// last is the word or string that came last, as it is written; nil after a colon or a comma. What stands before a
+	// colon is a name, in damaged documents too.
+	last []byte
 }
 
 // container is an open list or object.
@@ -62,10 +67,10 @@ func (m *masker) appendJSON(dst, text []byte) []byte {
 	return j.dst
 }
 
-// top is the innermost container; nil outside of all.
+// top is the innermost container.
 func (j *jsonMasker) top() *container {
 	if len(j.open) == 0 {
-		return nil
+		return &j.root
 	}
 	return &j.open[len(j.open)-1]
 }
@@ -74,31 +79,30 @@ func (j *jsonMasker) top() *container {
 func (j *jsonMasker) step() {
 	c, top := j.src[j.at], j.top()
 	switch c {
-	case ' ', '\t', '\r', '\n', ':':
+	case ' ', '\t', '\r', '\n':
 		j.copy(1)
+	case ':':
+		j.copy(1)
+		j.named(top)
 	case ',':
-		if top != nil {
-			if top.value[0] > 0 && top.value[1] == 0 {
-				top.value[1] = len(j.dst)
-			}
-			top.key, top.secret = top.object, false
+		if top.value[0] > 0 && top.value[1] == 0 {
+			top.value[1] = len(j.dst)
 		}
+		top.key, top.secret, j.last = top.object, false, nil
 		j.copy(1)
 	case '{', '[':
-		if top != nil && top.secret || len(j.open) >= maxDepth {
+		if top.secret || len(j.open) >= maxDepth {
 			j.hideContainer()
 			return
 		}
 		j.copy(1)
-		j.open = append(j.open, container{object: c == '{', key: c == '{'})
+		j.open, j.last = append(j.open, container{object: c == '{', key: c == '{'}), nil
 	case '}', ']':
 		j.copy(1)
-		if top != nil {
+		if j.last = nil; len(j.open) > 0 {
 			j.open = j.open[:len(j.open)-1]
-			if top := j.top(); top != nil {
-				top.secret = false
-			}
 		}
+		j.top().secret = false
 	case '"':
 		j.text(top)
 	default:
@@ -111,23 +115,31 @@ func (j *jsonMasker) copy(n int) {
 	j.at += n
 }
 
+// named takes what came before a colon as the name of a member.
+func (j *jsonMasker) named(top *container) {
+	if top.key = false; j.last == nil {
+		return
+	}
+	top.name, j.last = unescaped(j.last), nil
+	top.secret = j.names.has(top.name) || top.paired && isValueName(top.name)
+	if !top.secret && isValueName(top.name) {
+		top.value = [2]int{len(j.dst), 0}
+	}
+}
+
 // text takes a string: a name or a value.
 func (j *jsonMasker) text(top *container) {
 	end := endOfString(j.src, j.at)
 	raw := j.src[j.at:end]
+	j.last = raw
 	switch {
-	case top != nil && top.key:
+	case top.key:
 		top.key = false
-		top.name = unescaped(raw)
-		top.secret = j.names.has(top.name) || top.paired && isValueName(top.name)
 		j.copy(len(raw))
-		if !top.secret && isValueName(top.name) {
-			top.value = [2]int{len(j.dst), 0}
-		}
-	case top != nil && top.secret:
+	case top.secret:
 		j.hide(top, end)
 	default:
-		if top != nil && top.object && isNameName(top.name) {
+		if top.object && isNameName(top.name) {
 			if top.paired = j.names.has(unescaped(raw)); top.paired {
 				j.hideBefore(top)
 			}
@@ -145,14 +157,13 @@ func (j *jsonMasker) text(top *container) {
 // literal takes a number, true, false, null, or what does not belong there.
 func (j *jsonMasker) literal(top *container) {
 	end := j.at + 1
-	for end < len(j.src) && !bytes.ContainsRune([]byte(" \t\r\n:,{}[]\""), rune(j.src[end])) {
+	for end < len(j.src) && strings.IndexByte(" \t\r\n:,{}[]\"", j.src[end]) < 0 {
 		end++
 	}
-	if top != nil && top.secret {
-		if word := string(j.src[j.at:end]); word != "null" {
-			j.hide(top, end)
-			return
-		}
+	j.last = j.src[j.at:end]
+	if top.secret && string(j.last) != "null" {
+		j.hide(top, end)
+		return
 	}
 	j.copy(end - j.at)
 }
@@ -168,7 +179,7 @@ func (j *jsonMasker) hide(top *container, end int) {
 func (j *jsonMasker) hideBefore(top *container) {
 	if start, end := top.value[0], top.value[1]; end > 0 {
 		j.note(top.name)
-		j.dst = slices.Replace(j.dst, start, end, []byte(`:"`+hidden+`"`)...)
+		j.dst = slices.Replace(j.dst, start, end, []byte(`"`+hidden+`"`)...)
 		top.value = [2]int{}
 	}
 }
@@ -191,10 +202,9 @@ func (j *jsonMasker) hideContainer() {
 			break
 		}
 	}
-	if top := j.top(); top != nil {
-		j.hide(top, end)
-		top.secret = false
-	}
+	top := j.top()
+	j.hide(top, end)
+	top.secret = false
 }
 
 // endOfString is the place after the string that begins at start, or the end of a text that was cut
@@ -211,14 +221,14 @@ func endOfString(src []byte, start int) int {
 	return len(src)
 }
 
-// unescaped is a string of JSON, with its quotes, without its escapes.
+// unescaped is a string of JSON, with its quotes, without its escapes; or a word, which may have other quotes.
 func unescaped(raw []byte) []byte {
 	if bytes.IndexByte(raw, '\\') < 0 {
-		return bytes.Trim(raw, `"`)
+		return bytes.Trim(raw, "\"'`")
 	}
 	var text string
 	if json.Unmarshal(raw, &text) != nil {
-		return bytes.Trim(raw, `"`)
+		return bytes.Trim(raw, "\"'`")
 	}
 	return []byte(text)
 }
