@@ -167,7 +167,10 @@ func explain(cfg *config.Config, q Question, o *options, live map[string]*lb.Ups
 	if err := check(cfg, o); err != nil {
 		return nil, err
 	}
-	e := &explainer{config: cfg, answer: q.Answer, live: live}
+	e := &explainer{config: cfg, live: live}
+	if err := e.assume(q.Answer); err != nil {
+		return nil, err
+	}
 	listener, scheme, text, err := e.request(q)
 	if err != nil {
 		return nil, err

@@ -12,8 +12,10 @@ import (
 
 	"weir/cache"
 	"weir/config"
+	"weir/internal/access"
 	"weir/internal/head"
 	"weir/internal/match"
+	"weir/internal/tracing"
 	"weir/lb"
 	"weir/proxy"
 )
@@ -22,8 +24,10 @@ import (
 type explainer struct {
 	proxy.NoClient
 	Explanation
-	config   *config.Config
-	answer   []string
+	config *config.Config
+	answer []string
+	// length is that of the assumed answer's body.
+	length   int
 	metrics  *proxy.Metrics
 	core     *proxy.Proxy
 	exchange *proxy.Exchange
@@ -116,9 +120,13 @@ func (e *explainer) build(o *options) (err error) {
 	if e.store, err = cache.NewStore(&e.config.Cache); err != nil {
 		return err
 	}
+	var tracer proxy.Tracer
+	if e.config.Tracing.Enabled {
+		tracer = tracing.NewPlan(e.config, nil)
+	}
 	e.core, err = proxy.New(proxy.Parts{
 		Config: e.config, Upstreams: e.sets, NameUpstream: o.nameUpstream(), Hooks: append([]proxy.Hooks{{OnUpstream: e.sends}}, o.hooks...),
-		Log: slog.New(slog.DiscardHandler), Metrics: e.metrics, Cache: e.store,
+		Log: slog.New(slog.DiscardHandler), Metrics: e.metrics, Cache: e.store, Tracer: tracer, Verifier: access.NewVerifier(),
 	})
 	return err
 }
@@ -256,8 +264,11 @@ func without(a, b []string) (list []string) {
 	return list
 }
 
-// Start implements proxy.Front.
-func (e *explainer) Start(h *head.Head, _ int64, _ bool) error {
+// Start implements proxy.Front. The end of a body without a length is for the version of HTTP to show.
+func (e *explainer) Start(h *head.Head, length int64, bodyless bool) error {
+	if length > 0 || length == 0 && !bodyless {
+		h.SetFraming(length)
+	}
 	e.Response = &ExplainedResponse{Status: h.Status, Fields: linesOf(h)}
 	return nil
 }

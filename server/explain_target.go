@@ -1,8 +1,12 @@
 package server
 
 import (
+	"fmt"
 	"net"
 	"net/url"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"weir/config"
@@ -66,6 +70,27 @@ func byURL(set *lb.Upstream) map[string]*lb.Target {
 	return all
 }
 
+// maxAssumed bounds the body of an assumed answer.
+const maxAssumed = 1 << 20
+
+// assume takes the lines of the assumed answer, whose body has the length that they say, and is empty without.
+func (e *explainer) assume(lines []string) error {
+	e.answer = slices.DeleteFunc(slices.Clone(lines), func(line string) bool {
+		name, _, _ := strings.Cut(line, ":")
+		return strings.EqualFold(name, "Content-Length")
+	})
+	for _, line := range lines {
+		if name, value, _ := strings.Cut(line, ":"); strings.EqualFold(name, "Content-Length") {
+			n, err := strconv.ParseUint(strings.TrimSpace(value), 10, 63)
+			if err != nil || n > maxAssumed || len(e.answer) != len(lines)-1 {
+				return fmt.Errorf("found %q of the answer: want one Content-Length, of at most %d", line, maxAssumed)
+			}
+			e.length = int(n)
+		}
+	}
+	return nil
+}
+
 // assumedTarget is a Transport, and a Stream, to a target that is only assumed to answer.
 type assumedTarget struct {
 	e    *explainer
@@ -108,7 +133,7 @@ func (a *assumedTarget) Cut()                                                {}
 func (a *assumedTarget) Release(bool)                                        {}
 
 func (a *assumedTarget) ReadHead(h *head.Head) (started bool, err error) {
-	text := "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"
+	text := "HTTP/1.1 200 OK\r\nContent-Length: " + strconv.Itoa(a.e.length) + "\r\n"
 	for _, line := range a.e.answer {
 		text += line + "\r\n"
 	}
@@ -117,6 +142,6 @@ func (a *assumedTarget) ReadHead(h *head.Head) (started bool, err error) {
 }
 
 func (a *assumedTarget) Response(*head.Head, bool, *body.Reader) body.Source {
-	a.body.Reset(nil)
+	a.body.Reset(make([]byte, a.e.length))
 	return &a.body
 }

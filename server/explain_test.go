@@ -143,9 +143,10 @@ func TestExplainRefuses(t *testing.T) {
 	}
 	for want, q := range map[string]server.Question{
 		`want one such as "https://www.example.org/path"`: {URL: "/api"},
-		`"main"`:               {URL: "http://a.test/", Listener: "other"},
-		"cannot send":          {URL: "http://a.test/", Fields: []string{"no colon"}},
-		"a client cannot send": {URL: "http://a.test/", Method: "GE T"},
+		`"main"`:                              {URL: "http://a.test/", Listener: "other"},
+		"cannot send":                         {URL: "http://a.test/", Fields: []string{"no colon"}},
+		"a client cannot send":                {URL: "http://a.test/", Method: "GE T"},
+		"want one Content-Length, of at most": {URL: "http://a.test/", Answer: []string{"Content-Length: 1", "content-length: 1"}},
 	} {
 		if _, err := server.Explain(cfg, q); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v, want %q", q, err, want)
