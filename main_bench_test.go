@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // TestBench: what weir bench sends, to servers of each protocol, and what it prints.
@@ -62,6 +64,8 @@ func TestBench(t *testing.T) {
 	check("GET / "+host+" HTTP/1.1   u p", strings.Replace(plain, "http://", "http://u:p@", 1))
 	check("GET / h HTTP/2.0", "--http2", "-m", "4", "-H", "Host: h", plain)
 	check("GET / h HTTP/2.0", "--http2", "-k", "-H", "Host: h", secure)
+	check("GET / h HTTP/1.1", "-k", "--disable-keepalive", "-H", "Host: h", secure)
+	check("GET / h HTTP/1.1", "--disable-keepalive", "-H", "Host: h", plain)
 	check("GET / h HTTP/1.1", "-k", "-r", "1000", "-H", "Host: h", secure)
 
 	stdout, _, code := weir(t, "bench", "-c", "2", "-n", "20", "--json", plain+"/gone", plain)
@@ -94,9 +98,43 @@ func TestBench(t *testing.T) {
 	refused("of one server", 2, plain, secure)
 	refused(`found "X": want "Name: value"`, 2, "-H", "X", plain)
 	refused("because weir bench sets it", 2, "-H", "Content-Length: 3", plain)
+	refused("is not for --http2", 2, "--disable-keepalive", "--http2", plain)
 	refused("is for --http2", 2, "-m", "3", plain)
 	refused("want at least 1", 2, "-c", "0", plain)
 	refused("want more than 0", 2, "-d", "0s", plain)
+}
+
+// TestBenchBusy: a rate that a server does not reach ends with the duration, and what was not sent is told. Fresh connections
+// are one for each request.
+func TestBenchBusy(t *testing.T) {
+	t.Parallel()
+	var connections atomic.Int64
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { time.Sleep(20 * time.Millisecond) }))
+	s.Config.ConnState = func(c net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	s.Start()
+	t.Cleanup(s.Close)
+	var report struct{ Succeeded, Failed, Unsent int64 }
+	stdout, _, code := weir(t, "bench", "-c", "1", "-r", "1000", "-d", "1s", "--json", s.URL)
+	if err := json.Unmarshal([]byte(stdout), &report); err != nil || code != 0 {
+		t.Fatal(err, code, stdout)
+	}
+	if report.Failed != 0 || report.Succeeded > 51 || report.Succeeded+report.Unsent < 900 || report.Succeeded+report.Unsent > 1000 {
+		t.Errorf("%+v", report)
+	}
+	if stdout, _, _ := weir(t, "bench", "-c", "1", "-r", "1000", "-d", "1s", s.URL); !strings.Contains(stdout, "so 1000/s was not reached") {
+		t.Errorf("%s", stdout)
+	}
+	before := connections.Load()
+	if stdout, stderr, code := weir(t, "bench", "-c", "2", "-n", "10", "--disable-keepalive", s.URL); code != 0 || !strings.Contains(stdout, "10 (100.00 %)") {
+		t.Errorf("exit code %d, %s%s", code, stdout, stderr)
+	}
+	if n := connections.Load() - before; n < 10 || n > 12 {
+		t.Errorf("%d connections for 10 requests", n)
+	}
 }
 
 // TestBenchInterrupted: Ctrl-C prints what there is, although an answer is missing.

@@ -32,6 +32,7 @@ type worker struct {
 	next *atomic.Int64
 	sent atomic.Int64 // when the running exchange began, in nanoseconds from base; 0: none
 	base time.Time
+	used bool // the connection has had its request, with Options.Fresh
 }
 
 func newGoroutines(opt Options) (driver, error) {
@@ -203,13 +204,21 @@ func (w *worker) run(s *source, out *tally, stop <-chan struct{}) {
 		if !ok {
 			return
 		}
+		if w.used && w.lane.renew() != nil {
+			out.failed(causeConnect, 1)
+			if !pause(stop) {
+				return
+			}
+			continue
+		}
+		w.used = w.opt.Fresh
 		w.sent.Store(max(int64(time.Since(w.base)), 1))
 		a, closed, err := w.lane.exchange(w.next.Add(1) - 1)
 		w.sent.Store(0)
 		latency := int64(time.Since(at))
 		if err == nil {
 			out.answered(a, latency)
-			if !closed {
+			if !closed || w.opt.Fresh {
 				continue
 			}
 			out.reconnected()
@@ -219,6 +228,9 @@ func (w *worker) run(s *source, out *tally, stop <-chan struct{}) {
 			if cause == causeTimeout {
 				out.record(latency)
 			}
+			if w.opt.Fresh {
+				continue
+			}
 		}
 		select {
 		case <-stop:
@@ -227,15 +239,23 @@ func (w *worker) run(s *source, out *tally, stop <-chan struct{}) {
 		}
 		for w.lane.renew() != nil {
 			// The server is gone: this connection's share of the phase fails.
-			select {
-			case <-stop:
+			if !pause(stop) {
 				return
-			case <-time.After(10 * time.Millisecond):
 			}
 			if _, ok := s.take(stop); !ok {
 				return
 			}
 			out.failed(causeConnect, 1)
 		}
+	}
+}
+
+// pause waits a little after a connect that failed; false if the phase ends.
+func pause(stop <-chan struct{}) bool {
+	select {
+	case <-stop:
+		return false
+	case <-time.After(10 * time.Millisecond):
+		return true
 	}
 }

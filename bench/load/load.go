@@ -67,6 +67,9 @@ type Options struct {
 	// nothing is answered. The goroutine engine notices it up to a quarter late. 0
 	// means 10 seconds.
 	Timeout time.Duration
+	// Fresh makes a new connection for each request, whose time counts as latency. The requests should say
+	// Connection: close. HTTP/1.1; by the goroutine engine.
+	Fresh bool
 	// Engine drives the connections.
 	Engine Engine
 }
@@ -184,7 +187,7 @@ func New(opt Options) (*Generator, error) {
 	var err error
 	switch opt.Engine {
 	case Auto:
-		if opt.TLS == nil && opt.Protocol == HTTP1 {
+		if opt.TLS == nil && opt.Protocol == HTTP1 && !opt.Fresh {
 			g.driver, err = newEpoll(opt)
 			if !errors.Is(err, errors.ErrUnsupported) {
 				break
@@ -192,8 +195,8 @@ func New(opt Options) (*Generator, error) {
 		}
 		g.driver, err = newGoroutines(opt)
 	case Epoll:
-		if opt.TLS != nil || opt.Protocol != HTTP1 {
-			return nil, errors.New("cannot make load by TLS or HTTP/2 with the epoll engine: use goroutines")
+		if opt.TLS != nil || opt.Protocol != HTTP1 || opt.Fresh {
+			return nil, errors.New("cannot make load by TLS or HTTP/2 or with fresh connections with the epoll engine: use goroutines")
 		}
 		g.driver, err = newEpoll(opt)
 	case Goroutines:

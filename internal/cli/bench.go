@@ -36,6 +36,7 @@ const (
 	flagStreams     = "streams"
 	flagInsecure    = "insecure"
 	flagTimeout     = "timeout"
+	flagFresh       = "disable-keepalive"
 )
 
 func benchCommand() *urfave.Command {
@@ -54,6 +55,7 @@ func benchCommand() *urfave.Command {
 			&urfave.StringFlag{Name: flagBody, Aliases: []string{"b"}, Usage: "the `TEXT` of the request body, or @FILE"},
 			&urfave.BoolFlag{Name: flagHTTP2, Usage: "speak HTTP/2: by ALPN to https, by prior knowledge (h2c) to http"},
 			&urfave.IntFlag{Name: flagStreams, Aliases: []string{"m"}, Value: 1, Usage: "with --http2, have `N` requests on each connection at once"},
+			&urfave.BoolFlag{Name: flagFresh, Usage: "make a connection for each request, whose time counts as latency"},
 			&urfave.BoolFlag{Name: flagInsecure, Aliases: []string{"k"}, Usage: "accept any certificate"},
 			&urfave.DurationFlag{Name: flagTimeout, Aliases: []string{"t"}, Value: 10 * time.Second, Usage: "the `TIME` that a connect and an answer may take"},
 			&urfave.BoolFlag{Name: flagJSON, Usage: "print JSON, with one interval for each second"},
@@ -75,6 +77,9 @@ func benchCommand() *urfave.Command {
 		}
 		if c.Int64(flagRequests) < 0 || c.Float(flagRate) < 0 {
 			return usage("--%s and --%s must not be negative", flagRequests, flagRate)
+		}
+		if c.Bool(flagFresh) && c.Bool(flagHTTP2) {
+			return usage("--%s is not for --%s", flagFresh, flagHTTP2)
 		}
 		if c.IsSet(flagStreams) && !c.Bool(flagHTTP2) {
 			return usage("--%s is for --%s", flagStreams, flagHTTP2)
@@ -107,11 +112,21 @@ func bench(c *urfave.Command) error {
 		return err
 	}
 	defer g.Close()
+	ended := phase.Stop
+	if phase.Duration > 0 && phase.Rate > 0 { // what is late by then is not sent any more
+		phase.Stop = first(ctx, ended, phase.Duration)
+	}
 	r, err := g.Run(phase)
 	if err != nil {
 		return err
 	}
+	select {
+	case <-ended:
+		phase.Duration = r.Elapsed
+	default:
+	}
 	report := newBenchReport(c, r)
+	report.Unsent = unsent(phase, r)
 	if c.Bool(flagJSON) {
 		err = printJSON(c, report)
 	} else {
@@ -121,6 +136,32 @@ func bench(c *urfave.Command) error {
 		err = errors.New("no request succeeded")
 	}
 	return err
+}
+
+// unsent is how many requests were due in a phase and were not sent.
+func unsent(p generator.Phase, r generator.Result) int64 {
+	if p.Rate == 0 || p.Duration == 0 {
+		return 0
+	}
+	due := int64(p.Rate * p.Duration.Seconds())
+	if p.Requests > 0 {
+		due = min(due, p.Requests)
+	}
+	return max(due-r.Requests-r.Failed(), 0)
+}
+
+// first returns what is closed when stop is, or after d.
+func first(ctx context.Context, stop <-chan struct{}, d time.Duration) <-chan struct{} {
+	over := make(chan struct{})
+	go func() {
+		select {
+		case <-ctx.Done():
+		case <-stop:
+		case <-time.After(d):
+		}
+		close(over)
+	}()
+	return over
 }
 
 // interrupted returns what ends a phase: the first signal stops it, the second, or a second
@@ -148,7 +189,7 @@ func interrupted(ctx context.Context, signals <-chan os.Signal) (stop, abandon <
 // benchOptions says what is sent where.
 func benchOptions(c *urfave.Command) (generator.Options, error) {
 	opt := generator.Options{
-		Connections: c.Int(flagConnections), Streams: c.Int(flagStreams), Status: -1, Body: -1, Timeout: c.Duration(flagTimeout),
+		Connections: c.Int(flagConnections), Fresh: c.Bool(flagFresh), Streams: c.Int(flagStreams), Status: -1, Body: -1, Timeout: c.Duration(flagTimeout),
 	}
 	if c.Bool(flagHTTP2) {
 		opt.Protocol = generator.HTTP2
@@ -230,6 +271,9 @@ func benchRequest(c *urfave.Command) (generator.Request, error) {
 			r.Fields = append(r.Fields, f[:len(name)]+": "+value)
 		}
 	}
+	if c.Bool(flagFresh) {
+		r.Fields = append(r.Fields, "Connection: close")
+	}
 	for _, f := range [...]struct{ name, value string }{{"User-Agent", "weir-bench/" + c.Root().Version}, {"Accept", "*/*"}} {
 		if !own[strings.ToLower(f.name)] {
 			r.Fields = append(r.Fields, f.name+": "+f.value)
@@ -251,6 +295,9 @@ func statusesOf(counts map[int]int64) string {
 func protocolOf(c *urfave.Command) string {
 	if c.Bool(flagHTTP2) {
 		return "HTTP/2, " + count(c.Int(flagStreams), "stream") + " on each"
+	}
+	if c.Bool(flagFresh) {
+		return "HTTP/1.1, a new connection for each request"
 	}
 	return "HTTP/1.1"
 }

@@ -18,10 +18,12 @@ type benchReport struct {
 	Protocol    string   `json:"protocol"`
 	Connections int      `json:"connections"`
 	// RateWanted is that of --rate; 0 without it.
-	RateWanted float64          `json:"rate_wanted"`
-	Elapsed    float64          `json:"elapsed"`
-	Succeeded  int64            `json:"succeeded"`
-	Failed     int64            `json:"failed"`
+	RateWanted float64 `json:"rate_wanted"`
+	Elapsed    float64 `json:"elapsed"`
+	Succeeded  int64   `json:"succeeded"`
+	Failed     int64   `json:"failed"`
+	// Unsent were due, by --rate and --duration, and not sent because all connections were busy.
+	Unsent     int64            `json:"unsent"`
 	Rate       float64          `json:"rate"` // of those that succeeded
 	Success    float64          `json:"success"`
 	Bytes      int64            `json:"bytes"`
@@ -92,10 +94,15 @@ func (b *benchReport) print(w io.Writer) error {
 	rows := table{
 		{"succeeded", fmt.Sprintf("%d (%.2f %%), %s/s", b.Succeeded, 100*b.Success, perSecond(float64(b.Succeeded), max(b.Elapsed, 1e-9)))},
 		{"failed", fmt.Sprint(b.Failed)},
+	}
+	if b.Unsent > 0 {
+		rows.add("not sent", fmt.Sprintf("%d that were due: all connections were busy, so %g/s was not reached", b.Unsent, b.RateWanted))
+	}
+	rows = append(rows, table{
 		{"statuses", statusesOf(b.Statuses)},
 		{"bodies", fmt.Sprintf("%d bytes, %s/s", b.Bytes, bytesPerSecond(b.Bytes, max(b.Elapsed, 1e-9)))},
 		{"latency", fmt.Sprintf("p50 %s, p90 %s, p99 %s, p99.9 %s, max %s, mean %s", brief(l.P50), brief(l.P90), brief(l.P99), brief(l.P999), brief(l.Max), brief(l.Mean))},
-	}
+	}...)
 	if b.Reconnects > 0 {
 		rows.add("reconnects", fmt.Sprintf("%d connections that the server closed after an answer", b.Reconnects))
 	}
