@@ -360,6 +360,18 @@ func TestUpgradeFails(t *testing.T) {
 	// It is no program.
 	u.installText([]byte("text"))
 	fails("cannot start")
+	// It is a part of a program, or nobody may execute it.
+	program, err := os.ReadFile(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.installText(program[:100_000])
+	fails("the new process ended before it was ready: signal: segmentation fault")
+	u.install(binary)
+	if err := os.Chmod(u.program, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fails("permission denied")
 	// It never gets ready, and meanwhile another upgrade is refused.
 	u.installText([]byte("#!/bin/sh\nexec sleep 1000\n"))
 	u.signal(syscall.SIGUSR2)
@@ -395,6 +407,87 @@ func TestUpgradeFails(t *testing.T) {
 	if _, stderr, code := weir(t, "upgrade"); code != 2 || !strings.Contains(stderr, "--pid-file FILE") {
 		t.Errorf("without a pid file: exit code %d, %s", code, stderr)
 	}
+}
+
+// TestUpgradeListeners: after an upgrade a listener takes the PROXY protocol as before, and TLS sessions go on.
+func TestUpgradeListeners(t *testing.T) {
+	testkit.Slow(t)
+	t.Parallel()
+	authority := testkit.NewAuthority(t)
+	pair := authority.Issue("127.0.0.2")
+	u := startUpgrading(t, fmt.Sprintf(`
+[[listeners]]
+address = "127.0.0.1:0"
+proxy_protocol = ["127.0.0.1"]
+[[listeners]]
+name = "secure"
+address = "127.0.0.2:0"
+certificates = [{ cert = %q, key = %q }]
+[[routes]]
+upstream = "demo"
+[upstreams.demo]
+targets = ["demo:one"]
+`, pair.Cert, pair.Key))
+	secure := regexp.MustCompile(`address=(\S+)`).FindStringSubmatch(u.logged("listener=secure"))[1]
+	plain := strings.TrimPrefix(u.url, "http://")
+	sessions := tls.NewLRUClientSessionCache(1)
+	asks := func(resumed bool) {
+		t.Helper()
+		c, err := net.Dial("tcp", plain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		fmt.Fprint(c, "PROXY TCP4 192.0.2.7 192.0.2.8 1 2\r\nGET / HTTP/1.1\r\nHost: weir.test\r\nConnection: close\r\n\r\n")
+		if answer, err := io.ReadAll(c); err != nil || !strings.Contains(string(answer), "192.0.2.7") {
+			t.Errorf("by the PROXY protocol: %v, %s", err, answer)
+		}
+		s, err := tls.Dial("tcp", secure, &tls.Config{RootCAs: authority.Pool, ClientSessionCache: sessions})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		fmt.Fprint(s, "GET / HTTP/1.1\r\nHost: weir.test\r\nConnection: close\r\n\r\n")
+		if answer, err := io.ReadAll(s); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 200 ") || s.ConnectionState().DidResume != resumed {
+			t.Errorf("by TLS: %v, resumed %t, want %t; %s", err, s.ConnectionState().DidResume, resumed, answer)
+		}
+	}
+	asks(false)
+	for range 2 {
+		u.upgrade()
+		asks(true)
+	}
+	u.stop()
+}
+
+// TestUpgradeWhileDraining: a weir that stops is not upgraded, and goes on with its drain.
+func TestUpgradeWhileDraining(t *testing.T) {
+	testkit.Slow(t)
+	t.Parallel()
+	var asked atomic.Int64
+	origin := upgradeOrigin(t, &asked)
+	u := startUpgrading(t, fmt.Sprintf(`
+[[listeners]]
+address = "127.0.0.1:0"
+[[routes]]
+upstream = "o"
+[upstreams.o]
+targets = [%q]
+[lifecycle]
+drain = "10m"
+`, origin.URL))
+	w := openWebSocket(t, strings.TrimPrefix(u.url, "http://"))
+	u.signal(syscall.SIGTERM)
+	u.logged("stopping: running exchanges may end")
+	if stdout, stderr, code := weir(t, "upgrade", "--pid-file", u.pidFile); code != 1 || !strings.Contains(stderr, "stops") {
+		t.Errorf("exit code %d, %s%s", code, stdout, stderr)
+	}
+	u.signal(syscall.SIGUSR2)
+	if err := w.echo("still here"); err != nil {
+		t.Error(err)
+	}
+	w.Close()
+	u.ends(0)
 }
 
 // TestUpgradeService: under a service manager the new process becomes the service's main one

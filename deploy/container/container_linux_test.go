@@ -193,14 +193,92 @@ func TestImage(t *testing.T) {
 	}
 }
 
-// TestCompose checks the parts of compose.yaml, which itself needs images from a registry: the files that it
-// mounts are there, and weir and Prometheus accept theirs.
+// TestCompilingStage does what the stage "source" of the Dockerfile does, whose image comes from a registry: COPY and RUN, one
+// after the other, in a folder that is empty at first.
+func TestCompilingStage(t *testing.T) {
+	t.Parallel()
+	testkit.Program(t, "make")
+	testkit.Program(t, "git")
+	text, err := os.ReadFile("Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, stage, _ := strings.Cut(string(text), " AS source\n")
+	stage, _, found := strings.Cut(stage, "\nFROM ")
+	if !found {
+		t.Fatal("there is no stage \"source\"")
+	}
+	src, out := t.TempDir(), t.TempDir()
+	run := func(script string) {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), "sh", "-euc", script)
+		cmd.Dir = src
+		cmd.Env = append(os.Environ(), "GIT_CEILING_DIRECTORIES="+filepath.Dir(src)) // .dockerignore leaves .git out
+		if said, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", script, err, said)
+		}
+	}
+	checkout, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(stage) {
+		instruction, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+		switch instruction {
+		case "COPY":
+			if rest == ". ." {
+				run("cd '" + checkout + "' && git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t '" + src + "'")
+				continue
+			}
+			names := strings.Fields(rest)
+			for _, name := range names[:len(names)-1] {
+				run("cp '" + filepath.Join(checkout, name) + "' .")
+			}
+		case "RUN":
+			run(strings.NewReplacer("/out", out, "$VERSION", "").Replace(rest))
+		case "", "WORKDIR", "ARG":
+		default:
+			t.Errorf("the test does not know %s", line)
+		}
+	}
+	said, err := exec.CommandContext(t.Context(), filepath.Join(out, "weir"), "version").CombinedOutput()
+	if err != nil || !strings.HasPrefix(string(said), "weir ") {
+		t.Errorf("weir version: %v, %s", err, said)
+	}
+}
+
+// TestCompose checks the parts of compose.yaml, which itself needs images from a registry: it fits the schema of Compose,
+// the files that it mounts are there, weir and Prometheus accept theirs, and those of Grafana name files that are mounted.
 func TestCompose(t *testing.T) {
 	t.Parallel()
-	need(t, "promtool", "make")
+	need(t, "promtool", "make", "docker-compose")
 	text, err := os.ReadFile("compose.yaml")
 	if err != nil {
 		t.Fatal(err)
+	}
+	// The schema of docker-compose 1.29 is from before "name".
+	old := filepath.Join(t.TempDir(), "compose.yaml")
+	if err := os.WriteFile(old, []byte(strings.Replace(string(text), "\nname: weir\n", "\n", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if said, err := exec.CommandContext(t.Context(), "docker-compose", "--project-directory", ".", "-f", old, "config", "--quiet").CombinedOutput(); err != nil {
+		t.Errorf("docker-compose config: %v\n%s", err, said)
+	}
+	provider, err := os.ReadFile("grafana/dashboards.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := regexp.MustCompile(`path: *(\S+)`).FindSubmatch(provider)
+	if folder == nil || !strings.Contains(string(text), ":"+string(folder[1])+":ro") {
+		t.Errorf("grafana/dashboards.yml has %q, which is not mounted", folder)
+	}
+	source, err := os.ReadFile("grafana/datasource.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := regexp.MustCompile(`url: *http://(\w+):`).FindSubmatch(source)
+	if host == nil || !strings.Contains(string(text), "\n  "+string(host[1])+":\n") {
+		t.Errorf("grafana/datasource.yml has %q, which is no service", host)
 	}
 	mounts := regexp.MustCompile(`"(\.[^":]*):([^":]+):ro"`).FindAllStringSubmatch(string(text), -1)
 	if len(mounts) < 8 {
