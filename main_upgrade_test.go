@@ -460,7 +460,7 @@ targets = ["demo:one"]
 	u.stop()
 }
 
-// TestUpgradeWhileDraining: a weir that stops is not upgraded, and goes on with its drain.
+// TestUpgradeWhileDraining: a weir that stops is neither upgraded nor reloaded, says so at once, and goes on with its drain.
 func TestUpgradeWhileDraining(t *testing.T) {
 	testkit.Slow(t)
 	t.Parallel()
@@ -482,7 +482,9 @@ drain = "10m"
 	if stdout, stderr, code := weir(t, "upgrade", "--pid-file", u.pidFile); code != 1 || !strings.Contains(stderr, "stops") {
 		t.Errorf("exit code %d, %s%s", code, stdout, stderr)
 	}
-	u.signal(syscall.SIGUSR2)
+	if stdout, stderr, code := weir(t, "reload", "--pid-file", u.pidFile); code != 1 || !strings.Contains(stderr, "stops") {
+		t.Errorf("a reload: exit code %d, %s%s", code, stdout, stderr)
+	}
 	if err := w.echo("still here"); err != nil {
 		t.Error(err)
 	}

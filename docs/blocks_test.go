@@ -3,6 +3,7 @@ package docs_test
 import (
 	"bytes"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"os"
@@ -226,6 +227,7 @@ func (noIssuer) Use(*config.Config) (func(), error)      { return func() {}, nil
 func (noIssuer) Challenge(string, string) (string, bool) { return "", false }
 func (noIssuer) Certificates() []admin.Certificate       { return nil }
 func (noIssuer) WriteMetrics(io.Writer)                  {}
+func (noIssuer) Revoked(*x509.Certificate)               {}
 func (noIssuer) Close()                                  {}
 func (noIssuer) Certificate(*config.Listener, *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return nil, nil

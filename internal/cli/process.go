@@ -190,8 +190,17 @@ func (p *process) end(limit time.Duration) error {
 			p.log.Info("stopped")
 			return nil
 		case s := <-p.signals:
-			if s == syscall.SIGUSR1 {
+			switch s {
+			case syscall.SIGUSR1:
 				p.reopen()
+			case syscall.SIGHUP:
+				p.reopen()
+				p.refuse(s, p.pidFile.verdict)
+			case syscall.SIGUSR2:
+				p.refuse(s, func(err error) error {
+					p.attempts++
+					return p.pidFile.upgrade(upgradeVerdict{fmt.Sprintf("%d.%d", os.Getpid(), p.attempts), upgradeFailed, err.Error()})
+				})
 			}
 			if s != syscall.SIGTERM && s != syscall.SIGINT {
 				continue // SIGQUIT asks for the drain that is under way
@@ -200,6 +209,18 @@ func (p *process) end(limit time.Duration) error {
 		case <-p.watchdog.tick:
 			p.tell(p.manager.Watchdog())
 		}
+	}
+}
+
+// refuse answers a reload or an upgrade that is asked for while this process ends.
+func (p *process) refuse(s os.Signal, verdict func(error) error) {
+	err := errors.New("this process stops")
+	p.log.Warn("the signal does nothing", "signal", s.String(), "error", err)
+	if p.pidFile == nil || p.pidFile.left {
+		return // the new process answers
+	}
+	if err := verdict(err); err != nil {
+		p.log.Warn("the command that sent the signal gets no verdict", "error", err)
 	}
 }
 
