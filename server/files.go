@@ -62,8 +62,8 @@ func CheckFiles(cfg *config.Config) config.Errors {
 const expiryWarning = 14 * 24 * time.Hour
 
 // Warnings reports what works, but is hardly meant: upstreams that no route uses,
-// certificates that are not valid at the time now, or soon will not be, and hosts of
-// routes that no certificate covers.
+// certificates that are not valid at the time now, or soon will not be, hosts of
+// routes that no certificate covers, and routes that let nobody in.
 func Warnings(cfg *config.Config, now time.Time) config.Errors {
 	warnings := append(cfg.UnusedUpstreams(), cfg.UnmetTemplates()...)
 	add := func(p config.Problem) { warnings = append(warnings, cfg.Locate(config.Errors{p})...) }
@@ -97,6 +97,15 @@ func Warnings(cfg *config.Config, now time.Time) config.Errors {
 			if !covered(&cfg.Routes[i], host, covers) {
 				add(config.Problem{Key: config.Key("routes", i, "host", k), Message: fmt.Sprintf("no certificate covers %q", host)})
 			}
+		}
+	}
+	for i := range cfg.Routes {
+		c := cfg.Routes[i].BasicAuth
+		if c == nil {
+			continue
+		}
+		if users, err := access.NewUsers(c); err == nil && users.Len() == 0 {
+			add(config.Problem{Key: config.Key("routes", i, "basic_auth"), Message: fmt.Sprintf("%q has no users, so nobody is let in", c.File)})
 		}
 	}
 	slices.SortStableFunc(warnings, func(a, b config.Problem) int { return a.Line - b.Line })

@@ -143,6 +143,13 @@ f:8: routes[0].host[2]: no certificate covers "b.example"
 f:8: routes[0].host[5]: no certificate covers "x.y.wild.example"
 f:8: routes[0].host[6]: no certificate covers "*.other.example"`)
 
+	none := filepath.Join(t.TempDir(), "users")
+	if err := os.WriteFile(none, []byte("# nobody yet\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "no users", warnings(now, "[[listeners]]\naddress = ':80'\n[[routes]]\nrespond.status = 200\nbasic_auth.file = %q", none),
+		fmt.Sprintf("f:5: routes[0].basic_auth: %q has no users, so nobody is let in", none))
+
 	const one = "[[listeners]]\naddress = ':443'\ncertificates = [{ cert = %q, key = %q }]\n[[routes]]\nupstream = 'u'\n[upstreams.u]\ntargets = ['demo:a']"
 	expiry := func(after time.Duration, want string) {
 		t.Helper()

@@ -224,6 +224,9 @@ respond = { status = 410 }
 [[routes]]
 upstream = "origin"
 cache = true
+[[routes]]
+path = "/files/"
+files = "testdata"
 [upstreams.origin]
 targets = ["demo:one", { url = "demo:two", drain = true }]
 `
@@ -245,7 +248,8 @@ targets = ["demo:one", { url = "demo:two", drain = true }]
 	equal(t, "routes", w.api("GET", "/routes", ""), `200 {"routes":[`+
 		`{"name":"old","match":{"host":["old.example"],"query":{"token":"(hidden)"}},"does":"redirect 308 to \"https://new.example{path}\"","cache":false},`+
 		`{"name":"route-2","match":{"path":["/fixed"]},"does":"respond 410","cache":false},`+
-		`{"name":"route-3","match":{},"does":"upstream \"origin\"","cache":true}]}`)
+		`{"name":"route-3","match":{},"does":"upstream \"origin\"","cache":true},`+
+		`{"name":"route-4","match":{"path":["/files/"]},"does":"files of \"testdata\"","cache":false}]}`)
 	got := w.api("GET", "/config?format=toml", "")
 	if !strings.Contains(got, `path = ["/fixed"]`) || strings.Contains(got, "s3cret") {
 		t.Errorf("the configuration: %s", got)

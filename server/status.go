@@ -93,13 +93,13 @@ func (o operator) Routes() []admin.Route {
 				match[key] = value.Interface()
 			}
 		}
-		list[i] = admin.Route{Name: r.Label(i), Match: match, Does: does(shown[i]), Cache: r.Cache != nil && r.Cache.Enabled}
+		list[i] = admin.Route{Name: r.Label(i), Match: match, Does: does(r, shown[i]), Cache: r.Cache != nil && r.Cache.Enabled}
 	}
 	return list
 }
 
-// does says in words what a route does, of which Config.Show has made a table.
-func does(route map[string]any) string {
+// does says in words what r does, of which Config.Show has made route.
+func does(r *config.Route, route map[string]any) string {
 	redirect, redirects := route["redirect"].(map[string]any)
 	respond, responds := route["respond"].(map[string]any)
 	switch {
@@ -107,6 +107,8 @@ func does(route map[string]any) string {
 		return fmt.Sprintf("redirect %v to %q", redirect["status"], redirect["to"])
 	case responds:
 		return fmt.Sprintf("respond %v", respond["status"])
+	case r.Files != nil:
+		return fmt.Sprintf("files of %q", r.Files.Root)
 	}
 	return fmt.Sprintf("upstream %q", route["upstream"])
 }

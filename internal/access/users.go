@@ -52,6 +52,9 @@ func NewUsers(c *config.BasicAuth) (*Users, error) {
 	return u, nil
 }
 
+// Len returns how many users there are.
+func (u *Users) Len() int { return len(u.byName) }
+
 // read adds the users of a file with lines "name:hash", as htpasswd writes it.
 func (u *Users) read(path string) error {
 	info, err := os.Stat(path)
