@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/base64"
 	"fmt"
 	"net"
 	"net/netip"
@@ -163,7 +164,18 @@ func (e *ExternalAccount) validate(at keyPath) {
 		at.wrong("hmac", "nothing", "the key that key_id names")
 	case e.KeyID == "" && e.HMAC != "":
 		at.wrong("key_id", "nothing", "the name of the key in hmac")
+	case e.HMAC != "" && e.Key() == "":
+		at.wrong("hmac", "a text that is no base64", "the key as the CA shows it, in base64url (RFC 8555 section 7.3.4)")
 	}
+}
+
+// Key is HMAC as ACME clients want it: base64url without padding. It is empty if HMAC is no base64.
+func (e *ExternalAccount) Key() string {
+	key := strings.NewReplacer("+", "-", "/", "_").Replace(strings.TrimRight(e.HMAC, "="))
+	if _, err := base64.RawURLEncoding.DecodeString(key); err != nil {
+		return ""
+	}
+	return key
 }
 
 func (d *DNSChallenge) validate(at keyPath) {
@@ -177,6 +189,9 @@ func (d *DNSChallenge) validate(at keyPath) {
 	need(DNSUpdate, "server", d.Server == "", `"host:port", because the provider is "rfc2136"`)
 	need(DNSUpdate, "key_secret", d.KeyName != "" && d.KeySecret == "", "the key that key_name names")
 	need(DNSCloudflare, "token", d.Token == "", `an API token, because the provider is "cloudflare"`)
+	if _, err := base64.StdEncoding.DecodeString(d.KeySecret); err != nil {
+		at.wrong("key_secret", "a text that is no base64", "the key as the name server's files have it")
+	}
 	at.oneOf("key_algorithm", d.KeyAlgorithm, "hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512")
 	if d.Server != "" && !hostPort(d.Server) {
 		at.wrong("server", strconv.Quote(d.Server), `"host:port"`)
@@ -228,6 +243,44 @@ func (c *Config) Challenges() []string {
 // localNames are those that a listener with the local CA always has a certificate for.
 var localNames = []string{"localhost", "127.0.0.1", "::1"}
 
+// canonicalName is a host name or an address as certificates have it.
+func canonicalName(name string) string {
+	name = strings.ToLower(strings.TrimSuffix(strings.Trim(name, "[]"), "."))
+	if ip, err := netip.ParseAddr(name); err == nil {
+		return ip.Unmap().String()
+	}
+	return name
+}
+
+// IsLocalName says whether a name is one that no CA of the internet gives a certificate for (RFC 6761, RFC 6762, RFC 8375).
+func IsLocalName(name string) bool {
+	name = "." + canonicalName(name)
+	return slices.ContainsFunc([]string{".localhost", ".local", ".internal", ".test", ".home.arpa"}, func(end string) bool { return strings.HasSuffix(name, end) })
+}
+
+// UnlikelyDomains yields the names for which the listener asks a CA of the internet, which gives them to nobody.
+func (c *Config) UnlikelyDomains(l *Listener) (list []string) {
+	if u, err := url.Parse(c.Certificates.CA); err != nil || l.Issuer != IssuerACME || !slices.ContainsFunc(publicCAs, func(end string) bool { return strings.HasSuffix("."+u.Hostname(), end) }) {
+		return nil
+	}
+	for _, name := range c.Domains(l) {
+		ip, err := netip.ParseAddr(name)
+		switch {
+		case err == nil && (ip.IsPrivate() || ip.IsLoopback() || ip.IsLinkLocalUnicast()):
+		case err == nil:
+			continue
+		case IsLocalName(name), !strings.Contains(name, "."), strings.Contains(name, "_"):
+		default:
+			continue
+		}
+		list = append(list, name)
+	}
+	return list
+}
+
+// publicCAs are the ends of the names of CAs of the internet.
+var publicCAs = []string{".letsencrypt.org", ".pki.goog", ".zerossl.com", ".ssl.com", ".buypass.com"}
+
 // Domains returns the names that weir itself gets certificates for, in lower case: those that the
 // listener names, else the hosts of its routes, if it has no certificates in files.
 func (c *Config) Domains(l *Listener) []string {
@@ -236,7 +289,7 @@ func (c *Config) Domains(l *Listener) []string {
 	}
 	var list []string
 	add := func(name string) {
-		if name = strings.ToLower(strings.Trim(name, "[]")); !slices.Contains(list, name) {
+		if name = canonicalName(name); !slices.Contains(list, name) {
 			list = append(list, name)
 		}
 	}
@@ -277,7 +330,9 @@ func (c *Config) validateDomains(l *Listener, at keyPath) {
 		rest, wildcard := strings.CutPrefix(name, "*.")
 		switch {
 		case err != nil && !validHostName(rest):
-			at.wrong("", strconv.Quote(name), `a name such as "www.example.org" or "*.example.org", or an address`)
+			at.wrong("", strconv.Quote(name), `a name such as "www.example.org" or "*.example.org" (international names in their "xn--" form), or an address`)
+		case err == nil && l.Issuer == IssuerACME && slices.Contains(c.Challenges(), ChallengeDNS):
+			at.wrong("", strconv.Quote(name), `a name, because "dns-01" proves no addresses (RFC 8738)`)
 		case wildcard && l.Issuer == IssuerACME && !slices.Contains(c.Challenges(), ChallengeDNS):
 			at.wrong("", strconv.Quote(name), `a name without "*.", or certificates.dns.provider: CAs prove wildcards by "dns-01" alone`)
 		}

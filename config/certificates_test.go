@@ -26,6 +26,10 @@ func TestCertificatesErrors(t *testing.T) {
 		{"", "certificates.challenges = 'dns-02'\n", `certificates.challenges[0]: found "dns-02"`},
 		{"", "certificates.eab.key_id = 'k'\n", "certificates.eab.hmac: found nothing"},
 		{"", "certificates.eab.hmac = 'k'\n", "certificates.eab.key_id: found nothing"},
+		{"", "certificates.eab = { key_id = 'k', hmac = 'not base64!' }\n", "certificates.eab.hmac: found a text that is no base64"},
+		{"", "certificates.dns = { provider = 'rfc2136', server = 'ns:53', key_name = 'k', key_secret = '?' }\n", "certificates.dns.key_secret: found a text that is no base64"},
+		{acme + "domains = 'bücher.example'\n", "", `listeners[0].domains[0]: found "bücher.example": want a name such as "www.example.org" or "*.example.org" (international names in their "xn--" form)`},
+		{acme + "domains = '1.2.3.4'\n", "certificates.dns = { provider = 'cloudflare', token = 't' }\n", `listeners[0].domains[0]: found "1.2.3.4": want a name, because "dns-01" proves no addresses`},
 		{"", "certificates.dns.provider = 'exec'\n", "certificates.dns.command: found nothing"},
 		{"", "certificates.dns.provider = 'rfc2136'\n", "certificates.dns.server: found nothing"},
 		{"", "certificates.dns = { provider = 'rfc2136', server = 'ns' }\n", `certificates.dns.server: found "ns": want "host:port"`},
@@ -68,8 +72,9 @@ address = ":1"
 `
 	for listener, want := range map[string]string{
 		"tls = 'acme'\n": "[b.org]",
-		"tls = 'acme'\ndomains = ['A.org', '1.2.3.4']\n":                       "[a.org 1.2.3.4]",
-		"tls = 'internal'\n":                                                   "[b.org *.b.org localhost 127.0.0.1 ::1]",
+		"tls = 'acme'\ndomains = ['A.org', '1.2.3.4']\n":                                   "[a.org 1.2.3.4]",
+		"tls = 'acme'\ndomains = ['a.org.', 'A.org', '2001:DB8:0::1', '::ffff:1.2.3.4']\n": "[a.org 2001:db8::1 1.2.3.4]",
+		"tls = 'internal'\n": "[b.org *.b.org localhost 127.0.0.1 ::1]",
 		"tls = 'acme'\n[certificates.dns]\nprovider='cloudflare'\ntoken='t'\n": "[b.org *.b.org]",
 		"": "[]",
 	} {
@@ -101,4 +106,32 @@ func TestChallenges(t *testing.T) {
 	check(ChallengeDNS)
 	c.Certificates.Challenges = Strings{ChallengeHTTP}
 	check(ChallengeHTTP)
+}
+
+// What no CA of the internet gives a certificate for is known before it is asked; a CA of one's own may.
+func TestUnlikelyDomains(t *testing.T) {
+	const names = "domains = ['a.org', 'localhost', 'shop.localhost', 'printer', 'a.home.arpa', '10.0.0.1', 'fe80::1', '8.8.8.8', '_x.a.org', 'xn--bcher-kva.example']\n"
+	for more, want := range map[string]string{
+		"tls = 'acme'\n" + names:     "[localhost shop.localhost printer a.home.arpa 10.0.0.1 fe80::1 _x.a.org]",
+		"tls = 'internal'\n" + names: "[]",
+		"tls = 'acme'\n" + names + "[certificates]\nca = 'https://ca.home.arpa/dir'\n": "[]",
+	} {
+		c, err := Parse("a.toml", []byte("[[routes]]\nrespond = {}\n[[listeners]]\naddress = ':1'\n"+more))
+		if err != nil {
+			t.Errorf("%s: %v", more, err)
+			continue
+		}
+		if got := fmt.Sprint(c.UnlikelyDomains(&c.Listeners[0])); got != want {
+			t.Errorf("%s: got %s, want %s", more, got, want)
+		}
+	}
+}
+
+// Keys of external accounts are taken with padding and in both alphabets.
+func TestExternalAccountKey(t *testing.T) {
+	for _, text := range []string{"-_8", "+/8=", "-_8=", "+/8"} {
+		if got := (&ExternalAccount{HMAC: text}).Key(); got != "-_8" {
+			t.Errorf("%q: got %q", text, got)
+		}
+	}
 }

@@ -87,6 +87,9 @@ func Warnings(cfg *config.Config, now time.Time) config.Errors {
 			}
 			coverageOf(l).add(namesOf(c.Leaf))
 		}
+		for _, name := range cfg.UnlikelyDomains(l) {
+			add(config.Problem{Key: config.Key("listeners", i, "tls"), Message: fmt.Sprintf("no CA of the internet gives a certificate for %q: want tls = \"internal\", or a CA of your own in certificates.ca", name)})
+		}
 		if l.Issuer != "" {
 			coverageOf(l).add(cfg.Domains(l))
 			coverageOf(l).all = l.Issuer == config.IssuerACME && cfg.Certificates.OnDemand.Ask != ""

@@ -79,7 +79,7 @@ func (s *setup) newTemplate(log *slog.Logger) (*certmagic.ACMEIssuer, error) {
 		DisableTLSALPNChallenge: !slices.Contains(s.challenges, config.ChallengeALPN),
 	}
 	if c.EAB.KeyID != "" {
-		t.ExternalAccount = &acme.EAB{KeyID: c.EAB.KeyID, MACKey: c.EAB.HMAC}
+		t.ExternalAccount = &acme.EAB{KeyID: c.EAB.KeyID, MACKey: c.EAB.Key()}
 	}
 	if c.CARoots != "" {
 		pem, err := config.ReadFile(c.CARoots)

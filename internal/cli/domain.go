@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
-	"strings"
 
 	urfave "github.com/urfave/cli/v3"
 
@@ -42,12 +41,9 @@ func secured(c *urfave.Command, cfg *config.Config, domains []string) error {
 	return nil
 }
 
-// isLocal says whether a name is one that no CA of the internet gives a certificate for (RFC 6761, RFC 6762, RFC 8375),
-// or an address.
+// isLocal says whether a name is for the CA of weir's own: no CA of the internet gives a certificate for it, or it is an
+// address.
 func isLocal(name string) bool {
-	if _, err := netip.ParseAddr(name); err == nil {
-		return true
-	}
-	name = "." + strings.ToLower(name)
-	return slices.ContainsFunc([]string{".localhost", ".local", ".internal", ".test", ".home.arpa"}, func(end string) bool { return strings.HasSuffix(name, end) })
+	_, err := netip.ParseAddr(name)
+	return err == nil || config.IsLocalName(name)
 }
