@@ -141,6 +141,7 @@ func serve(c *urfave.Command, before *predecessor) error {
 		announceInspector(os.Stderr, cfg, p.server)
 	}
 	p.store()
+	dropFilePages(log)
 	p.tell(p.manager.Ready("serving"))
 	if attempt != "" {
 		p.tellUpgrade(upgradeVerdict{attempt, upgradeDone, strconv.Itoa(os.Getpid())})
