@@ -93,6 +93,9 @@ targets = ["list+`+source.URL+`?interval=100ms"]
 	testkit.Eventually(t, "the search is in the address", func() bool {
 		return strings.HasSuffix(value[string](b, "location.hash"), "q=pets")
 	})
+	b = open(t, admin+"/ui/#/upstreams")
+	b.shows("#u-app-card", "found by list+"+source.URL)
+	b.shows("#u-app-card", "kept, because the source fails: the server answers 503")
 }
 
 // contrast returns texts whose contrast with what is behind them is less than WCAG's AA asks for.

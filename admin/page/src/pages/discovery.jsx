@@ -83,7 +83,7 @@ export function Discovery({ route }) {
                   <thead><tr><th>Source</th><th>For</th><th>State</th><th class="n">In use</th><th>Last report</th></tr></thead>
                   <tbody>{list.map((s) => <Source key={s.upstream + ' ' + s.name} s={s} />)}</tbody>
                 </table>
-              ) : <Empty title={q ? 'No source fits the search' : 'There are no sources'}>{!q && 'A target such as "dns://app:8080" or a catalog in [discovery] is one.'}</Empty>}
+              ) : <Empty title={q ? 'No source fits the search' : 'There are no sources'}>{!q && 'A target such as "dns:app:8080" or a catalog in [discovery] is one.'}</Empty>}
             </Card>
           );
         }}

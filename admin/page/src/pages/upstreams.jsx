@@ -1,7 +1,7 @@
 // The upstreams and their targets: how they are, and what an operator may do to them.
 import { useState } from 'preact/hooks';
 import { post, usePoll } from '../api.js';
-import { duration, percent, plural, short, whole } from '../format.js';
+import { ago, duration, moment, percent, plural, short, whole } from '../format.js';
 import { replace } from '../router.js';
 import { Bar, Button, Card, Choice, Dialog, Empty, Failure, Loaded, Pill, Search, useRates, useShell } from '../ui.jsx';
 
@@ -43,7 +43,12 @@ function TargetRow({ u, t, rate, most, chosen, choose, drain, weigh }) {
         <td class="pick"><input type="checkbox" aria-label={'Select ' + t.name} checked={chosen} onChange={choose} /></td>
       )}
       <td class="head"><Pill tone={tone(t)}>{t.state.replace('_', ' ')}</Pill></td>
-      <td class="mono wrap main">{t.name}{t.reason && <small class="reason">{t.reason}</small>}</td>
+      <td class="mono wrap main">
+        {t.name}
+        {t.reason && <small class="reason">{t.reason}</small>}
+        {t.source && <small class="reason" title={moment(t.seen)}>found by {t.source}, seen {ago(new Date(t.seen))}</small>}
+        {t.kept && <small class="reason">kept, because {t.kept}</small>}
+      </td>
       <td class="n" data-label="weight">
         {canWrite ? <Button kind="link" onClick={weigh} label={'Change the weight of ' + t.name}>{t.weight}</Button> : t.weight}
         {t.configured_weight > 0 && <small> of {t.configured_weight}</small>}
@@ -113,7 +118,7 @@ function visible(u, q, only) {
   const words = q.toLowerCase().split(/\s+/).filter(Boolean);
   return u.targets
     .filter((t) => only !== 'ill' || !usable(t))
-    .filter((t) => words.every((w) => (u.name + ' ' + t.name + ' ' + t.state + ' ' + (t.reason || '')).toLowerCase().includes(w)))
+    .filter((t) => words.every((w) => [u.name, t.name, t.state, t.reason, t.source, t.kept].join(' ').toLowerCase().includes(w)))
     .sort((a, b) => usable(a) - usable(b) || a.priority - b.priority);
 }
 
