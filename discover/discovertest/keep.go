@@ -40,7 +40,7 @@ type known struct {
 }
 
 // Keep shows that the operator's drain, ejections and counts of targets that a place has last over a reload, a
-// change of their weights, a restart of the place's server and a cut of its connections, as far as those can happen.
+// change of their weights if it knows any, a restart of the place's server and a cut of its connections.
 func Keep(p Place) (err error) {
 	k := &keeping{Place: p}
 	if k.origins, err = listen(); err != nil {
@@ -66,8 +66,8 @@ func Keep(p Place) (err error) {
 	return errors.Join(
 		k.after("a reload", true, func() error { return k.weir.Reload(k.cfg) }, func(map[int]known) bool { return true }),
 		k.after("another weight", !k.Unweighted, k.weigh, func(now map[int]known) bool { return now[well].Weight == heavy }),
-		k.after("a restart", k.Stop != nil, func() error { return errors.Join(k.Stop(), k.Start(), k.add(3)) }, has(3)),
-		k.after("a cut", k.Cut != nil, func() error { return errors.Join(k.Cut(), k.add(4)) }, has(4)),
+		k.after("a restart", true, func() error { return errors.Join(k.Stop(), k.Start(), k.add(3)) }, has(3)),
+		k.after("a cut", true, func() error { return errors.Join(k.Cut(), k.add(4)) }, has(4)),
 		k.after("another reload", true, func() error { return k.weir.Reload(k.cfg) }, func(map[int]known) bool { return true }),
 	)
 }

@@ -11,8 +11,7 @@ import (
 	"weir/lb"
 )
 
-// Place is where the source under test finds endpoints: a registry, a name server or a file. A function
-// that is nil is for what cannot happen to it.
+// Place is where the source under test finds endpoints: a registry, a name server or a file.
 type Place struct {
 	// URL is what weir has as its target, if endpoints have this port.
 	URL func(port string) string
@@ -51,6 +50,4 @@ type Step struct {
 	After time.Duration
 	// Requests and Failed count the requests of this step.
 	Requests, Failed int
-	// Cannot says that this cannot happen to the place.
-	Cannot bool
 }

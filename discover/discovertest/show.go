@@ -145,25 +145,25 @@ func (s *show) add(number int) error {
 
 func (s *show) run() error {
 	return errors.Join(
-		s.step("add", true, nil, func() error { return s.add(2) }, s.used(2)),
-		s.step("remove", true, nil, func() error { return s.set(s.endpoint(1, 1), s.endpoint(2, 1)) }, s.unused(0)),
+		s.step("add", nil, func() error { return s.add(2) }, s.used(2)),
+		s.step("remove", nil, func() error { return s.set(s.endpoint(1, 1), s.endpoint(2, 1)) }, s.unused(0)),
 		s.weights(),
-		s.step("restart", s.Stop != nil, func() error { return s.away(0) }, func() error { return s.add(3) }, s.used(3)),
-		s.step("gone", s.Stop != nil, func() error { return s.away(s.o.Gone) }, func() error { return s.add(4) }, s.used(4)),
-		s.step("cut", s.Cut != nil, s.Cut, func() error { return s.add(5) }, s.used(5)),
-		s.step("nonsense", s.Break != nil, s.broken, func() error { return s.add(6) }, s.used(6)),
-		s.step("remove", true, nil, func() error { return s.set(s.endpoint(2, 1)) }, s.unused(6)),
+		s.step("restart", func() error { return s.away(0) }, func() error { return s.add(3) }, s.used(3)),
+		s.step("gone", func() error { return s.away(s.o.Gone) }, func() error { return s.add(4) }, s.used(4)),
+		s.step("cut", s.Cut, func() error { return s.add(5) }, s.used(5)),
+		s.step("nonsense", s.broken, func() error { return s.add(6) }, s.used(6)),
+		s.step("remove", nil, func() error { return s.set(s.endpoint(2, 1)) }, s.unused(6)),
 	)
 }
 
 // weights changes the weight of an endpoint or, if the place knows no weights, that of the place in the configuration.
 func (s *show) weights() error {
 	if !s.Unweighted {
-		return s.step("weight", true, nil, func() error { return s.set(s.endpoint(1, heavy), s.endpoint(2, 1)) }, s.mostly(1))
+		return s.step("weight", nil, func() error { return s.set(s.endpoint(1, heavy), s.endpoint(2, 1)) }, s.mostly(1))
 	}
 	begin := func() error { return s.reload(1, true) }
 	change := func() error { return s.reload(heavy*heavy, true) }
-	return errors.Join(s.step("weight", true, begin, change, s.mostly(1, 2)), s.reload(1, false))
+	return errors.Join(s.step("weight", begin, change, s.mostly(1, 2)), s.reload(1, false))
 }
 
 // away stops the server for a while.
@@ -185,11 +185,7 @@ func (s *show) broken() error {
 }
 
 // step does what comes first, then changes what the place has, and waits until traffic follows.
-func (s *show) step(name string, can bool, first, change func() error, follows func(since int, changed time.Time) (time.Time, bool)) error {
-	if !can {
-		s.steps = append(s.steps, Step{Name: name, Cannot: true})
-		return nil
-	}
+func (s *show) step(name string, first, change func() error, follows func(since int, changed time.Time) (time.Time, bool)) error {
 	begun := s.count()
 	if first != nil {
 		if err := first(); err != nil {

@@ -92,10 +92,6 @@ func row(out io.Writer, name string, steps []discovertest.Step, head bool) {
 	for _, s := range steps {
 		names, rule = append(names, s.Name), append(rule, "---")
 		requests, failed = requests+s.Requests, failed+s.Failed
-		if s.Cannot {
-			cells = append(cells, "-")
-			continue
-		}
 		cells = append(cells, fmt.Sprintf("%.2f s", s.After.Seconds()))
 	}
 	names, rule = append(names, "requests", "failed"), append(rule, "---", "---")
