@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"math/big"
 	"path/filepath"
 	"sync"
@@ -33,11 +34,14 @@ const (
 	leafLife = 12 * time.Hour
 	// backdated makes certificates good for clients whose clocks are late.
 	backdated = 5 * time.Minute
+	// rootWarning is how long before its end a start warns of that of the root.
+	rootWarning = 60 * 24 * time.Hour
 )
 
 // localCA is a certmagic.Issuer that needs no other machine.
 type localCA struct {
 	storage certmagic.Storage
+	log     *slog.Logger
 
 	mu   sync.Mutex
 	cert *x509.Certificate // nil before the first use
@@ -97,6 +101,9 @@ func (c *localCA) root(ctx context.Context) (*x509.Certificate, crypto.Signer, e
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot use the local CA: %w", err)
+	}
+	if left := time.Until(c.cert.NotAfter); left < rootWarning {
+		c.log.Warn("the local CA ends soon; one that must be trusted anew will follow it", "ends", c.cert.NotAfter)
 	}
 	return c.cert, c.key, nil
 }
@@ -162,6 +169,7 @@ func (c *localCA) create(ctx context.Context) error {
 	if err := c.storage.Store(ctx, rootCert, encode("CERTIFICATE", der)); err != nil {
 		return err
 	}
+	c.log.Info("made a local CA, which nothing trusts yet: weir trust says how to change that")
 	return c.load(ctx)
 }
 

@@ -123,7 +123,7 @@ func (s *setup) bind(src *source) {
 	}
 	s.config = certmagic.New(src.cache, base)
 	if s.template == nil {
-		s.config.Issuers = append(s.config.Issuers, &localCA{storage: s.storage})
+		s.config.Issuers = append(s.config.Issuers, &localCA{storage: s.storage, log: src.manager.log})
 		return
 	}
 	s.issuer = s.newIssuer(s.config)
