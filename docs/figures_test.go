@@ -3,7 +3,9 @@ package docs_test
 import (
 	"math"
 	"os"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -86,5 +88,27 @@ func TestReadmeFigures(t *testing.T) {
 	}
 	if run == nil || !strings.Contains(string(page), string(run[1])+" at revision `"+string(run[2])) {
 		t.Errorf("README.md does not say that its figures are of %q", run)
+	}
+}
+
+// TestOpenings: each page says what it is for, and has an example before long.
+func TestOpenings(t *testing.T) {
+	t.Parallel()
+	pages, err := filepath.Glob("*.md")
+	if err != nil || len(pages) < 40 {
+		t.Fatal(len(pages), err)
+	}
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.Split(string(text), "\n")
+		if len(lines) < 3 || !strings.HasPrefix(lines[0], "# ") || lines[2] == "" || strings.ContainsAny(lines[2][:1], "#|`-") {
+			t.Errorf("docs/%s does not begin with a title and what the page is for", page)
+		}
+		if !slices.ContainsFunc(lines[:min(len(lines), 12)], func(line string) bool { return strings.HasPrefix(line, "```") }) {
+			t.Errorf("docs/%s has no example in its first 12 lines", page)
+		}
 	}
 }
