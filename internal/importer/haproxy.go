@@ -81,7 +81,9 @@ func (h *haproxyImport) frontend(p *proxySection) {
 	acls := h.acls(p)
 	if alive := p.last("monitor-uri"); alive != nil {
 		r := route{section: section{at: alive.at}}
-		r.set("respond", []pair{{"status", 200}})
+		r.set("respond", []pair{
+			{"status", 200}, {"body", "<html><body><h1>200 OK</h1>\nService ready.\n</body></html>\n"}, {"headers", []pair{{"Content-Type", "text/html"}}},
+		})
 		rs.add([]match{{path: path{alive.word(1), true}}}, r)
 	}
 	h.requestRules(rs, p, acls)

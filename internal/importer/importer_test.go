@@ -274,6 +274,8 @@ func TestHAProxy(t *testing.T) {
 		get("a.example", "/staff/x"), get("shop.example", "/staff/x"), {"GET", "shop.example", "/staff/x", "Authorization: Basic ZXZlOnNlY3JldA=="},
 		{"GET", "a.example", "/staff/x", "Authorization: Basic ZXZlOndyb25n"}, {"GET", "a.example", "/", "X-Beta: on"}, {"GET", "shop.example", "/", "X-Beta: on"}, {"GET", "a.example", "/api/x", "X-Beta: on"},
 		{"POST", "a.example", "/private/x", ""}, {"GET", "a.example", "/private/x", "X-Beta: on"},
+		get("a.example", "/alive"), get("a.example", "/alive/x"), get("shop.example", "/.git/config"), get("a.example", "/.gitignore"), get("a.example", "/one/x"),
+		get("shop.example", "/uno/"), get("a.example", "/uno/x"), get("shop.example", "/one"),
 	})
 }
 
