@@ -15,19 +15,25 @@ const (
 	parts
 )
 
+// maxTold bounds the reasons that are logged while a tier does not work.
+const maxTold = 16
+
 // condition is whether a tier works. Only what was tried changes it.
 type condition struct {
 	name string
 	log  *slog.Logger
 
 	mu      sync.Mutex
-	reasons [parts]string // why the part fails; empty if it does not
+	reasons [parts]string   // why the part fails; empty if it does not
+	told    map[string]bool // the reasons that were logged since the tier worked
 }
 
-func (c *condition) init(name string, log *slog.Logger) { c.name, c.log = name, log }
+func (c *condition) init(name string, log *slog.Logger) {
+	c.name, c.log, c.told = name, log, make(map[string]bool)
+}
 
-// set says how something ended. What it changes is logged: a reason once, and the
-// end of the last one.
+// set says how something ended. What it changes is logged: a reason once, for one failure often
+// shows now as one and now as another, and the end of the last one.
 func (c *condition) set(p part, err error) {
 	reason := ""
 	if err != nil {
@@ -41,8 +47,13 @@ func (c *condition) set(p part, err error) {
 	c.reasons[p] = reason
 	switch {
 	case reason != "":
+		if c.told[reason] || len(c.told) == maxTold {
+			return
+		}
+		c.told[reason] = true
 		c.log.Warn("cache tier fails", "tier", c.name, "error", reason)
 	case c.reasons == [parts]string{}:
+		clear(c.told)
 		c.log.Info("cache tier works again", "tier", c.name)
 	}
 }
