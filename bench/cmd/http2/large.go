@@ -20,7 +20,7 @@ func showLarge(ctx context.Context, weir string) error {
 		return err
 	}
 	defer p.stop()
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: p.secure, ForceAttemptHTTP2: true, DisableCompression: true}}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: p.secure.Clone(), ForceAttemptHTTP2: true, DisableCompression: true}}
 	// The first bodies make what weir makes once.
 	for _, way := range largeWays {
 		if err := way.move(ctx, client, p.address, 16<<20); err != nil {
