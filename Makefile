@@ -87,6 +87,7 @@ test-all: ## run all tests
 	$(GOTEST) ./server ./...
 	go test -run '^TestAllocations$$' ./bench
 	cd deploy/helm/test && go test ./... # a module of its own, with Helm
+	cd deploy/grafana/test && go test ./... # another one, with the schema of Grafana
 
 SOAK_SECONDS ?= 60
 
