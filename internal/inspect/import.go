@@ -33,8 +33,12 @@ func masked(d *admin.ExchangeDetail, names *secretNames) *kept {
 	m := masker{names: names, at: "request"}
 	k := &kept{Exchange: d.Exchange, tries: d.Tries, timing: d.Timing, why: d.Why, notes: d.Notes}
 	k.Kind = admin.KindImported
-	k.Target = string(m.appendTarget(nil, []byte(d.Target)))
-	k.Error = string(m.appendText(nil, []byte(d.Error)))
+	k.Target, k.Duration = string(m.appendTarget(nil, []byte(d.Target))), max(d.Duration, 0)
+	for _, text := range []*string{
+		&k.ReplayOf, &k.RequestID, &k.TraceID, &k.SpanID, &k.Listener, &k.Client, &k.User, &k.Scheme, &k.Host, &k.Version, &k.Route, &k.Upstream, &k.TargetURL, &k.Cause, &k.Error, &k.Cache, &k.Type,
+	} {
+		*text = m.line(*text) // an archive may have anything there
+	}
 	for p, message := range [parts]*admin.Message{partRequest: d.Request, partForwarded: d.Forwarded, partReceived: d.Received, partResponse: d.Response} {
 		if message == nil {
 			continue
@@ -51,9 +55,9 @@ func (m *masker) message(from *admin.Message) *message {
 	made := &message{}
 	method, rest, _ := strings.Cut(from.Line, " ")
 	if target, version, ok := strings.Cut(rest, " "); ok && !strings.HasPrefix(method, "HTTP/") {
-		made.line = method + " " + string(m.appendTarget(nil, []byte(target))) + " " + version
+		made.line = oneLine(method + " " + string(m.appendTarget(nil, []byte(target))) + " " + m.line(version))
 	} else {
-		made.line = from.Line
+		made.line = m.line(from.Line)
 	}
 	var fields []byte
 	for _, f := range from.Fields {
@@ -70,6 +74,9 @@ func (m *masker) message(from *admin.Message) *message {
 	}
 	return made
 }
+
+// line is text without secrets and line ends.
+func (m *masker) line(text string) string { return oneLine(string(m.appendText(nil, []byte(text)))) }
 
 // oneLine is text without line ends.
 func oneLine(text string) string { return strings.NewReplacer("\r", " ", "\n", " ").Replace(text) }
