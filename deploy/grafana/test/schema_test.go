@@ -29,7 +29,9 @@ type board struct {
 		}
 		FieldConfig struct{ Defaults struct{ Unit string } }
 	}
-	Templating struct{ List []struct{ Name, Type, Query any } }
+	Templating struct {
+		List []struct{ Name, Type, Query any }
+	}
 }
 
 func TestDashboards(t *testing.T) {
