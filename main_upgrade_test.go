@@ -207,8 +207,9 @@ func loads(t *testing.T, stop <-chan struct{}, rate int, addresses map[string]*t
 				if err != nil || r.Failed() > 0 {
 					t.Errorf("%s: %v, %d of %d requests failed: %v", address, err, r.Failed(), r.Requests, r.Errors)
 				}
-				lines = append(lines, fmt.Sprintf("%5d requests, p50 %s, p99 %s, longest %s, %d reconnects",
-					r.Requests, r.Quantile(50), r.Quantile(99), r.Quantile(100), r.Reconnects))
+				ms := func(q float64) float64 { return r.Quantile(q).Seconds() * 1000 }
+				lines = append(lines, fmt.Sprintf("%5d requests, p50 %5.2f ms, p99 %6.2f ms, longest %6.2f ms, %d reconnects",
+					r.Requests, ms(50), ms(99), ms(100), r.Reconnects))
 				select {
 				case <-stop:
 					open = false
