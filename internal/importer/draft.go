@@ -197,9 +197,12 @@ func (d *draft) emitted() (list []emitted) {
 			if r.match.scheme != "" {
 				e.keys = append(e.keys, pair{"scheme", r.match.scheme})
 			}
-			for table, conditions := range map[string]map[string]string{"header": r.match.header, "query": r.match.query} {
-				for _, name := range slices.Sorted(maps.Keys(conditions)) {
-					e.keys = append(e.keys, pair{keyed(table, name), conditions[name]})
+			for _, t := range [...]struct {
+				table      string
+				conditions map[string]string
+			}{{"header", r.match.header}, {"query", r.match.query}} {
+				for _, name := range slices.Sorted(maps.Keys(t.conditions)) {
+					e.keys = append(e.keys, pair{keyed(t.table, name), t.conditions[name]})
 				}
 			}
 			e.keys = append(append(e.keys, f.keys...), r.keys...)
