@@ -33,7 +33,7 @@ func TestEmptyPort(t *testing.T) {
 	t.Parallel()
 	origin := testkit.Listen(t, testkit.Answer(ok))
 	w := run(t, "[[routes]]\nhost = \"a.example\"\nupstream = \"o\"\n[upstreams.o]\ntargets = [%q]\n", origin.URL)
-	for _, request := range []string{"GET / HTTP/1.1\r\nHost: a.example:\r\n\r\n", "GET http://a.example:/ HTTP/1.1\r\nHost: x\r\n\r\n"} {
+	for _, request := range []string{"GET / HTTP/1.1\r\nHost: a.example:\r\n\r\n", "GET http://a.example:/ HTTP/1.1\r\nHost: x\r\n\r\n", "GET / HTTP/1.0\r\nHost: A.example.:\r\n\r\n"} {
 		c := w.dial()
 		c.Send(request)
 		equal(t, "status", c.Response("GET").Status(), 200)
