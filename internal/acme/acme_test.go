@@ -60,8 +60,12 @@ func (l *logText) String() string {
 // openers are the storages of the tests.
 var openers = map[string]acme.Opener{"redis": acme.OpenRedis}
 
-// configuration returns a configuration of a node: rest completes the TLS listener, and more follows.
+// configuration returns a configuration of a node: rest completes the TLS listener, and more follows. pebble
+// chooses a profile by chance where none is named, and with it how long a certificate is valid.
 func (ca *authority) configuration(address, storage, rest, more string) string {
+	if !strings.Contains(more, "profile = ") {
+		more = "profile = \"default\"\n" + more
+	}
 	return fmt.Sprintf(`
 [[listeners]]
 name = "secure"
@@ -221,6 +225,32 @@ func TestHTTP(t *testing.T) {
 	second, err := again.handshake(name, ca.roots(t))
 	if err != nil || second.SerialNumber.Cmp(leaf.SerialNumber) != 0 {
 		t.Errorf("the first client after the second start gets %v", err)
+	}
+}
+
+// HTTP-01 is answered whatever routes and listeners ask of clients, for names in upper case and by another
+// listener than the one for TLS; several listeners share a name.
+func TestHTTPBehindProtection(t *testing.T) {
+	t.Parallel()
+	ca := pebble(t)
+	name, address := ca.host(t)
+	text := ca.configuration(address, t.TempDir(), fmt.Sprintf("domains = [%q, %q]", strings.ToUpper(name), name+"."), `challenges = "http-01"`)
+	text = strings.Replace(text, "https_redirect = true", "allow = [\"10.0.0.0/8\"]\nproxy_protocol = [\"10.0.0.0/8\"]", 1)
+	text = strings.Replace(text, "[[routes]]", "[[listeners]]\nname = \"second\"\naddress = \""+address+":0\"\ntls = \"acme\"\n[[routes]]\nhost = \""+name+"\"\nbasic_auth.users = { a = \"$2y$04$vUPvNhVtFeN7CiKDLUKpZuWqGWhZYCHLK1T4Xg3OWs3U2xk8oOb3u\" }\nmax_body = \"1\"", 1)
+	n := start(t, text)
+	leaf := n.gets(name, ca.roots(t))
+	if got := fmt.Sprint(leaf.DNSNames); got != "["+name+"]" {
+		t.Errorf("the certificate is for %s", got)
+	}
+	n.secure = n.server.Addr("second").String()
+	if second := n.gets(strings.ToUpper(name), nil); second.SerialNumber.Cmp(leaf.SerialNumber) != 0 {
+		t.Error("the second listener has another certificate")
+	}
+	if got := len(n.manager.Certificates()); got != 2 {
+		t.Errorf("there are %d certificates", got)
+	}
+	if got := n.metric(`weir_certificates_issued_total{result="obtained"}`); got != "1" {
+		t.Errorf("%s certificates were obtained", got)
 	}
 }
 
