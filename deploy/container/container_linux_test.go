@@ -181,6 +181,11 @@ func TestImage(t *testing.T) {
 	if got := get(t, w.url); got != "one" {
 		t.Errorf("after the reload it answers %q", got)
 	}
+	e.podman("kill", "--signal", "USR2", "first")
+	w.logged(t, "this is process 1, with whose end the container ends")
+	if got := get(t, w.url); got != "one" {
+		t.Errorf("after the upgrade that was refused it answers %q", got)
+	}
 	e.podman("kill", "--signal", "TERM", "first")
 	w.logged(t, "msg=stopped")
 	if err := w.cmd.Wait(); err != nil {
