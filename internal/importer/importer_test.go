@@ -422,6 +422,10 @@ func TestProtection(t *testing.T) {
 	closed("nginx", "server {\nroot /srv;\nlocation = /index.php { fastcgi_pass 127.0.0.1:1; }\nlocation / { try_files $uri /index.php; }\n}", "closed 3", "closed 3")
 	closed("nginx", "server {\nroot /srv;\nlocation = /index.php { fastcgi_pass 127.0.0.1:1; }\nlocation / { index index.php; }\n}", "closed 3", "closed 3")
 	closed("nginx", "server { server_name ~^adm;\ndeny all; }\nserver { listen 80 default_server;\nlocation / { proxy_pass http://127.0.0.1:9001; }\n}", "1", "1", "closed 1")
+	closed("nginx", server("rewrite ^/(.*)/$ /$1 last;"), "2")
+	if r := translate(t, "nginx", server("rewrite ^/old/(.*)$ /new/$1 last;")); !slices.Equal(notes(r), []string{"closed 2"}) || !strings.Contains(string(r.Text), "path = \"/old/\"\nrespond = { status = 501") {
+		t.Errorf("what is rewritten to another location: %v\n%s", r.Notes, r.Text)
+	}
 	closed("nginx", "limit_conn_zone $binary_remote_addr zone=a:1m;\n"+server("limit_conn a 5;"), "3")
 
 	front := func(inside string) string {

@@ -200,7 +200,14 @@ func (n *nginxImport) redirects(rs *rules, s *scope, m match, dir *directive) bo
 	}
 	if status == 0 {
 		if s.outer == n.http { // of a server: it changes which location is taken
-			n.d.note(dir.at, "rewrite %s: weir has no rewrite before a route is chosen", strings.Join(dir.args, " "))
+			paths, _ := regexpPaths(pattern, false)
+			const why = "rewrite %s: weir has no rewrite before a route is chosen"
+			if paths == nil {
+				n.d.note(dir.at, why, strings.Join(dir.args, " "))
+			}
+			for _, p := range paths { // another location could refuse them
+				rs.guard(both([]match{m}, []match{{path: p}}), func(r *route) { r.refuse(n.d, dir.at, notImplemented, why, strings.Join(dir.args, " ")) })
+			}
 		}
 		return false
 	}
