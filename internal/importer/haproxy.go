@@ -14,6 +14,14 @@ type haproxyImport struct {
 	sections []*proxySection
 	// otherSource says that a rule before gives requests another address of the client.
 	otherSource bool
+	// changed are the requests of a frontend whose path a rule before changes.
+	changed []changedPath
+}
+
+// changedPath are requests whose path is one of to when it was changed.
+type changedPath struct {
+	match match
+	to    path
 }
 
 func haproxy(d *draft, file string) error {
@@ -48,7 +56,7 @@ func (h *haproxyImport) section(name string, kinds ...string) *proxySection {
 
 // haproxyKnown are the beginnings of statements that are translated, or need no translation.
 var haproxyKnown = []string{
-	"bind", "mode http", "acl", "use_backend", "default_backend", "http-request", "http-response", "redirect", "timeout", "maxconn", "balance", "server", "default-server",
+	"bind", "mode http", "acl", "use_backend", "default_backend", "http-request", "http-response", "http-after-response", "redirect", "timeout", "maxconn", "balance", "server", "default-server",
 	"server-template", "option httpchk", "http-check expect", "http-check send", "cookie", "retries", "retry-on", "hash-type", "compression", "option forwardfor", "option redispatch",
 	"option httplog", "option tcplog", "option dontlognull", "option http-server-close", "option http-keep-alive", "option httpclose", "option forceclose", "option http-use-htx",
 	"option prefer-last-server", "option log-health-checks", "option contstats", "option splice-auto", "option tcp-smart-accept", "option abortonclose", "option http-buffer-request",
@@ -79,6 +87,7 @@ func (h *haproxyImport) frontend(p *proxySection) {
 	}
 	rs := new(rules)
 	acls := h.acls(p)
+	h.otherSource, h.changed = false, nil
 	if alive := p.last("monitor-uri"); alive != nil {
 		r := route{section: section{at: alive.at}}
 		r.set("respond", []pair{
@@ -200,6 +209,7 @@ func haproxyTime(text string) string {
 // use translates use_backend.
 func (h *haproxyImport) use(rs *rules, st *statement, acls map[string]test) {
 	c := h.condition(st, acls)
+	h.afterChange(rs, st, c)
 	why := c.beyond()
 	if strings.Contains(st.word(1), "%[") {
 		why = "weir has captures of the path as names of upstreams"
@@ -261,7 +271,9 @@ func (h *haproxyImport) route(rs *rules, matches []match, at Place, name string,
 	// What a backend does to requests comes after what the frontend does.
 	own := &rules{}
 	if b.kind == "backend" {
+		source, changed := h.otherSource, h.changed
 		h.requestRules(own, b, h.acls(b))
+		h.otherSource, h.changed = source, changed // what a backend changes is no matter of the next rule
 	}
 	own.add([]match{{}}, r)
 	for _, m := range matches {

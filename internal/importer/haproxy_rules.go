@@ -52,6 +52,7 @@ func (h *haproxyImport) closes(rs *rules, st *statement, c condition, why string
 // rule translates one http-request or http-response.
 func (h *haproxyImport) rule(rs *rules, st *statement, acls map[string]test) {
 	c := h.condition(st, acls)
+	h.afterChange(rs, st, c)
 	action := st.word(1)
 	name, _, _ := strings.Cut(action, "(")
 	switch name {
@@ -80,6 +81,20 @@ func (h *haproxyImport) rule(rs *rules, st *statement, acls map[string]test) {
 			return
 		}
 		h.closes(rs, st, c, "what it does")
+	}
+}
+
+// afterChange closes the requests whose path was changed before a rule that asks for paths: it sees the changed one.
+func (h *haproxyImport) afterChange(rs *rules, st *statement, c condition) {
+	overlap := func(a, b path) bool { return a.covers(b) || b.covers(a) }
+	for _, changed := range h.changed {
+		if slices.ContainsFunc(c.matches, func(m match) bool {
+			return m.path.text != "" && (overlap(m.path, changed.match.path) || overlap(m.path, changed.to))
+		}) {
+			rs.guard([]match{changed.match}, func(r *route) {
+				r.refuse(h.d, st.at, notImplemented, "%s asks for a path that a rule before it may have changed", st.String())
+			})
+		}
 	}
 }
 
@@ -249,6 +264,13 @@ func (h *haproxyImport) change(rs *rules, st *statement, c condition) {
 	}
 }
 
+// changes notes that the path of requests begins with to from here on.
+func (h *haproxyImport) changes(matches []match, to string) {
+	for _, m := range matches {
+		h.changed = append(h.changed, changedPath{m, path{text: to}})
+	}
+}
+
 var replacePath = regexp.MustCompile(`^\^?(/[A-Za-z0-9/_.-]*?)(/\?)?\((/?)\.\*\)\$?$`)
 
 // path translates set-path and replace-path.
@@ -262,6 +284,7 @@ func (h *haproxyImport) path(rs *rules, st *statement, c condition) {
 			}
 			r.change = &swap{"", to}
 		})
+		h.changes(c.matches, to)
 		return
 	}
 	m := replacePath.FindStringSubmatch(st.word(2))
@@ -278,7 +301,9 @@ func (h *haproxyImport) path(rs *rules, st *statement, c condition) {
 		change.cut += "/"
 	}
 	// It changes the paths that the expression fits.
-	rs.guard(both(c.matches, []match{{path: path{text: change.cut}}}), func(r *route) {
+	changes := both(c.matches, []match{{path: path{text: change.cut}}})
+	h.changes(changes, change.put)
+	rs.guard(changes, func(r *route) {
 		if r.get("upstream") != nil {
 			r.change = change
 		}

@@ -449,6 +449,12 @@ func TestProtection(t *testing.T) {
 	closed("haproxy", front("block if { path_end .php }"), "closed 4")
 	closed("haproxy", front("reqdeny ^X"), "closed 4")
 	closed("haproxy", "defaults\nhttp-request deny if { path_end .php }\n"+front(""), "closed 2")
+	if r := translate(t, "haproxy", front("http-request replace-path ^/a/(.*)$ /b/\\1\nhttp-request deny if { path_beg /b/ }")); !slices.Equal(notes(r), []string{"closed 5"}) ||
+		!strings.Contains(string(r.Text), "path = \"/a/\"\nrespond = { status = 501") {
+		t.Errorf("a path that is changed before it is denied: %v\n%s", r.Notes, r.Text)
+	}
+	between := "backend c\nhttp-request replace-path ^/a/(.*)$ /b/\\1\nserver a 127.0.0.1:9001\n"
+	closed("haproxy", between+front("use_backend c if { path_beg /a/ }\nuse_backend b if { path_beg /b/ }"))
 	closed("haproxy", front("http-request set-src hdr(x-forwarded-for)\nhttp-request deny unless { src 10.0.0.0/8 }"), "4", "closed 5")
 
 	site := func(inside string) string {
