@@ -103,7 +103,8 @@ func NewStaples(o StaplesOptions) *Staples {
 	if o.Retry == 0 {
 		o.Retry = time.Minute
 	}
-	s := &Staples{options: o, client: &http.Client{Timeout: responderWithin}, slots: make(chan struct{}, mostQuestions)}
+	s := &Staples{options: o, slots: make(chan struct{}, mostQuestions)}
+	s.client = &http.Client{Timeout: responderWithin, Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}} // hours are between questions
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	return s
 }
@@ -119,7 +120,6 @@ func (s *Staples) Close() {
 	}
 	s.mu.Unlock()
 	s.running.Wait()
-	s.client.CloseIdleConnections()
 }
 
 // Prepare gets the staple of a certificate before the first handshake that shows it.
