@@ -51,8 +51,9 @@ func (a *attached) Follow(message []byte) {
 
 // Lost implements tier.Follower: what was received before may have been purged.
 func (a *attached) Lost(at int64) {
+	known := a.store.doubted.Load()
 	if a.store.doubt(at) {
-		if a.caughtUp.Load() || a.from != "" {
+		if at-known > rule.Skew && (a.caughtUp.Load() || a.from != "") {
 			a.log.Warn("purges of others may be lost: what is older is validated before it answers", "tier", a.Name())
 		}
 		a.news.repeat()

@@ -217,6 +217,8 @@ func (x *Exchange) fromCache() {
 			continue
 		}
 		if role != cache.Ready {
+			// A tier may have had an entry that is to be validated.
+			x.Result.Cache.Outcome, x.Result.Cache.Reason = c.found.Outcome, c.found.Reason
 			x.lead(f)
 			return
 		}
