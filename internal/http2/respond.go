@@ -91,12 +91,8 @@ func (s *stream) Room() int {
 	c := s.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	room := min(s.window, c.window)
-	if c.Stuck() {
-		room = 0
-	}
 	c.lend(s, 0)
-	c.lend(s, c.share(room))
+	c.lend(s, c.share(min(s.window, c.window)))
 	return s.lent
 }
 

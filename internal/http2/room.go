@@ -7,7 +7,7 @@ const (
 	midLent = 16 << 10
 	bigLent = 64 << 10
 	// maxLent bounds those of a connection's exchanges, but for one of minLent that each may have.
-	maxLent = 512 << 10
+	maxLent = 640 << 10
 )
 
 // share is the size of the buffer that a stream gets whose windows have room for n bytes: the
@@ -15,9 +15,9 @@ const (
 func (c *conn) share(n int64) int {
 	left := maxLent - c.lent
 	switch {
-	case n > midLent && left > maxLent*5/8:
+	case n > midLent && left > maxLent/4:
 		return bigLent
-	case n > minLent && left > maxLent*3/8:
+	case n > minLent && left > maxLent/8:
 		return midLent
 	}
 	return minLent
