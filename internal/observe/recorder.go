@@ -165,14 +165,22 @@ func (c *recorder) endStream() {
 	}
 }
 
-// whole observes a body that is one document.
+// whole observes a body that is one document, which is parsed once for all rules.
 func (c *recorder) whole(body []byte, over bool) {
+	if over {
+		c.skipAll(tooLarge)
+		return
+	}
+	doc, ok := parse(body)
 	for _, r := range c.rules {
-		if over || len(body) > r.limit {
+		switch {
+		case len(body) > r.limit:
 			r.skip(tooLarge)
-			continue
+		case !ok:
+			r.skip(notJSON)
+		default:
+			r.parsed(c.x, c.h, doc)
 		}
-		r.document(c.x, c.h, body)
 	}
 }
 

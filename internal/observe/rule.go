@@ -78,17 +78,30 @@ func (r *rule) has(doc []byte) bool {
 // maxObservations bounds those from one document.
 const maxObservations = 10_000
 
+// parse reads a document of JSON; ok is false for what is none.
+func parse(doc []byte) (parsed gjson.Result, ok bool) {
+	if !gjson.ValidBytes(doc) {
+		return parsed, false
+	}
+	return gjson.ParseBytes(doc), true
+}
+
 // document observes what a document of JSON says; h is the head of its message.
 func (r *rule) document(x *proxy.Exchange, h *head.Head, doc []byte) {
-	if !gjson.ValidBytes(doc) {
+	if parsed, ok := parse(doc); ok {
+		r.parsed(x, h, parsed)
+	} else {
 		r.skip(notJSON)
-		return
 	}
+}
+
+// parsed observes a document that was parsed.
+func (r *rule) parsed(x *proxy.Exchange, h *head.Head, doc gjson.Result) {
 	if r.each == "" {
-		r.element(x, h, gjson.ParseBytes(doc))
+		r.element(x, h, doc)
 		return
 	}
-	list := gjson.GetBytes(doc, r.each)
+	list := doc.Get(r.each)
 	if !list.IsArray() {
 		r.skip(missing)
 		return

@@ -58,7 +58,7 @@ func parseFlags(args []string) (flags, error) {
 	fs.Float64Var(&f.limit, "limit", 1.10, "with -compare: fail if CPU per request grew beyond this ratio")
 	fs.StringVar(&f.scale, "scale", "", "measure weir's curves instead: connections,routes,targets,entries or all")
 	fs.StringVar(&f.profile, "profile", "", "write a CPU profile of weir under the scenarios to this file instead, for the compiler")
-	fs.BoolVar(&f.observe, "observe", false, "measure what it costs weir to watch what passes instead: metrics, log, recorder, traces (45 rounds)")
+	fs.BoolVar(&f.observe, "observe", false, "measure what it costs weir to watch what passes instead: metrics, log, recorder, traces (9 rounds)")
 	fs.BoolVar(&f.quick, "quick", false, "one short round of few scenarios, below a minute: to see that it works, not to quote")
 	fs.IntVar(&f.run.Rounds, "rounds", 3, "rounds; medians are taken over them (-compare: 7)")
 	fs.Float64Var(&f.run.Warmup, "warmup", 1, "seconds of load before each measurement (-compare: 0.5)")
@@ -118,9 +118,9 @@ func parseFlags(args []string) (flags, error) {
 	}
 	if mode == "observe" {
 		byDefault("closed", &f.run.Closed, 0.2)
-		byDefault("warmup", &f.run.Warmup, 0.5)
+		byDefault("warmup", &f.run.Warmup, 0.2)
 		if !given["rounds"] {
-			f.run.Rounds = 45
+			f.run.Rounds = 9
 		}
 	}
 	if mode == "compare" {

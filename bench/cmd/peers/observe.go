@@ -41,8 +41,9 @@ type watching struct {
 
 const noStatistics = "[statistics]\nenabled = false\n"
 
-// observe measures what it costs to watch. All weirs of a table run at once, and have the load in turn for a moment each, so that
-// what else happens on the machine hits neighbours alike; the median of the ratios of neighbours is what counts.
+// observe measures what it costs to watch. In each round all weirs of a table are started anew, because two processes of the same
+// program differ by some per cent as long as they live. They have the load in turn for a moment each, so that what else happens on
+// the machine hits neighbours alike. The median of the ratios of the rounds is what counts.
 func observe(ctx context.Context, f flags, r *runner) error {
 	if err := r.startOrigin(ctx, "own"); err != nil { // nginx has no JSON
 		return err
@@ -51,9 +52,19 @@ func observe(ctx context.Context, f flags, r *runner) error {
 	var b strings.Builder
 	b.WriteString("| what is watched | off | on | ratio |\n|---|---|---|---|\n")
 	for _, o := range observing {
-		row, err := r.watched(ctx, f, scenario{id: o.path, path: o.path, body: 1 << 10, conns: 64}, o.with)
-		if err != nil {
-			return err
+		all := append([]watching{{"weir", func(s *settings) { s.More = noStatistics }}}, o.with...)
+		row := row{Cells: make([]cell, len(all))}
+		for range r.settings.Rounds {
+			samples, err := r.watched(ctx, f, scenario{id: o.path, path: o.path, body: 1 << 10, conns: 64}, all)
+			if err != nil {
+				return err
+			}
+			for i, s := range samples {
+				row.Cells[i].Rounds = append(row.Cells[i].Rounds, s)
+			}
+		}
+		for i := range row.Cells {
+			row.Cells[i].Peer, row.Cells[i].Median = all[i].what, median(row.Cells[i].Rounds)
 		}
 		for _, c := range row.Cells[1:] {
 			fmt.Fprintf(&b, "| %s: %s | %.1f | %.1f | %.3f |\n", o.title, c.Peer, row.Cells[0].Median.CPU, c.Median.CPU, pairedRatio(row, "weir", c.Peer))
@@ -63,27 +74,28 @@ func observe(ctx context.Context, f flags, r *runner) error {
 	return nil
 }
 
-// watched measures a weir that watches nothing, whose cell is the first, and others that do.
-func (r *runner) watched(ctx context.Context, f flags, sc scenario, with []watching) (row, error) {
-	var out row
+// turns is how often each weir of a round has the load.
+const turns = 5
+
+// watched is one round: the medians of the turns of each weir.
+func (r *runner) watched(ctx context.Context, f flags, sc scenario, all []watching) ([]sample, error) {
 	var measure []func() (sample, error)
-	for _, w := range append([]watching{{"weir", func(s *settings) { s.More = noStatistics }}}, with...) {
+	for _, w := range all {
 		p := peers(f.weir, r.self)[0]
 		p.option = w.option
 		proc, s, err := r.start(ctx, sc, p)
 		if err != nil {
-			return out, err
+			return nil, err
 		}
 		defer r.stop(proc, s)
 		g, err := load.New(r.options(sc, s.Listen))
 		if err != nil {
-			return out, err
+			return nil, err
 		}
 		defer g.Close()
 		if err := r.warmUp(ctx, g); err != nil {
-			return out, err
+			return nil, err
 		}
-		out.Cells = append(out.Cells, cell{Peer: w.what})
 		measure = append(measure, func() (sample, error) {
 			return r.counted(sc, proc, func() (loaded, error) {
 				closed, err := phase(ctx, g, load.Phase{Duration: seconds(r.settings.Closed)})
@@ -91,23 +103,25 @@ func (r *runner) watched(ctx context.Context, f flags, sc scenario, with []watch
 			})
 		})
 	}
-	for round := range r.settings.Rounds {
+	list := make([][]sample, len(all))
+	for turn := range turns {
 		for i := range measure {
-			if round%2 == 1 {
+			if turn%2 == 1 {
 				i = len(measure) - 1 - i
 			}
 			s, err := measure[i]()
+			if err == nil && s.Failed > 0 {
+				err = fmt.Errorf("%d requests failed", s.Failed)
+			}
 			if err != nil {
-				return out, fmt.Errorf("%s: %w", out.Cells[i].Peer, err)
+				return nil, fmt.Errorf("%s: %w", all[i].what, err)
 			}
-			if s.Failed > 0 {
-				return out, fmt.Errorf("%s: %d requests failed", out.Cells[i].Peer, s.Failed)
-			}
-			out.Cells[i].Rounds = append(out.Cells[i].Rounds, s)
+			list[i] = append(list[i], s)
 		}
 	}
-	for i := range out.Cells {
-		out.Cells[i].Median = median(out.Cells[i].Rounds)
+	medians := make([]sample, len(all))
+	for i := range list {
+		medians[i] = median(list[i])
 	}
-	return out, nil
+	return medians, nil
 }
