@@ -104,8 +104,8 @@ func (l *Listener) validatePassThrough(at keyPath) {
 type TLSParameters struct {
 	// Min and Max are versions as crypto/tls has them; a Max of 0 means the newest.
 	Min, Max uint16
-	// Ciphers are those of TLS 1.2 and older; nil means Go's choice, which has those with CBC for versions
-	// before TLS 1.2, which know no others.
+	// Ciphers are those of TLS 1.2 and older; nil means Go's choice, which has those with CBC, too: versions
+	// before TLS 1.2 know no others, and neither do some old targets.
 	Ciphers []uint16
 	// Curves are the key exchanges; nil means Go's choice, which has X25519MLKEM768.
 	Curves []tls.CurveID
@@ -117,7 +117,13 @@ func (p TLSParameters) Apply(cfg *tls.Config) {
 }
 
 // TLS are the parameters of the listener.
-func (l *Listener) TLS() TLSParameters { return parametersOf(l.MinTLS, l.MaxTLS, l.Ciphers, l.Curves) }
+func (l *Listener) TLS() TLSParameters {
+	p := parametersOf(l.MinTLS, l.MaxTLS, l.Ciphers, l.Curves)
+	if p.Ciphers == nil && p.Min >= tls.VersionTLS12 {
+		p.Ciphers = goodCiphers
+	}
+	return p
+}
 
 // Parameters are those towards the targets.
 func (t *UpstreamTLS) Parameters() TLSParameters {
@@ -133,9 +139,6 @@ func parametersOf(least, most string, ciphers, curves Strings) TLSParameters {
 		if c, ok := cipherOf(name); ok {
 			p.Ciphers = append(p.Ciphers, c.ID)
 		}
-	}
-	if len(ciphers) == 0 && p.Min >= tls.VersionTLS12 {
-		p.Ciphers = goodCiphers
 	}
 	for _, name := range curves {
 		if id, ok := curveOf(name); ok {

@@ -118,6 +118,7 @@ func TestTargetParameters(t *testing.T) {
 		}
 	}
 	check("", []uint16{tls.VersionTLS13, tls.VersionTLS12}, tls.X25519MLKEM768, tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256)
+	check("", []uint16{tls.VersionTLS13, tls.VersionTLS12}, tls.X25519MLKEM768, tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA) // of old targets
 	check("min_tls = \"1.3\"\ncurves = [\"P-256\", \"X25519\"]", []uint16{tls.VersionTLS13}, tls.CurveP256, tls.TLS_AES_128_GCM_SHA256)
 	check("max_tls = \"1.2\"\nmin_tls = \"1.0\"\nciphers = \"ECDHE-ECDSA-AES128-SHA\"", []uint16{tls.VersionTLS12, tls.VersionTLS11, tls.VersionTLS10},
 		tls.X25519, tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA)
