@@ -84,6 +84,16 @@ func (p *framePeer) request() uint32 {
 	}
 }
 
+// reset reads until a stream was reset, or the connection ends.
+func (p *framePeer) reset() {
+	for {
+		switch p.next().(type) {
+		case nil, *h2.RSTStreamFrame:
+			return
+		}
+	}
+}
+
 // gone reads until the connection ends, and returns the code of the GOAWAY that came before, -1 if none
 // came.
 func (p *framePeer) gone() int {
@@ -235,6 +245,7 @@ func TestH2Misbehaving(t *testing.T) {
 			for range 20 {
 				p.WriteData(id, false, make([]byte, 16<<10))
 			}
+			p.reset()
 		}},
 		{"no status", defect, -1, func(p *framePeer, id uint32) { p.headers(id, true, "a: b") }},
 		{"two statuses", defect, -1, func(p *framePeer, id uint32) { p.headers(id, true, ok, ok) }},
@@ -329,6 +340,7 @@ func TestH2Misbehaving(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			codes := make(chan int, 10)
+			done := make(chan struct{})
 			first := true
 			var mu sync.Mutex
 			tr := framed(t, listenFrames(t, nil, func(p *framePeer) {
@@ -342,6 +354,7 @@ func TestH2Misbehaving(t *testing.T) {
 						continue
 					}
 					c.do(p, id)
+					close(done)
 					if c.code != -1 {
 						codes <- p.gone()
 						return
@@ -349,6 +362,7 @@ func TestH2Misbehaving(t *testing.T) {
 				}
 			}), nil)
 			a := request(t, tr, "GET", "")
+			<-done // or reading would enlarge the windows
 			a.wants(t, "the answer", c.want)
 			if c.code >= 0 {
 				if got := <-codes; got != c.code {
