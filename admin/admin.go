@@ -124,8 +124,8 @@ func (p *Purge) Named() (what, name string) {
 type Upstream struct {
 	Name    string   `json:"name"`
 	Targets []Target `json:"targets"`
-	// Lack is why there are no targets, if there are none; empty if that is not known.
-	Lack string `json:"lack,omitempty"`
+	// Reason is why there are no targets, if there are none; empty if that is not known.
+	Reason string `json:"reason,omitempty"`
 }
 
 // Target is a target as operators see it.

@@ -150,7 +150,7 @@ func (f *Follower) start(spec Spec) *source {
 		done := s.keep(ctx, func(ctx context.Context) error {
 			defer s.answer()
 			err := s.Source.Run(ctx, func(endpoints []lb.Endpoint) { f.report(s, endpoints) })
-			f.lacks(s, err)
+			f.foundNothing(s, err)
 			return err
 		})
 		if done {
@@ -160,12 +160,12 @@ func (f *Follower) start(spec Spec) *source {
 	return s
 }
 
-// lacks tells the upstream why s finds nothing; a nil err changes nothing.
-func (f *Follower) lacks(s *source, err error) {
+// foundNothing tells the upstream why s finds nothing; a nil err changes nothing.
+func (f *Follower) foundNothing(s *source, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err != nil && !s.gone {
-		f.upstream.SetLack(err.Error())
+		f.upstream.SetEmptyReason(err.Error())
 	}
 }
 
@@ -248,7 +248,7 @@ func (f *Follower) report(s *source, endpoints []lb.Endpoint) {
 	}
 	defer s.answer()
 	s.confirmed(now)
-	f.upstream.SetLack("")
+	f.upstream.SetEmptyReason("")
 	if s.reported && slices.Equal(s.raw, endpoints) {
 		if s.emptySince.IsZero() && !s.unusable {
 			s.foundAt = now

@@ -72,8 +72,8 @@ type core struct {
 	// are the endpoints that SetEndpoints was last given; mu guards both.
 	open  []*Upstream
 	found []Endpoint
-	// lack is why nothing is found; nil means that nothing is known.
-	lack atomic.Pointer[string]
+	// emptyReason is why nothing is found; nil means that nothing is known.
+	emptyReason atomic.Pointer[string]
 	// remembered is what a process before this one knew of targets that are not there
 	// yet, by URL; mu guards it.
 	remembered map[string]TargetMemory

@@ -74,6 +74,7 @@ protocol = "h1"
 					}
 					r, err := http.NewRequestWithContext(ctx, "POST", "https://"+w.addr.String()+prefix, read)
 					if err != nil {
+						cancel()
 						t.Error(err)
 						return
 					}

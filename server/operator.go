@@ -148,7 +148,7 @@ func (o operator) Upstreams() []admin.Upstream {
 	sets := o.s.sets()
 	list := make([]admin.Upstream, 0, len(sets))
 	for _, name := range slices.Sorted(maps.Keys(sets)) {
-		u := admin.Upstream{Name: name, Targets: []admin.Target{}, Lack: sets[name].Lack()}
+		u := admin.Upstream{Name: name, Targets: []admin.Target{}, Reason: sets[name].EmptyReason()}
 		origins := o.s.origins(name)
 		for _, t := range sets[name].Targets() {
 			target := describe(t)

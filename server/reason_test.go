@@ -73,7 +73,7 @@ func TestUnknownName(t *testing.T) {
 	}
 	testkit.Eventually(t, "the failure is known", func() bool {
 		return strings.Contains(log.String(), name) && strings.Contains(w.api("GET", "/sources", ""), `"failing":"lookup `+name) &&
-			strings.Contains(w.api("GET", "/upstreams", ""), `"targets":[],"lack":"lookup `+name)
+			strings.Contains(w.api("GET", "/upstreams", ""), `"targets":[],"reason":"lookup `+name)
 	})
 }
 

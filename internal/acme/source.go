@@ -347,12 +347,12 @@ func (s *source) state(name string) admin.Certificate {
 // close ends all attempts and the renewal. Certificates that are there stay.
 func (s *source) close() {
 	s.once.Do(func() {
+		s.mu.Lock() // background begins nothing after this
 		s.stop()
+		s.mu.Unlock()
 		for _, n := range *s.names.Load() {
 			<-n.done
 		}
-		s.mu.Lock() // whoever begins something from now on sees that ctx has ended
-		s.mu.Unlock()
 		s.running.Wait()
 		s.cache.Stop()
 		s.setup.Load().close()

@@ -88,7 +88,7 @@ func showUpstreams(c *urfave.Command) error {
 	for _, u := range list {
 		if len(u.Targets) == 0 {
 			lacking := slices.Repeat([]any{""}, len(rows[0]))
-			lacking[0], lacking[1], lacking[len(lacking)-1] = u.Name, "none", u.Lack
+			lacking[0], lacking[1], lacking[len(lacking)-1] = u.Name, "none", u.Reason
 			rows.add(lacking...)
 		}
 		for _, t := range u.Targets {

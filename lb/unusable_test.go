@@ -22,12 +22,12 @@ func TestWhy(t *testing.T) {
 	s.SetDown(s.Target("a"), "probe: status is 500, want 200-399")
 	s.SetDrain(s.Target("c"), true)
 	check("all are out", "no usable target: "+name("a")+" is down: probe: status is 500, want 200-399; and 2 more are out")
-	equal(t, "lack while there are targets", s.Lack(), "")
+	equal(t, "the reason while there are targets", s.EmptyReason(), "")
 
 	s = newStand(t, "", nil)
 	check("none", "no usable target: there are none")
-	s.SetLack("lookup app: no such host")
+	s.SetEmptyReason("lookup app: no such host")
 	check("none, and why", "no usable target: there are none: lookup app: no such host")
-	s.SetLack("")
+	s.SetEmptyReason("")
 	check("none again", "no usable target: there are none")
 }

@@ -2,13 +2,13 @@ package lb
 
 import "fmt"
 
-// SetLack says why nothing is found for the upstream, for errors while it has no targets; empty means
+// SetEmptyReason says why nothing is found for the upstream, for errors while it has no targets; empty means
 // that nothing is known. It counts for all generations.
-func (u *Upstream) SetLack(reason string) { u.core.lack.Store(&reason) }
+func (u *Upstream) SetEmptyReason(reason string) { u.core.emptyReason.Store(&reason) }
 
-// Lack returns why the upstream has no targets; empty if it has some, or if nothing is known.
-func (u *Upstream) Lack() string {
-	if reason := u.core.lack.Load(); reason != nil && len(u.Targets()) == 0 {
+// EmptyReason returns why the upstream has no targets; empty if it has some, or if nothing is known.
+func (u *Upstream) EmptyReason() string {
+	if reason := u.core.emptyReason.Load(); reason != nil && len(u.Targets()) == 0 {
 		return *reason
 	}
 	return ""
@@ -27,8 +27,8 @@ func (e unusable) Unwrap() error { return ErrNoTarget }
 func (e unusable) Error() string {
 	list := e.u.Targets()
 	if len(list) == 0 {
-		if lack := e.u.Lack(); lack != "" {
-			return ErrNoTarget.Error() + ": there are none: " + lack
+		if reason := e.u.EmptyReason(); reason != "" {
+			return ErrNoTarget.Error() + ": there are none: " + reason
 		}
 		return ErrNoTarget.Error() + ": there are none"
 	}
