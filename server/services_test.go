@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"weir/admin"
 	"weir/discover"
@@ -342,10 +343,10 @@ func TestTimeToLive(t *testing.T) {
 	one, two := testkit.Listen(t, answers("one")), testkit.Listen(t, answers("two"))
 	w := launch(t, byVersion)
 	r := w.Registry()
-	if err := r.AddFor("shop", "v1", lb.Endpoint{URL: one.URL}, 1); err != nil { // a nanosecond
+	if err := r.AddFor("shop", "v1", lb.Endpoint{URL: one.URL}, 100*time.Millisecond); err != nil { // the least
 		t.Fatal(err)
 	}
-	if err := r.AddFor("shop", "v1", lb.Endpoint{URL: two.URL}, 1<<50); err != nil {
+	if err := r.AddFor("shop", "v1", lb.Endpoint{URL: two.URL}, time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	testkit.Eventually(t, "one has gone", func() bool {

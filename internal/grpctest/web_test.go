@@ -266,7 +266,7 @@ func TestWebRetry(t *testing.T) {
 	t.Parallel()
 	bad, good := newOrigin(t, "bad", nil), newOrigin(t, "good", nil)
 	bad.fails = func() error { return status.Error(codes.Unavailable, "busy") }
-	w := web(t, 1, "", "retry = { on = [\"connect\", \"reset\", \"503\"], budget = 1.0 }\nhealth.passive.failures = 3\n", bad.url, good.url)
+	w := web(t, 1, "", "retry = { on = [\"connect\", \"reset\", \"unavailable\"], budget = 1.0 }\nhealth.passive.failures = 3\n", bad.url, good.url)
 	request, _ := proto.Marshal(&pb.SimpleRequest{Payload: payload(10)})
 	for i := range 20 {
 		kind := []string{"", "-text"}[i%2]
