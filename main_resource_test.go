@@ -184,7 +184,7 @@ func TestIdleConnections(t *testing.T) {
 			}
 		}
 	}
-	open(100) // warms up what all share
+	open(100)                     // warms up what all share
 	before := c.status("RssAnon") // pages of the program file come and go
 	open(n)
 	each := float64(c.status("RssAnon")-before) / float64(n)
