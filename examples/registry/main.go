@@ -111,6 +111,9 @@ func run(w io.Writer, length time.Duration) (failed int, err error) {
 	}
 	pause := func() { time.Sleep(length / 5) }
 	pause()
+	if err := clients.wait(12); err != nil {
+		return 0, err
+	}
 	killed := instances["shop/v2"][0]
 	fmt.Fprintln(w, "an endpoint of shop/v2 is killed:", killed.url)
 	killed.server.Close()
@@ -169,6 +172,19 @@ func (c *clients) start(service string) {
 			}
 		}
 	})
+}
+
+// wait returns when so many instances have answered: an endpoint that was just added is used a moment later.
+func (c *clients) wait(instances int) error {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		c.mu.Lock()
+		answered := len(c.counts)
+		c.mu.Unlock()
+		if answered >= instances {
+			return nil
+		}
+	}
+	return fmt.Errorf("not all of %d instances have answered within a minute", instances)
 }
 
 func (c *clients) get(path string) (status int, answer string) {
