@@ -39,11 +39,12 @@ func (x *Exchange) proceed() error {
 
 // readBody reads the request's body into held, which may take limit bytes.
 func (x *Exchange) readBody(limit int64) error {
-	b := copyBuffers.Get().(*[copyBuffer]byte)
-	defer copyBuffers.Put(b)
+	var buf buffer
+	defer buf.release()
+	buf.take(copyBuffer)
 	x.held = x.held[:0]
 	for !x.Body.Done() {
-		piece, err := x.Body.Next(b[:])
+		piece, err := x.Body.Next(buf.bytes)
 		switch seen := x.Body.Seen(); {
 		case err != nil && x.Body.Done():
 		case err != nil:

@@ -88,13 +88,14 @@ func (x *Exchange) relayPage(a *attempt, closes bool) bool {
 		return false
 	}
 	// What has come already is read, so that the connection can be used again.
-	b := copyBuffers.Get().(*[copyBuffer]byte)
+	var buf buffer
+	buf.take(copyBuffer)
 	for !a.body.Done() && a.body.Whole() {
-		if _, err := a.body.Next(b[:]); err != nil {
+		if _, err := a.body.Next(buf.bytes); err != nil {
 			break
 		}
 	}
-	copyBuffers.Put(b)
+	buf.release()
 	whole := a.body.Done()
 	for _, name := range ofContent {
 		x.Response.Del(name)

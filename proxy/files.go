@@ -140,14 +140,15 @@ func (x *Exchange) sendSpans(f *static.File, spans []rule.Span, whole bool) {
 		}
 		return
 	}
-	b := copyBuffers.Get().(*[copyBuffer]byte)
-	defer copyBuffers.Put(b)
-	if n, err := f.ReadAt(b[:length], runs[0].Offset); int64(n) < length {
+	var buf buffer
+	defer buf.release()
+	buf.take(copyBuffer)
+	if n, err := f.ReadAt(buf.bytes[:length], runs[0].Offset); int64(n) < length {
 		x.Result.Err = err
 		x.fail(500, CauseFileFailed)
 		return
 	}
-	x.send(b[:length])
+	x.send(buf.bytes[:length])
 }
 
 // multipart makes Response the head of an answer with several parts.

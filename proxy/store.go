@@ -328,14 +328,13 @@ func (x *Exchange) storeBody(a *attempt) {
 			panic(v)
 		}
 	}()
-	var buf []byte
+	var buf buffer
+	defer buf.release()
 	for !src.Done() {
-		if buf == nil && !src.Ready() {
-			b := copyBuffers.Get().(*[copyBuffer]byte)
-			defer copyBuffers.Put(b)
-			buf = b[:]
+		if !src.Ready() {
+			buf.take(copyBuffer)
 		}
-		piece, err := src.Next(buf)
+		piece, err := src.Next(buf.bytes)
 		if err != nil {
 			break
 		}
