@@ -138,7 +138,7 @@ func (r *RetryPolicy) Judge(t Try) Refusal {
 		return RetryNotAsked
 	case t.Attempt >= r.limit(t.Kind):
 		return RetryAttempts
-	case t.Sent && !t.Repeatable && !(r.unavailable && t.Call && t.Status == 503):
+	case t.Sent && !t.Repeatable && !r.onUnavailable(t.Status, t.Call):
 		return RetryUnsafe
 	case t.BodyGone:
 		return RetryBodyGone
@@ -192,7 +192,12 @@ func (r *RetryPolicy) asked(t *Try) bool {
 // OnStatus says whether a response with this status, to a call of gRPC or another
 // request, may be tried again.
 func (r *RetryPolicy) OnStatus(status int, call bool) bool {
-	return r.statuses.has(status) || call && status == 503 && r.unavailable
+	return r.statuses.has(status) || r.onUnavailable(status, call)
+}
+
+// onUnavailable says whether retry.on has "unavailable", and the status is that of a call of gRPC.
+func (r *RetryPolicy) onUnavailable(status int, call bool) bool {
+	return r.unavailable && call && status == 503
 }
 
 // wait returns the back-off after an attempt: it doubles each time, and is cut

@@ -238,6 +238,35 @@ func (r *runner) counted(sc scenario, proc *process, run func() (loaded, error))
 	return s, nil
 }
 
+// underLoad starts a peer for a scenario, and makes its load until it is warm. end stops both.
+func (r *runner) underLoad(ctx context.Context, sc scenario, p peer) (proc *process, s settings, g *load.Generator, end func(), err error) {
+	proc, s, err = r.start(ctx, sc, p)
+	if err != nil {
+		return nil, s, nil, nil, err
+	}
+	if g, err = load.New(r.options(sc, s.Listen)); err != nil {
+		r.stop(proc, s)
+		return nil, s, nil, nil, err
+	}
+	end = func() {
+		g.Close()
+		r.stop(proc, s)
+	}
+	if err := r.warmUp(ctx, g); err != nil {
+		end()
+		return nil, s, nil, nil, err
+	}
+	return proc, s, g, end, nil
+}
+
+// closed measures CPU time and throughput in a closed loop.
+func (r *runner) closed(ctx context.Context, sc scenario, proc *process, g *load.Generator) (sample, error) {
+	return r.counted(sc, proc, func() (loaded, error) {
+		closed, err := phase(ctx, g, load.Phase{Duration: seconds(r.settings.Closed)})
+		return loaded{closed.Requests, closed.Failed(), closed.PerSecond()}, err
+	})
+}
+
 // busy measures CPU time and throughput in a closed loop, then latency at a
 // fixed rate.
 func (r *runner) busy(ctx context.Context, sc scenario, proc *process, address string) (sample, error) {
@@ -260,11 +289,7 @@ func (r *runner) busy(ctx context.Context, sc scenario, proc *process, address s
 	if err := r.warmUp(ctx, g); err != nil {
 		return s, err
 	}
-	s, err = r.counted(sc, proc, func() (loaded, error) {
-		closed, err := phase(ctx, g, load.Phase{Duration: seconds(r.settings.Closed)})
-		return loaded{closed.Requests, closed.Failed(), closed.PerSecond()}, err
-	})
-	if err != nil {
+	if s, err = r.closed(ctx, sc, proc, g); err != nil {
 		return s, err
 	}
 	if r.settings.Open > 0 && sc.rate > 0 {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-
-	"weir/bench/load"
 )
 
 // observing are weirs that watch what passes, by what they are called in the table, each beside the weir that it is compared
@@ -83,25 +81,12 @@ func (r *runner) watched(ctx context.Context, f flags, sc scenario, all []watchi
 	for _, w := range all {
 		p := peers(f.weir, r.self)[0]
 		p.option = w.option
-		proc, s, err := r.start(ctx, sc, p)
+		proc, _, g, end, err := r.underLoad(ctx, sc, p)
 		if err != nil {
 			return nil, err
 		}
-		defer r.stop(proc, s)
-		g, err := load.New(r.options(sc, s.Listen))
-		if err != nil {
-			return nil, err
-		}
-		defer g.Close()
-		if err := r.warmUp(ctx, g); err != nil {
-			return nil, err
-		}
-		measure = append(measure, func() (sample, error) {
-			return r.counted(sc, proc, func() (loaded, error) {
-				closed, err := phase(ctx, g, load.Phase{Duration: seconds(r.settings.Closed)})
-				return loaded{closed.Requests, closed.Failed(), closed.PerSecond()}, err
-			})
-		})
+		defer end()
+		measure = append(measure, func() (sample, error) { return r.closed(ctx, sc, proc, g) })
 	}
 	list := make([][]sample, len(all))
 	for turn := range turns {

@@ -65,19 +65,11 @@ func profile(ctx context.Context, f flags, r *runner) error {
 
 // profile profiles weir under one scenario.
 func (r *runner) profile(ctx context.Context, sc scenario, weir peer) (*pprof.Profile, error) {
-	proc, s, err := r.start(ctx, sc, weir)
+	_, s, g, end, err := r.underLoad(ctx, sc, weir)
 	if err != nil {
 		return nil, err
 	}
-	defer r.stop(proc, s)
-	g, err := load.New(r.options(sc, s.Listen))
-	if err != nil {
-		return nil, err
-	}
-	defer g.Close()
-	if err := r.warmUp(ctx, g); err != nil {
-		return nil, err
-	}
+	defer end()
 	var p *pprof.Profile
 	done := make(chan error, 1)
 	go func() {
