@@ -80,33 +80,29 @@ func expose(w io.Writer, page []byte, known map[string]*family, off []string, ex
 			last, lastSeries = nil, ""
 			continue
 		}
+		f := last
 		if lastSeries == "" || !isOf(line, lastSeries) {
 			lastSeries = seriesOf(line)
 			name := familyOf(lastSeries, known)
-			f := known[name]
-			if f == nil {
+			if f = known[name]; f == nil {
 				f = foreign(name)
 				known[name] = f
 			}
 			if f.parts == nil {
 				order = append(order, name)
 			}
-			if name == "go_info_ext" { // OpenMetrics has no spaces between labels
-				f.add(bytes.ReplaceAll(line, []byte(`", `), []byte(`",`)), nil)
-				last, lastSeries = nil, ""
-				continue
-			}
-			if f != last || len(off) > 0 {
-				f.add(line, off)
-				last = f
-				continue
-			}
-		} else if len(off) > 0 {
-			last.add(line, off)
-			continue
 		}
-		part := &last.parts[len(last.parts)-1]
-		*part = (*part)[:len(*part)+len(line)] // the line follows it
+		switch {
+		case lastSeries == "go_info_ext": // OpenMetrics has no spaces between labels
+			f.add(bytes.ReplaceAll(line, []byte(`", `), []byte(`",`)), nil)
+			f, lastSeries = nil, "" // no line follows what was added
+		case f == last && len(off) == 0:
+			part := &f.parts[len(f.parts)-1]
+			*part = (*part)[:len(*part)+len(line)] // the line follows it
+		default:
+			f.add(line, off)
+		}
+		last = f
 	}
 	out := bufio.NewWriterSize(w, 64<<10)
 	defer out.Flush() // a client that is gone needs no end
