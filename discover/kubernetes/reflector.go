@@ -71,7 +71,7 @@ type connection struct {
 	*reflector
 	client *http.Client
 	api    string
-	// all are the slices by name, and version is how far they have come.
+	// all are the slices by name, nil until they are listed, and version is how far they have come.
 	all     map[string]slice
 	version string
 }
@@ -85,19 +85,18 @@ func (r *reflector) follow(ctx context.Context, changed func(all map[string]slic
 	}
 	defer client.CloseIdleConnections()
 	c := &connection{reflector: r, client: client, api: api}
-	for listed := false; ; {
-		if !listed {
+	for {
+		if c.all == nil {
 			if err := c.list(ctx); err != nil {
 				return err
 			}
-			listed = true
 		}
 		if err := changed(c.all); err != nil {
 			return err
 		}
 		switch err := c.watch(ctx, changed); {
 		case errors.Is(err, errExpired):
-			listed = false
+			c.all = nil
 		case err != nil:
 			return err
 		}

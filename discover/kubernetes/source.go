@@ -2,6 +2,8 @@ package kubernetes
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"weir/discover"
 	"weir/lb"
@@ -17,11 +19,7 @@ type source struct {
 // Run reports the endpoints in the slices of the Service.
 func (s *source) Run(ctx context.Context, report func([]lb.Endpoint)) error {
 	return s.follow(ctx, func(all map[string]slice) error {
-		var of []slice
-		for _, one := range all {
-			of = append(of, one)
-		}
-		found, usable, bad := s.endpoints(of)
+		found, usable, bad := s.endpoints(slices.Collect(maps.Values(all)))
 		if err := s.complaints.Judge("slices", usable, bad); err != nil {
 			return err
 		}
