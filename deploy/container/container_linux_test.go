@@ -15,15 +15,13 @@ import (
 	"weir/internal/testkit"
 )
 
-// need skips a test that lacks programs, or fails it where they have to be there.
+// need is testkit.Programs for tests that only root can run.
 func need(t *testing.T, programs ...string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("only root can run containers everywhere")
 	}
-	for _, p := range programs {
-		testkit.Program(t, p)
-	}
+	testkit.Programs(t, programs...)
 }
 
 // engine runs containers, with all that it keeps in a folder of the test.

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"weir/internal/testkit"
 )
 
 // machine is a container that systemd has booted. It sees the files of this machine and keeps what it
@@ -53,7 +55,7 @@ func boot(t *testing.T) *machine {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can boot a machine")
 	}
-	need(t, "systemd-nspawn", "unshare", "nsenter", "curl", "dpkg")
+	testkit.Programs(t, "systemd-nspawn", "unshare", "nsenter", "curl", "dpkg")
 	m := &machine{shared: t.TempDir()}
 	name := "weir-" + strings.ToLower(strings.NewReplacer("/", "", "_", "").Replace(filepath.Base(filepath.Dir(m.shared))))
 	told, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(m.shared, "notify"), Net: "unixgram"})

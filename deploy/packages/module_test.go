@@ -8,12 +8,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"weir/internal/testkit"
 )
 
 // TestModule: "go install" works in a checkout, and by path and version after "make module".
 func TestModule(t *testing.T) {
 	t.Parallel()
-	need(t, "make", "git")
+	testkit.Programs(t, "make", "git")
 	// With the flags of "make build" most is compiled already.
 	const flags = "GOFLAGS=-trimpath -tags=urfave_cli_no_template"
 	installed := func(folder, what string, variables ...string) {

@@ -14,14 +14,6 @@ import (
 	"weir/internal/testkit"
 )
 
-// need skips a test that lacks programs, or fails it where they have to be there.
-func need(t *testing.T, programs ...string) {
-	t.Helper()
-	for _, p := range programs {
-		testkit.Program(t, p)
-	}
-}
-
 // command runs a program in the root of the repository, with more variables, and returns what it says.
 func command(t *testing.T, variables []string, program string, arguments ...string) string {
 	t.Helper()
@@ -43,7 +35,7 @@ const (
 // release builds a release for this machine's architecture, at most one at a time.
 func release(t *testing.T, folder, version string, variables ...string) {
 	t.Helper()
-	need(t, "make", "git")
+	testkit.Programs(t, "make", "git")
 	building.Lock()
 	defer building.Unlock()
 	command(t, variables, "bash", "-c", `umask "${UMASK:-022}" && exec make "$@"`, "make", "dist", "DIST="+folder, "VERSION="+version, "PLATFORMS=linux/"+runtime.GOARCH)
@@ -155,7 +147,7 @@ func TestContents(t *testing.T) {
 // TestPackages: what the packages contain, and what the tools of Debian think of it.
 func TestPackages(t *testing.T) {
 	t.Parallel()
-	need(t, "rpm", "dpkg-deb", "lintian")
+	testkit.Programs(t, "rpm", "dpkg-deb", "lintian")
 	deb, rpm := built(t, ".deb"), built(t, ".rpm")
 	common := []string{
 		"/usr/bin/weir", "/etc/weir/config.toml", "/etc/logrotate.d/weir", "/usr/lib/systemd/system/weir.service",
@@ -192,7 +184,7 @@ func sorted(lines string) string {
 // TestVersions: package managers have to know which of two versions is the later one.
 func TestVersions(t *testing.T) {
 	t.Parallel()
-	need(t, "dpkg")
+	testkit.Programs(t, "dpkg")
 	text, err := os.ReadFile("dist.sh")
 	if err != nil {
 		t.Fatal(err)

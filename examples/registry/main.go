@@ -111,7 +111,11 @@ func run(w io.Writer, length time.Duration) (failed int, err error) {
 	}
 	pause := func() { time.Sleep(length / 5) }
 	pause()
-	if err := clients.wait(12); err != nil {
+	all := 0
+	for _, list := range instances {
+		all += len(list)
+	}
+	if err := clients.wait(all); err != nil {
 		return 0, err
 	}
 	killed := instances["shop/v2"][0]

@@ -27,6 +27,14 @@ func Program(t testing.TB, names ...string) string {
 	return ""
 }
 
+// Programs is Program for programs that a test needs all of.
+func Programs(t testing.TB, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		Program(t, name)
+	}
+}
+
 // Slow skips a test that takes long in "make test"; "make test-all" runs it.
 func Slow(t testing.TB) {
 	t.Helper()

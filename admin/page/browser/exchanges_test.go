@@ -14,12 +14,8 @@ import (
 	"github.com/chromedp/chromedp/kb"
 )
 
-// recorded is a weir in front of one service, of which everything is recorded.
-func recorded(t *testing.T, serve http.HandlerFunc) *stage {
-	t.Helper()
-	origin := httptest.NewServer(serve)
-	t.Cleanup(origin.Close)
-	return perform(t, `
+// recordsAll is a configuration that wants routes, of which everything is recorded.
+const recordsAll = `
 [[listeners]]
 name = "web"
 address = "127.0.0.1:0"
@@ -29,6 +25,14 @@ address = "127.0.0.1:0"
 output = "off"
 [inspect]
 sample = 1.0
+`
+
+// recorded is a weir in front of one service, of which everything is recorded.
+func recorded(t *testing.T, serve http.HandlerFunc) *stage {
+	t.Helper()
+	origin := httptest.NewServer(serve)
+	t.Cleanup(origin.Close)
+	return perform(t, recordsAll+`
 [[routes]]
 name = "all"
 upstream = "origin"

@@ -11,16 +11,7 @@ import (
 // filtered.
 func TestExchangesInAFlood(t *testing.T) {
 	t.Parallel()
-	s := perform(t, `
-[[listeners]]
-name = "web"
-address = "127.0.0.1:0"
-[admin]
-address = "127.0.0.1:0"
-[access_log]
-output = "off"
-[inspect]
-sample = 1.0
+	s := perform(t, recordsAll+`
 [[routes]]
 name = "all"
 respond = { status = 200, body = "well" }
