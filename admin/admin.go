@@ -124,7 +124,7 @@ func (p *Purge) Named() (what, name string) {
 type Upstream struct {
 	Name    string   `json:"name"`
 	Targets []Target `json:"targets"`
-	// Reason is why there are no targets, if there are none; empty if that is not known.
+	// Reason says why the upstream has no targets; empty if it has some, or if the reason is not known.
 	Reason string `json:"reason,omitempty"`
 }
 

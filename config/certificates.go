@@ -258,7 +258,8 @@ func IsLocalName(name string) bool {
 	return slices.ContainsFunc([]string{".localhost", ".local", ".internal", ".test", ".home.arpa"}, func(end string) bool { return strings.HasSuffix(name, end) })
 }
 
-// UnlikelyDomains yields the names for which the listener asks a CA of the internet, which gives them to nobody.
+// UnlikelyDomains returns the names for which the listener asks a CA of the internet, though no such CA gives
+// certificates for them.
 func (c *Config) UnlikelyDomains(l *Listener) (list []string) {
 	if u, err := url.Parse(c.Certificates.CA); err != nil || l.Issuer != IssuerACME || !slices.ContainsFunc(publicCAs, func(end string) bool { return strings.HasSuffix("."+u.Hostname(), end) }) {
 		return nil

@@ -15,7 +15,7 @@ func (u *Upstream) EmptyReason() string {
 }
 
 // Why returns ErrNoTarget as an error that says why no target is usable now. It is cheap until
-// somebody reads the text, which is about the time of reading.
+// its text is read; the text is about the time of reading.
 func (u *Upstream) Why() error { return unusable{u} }
 
 // unusable is ErrNoTarget of an upstream.

@@ -107,7 +107,7 @@ func (s *Server) warnOfRevocation(now time.Time) {
 	warn := func(file, whose, of, name string) {
 		revoked, err := secure.LoadRevocation(file)
 		if err != nil {
-			return // whoever uses it goes on with what there was, and has said so
+			return // the listener or upstream goes on with the lists that it has, and has said so
 		}
 		revoked.Ends(now.Add(24*time.Hour), func(issuer pkix.Name, end time.Time) {
 			s.log.Warn("a revocation list of "+whose+" expires, and then its "+whose+" are refused", of, name, "issuer", issuer.String(), "expires", end.UTC().Format(expiryDay))

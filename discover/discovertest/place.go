@@ -25,7 +25,7 @@ type Place struct {
 	Unweighted bool
 	// Stop ends the server without a word, and Start starts it again with what it had.
 	Stop, Start func() error
-	// Cut ends all connections to the server, or if there are none loses what the server says for a moment.
+	// Cut ends all connections to the server. Where weir has no connection to it, what the server says is lost for a moment.
 	Cut func() error
 	// Break makes it answer nonsense until Mend.
 	Break, Mend func() error

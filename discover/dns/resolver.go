@@ -49,7 +49,7 @@ type answer struct {
 	ttl   time.Duration
 }
 
-// result is an answer, or why there is none: a server that cannot be asked, or does not know, is an error.
+// result is an answer, or the reason why no server gave one: that a server cannot be asked, or does not know, is an error.
 type result struct {
 	answer
 	err error

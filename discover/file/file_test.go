@@ -166,7 +166,7 @@ func TestFails(t *testing.T) {
 	for what, breaks := range map[string]func(w *world){
 		"no such file":           func(w *world) { w.must(os.Remove(w.path)) },
 		"no regular file":        func(w *world) { w.must(os.Remove(w.path)); w.must(os.Mkdir(w.path, 0o700)) },
-		"is no regular file":     func(w *world) { w.must(os.Remove(w.path)); w.must(syscall.Mkfifo(w.path, 0o600)) }, // that nobody writes to
+		"is no regular file":     func(w *world) { w.must(os.Remove(w.path)); w.must(syscall.Mkfifo(w.path, 0o600)) }, // to which no process writes
 		"neither TOML nor JSON":  func(w *world) { w.write("targets = [\"http://o") },
 		"no key \"targets\"":     func(w *world) { w.write("") },
 		"none of the targets":    func(w *world) { w.write(`["ftp://x"]`) },

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"net/netip"
+
 	"weir/config"
 	"weir/internal/forward"
 	"weir/internal/head"

@@ -3,9 +3,10 @@ package importer
 import (
 	"net/netip"
 	"strings"
-	"weir/config"
 
 	"golang.org/x/crypto/bcrypt"
+
+	"weir/config"
 )
 
 // setAccess translates rules of which the first that fits decides into lists of which the smallest range

@@ -65,7 +65,7 @@ func (s *stream) Take() *admin.ExchangeNews {
 }
 
 // recent returns what was recorded since the last call, in its order, and how many exchanges were pushed out before
-// anybody looked at them.
+// this stream looked at them.
 func (s *stream) recent() (list []*kept, gone int) {
 	r := s.recorder
 	r.mu.Lock()

@@ -9,9 +9,10 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"weir/config"
 
 	"golang.org/x/crypto/cryptobyte"
+
+	"weir/config"
 )
 
 // What a configuration of Encrypted Client Hello is made of (RFC 9849 section 4).

@@ -64,7 +64,7 @@ func sameFile(a, b os.FileInfo) bool {
 // Watched is a value that is made of files, and made anew when they change. Its methods may be
 // called from any goroutine.
 type Watched[T any] struct {
-	value atomic.Pointer[T] // so that nobody waits for files
+	value atomic.Pointer[T] // so that Value never waits for files
 	load  func() (T, error)
 
 	refreshing sync.Mutex // makes Refresh use files one at a time

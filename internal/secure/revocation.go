@@ -12,6 +12,7 @@ import (
 	"slices"
 	"sync"
 	"time"
+
 	"weir/config"
 )
 

@@ -98,7 +98,7 @@ type stapled struct {
 	until time.Time
 }
 
-// NewStaples returns Staples without any, which ask nobody before they are used.
+// NewStaples returns Staples without any. They ask no responder before they are used.
 func NewStaples(o StaplesOptions) *Staples {
 	if o.Retry == 0 {
 		o.Retry = time.Minute
@@ -205,7 +205,7 @@ func (s *Staples) begin(st *staple) {
 	})
 }
 
-// again asks once more, unless nobody needs the staple.
+// again asks once more, unless no handshake needs the staple.
 func (s *Staples) again(st *staple) {
 	if leaf := st.cert.Leaf; st.asked.Load() || s.options.Keep != nil && s.options.Keep(leaf) {
 		s.begin(st)

@@ -228,7 +228,7 @@ func showMisbehaviour(ctx context.Context, weir string) error {
 	time.Sleep(2 * time.Second)
 	alone := float64(p.cpu()-before) / float64(time.Since(began))
 	n.reset()
-	p.ended() // what the page of metrics takes is none of these clients'
+	p.ended() // the memory that the page of metrics takes is not charged to these clients
 	memory, peak, all, tried, resets := p.resident(), 0.0, time.Duration(0), 0, 0
 	fmt.Printf("\n## Clients that misbehave, with at most %d frames each\n\n| way | took | CPU | ended by | GOAWAY | resident MiB |\n|---|---|---|---|---|---|\n", maxFrames)
 	for _, w := range ways() {

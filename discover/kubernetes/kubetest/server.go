@@ -47,7 +47,7 @@ type Server struct {
 type Refusal struct {
 	Code    int
 	Message string
-	// RetryAfter is a field of the answer; empty: there is none.
+	// RetryAfter is a field of the answer; empty: the answer has no such field.
 	RetryAfter string
 }
 
