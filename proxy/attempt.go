@@ -336,7 +336,7 @@ func (a *attempt) exchangeHeads() *attemptError {
 	}
 	a.out = transport.Request{
 		Head: a.request, Held: x.held, Trailer: x.Body.Trailer(),
-		Chunked: x.chunked(), More: !x.Body.Done(), Room: a.out.Room,
+		Chunked: x.chunked(), More: !x.Body.Done(), Crowded: x.Client.Crowded, Room: a.out.Room,
 	}
 	s.LimitWrite(a.began, write)
 	n, err := s.Send(&a.out)

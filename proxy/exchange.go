@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"weir/internal/body"
@@ -88,6 +89,9 @@ type Client struct {
 	// leaves longer stored bodies to ServeRest. 0 stands for any number, for front ends whose
 	// reader may wait. Weir's own pages do not ask: they are short.
 	Room int64
+	// Crowded says that many answers wait for the client to take them. nil, for connections that carry
+	// one exchange at a time, means that none do.
+	Crowded *atomic.Bool
 	// Memory is what the front end uses to answer. It may be empty.
 	Memory prefetch.Region
 }

@@ -208,6 +208,7 @@ func (x *Exchange) newHedge(t *lb.Target) *racer {
 	a.request = request
 	a.out = transport.Request{
 		Head: request, Held: bytes.Clone(x.held), Chunked: x.chunked(), Trailer: cloneHead(x.Body.Trailer()),
+		Crowded: x.Client.Crowded,
 	}
 	a.x = nil
 	return &racer{attempt: a, until: x.headUntil(first.began)}

@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"sync/atomic"
 	"time"
 
 	h2 "golang.org/x/net/http2"
@@ -18,6 +19,8 @@ type output struct {
 	window, initial int64
 	// sending are the streams with body bytes that wait, in the order of their turns.
 	sending []*stream
+	// crowded says that sending has crowd streams or more.
+	crowded atomic.Bool
 	// refilling are streams that had body bytes, and whose next ones are on their way to sending.
 	refilling []*stream
 	// release ends refilling; nil until it is needed.

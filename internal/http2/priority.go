@@ -139,13 +139,17 @@ func (c *conn) refilled(s *stream) {
 func (c *conn) queue(s *stream, p []byte) {
 	c.refilled(s)
 	s.pending = p
-	c.sending = append(c.sending, s)
+	if c.sending = append(c.sending, s); len(c.sending) == crowd {
+		c.crowded.Store(true)
+	}
 }
 
 // unqueue takes s out of those that have something to send.
 func (c *conn) unqueue(s *stream) {
 	if i := slices.Index(c.sending, s); i >= 0 {
-		c.sending = slices.Delete(c.sending, i, i+1)
+		if c.sending = slices.Delete(c.sending, i, i+1); len(c.sending) == crowd-1 {
+			c.crowded.Store(false)
+		}
 	}
 }
 

@@ -8,6 +8,9 @@ const (
 	bigLent = 64 << 10
 	// maxLent bounds those of a connection's exchanges, but for one of minLent that each may have.
 	maxLent = 640 << 10
+	// crowd is from how many answers that wait for the client on the beginnings of others are read
+	// into small buffers.
+	crowd = 8
 )
 
 // share is the size of the buffer that a stream gets whose windows have room for n bytes: the

@@ -92,6 +92,7 @@ func (c *conn) begin(id uint32, ends bool) *stream {
 	s.c, s.id = c, id
 	s.client = proxy.Client{
 		Front: s, Cancel: &s.cancel, Listener: c.listener(), Peer: &c.peer, Remote: c.c.RemoteAddr(), TLS: c.c.TLS() != nil, Handshake: c.c.TLS(),
+		Crowded: &c.crowded,
 	}
 	s.cancel.Reset()
 	s.Client, s.Exchange.Start = &s.client, time.Now()

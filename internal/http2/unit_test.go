@@ -59,6 +59,30 @@ func TestChoose(t *testing.T) {
 	check("no window of the stream", "3 3 3 3 3 3", 1, blocked, s(3, 0, sharingUnsaid))
 }
 
+// A client is crowded as long as enough answers wait for it.
+func TestCrowd(t *testing.T) {
+	var c conn
+	var list []*stream
+	check := func(want bool) {
+		t.Helper()
+		if got := c.crowded.Load(); got != want {
+			t.Errorf("with %d answers that wait: %v, want %v", len(c.sending), got, want)
+		}
+	}
+	for len(list) < 2*crowd {
+		check(len(list) >= crowd)
+		s := &stream{id: uint32(2*len(list) + 1)}
+		list = append(list, s)
+		c.queue(s, []byte("x"))
+	}
+	for _, s := range list {
+		check(len(c.sending) >= crowd)
+		c.unqueue(s)
+		c.unqueue(s) // a stream that does not wait changes nothing
+	}
+	check(false)
+}
+
 // Resets are bounded by a rate, beyond those of streams that were answered.
 func TestResetBound(t *testing.T) {
 	var b bounds

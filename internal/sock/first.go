@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"weir/internal/prefetch"
 )
@@ -12,11 +13,19 @@ import (
 type Buffers struct {
 	size int
 	pool sync.Pool
+	// small is the pool for FirstRead.Small; nil if there is none.
+	small *Buffers
 }
 
 // NewBuffers returns a pool of readers with buffers of size bytes.
 func NewBuffers(size int) *Buffers {
 	return &Buffers{size: size, pool: sync.Pool{New: func() any { return bufio.NewReaderSize(nil, size) }}}
+}
+
+// WithSmall gives b smaller readers too, for FirstRead.Small.
+func (b *Buffers) WithSmall(size int) *Buffers {
+	b.small = NewBuffers(size)
+	return b
 }
 
 // Get returns a reader of source.
@@ -28,8 +37,11 @@ func (b *Buffers) Get(source io.Reader) *bufio.Reader {
 
 // Put takes r back, unless it has a buffer of another size.
 func (b *Buffers) Put(r *bufio.Reader) {
-	if r.Size() == b.size {
+	switch {
+	case r.Size() == b.size:
 		b.pool.Put(r)
+	case b.small != nil:
+		b.small.Put(r)
 	}
 }
 
@@ -47,6 +59,9 @@ type FirstRead struct {
 	buffers *Buffers
 	// reader is where the owner keeps its reader; nil while it has none.
 	reader **bufio.Reader
+	// Small says, when a message begins, that it is to have a small buffer. nil means that none
+	// is. Only a FirstRead whose buffers have small ones may have it.
+	Small *atomic.Bool
 	// memory is the owner's.
 	memory prefetch.Region
 
@@ -89,7 +104,11 @@ func (f *FirstRead) look(fd uintptr) bool {
 	f.memory.Fetch()
 	prefetch.Of(f.stream).Fetch()
 	if *f.reader == nil {
-		*f.reader = f.buffers.Get(f.owner)
+		buffers := f.buffers
+		if f.Small != nil && f.Small.Load() {
+			buffers = buffers.small
+		}
+		*f.reader = buffers.Get(f.owner)
 	}
 	f.active, f.fd = true, fd
 	_, f.err = (*f.reader).Peek(1)

@@ -161,7 +161,7 @@ func (c *Conn) letGo() {
 }
 
 // readers pools the buffers of responses, for all targets.
-var readers = sock.NewBuffers(readBuffer)
+var readers = sock.NewBuffers(readBuffer).WithSmall(smallBuffer)
 
 // Sent reports whether any byte of what Send was given may have reached the
 // target.

@@ -35,6 +35,9 @@ func (c *Conn) Refuses() bool { return false }
 
 // Send implements Stream.
 func (c *Conn) Send(r *Request) (n int, err error) {
+	if c.slot == nil {
+		c.first.Small = r.Crowded
+	}
 	out := r.Head.AppendTo(r.Room[:0])
 	switch {
 	case !r.Chunked:
@@ -144,7 +147,7 @@ func (c *Conn) Park() bool {
 		return false
 	}
 	c.letGo()
-	c.request, c.sent = nil, 0
+	c.request, c.sent, c.first.Small = nil, 0, nil
 	c.Unlimit()
 	return true
 }

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"net"
+	"sync/atomic"
 	"time"
 
 	"weir/internal/body"
@@ -56,6 +57,9 @@ type Request struct {
 	Chunked bool
 	// More says that the body goes on: BodyWriter's Finish will end it.
 	More bool
+	// Crowded says, when the response begins, that others wait for the same client, so that what is read
+	// ahead of this one is to take little memory. nil means that none wait.
+	Crowded *atomic.Bool
 	// Room is a buffer for the stream to use until the response begins. Send
 	// leaves there what became of it.
 	Room []byte

@@ -31,6 +31,9 @@ var ErrNoConn = errors.New("no free connection to the target")
 // in one read.
 const readBuffer = 16 << 10
 
+// smallBuffer is what a response gets instead that will have to wait for its client (Request.Crowded).
+const smallBuffer = 4 << 10
+
 // unlimited stands for no bound on connections, which HostClient does not know.
 const unlimited = 1 << 30
 
@@ -193,7 +196,7 @@ func (t *HTTP1) Release(c *Conn, reusable bool) {
 	reusable = reusable && !c.old.Load() && (c.Reader == nil || c.Reader.Buffered() == 0) && c.drained()
 	c.letGo()
 	l := c.lease
-	c.lease, c.request = nil, nil
+	c.lease, c.request, c.first.Small = nil, nil, nil
 	if reusable {
 		t.pool.release(l)
 	} else {
