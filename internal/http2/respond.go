@@ -59,8 +59,20 @@ func (s *stream) Start(h *head.Head, length int64, bodyless bool) error {
 	if bodyless {
 		length = s.saidLength(h, length)
 	}
-	s.c.sendHead(s, h, h.Status, length)
+	if s.unsent, s.unsentLength = h, length; !bodyless && s.left != 0 {
+		s.sendUnsent()
+	}
 	return nil
+}
+
+// sendUnsent appends the head of the answer if that was not done yet. A head that the end most likely
+// follows waits for it: both are then one frame, whoever writes in between. To a client of gRPC an
+// answer without messages is nothing else. c.mu is held.
+func (s *stream) sendUnsent() {
+	if s.unsent != nil {
+		s.c.sendHead(s, s.unsent, s.unsent.Status, s.unsentLength)
+		s.unsent = nil
+	}
 }
 
 // lengthUnsaid says that a head has no content-length.
@@ -166,6 +178,7 @@ func (s *stream) Flush() error {
 	err := s.enter()
 	defer s.leave()
 	if err == nil {
+		s.sendUnsent()
 		s.c.releaseLater(s)
 		s.flush()
 	}
@@ -192,6 +205,7 @@ func (s *stream) finishAnswer(trailer *head.Head) error {
 	if err != nil {
 		return err
 	}
+	s.sendUnsent()
 	s.c.refilled(s)
 	s.c.lend(s, 0)
 	if s.left > 0 && !s.bodyless {

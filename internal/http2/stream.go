@@ -9,6 +9,7 @@ import (
 	h2 "golang.org/x/net/http2"
 
 	"weir/internal/frames"
+	"weir/internal/head"
 	"weir/internal/sock"
 	"weir/proxy"
 )
@@ -36,6 +37,11 @@ type stream struct {
 	// served says that the core is done with the exchange, answered that the client has the whole answer.
 	served, answered bool
 	priority
+
+	// unsent is the head of an answer that is not in out yet, nil if there is none; unsentLength is what its
+	// content-length says, or lengthUnsaid.
+	unsent       *head.Head
+	unsentLength int64
 
 	// pending are body bytes that wait for room, tail is what they lie in if the exchange does
 	// not wait for them.
