@@ -270,9 +270,6 @@ func (a *attempt) roundTrip() *attemptError {
 // blame finds out whether the client or the upload is the reason why the heads were
 // not exchanged.
 func (a *attempt) blame(e *attemptError) *attemptError {
-	if u := &a.upload; u.started() && u.keepsAll && !a.stream.Sent() {
-		<-u.done // the stream was refused, and another one needs all of the body
-	}
 	if a.x.unwatch() {
 		e = clientGone(true)
 	}

@@ -345,16 +345,11 @@ func (x *Exchange) hold() {
 	x.taps.end(ToTarget)
 }
 
-// replayable says that nothing of the body is lost if the request is sent again:
-// what was read of it is held, and all of it was read if an upload has begun.
+// replayable says that nothing of the body is lost if the request is sent again: what was read of it is
+// held. The next attempt goes on with the rest.
 func (x *Exchange) replayable() bool {
-	if a := x.attempt; a != nil && a.upload.started() {
-		if !a.upload.ended() {
-			return false // it reads at this moment
-		}
-		if a.upload.running() || !x.Body.Done() {
-			return false
-		}
+	if a := x.attempt; a != nil && a.upload.started() && !a.upload.ended() {
+		return a.upload.keepsAll // it reads at this moment
 	}
 	return x.Body.Seen() == int64(len(x.held))
 }

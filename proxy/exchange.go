@@ -18,7 +18,7 @@ import (
 
 // Front is the client's side of an exchange, as a front end lends it to the
 // core. Its methods are called by the goroutine that serves the exchange, but
-// for StopReading. The first error of a writing method is final.
+// for PauseReading. The first error of a writing method is final.
 type Front interface {
 	// Inform sends an interim response (1xx but 101). Clients that cannot take
 	// one get none.
@@ -54,9 +54,11 @@ type Front interface {
 	// BePatient bounds the client's silence in the bodies of this exchange by grace, if that is
 	// more than 0, and does not judge their rates if anyRate.
 	BePatient(grace time.Duration, anyRate bool)
-	// StopReading makes a Next of the request body that waits, and every
-	// later one, fail at once. Any goroutine may call it.
-	StopReading()
+	// PauseReading makes a Next of the request body that waits, and every later one, fail at once with
+	// body.ErrPaused, until ResumeReading: the body goes on then where it was. Any goroutine may call
+	// PauseReading, but ResumeReading only one that nobody reads beside.
+	PauseReading()
+	ResumeReading()
 	// Tunnel sends a 101, or what the protocol has instead of it, which h says then, and lends the
 	// bare connection; early are bytes that the client had already sent. The exchange ends the
 	// connection.

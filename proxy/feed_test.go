@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"errors"
 	"io"
 	"os"
 	"sync"
@@ -23,11 +22,9 @@ type feed struct {
 	left    int64 // -1: not known
 	seen    int64
 	err     error // what the reader was told last
-	stopped bool
+	paused  bool
 	kernel  body.Kernel
 }
-
-var errStopped = errors.New("the body is not wanted any more")
 
 // newFeed returns an empty body of this length, -1 if its end alone says how long it is.
 func newFeed(length int64) *feed {
@@ -82,8 +79,8 @@ func (f *feed) fail(err error) *feed {
 	})
 }
 
-// stop makes every read fail.
-func (f *feed) stop() { f.change(func() { f.stopped = true }) }
+// pause makes every read fail, or not any more.
+func (f *feed) pause(paused bool) { f.change(func() { f.paused = paused }) }
 
 // Next implements body.Source.
 func (f *feed) Next([]byte) ([]byte, error) {
@@ -111,9 +108,8 @@ func (f *feed) next() (p []byte, changed chan struct{}, err error) {
 	switch {
 	case f.err != nil:
 		return nil, nil, f.err
-	case f.stopped:
-		f.err = errStopped
-		return nil, nil, f.err
+	case f.paused:
+		return nil, nil, body.ErrPaused
 	case len(f.pieces) > 0:
 		p = []byte(f.pieces[0])
 		f.pieces = f.pieces[1:]
@@ -152,7 +148,7 @@ func (f *feed) Whole() bool {
 	for _, p := range f.pieces {
 		n += int64(len(p))
 	}
-	return f.err == io.EOF || f.left >= 0 && n >= f.left && !f.stopped
+	return f.err == io.EOF || f.left >= 0 && n >= f.left
 }
 
 // Left implements body.Source.

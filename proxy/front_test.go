@@ -204,10 +204,16 @@ func (f *fakeFront) Room() int { return math.MaxInt }
 // BePatient implements Front.
 func (f *fakeFront) BePatient(time.Duration, bool) { f.call("patient") }
 
-// StopReading implements Front.
-func (f *fakeFront) StopReading() {
-	f.call("stop")
-	f.body.stop()
+// PauseReading implements Front.
+func (f *fakeFront) PauseReading() {
+	f.call("pause")
+	f.body.pause(true)
+}
+
+// ResumeReading implements Front.
+func (f *fakeFront) ResumeReading() {
+	f.call("resume")
+	f.body.pause(false)
 }
 
 // Tunnel implements Front.

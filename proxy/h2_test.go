@@ -358,8 +358,11 @@ func (s *h2stream) Abort() {
 // CloseAfter implements proxy.Front: other streams go on, and over sees to this one.
 func (s *h2stream) CloseAfter() {}
 
-// StopReading implements proxy.Front.
-func (s *h2stream) StopReading() { s.body.stop(errReset) }
+// PauseReading implements proxy.Front.
+func (s *h2stream) PauseReading() { s.body.pause(true) }
+
+// ResumeReading implements proxy.Front.
+func (s *h2stream) ResumeReading() { s.body.pause(false) }
 
 // Room implements proxy.Front.
 func (s *h2stream) Room() int { return math.MaxInt }
@@ -384,6 +387,7 @@ type h2body struct {
 	seen    int64
 	err     error // final; io.EOF after the end
 	failure error // what comes after what has arrived
+	paused  bool
 	trailer *head.Head
 }
 
@@ -432,6 +436,14 @@ func (b *h2body) stop(err error) {
 	b.changed.Broadcast()
 }
 
+// pause makes every read fail, or not any more.
+func (b *h2body) pause(paused bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.paused = paused
+	b.changed.Broadcast()
+}
+
 var defectLength = &head.Defect{Status: 400, Name: "content-length does not agree with the frames"}
 
 // Next implements body.Source.
@@ -446,8 +458,11 @@ func (b *h2body) Next([]byte) ([]byte, error) {
 func (b *h2body) next() ([]byte, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for b.err == nil && len(b.arrived) == 0 && !b.ends && b.failure == nil {
+	for b.err == nil && len(b.arrived) == 0 && !b.ends && b.failure == nil && !b.paused {
 		b.changed.Wait()
+	}
+	if b.paused {
+		return nil, body.ErrPaused
 	}
 	switch n := int64(len(b.arrived)); {
 	case b.err != nil:

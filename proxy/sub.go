@@ -49,7 +49,8 @@ func (NoClient) Finish(*head.Head) error             { return nil }
 func (NoClient) Delivered() int64                    { return 0 }
 func (NoClient) Abort()                              {}
 func (NoClient) CloseAfter()                         {}
-func (NoClient) StopReading()                        {}
+func (NoClient) PauseReading()                       {}
+func (NoClient) ResumeReading()                      {}
 func (NoClient) BePatient(time.Duration, bool)       {}
 
 func (NoClient) Move(body.Kernel, int64) (int64, error, error) { return 0, nil, errors.ErrUnsupported }

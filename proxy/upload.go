@@ -9,7 +9,6 @@ import (
 
 	"weir/internal/head"
 	"weir/internal/sock"
-	"weir/internal/transport"
 )
 
 // uploadState is how far an upload has come.
@@ -37,7 +36,7 @@ type upload struct {
 	mu       sync.Mutex
 	answered bool
 	// keep is how much of the body may be kept for another attempt; 0: none. keepsAll says that all of
-	// it will be kept.
+	// it will be kept, which is known of bodies by length.
 	keep     int
 	keepsAll bool
 	err      *attemptError // what ended the attempt; read after done
@@ -81,12 +80,16 @@ func (a *attempt) stopUpload() bool {
 	}
 	if !u.ended() {
 		u.stopping.Store(true)
-		if u.running() {
-			a.x.Client.Front.StopReading()
+		front, paused := a.x.Client.Front, u.running()
+		if paused {
+			front.PauseReading()
 		}
 		a.stream.InterruptWrite()
 		<-u.done
 		a.stream.Unlimit()
+		if paused {
+			front.ResumeReading()
+		}
 	}
 	return u.whole
 }
@@ -159,10 +162,7 @@ func (a *attempt) runUpload(writeLimit, firstByte time.Duration) {
 			x.taps.end(ToTarget)
 			a.bodyRead()
 		}
-		if err = w.Write(piece); err != nil && u.keepsAll && !a.stream.Sent() {
-			w, err = transport.Discard, nil // the target has refused the stream: the body is read for the next one
-		}
-		if err == nil && (last || !x.Body.Ready()) {
+		if err = w.Write(piece); err == nil && (last || !x.Body.Ready()) {
 			err = w.Flush()
 		}
 		if err != nil || last && !chunked {

@@ -155,7 +155,7 @@ func TestEarlyAnswer(t *testing.T) {
 			c := s.request("POST /").with(-1, "one ").start()
 			equal(t, name, c.ended(), "403 ok")
 			equal(t, name+": the body", c.front.sent(), "no")
-			equal(t, name+": the calls", c.front.trace(), "close start write stop finish")
+			equal(t, name+": the calls", c.front.trace(), "close start write pause resume finish")
 			equal(t, name+": whether the stream is reusable", a.stream(0).reusable, false)
 		})
 	}
@@ -222,7 +222,7 @@ func TestUploadFails(t *testing.T) {
 	check("the client leaves in the middle", oneTarget, nil, silent, func(c *client) { c.gone.Cancel() }, "400 client_gone")
 }
 
-// A body that was kept is sent again, one that was too long is not.
+// A body that was kept is sent again, and read on where it was; one that was too long is not.
 func TestUploadAgain(t *testing.T) {
 	breaks := func(s *fakeStream) { s.readAll(); resets(s) }
 	check := func(name, keep string, first script, want, got string) {
@@ -244,7 +244,33 @@ func TestUploadAgain(t *testing.T) {
 	}
 	check("after the end", "7B", breaks, "200 ok", "one two")
 	check("too long", "6B", breaks, "502 reset", "")
-	check("in the middle", "7B", func(s *fakeStream) { s.upload.Next(nil); resets(s) }, "502 reset", "")
+	check("in the middle", "7B", func(s *fakeStream) { s.upload.Next(nil); resets(s) }, "200 ok", "one two")
+	check("before it was read", "7B", resets, "200 ok", "one two")
+
+	// The client sends the rest when the next target has all that is there.
+	goesOn := func(name, text string, length int64, first script) {
+		t.Helper()
+		bubble(t, func(t *testing.T) {
+			s := newStand(t, twoTargets+text)
+			s.on("a", first)
+			begun := make(chan string, 1)
+			s.on("b", func(s *fakeStream) {
+				p, _ := s.upload.Next(nil)
+				begun <- string(p)
+				rest, _ := s.readAll()
+				s.answer("200", rest)
+			})
+			c := s.request("PUT /").with(length, "one ").start()
+			equal(t, name+": what was there", <-begun, "one ")
+			c.front.body.send("two").end()
+			settle()
+			equal(t, name, c.ended(), "200 ok")
+			equal(t, name+": the rest", c.front.sent(), "two")
+		})
+	}
+	goesOn("reset", "", -1, func(s *fakeStream) { s.upload.Next(nil); resets(s) })
+	goesOn("reset, by length", "", 7, func(s *fakeStream) { s.upload.Next(nil); resets(s) })
+	goesOn("refused, by length", "", 7, answer("503", "busy"))
 }
 
 // A panic in the upload ends the exchange, and no more.

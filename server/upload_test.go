@@ -3,7 +3,9 @@ package server_test
 import (
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"weir/internal/testkit"
@@ -430,4 +432,81 @@ func TestExpectContinue(t *testing.T) {
 		equal(t, "response", m.Body, "ok")
 		equal(t, "interim responses", len(m.Interim), 0)
 	})
+}
+
+// A target dies while the body is on its way. The next target gets what was there, and then the rest, as
+// the client sends it.
+func TestUploadGoesOn(t *testing.T) {
+	t.Parallel()
+	begun, all := make(chan struct{}, 1), make(chan string, 1)
+	var connections atomic.Int64
+	origin := func() *testkit.Origin {
+		return testkit.Listen(t, func(c *testkit.Conn) {
+			for {
+				chunked := c.Head().Get("Transfer-Encoding") != ""
+				take := func(plain, chunk string) string {
+					if chunked {
+						return c.Take(len(chunk))
+					}
+					return c.Take(len(plain))
+				}
+				take("one ", "4\r\none \r\n")
+				if connections.Add(1)%2 == 1 {
+					c.Reset()
+					return
+				}
+				begun <- struct{}{}
+				all <- take("two", "3\r\ntwo\r\n0\r\n\r\n")
+				c.Send(ok)
+			}
+		})
+	}
+	w := overTLS(t, "", "[[routes]]\nupstream = \"o\"\n[upstreams.o]\nretry.budget = 1.0\ntargets = [%q, %q]\n", origin().URL, origin().URL)
+	check := func(name string, chunked bool, begin func(), goOn func(), status func() int) {
+		t.Run(name, func(t *testing.T) {
+			done := make(chan int, 1)
+			begin()
+			go func() { done <- status() }()
+			receive(t, begun)
+			goOn()
+			want := "two"
+			if chunked {
+				want = "3\r\ntwo\r\n0\r\n\r\n"
+			}
+			equal(t, "the rest", receive(t, all), want)
+			equal(t, "the status", receive(t, done), 200)
+		})
+	}
+	for _, version := range []int{1, 2} {
+		var p http.Protocols
+		p.SetHTTP2(version == 2)
+		p.SetHTTP1(version == 1)
+		h := &http.Client{Transport: &http.Transport{TLSClientConfig: w.secure.Clone(), Protocols: &p}}
+		t.Cleanup(h.CloseIdleConnections)
+		for _, length := range []int64{7, -1} {
+			r, send := io.Pipe()
+			check(fmt.Sprintf("HTTP/%d, length %d", version, length), length < 0,
+				func() {},
+				func() { io.WriteString(send, "two"); send.Close() },
+				func() int {
+					go io.WriteString(send, "one ")
+					request, _ := http.NewRequest("PUT", "https://"+w.addr.String(), r)
+					request.ContentLength = length
+					response, err := h.Do(request)
+					if err != nil {
+						t.Error(err)
+						return 0
+					}
+					io.Copy(io.Discard, response.Body)
+					response.Body.Close()
+					return response.StatusCode
+				})
+		}
+	}
+	c := testkit.Dial(t, w.Addr("plain"))
+	put := func(n int) string { return strings.Replace(post(n), "POST", "PUT", 1) }
+	check("in a chunk's line", true, func() { c.Send(put(-1) + "4\r\none \r\n3") }, func() { c.Send("\r\ntwo\r\n0\r\n\r\n") },
+		func() int { return c.Response("PUT").Status() })
+	check("by length, on the same connection", false, func() { c.Send(put(7) + "one ") }, func() { c.Send("two") },
+		func() int { return c.Response("PUT").Status() })
 }

@@ -14,6 +14,10 @@ import (
 // that ends like this must not look complete to the one that it is sent on to.
 var ErrTruncated = errors.New("body ended before its framing did")
 
+// ErrPaused says that a body is not read on for now. It is the only error of Next that is not final:
+// the body goes on where it was.
+var ErrPaused = errors.New("body is not read on for now")
+
 // MaxChunkLine bounds a chunk-size line with its extensions.
 const MaxChunkLine = 4096
 
@@ -55,14 +59,26 @@ type Reader struct {
 	trailerSize int
 	err         error // sticky, io.EOF after the end
 	framing     Framing
-	inChunks    bool // a chunk was begun: its CRLF is due
+	part        chunkPart
 }
+
+// chunkPart is what of chunked coding comes next.
+type chunkPart uint8
+
+const (
+	// partSize: a line with the size of a chunk.
+	partSize chunkPart = iota
+	// partData: the rest of a chunk, and its CRLF.
+	partData
+	// partTrailer: the trailer section.
+	partTrailer
+)
 
 // Reset makes b read a body of the given framing from br. length counts for
 // FramingLength only.
 func (b *Reader) Reset(br *bufio.Reader, framing Framing, length int64) {
 	b.br, b.socket, b.left, b.seen, b.overhead, b.err = br, nil, 0, 0, 0, nil
-	b.framing, b.inChunks = framing, false
+	b.framing, b.part = framing, partSize
 	if b.trailerSize > 0 {
 		b.trailer.Reset()
 		b.trailerSize = 0
@@ -116,7 +132,9 @@ func (b *Reader) Ready() bool {
 		return true
 	case b.framing != FramingChunked || b.left > 0:
 		return b.br.Buffered() > 0
-	case b.inChunks:
+	case b.part == partTrailer:
+		return false
+	case b.part == partData:
 		n = len("\r\n")
 	}
 	// The next chunk line must be there, with a byte of data behind it or the
@@ -170,14 +188,14 @@ func (b *Reader) Moved(n int64) {
 // buffer if something is there, else freshly read into buf. The bytes are valid
 // until the next call. It returns io.EOF, without bytes, at the end; ErrTruncated
 // if the connection ended first; a *head.Defect for broken chunked coding; else the
-// read error. Every error is final.
+// read error. Every error but ErrPaused, which reads from the connection may end with, is final.
 func (b *Reader) Next(buf []byte) ([]byte, error) {
 	if b.err != nil {
 		return nil, b.err
 	}
 	if b.framing == FramingChunked && b.left == 0 {
-		if b.err = b.nextChunk(); b.err != nil {
-			return nil, b.err
+		if err := b.nextChunk(); err != nil {
+			return nil, b.failed(err)
 		}
 	}
 	p, err := b.piece(buf)
@@ -185,8 +203,7 @@ func (b *Reader) Next(buf []byte) ([]byte, error) {
 		if err == io.EOF && b.framing != FramingClose {
 			err = ErrTruncated
 		}
-		b.err = err
-		return nil, err
+		return nil, b.failed(err)
 	}
 	b.seen += int64(len(p))
 	if b.framing != FramingClose {
@@ -196,6 +213,14 @@ func (b *Reader) Next(buf []byte) ([]byte, error) {
 		}
 	}
 	return p, nil
+}
+
+// failed notes why the body does not go on, and returns that.
+func (b *Reader) failed(err error) error {
+	if err != ErrPaused {
+		b.err = err
+	}
+	return err
 }
 
 // piece returns at least one and at most b.left bytes.
@@ -224,30 +249,33 @@ func (b *Reader) piece(buf []byte) ([]byte, error) {
 }
 
 // nextChunk reads the next chunk-size line; after the last chunk it reads the
-// trailer section and returns io.EOF.
+// trailer section and returns io.EOF. It can be called again after ErrPaused.
 func (b *Reader) nextChunk() error {
-	if b.inChunks {
+	if b.part == partData {
 		if err := b.chunkEnd(); err != nil {
 			return err
 		}
+		b.part = partSize
 	}
-	line, err := b.readLine(MaxChunkLine, DefectChunk)
-	if err != nil {
-		return err
-	}
-	size, err := parseChunkLine(line)
-	if err != nil {
-		return err
-	}
-	b.overhead += int64(len(line)) + 4 - 16 - 2*min(size, 1<<20)
-	b.overhead = max(b.overhead, 0)
-	if b.overhead > maxChunkOverhead {
-		return DefectChunkOverhead
-	}
-	if size > 0 {
-		b.left = size
-		b.inChunks = true
-		return nil
+	if b.part == partSize {
+		line, err := b.readLine(MaxChunkLine, DefectChunk)
+		if err != nil {
+			return err
+		}
+		size, err := parseChunkLine(line)
+		if err != nil {
+			return err
+		}
+		b.overhead += int64(len(line)) + 4 - 16 - 2*min(size, 1<<20)
+		b.overhead = max(b.overhead, 0)
+		if b.overhead > maxChunkOverhead {
+			return DefectChunkOverhead
+		}
+		if size > 0 {
+			b.left, b.part = size, partData
+			return nil
+		}
+		b.part = partTrailer
 	}
 	for {
 		line, err := b.readLine(DefaultMaxTrailer, DefectTrailerSize)
@@ -281,20 +309,35 @@ func (b *Reader) chunkEnd() error {
 	return nil
 }
 
-// readLine reads a line that ends in CRLF and returns it without.
+// readLine reads a line that ends in CRLF and returns it without. It takes nothing of a line that is
+// not there whole.
 func (b *Reader) readLine(limit int, tooLong *head.Defect) ([]byte, error) {
-	line, err := b.br.ReadSlice('\n')
-	switch {
-	case err == io.EOF:
-		return nil, ErrTruncated
-	case err == bufio.ErrBufferFull, err == nil && len(line) > limit:
-		return nil, tooLong
-	case err != nil:
-		return nil, err
-	case len(line) < 2 || line[len(line)-2] != '\r':
-		return nil, DefectChunk
+	for seen := 0; ; {
+		p, _ := b.br.Peek(b.br.Buffered())
+		n := bytes.IndexByte(p[seen:], '\n')
+		if n >= 0 {
+			p = p[:seen+n+1]
+		}
+		seen = len(p)
+		switch {
+		case seen > limit:
+			return nil, tooLong
+		case n >= 0 && (seen < 2 || p[seen-2] != '\r'):
+			return nil, DefectChunk
+		case n >= 0:
+			b.br.Discard(seen)
+			return p[:seen-2], nil
+		}
+		switch _, err := b.br.Peek(seen + 1); err {
+		case nil:
+		case io.EOF:
+			return nil, ErrTruncated
+		case bufio.ErrBufferFull:
+			return nil, tooLong
+		default:
+			return nil, err
+		}
 	}
-	return line[:len(line)-2], nil
 }
 
 // parseChunkLine parses "HEX [BWS ;ext]" (RFC 9112 section 7.1). Extensions are

@@ -393,3 +393,51 @@ func FuzzChunked(f *testing.F) {
 		}
 	})
 }
+
+// pausing is a reader that is paused before each byte.
+type pausing struct {
+	r      io.Reader
+	paused bool
+}
+
+func (p *pausing) Read(buf []byte) (int, error) {
+	if p.paused = !p.paused; p.paused {
+		return 0, body.ErrPaused
+	}
+	return p.r.Read(buf[:1])
+}
+
+// A body goes on where it was paused, wherever that is.
+func TestReaderPaused(t *testing.T) {
+	check := func(framing body.Framing, length int64, input, want string, end error) {
+		t.Helper()
+		br := bufio.NewReader(&pausing{r: strings.NewReader(input)})
+		var b body.Reader
+		b.Reset(br, framing, length)
+		var got []byte
+		pauses := 0
+		for {
+			p, err := b.Next(make([]byte, 7))
+			got = append(got, p...)
+			if err == body.ErrPaused {
+				pauses++
+				continue
+			}
+			if err != nil || b.Done() {
+				if err == nil {
+					err = io.EOF
+				}
+				if string(got) != want || err != end || pauses < len(want) {
+					t.Errorf("%q is %q, %v after %d pauses", input, got, err, pauses)
+				}
+				return
+			}
+		}
+	}
+	check(body.FramingLength, 5, "hello", "hello", io.EOF)
+	check(body.FramingLength, 6, "hello", "hello", body.ErrTruncated)
+	check(body.FramingClose, -1, "hello", "hello", io.EOF)
+	check(body.FramingChunked, -1, "5;a=b\r\nhello\r\n1\r\n!\r\n0\r\nX-Sum: 1\r\nX-More: 2\r\n\r\n", "hello!", io.EOF)
+	check(body.FramingChunked, -1, "5\r\nhello\rx", "hello", body.DefectChunk)
+	check(body.FramingChunked, -1, "5\r\nhello\r\n1", "hello", body.ErrTruncated)
+}

@@ -53,8 +53,8 @@ type conn struct {
 
 	// state says whether Front may interrupt the wait for a request.
 	state atomic.Uint32
-	// stopped makes reads of the request body fail.
-	stopped atomic.Bool
+	// paused makes reads of the request's body end with body.ErrPaused.
+	paused atomic.Bool
 
 	reader
 	writer
@@ -167,7 +167,7 @@ func (c *conn) next() (again, linger bool) {
 	default:
 		c.front.Handler.Refuse(e.Exchange, status, cause, err)
 	}
-	again = c.finished && !c.closing && !c.aborted && !c.stopped.Load()
+	again = c.finished && !c.closing && !c.aborted
 	linger = !again && !c.aborted && c.finished && !c.tunnel
 	// A body that was not read must not be taken for the next request.
 	if again && !e.body.Done() {
@@ -357,8 +357,6 @@ const (
 	modeBody
 )
 
-var errStopped = errors.New("request body is not wanted any more")
-
 // Read is what the buffered reader reads from.
 func (c *conn) Read(p []byte) (int, error) {
 	switch {
@@ -370,13 +368,15 @@ func (c *conn) Read(p []byte) (int, error) {
 	began := time.Now()
 	c.readArmed = time.Time{}
 	c.nc.SetReadDeadline(began.Add(c.grace - c.behind))
-	if c.stopped.Load() {
-		return 0, errStopped
+	if c.paused.Load() {
+		return 0, body.ErrPaused
 	}
 	n, err := c.nc.Read(p)
 	switch {
-	case err != nil && sock.TimedOut(err) && !c.stopped.Load():
-		err = c.slowBody()
+	case err != nil && sock.TimedOut(err):
+		if err = body.ErrPaused; !c.paused.Load() {
+			err = c.slowBody()
+		}
 	case c.rate > 0:
 		earned := time.Duration(n) * time.Second / time.Duration(c.rate)
 		c.behind = max(0, c.behind+time.Since(began)-earned)
@@ -407,10 +407,16 @@ func (c *conn) BePatient(grace time.Duration, anyRate bool) {
 	c.pace.Reset(c.grace, rate)
 }
 
-// StopReading implements proxy.Front.
-func (c *conn) StopReading() {
-	c.stopped.Store(true)
+// PauseReading implements proxy.Front.
+func (c *conn) PauseReading() {
+	c.paused.Store(true)
 	c.nc.SetReadDeadline(sock.LongAgo)
+}
+
+// ResumeReading implements proxy.Front. The next read has a deadline of its own.
+func (c *conn) ResumeReading() {
+	c.paused.Store(false)
+	c.readArmed = time.Time{}
 }
 
 var _ io.Reader = (*conn)(nil)

@@ -24,7 +24,7 @@ type requestBody struct {
 	ended     bool  // the end has arrived
 	err       error // final; io.EOF after the end
 	failure   error // what comes after what has arrived
-	stopped   bool
+	paused    bool  // the exchange does not read on for now
 	trailer   *head.Head
 	// waiting is since when the client is waited for; behind is how far it is behind rate.
 	waiting time.Time
@@ -50,10 +50,6 @@ func (b *requestBody) take(p []byte, end bool) bool {
 		}
 	}
 	b.ended = b.ended || end
-	if b.stopped {
-		b.s.c.giveBack(len(p)) // which the exchange will not read
-		p = nil
-	}
 	b.pieces.Add(p)
 	b.readable.Signal()
 	return true
@@ -88,9 +84,8 @@ func (b *requestBody) next() ([]byte, error) {
 	switch {
 	case b.err != nil:
 		return nil, b.err
-	case b.stopped:
-		b.err = b.failure
-		return nil, b.err
+	case b.paused:
+		return nil, body.ErrPaused
 	case b.pieces.Size() == 0 && b.failure != nil:
 		b.err = b.failure
 		return nil, b.err
@@ -118,7 +113,9 @@ func (b *requestBody) next() ([]byte, error) {
 func (b *requestBody) sized() bool { return b.left >= 0 }
 
 // here says whether next need not wait.
-func (b *requestBody) here() bool { return b.pieces.Size() > 0 || b.ended || b.failure != nil }
+func (b *requestBody) here() bool {
+	return b.pieces.Size() > 0 || b.ended || b.failure != nil || b.paused
+}
 
 // grant lets the client send n bytes more.
 func (b *requestBody) grant(n int64) {

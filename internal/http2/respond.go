@@ -241,12 +241,19 @@ func (s *stream) Abort() {
 // says whether the client may stop sending.
 func (s *stream) CloseAfter() {}
 
-// StopReading implements proxy.Front.
-func (s *stream) StopReading() {
+// PauseReading implements proxy.Front.
+func (s *stream) PauseReading() {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
-	s.in.stopped = true
-	s.in.fail(errReset)
+	s.in.paused = true
+	s.in.readable.Broadcast()
+}
+
+// ResumeReading implements proxy.Front.
+func (s *stream) ResumeReading() {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	s.in.paused = false
 }
 
 // BePatient implements proxy.Front.

@@ -136,15 +136,6 @@ type Keeper interface {
 	Resume() bool
 }
 
-// Discard is the BodyWriter of a stream that has ended.
-var Discard BodyWriter = discard{}
-
-type discard struct{}
-
-func (discard) Write([]byte) error      { return nil }
-func (discard) Flush() error            { return nil }
-func (discard) Finish(*head.Head) error { return nil }
-
 // BodyWriter writes a request body, small pieces together. The first error is final.
 type BodyWriter interface {
 	// Write takes the next bytes of the body; it keeps none of p.
