@@ -291,8 +291,8 @@ func TestHelp(t *testing.T) {
 // only at run time makes it keep all, which is 14 MB.
 func TestProgram(t *testing.T) {
 	info, err := os.Stat(binary)
-	if err != nil || info.Size() > 24<<20 {
-		t.Errorf("%v, %v: want at most 24 MiB", info, err)
+	if err != nil || info.Size() > 31<<20 {
+		t.Errorf("%v, %v: want at most 31 MiB", info, err)
 	}
 	// Stack traces still name functions, files and lines.
 	c := start(t, "run", "--config", file(t, small))

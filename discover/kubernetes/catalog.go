@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	discoveryv1 "k8s.io/api/discovery/v1"
+
 	"weir/discover"
 )
 
@@ -36,12 +38,12 @@ type service struct{ name, version string }
 
 // Run reports the endpoints of all services.
 func (c *catalog) Run(ctx context.Context, report func([]discover.Entry)) error {
-	return c.follow(ctx, func(all map[string]slice) error {
-		of := make(map[service][]slice)
+	return c.follow(ctx, func(all []*discoveryv1.EndpointSlice) error {
+		of := make(map[service][]*discoveryv1.EndpointSlice)
 		for _, one := range all {
-			key := service{name: one.Metadata.Labels[ofService]}
+			key := service{name: one.Labels[discoveryv1.LabelServiceName]}
 			if c.label != "" {
-				key.version = one.Metadata.Labels[c.label]
+				key.version = one.Labels[c.label]
 			}
 			of[key] = append(of[key], one)
 		}

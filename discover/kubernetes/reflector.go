@@ -2,284 +2,210 @@ package kubernetes
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
-	"net/url"
-	"strconv"
+	"sync/atomic"
 	"time"
 
-	"weir/discover"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
 )
 
 const (
-	// answerWithin bounds an answer to a request for a list, and the beginning of one to a watch.
-	answerWithin = 10 * time.Second
-	// chunk is how many slices the server is asked for at once.
-	chunk = 500
 	// watchFor is how long a watch lasts; the next one begins where it has ended, which proves that the server is there.
 	watchFor = 25 * time.Second
 	// grace is how much longer than that the server may take to end it.
 	grace = 5 * time.Second
-	// pause is the least time from the end of a watch to the next request.
+	// pause is the least time from a watch whose version has expired to the next list.
 	pause = 100 * time.Millisecond
-	// shortest is how long a watch without an event must last.
-	shortest = time.Second
 	// gather is how long changes are gathered before they are reported.
 	gather = 100 * time.Millisecond
-	// longest is how many bytes a part of a list may have, and a watch.
-	longest = 64 << 20
 )
 
-// reflector keeps a copy of the slices that the API server has: it lists them, and watches what changes from then on.
-type reflector struct {
-	namespace, service string
-	api                string // empty: that of the pod's cluster
-	token              discover.Secret
-	tls                discover.TLSFiles
-}
-
-// list is a part of an EndpointSliceList.
-type list struct {
-	Kind     string `json:"kind"`
-	Metadata struct {
-		ResourceVersion string `json:"resourceVersion"`
-		Continue        string `json:"continue"` // empty: this is the last part
-	} `json:"metadata"`
-	Items []slice `json:"items"`
-}
-
-// event is one line of a watch.
-type event struct {
-	Type   string          `json:"type"`
-	Object json.RawMessage `json:"object"`
-}
-
-// status is what the API server says when it does not do what it was asked for.
-type status struct {
-	Code    int    `json:"code"`
-	Message string `json:"message"`
-}
-
-// errExpired says that the server does not know the version any more: all must be listed again.
-var errExpired = errors.New("the version has expired")
-
-// connection is a client of the API server, and the copy of its slices.
-type connection struct {
-	*reflector
-	client *http.Client
-	api    string
-	// all are the slices by name, nil until they are listed, and version is how far they have come.
-	all     map[string]slice
-	version string
-}
-
-// follow calls changed with all slices, by name, when they are known, after changes and after each watch. It ends with the
-// error of changed, too.
-func (r *reflector) follow(ctx context.Context, changed func(all map[string]slice) error) error {
-	client, api, err := r.open()
-	if err != nil {
-		return err
-	}
-	defer client.CloseIdleConnections()
-	c := &connection{reflector: r, client: client, api: api}
-	for {
-		if c.all == nil {
-			if err := c.list(ctx); err != nil {
-				return err
-			}
-		}
-		if err := changed(c.all); err != nil {
-			return err
-		}
-		switch err := c.watch(ctx, changed); {
-		case errors.Is(err, errExpired):
-			c.all = nil
-		case err != nil:
-			return err
-		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return ctx.Err()
+// follow calls changed with all slices that have the labels, when they are known, after changes and whenever a watch begins.
+// It ends with the error of changed, too.
+//
+// A Reflector of client-go lists the slices, watches, and goes on watching where a watch has ended. It would log what fails
+// and try again; here what fails ends it, so that the reason is known to weir.
+func follow(ctx context.Context, from endpointSlices, labels string, changed func([]*discoveryv1.EndpointSlice) error) error {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	c := &sliceStore{Store: cache.NewStore(cache.MetaNamespaceKeyFunc), news: make(chan struct{}, 1)}
+	r := &reflector{from: from, labels: labels, store: c, fail: fail}
+	go func() {
+		defer close(c.news)
+		r.run(ctx)
+	}()
+	var wait time.Duration // the first list is reported at once
+	for range c.news {
+		sleep(ctx, wait)
+		wait = gather
+		if err := changed(c.all()); err != nil {
+			fail(err)
 		}
 	}
+	return context.Cause(ctx)
 }
 
-// ask sends a GET for the slices.
-func (c *connection) ask(ctx context.Context, more url.Values) (*http.Response, error) {
-	more.Set("labelSelector", ofService+"="+c.service)
-	if c.service == every {
-		more.Set("labelSelector", ofService)
-	}
-	place := c.api + "/apis/discovery.k8s.io/v1/namespaces/" + c.namespace + "/endpointslices?" + more.Encode()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, place, nil)
-	if err != nil {
-		return nil, err
-	}
-	r.Header.Set("Accept", "application/json")
-	r.Header.Set("User-Agent", "weir")
-	if err := c.authorize(r); err != nil {
-		return nil, err
-	}
-	answer, err := c.client.Do(r)
-	if err != nil {
-		return nil, err
-	}
-	if answer.StatusCode == http.StatusOK {
-		return answer, nil
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode == http.StatusGone {
-		return nil, errExpired
-	}
-	return nil, discover.RetryAfter(refusal(answer), answer.Header.Get("Retry-After"))
-}
-
-// refusal is the error of an answer that is not what was asked for.
-func refusal(answer *http.Response) error {
-	var s status
-	if err := json.NewDecoder(io.LimitReader(answer.Body, 1<<16)).Decode(&s); err != nil || s.Message == "" {
-		return errors.New("the API server answers " + answer.Status)
-	}
-	return fmt.Errorf("the API server answers %s: %s", answer.Status, s.Message)
-}
-
-// list makes c have all slices as they are now.
-func (c *connection) list(ctx context.Context) error {
-	err := c.listParts(ctx, chunk)
-	if errors.Is(err, errExpired) { // before the last part came
-		err = c.listParts(ctx, 0)
-	}
-	return err
-}
-
-// listParts lists all in parts of a size; 0 means at once.
-func (c *connection) listParts(ctx context.Context, size int) error {
-	more := url.Values{}
-	if size > 0 {
-		more.Set("limit", strconv.Itoa(size))
-	}
-	all := make(map[string]slice)
-	for {
-		part, err := c.listPart(ctx, more)
-		if err != nil {
-			return err
-		}
-		for _, item := range part.Items {
-			all[item.Metadata.Name] = item
-		}
-		if part.Metadata.Continue == "" {
-			c.all, c.version = all, part.Metadata.ResourceVersion
-			return nil
-		}
-		more.Set("continue", part.Metadata.Continue)
+// sleep waits for a time, or until ctx has ended.
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
 	}
 }
 
-func (c *connection) listPart(ctx context.Context, more url.Values) (*list, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerWithin)
-	defer cancel()
-	answer, err := c.ask(ctx, more)
-	if err != nil {
-		return nil, err
-	}
-	defer answer.Body.Close()
-	var part list
-	if err := json.NewDecoder(io.LimitReader(answer.Body, longest)).Decode(&part); err != nil {
-		return nil, fmt.Errorf("the API server's list cannot be read: %w", err)
-	}
-	if part.Kind != "EndpointSliceList" || part.Metadata.ResourceVersion == "" {
-		return nil, fmt.Errorf("the API server's answer is of the kind %q: want EndpointSliceList", part.Kind)
-	}
-	return &part, nil
+// sliceStore is the copy of the slices that a Reflector keeps.
+type sliceStore struct {
+	cache.Store
+	news chan struct{} // has an element if there is something to report
 }
 
-// watch takes in what changes, until the watch has ended.
-func (c *connection) watch(ctx context.Context, changed func(all map[string]slice) error) error {
-	ctx, cancel := context.WithTimeout(ctx, watchFor+grace)
-	defer cancel()
-	begun := time.Now()
-	answer, err := c.ask(ctx, url.Values{
-		"watch": {"true"}, "resourceVersion": {c.version}, "allowWatchBookmarks": {"true"}, "timeoutSeconds": {strconv.Itoa(int(watchFor / time.Second))},
-	})
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
-	events, ended := make(chan event), make(chan error, 1)
-	go func() { ended <- decode(ctx, answer.Body, events) }()
-	seen := 0
-	var gathered <-chan time.Time // nil: there is nothing to report
-	for {
-		select {
-		case e := <-events:
-			if err := c.apply(e); err != nil {
-				return err
-			}
-			if seen++; gathered == nil {
-				gathered = time.After(gather)
-			}
-		case <-gathered:
-			gathered = nil
-			if err := changed(c.all); err != nil {
-				return err
-			}
-		case err := <-ended:
-			if err == nil && seen == 0 && time.Since(begun) < shortest {
-				return errors.New("the API server ended the watch at once")
-			}
-			return err
-		}
-	}
-}
-
-// decode passes the events of a watch on until it has ended.
-func decode(ctx context.Context, body io.Reader, events chan<- event) error {
-	for d := json.NewDecoder(io.LimitReader(body, longest)); ; {
-		var e event
-		switch err := d.Decode(&e); {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return fmt.Errorf("the API server's watch cannot be read: %w", err)
-		}
-		select {
-		case events <- e:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// apply takes in an event.
-func (c *connection) apply(e event) error {
-	if e.Type == "ERROR" {
-		var s status
-		if err := json.Unmarshal(e.Object, &s); err == nil && s.Code == http.StatusGone {
-			return errExpired
-		}
-		return errors.New("the API server ended the watch: " + s.Message)
-	}
-	var changed slice
-	if err := json.Unmarshal(e.Object, &changed); err != nil {
-		return fmt.Errorf("an event of the API server cannot be read: %w", err)
-	}
-	name, version := changed.Metadata.Name, changed.Metadata.ResourceVersion
-	if changed.Kind != "EndpointSlice" || version == "" || name == "" && e.Type != "BOOKMARK" {
-		return fmt.Errorf("the API server sent an event of the kind %q: want EndpointSlice with name and resourceVersion", changed.Kind)
-	}
-	switch e.Type {
-	case "ADDED", "MODIFIED":
-		c.all[name] = changed
-	case "DELETED":
-		delete(c.all, name)
-	case "BOOKMARK":
+func (s *sliceStore) tell() {
+	select {
+	case s.news <- struct{}{}:
 	default:
-		return fmt.Errorf("the API server sent an event of the type %q", e.Type)
 	}
-	c.version = version
+}
+
+func (s *sliceStore) Add(slice any) error    { defer s.tell(); return s.Store.Add(slice) }
+func (s *sliceStore) Update(slice any) error { defer s.tell(); return s.Store.Update(slice) }
+func (s *sliceStore) Delete(slice any) error { defer s.tell(); return s.Store.Delete(slice) }
+func (s *sliceStore) Bookmark(string) error  { s.tell(); return nil }
+
+func (s *sliceStore) Replace(slices []any, version string) error {
+	defer s.tell()
+	return s.Store.Replace(slices, version)
+}
+
+// all returns the slices.
+func (s *sliceStore) all() []*discoveryv1.EndpointSlice {
+	list := s.List()
+	all := make([]*discoveryv1.EndpointSlice, len(list))
+	for i, one := range list {
+		all[i] = one.(*discoveryv1.EndpointSlice)
+	}
+	return all
+}
+
+// reflector asks the API server for a Reflector of client-go.
+type reflector struct {
+	from   endpointSlices
+	labels string
+	store  *sliceStore
+	fail   context.CancelCauseFunc // ends follow
+	// expired is set when the server has forgotten the version from which it is to watch.
+	expired atomic.Bool
+}
+
+// run keeps the copy as the API server has it, until ctx ends.
+func (r *reflector) run(ctx context.Context) {
+	lists := inParts{&cache.ListWatch{ListWithContextFunc: r.list, WatchFuncWithContext: r.watch}}
+	reflected := cache.NewReflectorWithOptions(lists, &discoveryv1.EndpointSlice{}, r.store, cache.ReflectorOptions{Name: "weir"})
+	for ctx.Err() == nil {
+		err := reflected.ListAndWatchWithContext(ctx)
+		switch {
+		case r.expired.Swap(false):
+			sleep(ctx, pause)
+		case err != nil:
+			r.fail(explained(err))
+		default:
+			r.fail(errors.New("the API server ended the watch at once"))
+		}
+	}
+}
+
+// inParts makes a Reflector list before it watches, in parts of 500 slices. The other way, a watch that begins with all that
+// there is, would not end at a server that does not know it.
+type inParts struct{ *cache.ListWatch }
+
+// IsWatchListSemanticsUnSupported is what client-go asks.
+func (inParts) IsWatchListSemanticsUnSupported() bool { return true }
+
+// list asks for a part of the slices.
+func (r *reflector) list(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+	options.LabelSelector = r.labels
+	if options.ResourceVersion == "0" {
+		options.ResourceVersion = "" // not what a server that is behind the others remembers
+	}
+	list, err := r.from.List(ctx, options)
+	switch {
+	case err == nil && list.ResourceVersion == "":
+		err = errors.New("it is no list of EndpointSlices")
+		fallthrough
+	case err != nil && !isExpired(err): // otherwise the Reflector lists once more
+		r.fail(explained(err))
+	}
+	return list, err
+}
+
+// watch asks for what changes.
+func (r *reflector) watch(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+	options.LabelSelector = r.labels
+	options.TimeoutSeconds = new(int64(watchFor / time.Second))
+	ctx, cancel := context.WithTimeout(ctx, watchFor+grace)
+	from, err := r.from.Watch(ctx, options)
+	if err != nil {
+		cancel()
+		if isExpired(err) {
+			r.expired.Store(true)
+		} else {
+			r.fail(explained(err))
+		}
+		return nil, err
+	}
+	r.store.tell() // the server is there, and nothing has changed
+	w := &checkedWatch{from, cancel, make(chan watch.Event)}
+	go func() {
+		defer close(w.events)
+		for e := range from.ResultChan() {
+			if err := r.check(e); err != nil {
+				r.fail(err)
+				return
+			}
+			select {
+			case w.events <- e:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return w, nil
+}
+
+// check returns what is wrong with an event.
+func (r *reflector) check(e watch.Event) error {
+	if e.Type == watch.Error {
+		err := apierrors.FromObject(e.Object)
+		if isExpired(err) {
+			r.expired.Store(true)
+			return nil
+		}
+		return fmt.Errorf("an event of the API server ended the watch: %w", err)
+	}
+	slice, ok := e.Object.(*discoveryv1.EndpointSlice)
+	if !ok || slice.ResourceVersion == "" || slice.Name == "" && e.Type != watch.Bookmark {
+		return fmt.Errorf("an event of the API server, %s, is about a %T without name or resourceVersion", e.Type, e.Object)
+	}
 	return nil
+}
+
+func isExpired(err error) bool { return apierrors.IsResourceExpired(err) || apierrors.IsGone(err) }
+
+// checkedWatch has the events of a watch that may be used.
+type checkedWatch struct {
+	watch.Interface
+	cancel context.CancelFunc
+	events chan watch.Event
+}
+
+func (w *checkedWatch) ResultChan() <-chan watch.Event { return w.events }
+
+func (w *checkedWatch) Stop() {
+	w.Interface.Stop()
+	w.cancel()
 }

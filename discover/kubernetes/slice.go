@@ -7,54 +7,19 @@ import (
 	"slices"
 	"strconv"
 
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
+
 	"weir/lb"
 )
-
-// slice is what is needed of an EndpointSlice (discovery.k8s.io/v1).
-type slice struct {
-	Kind        string     `json:"kind"` // in a watch; a list says it once for all
-	Metadata    metadata   `json:"metadata"`
-	AddressType string     `json:"addressType"`
-	Endpoints   []endpoint `json:"endpoints"`
-	Ports       []port     `json:"ports"`
-}
-
-type metadata struct {
-	Name            string            `json:"name"`
-	ResourceVersion string            `json:"resourceVersion"`
-	Labels          map[string]string `json:"labels"`
-}
-
-// endpoint is one pod, usually.
-type endpoint struct {
-	Addresses  []string `json:"addresses"`
-	Conditions struct {
-		Ready       *bool `json:"ready"`       // nil means true
-		Serving     *bool `json:"serving"`     // nil means what ready says
-		Terminating *bool `json:"terminating"` // nil means false
-	} `json:"conditions"`
-	TargetRef *struct {
-		UID string `json:"uid"`
-	} `json:"targetRef"`
-	Hints *struct {
-		ForZones []struct {
-			Name string `json:"name"`
-		} `json:"forZones"`
-	} `json:"hints"`
-}
-
-type port struct {
-	Name     *string `json:"name"`
-	Port     *int    `json:"port"`
-	Protocol *string `json:"protocol"` // nil means TCP
-}
 
 // choice is which endpoints of slices are used, and how.
 type choice struct {
 	port   string // a name or number
 	scheme string
 	// family is the addressType that is used alone; empty: any.
-	family string
+	family discoveryv1.AddressType
 	// zone is where weir is; empty: that makes no difference.
 	zone string
 }
@@ -62,29 +27,29 @@ type choice struct {
 // candidate is an endpoint that may be used.
 type candidate struct {
 	lb.Endpoint
-	*endpoint
-	family string
+	of     *discoveryv1.Endpoint
+	family discoveryv1.AddressType
 }
 
 // endpoints returns the endpoints that are used of the slices of a Service, how many of the slices can be used, and what
 // is wrong with the others. An endpoint that goes away and still serves gets no new exchanges, unless all that serve go
 // away.
-func (c *choice) endpoints(of []slice) (found []lb.Endpoint, usable int, bad []error) {
+func (c *choice) endpoints(of []*discoveryv1.EndpointSlice) (found []lb.Endpoint, usable int, bad []error) {
 	var all []candidate
 	// In the order of their names, so that of several mentions of an endpoint always the same one counts.
-	slices.SortFunc(of, func(a, b slice) int { return cmp.Compare(a.Metadata.Name, b.Metadata.Name) })
-	for i := range of {
-		if len(of[i].Endpoints) == 0 || c.family != "" && of[i].AddressType != c.family {
+	slices.SortFunc(of, func(a, b *discoveryv1.EndpointSlice) int { return cmp.Compare(a.Name, b.Name) })
+	for _, slice := range of {
+		if len(slice.Endpoints) == 0 || c.family != "" && slice.AddressType != c.family {
 			usable++ // of a Service without pods, whose slice has no ports
 			continue
 		}
-		number, ok := c.portOf(&of[i])
+		number, ok := c.portOf(slice)
 		if !ok {
-			bad = append(bad, fmt.Errorf("slice %q: found no port %q", of[i].Metadata.Name, c.port))
+			bad = append(bad, fmt.Errorf("slice %q: found no port %q", slice.Name, c.port))
 			continue
 		}
 		usable++
-		all = append(all, c.candidates(&of[i], number)...)
+		all = append(all, c.candidates(slice, number)...)
 	}
 	all = merged(all)
 	c.prefer(all)
@@ -99,7 +64,7 @@ func (c *choice) endpoints(of []slice) (found []lb.Endpoint, usable int, bad []e
 }
 
 // candidates returns the endpoints of a slice that serve.
-func (c *choice) candidates(of *slice, port string) (all []candidate) {
+func (c *choice) candidates(of *discoveryv1.EndpointSlice, port string) (all []candidate) {
 	for i := range of.Endpoints {
 		e := &of.Endpoints[i]
 		ready := e.Conditions.Ready == nil || *e.Conditions.Ready
@@ -117,12 +82,12 @@ func (c *choice) candidates(of *slice, port string) (all []candidate) {
 func is(flag *bool) bool { return flag != nil && *flag }
 
 // portOf returns the number of the port for TCP that has the name or number.
-func (c *choice) portOf(of *slice) (string, bool) {
+func (c *choice) portOf(of *discoveryv1.EndpointSlice) (string, bool) {
 	for _, p := range of.Ports {
-		if p.Port == nil || p.Protocol != nil && *p.Protocol != "TCP" {
+		if p.Port == nil || p.Protocol != nil && *p.Protocol != corev1.ProtocolTCP {
 			continue
 		}
-		number := strconv.Itoa(*p.Port)
+		number := strconv.Itoa(int(*p.Port))
 		if number == c.port || p.Name != nil && *p.Name == c.port {
 			return number, true
 		}
@@ -144,18 +109,18 @@ func merged(all []candidate) []candidate {
 		return -1
 	}
 	slices.SortStableFunc(all, func(a, b candidate) int { return cmp.Or(cmp.Compare(a.family, b.family), ready(a, b)) })
-	pods, urls := make(map[string]string), make(map[string]bool) // pods: the family of each
+	pods, urls := make(map[types.UID]discoveryv1.AddressType), make(map[string]bool) // pods: the family of each
 	return slices.DeleteFunc(all, func(one candidate) bool {
 		if urls[one.URL] {
 			return true
 		}
 		urls[one.URL] = true
-		if one.TargetRef == nil || one.TargetRef.UID == "" {
+		if one.of.TargetRef == nil || one.of.TargetRef.UID == "" {
 			return false
 		}
-		family, known := pods[one.TargetRef.UID]
+		family, known := pods[one.of.TargetRef.UID]
 		if !known {
-			pods[one.TargetRef.UID] = one.family
+			pods[one.of.TargetRef.UID] = one.family
 		}
 		return known && family != one.family
 	})
@@ -166,22 +131,22 @@ func merged(all []candidate) []candidate {
 func (c *choice) prefer(all []candidate) {
 	here := false
 	for _, one := range all {
-		if !one.Drain && (one.Hints == nil || len(one.Hints.ForZones) == 0) {
+		if !one.Drain && (one.of.Hints == nil || len(one.of.Hints.ForZones) == 0) {
 			return
 		}
-		here = here || !one.Drain && one.meantFor(c.zone)
+		here = here || !one.Drain && meantFor(one.of, c.zone)
 	}
 	if !here {
 		return
 	}
 	for i := range all {
-		if !all[i].meantFor(c.zone) {
+		if !meantFor(all[i].of, c.zone) {
 			all[i].Priority = 1
 		}
 	}
 }
 
-func (e *endpoint) meantFor(zone string) bool {
+func meantFor(e *discoveryv1.Endpoint, zone string) bool {
 	if e.Hints == nil {
 		return false
 	}

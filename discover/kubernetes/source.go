@@ -2,8 +2,8 @@ package kubernetes
 
 import (
 	"context"
-	"maps"
-	"slices"
+
+	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"weir/discover"
 	"weir/lb"
@@ -11,15 +11,15 @@ import (
 
 // source finds the endpoints of one Service.
 type source struct {
-	reflector
+	server
 	choice
 	complaints *discover.Complaints
 }
 
 // Run reports the endpoints in the slices of the Service.
 func (s *source) Run(ctx context.Context, report func([]lb.Endpoint)) error {
-	return s.follow(ctx, func(all map[string]slice) error {
-		found, usable, bad := s.endpoints(slices.Collect(maps.Values(all)))
+	return s.follow(ctx, func(all []*discoveryv1.EndpointSlice) error {
+		found, usable, bad := s.endpoints(all)
 		if err := s.complaints.Judge("slices", usable, bad); err != nil {
 			return err
 		}

@@ -201,8 +201,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			if no.RetryAfter != "" {
 				w.Header().Set("Retry-After", no.RetryAfter)
 			}
+			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(no.Code)
-			json.NewEncoder(w).Encode(map[string]any{"kind": "Status", "code": no.Code, "message": no.Message})
+			json.NewEncoder(w).Encode(failure(no.Code, no.Message))
 			return
 		}
 	}
@@ -240,7 +241,14 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 		items, meta["continue"] = items[:limit], next
 	}
 	s.lists++
-	json.NewEncoder(w).Encode(map[string]any{"kind": "EndpointSliceList", "metadata": meta, "items": items})
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(map[string]any{"kind": "EndpointSliceList", "apiVersion": "discovery.k8s.io/v1", "metadata": meta, "items": items})
+}
+
+// failure is what the API server says when it refuses.
+func failure(code int, message string) map[string]any {
+	reason := map[int]string{http.StatusForbidden: "Forbidden", http.StatusGone: "Expired", http.StatusTooManyRequests: "TooManyRequests"}[code]
+	return map[string]any{"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "code": code, "message": message}
 }
 
 // selected says whether a request asks for the slices of a service.
@@ -252,10 +260,11 @@ func selected(r *http.Request, service string) bool {
 // watch sends events. s.mu is held.
 func (s *Server) watch(w http.ResponseWriter, r *http.Request) {
 	from, _ := strconv.Atoi(r.FormValue("resourceVersion"))
+	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusOK)
 	for {
 		if from < s.first {
-			json.NewEncoder(w).Encode(event{0, "", "ERROR", map[string]any{"kind": "Status", "code": http.StatusGone, "message": "too old resource version"}})
+			json.NewEncoder(w).Encode(event{0, "", "ERROR", failure(http.StatusGone, "too old resource version")})
 			return
 		}
 		for _, e := range s.events {
