@@ -295,8 +295,8 @@ func TestListInParts(t *testing.T) {
 	for i := range 1100 {
 		s.Put(fmt.Sprint("slice-", i), 8080, fmt.Sprintf(`{"addresses": ["10.1.%d.%d"]}`, i/256, i%256))
 	}
-	from := sourcetest.Open(t, kubernetes.Scheme().Source, shopOnly+s.Addr)
 	run := func() *sourcetest.Run {
+		from := sourcetest.Open(t, kubernetes.Scheme().Source, shopOnly+s.Addr)
 		return sourcetest.Follow(t, func(ctx context.Context, r *sourcetest.Run) error {
 			return from.Run(ctx, func(list []lb.Endpoint) { r.Report(fmt.Sprint(len(list))) })
 		})

@@ -1,6 +1,7 @@
 package kubernetes_test
 
 import (
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -81,6 +82,12 @@ func TestWritesNothing(t *testing.T) {
 		}
 		s.Break(true)
 		<-source(t, shopOnly+s.Addr).Ended
+		cut := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "100")
+			io.WriteString(w, "{")
+		}))
+		t.Cleanup(cut.Close)
+		<-source(t, shopOnly+cut.Listener.Addr().String()).Ended
 	})
 	os.Stderr = stderr
 	f.Close()
