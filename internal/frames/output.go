@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net"
 	"sync"
+	"time"
 
 	h2 "golang.org/x/net/http2"
 
@@ -16,8 +17,12 @@ const (
 	// MaxBacklog is how much may be gathered for a peer that does not read, before what would
 	// add to it has to wait.
 	MaxBacklog = 256 << 10
-	// maxUnsent is what the kernel takes beyond what it can send.
-	maxUnsent = 64 << 10
+	// maxUnsent is what the kernel takes beyond what it can send, and slowUnsent what it takes for a
+	// slow peer.
+	maxUnsent  = 64 << 10
+	slowUnsent = 16 << 10
+	// ahead is how long a peer may need for what is gathered: whatever comes meanwhile has to wait for that.
+	ahead = 2 * time.Millisecond
 	// pooledOutput is the largest buffer that is pooled.
 	pooledOutput = 128 << 10
 	// record is the payload of a TLS record.
@@ -57,6 +62,11 @@ type Output struct {
 	// Encoder makes the header blocks.
 	Encoder Encoder
 
+	// gathered is how much is gathered: as much as the peer takes in the time ahead, but at least MaxFrame and at
+	// most Gathered.
+	gathered int
+	// slow says that MaxFrame is more than the peer takes in that time.
+	slow bool
 	// pace is how slowly the peer may take what is written.
 	pace  sock.Pace
 	mu    *sync.Mutex
@@ -71,6 +81,7 @@ type Output struct {
 func (o *Output) Start(owner Owner, mu *sync.Mutex, nc net.Conn, under *sock.PacedStream, pace sock.Pace) {
 	o.owner, o.mu, o.nc, o.under, o.pace = owner, mu, nc, under, pace
 	o.Drained.L = mu
+	o.gathered = Gathered
 	under.LimitUnsent(maxUnsent) // fails for unix sockets, which need none
 	under.SpoolTo(&o.spool)
 }
@@ -82,7 +93,7 @@ func (o *Output) Writing() bool { return o.writing }
 func (o *Output) Stuck() bool { return o.stuck }
 
 // Room says whether more body bytes may be appended now.
-func (o *Output) Room() bool { return !o.stuck && len(o.Out) < Gathered && o.Broken == nil }
+func (o *Output) Room() bool { return !o.stuck && len(o.Out) < o.gathered && o.Broken == nil }
 
 // Frame appends the header of a frame.
 func (o *Output) Frame(size int, kind h2.FrameType, flags h2.Flags, stream uint32) {
@@ -212,8 +223,11 @@ func (o *Output) Flush() {
 		}
 		if kept > 0 {
 			o.stuck = true
-			go o.drain() // which goes on with writing
+			go o.drain(kept) // which goes on with writing
 			return
+		}
+		if o.gathered < Gathered {
+			o.gather(2 * o.gathered)
 		}
 		o.Acks = 0
 		o.owner.Pump()
@@ -237,11 +251,13 @@ func (o *Output) put(p []byte) (kept int, err error) {
 	return o.spool.Kept(), err
 }
 
-// drain writes what the socket did not take, and what is gathered meanwhile.
-func (o *Output) drain() {
+// drain writes the bytes that the socket did not take, kept of them, and what is gathered meanwhile.
+func (o *Output) drain(kept int) {
+	began := time.Now()
 	err := o.spool.Drain(&o.pace)
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.gather(int(int64(kept) * int64(ahead) / max(int64(time.Since(began)), 1)))
 	o.writing, o.stuck = false, false
 	if err != nil {
 		o.fail(err)
@@ -252,6 +268,20 @@ func (o *Output) drain() {
 	o.owner.Pump()
 	o.Drained.Broadcast()
 	o.Flush()
+}
+
+// gather makes n bytes, as far as the bounds allow, what is gathered from now on. A peer stays slow until it takes
+// Gathered at once.
+func (o *Output) gather(n int) {
+	o.gathered = min(max(n, MaxFrame), Gathered)
+	switch {
+	case !o.slow && o.gathered == MaxFrame:
+		o.slow = true
+		o.under.LimitUnsent(slowUnsent)
+	case o.slow && o.gathered == Gathered:
+		o.slow = false
+		o.under.LimitUnsent(maxUnsent)
+	}
 }
 
 func (o *Output) fail(err error) {
