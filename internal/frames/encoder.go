@@ -3,31 +3,25 @@ package frames
 import (
 	"strconv"
 
-	"golang.org/x/net/http2/hpack"
-
 	"weir/internal/head"
 )
 
 // Encoder writes header blocks. Fields that are the same in many messages go into the table of
-// the connection; those that change with each do not, because each would push out others. The
-// zero value is ready.
+// the connection; those that change with each do not, because each would take room from others. The table
+// is filled once: what has entered it stays. The zero value is ready.
 type Encoder struct {
-	hpack *hpack.Encoder
-	block blockWriter
+	block []byte
 	name  []byte
-	// known are the fields that the table may have, by name and value with a zero byte
-	// between them.
-	known map[string]hpack.HeaderField
+	// known are the fields in the table, by name and value with a zero byte between them: how many
+	// had entered it before.
+	known map[string]int
 	// values counts the known fields of a name.
 	values map[string]uint8
-}
-
-// blockWriter gathers what hpack writes.
-type blockWriter []byte
-
-func (b *blockWriter) Write(p []byte) (int, error) {
-	*b = append(*b, p...)
-	return len(p), nil
+	// size is that of the table (RFC 7541 section 4.1), less that of HeaderTable by how much the peer allows less.
+	size int
+	less int
+	// resized says that the peer has to be told of another size of the table.
+	resized bool
 }
 
 const (
@@ -37,6 +31,10 @@ const (
 	// maxValues bounds the fields of one name that are known: one with more values is hardly
 	// ever the same twice.
 	maxValues = 4
+	// fieldOverhead is what a field takes of the table beyond its name and value (RFC 7541 section 4.1).
+	fieldOverhead = 32
+	// staticFields is the number of fields in the static table (RFC 7541 appendix A), which come before others.
+	staticFields = 61
 )
 
 // ownFields are those that HTTP/2 does not have (RFC 9113 section 8.2.2), and the length,
@@ -58,12 +56,15 @@ func TrailerBlock(h *head.Head) []byte {
 
 // Begin begins a block.
 func (e *Encoder) Begin() {
-	if e.hpack == nil {
-		e.hpack = hpack.NewEncoder(&e.block)
-		e.hpack.SetMaxDynamicTableSizeLimit(HeaderTable)
-		e.known, e.values = make(map[string]hpack.HeaderField), make(map[string]uint8)
-	}
 	e.block = e.block[:0]
+	if e.known == nil {
+		e.known, e.values = make(map[string]int), make(map[string]uint8)
+	}
+	if e.resized {
+		e.resized = false
+		e.block = append(e.block, sizeUpdate) // of 0, because nothing of the table is kept
+		e.block = appendNumber(append(e.block, sizeUpdate), 5, uint64(HeaderTable-e.less))
+	}
 }
 
 // End gives back what a large block has taken.
@@ -75,53 +76,69 @@ func (e *Encoder) End() {
 
 // TableSize is what the peer allows the table to be.
 func (e *Encoder) TableSize(n uint32) {
-	e.Begin()
-	e.hpack.SetMaxDynamicTableSize(min(n, HeaderTable))
+	less := HeaderTable - int(min(n, HeaderTable))
+	if less == e.less {
+		return
+	}
+	e.less, e.resized, e.size = less, true, 0
+	clear(e.known)
+	clear(e.values)
 }
 
-var usualStatus = map[int]string{200: "200", 204: "204", 206: "206", 304: "304", 400: "400", 404: "404", 500: "500"}
-
-// Status comes first in the block of a response: the encoder may have to say a new size of the
-// table before it.
+// Status comes first in the block of a response: nothing may come before a new size of the table.
 func (e *Encoder) Status(code int) {
-	text, usual := usualStatus[code]
-	if !usual {
-		text = strconv.Itoa(code)
+	switch code {
+	case 200:
+		e.static(8)
+	case 204:
+		e.static(9)
+	case 206:
+		e.static(10)
+	case 304:
+		e.static(11)
+	case 400:
+		e.static(12)
+	case 404:
+		e.static(13)
+	case 500:
+		e.static(14)
+	default:
+		e.Indexed(":status", strconv.AppendInt(nil, int64(code), 10))
 	}
-	e.hpack.WriteField(hpack.HeaderField{Name: ":status", Value: text})
 }
 
 // Method comes first in the block of a request, as Status in that of a response.
 func (e *Encoder) Method(method []byte) {
-	text := ""
 	switch string(method) {
 	case "GET":
-		text = "GET"
+		e.static(2)
 	case "POST":
-		text = "POST"
+		e.static(3)
 	default:
-		text = string(method)
+		e.Indexed(":method", method)
 	}
-	e.hpack.WriteField(hpack.HeaderField{Name: ":method", Value: text})
 }
 
 // Scheme is "http", or "https" if secure.
 func (e *Encoder) Scheme(secure bool) {
-	text := "http"
 	if secure {
-		text = "https"
+		e.static(7)
+	} else {
+		e.static(6)
 	}
-	e.hpack.WriteField(hpack.HeaderField{Name: ":scheme", Value: text})
 }
 
 // Path is the target of a request.
 func (e *Encoder) Path(target []byte) {
 	if string(target) == "/" {
-		e.hpack.WriteField(hpack.HeaderField{Name: ":path", Value: "/"})
+		e.static(4)
 		return
 	}
 	e.Literal([]byte(":path"), target)
 }
+
+// static writes a field of the static table.
+func (e *Encoder) static(i byte) { e.block = append(e.block, isIndexed|i) }
 
 // Indexed writes a field that is the same in many messages. name is in lower case.
 func (e *Encoder) Indexed(name string, value []byte) {
@@ -146,7 +163,7 @@ func (e *Encoder) Fields(h *head.Head, without head.Set) {
 		name := e.lower(f.Name)
 		switch {
 		case f.In(secret):
-			e.literal(neverIndexed, name, f.Value)
+			e.literal(neverIndexed, 4, name, f.Value)
 		case f.In(changing) || len(name)+len(f.Value) > maxKnownField:
 			e.Literal(name, f.Value)
 		default:
@@ -183,34 +200,38 @@ func (e *Encoder) lower(name []byte) []byte {
 func (e *Encoder) indexed(name, value []byte) {
 	n := len(name)
 	e.name = append(append(e.name, 0), value...)
-	f, ok := e.known[string(e.name)]
-	if !ok {
-		values := e.values[string(name)]
-		if len(e.known) == maxKnown || values == maxValues {
-			e.Literal(e.name[:n], value)
-			return
-		}
-		key := string(e.name)
-		e.values[key[:n]] = values + 1
-		f = hpack.HeaderField{Name: key[:n], Value: key[n+1:]}
-		e.known[key] = f
+	if before, ok := e.known[string(e.name)]; ok {
+		e.block = appendNumber(append(e.block, isIndexed), 7, uint64(staticFields+len(e.known)-before))
+		return
 	}
-	e.hpack.WriteField(f)
+	name = e.name[:n]
+	size, values := n+len(value)+fieldOverhead, e.values[string(name)]
+	if len(e.known) == maxKnown || values == maxValues || e.size+size > HeaderTable-e.less {
+		e.Literal(name, value)
+		return
+	}
+	e.size += size
+	e.values[string(name)] = values + 1
+	e.known[string(e.name)] = len(e.known)
+	e.literal(entering, 6, name, value)
 }
 
-// How the first byte of a literal says that the field does not enter the table (RFC 7541
-// sections 6.2.2 and 6.2.3).
+// How the first byte of a field, or of a new size of the table, says what it is (RFC 7541 section 6).
 const (
-	notIndexed   = 0
+	isIndexed    = 0x80
+	entering     = 0x40 // a literal that enters the table
+	sizeUpdate   = 0x20
+	notIndexed   = 0 // a literal that does not
 	neverIndexed = 0x10
 )
 
 // Literal writes a field that is in no table. name is in lower case.
-func (e *Encoder) Literal(name, value []byte) { e.literal(notIndexed, name, value) }
+func (e *Encoder) Literal(name, value []byte) { e.literal(notIndexed, 4, name, value) }
 
-func (e *Encoder) literal(kind byte, name, value []byte) {
+// literal writes a field of this kind, whose first byte has so many bits for the index of its name.
+func (e *Encoder) literal(kind byte, bits uint, name, value []byte) {
 	if i := staticName(name); i > 0 {
-		e.block = appendNumber(append(e.block, kind), 4, i)
+		e.block = appendNumber(append(e.block, kind), bits, i)
 	} else {
 		e.block = append(e.block, kind)
 		e.block = append(appendNumber(append(e.block, 0), 7, uint64(len(name))), name...)
@@ -234,16 +255,46 @@ func appendNumber(dst []byte, bits uint, n uint64) []byte {
 	return append(dst, byte(n))
 }
 
-// staticName is the index in the static table (RFC 7541 appendix A) of a name that is often
-// written as a literal; 0 for others.
+// staticName is the index in the static table (RFC 7541 appendix A) of a name; 0 for names that are not
+// there, and for those that no message of HTTP/2 has.
 func staticName(name []byte) uint64 {
 	switch string(name) {
+	case ":authority":
+		return 1
+	case ":method":
+		return 2
 	case ":path":
 		return 4
+	case ":scheme":
+		return 6
+	case ":status":
+		return 8
+	case "accept-charset":
+		return 15
+	case "accept-encoding":
+		return 16
+	case "accept-language":
+		return 17
+	case "accept-ranges":
+		return 18
+	case "accept":
+		return 19
+	case "access-control-allow-origin":
+		return 20
 	case "age":
 		return 21
+	case "allow":
+		return 22
 	case "authorization":
 		return 23
+	case "cache-control":
+		return 24
+	case "content-disposition":
+		return 25
+	case "content-encoding":
+		return 26
+	case "content-language":
+		return 27
 	case "content-length":
 		return 28
 	case "content-location":
@@ -258,24 +309,56 @@ func staticName(name []byte) uint64 {
 		return 33
 	case "etag":
 		return 34
+	case "expect":
+		return 35
 	case "expires":
 		return 36
+	case "from":
+		return 37
+	case "if-match":
+		return 39
 	case "if-modified-since":
 		return 40
 	case "if-none-match":
 		return 41
+	case "if-range":
+		return 42
+	case "if-unmodified-since":
+		return 43
 	case "last-modified":
 		return 44
+	case "link":
+		return 45
 	case "location":
 		return 46
-	case "retry-after":
-		return 53
+	case "max-forwards":
+		return 47
+	case "proxy-authenticate":
+		return 48
+	case "proxy-authorization":
+		return 49
 	case "range":
 		return 50
+	case "referer":
+		return 51
+	case "refresh":
+		return 52
+	case "retry-after":
+		return 53
+	case "server":
+		return 54
 	case "set-cookie":
 		return 55
+	case "strict-transport-security":
+		return 56
 	case "user-agent":
 		return 58
+	case "vary":
+		return 59
+	case "via":
+		return 60
+	case "www-authenticate":
+		return 61
 	}
 	return 0
 }
