@@ -12,6 +12,7 @@ import (
 	h2 "golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
+	"weir/internal/body"
 	"weir/internal/frames"
 	"weir/internal/head"
 	"weir/proxy"
@@ -386,6 +387,9 @@ func (b *block) upgrade() error {
 	return h.Fill(nameKey, base64.StdEncoding.AppendEncode(nil, key[:]))
 }
 
+// noBody is the body of all requests without one. It never changes, so that it needs no lock.
+var noBody body.Memory
+
 // finishRequest serves the request whose head has come.
 func (c *conn) finishRequest() error {
 	b := &c.block
@@ -401,6 +405,9 @@ func (c *conn) finishRequest() error {
 		s.in.err = io.EOF // what comes is for the tunnel
 	}
 	s.Body = &s.in
+	if s.in.err == io.EOF {
+		s.Body = &noBody
+	}
 	switch d := (*head.Defect)(nil); {
 	case b.malformed != nil:
 		c.note(s)
