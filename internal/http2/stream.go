@@ -10,6 +10,7 @@ import (
 
 	"weir/internal/frames"
 	"weir/internal/head"
+	"weir/internal/prefetch"
 	"weir/internal/sock"
 	"weir/proxy"
 )
@@ -97,7 +98,7 @@ func (c *conn) begin(id uint32, ends bool) *stream {
 	s := streams.Get().(*stream)
 	s.c, s.id = c, id
 	s.client = proxy.Client{
-		Front: s, Cancel: &s.cancel, Listener: c.listener(), Peer: &c.peer, Remote: c.c.RemoteAddr(), TLS: c.c.TLS() != nil, Handshake: c.c.TLS(),
+		Front: s, Memory: prefetch.Of(s), Cancel: &s.cancel, Listener: c.listener(), Peer: &c.peer, Remote: c.c.RemoteAddr(), TLS: c.c.TLS() != nil, Handshake: c.c.TLS(),
 		Crowded: &c.crowded,
 	}
 	s.cancel.Reset()
