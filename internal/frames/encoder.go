@@ -12,14 +12,14 @@ import (
 type Encoder struct {
 	block []byte
 	name  []byte
-	// known are the fields in the table, by name and value with a zero byte between them: how many
-	// had entered it before.
+	// known are the fields in the table, by name and value with a zero byte between them. Each has the
+	// number of those that had entered it before.
 	known map[string]int
 	// values counts the known fields of a name.
 	values map[string]uint8
-	// size is that of the table (RFC 7541 section 4.1), less that of HeaderTable by how much the peer allows less.
-	size int
-	less int
+	// size is what the known fields take of the table (RFC 7541 section 4.1), less is by how many bytes the
+	// peer wants it to be smaller than HeaderTable.
+	size, less int
 	// resized says that the peer has to be told of another size of the table.
 	resized bool
 }

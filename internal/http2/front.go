@@ -1,6 +1,6 @@
 // Package http2 is the HTTP/2 front end (RFC 9113): it reads frames from a client's
 // connection, lets the core serve the streams, and writes what the core answers. The Framer and
-// the header compression are those of golang.org/x/net; streams, flow control, priorities
+// the decoder of header blocks are those of golang.org/x/net; streams, flow control, priorities
 // and limits are its own, because net/http's server costs ten times as much.
 //
 // One goroutine reads a connection. What cannot wait (hits in memory, redirects, refusals) is
