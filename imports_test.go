@@ -80,7 +80,7 @@ func rooms() []room {
 			"config", "proxy", "internal/body", "internal/forward", "internal/head", "internal/listener", "internal/prefetch", "internal/sock",
 		}, "a front end translates between clients and the core"},
 		{"internal/http2", []string{
-			"config", "proxy", "internal/body", "internal/field", "internal/forward", "internal/frames", "internal/head", "internal/listener", "internal/sock",
+			"config", "proxy", "internal/body", "internal/field", "internal/forward", "internal/frames", "internal/head", "internal/listener", "internal/prefetch", "internal/sock",
 		}, "a front end translates between clients and the core"},
 		{"internal/accesslog", []string{"config", "proxy", "trace", "internal/head", "internal/output"}, "the access log is a hook"},
 		{"trace", nil, "spans and contexts are plain data"},
