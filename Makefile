@@ -85,6 +85,7 @@ test: ## run the quick tests in random order, with the race detector if there is
 .PHONY: test-all
 test-all: ## run all tests
 	$(GOTEST) ./server ./...
+	go test -tags clientset -run '^TestClientset$$' ./discover/kubernetes # would take minutes to build with the race detector
 	go test -run '^TestAllocations$$' ./bench
 	cd deploy/helm/test && go test ./... # a module of its own, with Helm
 	cd deploy/grafana/test && go test ./... # another one, with the schema of Grafana

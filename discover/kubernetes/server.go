@@ -42,11 +42,15 @@ func (s *server) follow(ctx context.Context, changed func([]*discoveryv1.Endpoin
 	if err != nil {
 		return err
 	}
-	labels := discoveryv1.LabelServiceName
-	if s.service != every {
-		labels += "=" + s.service
+	return follow(ctx, c, s.labels(), changed)
+}
+
+// labels selects the slices of the Service.
+func (s *server) labels() string {
+	if s.service == every {
+		return discoveryv1.LabelServiceName
 	}
-	return follow(ctx, c, labels, changed)
+	return discoveryv1.LabelServiceName + "=" + s.service
 }
 
 // account returns the URL of the API server and what it is asked with. Without the option "api" it is that of the pod's own

@@ -18,12 +18,17 @@ type source struct {
 
 // Run reports the endpoints in the slices of the Service.
 func (s *source) Run(ctx context.Context, report func([]lb.Endpoint)) error {
-	return s.follow(ctx, func(all []*discoveryv1.EndpointSlice) error {
+	return s.follow(ctx, s.changed(report))
+}
+
+// changed returns what reports the endpoints in slices.
+func (s *source) changed(report func([]lb.Endpoint)) func([]*discoveryv1.EndpointSlice) error {
+	return func(all []*discoveryv1.EndpointSlice) error {
 		found, usable, bad := s.endpoints(all)
 		if err := s.complaints.Judge("slices", usable, bad); err != nil {
 			return err
 		}
 		report(found)
 		return nil
-	})
+	}
 }
