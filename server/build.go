@@ -271,15 +271,6 @@ func (s *Server) openAccessLog(cfg config.AccessLog) (*accesslog.Logger, error) 
 // record writes the line of an exchange that has ended.
 func (s *Server) record(x *proxy.Exchange) {
 	if log := s.accessLog.Load(); log != nil {
-		writeLine(log, x)
+		log.LogExchange(x)
 	}
-}
-
-// writeLine is a function of its own because its frame is large: inlined, it would double the
-// stack of each connection, for a log that may be off.
-//
-//go:noinline
-func writeLine(log *accesslog.Logger, x *proxy.Exchange) {
-	r := accesslog.FromExchange(x)
-	log.Log(&r)
 }

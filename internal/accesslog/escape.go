@@ -1,6 +1,7 @@
 package accesslog
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"net/netip"
 	"strconv"
@@ -22,26 +23,76 @@ var plain = func() (t [256]bool) {
 	return t
 }()
 
-// absent appends the sign for a missing value: "-" in text, nothing in JSON.
-func absent(dst []byte, s style) []byte {
-	if s == styleText {
+// isPlain says whether v needs no escape in either style.
+func isPlain(v []byte) bool {
+	switch last := len(v) - 8; {
+	case last >= 0:
+		// Eight bytes at a time; the last eight overlap those before them.
+		for i := 0; i < last; i += 8 {
+			if hasOdd(binary.LittleEndian.Uint64(v[i:])) {
+				return false
+			}
+		}
+		return !hasOdd(binary.LittleEndian.Uint64(v[last:]))
+	case last >= -4:
+		return !hasOdd(uint64(binary.LittleEndian.Uint32(v)) | uint64(binary.LittleEndian.Uint32(v[len(v)-4:]))<<32)
+	}
+	for _, c := range v {
+		if !plain[c] {
+			return false
+		}
+	}
+	return true
+}
+
+// hasOdd says whether one of the eight bytes of w is not plain.
+func hasOdd(w uint64) bool {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	// The first difference sets the high bit of bytes below a space, the sum that of 0x7f, and the others
+	// those of the bytes that they look for. &^w is for bytes whose high bit is set before.
+	odd := (w - ones*' ') | (w + ones) | ((w ^ ones*'"') - ones) | ((w ^ ones*'\\') - ones)
+	return (w|odd&^w)&high != 0
+}
+
+// appendText appends v escaped, so that it cannot end its line or its quotes and cannot control a
+// terminal; "-" if it is empty.
+func appendText[T string | []byte](dst []byte, v T) []byte {
+	if len(v) == 0 {
 		return append(dst, '-')
+	}
+	start := len(dst)
+	dst = append(dst, v...)
+	if !isPlain(dst[start:]) {
+		return appendPlain(dst[:start], v)
 	}
 	return dst
 }
 
-// appendText appends key and v escaped, so that it cannot end its line or its quotes and
-// cannot control a terminal.
-func appendText[T string | []byte](dst []byte, key string, v T, s style) []byte {
+// appendMember appends the key of f and v as a JSON string, escaped as appendText does; nothing if v is
+// empty. It is not inlined: a line needs it so often that its code would push other code out of the
+// processor's cache.
+//
+//go:noinline
+func appendMember[T string | []byte](dst []byte, f field, v T) []byte {
 	if len(v) == 0 {
-		return absent(dst, s)
+		return dst
 	}
-	if s == styleText {
-		return appendPlain(dst, v)
+	return append(appendJSON(append(dst, f.key()...), v), '"')
+}
+
+// appendNumber appends the key of f and n.
+//
+//go:noinline
+func appendNumber(dst []byte, f field, n int64) []byte {
+	return strconv.AppendInt(append(dst, f.key()...), n, 10)
+}
+
+// orHyphen returns longer, or, if nothing was appended to dst to make it, dst with "-".
+func orHyphen(dst, longer []byte) []byte {
+	if len(longer) == len(dst) {
+		return append(dst, '-')
 	}
-	dst = append(append(dst, key...), '"')
-	dst = appendJSON(dst, v)
-	return append(dst, '"')
+	return longer
 }
 
 // appendPlain appends v with everything but printable ASCII as \xNN, and with
@@ -69,6 +120,11 @@ func appendPlain[T string | []byte](dst []byte, v T) []byte {
 // separators are escaped although JSON allows them: terminals and line readers
 // act on them.
 func appendJSON[T string | []byte](dst []byte, v T) []byte {
+	from := len(dst)
+	if dst = append(dst, v...); isPlain(dst[from:]) {
+		return dst
+	}
+	dst = dst[:from]
 	start := 0
 	for i := 0; i < len(v); {
 		c := v[i]
@@ -125,88 +181,71 @@ func appendTwo[T int | uint64](dst []byte, n T) []byte {
 	return append(dst, byte('0'+n/10), byte('0'+n%10))
 }
 
-func appendOptionalSeconds(dst []byte, key string, d time.Duration, s style) []byte {
-	if d <= 0 {
-		return absent(dst, s)
-	}
-	return appendSeconds(append(dst, key...), d)
-}
-
-// second is a second of Unix time as appendTime writes it.
+// second is a second of Unix time as appendTime and appendCLF write it.
 type second struct {
 	at   int64
 	text [len("2026-01-31T23:59:59.")]byte
+	clf  [len("31/Jan/2026:23:59:59 +0000")]byte
 }
 
 // lastSecond is the second that was written last: a busy log writes many lines in each. nil: none was.
 var lastSecond atomic.Pointer[second]
 
-// appendTime appends key and t as 2026-01-31T23:59:59.123Z.
-func appendTime(dst []byte, key string, t time.Time, s style) []byte {
+// secondOf returns the second of t.
+func secondOf(t time.Time) *second {
 	at := t.Unix()
-	last := lastSecond.Load()
-	if last == nil || last.at != at {
-		last = &second{at: at}
-		t.UTC().AppendFormat(last.text[:0], "2006-01-02T15:04:05.")
-		lastSecond.Store(last)
+	s := lastSecond.Load()
+	if s == nil || s.at != at {
+		s = &second{at: at}
+		t = t.UTC()
+		t.AppendFormat(s.text[:0], "2006-01-02T15:04:05.")
+		t.AppendFormat(s.clf[:0], "02/Jan/2006:15:04:05 -0700")
+		lastSecond.Store(s)
 	}
-	dst = append(dst, key...)
-	if s == styleJSON {
-		dst = append(dst, '"')
-	}
+	return s
+}
+
+// appendTime appends t as 2026-01-31T23:59:59.123Z.
+func appendTime(dst []byte, t time.Time) []byte {
 	ms := t.Nanosecond() / 1e6
-	dst = append(append(dst, last.text[:]...), byte('0'+ms/100))
-	dst = append(appendTwo(dst, ms%100), 'Z')
-	if s == styleJSON {
-		dst = append(dst, '"')
-	}
-	return dst
+	dst = append(append(dst, secondOf(t).text[:]...), byte('0'+ms/100))
+	return append(appendTwo(dst, ms%100), 'Z')
 }
 
 // appendCLF appends t as 31/Jan/2026:23:59:59 +0000, which is the common log format's time.
-func appendCLF(dst []byte, t time.Time) []byte {
-	return t.UTC().AppendFormat(dst, "02/Jan/2006:15:04:05 -0700")
-}
+func appendCLF(dst []byte, t time.Time) []byte { return append(dst, secondOf(t).clf[:]...) }
 
 // appendHeader appends the value of a header field, lines of one name joined.
-func appendHeader(dst []byte, h *head.Head, n head.Name, s style) []byte {
+func appendHeader(dst []byte, h *head.Head, n head.Name) []byte {
 	if h == nil {
-		return absent(dst, s)
+		return append(dst, '-')
 	}
-	return appendText(dst, "", h.Joined(n), s)
+	return appendText(dst, h.Joined(n))
 }
 
 // appendAddr appends an address without its zone, which may be any text in an
-// address that a proxy reported.
-func appendAddr(dst []byte, key string, a netip.Addr, s style) []byte {
+// address that a proxy reported; nothing for an invalid one.
+func appendAddr(dst []byte, a netip.Addr) []byte {
 	if !a.IsValid() {
-		return absent(dst, s)
+		return dst
 	}
-	a = a.Unmap().WithZone("")
-	if s == styleText {
-		return a.AppendTo(dst)
-	}
-	return append(a.AppendTo(append(append(dst, key...), '"')), '"')
+	return a.Unmap().WithZone("").AppendTo(dst)
 }
 
-func appendAddrPort(dst []byte, key string, a netip.AddrPort, s style) []byte {
+// appendAddrPort does the same for an address with a port.
+func appendAddrPort(dst []byte, a netip.AddrPort) []byte {
 	if !a.IsValid() {
-		return absent(dst, s)
+		return dst
 	}
-	a = netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
-	if s == styleText {
-		return a.AppendTo(dst)
-	}
-	return append(a.AppendTo(append(append(dst, key...), '"')), '"')
+	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port()).AppendTo(dst)
 }
 
-// appendID appends key and an id in hexadecimal.
-func appendID(dst []byte, key string, id []byte, none bool, s style) []byte {
-	switch {
-	case none:
-		return absent(dst, s)
-	case s == styleText:
-		return hex.AppendEncode(dst, id)
+// appendID appends an id in hexadecimal; nothing for one of zeros.
+func appendID(dst []byte, id []byte) []byte {
+	for _, b := range id {
+		if b != 0 {
+			return hex.AppendEncode(dst, id)
+		}
 	}
-	return append(hex.AppendEncode(append(append(dst, key...), '"'), id), '"')
+	return dst
 }

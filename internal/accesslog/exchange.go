@@ -7,8 +7,13 @@ import (
 	"weir/proxy"
 )
 
-// FromExchange is what is known of an exchange that has ended. It borrows from x.
-func FromExchange(x *proxy.Exchange) Record {
+// LogExchange logs what is known of an exchange that has ended.
+//
+// It is not inlined because its frame is large: it would double the stack of each connection, for a log
+// that may be off.
+//
+//go:noinline
+func (l *Logger) LogExchange(x *proxy.Exchange) {
 	result := &x.Result
 	r := Record{
 		Time:          x.Start,
@@ -57,7 +62,7 @@ func FromExchange(x *proxy.Exchange) Record {
 	if h := x.Client.Handshake; h != nil {
 		r.TLSVersion, r.SNI = tlsVersion(h.Version), h.ServerName
 	}
-	return r
+	l.Log(&r)
 }
 
 // tlsVersion is the name of a version in one word, as other proxies write it.

@@ -140,31 +140,43 @@ func (f Format) Append(dst []byte, r *Record) []byte {
 		switch p.field {
 		case noField:
 		case fieldRequestHeader:
-			dst = appendHeader(dst, r.Request, p.header, styleText)
+			dst = appendHeader(dst, r.Request, p.header)
 		case fieldResponseHeader:
-			dst = appendHeader(dst, r.Response, p.header, styleText)
+			dst = appendHeader(dst, r.Response, p.header)
 		default:
-			dst = p.field.append(dst, "", r, styleText)
+			dst = p.field.appendText(dst, r)
 		}
 	}
 	return append(dst, '\n')
 }
 
-// keys are the names of fields as an object has them. The comma of the first one is
-// replaced by the brace.
-var keys = func() (k [fieldCount]string) {
-	for i := range allFields {
-		k[i] = `,"` + allFields[i].Name + `":`
+// keys are the names of fields as an object has them, one after another, and where each ends. The quote
+// that begins a text is a part of its key; the comma of the first one is replaced by the brace.
+//
+// A line needs most keys, and the processor has forgotten them since the last line: in one
+// text they are a few lines of its cache, while texts of their own would be one each.
+var keys = func() (k struct {
+	text string
+	ends [inJSON + 1]uint16 // those of field f are between ends[f] and ends[f+1]
+}) {
+	for f := range inJSON {
+		k.text += `,"` + allFields[f].Name + `":`
+		switch f {
+		case fieldAttempts, fieldStatus, fieldBytesIn, fieldBytesOut, fieldDuration, fieldFirstByte:
+		default:
+			k.text += `"`
+		}
+		k.ends[f+1] = uint16(len(k.text))
 	}
 	return k
 }()
 
+func (f field) key() string { return keys.text[keys.ends[f]:keys.ends[f+1]] }
+
 // appendObject appends r as a JSON object without its empty fields.
 func (f Format) appendObject(dst []byte, r *Record) []byte {
 	start := len(dst)
-	for id := range inJSON {
-		dst = id.append(dst, keys[id], r, styleJSON)
-	}
+	dst = r.appendMembers(dst)
 	dst = f.request.append(dst, `,"request_headers":{`, r.Request)
 	dst = f.response.append(dst, `,"response_headers":{`, r.Response)
 	dst[start] = '{'

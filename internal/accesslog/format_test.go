@@ -2,6 +2,7 @@ package accesslog_test
 
 import (
 	"encoding/json"
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"weir/config"
 	"weir/internal/accesslog"
 	"weir/internal/head"
+	"weir/trace"
 )
 
 func full() *accesslog.Record {
@@ -218,4 +220,53 @@ func FuzzLine(f *testing.F) {
 			t.Fatalf("format %q: %q is not one line", format, text)
 		}
 	})
+}
+
+// TestFormsAgree: a JSON line has the fields and the values that templates have, in the order of Fields.
+func TestFormsAgree(t *testing.T) {
+	r := full()
+	r.UserAgent = []byte("curl/8") // that both forms write alike
+	r.TLSVersion, r.SNI, r.User, r.GRPCStatus = "TLSv1.3", "a.example", []byte("ann"), "OK"
+	r.ClientSubject, r.ClientFingerprint, r.Err = []byte("CN=a"), []byte("00ff"), errors.New("connect: refused")
+	r.TraceID, r.SpanID = trace.TraceID{1}, trace.SpanID{2}
+	want := "{"
+	for _, f := range accesslog.Fields() {
+		if f.Name == "time_clf" {
+			break // only in templates, as all that follow
+		}
+		value := strings.TrimSuffix(line(t, "{"+f.Name+"}", r), "\n")
+		switch f.Name {
+		case "attempts", "status", "bytes_in", "bytes_out", "duration", "first_byte":
+		default:
+			value = `"` + value + `"`
+		}
+		want += `"` + f.Name + `":` + value + ","
+	}
+	if got := line(t, "json", r); got != strings.TrimSuffix(want, ",")+"}\n" {
+		t.Errorf(" got %s\nwant %s", got, want)
+	}
+}
+
+// TestEveryByte: each byte, at each place of a text of each length, is escaped if it must be.
+func TestEveryByte(t *testing.T) {
+	for n := 1; n <= 20; n++ {
+		for at := range n {
+			for c := range 256 {
+				text := []byte(strings.Repeat("~", n))
+				text[at] = byte(c)
+				var back struct{ Host string }
+				json1 := line(t, "json", &accesslog.Record{Host: text})
+				if err := json.Unmarshal([]byte(json1), &back); err != nil || back.Host != strings.ToValidUTF8(string(text), "\ufffd") {
+					t.Fatalf("%q: %q, %v", text, json1, err)
+				}
+				plain := c >= ' ' && c < 0x7f && c != '"' && c != '\\'
+				if got := line(t, "{host}", &accesslog.Record{Host: text}); plain != (got == string(text)+"\n") {
+					t.Fatalf("%q: template has %q", text, got)
+				}
+				if strings.IndexFunc(json1[:len(json1)-1], func(r rune) bool { return r < ' ' || r == 0x7f }) >= 0 {
+					t.Fatalf("%q: control byte in %q", text, json1)
+				}
+			}
+		}
+	}
 }

@@ -3,8 +3,6 @@
 //
 // The goroutine of an exchange formats a line into a pooled buffer and adds it to the
 // lines that wait for the output (package output); no exchange waits.
-//
-// FromExchange makes the Record of an exchange that has ended; Log writes it.
 package accesslog
 
 import (

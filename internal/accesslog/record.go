@@ -171,88 +171,144 @@ var allFields = func() [fieldCount]Field {
 // templates have.
 func Fields() []Field { return append([]Field(nil), allFields[:]...) }
 
-// style is how a value is written.
-type style uint8
-
-const (
-	styleText style = iota // plain; "-" for an empty value
-	styleJSON              // quoted where JSON quotes; nothing for an empty value
-)
-
-// append appends key and the value of f, escaped for s. In JSON an empty field appends
-// nothing. It is a switch and not a table of functions because the argument of a
-// function value is moved to the heap.
-func (f field) append(dst []byte, key string, r *Record, s style) []byte {
+// appendText appends the value of f to the line of a template, "-" for an empty one. It is a switch
+// and not a table of functions because the argument of a function value is moved to the heap.
+func (f field) appendText(dst []byte, r *Record) []byte {
 	switch f {
 	case fieldTime:
-		return appendTime(dst, key, r.Time, s)
+		return appendTime(dst, r.Time)
 	case fieldListener:
-		return appendText(dst, key, r.Listener, s)
+		return appendText(dst, r.Listener)
 	case fieldScheme:
-		return appendText(dst, key, r.Scheme, s)
+		return appendText(dst, r.Scheme)
 	case fieldTLSVersion:
-		return appendText(dst, key, r.TLSVersion, s)
+		return appendText(dst, r.TLSVersion)
 	case fieldSNI:
-		return appendText(dst, key, r.SNI, s)
+		return appendText(dst, r.SNI)
 	case fieldTimeCLF:
 		return appendCLF(dst, r.Time)
 	case fieldClient:
-		return appendAddr(dst, key, r.Client, s)
+		return orHyphen(dst, appendAddr(dst, r.Client))
 	case fieldPeer:
-		return appendAddrPort(dst, key, r.Peer, s)
+		return orHyphen(dst, appendAddrPort(dst, r.Peer))
 	case fieldMethod:
-		return appendText(dst, key, r.Method, s)
+		return appendText(dst, r.Method)
 	case fieldRequestTarget:
-		return appendText(dst, key, r.RequestTarget, s)
+		return appendText(dst, r.RequestTarget)
 	case fieldProto:
-		return appendText(dst, key, r.Proto, s)
+		return appendText(dst, r.Proto)
 	case fieldHost:
-		return appendText(dst, key, r.Host, s)
+		return appendText(dst, r.Host)
 	case fieldUserAgent:
-		return appendText(dst, key, r.UserAgent, s)
+		return appendText(dst, r.UserAgent)
 	case fieldReferer:
-		return appendText(dst, key, r.Referer, s)
+		return appendText(dst, r.Referer)
 	case fieldRequestID:
-		return appendText(dst, key, r.RequestID, s)
+		return appendText(dst, r.RequestID)
 	case fieldTraceID:
-		return appendID(dst, key, r.TraceID[:], r.TraceID == trace.TraceID{}, s)
+		return orHyphen(dst, appendID(dst, r.TraceID[:]))
 	case fieldSpanID:
-		return appendID(dst, key, r.SpanID[:], r.SpanID == trace.SpanID{}, s)
+		return orHyphen(dst, appendID(dst, r.SpanID[:]))
 	case fieldAuthUser:
-		return appendText(dst, key, r.User, s)
+		return appendText(dst, r.User)
 	case fieldClientSubject:
-		return appendText(dst, key, r.ClientSubject, s)
+		return appendText(dst, r.ClientSubject)
 	case fieldClientFingerprint:
-		return appendText(dst, key, r.ClientFingerprint, s)
+		return appendText(dst, r.ClientFingerprint)
 	case fieldRoute:
-		return appendText(dst, key, r.Route, s)
+		return appendText(dst, r.Route)
 	case fieldUpstream:
-		return appendText(dst, key, r.Upstream, s)
+		return appendText(dst, r.Upstream)
 	case fieldTarget:
-		return appendText(dst, key, r.Target, s)
+		return appendText(dst, r.Target)
 	case fieldAttempts:
-		return appendInt(append(dst, key...), int64(r.Attempts))
+		return appendInt(dst, int64(r.Attempts))
 	case fieldCache:
-		return appendText(dst, key, r.Cache, s)
+		return appendText(dst, r.Cache)
 	case fieldStatus:
-		return appendInt(append(dst, key...), int64(r.Status))
+		return appendInt(dst, int64(r.Status))
 	case fieldGRPCStatus:
-		return appendText(dst, key, r.GRPCStatus, s)
+		return appendText(dst, r.GRPCStatus)
 	case fieldCause:
-		return appendText(dst, key, r.Cause, s)
+		return appendText(dst, r.Cause)
 	case fieldError:
-		if r.Err == nil {
-			return appendText(dst, key, "", s)
-		}
-		return appendText(dst, key, r.Err.Error(), s)
+		return appendText(dst, r.errorText())
 	case fieldBytesIn:
-		return appendInt(append(dst, key...), r.BytesIn)
+		return appendInt(dst, r.BytesIn)
 	case fieldBytesOut:
-		return appendInt(append(dst, key...), r.BytesOut)
+		return appendInt(dst, r.BytesOut)
 	case fieldDuration:
-		return appendSeconds(append(dst, key...), r.Duration)
+		return appendSeconds(dst, r.Duration)
 	case fieldFirstByte:
-		return appendOptionalSeconds(dst, key, r.FirstByte, s)
+		if r.FirstByte <= 0 {
+			return append(dst, '-')
+		}
+		return appendSeconds(dst, r.FirstByte)
 	}
 	panic("BUG: access log field without a value")
+}
+
+// appendMembers appends the fields of a JSON line that are not empty, in the order of their numbers, each
+// after a comma.
+func (r *Record) appendMembers(dst []byte) []byte {
+	dst = append(appendTime(append(dst, fieldTime.key()...), r.Time), '"')
+	dst = appendMember(dst, fieldListener, r.Listener)
+	dst = appendMember(dst, fieldScheme, r.Scheme)
+	if r.TLSVersion != "" || r.SNI != "" {
+		dst = appendMember(dst, fieldTLSVersion, r.TLSVersion)
+		dst = appendMember(dst, fieldSNI, r.SNI)
+	}
+	dst = r.appendAddresses(dst)
+	dst = appendMember(dst, fieldMethod, r.Method)
+	dst = appendMember(dst, fieldRequestTarget, r.RequestTarget)
+	dst = appendMember(dst, fieldProto, r.Proto)
+	dst = appendMember(dst, fieldHost, r.Host)
+	dst = appendMember(dst, fieldUserAgent, r.UserAgent)
+	dst = appendMember(dst, fieldReferer, r.Referer)
+	dst = appendMember(dst, fieldRequestID, r.RequestID)
+	if r.TraceID != (trace.TraceID{}) {
+		dst = append(appendID(append(dst, fieldTraceID.key()...), r.TraceID[:]), '"')
+		dst = append(appendID(append(dst, fieldSpanID.key()...), r.SpanID[:]), '"')
+	}
+	if len(r.User) > 0 || len(r.ClientSubject) > 0 || len(r.ClientFingerprint) > 0 {
+		dst = appendMember(dst, fieldAuthUser, r.User)
+		dst = appendMember(dst, fieldClientSubject, r.ClientSubject)
+		dst = appendMember(dst, fieldClientFingerprint, r.ClientFingerprint)
+	}
+	dst = appendMember(dst, fieldRoute, r.Route)
+	dst = appendMember(dst, fieldUpstream, r.Upstream)
+	dst = appendMember(dst, fieldTarget, r.Target)
+	dst = appendNumber(dst, fieldAttempts, int64(r.Attempts))
+	dst = appendMember(dst, fieldCache, r.Cache)
+	dst = appendNumber(dst, fieldStatus, int64(r.Status))
+	dst = appendMember(dst, fieldGRPCStatus, r.GRPCStatus)
+	dst = appendMember(dst, fieldCause, r.Cause)
+	if r.Err != nil {
+		dst = appendMember(dst, fieldError, r.errorText())
+	}
+	dst = appendNumber(dst, fieldBytesIn, r.BytesIn)
+	dst = appendNumber(dst, fieldBytesOut, r.BytesOut)
+	dst = appendSeconds(append(dst, fieldDuration.key()...), r.Duration)
+	if r.FirstByte > 0 {
+		dst = appendSeconds(append(dst, fieldFirstByte.key()...), r.FirstByte)
+	}
+	return dst
+}
+
+// appendAddresses appends the client and the peer.
+func (r *Record) appendAddresses(dst []byte) []byte {
+	if r.Client.IsValid() {
+		dst = append(appendAddr(append(dst, fieldClient.key()...), r.Client), '"')
+	}
+	if r.Peer.IsValid() {
+		dst = append(appendAddrPort(append(dst, fieldPeer.key()...), r.Peer), '"')
+	}
+	return dst
+}
+
+func (r *Record) errorText() string {
+	if r.Err == nil {
+		return ""
+	}
+	return r.Err.Error()
 }

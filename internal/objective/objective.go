@@ -25,7 +25,7 @@ type Registry struct {
 // Plan is what one configuration counts.
 type Plan struct {
 	all    []*objective
-	routes map[string][]*objective // by label
+	routes [][]*objective // by the index of the route
 }
 
 // objective is one of the configuration, and what was counted for it.
@@ -61,13 +61,13 @@ func (r *Registry) Plan(cfg *config.Config) *Plan {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	p := &Plan{routes: make(map[string][]*objective)}
+	p := &Plan{routes: make([][]*objective, len(cfg.Routes))}
 	for i := range cfg.Objectives {
 		o := r.objective(&cfg.Objectives[i])
 		p.all = append(p.all, o)
 		for k := range cfg.Routes {
 			if label := cfg.Routes[k].Label(k); len(o.Routes) == 0 || slices.Contains(o.Routes, label) {
-				p.routes[label] = append(p.routes[label], o)
+				p.routes[k] = append(p.routes[k], o)
 			}
 		}
 	}
@@ -110,7 +110,7 @@ func (p *Plan) onDone(x *proxy.Exchange) {
 	if x.Route == nil {
 		return
 	}
-	list := p.routes[x.Route.Name]
+	list := p.routes[x.Route.Index]
 	if len(list) == 0 {
 		return
 	}

@@ -103,12 +103,12 @@ func TestReload(t *testing.T) {
 	if again.all[0].slow.Load() != 1 {
 		t.Error("the same objective begins anew")
 	}
-	if len(again.routes["a"]) != 1 || len(again.routes["b"]) != 1 {
+	if len(again.routes[0]) != 1 || len(again.routes[1]) != 1 {
 		t.Errorf("routes %v", again.routes)
 	}
 	o.Routes = config.Strings{"b"}
 	other := plan(&r, o)
-	if other.all[0].slow.Load() != 0 || len(other.routes["a"]) != 0 || len(other.routes["b"]) != 1 {
+	if other.all[0].slow.Load() != 0 || len(other.routes[0]) != 0 || len(other.routes[1]) != 1 {
 		t.Error("another objective counts on, or counts for other routes")
 	}
 	var page strings.Builder

@@ -137,8 +137,12 @@ func (t *tree) find(rest []byte) *path {
 		if !ok {
 			return n.leaf.Load()
 		}
-		// A segment that is a child stands for itself, and most are.
-		next := n.child(segment)
+		// Most segments stand for themselves, and are a child. One that begins with a digit seldom does,
+		// and no child has a text that would be folded.
+		var next *node
+		if len(segment) == 0 || segment[0] > '9' {
+			next = n.child(segment)
+		}
 		if next == nil {
 			next = n.next(s.fold(segment))
 		}
