@@ -124,78 +124,33 @@ func (m *masker) appendTarget(dst, target []byte) []byte {
 	return dst
 }
 
-// appendForm masks parameters of a query or a form (application/x-www-form-urlencoded).
-func (m *masker) appendForm(dst, form []byte) []byte {
-	for i, pair := range bytes.Split(form, []byte{'&'}) {
-		if i > 0 {
-			dst = append(dst, '&')
-		}
-		name, value, ok := bytes.Cut(pair, []byte{'='})
-		if !ok {
-			dst = append(dst, pair...)
-			continue
-		}
-		dst = append(append(dst, name...), '=')
-		plain := field.AppendDecoded(nil, name)
-		if m.names.has(lastName(plain)) || m.names.has(plain) {
-			m.note(plain)
-			dst = append(dst, hidden...)
-			continue
-		}
-		decoded := bytes.ReplaceAll(field.AppendDecoded(nil, value), []byte{'+'}, []byte{' '})
-		if masked := m.appendContent(nil, decoded); !bytes.Equal(masked, decoded) {
-			dst = appendEncoded(dst, masked)
-		} else {
-			dst = append(dst, value...)
-		}
-	}
-	return dst
-}
-
-// lastName is the innermost name of a field such as "user[password]".
-func lastName(name []byte) []byte {
-	if i := bytes.LastIndexByte(name, '['); i >= 0 {
-		return bytes.TrimRight(name[i+1:], "]")
-	}
-	return name
-}
-
-// appendEncoded appends a value as forms have it.
-func appendEncoded(dst, value []byte) []byte {
-	const hex = "0123456789ABCDEF"
-	for _, c := range value {
-		switch {
-		case field.Alphanumeric(c), c == '-', c == '_', c == '.', c == '(', c == ')':
-			dst = append(dst, c)
-		case c == ' ':
-			dst = append(dst, '+')
-		default:
-			dst = append(dst, '%', hex[c>>4], hex[c&15])
-		}
-	}
-	return dst
-}
-
-// appendContent masks what may be JSON or any other text.
+// appendContent masks what may be JSON, a multipart form or any other text.
 func (m *masker) appendContent(dst, text []byte) []byte {
 	if looksLikeJSON(text) {
 		return m.appendJSON(dst, text)
 	}
+	if b := looksLikeMultipart(text); b != nil {
+		return m.appendMultipart(dst, text, b)
+	}
 	return m.appendText(dst, text)
 }
 
-// appendBody masks a body, or the beginning of one, of a media type as Content-Type has it.
+// appendBody masks a body, or the beginning of one, of a media type as Content-Type has it. Types may lie: programs
+// send JSON as a form because that is what they send without being told.
 func (m *masker) appendBody(dst []byte, contentType string, text []byte) []byte {
 	kind, parameters, _ := strings.Cut(contentType, ";")
 	kind = strings.ToLower(strings.TrimSpace(kind))
 	switch {
 	case kind == "application/x-www-form-urlencoded":
+		if looksLikeJSON(text) || looksLikeMultipart(text) != nil {
+			return m.appendContent(dst, text)
+		}
 		return m.appendForm(dst, text)
 	case strings.HasPrefix(kind, "multipart/"):
 		return m.appendMultipart(dst, text, boundary(parameters))
 	case kind == "text/event-stream":
 		return m.appendEvents(dst, text)
-	case strings.HasSuffix(kind, "json"), strings.HasSuffix(kind, "json-seq"), strings.HasSuffix(kind, "jsonl"), strings.HasSuffix(kind, "json-lines"):
+	case isJSONKind(kind) && !beginsWithWord(text):
 		return m.appendJSON(dst, text)
 	case !isText(text):
 		return append(dst, text...)
@@ -203,76 +158,14 @@ func (m *masker) appendBody(dst []byte, contentType string, text []byte) []byte 
 	return m.appendContent(dst, text)
 }
 
-// boundary is that of the parameters of a multipart type (RFC 2046 section 5.1.1).
-func boundary(parameters string) []byte {
-	for p := range strings.SplitSeq(parameters, ";") {
-		name, value, _ := strings.Cut(strings.TrimSpace(p), "=")
-		if strings.EqualFold(name, "boundary") {
-			return []byte(strings.Trim(value, `"`))
-		}
-	}
-	return nil
+func isJSONKind(kind string) bool {
+	return strings.HasSuffix(kind, "json") || strings.HasSuffix(kind, "json-seq") || strings.HasSuffix(kind, "jsonl") || strings.HasSuffix(kind, "json-lines")
 }
 
-// appendMultipart masks the parts of a form (RFC 7578). A body without its boundary is masked whole.
-func (m *masker) appendMultipart(dst, text, boundary []byte) []byte {
-	if len(boundary) == 0 {
-		m.note([]byte("*"))
-		return append(dst, hidden...)
-	}
-	mark := append([]byte("--"), boundary...)
-	for i, part := range bytes.Split(text, mark) {
-		if i > 0 {
-			dst = append(dst, mark...)
-		}
-		fields, content, ok := bytes.Cut(part, []byte("\r\n\r\n"))
-		if !ok {
-			dst = m.appendText(dst, part)
-			continue
-		}
-		dst = append(m.appendText(dst, fields), "\r\n\r\n"...)
-		end := []byte(nil)
-		if before, cut := bytes.CutSuffix(content, []byte("\r\n")); cut {
-			content, end = before, []byte("\r\n")
-		}
-		name := partName(fields)
-		switch {
-		case m.names.has(lastName(name)) || m.names.has(name):
-			m.note(name)
-			dst = append(dst, hidden...)
-		case isText(content):
-			dst = m.appendContent(dst, content)
-		default:
-			dst = append(dst, content...)
-		}
-		dst = append(dst, end...)
-	}
-	return dst
-}
-
-// partName is the name in the Content-Disposition of a part.
-func partName(fields []byte) []byte {
-	lower := bytes.ToLower(fields)
-	for at := 0; ; {
-		i := bytes.Index(lower[at:], []byte("name="))
-		if i < 0 {
-			return nil
-		}
-		at += i
-		if at > 0 && lower[at-1] == 'e' { // filename
-			at += len("name=")
-			continue
-		}
-		value := fields[at+len("name="):]
-		if len(value) > 0 && value[0] == '"' {
-			value, _, _ = bytes.Cut(value[1:], []byte{'"'})
-			return value
-		}
-		if i := bytes.IndexAny(value, ";\r\n"); i >= 0 {
-			value = value[:i]
-		}
-		return value
-	}
+// beginsWithWord says whether text begins as no JSON does: with a letter, as forms do, with "<" or with "-".
+func beginsWithWord(text []byte) bool {
+	text = bytes.TrimLeft(text, " \t\r\n\xef\xbb\xbf")
+	return len(text) > 0 && (text[0] == '<' || text[0] == '-' || field.Alphanumeric(text[0]) && text[0] > '9')
 }
 
 // appendEvents masks server-sent events. The data of an event may be spread over lines.

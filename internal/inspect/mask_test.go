@@ -64,6 +64,7 @@ func TestMaskBody(t *testing.T) {
 	check("application/xml", "<s:secret><v>SECRET</v><w/>SECRET</s:secret><token><![CDATA[SECRET]]></token><b>1</b>", "<s:secret>(hidden)</s:secret><token>(hidden)</token><b>1</b>")
 	check("application/xml", `<password token="SECRET" a="1">SECRET</password>`, `<password token="(hidden)" a="1">(hidden)</password>`)
 	check("text/plain", "Bearer   SECRETSECRET to x", "Bearer   (hidden) to x")
+	check("text/html", `<input value="v" name="q"> <input type=hidden name=csrf_token value=SECRET>`, `<input value="v" name="q"> <input type=hidden name=csrf_token value=(hidden)>`)
 	check("image/png", "\x00\x01token=x", "\x00\x01token=x")
 }
 
@@ -96,6 +97,65 @@ func TestMaskFields(t *testing.T) {
 	}
 }
 
+// TestMaskForms: forms, whatever the order of their fields, the names of these, and the type that they are said to have.
+func TestMaskForms(t *testing.T) {
+	t.Parallel()
+	names := newSecretNames([]string{"our2"})
+	check := func(kind, body, want string) {
+		t.Helper()
+		m := masker{names: names, at: "b"}
+		if got := string(m.appendBody(nil, kind, []byte(body))); got != want {
+			t.Errorf("%s %s\nis  %s\nwant %s", kind, body, got, want)
+		}
+	}
+	const form, jsonKind = "application/x-www-form-urlencoded", "application/json"
+	// A pair of fields, one of which names a secret.
+	check(form, "name=password&value=SECRET&a=1", "name=password&value=(hidden)&a=1")
+	check(form, "value=SECRET&a=1&name=password", "value=(hidden)&a=1&name=password")
+	check(form, "value=v&name=user", "value=v&name=user")
+	check(form, "f%5B0%5D%5Bvalue%5D=SECRET&f[0][name]=api+key&f[1][value]=v&f[1][name]=user",
+		"f%5B0%5D%5Bvalue%5D=(hidden)&f[0][name]=api+key&f[1][value]=v&f[1][name]=user")
+	check(form, "i.0.val=SECRET&i.0.key=pin&i.1.val=v&i.1.key=x", "i.0.val=(hidden)&i.0.key=pin&i.1.val=v&i.1.key=x")
+	check(form, "value1=SECRET&value_2=v&name1=token&name_2=b", "value1=(hidden)&value_2=v&name1=token&name_2=b")
+	check(form, "value[]=SECRET&name[]=password", "value[]=(hidden)&name[]=password")
+	// Names with parts and numbers.
+	check(form, "user[pin][]=SECRET&login.pin=SECRET&form:pw=SECRET&pin[0]=SECRET", "user[pin][]=(hidden)&login.pin=(hidden)&form:pw=(hidden)&pin[0]=(hidden)")
+	check(form, "otp1=SECRET&token-2=SECRET&our2=SECRET&our3=v&api+key=SECRET", "otp1=(hidden)&token-2=(hidden)&our2=(hidden)&our3=v&api+key=(hidden)")
+	// A plus sign in a value is no space.
+	check(form, "u=a%2Bb+c%3Fpassword%3DSECRET", "u=a%2Bb+c%3Fpassword%3D(hidden)")
+	// HTML with the value first.
+	check("text/html", `don't <input value="a>SECRET" type='hidden' name = "csrf_token"><input value="v" name=q>`, `don't <input value="(hidden)" type='hidden' name = "csrf_token"><input value="v" name=q>`)
+	check("text/html", `<meta content='SECRET' name='csrf-token'/><input value=SECRET name=pin><p value=v>`, `<meta content='(hidden)' name='csrf-token'/><input value=(hidden) name=pin><p value=v>`)
+	// What is no form.
+	check(form, `{"password":"SECRET","a":"="}`, `{"password":"(hidden)","a":"="}`)
+	check(form, "<a><password>SECRET</password></a>", "%3Ca%3E%3Cpassword%3E(hidden)%3C%2Fpassword%3E%3C%2Fa%3E")
+	check(jsonKind, "a=1&password=SECRET&b=2", "a=1&password=(hidden)&b=2")
+	check(jsonKind, "<password>SECRET</password>", "<password>(hidden)</password>")
+
+	const head, multi = "Content-Disposition: form-data; ", "multipart/form-data; boundary="
+	part := func(name, value string) string {
+		return "--B\r\n" + head + "name=" + name + "\r\n\r\n" + value + "\r\n"
+	}
+	parts := func(kind, before, after string) {
+		t.Helper()
+		check(kind, before+"--B--\r\n", after+"--B--\r\n")
+	}
+	for _, kind := range []string{multi + "B", multi + `"B"; charset=x`, "Multipart/Form-Data; charset=x; BOUNDARY=B", form, "text/plain", jsonKind} {
+		parts(kind, part(`"value"`, "SECRET")+part(`"name"`, "password")+part("a", "b"), part(`"value"`, "(hidden)")+part(`"name"`, "password")+part("a", "b"))
+		parts(kind, part("pin", "SECRET\r\n\r\nSECRET")+part("a", "b\r\n\r\n"), part("pin", "(hidden)")+part("a", "b\r\n\r\n"))
+	}
+	for _, name := range []string{`"password"`, "password", `"pass\word"`, "x; name=\"token\"; filename*=UTF-8''a", "\"pin\"; filename=\"name=a;b\"", "\"user[pin]\""} {
+		text := strings.Replace(part(name, "SECRET"), "name=x; ", `filename="a;name=b"; `, 1)
+		parts(multi+"B", text, strings.Replace(text, "SECRET", "(hidden)", 1))
+	}
+	check(multi+"B", "--B\r\ncontent-disposition:form-data;\r\n name*=UTF-8'en'p%61ssword\r\n\r\nSECRET", "--B\r\ncontent-disposition:form-data;\r\n name*=UTF-8'en'p%61ssword\r\n\r\n(hidden)")
+	// Lines that end with LF alone; a mark that is none, inside of a secret; a boundary that is not there.
+	check(multi+"B", "--B\n"+head+"name=pin\n\nSECRET\n--B--\n", "--B\n"+head+"name=pin\n\n(hidden)\n--B--\n")
+	check(multi+"B", "--B\r\n"+head+"name=pin\r\n\nS--BSECRET\r\n--Bx SECRET\r\n--B--", "--B\r\n"+head+"name=pin\r\n\n(hidden)\r\n--B--")
+	check(multi+"C", part("pin", "SECRET"), "(hidden)")
+	check(multi, "", "")
+}
+
 // Whatever the body is, masking ends, and keeps what has no secrets.
 func FuzzMaskBody(f *testing.F) {
 	names := newSecretNames(nil)
@@ -112,9 +172,9 @@ func FuzzMaskBody(f *testing.F) {
 func TestMaskIsLinear(t *testing.T) {
 	t.Parallel()
 	names := newSecretNames(nil)
-	for _, piece := range []string{" ", ">", "<a>>", "=", ": ", "\" ", "\\\"", "]", "name=\"", "token='", "<token>", "<token><a>", "Bearer ", "://", "%41=", "[", "{\"a\":", "{\"value\":1,\"name\":\"pin\"}", "&", "--B"} {
+	for _, piece := range []string{" ", ">", "<a>>", "=", ": ", "\" ", "\\\"", "]", "name=\"", "token='", "<token>", "<token><a>", "Bearer ", "://", "%41=", "<a \"", "<a '", "<a \"<a '", "<a name=", "<a name=\"", "value=1&name=pin&", "--B\r\n\r\n", "[0]", "[", "{\"a\":", "{\"value\":1,\"name\":\"pin\"}", "&", "--B"} {
 		const size = 256 << 10
-		body := []byte(strings.Repeat(piece, size/len(piece)))
+		body := []byte("<a " + strings.Repeat(piece, size/len(piece)))
 		for _, kind := range []string{"text/plain", "application/json", "application/x-www-form-urlencoded", "text/event-stream", "multipart/form-data; boundary=B"} {
 			m := masker{names: names, at: "b"}
 			m.appendBody(nil, kind, body)

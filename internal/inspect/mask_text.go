@@ -31,8 +31,10 @@ type textMasker struct {
 	done int
 	// open is the place after the last "<"; 0 if its ">" has come.
 	open int
-	// paired says that the tag of HTML that is looked at has named a secret.
+	// paired says that the tag of HTML that is looked at names a secret, or has named one.
 	paired bool
+	// unclosed are the quotes that come no more.
+	unclosed [2]bool
 }
 
 // marks are the bytes at which a secret may begin, or end the name of one.
@@ -56,6 +58,7 @@ func (t *textMasker) look(i int) int {
 	switch c := t.src[i]; c {
 	case '<':
 		t.open = i + 1
+		t.paired = t.tagNamesSecret(i + 1)
 	case '=', ':':
 		if c == ':' && bytes.HasPrefix(t.src[i:], []byte("://")) {
 			return t.address(i + 3)
@@ -98,7 +101,7 @@ func (t *textMasker) nameBefore(i int) (name []byte, start int) {
 	}
 	name = t.src[start:end]
 	if bytes.IndexByte(name, '%') >= 0 {
-		name = lastName(field.AppendDecoded(nil, name))
+		_, name = innermost(field.AppendDecoded(nil, name))
 	}
 	return name, start
 }
@@ -144,6 +147,51 @@ func (t *textMasker) pair(name []byte, i int) {
 	if t.names.has(t.src[i+2 : t.endOfQuoted(i+2, t.src[i+1], 0)]) {
 		t.paired = true
 	}
+}
+
+// tagNamesSecret says whether the tag of HTML that begins at i names a secret, before or after its value.
+func (t *textMasker) tagNamesSecret(i int) bool {
+	for from := i; i < len(t.src); i++ {
+		switch c := t.src[i]; c {
+		case '<', '>':
+			return false
+		case '"', '\'':
+			i = t.skipQuoted(i)
+		case '=':
+			name := bytes.TrimRight(t.src[from:i], " \t\r\n")
+			from = i + 1
+			if n := bytes.LastIndexAny(name, " \t\r\n\"'/"); !isNameName(name[n+1:]) {
+				continue
+			}
+			value := bytes.TrimLeft(t.src[i+1:], " \t\r\n")
+			start := len(t.src) - len(value)
+			end := t.endOfWord(start)
+			if len(value) > 0 && (value[0] == '"' || value[0] == '\'') {
+				start, end = start+1, t.skipQuoted(start)
+			}
+			if end >= start && t.names.has(t.src[start:end]) {
+				return true
+			}
+			i = max(i, end-1)
+		}
+	}
+	return false
+}
+
+// skipQuoted returns where the text ends that the quote at i begins; i if nothing ends it.
+func (t *textMasker) skipQuoted(i int) int {
+	unclosed := &t.unclosed[0]
+	if t.src[i] == '\'' {
+		unclosed = &t.unclosed[1]
+	}
+	if *unclosed {
+		return i
+	}
+	n := bytes.IndexByte(t.src[i+1:], t.src[i])
+	if *unclosed = n < 0; n < 0 {
+		return i
+	}
+	return i + 1 + n
 }
 
 // beginsLine says whether a name that begins at start is the first word of its line.

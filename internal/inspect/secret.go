@@ -102,6 +102,13 @@ func (n *secretNames) has(name []byte) bool {
 func (n *secretNames) judge(name []byte) bool {
 	var room [maxKnownLength]byte
 	plain := plainName(room[:0], name)
+	// otp1 to otp6 are the digits of one.
+	word := bytes.TrimRight(plain, "0123456789")
+	return n.fits(plain) || len(word) < len(plain) && n.fits(word)
+}
+
+// fits says whether a name, as plainName returns it, is one of a secret.
+func (n *secretNames) fits(plain []byte) bool {
 	if n.exact[string(plain)] {
 		return true
 	}
