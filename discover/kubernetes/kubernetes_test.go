@@ -179,10 +179,15 @@ func TestRotation(t *testing.T) {
 		write(ca, pem)
 	}
 	issue()
-	secure := httptest.NewUnstartedServer(s)
+	var version atomic.Int32
+	secure := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		version.Store(int32(r.ProtoMajor))
+		s.ServeHTTP(w, r)
+	}))
+	secure.EnableHTTP2 = true
 	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
 	secure.TLS = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-		return &tls.Config{Certificates: []tls.Certificate{*certificate.Load()}}, nil
+		return &tls.Config{Certificates: []tls.Certificate{*certificate.Load()}, NextProtos: []string{"h2"}}, nil
 	}}
 	secure.StartTLS()
 	t.Cleanup(secure.Close)
@@ -207,6 +212,9 @@ func TestRotation(t *testing.T) {
 	secure.CloseClientConnections()
 	s.Put("a", 8080, `{"addresses": ["10.0.0.3"]}`)
 	r.Sees("[{http://10.0.0.3:8080 1 0 false 0}]")
+	if version.Load() != 2 {
+		t.Errorf("HTTP/%d is used, want HTTP/2, as with real servers", version.Load())
+	}
 }
 
 const (
