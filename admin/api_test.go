@@ -200,6 +200,11 @@ func TestAPI(t *testing.T) {
 	check("POST", "/purge", `null`, 400, `found a body that is no JSON object`)
 	check("POST", "/purge", `{"all":true} {}`, 400, `found a body that is no JSON object`)
 	check("POST", "/purge", strings.Repeat(" ", 1<<17)+`{"all":true}`, 400, `more than 65536 bytes`)
+	// What would be ignored.
+	check("POST", "/purge?soft=true", `{"all":true}`, 400, `found the query \"soft=true\": want none, what a POST says is in its body`)
+	check("PUT", "/registry/shop/v1/a:80?ttl=1s", ``, 400, `found the query \"ttl=1s\"`)
+	check("DELETE", "/registry/shop/v1/a:80?drain=true", ``, 400, `found the query`)
+	check("DELETE", "/inspect/exchanges?status=500", ``, 400, `found the query`)
 	// Fields.
 	check("POST", "/purge", `{"All":true}`, 400, `found the field \"All\": want one of \"all\", \"group\"`)
 	check("POST", "/purge", `{"prefx":"http://h/"}`, 400, `did you mean \"prefix\"?`)

@@ -164,6 +164,11 @@ func describe(r *http.Request, attributes ...any) {
 func (a *api) change(w http.ResponseWriter, r *http.Request, who *caller, serve func(http.ResponseWriter, *http.Request)) {
 	var attributes []any
 	noted := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+	if r.URL.RawQuery != "" { // ignored, a filter or a time to live would do more than was asked for
+		serve = func(w http.ResponseWriter, r *http.Request) {
+			fail(w, http.StatusBadRequest, fmt.Errorf("found the query %q: want none, what a %s says is in its body", r.URL.RawQuery, r.Method))
+		}
+	}
 	serve(noted, r.WithContext(context.WithValue(r.Context(), changeKey{}, &attributes)))
 	level := slog.LevelInfo
 	if noted.status >= 400 {
