@@ -71,7 +71,14 @@ RACE ?= $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 # run at once, even with few cores. The server has the most tests and begins.
 PARALLEL ?= 8
 
-GOTEST   := go test $(RACE) -timeout 20m -shuffle=on -parallel $(PARALLEL)
+# So do packages: a program with the race detector waits for a second before it ends.
+PACKAGES ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+
+# "make check" runs go vet.
+GOTEST   := go test $(RACE) -vet=off -timeout 20m -shuffle=on -p $(PACKAGES) -parallel $(PARALLEL)
+
+# The race detector would spoil it. Built like the program, most of it is in the build cache.
+ALLOCATIONS := CGO_ENABLED=0 go test -trimpath -tags '$(TAGS)' -vet=off -run '^TestAllocations$$' ./bench
 
 # Folders whose tests start other programs or take long.
 SLOW     := admin/page/browser bench/cmd/discovery bench/cmd/loadtest bench/cmd/peers deploy deploy/container deploy/packages discover/etcd discover/zookeeper \
@@ -80,13 +87,13 @@ SLOW     := admin/page/browser bench/cmd/discovery bench/cmd/loadtest bench/cmd/
 .PHONY: test
 test: ## run the quick tests in random order, with the race detector if there is a C compiler
 	$(GOTEST) -short $(filter-out $(addprefix %/,$(SLOW)),$(shell go list ./server ./...))
-	go test -run '^TestAllocations$$' ./bench # which the race detector would spoil
+	$(ALLOCATIONS)
 
 .PHONY: test-all
 test-all: ## run all tests
 	$(GOTEST) ./server ./...
 	go test -tags clientset -run '^TestClientset$$' ./discover/kubernetes # would take minutes to build with the race detector
-	go test -run '^TestAllocations$$' ./bench
+	$(ALLOCATIONS)
 	cd deploy/helm/test && go test ./... # a module of its own, with Helm
 	cd deploy/grafana/test && go test ./... # another one, with the schema of Grafana
 
@@ -170,8 +177,9 @@ fuzz: ## run each fuzz target for FUZZTIME
 		done; \
 	done
 
-# Made by a weir for this machine, also when the one in OUT is for another.
-HERE := GOOS= GOARCH= CGO_ENABLED=0 go run -tags '$(TAGS)' -ldflags '-X main.version=$(VERSION)' .
+# Made by a weir for this machine, also when the one in OUT is for another. It is built with the same flags, so
+# that the packages are compiled once.
+HERE := GOOS= GOARCH= CGO_ENABLED=0 go run -trimpath -tags '$(TAGS)' -ldflags '$(LDFLAGS) -X main.version=$(VERSION)' .
 
 .PHONY: man
 man: ## make the manual page OUT/weir.1, and OUT/weir.bash, .zsh and .fish for completion

@@ -66,7 +66,8 @@ func TestInstall(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(root, "etc/weir/config.toml"), []byte(own), 0o640); err != nil {
 		t.Fatal(err)
 	}
-	if got := run("install"); !strings.Contains(got, "kept: "+root+"/etc/weir/config.toml") {
+	// -o: what was built for the first one is good enough.
+	if got := run("install", "-o", "build", "-o", "man"); !strings.Contains(got, "kept: "+root+"/etc/weir/config.toml") {
 		t.Errorf("install said %q", got)
 	}
 	if got := read("etc/weir/config.toml"); got != own {

@@ -15,6 +15,7 @@ import (
 	"weir/cache/rule"
 	"weir/config"
 	"weir/internal/head"
+	"weir/internal/testkit"
 )
 
 // crowd is what many exchanges for one key came to.
@@ -106,11 +107,11 @@ func newCrowd(t *testing.T, change func(c *config.RouteCache)) *crowd {
 
 // TestCollapse: what a thousand exchanges for one cold key do.
 func TestCollapse(t *testing.T) {
-	const n = 1000
+	n := int64(testkit.Rounds(200, 1000))
 	run := func(c *crowd, url func(i int) (string, string), fetch func(f *cache.Fetch, q *cache.Request) (string, error)) time.Duration {
 		start := time.Now()
 		var wg sync.WaitGroup
-		for i := range n {
+		for i := range int(n) {
 			wg.Go(func() {
 				u, fields := url(i)
 				c.one(t, u, fields, fetch)
@@ -354,7 +355,7 @@ func TestPurgeMeetsEnd(t *testing.T) {
 	check := func(name string, fields string, begin func(d *driver), end func(f *cache.Fetch)) {
 		t.Helper()
 		d := newDriver(t, 1<<20, nil)
-		for i := range 3000 {
+		for i := range testkit.Rounds(500, 3000) {
 			d.store.Purge(cache.Purge{All: true}, d.now.UnixNano())
 			begin(d)
 			q := d.request(t, "GET http://h/x", rule.Fields(fields), "")

@@ -625,7 +625,8 @@ func TestLeak(t *testing.T) {
 		t: t, rnd: rand.New(rand.NewPCG(seed, 1)), d: newDriver(t, 1<<20, change), counts: map[string]int{},
 		current: map[string]*representation{}, versions: map[string]int{}, purged: map[string]int{},
 	}
-	for w.step = 1; w.step <= *modelSteps; w.step++ {
+	for range steps() {
+		w.step++
 		w.d.now = w.d.now.Add(time.Duration(w.rnd.IntN(600)) * time.Millisecond)
 		switch n := w.rnd.IntN(100); {
 		case n < 60:

@@ -14,6 +14,7 @@ import (
 	"weir/cache/rule"
 	"weir/config"
 	"weir/internal/head"
+	"weir/internal/testkit"
 )
 
 // fillWith stores a response of that size under a URL.
@@ -70,7 +71,7 @@ func resident() float64 {
 }
 
 // TestBound: bytes held stay within the bound in a fill of ten times as much
-// with mixed sizes, for each policy.
+// with mixed sizes, for each policy (of three times as much with -short).
 func TestBound(t *testing.T) {
 	for _, policy := range evict.Policies() {
 		size := int(*boundSize << 20)
@@ -88,7 +89,7 @@ func TestBound(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(1, 2))
 		var most int64
 		var rss float64
-		for written, i := 0, 0; written < 10*size; i++ {
+		for written, i := 0, 0; written < testkit.Rounds(3, 10)*size; i++ {
 			n := rnd.IntN(4 << 10)
 			if i%20 == 0 {
 				n = rnd.IntN(1 << 20)
@@ -138,20 +139,21 @@ func TestMemoryCost(t *testing.T) {
 		runtime.KeepAlive(d)
 		return counted / float64(n)
 	}
-	check(5_000, 0)
-	check(5_000, 1000)
-	if each := check(5_000, 1<<10, "ETag: \"abc\"", "Last-Modified: Thu, 01 Jan 2026 00:00:00 GMT", "Server: nginx",
+	n := testkit.Rounds(1_000, 5_000)
+	check(n, 0)
+	check(n, 1000)
+	if each := check(n, 1<<10, "ETag: \"abc\"", "Last-Modified: Thu, 01 Jan 2026 00:00:00 GMT", "Server: nginx",
 		"Accept-Ranges: bytes", "X-Request-Id: 0123456789abcdef", "Date: Fri, 02 Jan 2026 03:04:05 GMT"); each > 2150 {
 		t.Errorf("an entry of 1 KiB with eight fields is counted for %.0f bytes", each)
 	}
-	check(5_000, 1000, "Vary: Accept-Encoding, Accept-Language", "Surrogate-Key: a b c")
+	check(n, 1000, "Vary: Accept-Encoding, Accept-Language", "Surrogate-Key: a b c")
 	var many []string
 	for i := range 20 {
 		many = append(many, fmt.Sprintf("X-Field-%d: a value like any other", i))
 	}
-	check(5_000, 10, many...)
-	check(2000, 20_000)
-	check(200, 1_000_001)
+	check(n, 10, many...)
+	check(n*2/5, 20_000)
+	check(n/25, 1_000_001)
 }
 
 // TestPurge counts what is ended.

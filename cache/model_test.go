@@ -1,6 +1,7 @@
 package cache_test
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -14,9 +15,15 @@ import (
 	"weir/cache/rule"
 	"weir/config"
 	"weir/internal/head"
+	"weir/internal/testkit"
 )
 
-var modelSteps = flag.Int("model.steps", 30_000, "exchanges of TestModel")
+var modelSteps = flag.Int("model.steps", 0, "exchanges of TestModel and TestLeak; 0: 30,000, or 8,000 with -short")
+
+// steps is how many exchanges a model is tried with. Each fault of TestLeakFindsFaults shows before the 6,000th.
+func steps() int {
+	return cmp.Or(*modelSteps, testkit.Rounds(8_000, 30_000))
+}
 
 // The model is RFC 9111 written down as slowly and plainly as it goes: it keeps
 // what came in and works everything out anew for each request, with strings
@@ -740,7 +747,7 @@ func TestModel(t *testing.T) {
 	d := newDriver(t, 8<<20, func(c *config.RouteCache) { c.Uncacheable = 0 })
 	m := &model{kept: map[string][]kept{}}
 	var trace []string
-	for step := range *modelSteps {
+	for step := range steps() {
 		d.now = d.now.Add(time.Duration(rnd.IntN(4)) * time.Second)
 		a := ask{method: "GET", url: pick("http://h/a", "http://h/b?x", "http://h/parts"), now: d.now, down: rarely(20)}
 		if rarely(6) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"weir/config"
+	"weir/internal/testkit"
 	"weir/lb"
 )
 
@@ -134,7 +135,7 @@ func TestQueueUnderLoad(t *testing.T) {
 	var clients sync.WaitGroup
 	for range 16 {
 		clients.Go(func() {
-			for range 4000 {
+			for range testkit.Rounds(1000, 4000) {
 				target, err := s.Acquire(new(lb.Pick))
 				if err != nil {
 					t.Errorf("a place was lost: %v", err)

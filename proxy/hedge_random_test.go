@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"weir/internal/testkit"
 	"weir/internal/transport"
 )
 
@@ -136,7 +137,7 @@ func (m *model) play(s *fakeStream) {
 // compares each exchange with what the targets did for it.
 func TestHedgeModel(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(8) {
+	for seed := range uint64(testkit.Rounds(3, 8)) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			bubble(t, func(t *testing.T) { playHedges(t, seed) })

@@ -88,7 +88,7 @@ upstream = "one"
 [[routes]]
 name = "secret"
 path = "/secret/"
-basic_auth = { users = { u = "$2y$10$F4qTMvyzsU4LkkLMVzEFYeBBBbAJ8AN5M1b1uuyO9X5XCVkZ5ZFoi" } }
+basic_auth = { users = { u = "$2a$04$aPb6ZRqNyIPxTxT4MF4R/.4m/8VT/x6S.mmTzJAgo49wQCRQKMcra" } }
 upstream = "one"
 [upstreams.one]
 targets = ["ORIGIN"]

@@ -849,7 +849,7 @@ func TestLargeMixed(t *testing.T) {
 	for worker := range 6 {
 		all.Go(func() {
 			r := rand.New(rand.NewPCG(1, uint64(worker)))
-			for range 30 {
+			for range testkit.Rounds(10, 30) {
 				i := min(r.IntN(24), r.IntN(24))
 				path := fmt.Sprintf("/%d%s?seed=%d&cc=%s", size, []string{"", "c"}[r.IntN(2)], i, []string{"max-age=60", "no-cache"}[r.IntN(2)])
 				switch r.IntN(12) {

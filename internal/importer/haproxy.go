@@ -470,6 +470,9 @@ func (h *haproxyImport) server(b *proxySection, u *section, st statement) []pair
 	return t
 }
 
+// passwordCost is the cost of the hashes that are made of passwords in plain text. Quick tests lower it.
+var passwordCost = bcrypt.DefaultCost
+
 // users returns the users of a userlist, with hashes that weir takes where there are such.
 func (h *haproxyImport) users(name string) (users []pair) {
 	p := h.section(name, "userlist")
@@ -479,7 +482,7 @@ func (h *haproxyImport) users(name string) (users []pair) {
 	for _, st := range p.all("user") {
 		hash := st.option("password")
 		if text := st.option("insecure-password"); text != "" {
-			made, err := bcrypt.GenerateFromPassword([]byte(text), bcrypt.DefaultCost)
+			made, err := bcrypt.GenerateFromPassword([]byte(text), passwordCost)
 			if err == nil {
 				hash = string(made)
 			}

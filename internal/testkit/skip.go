@@ -35,6 +35,15 @@ func Programs(t testing.TB, names ...string) {
 	}
 }
 
+// Rounds says how often a test tries something: few times in "make test", which is enough to notice a step that is
+// broken, and all times in "make test-all".
+func Rounds(few, all int) int {
+	if testing.Short() {
+		return few
+	}
+	return all
+}
+
 // Slow skips a test that takes long in "make test"; "make test-all" runs it.
 func Slow(t testing.TB) {
 	t.Helper()

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"weir/config"
+	"weir/internal/testkit"
 	"weir/lb"
 	"weir/lb/balance"
 )
@@ -29,7 +30,7 @@ func large(t testing.TB, algorithm string, n int) *lb.Upstream {
 // run as there are targets, so that no algorithm finds an idle one at once.
 func BenchmarkPick(b *testing.B) {
 	for _, a := range balance.Algorithms() {
-		for _, n := range []int{3, 100, 10_000} {
+		for _, n := range []int{3, 100, testkit.Rounds(1_000, 10_000)} {
 			b.Run(fmt.Sprintf("%s/%d", a.Name, n), func(b *testing.B) {
 				u := large(b, a.Name, n)
 				open := make([]*lb.Target, n)
@@ -61,7 +62,7 @@ func BenchmarkPick(b *testing.B) {
 
 func TestPickAllocatesNothing(t *testing.T) {
 	for _, a := range balance.Algorithms() {
-		for _, n := range []int{3, 100, 10_000} {
+		for _, n := range []int{3, 100, testkit.Rounds(1_000, 10_000)} {
 			u := large(t, a.Name, n)
 			var p lb.Pick
 			key := []byte("192.0.2.1")
