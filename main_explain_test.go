@@ -89,6 +89,10 @@ cache = "stored"
 	if out, code := run(good, "--config", file(t, small)); code != 1 || !strings.Contains(out, "request_headers.Cookie is \"a=b\", want none") {
 		t.Errorf("with another configuration: exit code %d, %s", code, out)
 	}
+	missing := filepath.Join(t.TempDir(), "none.toml")
+	if out, code := run(good, "--config", missing); code != 1 || !strings.Contains(out, "cannot run the tests of ") || !strings.Contains(out, missing) {
+		t.Errorf("without a configuration: exit code %d, %s", code, out)
+	}
 	if _, stderr, code := weir(t, "test"); code != 2 || !strings.Contains(stderr, "weir test takes FILE...") {
 		t.Errorf("exit code %d, %s", code, stderr)
 	}

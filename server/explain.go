@@ -3,6 +3,8 @@ package server
 import (
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"weir/cache/rule"
@@ -166,6 +168,12 @@ func (s *Server) Explain(q Question) (*Explanation, error) {
 func explain(cfg *config.Config, q Question, o *options, live map[string]*lb.Upstream) (*Explanation, error) {
 	if err := check(cfg, o); err != nil {
 		return nil, err
+	}
+	// What has a line end would become several lines of a head.
+	for _, line := range slices.Concat([]string{q.Method}, q.Fields, q.Answer) {
+		if strings.ContainsAny(line, "\r\n") {
+			return nil, fmt.Errorf("found %q, which has a line end: want one line, such as \"Accept: text/html\"", line)
+		}
 	}
 	e := &explainer{config: cfg, live: live}
 	if err := e.assume(q.Answer); err != nil {

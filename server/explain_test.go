@@ -142,6 +142,9 @@ func TestExplainRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, q := range map[string]server.Question{
+		`"A: b\r\nHost: c", which has a line end`:         {URL: "http://a.test/", Fields: []string{"A: b\r\nHost: c"}},
+		`"B: c\n", which has a line end`:                  {URL: "http://a.test/", Answer: []string{"B: c\n"}},
+		`/ HTTP/1.1\r\nX: y", which has a line end`:       {URL: "http://a.test/", Method: "GET / HTTP/1.1\r\nX: y"},
 		`want one such as "https://www.example.org/path"`: {URL: "/api"},
 		`"main"`:                              {URL: "http://a.test/", Listener: "other"},
 		"cannot send":                         {URL: "http://a.test/", Fields: []string{"no colon"}},

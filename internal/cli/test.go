@@ -139,7 +139,7 @@ func runTests(c *urfave.Command, path string) ([]testResult, error) {
 	}
 	cfg, err := load(configuration)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("cannot run the tests of %s: %w", path, err)
 	}
 	var results []testResult
 	for i, t := range f.Tests {

@@ -211,12 +211,12 @@ func (r *Registry) Objectives(now time.Time) (list []Objective) {
 func (r *Registry) WriteMetrics(w io.Writer) {
 	for _, o := range r.Objectives(time.Now()) {
 		label := fmt.Sprintf("objective=%q", o.Name)
-		fmt.Fprintf(w, "weir_objective_goal_ratio{%s} %g\n", label, o.Percent/100)
+		fmt.Fprintf(w, "weir_objective_goal_ratio{%s} %.12g\n", label, o.Percent/100)
 		fmt.Fprintf(w, "weir_objective_requests_total{%s} %d\n", label, o.Good+o.Slow+o.Failed)
 		fmt.Fprintf(w, "weir_objective_bad_total{%s,reason=\"slow\"} %d\n", label, o.Slow)
 		fmt.Fprintf(w, "weir_objective_bad_total{%s,reason=\"error\"} %d\n", label, o.Failed)
 		for i, burn := range o.Burn {
-			fmt.Fprintf(w, "weir_objective_burn_rate{%s,window=%q} %g\n", label, WindowName(o.Windows[i].D()), burn)
+			fmt.Fprintf(w, "weir_objective_burn_rate{%s,window=%q} %.6g\n", label, WindowName(o.Windows[i].D()), burn)
 		}
 	}
 }

@@ -106,7 +106,7 @@ func TestReload(t *testing.T) {
 	if len(again.routes[0]) != 1 || len(again.routes[1]) != 1 {
 		t.Errorf("routes %v", again.routes)
 	}
-	o.Routes = config.Strings{"b"}
+	o.Routes, o.Percent = config.Strings{"b"}, 99.9 // whose hundredth no binary number is
 	other := plan(&r, o)
 	if other.all[0].slow.Load() != 0 || len(other.routes[0]) != 0 || len(other.routes[1]) != 1 {
 		t.Error("another objective counts on, or counts for other routes")
@@ -115,9 +115,9 @@ func TestReload(t *testing.T) {
 	other.all[0].count(time.Second, true, false)
 	r.WriteMetrics(&page)
 	for _, want := range []string{
-		`weir_objective_goal_ratio{objective="fast"} 0.99`, `weir_objective_requests_total{objective="fast"} 1`,
+		"weir_objective_goal_ratio{objective=\"fast\"} 0.999\n", `weir_objective_requests_total{objective="fast"} 1`,
 		`weir_objective_bad_total{objective="fast",reason="error"} 1`, `weir_objective_bad_total{objective="fast",reason="slow"} 0`,
-		`weir_objective_burn_rate{objective="fast",window="5m"} 99.9`, `weir_objective_burn_rate{objective="fast",window="3d"} 99.9`,
+		`weir_objective_burn_rate{objective="fast",window="5m"} 1000` + "\n", `weir_objective_burn_rate{objective="fast",window="3d"} 1000` + "\n",
 	} {
 		if !strings.Contains(page.String(), want) {
 			t.Errorf("the page lacks %q:\n%s", want, &page)
