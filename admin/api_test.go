@@ -163,8 +163,8 @@ func TestAPI(t *testing.T) {
 		t.Errorf("told %s, want %s", f.told, want)
 	}
 	check("GET", "/status", ``, 200, `"state":"serving"`)
-	check("GET", "/explain?url=http://a/&header=A:%20b&header=C:%20d&method=PUT&answer=E:f&from=::1&listener=l", "", 200, `{"route":"{PUT http://a/ [A: b C: d] ::1 l [E:f]}"}`)
-	check("GET", "/explain?uri=x", "", 400, `{"error":"found parameter \"uri\": want one of \"method\", \"url\", \"header\", \"from\", \"listener\", \"answer\""}`)
+	check("GET", "/explain?url=http://a/&header=A:%20b&header=C:%20d&method=PUT&answer=E:f&from=::1&listener=l&client_cert=p", "", 200, `{"route":"{PUT http://a/ [A: b C: d] ::1 l [E:f] p}"}`)
+	check("GET", "/explain?uri=x", "", 400, `{"error":"found parameter \"uri\": want one of \"method\", \"url\", \"header\", \"from\", \"listener\", \"answer\", \"client_cert\""}`)
 	check("GET", "/plan", "", 200, `{"changes":[]}`)
 	check("GET", "/routes", ``, 200, `{"routes":[{"name":"r","match":null,"does":"upstream \"u\"","cache":false}]}`)
 	check("GET", "/statistics", ``, 200, `"paths":[{"path":"/a","count":3,`)

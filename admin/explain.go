@@ -25,15 +25,17 @@ type Question struct {
 	Listener string
 	// Answer are lines of the head of the response that the target is assumed to give.
 	Answer []string
+	// ClientCert is the certificate of the client in PEM, which is taken for a good one; empty means none.
+	ClientCert string
 }
 
 // questionKeys are the parameters of a question in the API's query, of which those of fields may stand there
 // several times.
-var questionKeys = []string{"method", "url", "header", "from", "listener", "answer"}
+var questionKeys = []string{"method", "url", "header", "from", "listener", "answer", "client_cert"}
 
 func (q *Question) query() string {
 	v := url.Values{"url": {q.URL}, "header": q.Fields, "answer": q.Answer}
-	for key, value := range map[string]string{"method": q.Method, "from": q.From, "listener": q.Listener} {
+	for key, value := range map[string]string{"method": q.Method, "from": q.From, "listener": q.Listener, "client_cert": q.ClientCert} {
 		if value != "" {
 			v.Set(key, value)
 		}
@@ -51,6 +53,7 @@ func (a *api) explain(w http.ResponseWriter, r *http.Request) {
 	}
 	e, err := a.weir.Explain(Question{
 		Method: v.Get("method"), URL: v.Get("url"), Fields: v["header"], From: v.Get("from"), Listener: v.Get("listener"), Answer: v["answer"],
+		ClientCert: v.Get("client_cert"),
 	})
 	if err != nil {
 		fail(w, http.StatusBadRequest, err)

@@ -140,6 +140,9 @@ type Listener struct {
 	// certificate must be good, or "request" for clients that are served whatever they show, with
 	// what became of the verification in the variable client_verified.
 	ClientAuth string `toml:"client_auth"`
+	// ClientAllow are the only clients that are let in of those whose certificates are good, each by what its
+	// certificate must say; empty means all.
+	ClientAllow []ClientPattern `toml:"client_allow"`
 	// StrictSNI ends handshakes of clients that ask for a name which no certificate has, or
 	// for none, by an alert, in place of showing them the first certificate.
 	StrictSNI bool `toml:"strict_sni"`
@@ -263,6 +266,9 @@ type Route struct {
 	Header map[string]string `toml:"header"`
 	// Query parameters that must be there: name to value; "*" means any value.
 	Query map[string]string `toml:"query"`
+	// Client is what the certificate of the client must say, which the listener has verified; nil means anything,
+	// and clients without one too.
+	Client *ClientPattern `toml:"client"`
 
 	// Exactly one of the next four.
 

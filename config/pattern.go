@@ -24,6 +24,8 @@ type Pattern struct {
 	// Headers and Queries must all fit. They are sorted by name.
 	Headers []Condition
 	Queries []Condition
+	// Client is what the client's certificate must say; nil fits all.
+	Client *ClientPattern
 }
 
 // HostPattern is one host of a route.
@@ -146,7 +148,7 @@ func (r *Route) pattern(at keyPath) (p Pattern) {
 		}
 		p.Listeners = append(p.Listeners, listener)
 	}
-	p.Scheme = r.Scheme
+	p.Scheme, p.Client = r.Scheme, r.Client
 	at.oneOf("scheme", p.Scheme, "", "http", "https")
 	p.Headers = headerConditions(at.key("header"), r.Header)
 	for _, name := range sortedKeys(r.Query) {

@@ -54,7 +54,8 @@ func TestReferenceFileIsComplete(t *testing.T) {
 		return
 	}
 	for _, p := range c.problems() {
-		if !strings.HasSuffix(p.Found, "(no such file or directory)") {
+		// client_ca has its default, which conditions on certificates of clients cannot do with.
+		if !strings.HasSuffix(p.Found, "(no such file or directory)") && !strings.Contains(p.Want, "client_ca") {
 			t.Errorf("with all keys active: %s", p)
 		}
 	}

@@ -20,6 +20,7 @@ func (r *Route) Label(i int) string {
 func (r *Route) validate(at keyPath) {
 	pattern := r.pattern(at)
 	r.validateListener(at)
+	r.validateClient(at)
 	validateAccess(at, r.Allow, r.Deny)
 	r.validateAction(at, pattern)
 	r.validateMetrics(at, pattern)

@@ -16,7 +16,7 @@ import (
 
 // The files whose doc comments describe keys, so that each text exists once.
 //
-//go:embed config.go access.go admin.go balance.go cache.go certificates.go compress.go cors.go files.go errorpages.go inspect.go route_metric.go discovery.go statistics.go objective.go tls.go tracing.go
+//go:embed config.go access.go admin.go balance.go cache.go certificates.go client.go compress.go cors.go files.go errorpages.go inspect.go route_metric.go discovery.go statistics.go objective.go tls.go tracing.go
 var sources embed.FS
 
 // Schema returns a JSON Schema (draft 2020-12) of the configuration for editors:

@@ -339,6 +339,9 @@ func (l *Listener) validate(at keyPath) {
 			at.wrong("client_crl", "it without client_ca", "it beside client_ca, the authorities whose lists these are")
 		}
 	}
+	if len(l.ClientAllow) > 0 && l.ClientCA == "" {
+		at.wrong("client_allow", "it without client_ca", "it beside client_ca, which verifies what certificates say")
+	}
 	if !l.Secure() {
 		const found, want = "it without certificates", "it on a listener with certificates, which speaks TLS"
 		if l.ClientCA != "" {

@@ -312,6 +312,7 @@ func (x *Exchange) match() verdict {
 		Listener: x.Client.Listener.Name,
 		Scheme:   x.Scheme,
 		Header:   &x.Request,
+		Client:   x.Client.Peer.Client(),
 	}, &x.Captures)
 	if ok {
 		x.Route, x.Pattern = x.proxy.routes[i], pattern

@@ -1,6 +1,10 @@
 package server
 
 import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -30,6 +34,8 @@ type Question struct {
 	// Answer are lines of the head of the response that a target is assumed to give, such as
 	// "Cache-Control: max-age=60".
 	Answer []string
+	// ClientCert is the certificate of the client in PEM, which is taken for a good one; empty means none.
+	ClientCert string
 }
 
 // Explanation is what weir would do with a request, and why.
@@ -192,6 +198,17 @@ func explain(cfg *config.Config, q Question, o *options, live map[string]*lb.Ups
 		from = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	}
 	peer := forward.NewPeer(netip.AddrPortFrom(from, 40000), scheme == "https")
+	if q.ClientCert != "" {
+		block, _ := pem.Decode([]byte(q.ClientCert))
+		if block == nil {
+			return nil, errors.New("found a client certificate that is not PEM")
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("cannot use the client certificate: %w", err)
+		}
+		peer.Identify(&tls.ConnectionState{PeerCertificates: []*x509.Certificate{c}}, forward.VerifiedOK)
+	}
 	x := e.exchange
 	x.Client = &proxy.Client{
 		Front: e, Cancel: new(proxy.Cancel), Bond: new(proxy.Bond), Listener: e.metrics.NewListener(listener), Peer: &peer,

@@ -179,7 +179,7 @@ func (e *explainer) conclude() {
 	}
 	r := &match.Request{
 		Host: x.Host, Path: x.Canonical, Query: x.Query, Method: x.Request.Method(), Listener: x.Client.Listener.Name,
-		Scheme: x.Scheme, Header: &x.Request,
+		Scheme: x.Scheme, Header: &x.Request, Client: x.Client.Peer.Client(),
 	}
 	for i := range e.config.Routes {
 		route := &e.config.Routes[i]
@@ -210,6 +210,8 @@ func wanted(route *config.Route, key string) string {
 		return fmt.Sprint(route.Header)[len("map"):]
 	case "query":
 		return fmt.Sprint(route.Query)[len("map"):]
+	case "client":
+		return route.Client.String()
 	}
 	return ""
 }

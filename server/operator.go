@@ -121,7 +121,7 @@ func (o operator) SetWeight(upstream, target string, weight int) (admin.Target, 
 }
 
 func (o operator) Explain(q admin.Question) (any, error) {
-	question := Question{Method: q.Method, URL: q.URL, Fields: q.Fields, Listener: q.Listener, Answer: q.Answer}
+	question := Question{Method: q.Method, URL: q.URL, Fields: q.Fields, Listener: q.Listener, Answer: q.Answer, ClientCert: q.ClientCert}
 	if q.From != "" {
 		var err error
 		if question.From, err = netip.ParseAddr(q.From); err != nil {

@@ -59,7 +59,7 @@ func demonstrates(cfg *config.Config) bool {
 	for i := range cfg.Routes {
 		r := &cfg.Routes[i]
 		everything := len(r.Path) == 0 || len(r.Path) == 1 && r.Path[0] == "/"
-		if len(r.Host) > 0 || len(r.Method) > 0 || len(r.Header) > 0 || len(r.Query) > 0 || !everything {
+		if len(r.Host) > 0 || len(r.Method) > 0 || len(r.Header) > 0 || len(r.Query) > 0 || r.Client != nil || !everything {
 			continue
 		}
 		for _, t := range cfg.Upstreams[r.Upstream.String()].Targets {

@@ -13,6 +13,7 @@ import (
 	urfave "github.com/urfave/cli/v3"
 
 	"weir/admin"
+	"weir/config"
 	"weir/server"
 )
 
@@ -23,6 +24,7 @@ const (
 	flagListener = "listener"
 	flagAnswer   = "answer"
 	flagRunning  = "running"
+	flagClient   = "client-cert"
 )
 
 func explainCommand() *urfave.Command {
@@ -37,6 +39,7 @@ func explainCommand() *urfave.Command {
 			&urfave.StringSliceFlag{Name: flagField, Aliases: []string{"H"}, Usage: "a `FIELD` of the request such as \"Accept: text/html\"; may be given again"},
 			&urfave.StringFlag{Name: flagFrom, Usage: "the `ADDRESS` that the client connects from", Value: "127.0.0.1"},
 			&urfave.StringFlag{Name: flagListener, Usage: "the `NAME` of the listener, or its address if it has none; else one that fits the URL's scheme"},
+			&urfave.StringFlag{Name: flagClient, Usage: "the PEM `FILE` of the certificate that the client shows, which is taken for a good one"},
 			&urfave.StringSliceFlag{Name: flagAnswer, Usage: "a `FIELD` of the response that the target is assumed to give, such as \"Cache-Control: max-age=60\"; may be given again"},
 			&urfave.BoolFlag{Name: flagJSON, Usage: "print JSON"},
 		},
@@ -58,6 +61,13 @@ func explain(c *urfave.Command) error {
 	if q.From, err = netip.ParseAddr(c.String(flagFrom)); err != nil {
 		return usage("--from: found %q: want an IP address", c.String(flagFrom))
 	}
+	if file := c.String(flagClient); file != "" {
+		text, err := config.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		q.ClientCert = string(text)
+	}
 	e, err := explanation(c, q)
 	if err != nil || c.Bool(flagJSON) {
 		return orPrint(c, e, err)
@@ -74,7 +84,7 @@ func explanation(c *urfave.Command, q server.Question) (*server.Explanation, err
 		}
 		return server.Explain(cfg, q, server.WithSchemes(schemes()...))
 	}
-	question := admin.Question{Method: q.Method, URL: q.URL, Fields: q.Fields, From: q.From.String(), Listener: q.Listener, Answer: q.Answer}
+	question := admin.Question{Method: q.Method, URL: q.URL, Fields: q.Fields, From: q.From.String(), Listener: q.Listener, Answer: q.Answer, ClientCert: q.ClientCert}
 	text, err := ask(c, func(ctx context.Context, weir *admin.Client) (json.RawMessage, error) {
 		return weir.Explain(ctx, question)
 	})

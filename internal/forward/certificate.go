@@ -22,6 +22,8 @@ type Certificate struct {
 	// Whole returns the certificate, and the ones between it and the authority, as RFC 9440 has them;
 	// the latter are empty if there are none.
 	Whole func() (certificate, chain []byte)
+	// Identity is what conditions of routes are compared with.
+	Identity *config.ClientIdentity
 }
 
 // VerifiedOK is Peer.Verified of a certificate that is good.
@@ -34,6 +36,14 @@ func (p *Peer) Identify(state *tls.ConnectionState, verified string) {
 	if state != nil && len(state.PeerCertificates) > 0 {
 		p.Certificate = newCertificate(state.PeerCertificates[0], state.VerifiedChains)
 	}
+}
+
+// Client is what the certificate of the client says if it is good, else nil.
+func (p *Peer) Client() *config.ClientIdentity {
+	if p.Certificate == nil || string(p.Verified) != VerifiedOK {
+		return nil
+	}
+	return p.Certificate.Identity
 }
 
 // Value returns the value of a variable about the certificate; empty if c is nil.
@@ -66,6 +76,7 @@ func newCertificate(c *x509.Certificate, chains [][]*x509.Certificate) *Certific
 		Serial:      hex.AppendEncode(nil, c.SerialNumber.Bytes()),
 		Fingerprint: hex.AppendEncode(nil, sum[:]),
 		SANs:        alternativeNames(c),
+		Identity:    config.NewClientIdentity(c),
 		Whole:       sync.OnceValues(func() (certificate, chain []byte) { return appendRaw(nil, c), appendChain(chains) }),
 	}
 }

@@ -186,6 +186,9 @@ func whyRoute(r *config.Route) string {
 	}
 	pairs("header", r.Header)
 	pairs("query", r.Query)
+	if r.Client != nil {
+		conditions = append(conditions, "client "+r.Client.String())
+	}
 	if len(conditions) == 0 {
 		return "the route takes everything that no more specific route takes"
 	}

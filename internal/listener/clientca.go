@@ -3,7 +3,9 @@ package listener
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"weir/config"
@@ -30,6 +32,7 @@ func LoadClientCA(path string) (*x509.CertPool, error) {
 type clientTrust struct {
 	pool    *x509.CertPool // nil: nobody's is verified
 	revoked *secure.Revocation
+	allow   []config.ClientPattern // empty: all whose certificates are good
 }
 
 // loadTrust reads the files that a listener's configuration names.
@@ -42,7 +45,7 @@ func loadTrust(cfg *config.Listener) (*clientTrust, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &clientTrust{pool, revoked}, nil
+	return &clientTrust{pool, revoked, cfg.ClientAllow}, nil
 }
 
 // askForCertificates makes the handshakes of cfg ask for certificates if the configuration says so, and verify
@@ -61,17 +64,30 @@ func (s *settings) askForCertificates(cfg *tls.Config) {
 	default:
 		cfg.ClientAuth = tls.RequireAndVerifyClientCert
 	}
-	if s.trusted.revoked != nil {
+	if s.trusted.revoked != nil || len(s.trusted.allow) > 0 {
 		// This one is called for sessions that are taken up, too.
-		cfg.VerifyConnection = s.trusted.checkRevoked
+		cfg.VerifyConnection = s.trusted.check
 	}
 }
 
-func (t *clientTrust) checkRevoked(state tls.ConnectionState) error {
+var errNotAllowed = errors.New("client_allow has no client with this certificate")
+
+// check says why a client is not let in whose certificate, if it has shown one, was issued by an authority.
+func (t *clientTrust) check(state tls.ConnectionState) error {
 	if len(state.PeerCertificates) == 0 {
 		return nil
 	}
-	return t.revoked.Check(state.VerifiedChains, time.Now())
+	if err := t.revoked.Check(state.VerifiedChains, time.Now()); err != nil {
+		return err
+	}
+	if len(t.allow) == 0 {
+		return nil
+	}
+	id := config.NewClientIdentity(state.PeerCertificates[0])
+	if !slices.ContainsFunc(t.allow, func(p config.ClientPattern) bool { return p.Fits(id) }) {
+		return errNotAllowed
+	}
+	return nil
 }
 
 // judge says what the certificate of a client is worth, whom the handshake let in, as forward.Peer's
@@ -95,13 +111,13 @@ func (t *clientTrust) judge(state *tls.ConnectionState, auth string) string {
 		Roots: t.pool, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	})
 	if err == nil {
-		err = t.revoked.Check(chains, time.Now())
+		state.VerifiedChains = chains
+		err = t.check(*state)
 	}
 	if err != nil {
 		state.PeerCertificates, state.VerifiedChains = nil, nil
 		return "failed: " + err.Error()
 	}
-	state.VerifiedChains = chains
 	return "ok"
 }
 
@@ -122,7 +138,7 @@ func (c *Conn) Outdated() bool {
 		return now.pool != nil
 	case !now.pool.Equal(before.pool):
 		return true
-	case now.checkRevoked(*c.state) != nil:
+	case now.check(*c.state) != nil:
 		return true
 	}
 	c.trust.Store(now)

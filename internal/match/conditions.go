@@ -20,12 +20,13 @@ type conditions struct {
 	scheme    string
 	headers   []config.Condition // sorted by name, as queries are
 	queries   []config.Condition
+	client    *config.ClientPattern // nil for any
 	// names are those of headers, in the form that a Head looks up.
 	names []head.Name
 }
 
 func newConditions(p *config.Pattern) *conditions {
-	c := &conditions{methods: p.Methods, listeners: p.Listeners, scheme: p.Scheme, headers: p.Headers, queries: p.Queries}
+	c := &conditions{methods: p.Methods, listeners: p.Listeners, scheme: p.Scheme, headers: p.Headers, queries: p.Queries, client: p.Client}
 	for _, h := range p.Headers {
 		c.names = append(c.names, head.NewName(h.Name))
 	}
@@ -44,7 +45,7 @@ func (c *conditions) count() int {
 	if c == nil {
 		return 0
 	}
-	n := len(c.headers) + len(c.queries)
+	n := len(c.headers) + len(c.queries) + len(c.client.Keys())
 	for _, asked := range []bool{len(c.methods) > 0, len(c.listeners) > 0, c.scheme != ""} {
 		if asked {
 			n++
@@ -65,6 +66,9 @@ func (c *conditions) fit(r *Request) bool {
 		return false
 	}
 	if c.scheme != "" && c.scheme != string(r.Scheme) {
+		return false
+	}
+	if c.client != nil && !c.client.Fits(r.Client) {
 		return false
 	}
 	for i := range c.queries {
@@ -139,7 +143,7 @@ func (c *conditions) implies(b *conditions) bool {
 	if c == nil || b == nil {
 		return c == nil
 	}
-	if !includes(c.methods, b.methods) || !includes(c.listeners, b.listeners) || c.scheme != "" && c.scheme != b.scheme {
+	if !includes(c.methods, b.methods) || !includes(c.listeners, b.listeners) || c.scheme != "" && c.scheme != b.scheme || !c.client.Implies(b.client) {
 		return false
 	}
 	covers := func(wide, narrow []config.Condition, equal func(a, b string) bool) bool {
@@ -171,14 +175,14 @@ func includes(wide, narrow []string) bool {
 }
 
 // key is a text that is equal for conditions that differ only in their methods,
-// listeners and scheme.
+// listeners and scheme, and in the values of the client's certificate.
 // Values whose bit is set in anyMask (headers first) count as "any".
 func (c *conditions) key(anyMask uint) string {
 	if c == nil {
 		return ""
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%t %t %t", len(c.methods) > 0, len(c.listeners) > 0, c.scheme != "")
+	fmt.Fprintf(&b, "%t %t %t %v", len(c.methods) > 0, len(c.listeners) > 0, c.scheme != "", c.client.Keys())
 	for i, p := range c.headers {
 		b.WriteString(" h" + strings.ToLower(p.Name) + valueKey(p, anyMask>>i&1 == 1))
 	}
@@ -199,7 +203,7 @@ func valueKey(c config.Condition, any bool) string {
 const maxWider = 8
 
 // wider returns the keys of all conditions that c's requests fit and that have the
-// same fields and parameters as c; methods, listeners and scheme are ignored.
+// same fields and parameters as c; methods, listeners, scheme and the values of the client's certificate are ignored.
 func (c *conditions) wider() iter.Seq[string] {
 	return func(yield func(string) bool) {
 		pairs := 0

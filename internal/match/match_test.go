@@ -1,6 +1,7 @@
 package match_test
 
 import (
+	"crypto/x509"
 	"errors"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"weir/config"
 	"weir/internal/head"
 	"weir/internal/match"
+	"weir/internal/testkit"
 )
 
 func table(t testing.TB, routes ...config.Route) *match.Table {
@@ -316,4 +318,50 @@ func TestProblems(t *testing.T) {
 		config.Route{Path: config.Strings{"/a"}, Header: map[string]string{"X": "*"}})
 	check("", path("/"), config.Route{})
 	check("", host("a"), host("*.a"), config.Route{})
+}
+
+// Routes that ask for a client's certificate win over those that do not, those that ask for more over others, and none takes a
+// client without one.
+func TestClients(t *testing.T) {
+	client := func(cn, o string) *config.ClientPattern {
+		p := &config.ClientPattern{CN: config.Strings{cn}}
+		if o != "" {
+			p.O = config.Strings{o}
+		}
+		return p
+	}
+	tab := table(t, config.Route{}, config.Route{Client: client("a", "")}, config.Route{Client: client("*", "")}, config.Route{Client: client("*", "x")})
+	authority := testkit.NewAuthority(t)
+	check := func(cn, o string, want int) {
+		t.Helper()
+		r := match.Request{Path: []byte("/"), Method: []byte("GET")}
+		if cn != "" {
+			pair := authority.IssueWith(func(c *x509.Certificate) { c.Subject.Organization = []string{o} }, cn)
+			r.Client = config.NewClientIdentity(pair.Certificate.Leaf)
+		}
+		var c match.Captures
+		if got, _, ok := tab.Match(&r, &c); !ok || got != want {
+			t.Errorf("%q of %q: route %d, %v, want %d", cn, o, got, ok, want)
+		}
+		if got := match.Misfit(&config.Route{Client: client("a", "x")}, &r); (got == "") != (cn == "a" && o == "x") {
+			t.Errorf("%q of %q does not fit because of %q", cn, o, got)
+		}
+	}
+	check("", "", 0)
+	check("b", "y", 2)
+	check("a", "y", 1)
+	check("a", "x", 3)
+	check("b", "x", 3)
+
+	dead := func(want bool, first, second *config.ClientPattern) {
+		t.Helper()
+		if _, err := match.New([]config.Route{{Client: first}, {Client: second}}); (err != nil) != want {
+			t.Errorf("%v and then %v: %v", first, second, err)
+		}
+	}
+	dead(true, client("a", ""), client("a", ""))
+	dead(true, client("*", ""), client("a", ""))
+	dead(false, client("a", ""), client("*", ""))
+	dead(false, client("a", ""), client("b", ""))
+	dead(false, client("a", ""), client("a", "x"))
 }

@@ -18,6 +18,7 @@ func Misfit(route *config.Route, r *Request) string {
 		{"scheme", func() { part.Scheme = route.Scheme }},
 		{"header", func() { part.Header = route.Header }},
 		{"query", func() { part.Query = route.Query }},
+		{"client", func() { part.Client = route.Client }},
 	} {
 		condition.add()
 		var c Captures

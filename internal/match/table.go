@@ -26,6 +26,8 @@ type Request struct {
 	// Header is read only when a candidate route has header conditions. nil
 	// stands for a request without fields.
 	Header *head.Head
+	// Client is what the client's certificate says; nil if it has shown none, or none that is good.
+	Client *config.ClientIdentity
 }
 
 // Table is a compiled list of routes. It is never changed after New and may be
