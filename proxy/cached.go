@@ -56,7 +56,11 @@ func (r CacheResult) String() string {
 
 // cached is what an exchange keeps of its way through the cache.
 type cached struct {
-	request cache.Request
+	// request is what the cache is asked; askCache makes it. cleaned is the client's request without
+	// what Connection names, where that is needed. Both are nil until an exchange needs them, and stay for those that come
+	// later: exchanges that ask no cache take less memory.
+	request *cache.Request
+	cleaned *head.Head
 	found   cache.Found
 	// fetch is what the exchange leads; nil if it leads none.
 	fetch *cache.Fetch
@@ -69,21 +73,24 @@ type cached struct {
 	copied cache.File
 	// whole says that the answer has the whole body of an entry that memory has.
 	whole bool
-	// cleaned is the request without what Connection names, where that is needed.
-	cleaned head.Head
 }
+
+// asked says that the exchange has asked the cache.
+func (c *cached) asked() bool { return c.request != nil && c.request.Policy != nil }
 
 // reset forgets what belongs to others.
 func (c *cached) reset() {
-	if c.request.Policy == nil && !c.background {
+	switch {
+	case c.asked():
+		c.request.Reset()
+	case !c.background:
 		return // not used
 	}
-	c.request.Reset()
 	c.found, c.copied = cache.Found{}, cache.File{}
 	c.fetch, c.background, c.whole = nil, false, false
 	c.text = c.text[:0]
 	c.store.reset()
-	if len(c.cleaned.Method()) > 0 {
+	if c.cleaned != nil {
 		c.cleaned.Reset()
 	}
 }
@@ -114,7 +121,7 @@ func (x *Exchange) lookUp() verdict {
 
 // answerNow is answerFromCache for an entry in memory, if the client has room for its body.
 func (x *Exchange) answerNow() bool {
-	a, ok := x.proxy.cache.Answer(&x.cached.request, &x.cached.found)
+	a, ok := x.proxy.cache.Answer(x.cached.request, &x.cached.found)
 	if room := x.Client.Room; !ok || room > 0 && !a.Bodyless && a.Length > room {
 		return false
 	}
@@ -126,18 +133,30 @@ var upgrades = head.SetOf(head.Upgrade)
 
 // CacheKey is the key under which the cache looked; nil if the exchange did not ask the cache. It is
 // valid until the exchange is reset.
-func (x *Exchange) CacheKey() []byte { return x.cached.request.Key }
+func (x *Exchange) CacheKey() []byte {
+	if !x.cached.asked() {
+		return nil
+	}
+	return x.cached.request.Key
+}
 
 // askCache makes the request as the cache sees it.
 func (x *Exchange) askCache() {
-	q := &x.cached.request
+	c := &x.cached
+	if c.request == nil {
+		c.request = new(cache.Request)
+	}
+	q := c.request
 	q.Policy = x.Route.cache
 	q.Head, q.Sent = &x.Request, x.room.sent
 	if forward.NamesFields(&x.Request) {
 		// The target does not see these fields: nothing may be selected by them.
-		x.Request.CopyTo(&x.cached.cleaned)
-		forward.Clean(&x.cached.cleaned)
-		q.Head = &x.cached.cleaned
+		if c.cleaned == nil {
+			c.cleaned = new(head.Head)
+		}
+		x.Request.CopyTo(c.cleaned)
+		forward.Clean(c.cleaned)
+		q.Head = c.cleaned
 	}
 	q.Scheme, q.Host, q.Told, q.Target = x.Scheme, x.ClientHost, x.Told, x.RequestTarget
 	if len(x.proxy.hooks.onRequest) > 0 {
@@ -152,8 +171,8 @@ func (x *Exchange) askCache() {
 
 // usesCache says whether the exchange asks for something that the cache may answer or keep.
 func (x *Exchange) usesCache() bool {
-	q := &x.cached.request
-	return x.cached.background || q.Policy != nil && q.Bypass == rule.ReasonNone
+	c := &x.cached
+	return c.background || c.asked() && c.request.Bypass == rule.ReasonNone
 }
 
 // find looks for an answer. What is answered to a client whose connection carries an identity
@@ -161,7 +180,7 @@ func (x *Exchange) usesCache() bool {
 func (x *Exchange) find() {
 	c := &x.cached
 	x.moments.asked = x.traceNow()
-	c.found = x.proxy.cache.Lookup(&c.request)
+	c.found = x.proxy.cache.Lookup(c.request)
 	if (x.tied || x.Pin != nil) && c.found.Reason != rule.ReasonMethod {
 		c.found = cache.Found{Outcome: rule.Bypass, Reason: rule.ReasonConnection}
 	}
@@ -176,7 +195,7 @@ func (x *Exchange) fromCache() {
 		x.purge()
 		return
 	}
-	if c.request.Policy == nil {
+	if !c.asked() {
 		// An upgrade that weir does not pass on: an ordinary request, which is not
 		// answered from the cache.
 		x.askCache()
@@ -206,7 +225,7 @@ func (x *Exchange) fromCache() {
 			x.send(nil)
 			return
 		}
-		f, role := x.proxy.cache.Join(&c.request, &c.found, round >= maxJoins)
+		f, role := x.proxy.cache.Join(c.request, &c.found, round >= maxJoins)
 		if role == cache.Follow {
 			if role = x.follow(f); role == cache.Alone {
 				if x.Result.Cause == CauseClientGone {
@@ -229,7 +248,7 @@ func (x *Exchange) fromCache() {
 func (x *Exchange) follow(f *cache.Fetch) cache.Role {
 	c := &x.cached
 	gone := x.Client.Cancel.channel(x.Start)
-	role, reason, err := f.Wait(&c.request, &c.found, gone)
+	role, reason, err := f.Wait(c.request, &c.found, gone)
 	if x.Client.Cancel.left() || errors.Is(err, cache.ErrGone) {
 		x.clientFailed(errClientGone)
 		return cache.Alone
@@ -274,9 +293,9 @@ func (x *Exchange) answerStale(failure rule.Failure) bool {
 		return false
 	}
 	c.request.Advance(time.Now())
-	reason, ok := c.found.StaleFor(&c.request, failure)
+	reason, ok := c.found.StaleFor(c.request, failure)
 	if !ok {
-		if why := c.found.Withheld(&c.request); why != rule.ReasonNone {
+		if why := c.found.Withheld(c.request); why != rule.ReasonNone {
 			x.Result.Cache.Reason = why
 		}
 		return false
@@ -289,7 +308,7 @@ func (x *Exchange) answerStale(failure rule.Failure) bool {
 // if only the origin can judge the client's condition, or if the entry's body
 // is gone: then found says what there is now.
 func (x *Exchange) answerFromCache() bool {
-	a, ok := x.proxy.cache.Answer(&x.cached.request, &x.cached.found)
+	a, ok := x.proxy.cache.Answer(x.cached.request, &x.cached.found)
 	if ok {
 		x.sendAnswer(&a)
 	}

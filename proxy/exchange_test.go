@@ -94,8 +94,16 @@ func remains(path string, v reflect.Value, made reflect.Value, found *[]string) 
 			*found = append(*found, path)
 		}
 	case reflect.Pointer, reflect.Interface, reflect.Chan, reflect.Map:
-		if own := strings.HasSuffix(path, ".Response") || strings.HasSuffix(path, ".Body"); v.IsNil() != made.IsNil() && !own {
-			*found = append(*found, path)
+		switch path {
+		case "x.Response", "x.Body": // they point into x
+		case "x.cached.request", "x.cached.cleaned": // made once, and kept
+			if !v.IsNil() {
+				remains(path, v.Elem(), reflect.New(v.Type().Elem()).Elem(), found)
+			}
+		default:
+			if v.IsNil() != made.IsNil() {
+				*found = append(*found, path)
+			}
 		}
 	default:
 		if !v.Equal(made) {

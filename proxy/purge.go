@@ -43,7 +43,7 @@ func (x *Exchange) purge() {
 		x.fail(403, CausePurge)
 		return
 	}
-	if x.cached.request.Policy == nil {
+	if !x.cached.asked() {
 		x.askCache()
 	}
 	x.Result.Cause = CausePurge
@@ -53,7 +53,7 @@ func (x *Exchange) purge() {
 	}
 	var done cache.Purged
 	if err == nil {
-		done, err = x.proxy.cache.PurgeRequest(&x.cached.request, &sel)
+		done, err = x.proxy.cache.PurgeRequest(x.cached.request, &sel)
 	}
 	if err != nil {
 		x.Result.Err = err

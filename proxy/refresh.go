@@ -19,7 +19,7 @@ func (x *Exchange) refreshIfDue() {
 	if !u.beginBackground() {
 		return
 	}
-	f := x.proxy.cache.Refresh(&c.request, &c.found)
+	f := x.proxy.cache.Refresh(c.request, &c.found)
 	if f == nil {
 		u.endBackground()
 		return

@@ -41,7 +41,7 @@ func (x *Exchange) offerToCache(a *attempt, bodyless, closes bool) bool {
 	c, result := &x.cached, &x.Result.Cache
 	r := x.cacheResponse(a, bodyless)
 	result.Status = r.Status
-	q := &c.request
+	q := c.request
 	if c.background {
 		q = nil
 	} else {
@@ -225,7 +225,7 @@ func (x *Exchange) readerFor(f *cache.Fetch, bodyless bool) (reader cache.Reader
 		return nil, nil
 	case f.Narrowed():
 		c.found = f.Found()
-		answer, ok := x.proxy.cache.Answer(&c.request, &c.found)
+		answer, ok := x.proxy.cache.Answer(c.request, &c.found)
 		if !ok {
 			panic("BUG: an entry that was fetched for a request cannot answer it")
 		}
