@@ -34,6 +34,7 @@ type memory struct {
 	caching atomic.Bool
 	begin   sync.Once
 	percent int // of GOGC; after begin, only the goroutine of finalizers uses it
+	burst   burst
 }
 
 // memoryLimit sets the soft limit of the collector to that of the control group, unless the
@@ -103,6 +104,8 @@ func (m *memory) pace(*cycle) {
 		metrics.Read(live)
 		percent = int(min(cachingRoom*100/max(live[0].Value.Uint64(), 1), mostGC))
 		percent = max(percent, cachingGC)
+	} else {
+		m.burst.collected() // not of a large heap, which takes long to collect
 	}
 	if d := percent - m.percent; d*d*100 > percent*percent { // by more than a tenth
 		m.percent = percent
