@@ -71,11 +71,12 @@ RACE ?= $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 # run at once, even with few cores. The server has the most tests and begins.
 PARALLEL ?= 8
 
-# So do packages: a program with the race detector waits for a second before it ends.
-PACKAGES ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+# Quick tests of one package more than there are cores run at once: a program with the race detector waits for a
+# second before it ends.
+PACKAGES ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 
 # "make check" runs go vet.
-GOTEST   := go test $(RACE) -vet=off -timeout 20m -shuffle=on -p $(PACKAGES) -parallel $(PARALLEL)
+GOTEST   := go test $(RACE) -vet=off -timeout 20m -shuffle=on -parallel $(PARALLEL)
 
 # The race detector would spoil it. Built like the program, most of it is in the build cache.
 ALLOCATIONS := CGO_ENABLED=0 go test -trimpath -tags '$(TAGS)' -vet=off -run '^TestAllocations$$' ./bench
@@ -86,7 +87,7 @@ SLOW     := admin/page/browser bench/cmd/discovery bench/cmd/loadtest bench/cmd/
 
 .PHONY: test
 test: ## run the quick tests in random order, with the race detector if there is a C compiler
-	$(GOTEST) -short $(filter-out $(addprefix %/,$(SLOW)),$(shell go list ./server ./...))
+	$(GOTEST) -p $(PACKAGES) -short $(filter-out $(addprefix %/,$(SLOW)),$(shell go list ./server ./...))
 	$(ALLOCATIONS)
 
 .PHONY: test-all

@@ -139,21 +139,23 @@ func TestMemoryCost(t *testing.T) {
 		runtime.KeepAlive(d)
 		return counted / float64(n)
 	}
-	n := testkit.Rounds(1_000, 5_000)
-	check(n, 0)
-	check(n, 1000)
-	if each := check(n, 1<<10, "ETag: \"abc\"", "Last-Modified: Thu, 01 Jan 2026 00:00:00 GMT", "Server: nginx",
+	if each := check(5_000, 1<<10, "ETag: \"abc\"", "Last-Modified: Thu, 01 Jan 2026 00:00:00 GMT", "Server: nginx",
 		"Accept-Ranges: bytes", "X-Request-Id: 0123456789abcdef", "Date: Fri, 02 Jan 2026 03:04:05 GMT"); each > 2150 {
 		t.Errorf("an entry of 1 KiB with eight fields is counted for %.0f bytes", each)
 	}
-	check(n, 1000, "Vary: Accept-Encoding, Accept-Language", "Surrogate-Key: a b c")
+	if testing.Short() {
+		return // what follows are other sizes and fields
+	}
+	check(5_000, 0)
+	check(5_000, 1000)
+	check(5_000, 1000, "Vary: Accept-Encoding, Accept-Language", "Surrogate-Key: a b c")
 	var many []string
 	for i := range 20 {
 		many = append(many, fmt.Sprintf("X-Field-%d: a value like any other", i))
 	}
-	check(n, 10, many...)
-	check(n*2/5, 20_000)
-	check(n/25, 1_000_001)
+	check(5_000, 10, many...)
+	check(2000, 20_000)
+	check(200, 1_000_001)
 }
 
 // TestPurge counts what is ended.

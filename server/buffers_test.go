@@ -37,7 +37,7 @@ targets = [%q]
 		clients.Go(func() {
 			random := rand.New(rand.NewPCG(uint64(i), 0))
 			c := testkit.Dial(t, w.addr)
-			for j := 0; j < 60 && !t.Failed(); {
+			for j := 0; j < testkit.Rounds(25, 60) && !t.Failed(); {
 				// A batch of requests, some with a head larger than the usual buffer, in
 				// pieces that end anywhere.
 				var out strings.Builder

@@ -320,7 +320,7 @@ func TestH2ResetAtOnce(t *testing.T) {
 // Bodies flow at the client's pace: what it has not asked for is not taken from the target.
 func TestH2FlowControl(t *testing.T) {
 	t.Parallel()
-	large := strings.Repeat("0123456789abcdef", 1<<20)
+	large := strings.Repeat("0123456789abcdef", testkit.Rounds(1<<18, 1<<20))
 	origin := testkit.Listen(t, func(c *testkit.Conn) {
 		for {
 			m, err := c.TryHead()

@@ -94,7 +94,7 @@ func TestH2TargetConcurrent(t *testing.T) {
 		running.Go(func() {
 			client := &http.Client{Transport: &http.Transport{}}
 			defer client.CloseIdleConnections()
-			for j := range 50 {
+			for j := range testkit.Rounds(25, 50) {
 				text := bytes.Repeat([]byte{byte('a' + i)}, j*1000)
 				r, err := client.Get(fmt.Sprintf("http://%s/?of=%c&size=%d", w.addr, 'a'+i, len(text)))
 				if err != nil {

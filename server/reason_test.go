@@ -27,7 +27,7 @@ func TestReasons(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var log textLog
 			one := strings.Replace(toOrigin(target), strconv.Quote(target), fmt.Sprintf("{ url = %q, resolve = \"one\" }", target), 1)
-			w := launch(t, one+"health.passive = { failures = 1, max_ejected = 1 }\n"+settings+"[admin]\naddress = \"127.0.0.1:0\"\n", server.WithLog(log.logger()))
+			w := launch(t, one+"timeouts.connect = \"1m\"\nhealth.passive = { failures = 1, max_ejected = 1 }\n"+settings+"[admin]\naddress = \"127.0.0.1:0\"\n", server.WithLog(log.logger()))
 			w.dial().Get("/")
 			line := w.logged(1)[0]
 			equal(t, "the log's line", line.String(), want)
