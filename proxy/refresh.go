@@ -31,7 +31,7 @@ func (x *Exchange) refreshIfDue() {
 	}
 	s.Result.Cache = CacheResult{Asked: true, Outcome: rule.Revalidate, Reason: rule.ReasonStale}
 	s.cached.background = true
-	s.cached.fetch = f
+	s.cached.fetch, s.cached.request = f, new(cache.Request) // nothing was asked
 	p := x.proxy
 	if p.tracer != nil {
 		s.Trace = x.Trace.sub()
