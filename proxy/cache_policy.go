@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"encoding/json"
 	"maps"
 	"slices"
 	"strconv"
@@ -94,6 +95,16 @@ func conditions(r *config.Route) string {
 			b = strconv.AppendQuote(append(b, kind), name)
 			b = strconv.AppendQuote(append(b, '='), m[name])
 		}
+	}
+	for _, name := range slices.Sorted(slices.Values(r.Listener)) {
+		b = strconv.AppendQuote(append(b, '@'), name)
+	}
+	if r.Client != nil {
+		text, err := json.Marshal(r.Client)
+		if err != nil {
+			panic("BUG: " + err.Error())
+		}
+		b = strconv.AppendQuote(append(b, '*'), string(text))
 	}
 	add(':', r.Header)
 	if len(r.Cache.Key.IgnoreQuery)+len(r.Cache.Key.KeepQuery) > 0 {

@@ -1,12 +1,14 @@
 package server_test
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
 
+	"weir/internal/testkit"
 	"weir/server"
 	"weir/server/hook"
 )
@@ -124,6 +126,64 @@ targets = [%q]
 	all("fwd=uri-miss")
 	w.get("POST", "/x")
 	all("fwd=uri-miss")
+}
+
+// Routes for the same URL that differ in the listener or in the client's certificate do not answer each
+// other's requests.
+func TestCacheKeepsListenersAndClientsApart(t *testing.T) {
+	t.Parallel()
+	origin := func(text string) string {
+		return cachedOrigin(t, func(rw http.ResponseWriter, r *http.Request) {
+			rw.Header().Set("Cache-Control", "max-age=60")
+			io.WriteString(rw, text)
+		})
+	}
+	clients := testkit.NewAuthority(t)
+	pair, client := clients.Issue("weir.test"), clients.Issue("web")
+	w := run(t, `
+[[listeners]]
+name = "main"
+address = "127.0.0.1:0"
+certificates = [{ cert = %q, key = %q }]
+client_ca = %q
+client_auth = "optional"
+[[listeners]]
+name = "internal"
+address = "localhost:0"
+certificates = [{ cert = %[1]q, key = %[2]q }]
+[[routes]]
+client.cn = "web"
+upstream = "web"
+cache = true
+[[routes]]
+listener = "internal"
+upstream = "internal"
+cache = true
+[[routes]]
+upstream = "public"
+cache = true
+[upstreams.web]
+targets = [%[4]q]
+[upstreams.internal]
+targets = [%[5]q]
+[upstreams.public]
+targets = [%[6]q]
+`, pair.Cert, pair.Key, clients.File, origin("web"), origin("internal"), origin("public"))
+	check := func(listener, want, status string, shown ...tls.Certificate) {
+		t.Helper()
+		c := testkit.DialTLS(t, w.Addr(listener), &tls.Config{RootCAs: clients.Pool, ServerName: "weir.test", Certificates: shown})
+		c.Send(get)
+		a := c.Response("GET")
+		equal(t, "the body", a.Body, want)
+		if got := a.Get("Cache-Status"); !strings.HasPrefix(got, "weir; "+status) {
+			t.Errorf("%s: %s", want, got)
+		}
+	}
+	for _, status := range []string{"fwd=uri-miss", "hit"} {
+		check("main", "web", status, client.Certificate)
+		check("internal", "internal", status)
+		check("main", "public", status)
+	}
 }
 
 // TestCacheKeepsCredentialsApart: what hooks and rules make of a request counts
