@@ -366,7 +366,9 @@ func TestHandlerLife(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.dial().Send("GET /wait HTTP/1.1\r\nHost: weir.test\r\n\r\n")
-		w.dial().Send("GET /stream HTTP/1.1\r\nHost: weir.test\r\n\r\n")
+		stream := w.dial()
+		stream.Send("GET /stream HTTP/1.1\r\nHost: weir.test\r\n\r\n")
+		equal(t, "chunk", stream.Chunk(stream.Head("GET")), "first") // a handler must not set a trailer before its head has left
 		tunnel := w.dial()
 		tunnel.Send(strings.Replace(upgrade, "/chat", "/upgrade", 1))
 		equal(t, "status", tunnel.Head("GET").Status(), 101)

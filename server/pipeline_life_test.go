@@ -301,7 +301,7 @@ func TestPipelineTimeouts(t *testing.T) {
 		equal(t, "first answer", a.Response("GET").Status(), 504)
 		equal(t, "second answer", b.Response("GET").Body, "/b")
 	})
-	check("first_byte of the second", route("/b", `first_byte = "200ms"`), silent, func(w *weir, a, b *testkit.Client) {
+	check("first_byte of the second", route("/b", `first_byte = "2s"`), silent, func(w *weir, a, b *testkit.Client) {
 		equal(t, "second answer", b.Response("GET").Body, "/b")
 		testkit.Eventually(t, "only the first one runs", func() bool { return w.running() == 1 })
 		a.Close()
@@ -317,6 +317,6 @@ func TestPipelineTimeouts(t *testing.T) {
 		equal(t, "first answer", rest+" "+string(end), "half reset")
 		equal(t, "second answer", b.Response("GET").Body, "/b")
 	}
-	check("idle", "[upstreams.origin.timeouts]\nidle = \"100ms\"", func(c *testkit.Conn) { c.Send(half); c.Rest() }, cut)
+	check("idle", "[upstreams.origin.timeouts]\nidle = \"1s\"", func(c *testkit.Conn) { c.Send(half); c.Rest() }, cut)
 	check("broken off", "", func(c *testkit.Conn) { c.Send(half) }, cut)
 }

@@ -112,11 +112,17 @@ func (p *process) stop() {
 // have the key of the command is an error, as text.
 func (p *process) cli(args ...string) string {
 	p.t.Helper()
-	out, err := exec.Command("redis-cli", append([]string{"-p", fmt.Sprint(p.port)}, args...)...).CombinedOutput()
+	out, err := p.tryCLI(args...)
 	if err != nil {
 		p.t.Fatalf("redis-cli %q: %v: %s", args, err, out)
 	}
-	return strings.TrimSpace(string(out))
+	return out
+}
+
+// tryCLI is cli for a server that may end the connection.
+func (p *process) tryCLI(args ...string) (string, error) {
+	out, err := exec.Command("redis-cli", append([]string{"-p", fmt.Sprint(p.port)}, args...)...).CombinedOutput()
+	return strings.TrimSpace(string(out)), err
 }
 
 func (p *process) addr() string { return fmt.Sprintf("127.0.0.1:%d", p.port) }
@@ -133,6 +139,9 @@ func newWeir(t *testing.T, url string, more ...func(*config.CacheFar)) *weir {
 	t.Helper()
 	return newWeirWith(t, slog.New(slog.DiscardHandler), url, more...)
 }
+
+// patient is for tests in which a replica must confirm in time what was written.
+func patient(c *config.CacheFar) { c.Timeout = config.Duration(4 * time.Second) }
 
 func newWeirWith(t *testing.T, log *slog.Logger, url string, more ...func(*config.CacheFar)) *weir {
 	t.Helper()
