@@ -346,7 +346,7 @@ retry = { hedge = 0.5, hedge_min = "1ms", budget = 1.0 }
 		collector.mu.Lock()
 		defer collector.mu.Unlock()
 		beaten := slices.IndexFunc(collector.spans, func(s *span) bool {
-			return s.attribute("weir.target") == slow.URL && s.attribute("weir.cause") == "hedged" && s.attribute("error.type") == ""
+			return s.attribute("weir.target") == slow.URL && s.attribute("weir.cause") == "hedged" && s.attribute("weir.hedge") == "" && s.attribute("error.type") == ""
 		})
 		i := slices.IndexFunc(collector.spans, func(s *span) bool {
 			return s.attribute("weir.hedge") == "true" && s.attribute("weir.target") == fast.URL && beaten >= 0 && s.parent() == collector.spans[beaten].parent()
