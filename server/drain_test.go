@@ -29,8 +29,8 @@ func (w *weir) shutdown() <-chan error {
 	return done
 }
 
-// A drain finishes what runs, says so to the client, and ends everything else at
-// once, whether it sent something before or not.
+// A drain finishes what runs, says so to the client, and ends everything else,
+// whether it sent something before or not.
 func TestDrain(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
@@ -128,6 +128,33 @@ func TestDrainServesWhatHasArrived(t *testing.T) {
 		}
 		if err := <-drained; err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// A client that has just connected when the drain begins gets an answer to its first request, which it
+// sends later.
+func TestDrainAnswersWhoHasJustConnected(t *testing.T) {
+	t.Parallel()
+	for {
+		w := launch(t, "[[routes]]\nrespond = { body = \"hello\" }\n")
+		used := w.dial()
+		used.Get("/")
+		began := time.Now()
+		c := w.dial()
+		w.becomes("connections", `weir_listener_connections{listener="main"}`, "2")
+		drained := w.shutdown()
+		used.Rest() // which the drain has ended
+		c.Send(get)
+		rest, end := c.Rest()
+		if err := <-drained; err != nil {
+			t.Error(err)
+		}
+		if strings.HasPrefix(rest, "HTTP/1.1 200 OK\r\n") && strings.Contains(rest, "onnection: close\r\n") {
+			return
+		}
+		if since := time.Since(began); since < time.Second/2 {
+			t.Fatalf("after %s the client got %q, %v", since, rest, end)
 		}
 	}
 }

@@ -190,6 +190,10 @@ func (c *conn) begin(e *exchange) {
 	e.Body = &e.body
 }
 
+// firstRequest is how long after its begin a connection may wait for its first request, even if it is to end: a client
+// that has just connected is about to send one, and would not send it again.
+const firstRequest = time.Second
+
 // await waits for the first byte of a request.
 func (c *conn) await() bool {
 	cfg := c.c.Config()
@@ -218,13 +222,16 @@ func (c *conn) await() bool {
 		runtime.Gosched()
 	}
 	c.state.Store(busy)
+	end := time.Now().Add(cfg.Timeouts.Header.D())
 	if c.br == nil || c.br.Buffered() == 0 {
 		if p := c.probe.Look(); p != sock.PendingBytes && p != sock.PendingEnd {
-			return false
+			if end = c.since.Add(firstRequest); c.served || time.Now().After(end) {
+				return false
+			}
 		}
 	}
 	c.readArmed = time.Time{}
-	c.nc.SetReadDeadline(time.Now().Add(cfg.Timeouts.Header.D()))
+	c.nc.SetReadDeadline(end)
 	return c.arrive() == nil
 }
 

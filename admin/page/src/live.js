@@ -36,19 +36,36 @@ export function useLive(filter, ring, held) {
   useEffect(() => {
     let source;
     let ended = false;
+    let early = null; // what passes while the list is read; null otherwise
     queue.current = [];
     setWaiting(0);
     setRate(null);
     setView((v) => ({ ...v, error: null, loading: true }));
+    const read = async () => {
+      early = [];
+      try {
+        const found = await get('/inspect/exchanges?' + query({ filter, ring, limit: 200 }));
+        if (ended) return;
+        setView({ list: found.exchanges, next: found.next, error: null, loading: false });
+        add(early);
+      } catch (error) {
+        if (!ended) setView({ list: [], next: '', error, loading: false });
+      }
+      early = null;
+    };
     const watch = () => {
       const terms = [filter, ring !== 'all' && 'kind=' + ring].filter(Boolean).join(' ');
       source = new EventSource(at('/inspect/stream?' + query({ filter: terms })));
+      // The list is read once the stream has begun, and again after it was cut, so that nothing falls in between.
+      source.onopen = read;
+      source.onerror = () => source.readyState === EventSource.CLOSED && read();
       let then = performance.now();
       source.addEventListener('exchanges', (e) => {
         const news = JSON.parse(e.data);
         const now = performance.now();
         setRate({ passed: news.passed / Math.max(0.25, (now - then) / 1000), dropped: news.dropped });
         then = now;
+        if (early) return early.push(...news.exchanges);
         if (!isHeld.current) return add(news.exchanges);
         queue.current = [...queue.current, ...news.exchanges].slice(-most);
         setWaiting(queue.current.length);
@@ -61,10 +78,8 @@ export function useLive(filter, ring, held) {
         if (ended) return;
         setState(s);
         if (!s.enabled && !s.imported) return setView({ list: [], next: '', error: null, loading: false });
-        const found = await get('/inspect/exchanges?' + query({ filter, ring, limit: 200 }));
-        if (ended) return;
-        setView({ list: found.exchanges, next: found.next, error: null, loading: false });
         if (s.enabled) watch();
+        else await read();
       } catch (error) {
         if (!ended) setView({ list: [], next: '', error, loading: false });
       }
