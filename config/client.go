@@ -52,6 +52,9 @@ func NewClientIdentity(c *x509.Certificate) *ClientIdentity {
 	}}
 }
 
+// Fingerprint is the SHA-256 of the certificate in hexadecimal digits.
+func (i *ClientIdentity) Fingerprint() string { return i.values[len(i.values)-1][0] }
+
 // clientList is what a ClientPattern says of one key.
 type clientList struct {
 	key    string

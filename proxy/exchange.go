@@ -56,7 +56,7 @@ type Front interface {
 	BePatient(grace time.Duration, anyRate bool)
 	// PauseReading makes a Next of the request body that waits, and every later one, fail at once with
 	// body.ErrPaused, until ResumeReading: the body goes on then where it was. Any goroutine may call
-	// PauseReading, but ResumeReading only one that nobody reads beside.
+	// PauseReading; ResumeReading must not be called while another goroutine reads the body.
 	PauseReading()
 	ResumeReading()
 	// Tunnel sends a 101, or what the protocol has instead of it, which h says then, and lends the

@@ -78,7 +78,7 @@ func TestClientConditions(t *testing.T) {
 		}
 		check(w, auth+", shop without its condition", "any", shop)
 	}
-	// What nobody verifies fits nothing, also if a program brings such a route, which a file may not.
+	// A certificate that is not verified fits nothing, also if a program brings such a route, which a file may not.
 	w := run(t, "%s", secureListener(pair, "client_auth = \"request\"")+"[[routes]]\nrespond = { body = \"open\" }\n")
 	cfg := parse(t, secureListener(pair, "client_auth = \"request\"")+"[[routes]]\nrespond = { body = \"open\" }\n")
 	cfg.Routes = append(cfg.Routes, config.Route{Name: "any", Client: &config.ClientPattern{CN: config.Strings{"*"}}, HostHeader: "pass", Respond: &config.Respond{Status: 200, Body: "any"}})

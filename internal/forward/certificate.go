@@ -1,7 +1,6 @@
 package forward
 
 import (
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
@@ -70,13 +69,13 @@ func (c *Certificate) Value(variable string) []byte {
 }
 
 func newCertificate(c *x509.Certificate, chains [][]*x509.Certificate) *Certificate {
-	sum := sha256.Sum256(c.Raw)
+	identity := config.NewClientIdentity(c)
 	return &Certificate{
 		Subject: escapeControls(c.Subject.String()), Issuer: escapeControls(c.Issuer.String()),
 		Serial:      hex.AppendEncode(nil, c.SerialNumber.Bytes()),
-		Fingerprint: hex.AppendEncode(nil, sum[:]),
+		Fingerprint: []byte(identity.Fingerprint()),
 		SANs:        alternativeNames(c),
-		Identity:    config.NewClientIdentity(c),
+		Identity:    identity,
 		Whole:       sync.OnceValues(func() (certificate, chain []byte) { return appendRaw(nil, c), appendChain(chains) }),
 	}
 }

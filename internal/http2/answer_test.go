@@ -7,11 +7,7 @@ import (
 
 	h2 "golang.org/x/net/http2"
 
-	"github.com/VictoriaMetrics/metrics"
-
-	"weir/config"
 	"weir/internal/http2"
-	"weir/internal/listener"
 	"weir/proxy"
 )
 
@@ -44,19 +40,9 @@ func (e emptyAnswers) ServeRest(x *proxy.Exchange) {
 // head and its end: clients of gRPC take a head without end for the begin of messages.
 func TestEmptyAnswerIsOneFrame(t *testing.T) {
 	t.Parallel()
-	cfg := config.DefaultListener()
-	cfg.Address = "127.0.0.1:0"
-	l, err := listener.Open(&cfg, listener.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	core1 := proxy.NewMetrics(metrics.NewSet()).NewListener(&cfg)
 	answers := emptyAnswers{begun: make(chan struct{}), ended: make(chan struct{})}
-	front := http2.Front{Handler: answers, OnPanic: func(v any) { t.Error(v) }}
-	go l.Serve(func(c *listener.Conn) { front.Serve(c, func() *proxy.Listener { return core1 }, nil) })
-	t.Cleanup(func() { l.Close() })
-
-	c, err := net.Dial("tcp", l.Addrs()[0].String())
+	addr := serve(t, answers, func(v any) { t.Error(v) })
+	c, err := net.Dial("tcp", addr.String())
 	if err != nil {
 		t.Fatal(err)
 	}

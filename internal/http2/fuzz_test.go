@@ -49,20 +49,27 @@ func (core) Refuse(x *proxy.Exchange, status int, cause proxy.Cause, err error) 
 	x.Client.Front.Finish(nil)
 }
 
-// Whatever a client sends, the connection ends after it with nothing left of it, and without a
-// panic.
-func FuzzFrames(f *testing.F) {
+// serve lets handler serve the clients of a new listener.
+func serve(t testing.TB, handler http2.Handler, onPanic func(v any)) net.Addr {
+	t.Helper()
 	cfg := config.DefaultListener()
 	cfg.Address = "127.0.0.1:0"
 	l, err := listener.Open(&cfg, listener.Options{})
 	if err != nil {
-		f.Fatal(err)
+		t.Fatal(err)
 	}
-	core1 := proxy.NewMetrics(metrics.NewSet()).NewListener(&cfg)
+	main := proxy.NewMetrics(metrics.NewSet()).NewListener(&cfg)
+	front := http2.Front{Handler: handler, OnPanic: onPanic}
+	go l.Serve(func(c *listener.Conn) { front.Serve(c, func() *proxy.Listener { return main }, nil) })
+	t.Cleanup(func() { l.Close() })
+	return l.Addrs()[0]
+}
+
+// Whatever a client sends, the connection ends after it with nothing left of it, and without a
+// panic.
+func FuzzFrames(f *testing.F) {
 	panicked := make(chan any, 1)
-	front := http2.Front{Handler: core{}, OnPanic: func(v any) { panicked <- v }}
-	go l.Serve(func(c *listener.Conn) { front.Serve(c, func() *proxy.Listener { return core1 }, nil) })
-	f.Cleanup(func() { l.Close() })
+	addr := serve(f, core{}, func(v any) { panicked <- v })
 
 	frames := func(p ...byte) { f.Add(p) }
 	get := []byte{0x82, 0x86, 0x84, 0x41, 1, 'a'}
@@ -79,7 +86,7 @@ func FuzzFrames(f *testing.F) {
 	frames(0, 0, 1, 9, 0, 0, 0, 0, 1, 0)
 
 	f.Fuzz(func(t *testing.T, p []byte) {
-		c, err := net.Dial("tcp", l.Addrs()[0].String())
+		c, err := net.Dial("tcp", addr.String())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -66,8 +66,8 @@ func (s *stream) Start(h *head.Head, length int64, bodyless bool) error {
 }
 
 // sendUnsent appends the head of the answer if that was not done yet. A head that the end most likely
-// follows waits for it: both are then one frame, whoever writes in between. To a client of gRPC an
-// answer without messages is nothing else. c.mu is held.
+// follows waits for the end: both are then one frame, also if other streams are written in between. A client of gRPC
+// takes a head that does not end the stream for the begin of messages. c.mu is held.
 func (s *stream) sendUnsent() {
 	if s.unsent != nil {
 		s.c.sendHead(s, s.unsent, s.unsent.Status, s.unsentLength)

@@ -9,7 +9,7 @@ import (
 
 // pairs are the places of a form where a field such as "name" has the name of a secret, whose value is in a field such
 // as "value", before or after it: fields[0][name]=password&fields[0][value]=... A place is what the names of
-// both have in common. nil: there are none.
+// both have in common. nil means no place.
 type pairs map[string]bool
 
 // add looks at one field of the form.
@@ -133,7 +133,7 @@ func boundary(parameters string) []byte {
 	return nil
 }
 
-// looksLikeMultipart returns the boundary of a text that seems to be a multipart form; nil if it is none.
+// looksLikeMultipart returns the boundary of a text that seems to be a multipart form; nil for other texts.
 func looksLikeMultipart(text []byte) []byte {
 	first, rest, ok := bytes.Cut(bytes.TrimLeft(text, "\r\n"), []byte{'\n'})
 	b, marked := bytes.CutPrefix(bytes.TrimRight(first, " \t\r"), []byte("--"))
@@ -184,7 +184,7 @@ func partsOf(text, mark []byte) (list []formPart) {
 	}
 }
 
-// cutHeader cuts a part after the empty line that ends its header section. content is empty if there is none.
+// cutHeader cuts a part after the empty line that ends its header section. content is empty if the part has no such line.
 func cutHeader(part []byte) (header, content []byte) {
 	for at := 0; ; at++ {
 		n := bytes.IndexByte(part[at:], '\n')

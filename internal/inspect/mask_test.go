@@ -151,7 +151,7 @@ func TestMaskForms(t *testing.T) {
 		parts(multi+"B", text, strings.Replace(text, "SECRET", "(hidden)", 1))
 	}
 	check(multi+"B", "--B\r\ncontent-disposition:form-data;\r\n name*=UTF-8'en'p%61ssword\r\n\r\nSECRET", "--B\r\ncontent-disposition:form-data;\r\n name*=UTF-8'en'p%61ssword\r\n\r\n(hidden)")
-	// Lines that end with LF alone; a mark that is none, inside of a secret; a boundary that is not there.
+	// Lines that end with LF alone; what looks like a mark, inside of a secret; a boundary that is not there.
 	check(multi+"B", "--B\n"+head+"name=pin\n\nSECRET\n--B--\n", "--B\n"+head+"name=pin\n\n(hidden)\n--B--\n")
 	check(multi+"B", "--B\r\n"+head+"name=pin\r\n\nS--BSECRET\r\n--Bx SECRET\r\n--B--", "--B\r\n"+head+"name=pin\r\n\n(hidden)\r\n--B--")
 	check(multi+"C", part("pin", "SECRET"), "(hidden)")
