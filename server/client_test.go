@@ -46,7 +46,7 @@ func TestClientThatReadsNothing(t *testing.T) {
 	t.Parallel()
 	const size = 8 << 20
 	origin := bigOrigin(t, size)
-	eachClient(t, "timeouts = { grace = \"1s\", min_rate = \"1\" }\n", toOne(origin.URL), func(t *testing.T, w *weir, dial func() *testkit.Client) {
+	eachClient(t, "timeouts = { grace = \"2s\", min_rate = \"1\" }\n", toOne(origin.URL), func(t *testing.T, w *weir, dial func() *testkit.Client) {
 		equal(t, "the first answer", len(dial().Get("/").Body), size)
 		w.logged(1)
 		for i := range 2 { // the second time the body may come from a file
@@ -68,16 +68,16 @@ func TestClientThatReadsSlowly(t *testing.T) {
 	t.Parallel()
 	const size = 8 << 20
 	origin := bigOrigin(t, size)
-	eachClient(t, "timeouts = { grace = \"2s\", min_rate = \"0\" }\n", toOne(origin.URL), func(t *testing.T, w *weir, dial func() *testkit.Client) {
+	eachClient(t, "timeouts = { grace = \"3s\", min_rate = \"0\" }\n", toOne(origin.URL), func(t *testing.T, w *weir, dial func() *testkit.Client) {
 		c := dial()
 		c.Send(get)
 		c.Head("GET")
 		began := time.Now()
 		for n := 0; n < size; n += 128 << 10 {
 			c.Take(128 << 10)
-			receive(t, after(40)) // this is how slow it is
+			receive(t, after(60)) // this is how slow it is
 		}
-		if took := time.Since(began); took < 2*time.Second {
+		if took := time.Since(began); took < 3*time.Second {
 			t.Errorf("it took %v, which shows nothing", took)
 		}
 		line := w.logged(1)[0]
@@ -168,7 +168,7 @@ func TestPatientRoute(t *testing.T) {
 			c.TrySend(ok)
 		}
 	})
-	settings := "timeouts = { grace = \"1s\", min_rate = \"100KB\" }\n"
+	settings := "timeouts = { grace = \"3s\", min_rate = \"100KB\" }\n"
 	eachClient(t, settings, toOne(origin.URL)+"[[routes]]\npath = \"/patient\"\nupstream = \"o\"\ntimeouts = { grace = \"1m\", any_rate = true }\n"+
 		"[[routes]]\npath = \"/rate\"\nupstream = \"o\"\ntimeouts = { any_rate = true }\n", func(t *testing.T, w *weir, dial func() *testkit.Client) {
 		var uploads []func()
@@ -185,11 +185,11 @@ func TestPatientRoute(t *testing.T) {
 			}()
 			uploads = append(uploads, func() { equal(t, "status of "+what, c.Response("POST").Status(), status) })
 		}
-		upload("a pause", "/patient", 2500, 1, 200)
-		upload("a pause without the keys", "/up", 2500, 1, 408)
-		upload("a slow upload", "/rate", 25, 100, 200)
-		upload("a slow upload without the keys", "/up", 25, 100, 408)
-		upload("a pause at any rate", "/rate", 2500, 1, 408)
+		upload("a pause", "/patient", 5000, 1, 200)
+		upload("a pause without the keys", "/up", 5000, 1, 408)
+		upload("a slow upload", "/rate", 25, 200, 200)
+		upload("a slow upload without the keys", "/up", 25, 200, 408)
+		upload("a pause at any rate", "/rate", 5000, 1, 408)
 		for _, ends := range uploads {
 			ends()
 		}

@@ -222,7 +222,7 @@ max_object = "16MiB"
 [[listeners]]
 name = "main"
 address = "127.0.0.1:0"
-timeouts = {grace = "2s", min_rate = "10KB"}
+timeouts = {grace = "3s", min_rate = "10KB"}
 [[routes]]
 upstream = "origin"
 cache = true
@@ -251,7 +251,7 @@ targets = [%q]
 		if _, err := io.ReadFull(c.Reader, got[n:n+128<<10]); err != nil {
 			t.Fatalf("after %d bytes: %v", n, err)
 		}
-		receive(t, after(20)) // this is how slow it is
+		receive(t, after(30)) // this is how slow it is
 	}
 	if string(got) != want {
 		t.Error("a slow client got other bytes")

@@ -219,7 +219,7 @@ func TestPassThroughLimits(t *testing.T) {
 name = "main"
 address = "127.0.0.1:0"
 pass_through = { "*" = "u" }
-timeouts = { handshake = "200ms" }
+timeouts = { handshake = "2s" }
 [[listeners]]
 name = "closed"
 address = "localhost:0"

@@ -281,6 +281,7 @@ func TestPipelineTimeouts(t *testing.T) {
 	t.Parallel()
 	check := func(what, more string, act func(c *testkit.Conn), look func(w *weir, a, b *testkit.Client)) {
 		t.Run(what, func(t *testing.T) {
+			t.Parallel()
 			on := make(chan struct{})
 			w, clients := gathered(t, 2, func(seen *atomic.Int32) (*weir, *testkit.Origin) {
 				origin := testkit.Listen(t, holding(seen, on, act))
@@ -297,7 +298,7 @@ func TestPipelineTimeouts(t *testing.T) {
 	silent := func(c *testkit.Conn) { c.Rest() }
 	half := "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"
 
-	check("first_byte of the first", route("/a", `first_byte = "300ms"`), silent, func(_ *weir, a, b *testkit.Client) {
+	check("first_byte of the first", route("/a", `first_byte = "3s"`), silent, func(_ *weir, a, b *testkit.Client) {
 		equal(t, "first answer", a.Response("GET").Status(), 504)
 		equal(t, "second answer", b.Response("GET").Body, "/b")
 	})
@@ -306,7 +307,7 @@ func TestPipelineTimeouts(t *testing.T) {
 		testkit.Eventually(t, "only the first one runs", func() bool { return w.running() == 1 })
 		a.Close()
 	})
-	check("total of the second", route("/b", `total = "200ms"`), silent, func(w *weir, a, b *testkit.Client) {
+	check("total of the second", route("/b", `total = "3s"`), silent, func(w *weir, a, b *testkit.Client) {
 		equal(t, "second answer", b.Response("GET").Status(), 504)
 		equal(t, "log", w.logged(1)[0].String(), "504 total_timeout")
 		a.Close()
@@ -317,6 +318,6 @@ func TestPipelineTimeouts(t *testing.T) {
 		equal(t, "first answer", rest+" "+string(end), "half reset")
 		equal(t, "second answer", b.Response("GET").Body, "/b")
 	}
-	check("idle", "[upstreams.origin.timeouts]\nidle = \"1s\"", func(c *testkit.Conn) { c.Send(half); c.Rest() }, cut)
+	check("idle", "[upstreams.origin.timeouts]\nidle = \"2s\"", func(c *testkit.Conn) { c.Send(half); c.Rest() }, cut)
 	check("broken off", "", func(c *testkit.Conn) { c.Send(half) }, cut)
 }

@@ -88,7 +88,11 @@ func TestReasonsOfRefusals(t *testing.T) {
 	})
 	check := func(request, want, reason string) {
 		t.Helper()
-		w := limited(t, origin.URL, slow, "")
+		limits := slow
+		if strings.Contains(reason, "min_rate") {
+			limits = `grace = "2s", min_rate = "10KB"` // so that the client is never silent for so long
+		}
+		w := limited(t, origin.URL, limits, "")
 		c := w.dial()
 		if strings.Contains(reason, "min_rate") {
 			stop := drip(c, request, "x")

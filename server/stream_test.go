@@ -293,10 +293,10 @@ func TestClientLimits(t *testing.T) {
 		c.Send(post(-1) + "5\r\nhello\r\n")
 		ends(t, c, 408)
 	})
-	check("chunks that drip", `grace = "1s", min_rate = "10KB"`, "200 ok", func(t *testing.T, c *testkit.Client) {
+	check("chunks that drip", `grace = "3s", min_rate = "10KB"`, "200 ok", func(t *testing.T, c *testkit.Client) {
 		// A body that is made while it is sent has no rate of its own.
 		c.Send(post(-1))
-		for range 60 {
+		for range 160 {
 			receive(t, after(25)) // this is how slow it is
 			c.Send("1\r\nx\r\n")
 		}
