@@ -31,7 +31,7 @@ func TestPurgeKilled(t *testing.T) {
 	})
 	t.Run("redis", func(t *testing.T) {
 		t.Parallel()
-		purgeKilled(t, n, fmt.Sprintf("[cache.far]\nurl = %q\ntimeout = \"1s\"\n", "redis://"+redisServer(t)))
+		purgeKilled(t, n, fmt.Sprintf("[cache.far]\nurl = %q\ntimeout = \"4s\"\n", "redis://"+redisServer(t)))
 	})
 }
 
@@ -39,12 +39,7 @@ func TestPurgeKilled(t *testing.T) {
 func redisServer(t *testing.T) string {
 	t.Helper()
 	testkit.Program(t, "redis-server")
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	l.Close()
+	address := testkit.Reserve(t)
 	_, port, _ := net.SplitHostPort(address)
 	c := exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", t.TempDir())
 	if err := c.Start(); err != nil {

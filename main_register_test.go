@@ -2,7 +2,6 @@ package main_test
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,17 +35,6 @@ func (c *child) answers(path string) int {
 	return r.StatusCode
 }
 
-// freeAddress is an address where a command may listen.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // TestRegister: a service is registered while it is well, drained and withdrawn before it ends;
 // what is registered outlives a weir that is killed.
 func TestRegister(t *testing.T) {
@@ -54,7 +42,7 @@ func TestRegister(t *testing.T) {
 	folder := t.TempDir()
 	path := file(t, registryConfig(folder))
 	c := start(t, "run", "--config", path)
-	address := freeAddress(t)
+	address := testkit.Reserve(t)
 	admin := "unix:" + filepath.Join(folder, "admin")
 	register := func(args ...string) *exec.Cmd {
 		args = append([]string{"register", "--admin", admin, "--service", "shop", "--version", "v1", "--endpoint", "http://" + address, "--every", "50ms"}, args...)

@@ -135,7 +135,7 @@ func withFolder(t *testing.T, url, folder string) *weir {
 	c := config.Default().Cache
 	c.Size, c.MaxObject = 64<<20, 1<<20
 	c.Persist.Folder, c.Far.URL = folder, url
-	c.Far.Timeout = config.Duration(time.Second)
+	c.Far.Timeout = timeout
 	store, err := cache.NewStore(&c)
 	if err != nil {
 		t.Fatal(err)
@@ -301,7 +301,7 @@ func TestPurgeFailover(t *testing.T) {
 	k := newLink(t, p)
 	r.cli("replicaof", "127.0.0.1", fmt.Sprint(p.port))
 	eventually(t, "the replica is up to date", func() bool { return strings.Contains(r.cli("info", "replication"), "master_link_status:up") })
-	a, b := newWeir(t, k.url(), patient), newWeir(t, k.url(), patient)
+	a, b := newWeir(t, k.url()), newWeir(t, k.url())
 	fill(t, 2*n, a, b)
 	// The first half reaches the replica, the second half does not.
 	purgeAll(t, a, n, "")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -58,14 +59,10 @@ func newProcess(t *testing.T, args ...string) *process {
 	return p
 }
 
+// freePort returns a port that belongs to the test until its end, also while no server listens there.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return int(netip.MustParseAddrPort(testkit.Reserve(t)).Port())
 }
 
 func (p *process) start() {
@@ -91,7 +88,7 @@ func (p *process) start() {
 func newSentinel(t *testing.T, p *process) *process {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "sentinel.conf")
-	text := fmt.Sprintf("sentinel monitor main 127.0.0.1 %d 1\nsentinel down-after-milliseconds main 500\nsentinel failover-timeout main 3000\n", p.port)
+	text := fmt.Sprintf("sentinel monitor main 127.0.0.1 %d 1\nsentinel down-after-milliseconds main 2000\nsentinel failover-timeout main 3000\n", p.port)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -140,15 +137,15 @@ func newWeir(t *testing.T, url string, more ...func(*config.CacheFar)) *weir {
 	return newWeirWith(t, slog.New(slog.DiscardHandler), url, more...)
 }
 
-// patient is for tests in which a replica must confirm in time what was written.
-func patient(c *config.CacheFar) { c.Timeout = config.Duration(4 * time.Second) }
+// timeout is longer than a busy machine keeps a server from answering: only a server that does not answer at all takes it.
+const timeout = config.Duration(4 * time.Second)
 
 func newWeirWith(t *testing.T, log *slog.Logger, url string, more ...func(*config.CacheFar)) *weir {
 	t.Helper()
 	c := config.Default().Cache
 	c.Size, c.MaxObject = 64<<20, 1<<20
 	c.Far.URL = url
-	c.Far.Timeout = config.Duration(time.Second)
+	c.Far.Timeout = timeout
 	c.Far.Cooldown = config.Duration(100 * time.Millisecond)
 	for _, f := range more {
 		f(&c.Far)

@@ -107,7 +107,7 @@ func TestHangs(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)
 	k := newLink(t, p)
-	a := newWeir(t, k.url())
+	a := newWeir(t, k.url(), func(c *config.CacheFar) { c.Timeout = config.Duration(time.Second) })
 	a.usable()
 	k.freeze()
 	begin := time.Now()
@@ -200,7 +200,7 @@ func TestSentinel(t *testing.T) {
 	s := newSentinel(t, p)
 	eventually(t, "the replica is known", func() bool { return strings.Contains(s.cli("sentinel", "replicas", "main"), fmt.Sprint(r.port)) })
 	eventually(t, "the replica is up to date", func() bool { return strings.Contains(r.cli("info", "replication"), "master_link_status:up") })
-	named := func(c *config.CacheFar) { c.Sentinel = "main"; patient(c) }
+	named := func(c *config.CacheFar) { c.Sentinel = "main" }
 	a, b := newWeir(t, "redis://"+s.addr(), named), newWeir(t, "redis://"+s.addr(), named)
 	const n = 5
 	fill(t, n, a, b)
