@@ -100,7 +100,8 @@ func (u *upload) reset() {
 	}
 	u.state.Store(uploadNone)
 	u.stopping.Store(false)
-	u.done, u.answered, u.keep, u.keepsAll, u.err, u.whole = nil, false, 0, false, nil, false
+	u.lost.Store(false)
+	u.done, u.answered, u.keep, u.err, u.whole = nil, false, 0, nil, false
 }
 
 // begin makes a an attempt of x at t, which was acquired for it.

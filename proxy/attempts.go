@@ -237,6 +237,11 @@ func (x *Exchange) retryStatus(a *attempt) *attemptError {
 	if !x.mayRetry(e) {
 		return nil
 	}
+	if a.stopUpload(); !x.replayable() {
+		// The upload has read more than is kept since it was asked.
+		x.Upstream.Set.Retry().Budget.Refund(e.retry.at)
+		return nil
+	}
 	return e
 }
 
@@ -349,7 +354,7 @@ func (x *Exchange) hold() {
 // held. The next attempt goes on with the rest.
 func (x *Exchange) replayable() bool {
 	if a := x.attempt; a != nil && a.upload.started() && !a.upload.ended() {
-		return a.upload.keepsAll // it reads at this moment
+		return !a.upload.lost.Load() // it reads at this moment
 	}
 	return x.Body.Seen() == int64(len(x.held))
 }

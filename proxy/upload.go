@@ -35,12 +35,12 @@ type upload struct {
 	// answered stops the upload from arming the limit of the first byte; mu guards it.
 	mu       sync.Mutex
 	answered bool
-	// keep is how much of the body may be kept for another attempt; 0: none. keepsAll says that all of
-	// it will be kept, which is known of bodies by length.
-	keep     int
-	keepsAll bool
-	err      *attemptError // what ended the attempt; read after done
-	whole    bool          // all of the body was written; read after done
+	// keep is how much of the body may be kept for another attempt; 0: none. lost says that not all
+	// that was read of the body is kept.
+	keep  int
+	lost  atomic.Bool
+	err   *attemptError // what ended the attempt; read after done
+	whole bool          // all of the body was written; read after done
 }
 
 // started says whether the attempt has an upload.
@@ -65,8 +65,8 @@ func (a *attempt) startUpload(writeLimit, firstByte time.Duration) {
 	u.done = make(chan struct{})
 	if retry := a.upstream.Set.Retry(); retry.Attempts > 1 && x.Body.Left() <= int64(retry.Body) && (x.repeatable() || a.stream.Refuses()) {
 		u.keep = retry.Body
-		u.keepsAll = x.Body.Left() >= 0 && x.Body.Seen()+x.Body.Left() <= int64(u.keep)
 	}
+	u.lost.Store(x.Body.Seen() != int64(len(x.held)))
 	u.state.Store(uploadRunning)
 	go a.runUpload(writeLimit, firstByte)
 }
@@ -156,6 +156,8 @@ func (a *attempt) runUpload(writeLimit, firstByte time.Duration) {
 		x.taps.see(ToTarget, piece)
 		if x.Body.Seen() <= int64(u.keep) {
 			x.held = append(x.held, piece...)
+		} else {
+			u.lost.Store(true)
 		}
 		last := x.Body.Done()
 		if last {

@@ -271,6 +271,18 @@ func TestUploadAgain(t *testing.T) {
 	goesOn("reset", "", -1, func(s *fakeStream) { s.upload.Next(nil); resets(s) })
 	goesOn("reset, by length", "", 7, func(s *fakeStream) { s.upload.Next(nil); resets(s) })
 	goesOn("refused, by length", "", 7, answer("503", "busy"))
+	goesOn("refused", "", -1, answer("503", "busy"))
+
+	// What is not kept cannot be sent again: the answer stands.
+	bubble(t, func(t *testing.T) {
+		s := newStand(t, twoTargets+"retry = { body = \"3B\" }\n")
+		s.on("a", func(s *fakeStream) { s.upload.Next(nil); s.answer("503", "busy") })
+		s.on("b", collects)
+		c := s.request("PUT /").with(-1, "one ").start()
+		settle()
+		equal(t, "too long, refused", c.ended(), "503 ok")
+		equal(t, "what the client gets", c.front.sent(), "busy")
+	})
 }
 
 // A panic in the upload ends the exchange, and no more.
