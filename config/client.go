@@ -111,14 +111,17 @@ func fitsEmail(want, got string) bool {
 	return i > 0 && j > 0 && strings.EqualFold(want[i:], got[j:]) && (want[:i] == "*" || want[:i] == got[:j])
 }
 
+var unescapeDots = strings.NewReplacer("%2e", ".", "%2E", ".", "%2f", "/", "%2F", "/")
+
 func fitsURI(want, got string) bool {
 	prefix, below := strings.CutSuffix(want, "*")
 	if !below {
 		return want == got
 	}
 	rest, ok := strings.CutPrefix(got, prefix)
-	// A URI with dot segments stands for another one.
-	return ok && rest != "" && !slices.ContainsFunc(strings.Split(rest, "/"), func(s string) bool { return s == "." || s == ".." })
+	// A URI with dot segments, escaped ones too, stands for another one.
+	segments := strings.Split(unescapeDots.Replace(rest), "/")
+	return ok && rest != "" && !slices.ContainsFunc(segments, func(s string) bool { return s == "." || s == ".." })
 }
 
 // Fits says whether a client with this identity is one that p asks for; nil, a client without a certificate that is good,

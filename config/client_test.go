@@ -62,6 +62,7 @@ func TestClientPatternURI(t *testing.T) {
 	authority := testkit.NewAuthority(t)
 	for uri, want := range map[string]bool{
 		"spiffe://a/b/c": true, "spiffe://a/b/c/d": true, "spiffe://a/b/": false, "spiffe://a/b": false, "spiffe://a/b/../c": false, "spiffe://a/b/c/.": false, "spiffe://a/bc": false,
+		"spiffe://a/b/%2e%2E/c": false, "spiffe://a/b/c/%2e": false, "spiffe://a/b/.%2e%2Fc": false, "spiffe://a/b/..c": true, "spiffe://a/b/c%2Fd": true,
 	} {
 		pair := authority.IssueWith(func(c *x509.Certificate) { c.URIs, c.DNSNames = testkit.URLs(t, uri), nil }, "x")
 		id := config.NewClientIdentity(pair.Certificate.Leaf)

@@ -171,14 +171,20 @@ func checked(e lb.Endpoint) (lb.Endpoint, error) {
 	return e, nil
 }
 
-// put sets a record and reports whether it differs from the one before. mu must be held.
-func (r *Registry) put(name, version string, k recordKey, to record, now time.Time) (differs bool) {
+// service returns the service of this name and version, which it makes known. mu must be held.
+func (r *Registry) service(name, version string) *service {
 	key := UpstreamName(name, version)
 	s := r.services[key]
 	if s == nil {
 		s = &service{name: name, version: version, records: make(map[recordKey]*record)}
 		r.services[key] = s
 	}
+	return s
+}
+
+// put sets a record and reports whether it differs from the one before. mu must be held.
+func (r *Registry) put(name, version string, k recordKey, to record, now time.Time) (differs bool) {
+	s := r.service(name, version)
 	before := s.records[k]
 	differs = before == nil || before.Endpoint != to.Endpoint || before.ttl != to.ttl
 	if before != nil {
@@ -448,19 +454,22 @@ func (r *Registry) Close() {
 	r.due = time.Unix(0, 1) // nothing is earlier
 }
 
-// savedEntry is a record in the file of a Memory.
+// savedEntry is a record in the file of a Memory, or, without an endpoint, a service that has none.
 type savedEntry struct {
 	Name     string          `json:"name"`
 	Version  string          `json:"version,omitempty"`
 	Catalog  string          `json:"catalog,omitempty"`
 	TTL      time.Duration   `json:"ttl,omitempty"`
-	Endpoint json.RawMessage `json:"endpoint"`
+	Endpoint json.RawMessage `json:"endpoint,omitempty"`
 }
 
-// saved returns all records for the file.
+// saved returns all records and services without any for the file.
 func (r *Registry) saved() []savedEntry {
 	list := []savedEntry{}
 	for _, s := range r.Services() {
+		if len(s.Endpoints) == 0 {
+			list = append(list, savedEntry{Name: s.Name, Version: s.Version})
+		}
 		for _, e := range s.Endpoints {
 			list = append(list, savedEntry{s.Name, s.Version, e.Catalog, e.TTL, FormatEndpoint(e.Endpoint)})
 		}
@@ -468,15 +477,22 @@ func (r *Registry) saved() []savedEntry {
 	return list
 }
 
-// restore takes in what saved returned before a restart: a ttl begins anew. What cannot be
-// used is left out.
+// restore takes in what saved returned before a restart: a ttl, and forget_after of a service without
+// endpoints, begin anew. What cannot be used is left out.
 func (r *Registry) restore(list []savedEntry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
 	for _, e := range list {
-		endpoint, err := ParseEndpoint(e.Endpoint)
-		if err == nil && CheckService(e.Name, e.Version) == nil && e.TTL >= 0 {
+		if CheckService(e.Name, e.Version) != nil {
+			continue
+		}
+		if len(e.Endpoint) == 0 {
+			r.service(e.Name, e.Version).emptySince = now
+			r.wakeBy(now.Add(r.settings.ForgetAfter.D()))
+			continue
+		}
+		if endpoint, err := ParseEndpoint(e.Endpoint); err == nil && e.TTL >= 0 {
 			r.put(e.Name, e.Version, recordKey{endpoint.URL, e.Catalog}, record{Endpoint: endpoint, ttl: e.TTL}, now)
 		}
 	}

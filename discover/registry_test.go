@@ -89,6 +89,46 @@ func TestShortTTL(t *testing.T) {
 	})
 }
 
+// A service without endpoints stays known over a restart, for forget_after from then on.
+func TestEmptyServiceAfterRestart(t *testing.T) {
+	settings := config.Discovery{ForgetAfter: config.Duration(time.Hour)}
+	memory := func() *discover.Memory {
+		m, err := discover.OpenMemory("", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	var text []byte
+	synctest.Test(t, func(t *testing.T) {
+		m := memory()
+		r := discover.NewRegistry(settings, discover.RegistryOptions{Memory: m})
+		defer r.Close()
+		for _, name := range []string{"empty", "shop"} {
+			if err := r.Add(name, "v1", lb.Endpoint{URL: "http://a"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.Delete("empty", "v1", "http://a")
+		time.Sleep(59 * time.Minute)
+		text = m.Text()
+	})
+	synctest.Test(t, func(t *testing.T) {
+		m := memory()
+		if err := m.Load(text); err != nil {
+			t.Fatal(err)
+		}
+		r := discover.NewRegistry(settings, discover.RegistryOptions{Memory: m})
+		defer r.Close()
+		equal(t, "one with an endpoint", urls(r, "shop", "v1"), "true http://a")
+		time.Sleep(59 * time.Minute)
+		equal(t, "one without", urls(r, "empty", "v1"), "true")
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		equal(t, "one without, later", urls(r, "empty", "v1"), "false")
+	})
+}
+
 // A service of which a catalog has nothing that can be used keeps what it had.
 func TestCatalogOfNonsense(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -129,7 +129,18 @@ func TestClientAllow(t *testing.T) {
 	reload(some + "\nclient_auth = \"optional\"")
 	check("nobody", true)
 	check("plain, who need not show a certificate", false, plain)
-	reload("")
+	// Who has shown none, or none that is good, has no connection any more when a good one is required.
+	for auth, shown := range map[string][]testkit.Pair{"optional": nil, "request": {testkit.NewAuthority(t).Issue("forged")}} {
+		reload(fmt.Sprintf("client_auth = %q", auth))
+		c, err := dialCertificate(t, w.addr, root, "weir.test", shown...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, auth+", before the reload", c.Get("/").Status(), 200)
+		reload("")
+		_, end := c.Rest()
+		equal(t, auth+", the connection that is open", end, testkit.Closed)
+	}
 	check("plain again", true, plain)
 }
 

@@ -30,9 +30,11 @@ func LoadClientCA(path string) (*x509.CertPool, error) {
 
 // clientTrust is whose certificates clients may show. It is never changed.
 type clientTrust struct {
-	pool    *x509.CertPool // nil: nobody's is verified
+	pool    *x509.CertPool // nil: no certificate is verified
 	revoked *secure.Revocation
 	allow   []config.ClientPattern // empty: all whose certificates are good
+	// required says that a client without a certificate is not let in.
+	required bool
 }
 
 // loadTrust reads the files that a listener's configuration names.
@@ -45,7 +47,8 @@ func loadTrust(cfg *config.Listener) (*clientTrust, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &clientTrust{pool, revoked, cfg.ClientAllow}, nil
+	required := pool != nil && cfg.ClientAuth != config.ClientAuthOptional && cfg.ClientAuth != config.ClientAuthRequest
+	return &clientTrust{pool, revoked, cfg.ClientAllow, required}, nil
 }
 
 // askForCertificates makes the handshakes of cfg ask for certificates if the configuration says so, and verify
@@ -70,11 +73,17 @@ func (s *settings) askForCertificates(cfg *tls.Config) {
 	}
 }
 
-var errNotAllowed = errors.New("client_allow has no client with this certificate")
+var (
+	errNotAllowed    = errors.New("client_allow has no client with this certificate")
+	errNoCertificate = errors.New("the client has shown no certificate")
+)
 
 // check says why a client is not let in whose certificate, if it has shown one, was issued by an authority.
 func (t *clientTrust) check(state tls.ConnectionState) error {
 	if len(state.PeerCertificates) == 0 {
+		if t.required {
+			return errNoCertificate
+		}
 		return nil
 	}
 	if err := t.revoked.Check(state.VerifiedChains, time.Now()); err != nil {
@@ -124,9 +133,9 @@ func (t *clientTrust) judge(state *tls.ConnectionState, auth string) string {
 // Verified is what became of the verification of the client's certificate, as forward.Peer has it.
 func (c *Conn) Verified() string { return c.verified }
 
-// Outdated says whether the client would not be let in with the certificate that it has shown, because
-// the listener has other authorities now, or asks for the first time, or the certificate was
-// revoked.
+// Outdated says whether the client would not be let in with the certificate that it has shown, or with none, because
+// the listener has other authorities now, requires a certificate or asks for one for the first time, or the
+// certificate was revoked.
 func (c *Conn) Outdated() bool {
 	now, before := c.listener.settings.Load().trusted, c.trust.Load()
 	switch {
