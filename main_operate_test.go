@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"weir/internal/testkit"
 )
 
 // TestOperate: what the commands say of a running weir, and change in it.
@@ -19,6 +21,10 @@ func TestOperate(t *testing.T) {
 	path := file(t, strings.Replace(text, `path = "/hello"`, `path = "/hello"`+"\nheader.X-Token = '${WEIR_TEST_TOKEN}'", 1))
 	c := start(t, "run", "--config", path)
 	c.get("/")
+	testkit.Eventually(t, "the exchange has ended for weir, too", func() bool {
+		stdout, _, _ := weir(t, "status", "--config", path)
+		return strings.Contains(stdout, " 0 running exchanges")
+	})
 	says := func(want string, command string, args ...string) {
 		t.Helper()
 		stdout, stderr, code := weir(t, append([]string{command, "--config", path}, args...)...)

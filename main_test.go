@@ -426,7 +426,11 @@ func TestWatchIncluded(t *testing.T) {
 	path := file(t, "include = '*.inc'\n"+small+"[lifecycle]\nwatch = true\n")
 	included := func(name, body string) {
 		t.Helper()
-		write(t, filepath.Join(filepath.Dir(path), name), "[[routes]]\npath = '/"+name+"'\nrespond.body = '"+body+"'\n")
+		to := filepath.Join(filepath.Dir(path), name)
+		write(t, to+".new", "[[routes]]\npath = '/"+name+"'\nrespond.body = '"+body+"'\n")
+		if err := os.Rename(to+".new", to); err != nil { // at once: half a file would be loaded, too
+			t.Fatal(err)
+		}
 	}
 	c := start(t, "run", "--config", path)
 	check := func(name, want string) {

@@ -90,14 +90,15 @@ func TestUploadLargerThanSocketBuffers(t *testing.T) {
 }
 
 func TestPhaseEndsWithItsDuration(t *testing.T) {
+	t.Parallel()
 	addr := startOrigin(t)
 	engines(t, func(t *testing.T, e load.Engine) {
 		r := run(t, load.Options{
 			Address: addr, Connections: 4, Engine: e, Body: 1,
 			Requests: [][]byte{load.Get("origin", "/bytes/1")},
-		}, load.Phase{Duration: 50 * time.Millisecond})
-		if r.Requests == 0 || r.Failed() != 0 || r.Elapsed < 50*time.Millisecond {
-			t.Errorf("%d answers in %v, errors %v, want some in at least 50ms and no error", r.Requests, r.Elapsed, r.Errors)
+		}, load.Phase{Duration: time.Second})
+		if r.Requests == 0 || r.Failed() != 0 || r.Elapsed < time.Second {
+			t.Errorf("%d answers in %v, errors %v, want some in at least 1s and no error", r.Requests, r.Elapsed, r.Errors)
 		}
 	})
 }

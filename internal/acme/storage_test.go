@@ -2,6 +2,7 @@ package acme_test
 
 import (
 	"context"
+	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -27,7 +28,10 @@ func startRedis(t *testing.T) string {
 		cmd.Wait()
 	})
 	testkit.Eventually(t, "Redis listens", func() bool {
-		_, err := os.Stat(socket)
+		c, err := net.Dial("unix", socket)
+		if err == nil {
+			c.Close()
+		}
 		return err == nil
 	})
 	return "redis://" + relayTo(t, socket)

@@ -41,7 +41,7 @@ func TestMeasuresAProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx := context.Background()
-	r, err := newRunner(t.TempDir(), self, runSettings{Rounds: 1, Warmup: 0.02, Closed: 0.05, Open: 0.05, RateFactor: 0.05, Workers: 2, Idle: 50}, t.Logf)
+	r, err := newRunner(t.TempDir(), self, runSettings{Rounds: 1, Warmup: 0.02, Closed: 1, Open: 0.05, RateFactor: 0.05, Workers: 2, Idle: 50}, t.Logf)
 	if err != nil {
 		t.Fatal(err)
 	}
