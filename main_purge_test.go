@@ -39,9 +39,7 @@ address = %q
 	c := start(t, "run", "--config", path)
 	check := func(want string, args ...string) {
 		t.Helper()
-		for _, page := range []string{"/a", "/b/1", "/b/2"} {
-			c.get(page)
-		}
+		c.stored("/a", "/b/1", "/b/2")
 		stdout, stderr, code := weir(t, append([]string{"purge"}, args...)...)
 		if code != 0 || stdout != want || stderr != "" {
 			t.Errorf("weir purge %q: exit code %d, %q, %q; want %q", args, code, stdout, stderr, want)
@@ -70,14 +68,13 @@ address = %q
 	fails(1, "admin.address has port 0; name the address", "--config", path, "--all")
 	second := start(t, "run", "--config", path)
 	address := adminAPI.FindStringSubmatch(second.logged(`msg="admin API"`))[1]
-	second.get("/a")
-	second.get("/b/1")
+	second.stored("/a", "/b/1")
 	check("purged 2 entries\n", "--admin", address, "--all")
 
 	// What could not be told is named.
 	away := start(t, "run", "--config", file(t, text("127.0.0.1:0")+"[cache.far]\nurl = \"redis://127.0.0.1:1\"\n"))
 	api := adminAPI.FindStringSubmatch(away.logged(`msg="admin API"`))[1]
-	away.get("/a")
+	away.stored("/a")
 	stdout, stderr, code := weir(t, "purge", "--admin", api, "--url", away.url+"/a")
 	if code != 3 || stdout != "purged 1 entry\n" || !strings.Contains(stderr, "could not tell redis yet") {
 		t.Errorf("pending: exit code %d, %q, %q", code, stdout, stderr)

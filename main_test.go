@@ -166,6 +166,22 @@ func (c *child) get(path string) (*http.Response, string) {
 	return response, string(body)
 }
 
+// stored gets pages that the cache may store, and returns when it has stored them: weir reads the second request
+// for the last page, on the same connection, after that.
+func (c *child) stored(pages ...string) {
+	c.t.Helper()
+	client := http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	for _, page := range append(pages, pages[len(pages)-1]) {
+		response, err := client.Get(c.url + page)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		io.Copy(io.Discard, response.Body)
+		response.Body.Close()
+	}
+}
+
 const small = `
 [[listeners]]
 address = "127.0.0.1:0"

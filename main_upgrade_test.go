@@ -76,8 +76,12 @@ func (u *upgrading) install(program string) {
 
 func (u *upgrading) installText(data []byte) {
 	u.t.Helper()
-	// Not over the file that runs.
-	if err := os.WriteFile(u.program+".new", data, 0o700); err != nil {
+	// Not over the file that runs. A program that another test starts meanwhile would have the file open for writing
+	// for a moment, in which the file cannot be executed ("text file busy").
+	syscall.ForkLock.RLock()
+	err := os.WriteFile(u.program+".new", data, 0o700)
+	syscall.ForkLock.RUnlock()
+	if err != nil {
 		u.t.Fatal(err)
 	}
 	if err := os.Rename(u.program+".new", u.program); err != nil {
@@ -265,8 +269,7 @@ drain = "10m"
 	address := strings.TrimPrefix(u.url, "http://")
 	u.says("is draining", "drain", "o", other.URL)
 	u.says("has weight 7", "weight", "o", origin.URL, "7")
-	u.get("/cached/stays")
-	u.get("/cached/purged")
+	u.stored("/cached/stays", "/cached/purged")
 	u.says("^fresh|^hit", "cache", "why", u.url+"/cached/stays")
 	if _, stderr, code := weir(t, "purge", "--config", u.config, "--url", u.url+"/cached/purged"); code != 0 {
 		t.Errorf("purge: exit code %d, %s", code, stderr)
@@ -336,7 +339,7 @@ func TestUpgradeFails(t *testing.T) {
 	testkit.Slow(t)
 	t.Parallel()
 	socket := filepath.Join(t.TempDir(), "web")
-	u := startUpgrading(t, small+"[[listeners]]\naddress = 'unix:"+socket+"'\n[lifecycle]\nupgrade = '2s'\n")
+	u := startUpgrading(t, small+"[[listeners]]\naddress = 'unix:"+socket+"'\n[lifecycle]\nupgrade = '4s'\n")
 	first := u.pid()
 	good, err := os.ReadFile(u.config)
 	if err != nil {
@@ -382,7 +385,7 @@ func TestUpgradeFails(t *testing.T) {
 	}
 	u.signal(syscall.SIGUSR2)
 	u.logged("an upgrade is under way already")
-	u.logged("the new process was not ready within 2s")
+	u.logged("the new process was not ready within 4s")
 	// It refuses the file, or cannot listen.
 	u.install(binary)
 	write(t, u.config, string(good)+"[log]\nlevel = 'loud'\n")
