@@ -113,6 +113,8 @@ func (w *webRequest) Next(buf []byte) ([]byte, error) {
 		w.out = w.out[:0]
 		p, err := w.src.Next(buf)
 		switch {
+		case err == body.ErrPaused:
+			return nil, err // the body goes on later
 		case err != nil && !w.src.Done():
 			w.err = err
 		case err == nil:

@@ -74,6 +74,16 @@ func TestWebRequest(t *testing.T) {
 	if got, err := drained(w); err != broken || got != "\x00\x00\x00" || w.Done() {
 		t.Errorf("a broken body became %q, %v", got, err)
 	}
+	f = pieces(r, "AAAA")
+	f.end().pause(true)
+	w = &webRequest{src: f}
+	if got, err := drained(w); err != body.ErrPaused || got != "" {
+		t.Errorf("a body that is paused became %q, %v", got, err)
+	}
+	f.pause(false)
+	if got, err := drained(w); err != nil || got != "\x00\x00\x00" {
+		t.Errorf("one that goes on after a pause became %q, %v", got, err)
+	}
 }
 
 // A response is the same whatever pieces it comes in, with the trailer section at its end. A body that

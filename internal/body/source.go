@@ -12,7 +12,7 @@ type Source interface {
 	// Next returns the next bytes of the body, at least one: a piece of the source's own
 	// memory if some are there, else bytes that were read into buf. They are valid
 	// until the next call. At the end it returns io.EOF without bytes. Every error
-	// is final.
+	// but ErrPaused is final.
 	Next(buf []byte) ([]byte, error)
 	// Ready says whether Next would return without waiting. Who sends the body on flushes
 	// what was gathered before it calls Next on a source that is not ready.
