@@ -50,8 +50,9 @@ type Kernel struct {
 	File *File
 }
 
-// File is an open file that holds the bytes of a body, where they do not change as
-// long as they are sent. The code that opened it closes it.
+// File is an open file in memory (memfd_create) that holds the bytes of a body, where they do
+// not change as long as they are sent. A file on a disk must not be used: the scheduler is not
+// told of the calls that send a File. The code that opened it closes it.
 type File struct {
 	Descriptor int
 	// Offset is where the next byte of the body is.

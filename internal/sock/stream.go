@@ -197,8 +197,8 @@ func (s *Stream) WriteBoth(p, more []byte) (int, error) {
 }
 
 // SendFile writes head and then size bytes of the file from offset on, which the
-// kernel takes from there without a copy. If hasty it only writes what the
-// socket takes at once.
+// kernel takes from there without a copy. The file must be in memory, as body.File
+// says. If hasty it only writes what the socket takes at once.
 func (s *Stream) SendFile(head []byte, file int, offset, size int64, hasty bool) (int64, error) {
 	t := &s.out
 	t.p, t.more, t.n, t.errno = head, nil, 0, 0

@@ -28,10 +28,10 @@ func sendBefore(fd uintptr, p []byte) (uintptr, syscall.Errno) {
 	return send(fd, p, sendFlags|syscall.MSG_MORE)
 }
 
-// sendFile writes what one call takes of the file, and moves offset. It may wait for a disk, so
-// that the scheduler must know of it.
+// sendFile writes what one call takes of the file, and moves offset. A call that the scheduler knew of
+// would take so long that the runtime's monitor gave the processor away, which costs more than the call.
 func (t *transfer) sendFile(fd uintptr) (uintptr, syscall.Errno) {
-	n, _, errno := syscall.Syscall6(syscall.SYS_SENDFILE, fd, uintptr(t.file), uintptr(unsafe.Pointer(&t.offset)), uintptr(min(t.size, maxCall)), 0, 0)
+	n, _, errno := syscall.RawSyscall6(syscall.SYS_SENDFILE, fd, uintptr(t.file), uintptr(unsafe.Pointer(&t.offset)), uintptr(min(t.size, maxCall)), 0, 0)
 	return n, errno
 }
 
