@@ -494,13 +494,34 @@ func (b *responseBody) Next(buf []byte) ([]byte, error) {
 		}
 	}
 	p, err := b.Source.Next(buf)
+	return p, b.judge(err)
+}
+
+// NextHere is Next without a wait: it returns sock.ErrAgain, which is not final, unless more has most likely come.
+func (b *responseBody) NextHere(buf []byte) ([]byte, error) {
+	if b.Source != body.Source(&b.reader) || !b.reader.More() {
+		return nil, sock.ErrAgain
+	}
+	if err := b.wait(); err != nil {
+		b.err = err
+		return nil, err
+	}
+	p, err := b.reader.NextHere(buf)
+	if err == sock.ErrAgain {
+		return nil, err
+	}
+	return p, b.judge(err)
+}
+
+// judge notes an error of the target's in the body.
+func (b *responseBody) judge(err error) error {
 	if err != nil && !b.Done() {
 		if b.stopped != nil && b.stopped.Load() {
 			err = errNotWanted // the target did nothing wrong
 		}
 		b.err = err
 	}
-	return p, err
+	return err
 }
 
 // wait bounds the wait for the next bytes.

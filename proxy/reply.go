@@ -10,6 +10,7 @@ import (
 
 	"weir/internal/body"
 	"weir/internal/head"
+	"weir/internal/sock"
 	"weir/lb"
 )
 
@@ -198,6 +199,7 @@ func (x *Exchange) copy(src body.Source) (srcErr, err error) {
 	front := x.Client.Front
 	var buf buffer
 	defer buf.release()
+	gathered := 0 // since front was flushed, or has most likely flushed by itself
 	for !src.Done() {
 		ready := src.Ready()
 		if k := src.Kernel(); k != (body.Kernel{}) && src.Left() >= moveMin && !x.taps.watched(ToClient) {
@@ -208,14 +210,21 @@ func (x *Exchange) copy(src body.Source) (srcErr, err error) {
 				return srcErr, err
 			}
 		}
+		piece, err := []byte(nil), error(sock.ErrAgain)
 		if !ready {
-			if err := front.Flush(); err != nil {
-				return nil, err
-			}
-			x.noteSent()
 			buf.take(front.Room())
+			if piece, err = nextHere(src, buf.bytes[:min(len(buf.bytes), copyBuffer-gathered)]); err != nil {
+				// What follows takes time, or is the end.
+				if err := front.Flush(); err != nil {
+					return nil, err
+				}
+				x.noteSent()
+				gathered = 0
+			}
 		}
-		piece, err := src.Next(buf.bytes)
+		if err == sock.ErrAgain {
+			piece, err = src.Next(buf.bytes)
+		}
 		if err != nil {
 			if err == io.EOF && src.Done() {
 				return nil, nil
@@ -228,8 +237,17 @@ func (x *Exchange) copy(src body.Source) (srcErr, err error) {
 		if err := front.Write(piece); err != nil {
 			return nil, err
 		}
+		gathered = (gathered + len(piece)) % copyBuffer
 	}
 	return nil, nil
+}
+
+// nextHere returns the next bytes of src without a wait, or sock.ErrAgain: what is added to gathered bytes saves a write.
+func nextHere(src body.Source, buf []byte) ([]byte, error) {
+	if b, ok := src.(*responseBody); ok {
+		return b.NextHere(buf)
+	}
+	return nil, sock.ErrAgain
 }
 
 // replyFrom replies with the response of an attempt, and ends the attempt.

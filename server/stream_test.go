@@ -3,6 +3,8 @@ package server_test
 import (
 	"fmt"
 	"io"
+	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -66,6 +68,61 @@ func TestBytewiseResponse(t *testing.T) {
 		equal(t, "trailer", m.Trailer, "X-A: b\r\n")
 	}
 	equal(t, "connections", len(origin.Conns()), 1)
+}
+
+// What a target has sent reaches the client before the target goes on, however much it is; a body that
+// ends there is no whole one.
+func TestTargetThatStalls(t *testing.T) {
+	t.Parallel()
+	const most = 300 << 10
+	body := strings.Repeat("0123456789abcdef", most/16)
+	goOn := make(chan bool)
+	origin := testkit.Listen(t, func(c *testkit.Conn) {
+		for {
+			n, _ := strconv.Atoi(strings.TrimPrefix(c.Request().Target(), "/"))
+			c.Send(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", n+1) + body[:n])
+			select {
+			case whole := <-goOn:
+				if !whole {
+					return
+				}
+				c.Send("!")
+			case <-t.Context().Done():
+				return
+			}
+		}
+	})
+	w := framedThrough(t, origin)
+	for _, version := range []string{"HTTP/1.1", "HTTP/1.1 by TLS", "HTTP/2"} {
+		var p http.Protocols
+		p.SetHTTP2(version == "HTTP/2")
+		p.SetHTTP1(version != "HTTP/2")
+		client := &http.Client{Transport: &http.Transport{TLSClientConfig: w.secure.Clone(), Protocols: &p}}
+		t.Cleanup(client.CloseIdleConnections)
+		url := "https://" + w.addr.String()
+		if version == "HTTP/1.1" {
+			url = "http://" + w.Addr("plain").String()
+		}
+		// Around the sizes of the buffers on the way; with the head, 16<<10-42 fills the first one.
+		for _, n := range []int{1, 16<<10 - 43, 16<<10 - 42, 16 << 10, 16<<10 + 1, 64 << 10, 80 << 10, 80<<10 + 1, 112 << 10, most} {
+			for _, whole := range []bool{true, false} {
+				r, err := client.Get(fmt.Sprintf("%s/%d", url, n))
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := make([]byte, n)
+				if _, err := io.ReadFull(r.Body, got); err != nil || string(got) != body[:n] {
+					t.Fatalf("%s, %d bytes: other ones came, or not all: %v", version, n, err)
+				}
+				goOn <- whole
+				rest, err := io.ReadAll(r.Body)
+				r.Body.Close()
+				if whole && (string(rest) != "!" || err != nil) || !whole && err == nil {
+					t.Errorf("%s, %d bytes, whole %v: then came %q, %v", version, n, whole, rest, err)
+				}
+			}
+		}
+	}
 }
 
 // Large bodies pass unchanged, by whatever way they take inside.

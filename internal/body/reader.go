@@ -58,8 +58,10 @@ type Reader struct {
 	// trailerSize is the number of bytes of the trailer section so far.
 	trailerSize int
 	err         error // sticky, io.EOF after the end
-	framing     Framing
-	part        chunkPart
+	// filled says that the last read found as much as it had room for, so that more may have come.
+	filled  bool
+	framing Framing
+	part    chunkPart
 }
 
 // chunkPart is what of chunked coding comes next.
@@ -78,6 +80,7 @@ const (
 // FramingLength only.
 func (b *Reader) Reset(br *bufio.Reader, framing Framing, length int64) {
 	b.br, b.socket, b.left, b.seen, b.overhead, b.err = br, nil, 0, 0, 0, nil
+	b.filled = false
 	b.framing, b.part = framing, partSize
 	if b.trailerSize > 0 {
 		b.trailer.Reset()
@@ -215,6 +218,27 @@ func (b *Reader) Next(buf []byte) ([]byte, error) {
 	return p, nil
 }
 
+// More says whether more has most likely come, which NextHere can read.
+func (b *Reader) More() bool {
+	return b.filled && b.err == nil && b.socket != nil && b.br.Buffered() == 0
+}
+
+// NextHere is Next after More without a wait: if nothing has come, it returns sock.ErrAgain, which is not final.
+func (b *Reader) NextHere(buf []byte) ([]byte, error) {
+	buf = buf[:min(int64(len(buf)), b.left)]
+	n, err := b.socket.ReadHere(buf)
+	switch b.filled = n == len(buf); err {
+	case nil:
+		b.Moved(int64(n))
+		return buf[:n], nil
+	case io.EOF:
+		err = ErrTruncated
+	case sock.ErrAgain:
+		return nil, err
+	}
+	return nil, b.failed(err)
+}
+
 // failed notes why the body does not go on, and returns that.
 func (b *Reader) failed(err error) error {
 	if err != ErrPaused {
@@ -230,6 +254,7 @@ func (b *Reader) piece(buf []byte) ([]byte, error) {
 			n = int(b.left)
 		}
 		p, _ := b.br.Peek(n)
+		b.filled = n == cap(p) // up to the end of the reader's buffer
 		b.br.Discard(n)
 		return p, nil
 	}
@@ -239,6 +264,7 @@ func (b *Reader) piece(buf []byte) ([]byte, error) {
 	for range 100 {
 		n, err := b.br.Read(buf)
 		if n > 0 {
+			b.filled = n == len(buf)
 			return buf[:n], nil
 		}
 		if err != nil {

@@ -16,6 +16,7 @@ import (
 	"weir/internal/body"
 	"weir/internal/head"
 	"weir/internal/sock"
+	"weir/internal/testkit"
 )
 
 // readBody reads a body to its end.
@@ -204,6 +205,84 @@ func TestReaderReady(t *testing.T) {
 	check(body.FramingChunked, 0, "5\r\nhello\r\n0\r\nX: y\r\n", "\r\n")
 	check(body.FramingChunked, 0, "5\r\nhello\r\n000A\r\n", "0123456789\r\n0\r\n\r\n")
 	check(body.FramingChunked, 0, "5\r\nhello\r\n05\r\nh\r\n\r\n", "\r\n0\r\n\r\n")
+}
+
+// NextHere brings what has come to the socket, and says without a wait that nothing has.
+func TestReaderHere(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	far, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer far.Close()
+	near, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer near.Close()
+	s := sock.NewStream(near)
+	br := bufio.NewReaderSize(s, 16)
+	var b body.Reader
+	b.Reset(br, body.FramingLength, 60)
+	b.OnSocket(s)
+	buf := make([]byte, 16) // no smaller than that of br, so that what is read goes there at once
+	want := func(p []byte, err error, text string) {
+		t.Helper()
+		if string(p) != text || err != nil {
+			t.Fatalf("%q, %v; want %q", p, err, text)
+		}
+	}
+	if b.More() {
+		t.Error("more has come before anything was read")
+	}
+	io.WriteString(far, "0123456789abcdef")
+	if p, err := br.Peek(16); err != nil {
+		t.Fatal(string(p), err)
+	}
+	if b.More() {
+		t.Error("Next is not needed for what is buffered")
+	}
+	p, err := b.Next(buf)
+	want(p, err, "0123456789abcdef")
+	if !b.More() {
+		t.Error("nothing more has come, though the buffer was filled")
+	}
+	if p, err := b.NextHere(buf); len(p) > 0 || err != sock.ErrAgain {
+		t.Errorf("nothing has come: %q, %v", p, err)
+	}
+	if b.More() {
+		t.Error("more has come, though nothing had")
+	}
+	io.WriteString(far, "ghijklmnopqrstuvwxy")
+	p, err = b.Next(buf)
+	want(p, err, "ghijklmnopqrstuv")
+	if !b.More() {
+		t.Error("nothing more has come, though the read was filled")
+	}
+	p, err = b.NextHere(buf)
+	want(p, err, "wxy")
+	if b.More() || b.Left() != 25 || b.Seen() != 35 {
+		t.Errorf("more has come %v, %d left, %d seen", b.More(), b.Left(), b.Seen())
+	}
+	io.WriteString(far, "0123456789abcdef")
+	p, err = b.Next(buf)
+	want(p, err, "0123456789abcdef")
+	far.Close()
+	testkit.Eventually(t, "the end comes", func() bool {
+		_, err = b.NextHere(buf)
+		return err != sock.ErrAgain
+	})
+	if err != body.ErrTruncated {
+		t.Errorf("the end before the body's end is %v", err)
+	}
+	if _, err := b.Next(buf); err != body.ErrTruncated {
+		t.Errorf("after that comes %v", err)
+	}
 }
 
 // Kernel names the socket for the rest of a body by length, once nothing of it is buffered.

@@ -135,6 +135,9 @@ func (s *stream) Write(p []byte) error {
 		}
 		s.writable.Wait()
 	}
+	if s.left != 0 && !c.Room() {
+		c.Flush() // the next bytes would find no room
+	}
 	return s.lost
 }
 

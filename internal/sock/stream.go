@@ -41,6 +41,7 @@ type reading struct {
 	p     []byte
 	n     int
 	errno syscall.Errno
+	hasty bool // rather stop than wait
 }
 
 // transfer is a write under way.
@@ -85,7 +86,10 @@ func (s *Stream) read(fd uintptr) bool {
 			t.n = int(n)
 			return true
 		case syscall.EAGAIN:
-			return false
+			if t.hasty {
+				t.errno = errno
+			}
+			return t.hasty
 		case syscall.EINTR:
 		default:
 			t.errno = errno
@@ -107,6 +111,14 @@ func (s *Stream) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	return s.came()
+}
+
+// ReadHere reads what is there, or returns ErrAgain.
+func (s *Stream) ReadHere(p []byte) (int, error) {
+	s.in.hasty = true
+	n, err := s.Read(p)
+	s.in.hasty = false
+	return n, err
 }
 
 // ErrAgain says that nothing is there to be read yet. TLS goes on after it: it is temporary.
@@ -135,6 +147,8 @@ func (s *Stream) ReadNow(fd uintptr, p []byte) (int, error) {
 func (s *Stream) came() (int, error) {
 	t := &s.in
 	switch {
+	case t.errno == syscall.EAGAIN:
+		return 0, ErrAgain
 	case t.errno != 0:
 		return 0, s.fault("read", t.errno)
 	case t.n == 0:
