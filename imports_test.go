@@ -36,7 +36,7 @@ func rooms() []room {
 		{"internal/prefetch", nil, "memory is memory, whatever is in it"},
 		{"internal/sock", []string{"internal/prefetch"}, "what a socket can do has nothing to do with HTTP"},
 		{"internal/field", nil, "the syntax of a value does not depend on who reads it"},
-		{"internal/head", nil, "whether a head is right does not depend on the code that uses it"},
+		{"internal/head", []string{"internal/prefetch"}, "whether a head is right does not depend on the code that uses it"},
 		{"internal/body", []string{"internal/head", "internal/sock"}, "bytes are moved the same way whatever message they belong to"},
 		{"internal/frames", []string{"internal/head", "internal/sock"}, "what both sides of HTTP/2 do with frames knows neither exchanges nor streams"},
 		{"internal/figures", nil, "how long things take is counted the same way whatever they are"},
@@ -82,7 +82,7 @@ func rooms() []room {
 		{"internal/http2", []string{
 			"config", "proxy", "internal/body", "internal/field", "internal/forward", "internal/frames", "internal/head", "internal/listener", "internal/prefetch", "internal/sock",
 		}, "a front end translates between clients and the core"},
-		{"internal/accesslog", []string{"config", "proxy", "trace", "internal/head", "internal/output"}, "the access log is a hook"},
+		{"internal/accesslog", []string{"config", "proxy", "trace", "internal/head", "internal/output", "internal/prefetch"}, "the access log is a hook"},
 		{"trace", nil, "spans and contexts are plain data"},
 		{"trace/otlp", []string{"config", "trace"}, "what a collector is sent depends on spans alone"},
 		{"internal/tracing", []string{"config", "lb", "proxy", "trace", "internal/head"}, "the core calls it by an interface, and it hands spans to another"},

@@ -77,14 +77,14 @@ func appendMember[T string | []byte](dst []byte, f field, v T) []byte {
 	if len(v) == 0 {
 		return dst
 	}
-	return append(appendJSON(append(dst, f.key()...), v), '"')
+	return append(appendJSON(f.appendKey(dst), v), '"')
 }
 
 // appendNumber appends the key of f and n.
 //
 //go:noinline
 func appendNumber(dst []byte, f field, n int64) []byte {
-	return strconv.AppendInt(append(dst, f.key()...), n, 10)
+	return appendInt(f.appendKey(dst), n)
 }
 
 // orHyphen returns longer, or, if nothing was appended to dst to make it, dst with "-".
@@ -166,12 +166,34 @@ func appendEscape(dst []byte, r rune) []byte {
 	return append(dst, '\\', 'u', hexDigits[r>>12&15], hexDigits[r>>8&15], hexDigits[r>>4&15], hexDigits[r&15])
 }
 
-func appendInt(dst []byte, n int64) []byte { return strconv.AppendInt(dst, n, 10) }
+func appendInt(dst []byte, n int64) []byte {
+	if n < 0 {
+		return strconv.AppendInt(dst, n, 10)
+	}
+	return appendUint(dst, uint64(n))
+}
+
+// appendUint appends n. Most numbers of a line are short, and need not go through strconv's buffer.
+func appendUint(dst []byte, n uint64) []byte {
+	switch {
+	case n < 10:
+		return append(dst, byte('0'+n))
+	case n < 100:
+		return appendTwo(dst, n)
+	case n < 1000:
+		return append(dst, byte('0'+n/100), byte('0'+n/10%10), byte('0'+n%10))
+	case n < 10_000:
+		return appendTwo(appendTwo(dst, n/100), n%100)
+	case n < 100_000:
+		return appendTwo(appendTwo(append(dst, byte('0'+n/10_000)), n/100%100), n%100)
+	}
+	return strconv.AppendUint(dst, n, 10)
+}
 
 // appendSeconds appends d in seconds with six decimals.
 func appendSeconds(dst []byte, d time.Duration) []byte {
 	us := uint64(max(d, 0) / time.Microsecond)
-	dst = append(strconv.AppendUint(dst, us/1e6, 10), '.')
+	dst = append(appendUint(dst, us/1e6), '.')
 	us %= 1e6
 	return appendTwo(appendTwo(appendTwo(dst, us/1e4), us/100%100), us%100)
 }
@@ -226,16 +248,32 @@ func appendHeader(dst []byte, h *head.Head, n head.Name) []byte {
 // appendAddr appends an address without its zone, which may be any text in an
 // address that a proxy reported; nothing for an invalid one.
 func appendAddr(dst []byte, a netip.Addr) []byte {
-	if !a.IsValid() {
+	if a = a.Unmap(); !a.IsValid() {
 		return dst
 	}
-	return a.Unmap().WithZone("").AppendTo(dst)
+	if a.Is4() {
+		return appendIPv4(dst, a.As4())
+	}
+	return a.WithZone("").AppendTo(dst)
+}
+
+func appendIPv4(dst []byte, a [4]byte) []byte {
+	for i, part := range a {
+		if i > 0 {
+			dst = append(dst, '.')
+		}
+		dst = appendUint(dst, uint64(part))
+	}
+	return dst
 }
 
 // appendAddrPort does the same for an address with a port.
 func appendAddrPort(dst []byte, a netip.AddrPort) []byte {
 	if !a.IsValid() {
 		return dst
+	}
+	if host := a.Addr().Unmap(); host.Is4() {
+		return appendUint(append(appendIPv4(dst, host.As4()), ':'), uint64(a.Port()))
 	}
 	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port()).AppendTo(dst)
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 
 	"weir/internal/head"
+	"weir/internal/prefetch"
 	"weir/proxy"
 )
 
@@ -14,6 +15,10 @@ import (
 //
 //go:noinline
 func (l *Logger) LogExchange(x *proxy.Exchange) {
+	// These bytes were last used before the target was asked, and the processor has forgotten them since.
+	x.Request.Fetch()
+	prefetch.Slice(x.RequestTarget)
+	prefetch.Slice(x.RequestID)
 	result := &x.Result
 	r := Record{
 		Time:          x.Start,

@@ -150,28 +150,43 @@ func (f Format) Append(dst []byte, r *Record) []byte {
 	return append(dst, '\n')
 }
 
-// keys are the names of fields as an object has them, one after another, and where each ends. The quote
-// that begins a text is a part of its key; the comma of the first one is replaced by the brace.
-//
-// A line needs most keys, and the processor has forgotten them since the last line: in one
-// text they are a few lines of its cache, while texts of their own would be one each.
-var keys = func() (k struct {
-	text string
-	ends [inJSON + 1]uint16 // those of field f are between ends[f] and ends[f+1]
-}) {
+// longestKey is room for the key of any field.
+const longestKey = len(`,"client_fingerprint":"`)
+
+// key is the name of a field as an object has it. The quote that begins a text is a part of it; the comma of the
+// first one is replaced by the brace.
+type key struct {
+	text   [longestKey]byte
+	length uint8
+}
+
+// keys are those of all fields. A line needs most of them, and the processor has forgotten them since the last line:
+// together they are a few lines of its cache, while texts of their own would be one each.
+var keys = func() (list [inJSON]key) {
 	for f := range inJSON {
-		k.text += `,"` + allFields[f].Name + `":`
+		text := `,"` + allFields[f].Name + `":`
 		switch f {
 		case fieldAttempts, fieldStatus, fieldBytesIn, fieldBytesOut, fieldDuration, fieldFirstByte:
 		default:
-			k.text += `"`
+			text += `"`
 		}
-		k.ends[f+1] = uint16(len(k.text))
+		list[f].length = uint8(copy(list[f].text[:], text))
+		if int(list[f].length) < len(text) {
+			panic("BUG: longestKey is too short for " + text)
+		}
 	}
-	return k
+	return list
 }()
 
-func (f field) key() string { return keys.text[keys.ends[f]:keys.ends[f+1]] }
+// appendKey appends the key of f. It copies the room of all keys, which takes fewer steps than copying so many bytes.
+func (f field) appendKey(dst []byte) []byte {
+	start := len(dst)
+	if cap(dst)-start < longestKey {
+		dst = slices.Grow(dst, longestKey)
+	}
+	*(*[longestKey]byte)(dst[start : start+longestKey]) = keys[f].text
+	return dst[:start+int(keys[f].length)]
+}
 
 // appendObject appends r as a JSON object without its empty fields.
 func (f Format) appendObject(dst []byte, r *Record) []byte {

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -82,6 +83,22 @@ func TestLine(t *testing.T) {
 	check("{client}", &accesslog.Record{Client: netip.MustParseAddr("fe80::1%x\ny")}, "fe80::1\n")
 	check("json", &accesslog.Record{Client: netip.MustParseAddr("fe80::1%\"")},
 		`{"time":"0001-01-01T00:00:00.000Z","client":"fe80::1","attempts":0,"status":0,"bytes_in":0,"bytes_out":0,"duration":0.000000}`+"\n")
+}
+
+// Numbers and addresses of all lengths are what the standard library writes.
+func TestNumbersAndAddresses(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int64{0, 9, 10, 99, 100, 999, 1000, 9999, 10_000, 99_999, 100_000, 1234567, 1<<63 - 1, -1} {
+		if got, want := line(t, "{bytes_out}", &accesslog.Record{BytesOut: n}), strconv.FormatInt(n, 10)+"\n"; got != want {
+			t.Errorf("found %q, want %q", got, want)
+		}
+	}
+	for _, text := range []string{"0.0.0.0:0", "255.255.255.255:65535", "1.20.100.9:80", "[::1]:443", "[2001:db8::f]:9"} {
+		a := netip.MustParseAddrPort(text)
+		if got, want := line(t, "{client} {peer}", &accesslog.Record{Client: a.Addr(), Peer: a}), a.Addr().String()+" "+text+"\n"; got != want {
+			t.Errorf("found %q, want %q", got, want)
+		}
+	}
 }
 
 // TestHeaders: any header field, in templates and in JSON.

@@ -251,7 +251,7 @@ func (f field) appendText(dst []byte, r *Record) []byte {
 // appendMembers appends the fields of a JSON line that are not empty, in the order of their numbers, each
 // after a comma.
 func (r *Record) appendMembers(dst []byte) []byte {
-	dst = append(appendTime(append(dst, fieldTime.key()...), r.Time), '"')
+	dst = append(appendTime(fieldTime.appendKey(dst), r.Time), '"')
 	dst = appendMember(dst, fieldListener, r.Listener)
 	dst = appendMember(dst, fieldScheme, r.Scheme)
 	if r.TLSVersion != "" || r.SNI != "" {
@@ -267,8 +267,8 @@ func (r *Record) appendMembers(dst []byte) []byte {
 	dst = appendMember(dst, fieldReferer, r.Referer)
 	dst = appendMember(dst, fieldRequestID, r.RequestID)
 	if r.TraceID != (trace.TraceID{}) {
-		dst = append(appendID(append(dst, fieldTraceID.key()...), r.TraceID[:]), '"')
-		dst = append(appendID(append(dst, fieldSpanID.key()...), r.SpanID[:]), '"')
+		dst = append(appendID(fieldTraceID.appendKey(dst), r.TraceID[:]), '"')
+		dst = append(appendID(fieldSpanID.appendKey(dst), r.SpanID[:]), '"')
 	}
 	if len(r.User) > 0 || len(r.ClientSubject) > 0 || len(r.ClientFingerprint) > 0 {
 		dst = appendMember(dst, fieldAuthUser, r.User)
@@ -288,9 +288,9 @@ func (r *Record) appendMembers(dst []byte) []byte {
 	}
 	dst = appendNumber(dst, fieldBytesIn, r.BytesIn)
 	dst = appendNumber(dst, fieldBytesOut, r.BytesOut)
-	dst = appendSeconds(append(dst, fieldDuration.key()...), r.Duration)
+	dst = appendSeconds(fieldDuration.appendKey(dst), r.Duration)
 	if r.FirstByte > 0 {
-		dst = appendSeconds(append(dst, fieldFirstByte.key()...), r.FirstByte)
+		dst = appendSeconds(fieldFirstByte.appendKey(dst), r.FirstByte)
 	}
 	return dst
 }
@@ -298,10 +298,10 @@ func (r *Record) appendMembers(dst []byte) []byte {
 // appendAddresses appends the client and the peer.
 func (r *Record) appendAddresses(dst []byte) []byte {
 	if r.Client.IsValid() {
-		dst = append(appendAddr(append(dst, fieldClient.key()...), r.Client), '"')
+		dst = append(appendAddr(fieldClient.appendKey(dst), r.Client), '"')
 	}
 	if r.Peer.IsValid() {
-		dst = append(appendAddrPort(append(dst, fieldPeer.key()...), r.Peer), '"')
+		dst = append(appendAddrPort(fieldPeer.appendKey(dst), r.Peer), '"')
 	}
 	return dst
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"iter"
 	"strconv"
+
+	"weir/internal/prefetch"
 )
 
 // Version is the version of HTTP that carried a message.
@@ -176,6 +178,12 @@ func (h *Head) StartRequest(version Version, method, target []byte) {
 func (h *Head) StartResponse(status int) {
 	h.Reset()
 	h.Status, h.Length = status, LengthNone
+}
+
+// Fetch asks the processor for the memory that looking for fields needs.
+func (h *Head) Fetch() {
+	prefetch.Slice(h.base)
+	prefetch.Slice(h.fields)
 }
 
 // Method is the method of a request; empty as long as the head has no method.

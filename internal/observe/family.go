@@ -38,6 +38,7 @@ type family struct {
 	mu     sync.Mutex
 	tops   []*top // by label
 	series map[string]*series
+	key    []byte // of the series that is looked for
 	// skipped counts what could not be observed, by reason.
 	skipped [reasons]uint64
 }
@@ -57,7 +58,7 @@ func newFamily(s shape) *family {
 	return f
 }
 
-// observe counts value, which is a number, for labels, which it may change.
+// observe counts value, which is a number, for labels, which it may change, and of whose texts it keeps nothing.
 func (f *family) observe(value float64, labels []string) {
 	if math.IsNaN(value) || math.IsInf(value, 0) || f.kind == "counter" && value < 0 {
 		f.skip(notNumber)
@@ -87,24 +88,29 @@ func (f *family) observe(value float64, labels []string) {
 
 // atLocked returns the series of labels; all others are one if there are too many.
 func (f *family) atLocked(labels []string) *series {
-	key := strings.Join(labels, "\xff") // which clean leaves in no value
-	s := f.series[key]
+	s := f.findLocked(labels)
+	if s == nil && len(f.series) >= maxSeries {
+		labels = slices.Repeat([]string{other}, len(labels))
+		s = f.findLocked(labels)
+	}
 	if s != nil {
 		return s
-	}
-	if len(f.series) >= maxSeries {
-		labels = slices.Repeat([]string{other}, len(labels))
-		key = strings.Join(labels, "\xff")
-		if s = f.series[key]; s != nil {
-			return s
-		}
 	}
 	s = &series{labels: slices.Clone(labels)}
 	if f.kind == "histogram" {
 		s.counts = make([]uint64, len(f.buckets)+1)
 	}
-	f.series[key] = s
+	f.series[string(f.key)] = s
 	return s
+}
+
+// findLocked returns the series of labels, nil if there is none, and makes key theirs.
+func (f *family) findLocked(labels []string) *series {
+	f.key = f.key[:0]
+	for _, text := range labels {
+		f.key = append(append(f.key, text...), 0xff) // which clean leaves in no value
+	}
+	return f.series[string(f.key)]
 }
 
 // foldLocked makes what was counted for a value of label i a part of other.

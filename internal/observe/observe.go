@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tidwall/gjson"
 
@@ -32,7 +33,10 @@ type routeRules struct{ request, response messageRules }
 
 // messageRules are those about requests, or about responses: those that look into a body,
 // and those that need only the head.
-type messageRules struct{ head, body []*rule }
+type messageRules struct {
+	head, body []*rule
+	last       atomic.Pointer[choice] // of the last message's type
+}
 
 func (m *messageRules) add(r *rule) {
 	if r.looksInside() {
@@ -156,10 +160,10 @@ func (p *Plan) onReply(x *proxy.Exchange) {
 // so that no client waits for them.
 func (m *messageRules) watch(x *proxy.Exchange, h *head.Head, d proxy.Direction) {
 	for _, r := range m.head {
-		x.Defer(func() { r.element(x, h, gjson.Result{}) })
+		x.Defer(func() { r.element(x, h, gjson.Result{}, new(reading)) })
 	}
-	if c := newRecorder(x, h, m.body); c != nil {
-		x.Tap(d, c.tapLimit(), c.see)
-		x.Defer(c.done)
+	if c := newRecorder(x, h, m); c != nil {
+		x.Tap(d, c.tapLimit(), c.onPiece)
+		x.Defer(c.onDone)
 	}
 }

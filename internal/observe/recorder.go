@@ -12,18 +12,47 @@ import (
 
 // recorder keeps what passes of one body for the rules that look into it.
 type recorder struct {
-	rules  []*rule
+	*choice
 	x      *proxy.Exchange
 	h      *head.Head
 	coding string // of the body; empty for none
-	stream separator
 	// kept is the body so far, or the document of a stream that is not yet whole. It has at most
 	// limit bytes; over says that there were more.
-	kept  []byte
-	limit int
-	over  bool
+	kept []byte
+	over bool
 	// last are the documents for the rules that want the last one, by rule.
-	last [][]byte
+	last    [][]byte
+	reading reading
+	// onPiece and onDone are see and done.
+	onPiece proxy.Tap
+	onDone  func()
+}
+
+// choice are the rules that look into bodies of one type.
+type choice struct {
+	contentType string // as the head has it
+	rules       []*rule
+	limit       int // the largest of theirs
+	stream      separator
+}
+
+// choose returns the rules of m that look into bodies of h's type. Those of the last type are kept: most messages of a
+// route have the same.
+func (m *messageRules) choose(h *head.Head) *choice {
+	contentType := h.Get(head.ContentType)
+	if last := m.last.Load(); last != nil && last.contentType == string(contentType) {
+		return last
+	}
+	kind := mediaType(contentType)
+	c := &choice{contentType: string(contentType), stream: separatorOf(kind)}
+	for _, r := range m.body {
+		if r.takes(kind) {
+			c.rules = append(c.rules, r)
+			c.limit = max(c.limit, r.limit)
+		}
+	}
+	m.last.Store(c)
+	return c
 }
 
 var recorders = sync.Pool{New: func() any { return new(recorder) }}
@@ -31,24 +60,21 @@ var recorders = sync.Pool{New: func() any { return new(recorder) }}
 // maxPooled is how large a buffer may be that waits to be used again.
 const maxPooled = 64 << 10
 
-// newRecorder returns a recorder of the body that follows h, for those of rules that are about
+// newRecorder returns a recorder of the body that follows h, for those of m's rules that are about
 // bodies of its type; nil if none is.
-func newRecorder(x *proxy.Exchange, h *head.Head, rules []*rule) *recorder {
-	kind := mediaType(h)
-	var c *recorder
-	for _, r := range rules {
-		if !r.takes(kind) {
-			continue
-		}
-		if c == nil {
-			c = recorders.Get().(*recorder)
-			c.x, c.h = x, h
-			c.coding = contentCoding(h)
-			c.stream = separatorOf(kind)
-		}
-		c.rules = append(c.rules, r)
-		c.limit = max(c.limit, r.limit)
+func newRecorder(x *proxy.Exchange, h *head.Head, m *messageRules) *recorder {
+	if len(m.body) == 0 {
+		return nil
 	}
+	chosen := m.choose(h)
+	if len(chosen.rules) == 0 {
+		return nil
+	}
+	c := recorders.Get().(*recorder)
+	if c.onPiece == nil {
+		c.onPiece, c.onDone = c.see, c.done
+	}
+	c.choice, c.x, c.h, c.coding = chosen, x, h, contentCoding(h)
 	return c
 }
 
@@ -120,7 +146,7 @@ func (c *recorder) finishDocument() {
 			}
 		case r.all:
 			if r.has(doc) {
-				r.document(c.x, c.h, doc)
+				c.document(r, doc)
 			}
 		case r.has(doc):
 			for len(c.last) < len(c.rules) {
@@ -155,13 +181,22 @@ func (c *recorder) endStream() {
 	for i, doc := range c.last {
 		if len(doc) > 0 {
 			seen = true
-			c.rules[i].document(c.x, c.h, doc)
+			c.document(c.rules[i], doc)
 		}
 	}
 	for _, r := range c.rules {
 		if !r.all && !seen {
 			r.skip(missing)
 		}
+	}
+}
+
+// document makes r observe a document.
+func (c *recorder) document(r *rule, doc []byte) {
+	if parsed, ok := parse(doc); ok {
+		r.parsed(c.x, c.h, parsed, &c.reading)
+	} else {
+		r.skip(notJSON)
 	}
 }
 
@@ -179,7 +214,7 @@ func (c *recorder) whole(body []byte, over bool) {
 		case !ok:
 			r.skip(notJSON)
 		default:
-			r.parsed(c.x, c.h, doc)
+			r.parsed(c.x, c.h, doc, &c.reading)
 		}
 	}
 }
@@ -220,8 +255,8 @@ func (c *recorder) release() {
 	if cap(kept) > maxPooled {
 		kept = nil
 	}
-	clear(c.rules)
-	*c = recorder{rules: c.rules[:0], kept: kept}
+	c.reading.reset()
+	*c = recorder{kept: kept, reading: c.reading, onPiece: c.onPiece, onDone: c.onDone}
 	recorders.Put(c)
 }
 

@@ -2,6 +2,7 @@ package observe
 
 import (
 	"bytes"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -22,7 +23,7 @@ func observeBody(t testing.TB, contentType, body string, piece int, tables ...co
 	x := proxy.NewExchange()
 	x.Response.StartResponse(200)
 	x.Response.Set(head.ContentType, []byte(contentType))
-	if c := newRecorder(x, x.Response, plan.routes["r"].response.body); c != nil {
+	if c := newRecorder(x, x.Response, &plan.routes["r"].response); c != nil {
 		limit := c.tapLimit()
 		for p := []byte(body); len(p) > 0 && limit > 0; {
 			n := min(piece, len(p), int(min(limit, 1<<30)))
@@ -83,10 +84,65 @@ func TestSources(t *testing.T) {
 	check(`{"a": {}}`, "json:a", nil, "weir_body_metrics_skipped_total{route=\"r\",metric=\"n_total\",reason=\"missing\"} 1\n")
 	check(`{"a": null}`, "json:a", nil, "weir_body_metrics_skipped_total{route=\"r\",metric=\"n_total\",reason=\"missing\"} 1\n")
 	check(`{"a": []}`, "json:a", nil, "weir_body_metrics_skipped_total{route=\"r\",metric=\"n_total\",reason=\"missing\"} 1\n")
+	// Members of all elements, found with and without a document of gjson's.
+	for _, path := range []string{"json:a.b.#.n", "json:a.b.#.n|@this"} {
+		check(`{"a": {"b": [{"n": 1}, {"m": 9}, {"n": 4}, 7, [{"n": 9}]]}}`, path, nil, "n_total{route=\"r\"} 5\n")
+		check(`{"a": {"b": [{"n": 1}, {"n": "x"}, {"n": null}, {"n": true}]}}`, path, nil, "n_total{route=\"r\"} 2\n"+
+			"weir_body_metrics_skipped_total{route=\"r\",metric=\"n_total\",reason=\"not_a_number\"} 2\n")
+		for _, nothing := range []string{`[]`, `[1]`, `{"n": 1}`, `null`} {
+			check(`{"a": {"b": `+nothing+`}}`, path, nil, "weir_body_metrics_skipped_total{route=\"r\",metric=\"n_total\",reason=\"missing\"} 1\n")
+		}
+	}
 	check(`[[1, 5, 2], [9, 1]]`, "json:@argmax", nil, "n_total{route=\"r\"} 1\n")
 	check(`[[1, 5, 2], [9, 1]]`, "json:@max", nil, "n_total{route=\"r\"} 14\n")
 	check(`{"a": "q\"\\\n"}`, "1", map[string]string{"a": "json:a"}, "n_total{route=\"r\",a=\"q\\\"\\\\\\n\"} 1\n")
 	check(`{"a": "`+strings.Repeat("é", 100)+`"}`, "1", map[string]string{"a": "json:a"}, "n_total{route=\"r\",a=\""+strings.Repeat("é", 64)+"\"} 1\n")
+}
+
+// Labels stay what they were when the memory of their bodies is used again.
+func TestLabelsAreCopies(t *testing.T) {
+	t.Parallel()
+	cfg := config.Default()
+	cfg.Routes = []config.Route{config.DefaultRoute()}
+	cfg.Routes[0].Name = "r"
+	cfg.Routes[0].Metrics = []config.RouteMetric{table(func(m *config.RouteMetric) {
+		m.Each, m.Labels, m.MaxLabelValues = "list", map[string]string{"class": "json:c", "kind": "json:k"}, 3
+	})}
+	var registry Registry
+	plan := registry.Plan(cfg)
+	registry.Show(plan)
+	x := proxy.NewExchange()
+	x.Response.StartResponse(200)
+	x.Response.Set(head.ContentType, []byte("application/json"))
+	body := []byte(`{"list": [{"c": "class-0", "k": "kind-0"}, {"c": "class-0", "k": "kind-9"}]}`)
+	for i := range 100 {
+		// Six classes want three places: some are evicted.
+		for at, c := range body {
+			if c >= '0' && c <= '9' {
+				body[at] = byte('0' + min(i%7, 5-i/50*3))
+			}
+		}
+		c := newRecorder(x, x.Response, &plan.routes["r"].response)
+		c.see(body, true)
+		c.done()
+	}
+	clear(body)
+	var page strings.Builder
+	registry.WriteMetrics(&page)
+	total := 0
+	for line := range strings.Lines(page.String()) {
+		// n_total{route="r",class="class-0",kind="kind-0"} 12
+		parts := strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune("\"{}, \n", r) })
+		class, kind := strings.TrimPrefix(parts[4], "class-"), strings.TrimPrefix(parts[6], "kind-")
+		n, err := strconv.Atoi(parts[7])
+		if err != nil || class != kind || class != other && len(class) != 1 {
+			t.Errorf("found %q: %v", line, err)
+		}
+		total += n
+	}
+	if total != 200 {
+		t.Errorf("%d observations, want 200:\n%s", total, page.String())
+	}
 }
 
 func BenchmarkObserve(b *testing.B) {
@@ -104,7 +160,7 @@ func BenchmarkObserve(b *testing.B) {
 	b.ReportAllocs()
 	b.SetBytes(int64(len(body)))
 	for b.Loop() {
-		c := newRecorder(x, x.Response, plan.routes["r"].response.body)
+		c := newRecorder(x, x.Response, &plan.routes["r"].response)
 		c.see(body, true)
 		c.done()
 	}

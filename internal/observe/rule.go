@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unsafe"
 
 	"github.com/tidwall/gjson"
 
@@ -22,6 +23,35 @@ type rule struct {
 	all    bool // of a stream's documents, not only the last
 	types  []string
 	limit  int
+}
+
+// reading is what a rule finds in a document. It is used again for the next one.
+type reading struct {
+	// found are the values, and then those of each label; ends are where each list of them ends.
+	found []gjson.Result
+	ends  []int
+	tuple []string
+}
+
+// list is what was found of the value, which has the number 0, or of a label.
+func (d *reading) list(i int) []gjson.Result {
+	if i == 0 {
+		return d.found[:d.ends[0]]
+	}
+	return d.found[d.ends[i-1]:d.ends[i]]
+}
+
+// maxReading is how many results a reading has room for that waits to be used again.
+const maxReading = 256
+
+// reset drops what was found.
+func (d *reading) reset() {
+	if cap(d.found) > maxReading {
+		d.found = nil
+	}
+	clear(d.found[:cap(d.found)])
+	clear(d.tuple[:cap(d.tuple)])
+	d.found, d.ends, d.tuple = d.found[:0], d.ends[:0], d.tuple[:0]
 }
 
 func newRule(m *config.RouteMetric, f *family) *rule {
@@ -57,9 +87,9 @@ func (r *rule) takes(mediaType string) bool {
 	})
 }
 
-// mediaType is the media type of a message, in lower case and without parameters.
-func mediaType(h *head.Head) string {
-	value, _, _ := bytes.Cut(h.Get(head.ContentType), []byte(";"))
+// mediaType is the media type of a Content-Type, in lower case and without parameters.
+func mediaType(contentType []byte) string {
+	value, _, _ := bytes.Cut(contentType, []byte(";"))
 	return strings.ToLower(string(bytes.TrimSpace(value)))
 }
 
@@ -78,27 +108,19 @@ func (r *rule) has(doc []byte) bool {
 // maxObservations bounds those from one document.
 const maxObservations = 10_000
 
-// parse reads a document of JSON; ok is false for what is none.
+// parse reads a document of JSON; ok is false for what is none. What it returns is a part of doc.
 func parse(doc []byte) (parsed gjson.Result, ok bool) {
-	if !gjson.ValidBytes(doc) {
+	text := unsafe.String(unsafe.SliceData(doc), len(doc))
+	if !gjson.Valid(text) {
 		return parsed, false
 	}
-	return gjson.ParseBytes(doc), true
+	return gjson.Parse(text), true
 }
 
-// document observes what a document of JSON says; h is the head of its message.
-func (r *rule) document(x *proxy.Exchange, h *head.Head, doc []byte) {
-	if parsed, ok := parse(doc); ok {
-		r.parsed(x, h, parsed)
-	} else {
-		r.skip(notJSON)
-	}
-}
-
-// parsed observes a document that was parsed.
-func (r *rule) parsed(x *proxy.Exchange, h *head.Head, doc gjson.Result) {
+// parsed observes a document that was parsed; h is the head of its message.
+func (r *rule) parsed(x *proxy.Exchange, h *head.Head, doc gjson.Result, d *reading) {
 	if r.each == "" {
-		r.element(x, h, doc)
+		r.element(x, h, doc, d)
 		return
 	}
 	list := doc.Get(r.each)
@@ -112,34 +134,31 @@ func (r *rule) parsed(x *proxy.Exchange, h *head.Head, doc gjson.Result) {
 			r.skip(tooMany)
 			return false
 		}
-		r.element(x, h, element)
+		r.element(x, h, element, d)
 		return true
 	})
 }
 
 // element makes the observations of a document or of an element of its list.
-func (r *rule) element(x *proxy.Exchange, h *head.Head, doc gjson.Result) {
-	values, ok := r.value.list(x, h, doc)
-	if !ok {
+func (r *rule) element(x *proxy.Exchange, h *head.Head, doc gjson.Result, d *reading) {
+	d.found, d.ends = d.found[:0], d.ends[:0]
+	if !r.value.read(x, h, doc, d) {
 		r.skip(missing)
 		return
 	}
-	n := len(values)
-	labels := make([][]string, len(r.labels))
+	n := len(d.list(0))
 	for i := range r.labels {
-		list, ok := r.labels[i].list(x, h, doc)
-		if !ok {
+		if !r.labels[i].read(x, h, doc, d) {
 			r.skip(missing)
 			return
 		}
 		// A number that stands in no list counts once for each label that does.
 		if n == 1 && !r.value.inBody() {
-			n = len(list)
+			n = len(d.list(i + 1))
 		}
-		labels[i] = list
 	}
-	for _, list := range labels {
-		if len(list) != n && len(list) != 1 {
+	for i := range r.labels {
+		if found := len(d.list(i + 1)); found != n && found != 1 {
 			r.skip(uneven)
 			return
 		}
@@ -148,43 +167,78 @@ func (r *rule) element(x *proxy.Exchange, h *head.Head, doc gjson.Result) {
 		r.skip(tooMany)
 		n = maxObservations
 	}
-	tuple := make([]string, len(labels))
+	values := d.list(0)
 	for i := range n {
-		for l, list := range labels {
-			tuple[l] = list[i%len(list)]
+		d.tuple = d.tuple[:0]
+		for l := range r.labels {
+			list := d.list(l + 1)
+			d.tuple = append(d.tuple, list[i%len(list)].String())
 		}
-		r.count(values[i%len(values)], tuple)
+		value, ok := numberOf(values[i%len(values)])
+		if !ok {
+			r.skip(notNumber)
+			continue
+		}
+		r.observe(value, d.tuple)
 	}
 }
 
-// count is observe with a value that is still a text.
-func (r *rule) count(text string, labels []string) {
-	value, err := strconv.ParseFloat(text, 64)
+// numberOf is v as a number; ok is false if it is none. True is 1, false is 0.
+func numberOf(v gjson.Result) (number float64, ok bool) {
 	switch {
-	case text == "true":
-		value = 1
-	case text == "false":
-		value = 0
-	case err != nil:
-		r.skip(notNumber)
-		return
+	case v.Type == gjson.Number:
+		return v.Num, true
+	case v.Type == gjson.True, v.Str == "true":
+		return 1, true
+	case v.Type == gjson.False, v.Str == "false":
+		return 0, true
+	case v.Type != gjson.String:
+		return 0, false
 	}
-	r.observe(value, labels)
+	number, err := strconv.ParseFloat(v.Str, 64)
+	return number, err == nil
 }
 
-// list is what a source says: one text, or those of a list in the body.
-func (s *source) list(x *proxy.Exchange, h *head.Head, doc gjson.Result) (list []string, ok bool) {
-	if !s.inBody() {
-		text, ok := s.text(x, h)
-		return []string{text}, ok
+// read adds what a source says to d: one result, or those of a list in the body. It is false if the source says nothing.
+func (s *source) read(x *proxy.Exchange, h *head.Head, doc gjson.Result, d *reading) bool {
+	before, is := len(d.found), true
+	switch {
+	case !s.inBody():
+		var text string
+		text, is = s.text(x, h)
+		d.found = append(d.found, gjson.Result{Type: gjson.String, Str: text})
+	case s.member != "":
+		is = d.addMembers(doc.Get(s.array), s.member)
+	default:
+		is = d.add(doc.Get(s.Arg))
 	}
-	found := doc.Get(s.Arg)
+	d.ends = append(d.ends, len(d.found))
+	return is && len(d.found) > before
+}
+
+// add adds one result, or those of a list; it is false for what is neither.
+func (d *reading) add(found gjson.Result) bool {
 	if !found.IsArray() {
-		return []string{found.String()}, found.Exists() && found.Type != gjson.Null && !found.IsObject()
+		d.found = append(d.found, found)
+		return found.Exists() && found.Type != gjson.Null && !found.IsObject()
 	}
 	found.ForEach(func(_, v gjson.Result) bool {
-		list = append(list, v.String())
+		d.found = append(d.found, v)
 		return true
 	})
-	return list, len(list) > 0
+	return true
+}
+
+// addMembers adds a member of all elements of an array that have it; it is false for what is no array.
+func (d *reading) addMembers(array gjson.Result, member string) bool {
+	if !array.IsArray() {
+		return false
+	}
+	array.ForEach(func(_, element gjson.Result) bool {
+		if v := element.Get(member); v.Exists() {
+			d.found = append(d.found, v)
+		}
+		return true
+	})
+	return true
 }

@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -48,17 +49,23 @@ func fold(json string, result func(i int, v float64) string) string {
 // source is where a value or a label comes from.
 type source struct {
 	config.MetricSource
-	name   head.Name // of "header"
-	number float64   // of "number"
+	name head.Name // of "header"
+	// array and member are set if the path of a "json" is that of a member of all elements of an array, array.#.member.
+	array, member string
 }
+
+// membersOf is a path of plain names with one # between them. gjson writes a new document for what such a path finds.
+var membersOf = regexp.MustCompile(`^((?:[A-Za-z_][\w-]*\.)+)#\.([A-Za-z_][\w-]*)$`)
 
 func newSource(s config.MetricSource) source {
 	made := source{MetricSource: s}
 	switch s.Kind {
 	case "header":
 		made.name = head.NewName(s.Arg)
-	case "number":
-		made.number, _ = strconv.ParseFloat(s.Arg, 64)
+	case "json":
+		if found := membersOf.FindStringSubmatch(s.Arg); found != nil {
+			made.array, made.member = strings.TrimSuffix(found[1], "."), found[2]
+		}
 	}
 	return made
 }

@@ -1,5 +1,7 @@
 package observe
 
+import "strings"
+
 // other is the label value that stands for all that are not among the most used.
 const other = "other"
 
@@ -9,19 +11,22 @@ const other = "other"
 // Abbadi). It is not safe for concurrent use.
 type top struct {
 	limit    int
-	resident map[string]int // uses by value
-	waiting  map[string]waiter
+	resident map[string]*used
+	waiting  map[string]*used
 }
 
-// waiter is a value without a place. uses is at most too much by before, which are the uses of
+// used is how often a value was used. If it has no place, uses is at most too much by before, which are the uses of
 // the values that it has followed in waiting.
-type waiter struct{ uses, before int }
+type used struct {
+	value        string // a copy of its own
+	uses, before int
+}
 
 // sure is how often it was certainly used.
-func (w waiter) sure() int { return w.uses - w.before }
+func (u *used) sure() int { return u.uses - u.before }
 
 func newTop(limit int) *top {
-	return &top{limit: limit, resident: make(map[string]int), waiting: make(map[string]waiter)}
+	return &top{limit: limit, resident: make(map[string]*used), waiting: make(map[string]*used)}
 }
 
 // clearlyMore is how many times as much as a resident value a waiting one must be used to
@@ -32,52 +37,64 @@ const (
 	leastUses   = 10
 )
 
-// use counts a use of value. It returns the label value for it, and a value that has
+// use counts a use of value, of which it keeps nothing. It returns the label value for it, and a value that has
 // lost its place to it, if lost says so.
 func (t *top) use(value string) (label, evicted string, lost bool) {
-	if _, ok := t.resident[value]; ok {
-		t.resident[value]++
-		return value, "", false
+	if u := t.resident[value]; u != nil {
+		u.uses++
+		return u.value, "", false
 	}
 	if len(t.resident) < t.limit {
-		t.resident[value] = 1
-		return value, "", false
+		u := add(t.resident, value)
+		u.uses = 1
+		return u.value, "", false
 	}
-	uses := t.wait(value).sure()
+	u := t.wait(value)
+	uses := u.sure()
 	if uses < leastUses {
 		return other, "", false
 	}
-	least, n := fewest(t.resident, func(uses int) int { return uses })
-	if uses < clearlyMore*n {
+	least := fewest(t.resident)
+	if uses < clearlyMore*least.uses {
 		return other, "", false
 	}
-	delete(t.resident, least)
-	delete(t.waiting, value)
-	t.resident[value] = uses
-	t.waiting[least] = waiter{uses: n}
-	return value, least, true
+	delete(t.resident, least.value)
+	delete(t.waiting, u.value)
+	u.uses, u.before = uses, 0
+	t.resident[u.value], t.waiting[least.value] = u, least
+	return u.value, least.value, true
+}
+
+// add makes value one of values.
+func add(values map[string]*used, value string) *used {
+	u := &used{value: strings.Clone(value)}
+	values[u.value] = u
+	return u
 }
 
 // wait counts a use of a value without a place.
-func (t *top) wait(value string) waiter {
-	w, known := t.waiting[value]
-	if !known && len(t.waiting) >= t.limit {
-		least, n := fewest(t.waiting, func(w waiter) int { return w.uses })
-		delete(t.waiting, least)
-		w = waiter{uses: n, before: n}
+func (t *top) wait(value string) *used {
+	u := t.waiting[value]
+	if u == nil {
+		before := 0
+		if len(t.waiting) >= t.limit {
+			least := fewest(t.waiting)
+			delete(t.waiting, least.value)
+			before = least.uses
+		}
+		u = add(t.waiting, value)
+		u.uses, u.before = before, before
 	}
-	w.uses++
-	t.waiting[value] = w
-	return w
+	u.uses++
+	return u
 }
 
-// fewest returns the value that was used least, and how often that was.
-func fewest[V any](values map[string]V, uses func(V) int) (value string, n int) {
-	n = -1
-	for v, u := range values {
-		if k := uses(u); n < 0 || k < n || k == n && v < value {
-			value, n = v, k
+// fewest returns the one of values that was used least.
+func fewest(values map[string]*used) (least *used) {
+	for _, u := range values {
+		if least == nil || u.uses < least.uses || u.uses == least.uses && u.value < least.value {
+			least = u
 		}
 	}
-	return value, n
+	return least
 }

@@ -31,6 +31,18 @@ func (r Region) Fetch() {
 	}
 }
 
+// maxLines is how much Slice asks for.
+const maxLines = 16
+
+// Slice asks for the elements of s, or their first kibibyte.
+func Slice[T any](s []T) {
+	if len(s) == 0 {
+		return
+	}
+	start := unsafe.Pointer(unsafe.SliceData(s))
+	fetch(start, min((int(uintptr(start)%line)+len(s)*int(unsafe.Sizeof(s[0]))+line-1)/line, maxLines))
+}
+
 // stackLines is the part of the stack that Stack asks for: the frames from a wait for a socket up to
 // the loop of a connection take some 1,700 bytes.
 const stackLines = 28

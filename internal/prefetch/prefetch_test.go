@@ -18,12 +18,15 @@ func TestChangesNothing(t *testing.T) {
 	prefetch.Of(v).Fetch()
 	prefetch.Of(&struct{}{}).Fetch()
 	prefetch.Stack()
+	prefetch.Slice([]byte(nil))
+	prefetch.Slice(v.b[63:65])
+	prefetch.Slice(v.b[:])
 	for i, b := range v.b {
 		if b != byte(i) {
 			t.Fatalf("byte %d is %d after the memory was fetched, want %d", i, b, byte(i))
 		}
 	}
-	if n := testing.AllocsPerRun(100, func() { prefetch.Of(v).Fetch(); prefetch.Stack() }); n > 0 {
+	if n := testing.AllocsPerRun(100, func() { prefetch.Of(v).Fetch(); prefetch.Slice(v.b[1:]); prefetch.Stack() }); n > 0 {
 		t.Errorf("%v allocations, want none", n)
 	}
 }

@@ -105,8 +105,12 @@ func (s *segments) cut() (segment []byte, ok bool) {
 		s.done = true
 		return append(s.room[:0], theRest...), true
 	}
-	segment, s.rest, ok = bytes.Cut(s.rest, []byte("/"))
-	s.done = !ok
+	end := bytes.IndexByte(s.rest, '/')
+	if end < 0 {
+		s.done = true
+		return s.rest, true
+	}
+	segment, s.rest = s.rest[:end], s.rest[end+1:]
 	return segment, true
 }
 

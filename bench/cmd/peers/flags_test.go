@@ -30,7 +30,7 @@ func TestFlags(t *testing.T) {
 	check("-compare HEAD -peers weir", "-peers together with -compare")
 	check("-scale all -scenarios hit-1k", "-scenarios together with -scale")
 	check("-limit 2", "-limit without -compare")
-	check("-observe -rounds 3", "")
+	check("-observe -rounds 3 -scenarios log,all", "")
 	check("-observe -origin nginx", "-origin together with -observe")
 	check("-observe -scale all", "-observe together with -scale")
 }

@@ -51,14 +51,14 @@ func parseFlags(args []string) (flags, error) {
 	fs := flag.NewFlagSet("peers", flag.ContinueOnError)
 	fs.StringVar(&f.weir, "weir", "bin/weir", "weir's executable")
 	fs.StringVar(&f.peers, "peers", "", "peers to measure, separated by commas; empty means all that are installed")
-	fs.StringVar(&f.scenarios, "scenarios", "", "scenarios to measure, separated by commas; empty means all (-compare, -profile: some)")
+	fs.StringVar(&f.scenarios, "scenarios", "", "scenarios to measure, separated by commas; empty means all (-compare, -profile: some; -observe: log, statistics, metrics, all, objective, recorder, tracing, bodies)")
 	fs.StringVar(&f.origin, "origin", "auto", "what answers: nginx, own, or auto for nginx if it is installed")
 	fs.StringVar(&f.out, "out", "bench/results", "folder for the results; empty, as with -quick, means print only")
 	fs.StringVar(&f.compare, "compare", "", "compare the working tree with this git revision instead of with peers")
 	fs.Float64Var(&f.limit, "limit", 1.10, "with -compare: fail if CPU per request grew beyond this ratio")
 	fs.StringVar(&f.scale, "scale", "", "measure weir's curves instead: connections,routes,targets,entries or all")
 	fs.StringVar(&f.profile, "profile", "", "write a CPU profile of weir under the scenarios to this file instead, for the compiler")
-	fs.BoolVar(&f.observe, "observe", false, "measure what it costs weir to watch what passes instead: metrics, log, recorder, traces (9 rounds)")
+	fs.BoolVar(&f.observe, "observe", false, "measure what it costs weir to watch what passes instead: metrics, log, recorder, traces (12 rounds)")
 	fs.BoolVar(&f.quick, "quick", false, "one short round of few scenarios, below a minute: to see that it works, not to quote")
 	fs.IntVar(&f.run.Rounds, "rounds", 3, "rounds; medians are taken over them (-compare: 7)")
 	fs.Float64Var(&f.run.Warmup, "warmup", 1, "seconds of load before each measurement (-compare: 0.5)")
@@ -97,7 +97,7 @@ func parseFlags(args []string) (flags, error) {
 	}
 	// What a mode would ignore; "" is the comparison with peers.
 	goesWith := map[string][]string{
-		"peers": {""}, "scenarios": {"", "compare", "profile"}, "out": {"", "scale"}, "limit": {"compare"},
+		"peers": {""}, "scenarios": {"", "compare", "profile", "observe"}, "out": {"", "scale"}, "limit": {"compare"},
 		"weir": {"", "scale", "profile", "observe"}, "open": {""}, "rate-factor": {""}, "idle": {""}, "rounds": {"", "compare", "scale", "observe"},
 		"origin": {"", "compare", "scale", "profile"},
 	}
@@ -117,10 +117,10 @@ func parseFlags(args []string) (flags, error) {
 		}
 	}
 	if mode == "observe" {
-		byDefault("closed", &f.run.Closed, 0.2)
+		byDefault("closed", &f.run.Closed, 0.25)
 		byDefault("warmup", &f.run.Warmup, 0.2)
 		if !given["rounds"] {
-			f.run.Rounds = 9
+			f.run.Rounds = 12
 		}
 	}
 	if mode == "compare" {

@@ -137,7 +137,7 @@ func (r *runner) sample(ctx context.Context, sc scenario, p peer) (sample, error
 func (r *runner) start(ctx context.Context, sc scenario, p peer) (*process, settings, error) {
 	s := r.base(r.address)
 	s.Cache, s.HTTP2, s.Compress = sc.cache, sc.streams > 0, sc.compress
-	s.Observed = sc.entry // weir's metrics tell what an entry takes
+	s.Scraped = sc.entry // weir's metrics tell what an entry takes
 	if sc.tls {
 		s.Cert, s.Key = r.cert, r.key
 	}

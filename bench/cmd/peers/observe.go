@@ -3,110 +3,168 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
+
+	"weir/bench/load"
 )
 
-// observing are weirs that watch what passes, by what they are called in the table, each beside the weir that it is compared
-// with, which watches nothing. All answer 1 KiB on 64 connections.
-var observing = []struct {
-	title, path string
-	with        []watching
-}{
-	{"1 KiB", "/bytes/1024", []watching{
-		{"metrics, access log, statistics, an objective", func(s *settings) {
-			s.Observed = true
-			s.More = "[[objectives]]\nname = \"fast\"\npercent = 99.9\nbelow = \"300ms\"\n"
-		}},
-		{"recorder, 1 % sampled", func(s *settings) { s.More = noStatistics + "[inspect]\nsample = 0.01\n" }},
-		{"tracing, 1 % sampled", func(s *settings) {
-			s.More = noStatistics + "[tracing]\nenabled = true\nendpoint = \"none\"\nsample = 0.01\n"
-		}},
-	}},
-	{"JSON of 1 KiB", "/json/1024", []watching{
-		{"a counter by class and a histogram from the body", func(s *settings) {
-			s.More = noStatistics + "[[routes]]\npath = \"/json/\"\nupstream = \"origin\"\n" +
-				"[[routes.metrics]]\nname = \"predictions_total\"\neach = \"predictions\"\nlabels = { class = \"json:class\" }\n" +
-				"[[routes.metrics]]\nname = \"score\"\ntype = \"histogram\"\nvalue = \"json:predictions.#.score\"\nbuckets = [0.5, 0.9, 1]\n"
-		}},
-	}},
-}
-
-// watching is a weir that watches something.
+// watching is a weir that watches what passes, beside one that watches nothing.
 type watching struct {
-	what   string
-	option func(*settings)
+	id, title string
+	path      string // what is asked for: an answer of 1 KiB
+	option    func(*settings)
 }
 
-const noStatistics = "[statistics]\nenabled = false\n"
+// watches lists what is measured. "all" is what weir promises a figure for (docs/benchmarks.md).
+func watches() []watching {
+	const bytes, json = "/bytes/1024", "/json/1024"
+	logged := func(s *settings) { s.Logged = true }
+	scraped := func(s *settings) { s.Scraped = true }
+	counted := func(s *settings) { s.More = "" }
+	objective := func(s *settings) {
+		s.More = "[[objectives]]\nname = \"fast\"\npercent = 99.9\nbelow = \"300ms\"\n"
+	}
+	add := func(tables string) func(*settings) { return func(s *settings) { s.More += tables } }
+	each := func(options ...func(*settings)) func(*settings) {
+		return func(s *settings) {
+			for _, option := range options {
+				option(s)
+			}
+		}
+	}
+	return []watching{
+		{"log", "access log", bytes, logged},
+		{"statistics", "statistics", bytes, counted},
+		{"metrics", "metrics, read in each turn", bytes, scraped},
+		{"all", "metrics, access log, statistics", bytes, each(counted, logged, scraped)},
+		{"objective", "metrics, access log, statistics, an objective", bytes, each(objective, logged, scraped)},
+		{"recorder", "recorder, 1 % sampled", bytes, add("[inspect]\nsample = 0.01\n")},
+		{"tracing", "tracing, 1 % sampled", bytes, add("[tracing]\nenabled = true\nendpoint = \"none\"\nsample = 0.01\n")},
+		{"bodies", "a counter by class and a histogram from JSON", json, add("[[routes]]\npath = \"/json/\"\nupstream = \"origin\"\n" +
+			"[[routes.metrics]]\nname = \"predictions_total\"\neach = \"predictions\"\nlabels = { class = \"json:class\" }\n" +
+			"[[routes.metrics]]\nname = \"score\"\ntype = \"histogram\"\nvalue = \"json:predictions.#.score\"\nbuckets = [0.5, 0.9, 1]\n")},
+	}
+}
 
-// observe measures what it costs to watch. In each round all weirs of a table are started anew, because two processes of the same
-// program differ by some per cent as long as they live. They have the load in turn for a moment each, so that what else happens on
-// the machine hits neighbours alike. The median of the ratios of the rounds is what counts.
+// watchingNothing is the weir that all are compared with.
+func watchingNothing(s *settings) { s.More = "[statistics]\nenabled = false\n" }
+
+// pairsEach is how often, in each round, both weirs of a pair have the load.
+const pairsEach = 3
+
+// pair is what the two weirs of a comparison took in two turns that follow each other.
+type pair struct{ off, on sample }
+
+// observe measures what it costs to watch. In each round all weirs are started anew, because two processes of the same program
+// differ by some per cent as long as they live. One that watches and one that does not have the load in turn, for a moment each and
+// in changing order, so that what else happens on the machine hits both. The median of the ratios of all pairs is what counts.
 func observe(ctx context.Context, f flags, r *runner) error {
+	chosen, err := choose("what is watched", f.scenarios, watches(), func(w watching) string { return w.id })
+	if err != nil {
+		return err
+	}
 	if err := r.startOrigin(ctx, "own"); err != nil { // nginx has no JSON
 		return err
 	}
 	defer r.origin.stop()
-	var b strings.Builder
-	b.WriteString("| what is watched | off | on | ratio |\n|---|---|---|---|\n")
-	for _, o := range observing {
-		all := append([]watching{{"weir", func(s *settings) { s.More = noStatistics }}}, o.with...)
-		row := row{Cells: make([]cell, len(all))}
-		for range r.settings.Rounds {
-			samples, err := r.watched(ctx, f, scenario{id: o.path, path: o.path, body: 1 << 10, conns: 64}, all)
+	pairs := make([][]pair, len(chosen))
+	for round := range r.settings.Rounds {
+		for i, w := range chosen {
+			more, err := r.watched(ctx, f, w)
 			if err != nil {
-				return err
+				return fmt.Errorf("%s: %w", w.title, err)
 			}
-			for i, s := range samples {
-				row.Cells[i].Rounds = append(row.Cells[i].Rounds, s)
-			}
+			pairs[i] = append(pairs[i], more...)
 		}
-		for i := range row.Cells {
-			row.Cells[i].Peer, row.Cells[i].Median = all[i].what, median(row.Cells[i].Rounds)
-		}
-		for _, c := range row.Cells[1:] {
-			fmt.Fprintf(&b, "| %s: %s | %.1f | %.1f | %.3f |\n", o.title, c.Peer, row.Cells[0].Median.CPU, c.Median.CPU, pairedRatio(row, "weir", c.Peer))
-		}
+		r.log("round %d of %d", round+1, r.settings.Rounds)
 	}
-	fmt.Printf("CPU per request, microseconds; medians of %d rounds in turn:\n\n%s", r.settings.Rounds, b.String())
+	fmt.Printf("CPU per request, microseconds; medians and quartiles of %d pairs of turns, %d with the same processes:\n\n%s",
+		r.settings.Rounds*pairsEach, pairsEach, observed(chosen, pairs))
 	return nil
 }
 
-// turns is how often each weir of a round has the load.
-const turns = 5
+// observed is the table of the result.
+func observed(list []watching, pairs [][]pair) string {
+	var b strings.Builder
+	b.WriteString("| what is watched | off | on | ratio | quartiles |\n|---|---|---|---|---|\n")
+	for i, w := range list {
+		var off, on []sample
+		var ratios []float64
+		for _, p := range pairs[i] {
+			off, on = append(off, p.off), append(on, p.on)
+			ratios = append(ratios, p.on.CPU/p.off.CPU)
+		}
+		slices.Sort(ratios)
+		fmt.Fprintf(&b, "| %s | %.2f | %.2f | %.3f | %.3f to %.3f |\n",
+			w.title, median(off).CPU, median(on).CPU, quartile(ratios, 2), quartile(ratios, 1), quartile(ratios, 3))
+	}
+	return b.String()
+}
 
-// watched is one round: the medians of the turns of each weir.
-func (r *runner) watched(ctx context.Context, f flags, sc scenario, all []watching) ([]sample, error) {
-	var measure []func() (sample, error)
-	for _, w := range all {
+// quartile is the nth quartile of a sorted list that is not empty.
+func quartile(sorted []float64, n int) float64 {
+	at := float64((len(sorted)-1)*n) / 4
+	low := int(at)
+	high := min(low+1, len(sorted)-1)
+	return sorted[low] + (sorted[high]-sorted[low])*(at-float64(low))
+}
+
+// watched is one round of one comparison.
+func (r *runner) watched(ctx context.Context, f flags, w watching) ([]pair, error) {
+	sc := scenario{id: w.id, path: w.path, body: 1 << 10, conns: 64}
+	start := func(option func(*settings)) (measure func() (sample, error), end func(), err error) {
 		p := peers(f.weir, r.self)[0]
-		p.option = w.option
-		proc, _, g, end, err := r.underLoad(ctx, sc, p)
-		if err != nil {
-			return nil, err
+		p.option = func(s *settings) {
+			watchingNothing(s)
+			option(s)
 		}
-		defer end()
-		measure = append(measure, func() (sample, error) { return r.closed(ctx, sc, proc, g) })
+		proc, s, g, end, err := r.underLoad(ctx, sc, p)
+		return func() (sample, error) { return r.turn(ctx, sc, proc, s, g) }, end, err
 	}
-	list := make([][]sample, len(all))
-	for turn := range turns {
-		for i := range measure {
-			if turn%2 == 1 {
-				i = len(measure) - 1 - i
-			}
-			s, err := measure[i]()
-			if err == nil && s.Failed > 0 {
-				err = fmt.Errorf("%d requests failed", s.Failed)
-			}
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", all[i].what, err)
-			}
-			list[i] = append(list[i], s)
+	off, endOff, err := start(func(*settings) {})
+	if err != nil {
+		return nil, err
+	}
+	defer endOff()
+	on, endOn, err := start(w.option)
+	if err != nil {
+		return nil, err
+	}
+	defer endOn()
+	var list []pair
+	for turn := range pairsEach {
+		var p pair
+		turns := []struct {
+			measure func() (sample, error)
+			to      *sample
+		}{{off, &p.off}, {on, &p.on}}
+		if turn%2 == 1 {
+			slices.Reverse(turns)
 		}
+		for _, t := range turns {
+			if *t.to, err = t.measure(); err != nil {
+				return nil, err
+			}
+		}
+		list = append(list, p)
 	}
-	medians := make([]sample, len(all))
-	for i := range list {
-		medians[i] = median(list[i])
+	return list, nil
+}
+
+// turn is a moment of load.
+func (r *runner) turn(ctx context.Context, sc scenario, proc *process, s settings, g *load.Generator) (sample, error) {
+	m, err := r.counted(sc, proc, func() (loaded, error) {
+		if s.Scraped {
+			if _, err := fetchMetrics(ctx, s.Metrics); err != nil {
+				return loaded{}, err
+			}
+		}
+		result, err := phase(ctx, g, load.Phase{Duration: seconds(r.settings.Closed)})
+		return loaded{result.Requests, result.Failed(), result.PerSecond()}, err
+	})
+	if err == nil && m.Failed > 0 {
+		err = fmt.Errorf("%d requests failed", m.Failed)
 	}
-	return medians, nil
+	return m, err
 }

@@ -24,13 +24,14 @@ type settings struct {
 	ListenHost, ListenPort string
 	Origin                 string // "host:port"
 	OriginHost, OriginPort string
-	Metrics                string // "host:port" for metrics, if Observed
+	Metrics                string // "host:port" for metrics, if Scraped
 	Admin                  string // "host:port" for the admin API; empty means none
 	Cert, Key, Name        string // PEM files and their name; empty means plaintext
 	HTTP2                  bool   // clients speak HTTP/2
 	Cache                  bool
 	Compress               bool           // with gzip
-	Observed               bool           // metrics and access log on
+	Logged                 bool           // access log on
+	Scraped                bool           // metrics on
 	More                   string         // further tables of weir's
 	Socket                 string         // the origin's unix socket
 	Unix                   bool           // the origin is reached by it
@@ -79,7 +80,7 @@ func peers(weir, self string) []peer {
 	}
 	return []peer{
 		ours("weir", nil),
-		ours("weir-observed", func(s *settings) { s.Observed = true }),
+		ours("weir-observed", func(s *settings) { s.Logged, s.Scraped = true, true }),
 		ours("weir-unix", func(s *settings) { s.Unix = true }),
 		ours("weir-pipeline", func(s *settings) { s.Pipeline = 16 }),
 		ours("weir-both", func(s *settings) { s.Unix, s.Pipeline = true, 16 }),

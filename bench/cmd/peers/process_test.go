@@ -148,7 +148,7 @@ func TestConfigurations(t *testing.T) {
 		}
 	}
 	check(settings{})
-	check(settings{Cert: "c.pem", Key: "k.pem", Cache: true, Observed: true, Forwarding: true, Root: true})
+	check(settings{Cert: "c.pem", Key: "k.pem", Cache: true, Logged: true, Scraped: true, Forwarding: true, Root: true})
 }
 
 // Scenarios say how many fields a response has, whatever the origin is.
