@@ -143,9 +143,7 @@ func start(t *testing.T, histograms string) string {
 	a, b := httptest.NewServer(http.HandlerFunc(origin)), httptest.NewServer(http.HandlerFunc(origin))
 	t.Cleanup(a.Close)
 	t.Cleanup(b.Close)
-	closed := httptest.NewServer(nil)
-	closed.Close()
-	cfg, err := config.Parse("test.toml", fmt.Appendf(nil, busy, histograms, t.TempDir(), a.URL, closed.URL, a.URL, b.URL))
+	cfg, err := config.Parse("test.toml", fmt.Appendf(nil, busy, histograms, t.TempDir(), a.URL, "http://"+testkit.Reserve(t), a.URL, b.URL))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,7 +265,7 @@ func prometheus(t *testing.T, scrapes string) string {
 	}
 	dir := t.TempDir()
 	path := filepath.Join(dir, "prometheus.yml")
-	text := fmt.Sprintf("global: { scrape_interval: 250ms, scrape_timeout: 250ms, evaluation_interval: 1s }\nrule_files: [%q]\n"+
+	text := fmt.Sprintf("global: { scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }\nrule_files: [%q]\n"+
 		"scrape_configs: [{ job_name: weir, static_configs: [{ targets: [%q] }] }]\n", rules, scrapes)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

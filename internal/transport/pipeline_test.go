@@ -128,9 +128,7 @@ func TestPipelineLeavesConnections(t *testing.T) {
 
 // All exchanges that wait for a connection which does not come about are told why.
 func TestPipelineDialError(t *testing.T) {
-	closed := testkit.Listen(t, func(*testkit.Conn) {})
-	closed.Close()
-	pool := shared(t, closed.URL, nil)
+	pool := shared(t, "http://"+testkit.Reserve(t), nil)
 	var wait sync.WaitGroup
 	for range 8 {
 		wait.Go(func() {

@@ -10,7 +10,6 @@ import (
 	"image/png"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -72,7 +71,7 @@ targets = ["SHOP-A", "SHOP-B"]
 // it.
 func perform(t *testing.T, text string) *stage {
 	t.Helper()
-	replace := []string{"SHOP-GONE", "http://" + gone(t)}
+	replace := []string{"SHOP-GONE", "http://" + testkit.Reserve(t)}
 	for name, h := range map[string]http.HandlerFunc{"MODEL-A": serveModel, "MODEL-B": serveModel, "SHOP-A": serveShop, "SHOP-B": serveShop} {
 		s := httptest.NewServer(h)
 		t.Cleanup(s.Close)
@@ -105,16 +104,6 @@ func launch(t *testing.T, cfg *config.Config, options ...server.Option) *server.
 		t.Fatal(err)
 	}
 	return w
-}
-
-// gone is an address at which nothing listens.
-func gone(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // get asks weir for a path, and fields of the request may follow: "Host: a.example".
