@@ -80,7 +80,8 @@ func (c *command) change(ctx context.Context, set bool, _, name, value string) e
 	}
 	run := exec.CommandContext(ctx, c.words[0], append(append([]string{}, c.words[1:]...), verb, name, value)...)
 	run.WaitDelay = time.Second
-	if said, err := run.CombinedOutput(); err != nil {
+	// A command that has succeeded may leave a process behind that has its output, too.
+	if said, err := run.CombinedOutput(); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
 		return fmt.Errorf("%s %s %s: %w: %s", c.words[0], verb, name, err, bytes.TrimSpace(said[:min(len(said), 500)]))
 	}
 	return nil

@@ -18,11 +18,12 @@ import (
 
 var records = []libdns.Record{libdns.RR{Type: "TXT", Name: "_acme-challenge.www", Data: "value"}}
 
-// A command gets the name of the record and its value, and says by its status whether it was done.
+// A command gets the name of the record and its value, and says by its status whether it was done, also if it leaves
+// a process behind that has its output.
 func TestCommand(t *testing.T) {
 	t.Parallel()
 	told := filepath.Join(t.TempDir(), "told")
-	p, err := newProvider(&config.DNSChallenge{Provider: config.DNSExec, Command: []string{"/bin/sh", "-c", `echo "$@" >> "$0"; case "$1" in delete) echo no such zone; exit 3;; esac`, told}})
+	p, err := newProvider(&config.DNSChallenge{Provider: config.DNSExec, Command: []string{"/bin/sh", "-c", `echo "$@" >> "$0"; case "$1" in set) sleep 3 & ;; delete) echo no such zone; exit 3;; esac`, told}})
 	if err != nil {
 		t.Fatal(err)
 	}

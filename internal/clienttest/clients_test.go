@@ -137,7 +137,7 @@ func run(t *testing.T, name string, args ...string) string {
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = testkit.Limit
 	var errors bytes.Buffer
 	cmd.Stderr = &errors
 	out, err := cmd.Output()
