@@ -75,8 +75,9 @@ PARALLEL ?= 8
 # second before it ends.
 PACKAGES ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 
-# "make check" runs go vet.
-GOTEST   := go test $(RACE) -vet=off -timeout 20m -shuffle=on -parallel $(PARALLEL)
+# "make check" runs go vet. With -trimpath the folder of a clone is not part of what is compiled, so all clones and
+# worktrees of a user share the build cache.
+GOTEST   := go test $(RACE) -trimpath -vet=off -timeout 20m -shuffle=on -parallel $(PARALLEL)
 
 # The race detector would spoil it. Built like the program, most of it is in the build cache.
 ALLOCATIONS := CGO_ENABLED=0 go test -trimpath -tags '$(TAGS)' -vet=off -run '^TestAllocations$$' ./bench

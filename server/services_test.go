@@ -327,7 +327,7 @@ func TestRegistryIsKept(t *testing.T) {
 	}
 	w.api("DELETE", "/registry/shop/v1/"+url.PathEscape(one.URL), "")
 	empty := launch(t, text)
-	empty.says(empty.dial(), "deleted", "/shop/v1/a", "404")
+	empty.says(empty.dial(), "deleted, but known", "/shop/v1/a", "503")
 
 	// A file that cannot be written.
 	broken := launch(t, byVersion+"persist = \""+filepath.Join(t.TempDir(), "no", "folder")+"\"\n")
