@@ -281,13 +281,22 @@ func (u *framedUpload) Write(p []byte) error {
 	c := u.s.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if u.err != nil || len(p) == 0 {
+	if len(p) > 0 && u.drain() == nil {
+		u.queue(p)
+		u.drain()
+	}
+	return u.err
+}
+
+// drain waits until nothing is pending: what Send was given may wait for room when more of the body comes.
+func (u *framedUpload) drain() error {
+	if len(u.pending) == 0 {
 		return u.err
 	}
+	c := u.s.c
 	if u.limit > 0 {
 		u.s.writeBy = time.Now().Add(u.limit)
 	}
-	u.queue(p)
 	c.Pump()
 	for len(u.pending) > 0 {
 		if u.s.writeEnded {
@@ -319,7 +328,7 @@ func (u *framedUpload) Finish(trailer *head.Head) error {
 	c := u.s.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if u.err != nil {
+	if u.drain() != nil {
 		return u.err
 	}
 	if trailer != nil {

@@ -594,6 +594,68 @@ func TestH2UploadWindows(t *testing.T) {
 	a.Release(true)
 }
 
+// What is at hand of a body goes before the rest and the trailer section, also if the windows let it leave late.
+func TestH2UploadGoesOn(t *testing.T) {
+	t.Parallel()
+	held, rest := strings.Repeat("held", 10), strings.Repeat("rest", 10)
+	got := make(chan string, 1)
+	tr := framed(t, listenFrames(t, []h2.Setting{{ID: h2.SettingInitialWindowSize, Val: 10}}, func(p *framePeer) {
+		for id := p.request(); id != 0; id = p.request() {
+			text := ""
+			for ended := false; !ended; {
+				switch f := p.next().(type) {
+				case nil:
+					return
+				case *h2.DataFrame:
+					text, ended = text+string(f.Data()), f.StreamEnded()
+					p.WriteWindowUpdate(id, uint32(max(1, len(f.Data()))))
+				case *h2.MetaHeadersFrame:
+					text, ended = text+"|"+f.Fields[0].Value, true
+				}
+			}
+			got <- text
+			p.headers(id, true, ":status: 204")
+		}
+	}), nil)
+	check := func(what string, length int64, rest string, trailer *head.Head, want string) {
+		t.Helper()
+		s, err := tr.Open(testkit.Limit, transport.AnyVersion)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Release(true)
+		var h head.Head
+		h.StartRequest(head.HTTP11, []byte("PUT"), []byte("/"))
+		h.Add(head.Host, []byte("a.test"))
+		h.SetFraming(length)
+		if _, err := s.Send(&transport.Request{Head: &h, Held: []byte(held), Chunked: length < 0, More: true}); err != nil {
+			t.Fatal(err)
+		}
+		w := s.BodyWriter(length < 0, testkit.Limit)
+		err = w.Write([]byte(rest))
+		if err == nil && length < 0 {
+			err = w.Finish(trailer)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case text := <-got:
+			if text != want {
+				t.Errorf("%s: the target got %q, want %q", what, text, want)
+			}
+		case <-time.After(testkit.Limit):
+			t.Errorf("%s: the target got no whole body", what)
+		}
+	}
+	var trailer head.Head
+	trailer.Add(head.NewName("x-sum"), []byte("1"))
+	check("by length", int64(len(held+rest)), rest, nil, held+rest)
+	check("of unknown length", head.LengthChunked, rest, nil, held+rest)
+	check("with a trailer section", head.LengthChunked, rest, &trailer, held+rest+"|1")
+	check("nothing but a trailer section", head.LengthChunked, "", &trailer, held+"|1")
+}
+
 // What arrives and is not wanted is bounded, stalls no other stream, and all of it is there when it
 // is wanted.
 func TestH2ResponseWindows(t *testing.T) {
