@@ -207,25 +207,30 @@ func TestReaderReady(t *testing.T) {
 	check(body.FramingChunked, 0, "5\r\nhello\r\n05\r\nh\r\n\r\n", "\r\n0\r\n\r\n")
 }
 
-// NextHere brings what has come to the socket, and says without a wait that nothing has.
-func TestReaderHere(t *testing.T) {
-	t.Parallel()
+// connected returns both ends of a connection.
+func connected(t *testing.T) (near *sock.Stream, far net.Conn) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	far, err := net.Dial("tcp", l.Addr().String())
+	if far, err = net.Dial("tcp", l.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { far.Close() })
+	c, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer far.Close()
-	near, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer near.Close()
-	s := sock.NewStream(near)
+	t.Cleanup(func() { c.Close() })
+	return sock.NewStream(c), far
+}
+
+// NextHere brings what has come to the socket, and says without a wait that nothing has.
+func TestReaderHere(t *testing.T) {
+	t.Parallel()
+	s, far := connected(t)
 	br := bufio.NewReaderSize(s, 16)
 	var b body.Reader
 	b.Reset(br, body.FramingLength, 60)
@@ -287,22 +292,7 @@ func TestReaderHere(t *testing.T) {
 
 // Kernel names the socket for the rest of a body by length, once nothing of it is buffered.
 func TestReaderKernel(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	far, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer far.Close()
-	near, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer near.Close()
-	s := sock.NewStream(near)
+	s, far := connected(t)
 	if _, err := far.Write([]byte("hello")); err != nil {
 		t.Fatal(err)
 	}
