@@ -33,8 +33,8 @@ type clientTrust struct {
 	pool    *x509.CertPool // nil: no certificate is verified
 	revoked *secure.Revocation
 	allow   []config.ClientPattern // empty: all whose certificates are good
-	// required says that a client without a certificate is not let in.
-	required bool
+	// ask is what handshakes ask clients for.
+	ask tls.ClientAuthType
 }
 
 // loadTrust reads the files that a listener's configuration names.
@@ -47,27 +47,29 @@ func loadTrust(cfg *config.Listener) (*clientTrust, error) {
 	if err != nil {
 		return nil, err
 	}
-	required := pool != nil && cfg.ClientAuth != config.ClientAuthOptional && cfg.ClientAuth != config.ClientAuthRequest
-	return &clientTrust{pool, revoked, cfg.ClientAllow, required}, nil
+	return &clientTrust{pool, revoked, cfg.ClientAllow, askedFor(cfg.ClientAuth, pool)}, nil
+}
+
+// askedFor is what handshakes ask for where client_auth is auth and pool has the authorities.
+func askedFor(auth string, pool *x509.CertPool) tls.ClientAuthType {
+	switch {
+	case auth == config.ClientAuthRequest:
+		return tls.RequestClientCert
+	case pool == nil:
+		return tls.NoClientCert
+	case auth == config.ClientAuthOptional:
+		return tls.VerifyClientCertIfGiven
+	}
+	return tls.RequireAndVerifyClientCert
 }
 
 // askForCertificates makes the handshakes of cfg ask for certificates if the configuration says so, and verify
 // them by what s.trust has now.
 func (s *settings) askForCertificates(cfg *tls.Config) {
 	s.trusted = s.trust.Value()
-	cfg.ClientCAs = s.trusted.pool
-	switch {
-	case s.config.ClientAuth == config.ClientAuthRequest:
-		cfg.ClientAuth = tls.RequestClientCert
-		return
-	case s.trusted.pool == nil:
-		return
-	case s.config.ClientAuth == config.ClientAuthOptional:
-		cfg.ClientAuth = tls.VerifyClientCertIfGiven
-	default:
-		cfg.ClientAuth = tls.RequireAndVerifyClientCert
-	}
-	if s.trusted.revoked != nil || len(s.trusted.allow) > 0 {
+	cfg.ClientCAs, cfg.ClientAuth = s.trusted.pool, s.trusted.ask
+	verifies := s.trusted.ask == tls.VerifyClientCertIfGiven || s.trusted.ask == tls.RequireAndVerifyClientCert
+	if verifies && (s.trusted.revoked != nil || len(s.trusted.allow) > 0) {
 		// This one is called for sessions that are taken up, too.
 		cfg.VerifyConnection = s.trusted.check
 	}
@@ -81,7 +83,7 @@ var (
 // check says why a client is not let in whose certificate, if it has shown one, was issued by an authority.
 func (t *clientTrust) check(state tls.ConnectionState) error {
 	if len(state.PeerCertificates) == 0 {
-		if t.required {
+		if t.ask == tls.RequireAndVerifyClientCert {
 			return errNoCertificate
 		}
 		return nil
@@ -101,15 +103,15 @@ func (t *clientTrust) check(state tls.ConnectionState) error {
 
 // judge says what the certificate of a client is worth, whom the handshake let in, as forward.Peer's
 // Verified has it. A certificate that is not good is not in the state afterwards.
-func (t *clientTrust) judge(state *tls.ConnectionState, auth string) string {
+func (t *clientTrust) judge(state *tls.ConnectionState) string {
 	switch {
-	case t.pool == nil && auth != config.ClientAuthRequest:
+	case t.ask == tls.NoClientCert:
 		return ""
 	case len(state.PeerCertificates) == 0:
 		return "none"
 	case t.pool == nil:
 		return "unverified"
-	case auth != config.ClientAuthRequest:
+	case t.ask != tls.RequestClientCert:
 		return "ok"
 	}
 	between := x509.NewCertPool()

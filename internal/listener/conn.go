@@ -167,7 +167,7 @@ func (c *Conn) shakeHands(under net.Conn) (Reason, error) {
 	}
 	state := conn.ConnectionState()
 	c.state, c.conn = &state, conn
-	c.verified = s.trusted.judge(c.state, s.config.ClientAuth)
+	c.verified = s.trusted.judge(c.state)
 	c.trust.Store(s.trusted)
 	return "", nil
 }
