@@ -104,7 +104,7 @@ func (f *family) atLocked(labels []string) *series {
 	return s
 }
 
-// findLocked returns the series of labels, nil if there is none, and makes key theirs.
+// findLocked returns the series of labels, nil if labels have no series yet, and makes key that of labels.
 func (f *family) findLocked(labels []string) *series {
 	f.key = f.key[:0]
 	for _, text := range labels {

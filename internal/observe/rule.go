@@ -108,7 +108,7 @@ func (r *rule) has(doc []byte) bool {
 // maxObservations bounds those from one document.
 const maxObservations = 10_000
 
-// parse reads a document of JSON; ok is false for what is none. What it returns is a part of doc.
+// parse reads a document of JSON; ok is false if doc is no JSON. What parse returns is a part of doc.
 func parse(doc []byte) (parsed gjson.Result, ok bool) {
 	text := unsafe.String(unsafe.SliceData(doc), len(doc))
 	if !gjson.Valid(text) {
@@ -183,7 +183,7 @@ func (r *rule) element(x *proxy.Exchange, h *head.Head, doc gjson.Result, d *rea
 	}
 }
 
-// numberOf is v as a number; ok is false if it is none. True is 1, false is 0.
+// numberOf is v as a number; ok is false if v is no number. True is 1, false is 0.
 func numberOf(v gjson.Result) (number float64, ok bool) {
 	switch {
 	case v.Type == gjson.Number:

@@ -261,10 +261,13 @@ func (r *runner) underLoad(ctx context.Context, sc scenario, p peer) (proc *proc
 
 // closed measures CPU time and throughput in a closed loop.
 func (r *runner) closed(ctx context.Context, sc scenario, proc *process, g *load.Generator) (sample, error) {
-	return r.counted(sc, proc, func() (loaded, error) {
-		closed, err := phase(ctx, g, load.Phase{Duration: seconds(r.settings.Closed)})
-		return loaded{closed.Requests, closed.Failed(), closed.PerSecond()}, err
-	})
+	return r.counted(sc, proc, func() (loaded, error) { return r.closedLoad(ctx, g) })
+}
+
+// closedLoad is the load of a measurement in a closed loop.
+func (r *runner) closedLoad(ctx context.Context, g *load.Generator) (loaded, error) {
+	closed, err := phase(ctx, g, load.Phase{Duration: seconds(r.settings.Closed)})
+	return loaded{closed.Requests, closed.Failed(), closed.PerSecond()}, err
 }
 
 // busy measures CPU time and throughput in a closed loop, then latency at a

@@ -160,8 +160,7 @@ func (r *runner) turn(ctx context.Context, sc scenario, proc *process, s setting
 				return loaded{}, err
 			}
 		}
-		result, err := phase(ctx, g, load.Phase{Duration: seconds(r.settings.Closed)})
-		return loaded{result.Requests, result.Failed(), result.PerSecond()}, err
+		return r.closedLoad(ctx, g)
 	})
 	if err == nil && m.Failed > 0 {
 		err = fmt.Errorf("%d requests failed", m.Failed)
