@@ -39,8 +39,10 @@ balance = "hash"
 hash.by = %q
 `, answering(t, "a", "b", "c"), by)
 			c := w.dial()
+			// Which keys reach which target depends on the targets' ports: keys are sent until
+			// each target has had one.
 			seen := map[string]bool{}
-			for key := range 20 {
+			for key := 0; len(seen) < 3 && key < 500; key++ {
 				request := strings.ReplaceAll(format, "KEY", fmt.Sprint(key))
 				first := ""
 				for range 3 {
