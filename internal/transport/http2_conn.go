@@ -79,7 +79,10 @@ type framedConn struct {
 	// grown is what windows of streams have grown by.
 	grown      int64
 	idleFrames int
-	pulse      pulse
+	// sent are bytes of bodies that were sent, for each KiB of which the target may update a window: Go's server
+	// updates two for each 4 KiB that it reads.
+	sent  int
+	pulse pulse
 	// batches counts the reads.
 	batches uint64
 	// alarm calls look, at rings; zero if it is not set.

@@ -154,7 +154,9 @@ func (c *framedConn) takeGoAway(f *h2.GoAwayFrame) error {
 
 // takeWindow lets more of bodies leave. c.mu is held.
 func (c *framedConn) takeWindow(f *h2.WindowUpdateFrame) error {
-	if err := c.idleFrame(); err != nil {
+	if c.sent >= 1<<10 {
+		c.sent -= 1 << 10
+	} else if err := c.idleFrame(); err != nil {
 		return err
 	}
 	n := int64(f.Increment)

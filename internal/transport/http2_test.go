@@ -594,6 +594,30 @@ func TestH2UploadWindows(t *testing.T) {
 	a.Release(true)
 }
 
+// A target may update both windows as often as Go's server does: for each 4 KiB of a body.
+func TestH2ManyWindowUpdates(t *testing.T) {
+	t.Parallel()
+	const size, each = 8 << 20, 4 << 10
+	tr := framed(t, listenFrames(t, nil, func(p *framePeer) {
+		id := p.request()
+		for got, told := 0, 0; got < size; {
+			f, _ := p.next().(*h2.DataFrame)
+			if f == nil {
+				return
+			}
+			for got += len(f.Data()); told+each <= got; told += each {
+				p.WriteWindowUpdate(0, each)
+				p.WriteWindowUpdate(id, each)
+			}
+		}
+		p.headers(id, true, ":status: 204")
+		p.gone()
+	}), nil)
+	a := request(t, tr, "POST", strings.Repeat("x", size))
+	a.wants(t, "the answer", "204")
+	a.Release(true)
+}
+
 // What is at hand of a body goes before the rest and the trailer section, also if the windows let it leave late.
 func TestH2UploadGoesOn(t *testing.T) {
 	t.Parallel()
