@@ -16,6 +16,7 @@ import (
 
 	"weir/config"
 	"weir/health"
+	"weir/internal/testkit"
 	"weir/internal/transport"
 	"weir/lb"
 	"weir/lb/balance"
@@ -107,9 +108,8 @@ func TestHTTPProbe(t *testing.T) {
 	check("/hang", "probe: context deadline exceeded", func(h *config.Health) {
 		h.Timeout = config.Duration(time.Second) // of which a busy machine leaves enough for the connection
 	})
-	s.Close()
-	if got := verdict(t, s.URL, func(c *config.Upstream) { c.Health.Probe = "http" }); !strings.Contains(got, "connection refused") {
-		t.Errorf("closed: got %s", got)
+	if got := verdict(t, "http://"+testkit.Reserve(t), func(c *config.Upstream) { c.Health.Probe = "http" }); !strings.Contains(got, "connection refused") {
+		t.Errorf("nothing listens: got %s", got)
 	}
 }
 
@@ -167,10 +167,10 @@ func TestTCPProbe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer l.Close()
 	equal(t, "listens", verdict(t, "http://"+l.Addr().String(), tcp), "up")
-	l.Close()
-	if got := verdict(t, "http://"+l.Addr().String(), tcp); !strings.Contains(got, "connection refused") {
-		t.Errorf("closed: got %s", got)
+	if got := verdict(t, "http://"+testkit.Reserve(t), tcp); !strings.Contains(got, "connection refused") {
+		t.Errorf("nothing listens: got %s", got)
 	}
 }
 

@@ -50,7 +50,7 @@ func TestDrain(t *testing.T) {
 		}
 	})
 	p := testkit.NewAuthority(t).Issue("weir.test")
-	w := launch(t, plainListener+fmt.Sprintf("[[listeners]]\nname = \"tls\"\naddress = \"127.0.0.2:0\"\ncertificates = [{ cert = %q, key = %q }]\n", p.Cert, p.Key)+
+	w := launch(t, reservedListener(t)+fmt.Sprintf("[[listeners]]\nname = \"tls\"\naddress = \"127.0.0.2:0\"\ncertificates = [{ cert = %q, key = %q }]\n", p.Cert, p.Key)+
 		toOrigin(origin.URL)+"[metrics]\naddress = \"127.0.0.1:0\"\n")
 	page := func(path string) int {
 		t.Helper()
@@ -392,7 +392,7 @@ func embedded(body string) *config.Config {
 // lifecycle.delay has passed.
 func TestDelay(t *testing.T) {
 	t.Parallel()
-	const text = plainListener + "[[routes]]\nrespond = { body = \"hello\" }\n[metrics]\naddress = \"127.0.0.1:0\"\n[lifecycle]\ndelay = %q\n"
+	text := reservedListener(t) + "[[routes]]\nrespond = { body = \"hello\" }\n[metrics]\naddress = \"127.0.0.1:0\"\n[lifecycle]\ndelay = %q\n"
 	ready := func(w *weir) int {
 		t.Helper()
 		r, err := http.Get("http://" + w.MetricsAddr().String() + "/-/ready")

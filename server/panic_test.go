@@ -39,6 +39,12 @@ func launch(t testing.TB, text string, options ...server.Option) *weir {
 
 const plainListener = "[[listeners]]\nname = \"main\"\naddress = \"127.0.0.1:0\"\n"
 
+// reservedListener is plainListener at an address where nobody else listens when weir does not any more.
+func reservedListener(t testing.TB) string {
+	t.Helper()
+	return strings.Replace(plainListener, "127.0.0.1:0", testkit.Reserve(t), 1)
+}
+
 // toOrigin is a configuration with one route to these targets.
 func toOrigin(targets ...string) string {
 	return fmt.Sprintf("[[routes]]\nname = \"all\"\nupstream = \"origin\"\n[upstreams.origin]\ntargets = [\"%s\"]\n", strings.Join(targets, `", "`))

@@ -89,8 +89,7 @@ func TestServices(t *testing.T) {
 	testkit.Eventually(t, "nothing speaks of it", func() bool { return !strings.Contains(w.metrics(), `upstream="shop/v1"`) })
 
 	// Settings are those of the upstream that the configuration names.
-	down := "http://" + closedAddress(t)
-	add("shop", "v2", lb.Endpoint{URL: down})
+	add("shop", "v2", lb.Endpoint{URL: refused(t)})
 	testkit.Eventually(t, "the second one is there", func() bool { return w.metric("weir_registry_endpoints") == "2" })
 	attempts := func(attempts string) {
 		t.Helper()
@@ -119,13 +118,6 @@ func TestServices(t *testing.T) {
 	if _, known := r.Lookup("whole", ""); !known {
 		t.Error("a service without version is not known")
 	}
-}
-
-// closedAddress is an address where nothing listens.
-func closedAddress(t *testing.T) string {
-	l := testkit.Listen(t, answers("nothing"))
-	l.Close()
-	return strings.TrimPrefix(l.URL, "http://")
 }
 
 // Operators and programs register by the API.

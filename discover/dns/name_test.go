@@ -86,7 +86,8 @@ func TestLookup(t *testing.T) {
 }
 
 // origins are servers at several addresses of the loopback interface and one port, which say where they
-// are and what they were asked for.
+// are and what they were asked for. Each test has addresses of its own, so that nobody else listens at that
+// port where a test expects nothing.
 type origins struct {
 	port  string
 	conns map[string]*atomic.Int32 // by address
@@ -288,20 +289,20 @@ func set(t *testing.T, s *dnstest.Server, records ...string) {
 // answers of the name server.
 func TestName(t *testing.T) {
 	t.Parallel()
-	o := listenAt(t, nil, "127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4")
-	s := serve(t, "app.test. 0 IN A 127.0.0.1", "app.test. 0 IN A 127.0.0.2")
+	o := listenAt(t, nil, "127.8.1.1", "127.8.1.2", "127.8.1.3", "127.8.1.4")
+	s := serve(t, "app.test. 0 IN A 127.8.1.1", "app.test. 0 IN A 127.8.1.2")
 	app := "http://app.test:" + o.port
 	p := proxyTo(t, s, fmt.Sprintf(`
 routes = [{ upstream = "u", host_header = "target" }]
-upstreams.u.targets = [{ url = %q, weight = 2 }, { url = "http://127.0.0.3:%s", weight = 3 }]
+upstreams.u.targets = [{ url = %q, weight = 2 }, { url = "http://127.8.1.3:%s", weight = 3 }]
 `, app, o.port))
-	other := "http://127.0.0.3:" + o.port + " healthy 3/1"
-	p.sees(other, app+"#127.0.0.1 healthy 2/2", app+"#127.0.0.2 healthy 2/2")
-	if got := fmt.Sprint(p.shares(50)); got != "map[127.0.0.1:10 127.0.0.2:10 127.0.0.3:30]" {
+	other := "http://127.8.1.3:" + o.port + " healthy 3/1"
+	p.sees(other, app+"#127.8.1.1 healthy 2/2", app+"#127.8.1.2 healthy 2/2")
+	if got := fmt.Sprint(p.shares(50)); got != "map[127.8.1.1:10 127.8.1.2:10 127.8.1.3:30]" {
 		t.Errorf("got the shares %s", got)
 	}
 	for range 6 {
-		if _, body, _ := p.get("/", ""); !strings.HasPrefix(body, "127.0.0.3") && !strings.Contains(body, " app.test:"+o.port+" ") {
+		if _, body, _ := p.get("/", ""); !strings.HasPrefix(body, "127.8.1.3") && !strings.Contains(body, " app.test:"+o.port+" ") {
 			t.Errorf("got %s, want the name in the Host field", body)
 		}
 	}
@@ -310,23 +311,23 @@ upstreams.u.targets = [{ url = %q, weight = 2 }, { url = "http://127.0.0.3:%s", 
 		t.Errorf("got the target %+v, want its source and when it was seen", first)
 	}
 
-	set(t, s, "app.test. 0 IN A 127.0.0.2", "app.test. 0 IN A 127.0.0.4")
-	p.sees(other, app+"#127.0.0.2 healthy 2/2", app+"#127.0.0.4 healthy 2/2")
-	testkit.Eventually(t, "no connection to the address that is gone", func() bool { return o.conns["127.0.0.1"].Load() == 0 })
-	if got := p.shares(50); got["127.0.0.1"] > 0 || got["127.0.0.4"] != 10 {
+	set(t, s, "app.test. 0 IN A 127.8.1.2", "app.test. 0 IN A 127.8.1.4")
+	p.sees(other, app+"#127.8.1.2 healthy 2/2", app+"#127.8.1.4 healthy 2/2")
+	testkit.Eventually(t, "no connection to the address that is gone", func() bool { return o.conns["127.8.1.1"].Load() == 0 })
+	if got := p.shares(50); got["127.8.1.1"] > 0 || got["127.8.1.4"] != 10 {
 		t.Errorf("got the shares %v", got)
 	}
 
 	// A name server that fails changes nothing.
 	s.Stop()
 	testkit.Eventually(t, "the failure is in the log", func() bool { return p.log.has("a source failed, what it found stays") })
-	p.sees(other, app+"#127.0.0.2 healthy 2/2", app+"#127.0.0.4 healthy 2/2")
+	p.sees(other, app+"#127.8.1.2 healthy 2/2", app+"#127.8.1.4 healthy 2/2")
 	p.shares(10)
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}
-	set(t, s, "app.test. 0 IN A 127.0.0.4")
-	p.sees(other, app+"#127.0.0.4 healthy 2/1")
+	set(t, s, "app.test. 0 IN A 127.8.1.4")
+	p.sees(other, app+"#127.8.1.4 healthy 2/1")
 }
 
 // The name server does not answer at the start.
@@ -352,12 +353,12 @@ func TestNameServerDownAtStart(t *testing.T) {
 // No request fails although one of two addresses is dead.
 func TestDeadAddress(t *testing.T) {
 	t.Parallel()
-	o := listenAt(t, nil, "127.0.0.1", "127.0.0.2")
-	s := serve(t, "app.test. 0 IN A 127.0.0.1", "app.test. 0 IN A 127.0.0.2", "app.test. 0 IN A 127.0.0.3", "app.test. 0 IN AAAA ::1")
+	o := listenAt(t, nil, "127.8.2.1", "127.8.2.2")
+	s := serve(t, "app.test. 0 IN A 127.8.2.1", "app.test. 0 IN A 127.8.2.2", "app.test. 0 IN A 127.8.2.3", "app.test. 0 IN AAAA ::1")
 	p := proxyTo(t, s, fmt.Sprintf("routes = [{ upstream = \"u\" }]\nupstreams.u.targets = [\"http://app.test:%s\"]", o.port))
 	p.shares(100)
-	o.stop["127.0.0.1"]()
-	if got := p.shares(100); got["127.0.0.2"] != 100 {
+	o.stop["127.8.2.1"]()
+	if got := p.shares(100); got["127.8.2.2"] != 100 {
 		t.Errorf("got %v from one that is left", got)
 	}
 }
@@ -371,8 +372,8 @@ func TestNameWithTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := listenAt(t, &tls.Config{Certificates: []tls.Certificate{cert}}, "127.0.0.1", "127.0.0.2")
-	s := serve(t, "app.test. 0 IN A 127.0.0.1", "app.test. 0 IN A 127.0.0.2", "other.test. 0 IN A 127.0.0.1")
+	o := listenAt(t, &tls.Config{Certificates: []tls.Certificate{cert}}, "127.8.3.1", "127.8.3.2")
+	s := serve(t, "app.test. 0 IN A 127.8.3.1", "app.test. 0 IN A 127.8.3.2", "other.test. 0 IN A 127.8.3.1")
 	p := proxyTo(t, s, fmt.Sprintf(`
 routes = [{ path = "/", upstream = "u", host_header = "target" }, { path = "/other", upstream = "other" }]
 upstreams.u = { targets = ["https://app.test:%[1]s"], tls.ca = %[2]q }
@@ -392,8 +393,8 @@ upstreams.other = { targets = ["https://other.test:%[1]s"], tls.ca = %[2]q }
 // there for the first request.
 func TestNameIsStable(t *testing.T) {
 	t.Parallel()
-	o := listenAt(t, nil, "127.0.0.1", "127.0.0.2", "127.0.0.3")
-	s := serve(t, "app.test. 60 IN A 127.0.0.1", "app.test. 60 IN A 127.0.0.2", "app.test. 60 IN A 127.0.0.3", "next.test. 60 IN A 127.0.0.2")
+	o := listenAt(t, nil, "127.8.4.1", "127.8.4.2", "127.8.4.3")
+	s := serve(t, "app.test. 60 IN A 127.8.4.1", "app.test. 60 IN A 127.8.4.2", "app.test. 60 IN A 127.8.4.3", "next.test. 60 IN A 127.8.4.2")
 	text := fmt.Sprintf("routes = [{ upstream = \"u\" }]\nupstreams.u = { targets = [\"http://app.test:%s\"], sticky = { cookie = \"c\", secret = \"0123456789abcdef\" } }\n", o.port)
 	p := proxyTo(t, s, text)
 	_, before, cookie := p.get("/", "")
@@ -403,7 +404,7 @@ func TestNameIsStable(t *testing.T) {
 			t.Errorf("after a restart the cookie leads to %s, before to %s", body, before)
 		}
 	}
-	drained := "http://app.test:" + o.port + "#127.0.0.1"
+	drained := "http://app.test:" + o.port + "#127.8.4.1"
 	r, err := http.Post("http://"+again.AdminAddr().String()+"/drain", "application/json", strings.NewReader(fmt.Sprintf(`{"upstream":"u","target":%q,"on":true}`, drained)))
 	if err != nil {
 		t.Fatal(err)
@@ -415,8 +416,8 @@ func TestNameIsStable(t *testing.T) {
 	if err := again.Reload(next); err != nil {
 		t.Fatal(err)
 	}
-	again.sees("http://next.test:"+o.port+"#127.0.0.2 healthy 1/1", drained+" draining 1/3",
-		"http://app.test:"+o.port+"#127.0.0.2 healthy 1/3", "http://app.test:"+o.port+"#127.0.0.3 healthy 1/3")
+	again.sees("http://next.test:"+o.port+"#127.8.4.2 healthy 1/1", drained+" draining 1/3",
+		"http://app.test:"+o.port+"#127.8.4.2 healthy 1/3", "http://app.test:"+o.port+"#127.8.4.3 healthy 1/3")
 	brought := parse(t, "routes = [{ upstream = \"new\" }]\nupstreams.new.targets = [\"http://next.test:"+o.port+"\"]")
 	if err := again.Reload(brought); err != nil {
 		t.Fatal(err)

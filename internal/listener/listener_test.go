@@ -19,6 +19,7 @@ import (
 
 	"weir/config"
 	"weir/internal/listener"
+	"weir/internal/testkit"
 )
 
 // limit ends a test that would hang; no test depends on its length.
@@ -310,13 +311,14 @@ func TestUpdateUnderTraffic(t *testing.T) {
 
 // Connections that the kernel had accepted before Close would be reset.
 func TestCloseTakesQueued(t *testing.T) {
-	l, err := listener.Open(local(), listener.Options{})
+	one := local()
+	one.Address = config.Address(testkit.Reserve(t)) // nobody else gets it after Close
+	l, err := listener.Open(one, listener.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	// The first connection holds the one place; the accept loop waits with
 	// the second, and the others are in the kernel's queue.
-	one := local()
 	one.Limits.Connections = 1
 	if err := l.Update(one); err != nil {
 		t.Fatal(err)

@@ -39,13 +39,13 @@ type Origin struct {
 // end stops it and waits for its scripts.
 func Listen(t testing.TB, script func(*Conn)) *Origin {
 	t.Helper()
-	return serve(t, "http", "127.0.0.1:0", nil, script)
+	return serve(t, "http", Reserve(t), nil, script)
 }
 
 // ListenTLS starts one that speaks TLS.
 func ListenTLS(t testing.TB, cfg *tls.Config, script func(*Conn)) *Origin {
 	t.Helper()
-	return serve(t, "https", "127.0.0.1:0", cfg, script)
+	return serve(t, "https", Reserve(t), cfg, script)
 }
 
 // ListenUnix starts one on a unix socket.

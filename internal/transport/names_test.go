@@ -62,7 +62,8 @@ func (z *zone) again(t *testing.T, n int) {
 }
 
 // listenAt accepts at all addresses, on one port, and returns the URL of that port of
-// name.test. Connections stay open to the end of the test.
+// name.test. Connections stay open to the end of the test. Addresses begin with 127.7,
+// where tests of other packages do not listen at that port by chance.
 func listenAt(t *testing.T, addrs ...string) (url string) {
 	t.Helper()
 	for range 100 {
@@ -130,11 +131,11 @@ func TestSeveralAddresses(t *testing.T) {
 		}
 		equal(t, what, fmt.Sprint(got), fmt.Sprint(want))
 	}
-	three := []string{"127.0.0.2", "127.0.0.3", "127.0.0.4"}
-	check("three accept", three, three, map[string]int{"127.0.0.2": 4, "127.0.0.3": 4, "127.0.0.4": 4})
-	check("one accepts", three[1:2], three, map[string]int{"127.0.0.3": 12})
-	check("one, mapped", three[1:2], []string{"::ffff:127.0.0.3"}, map[string]int{"127.0.0.3": 12})
-	check("the other family refuses", three[:1], []string{"::1", "127.0.0.2"}, map[string]int{"127.0.0.2": 12})
+	three := []string{"127.7.0.2", "127.7.0.3", "127.7.0.4"}
+	check("three accept", three, three, map[string]int{"127.7.0.2": 4, "127.7.0.3": 4, "127.7.0.4": 4})
+	check("one accepts", three[1:2], three, map[string]int{"127.7.0.3": 12})
+	check("one, mapped", three[1:2], []string{"::ffff:127.7.0.3"}, map[string]int{"127.7.0.3": 12})
+	check("the other family refuses", three[:1], []string{"::1", "127.7.0.2"}, map[string]int{"127.7.0.2": 12})
 }
 
 // The error of a name says what the matter is.
@@ -156,14 +157,14 @@ func TestErrorsOfNames(t *testing.T) {
 	check("no such name", &net.DNSError{Err: "no such host", IsNotFound: true}, nil, "resolve", false, false)
 	check("no answer", &net.DNSError{Err: "time-out", IsTimeout: true}, nil, "resolve", true, false)
 	check("no address", nil, nil, "resolve", false, false)
-	check("all refuse", nil, []string{"127.0.0.1", "127.0.0.2"}, "connect", false, true)
+	check("all refuse", nil, []string{"127.0.0.1", "127.7.0.2"}, "connect", false, true)
 }
 
 // While the name cannot be resolved, the addresses of the last time serve.
 func TestNameServerIsDown(t *testing.T) {
 	z := new(zone)
-	z.set(nil, "127.0.0.2")
-	pool := connect(t, listenAt(t, "127.0.0.2"), transport.Options{Lookup: z.lookup}, nil)
+	z.set(nil, "127.7.0.2")
+	pool := connect(t, listenAt(t, "127.7.0.2"), transport.Options{Lookup: z.lookup}, nil)
 	pool.Release(acquire(t, pool), false)
 	z.set(&net.DNSError{Err: "server misbehaving", IsTemporary: true})
 	pool.Release(acquire(t, pool), false)
@@ -176,8 +177,8 @@ func TestNameServerIsDown(t *testing.T) {
 // Connections to an address end once the name has lost it, and not before that is sure.
 func TestNameMoves(t *testing.T) {
 	z := new(zone)
-	z.set(nil, "127.0.0.2")
-	pool := connect(t, listenAt(t, "127.0.0.2", "127.0.0.3"), transport.Options{Lookup: z.lookup}, func(u *config.Upstream) {
+	z.set(nil, "127.7.0.2")
+	pool := connect(t, listenAt(t, "127.7.0.2", "127.7.0.3"), transport.Options{Lookup: z.lookup}, func(u *config.Upstream) {
 		u.Connections.Resolve = config.Duration(time.Millisecond)
 	})
 	busy, idle := acquire(t, pool), acquire(t, pool)
@@ -189,10 +190,10 @@ func TestNameMoves(t *testing.T) {
 	equal(t, "open while the name is gone", open, 2)
 	equal(t, "unused while the name is gone", unused, 1)
 
-	z.set(nil, "127.0.0.3")
+	z.set(nil, "127.7.0.3")
 	testkit.Eventually(t, "the end of the unused connection", func() bool { open, _ := pool.Conns(); return open == 1 })
 	c := acquire(t, pool)
-	equal(t, "address of a new connection", peer(c), "127.0.0.3")
+	equal(t, "address of a new connection", peer(c), "127.7.0.3")
 	pool.Release(c, true)
 	pool.Release(busy, true)
 	open, unused = pool.Conns()
@@ -200,19 +201,19 @@ func TestNameMoves(t *testing.T) {
 	equal(t, "unused after the exchange", unused, 1)
 	c = acquire(t, pool)
 	equal(t, "reused", c.Reused(), true)
-	equal(t, "address", peer(c), "127.0.0.3")
+	equal(t, "address", peer(c), "127.7.0.3")
 	pool.Release(c, true)
 }
 
 // Servers that answer by turns with different addresses cost no connection.
 func TestNameServersDisagree(t *testing.T) {
 	z := new(zone)
-	z.set(nil, "127.0.0.2")
+	z.set(nil, "127.7.0.2")
 	var answers atomic.Int32
-	pool := connect(t, listenAt(t, "127.0.0.2"), transport.Options{Lookup: func(ctx context.Context, host string) ([]netip.Addr, error) {
+	pool := connect(t, listenAt(t, "127.7.0.2"), transport.Options{Lookup: func(ctx context.Context, host string) ([]netip.Addr, error) {
 		found, err := z.lookup(ctx, host)
 		if answers.Add(1)%2 == 0 {
-			found = []netip.Addr{netip.MustParseAddr("127.0.0.9")}
+			found = []netip.Addr{netip.MustParseAddr("127.7.0.9")}
 		}
 		return found, err
 	}}, func(u *config.Upstream) { u.Connections.Resolve = config.Duration(time.Millisecond) })
@@ -231,9 +232,9 @@ func TestLookupsEnd(t *testing.T) {
 			var lookups atomic.Int32
 			a, b := net.Pipe()
 			defer b.Close()
-			c := transport.ConnForTest(addressed{a, "127.0.0.2:80"}, resolve, func(context.Context, string) ([]netip.Addr, error) {
+			c := transport.ConnForTest(addressed{a, "127.7.0.2:80"}, resolve, func(context.Context, string) ([]netip.Addr, error) {
 				lookups.Add(1)
-				return []netip.Addr{netip.MustParseAddr("127.0.0.2")}, nil
+				return []netip.Addr{netip.MustParseAddr("127.7.0.2")}, nil
 			})
 			time.Sleep(10*resolve + time.Second)
 			c.Close()
@@ -274,7 +275,8 @@ func TestMaxAge(t *testing.T) {
 		time.Sleep(54*time.Minute - time.Nanosecond)
 		equal(t, "before nine tenths", next(), conns)
 		time.Sleep(3 * time.Minute)
-		if n := next(); n < 30 || n > 70 {
+		// It is so by chance for each: beyond 20 and 80 once in four billion runs.
+		if n := next(); n < 20 || n > 80 {
 			t.Errorf("halfway through the spread %d of %d connections are used, want about half", n, conns)
 		}
 		_, idle := pool.Conns()

@@ -10,6 +10,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"weir/config"
+	"weir/internal/testkit"
 )
 
 // The overview shows that requests pass, and says what needs attention.
@@ -115,7 +116,8 @@ func TestRoutesAndConfiguration(t *testing.T) {
 // Without anything to show, each page says so; and when weir is away, too.
 func TestNothingThere(t *testing.T) {
 	t.Parallel()
-	s := perform(t, "[[listeners]]\nname = \"web\"\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n[[routes]]\nrespond = { status = 200 }\n")
+	s := perform(t, "[[listeners]]\nname = \"web\"\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \""+
+		testkit.Reserve(t)+"\"\n[[routes]]\nrespond = { status = 200 }\n") // where nobody else answers after Close
 	b := open(t, s.page+"#/upstreams")
 	b.shows("main", "There are no upstreams")
 	b.write("6")
