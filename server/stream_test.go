@@ -79,14 +79,26 @@ func TestTargetThatStalls(t *testing.T) {
 	goOn := make(chan bool)
 	origin := testkit.Listen(t, func(c *testkit.Conn) {
 		for {
-			n, _ := strconv.Atoi(strings.TrimPrefix(c.Request().Target(), "/"))
-			c.Send(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", n+1) + body[:n])
+			target := strings.TrimPrefix(c.Request().Target(), "/")
+			chunk, chunked := strings.CutPrefix(target, "chunked/")
+			n, _ := strconv.Atoi(chunk)
+			head, sent, last := fmt.Sprintf("Content-Length: %d", n+1), body[:n], "!"
+			if chunked {
+				head, last = "Transfer-Encoding: chunked", "1\r\n!\r\n0\r\n\r\n"
+				sent = ""
+				for at := 0; at < n; {
+					k := min(n-at, 5000+at%3001) // of different lengths, so that lines lie everywhere in the buffers
+					sent += fmt.Sprintf("%x\r\n%s\r\n", k, body[at:at+k])
+					at += k
+				}
+			}
+			c.Send("HTTP/1.1 200 OK\r\n" + head + "\r\n\r\n" + sent)
 			select {
 			case whole := <-goOn:
 				if !whole {
 					return
 				}
-				c.Send("!")
+				c.Send(last)
 			case <-t.Context().Done():
 				return
 			}
@@ -105,20 +117,21 @@ func TestTargetThatStalls(t *testing.T) {
 		}
 		// Around the sizes of the buffers on the way; with the head, 16<<10-42 fills the first one.
 		for _, n := range []int{1, 16<<10 - 43, 16<<10 - 42, 16 << 10, 16<<10 + 1, 64 << 10, 80 << 10, 80<<10 + 1, 112 << 10, most} {
-			for _, whole := range []bool{true, false} {
-				r, err := client.Get(fmt.Sprintf("%s/%d", url, n))
+			for i := range 4 {
+				whole, form := i%2 == 0, []string{"", "chunked/"}[i/2]
+				r, err := client.Get(fmt.Sprintf("%s/%s%d", url, form, n))
 				if err != nil {
 					t.Fatal(err)
 				}
 				got := make([]byte, n)
 				if _, err := io.ReadFull(r.Body, got); err != nil || string(got) != body[:n] {
-					t.Fatalf("%s, %d bytes: other ones came, or not all: %v", version, n, err)
+					t.Fatalf("%s, %s%d bytes: other ones came, or not all: %v", version, form, n, err)
 				}
 				goOn <- whole
 				rest, err := io.ReadAll(r.Body)
 				r.Body.Close()
 				if whole && (string(rest) != "!" || err != nil) || !whole && err == nil {
-					t.Errorf("%s, %d bytes, whole %v: then came %q, %v", version, n, whole, rest, err)
+					t.Errorf("%s, %s%d bytes, whole %v: then came %q, %v", version, form, n, whole, rest, err)
 				}
 			}
 		}

@@ -97,8 +97,8 @@ func (b *Reader) Reset(br *bufio.Reader, framing Framing, length int64) {
 	}
 }
 
-// OnSocket tells that br reads from s without anything in between, so that the rest of a
-// body by length can be moved inside the kernel once br holds nothing of it.
+// OnSocket tells that br reads from s without anything in between, so that what has come can be read without a wait,
+// and the rest of a body by length can be moved inside the kernel once br holds nothing of it. s may be nil.
 func (b *Reader) OnSocket(s *sock.Stream) { b.socket = s }
 
 // Framing tells how the body's end is known.
@@ -203,40 +203,81 @@ func (b *Reader) Next(buf []byte) ([]byte, error) {
 	}
 	p, err := b.piece(buf)
 	if err != nil {
-		if err == io.EOF && b.framing != FramingClose {
-			err = ErrTruncated
-		}
-		return nil, b.failed(err)
+		return nil, b.failed(b.cut(err))
 	}
-	b.seen += int64(len(p))
-	if b.framing != FramingClose {
-		b.left -= int64(len(p))
-		if b.left == 0 && b.framing == FramingLength {
-			b.err = io.EOF
-		}
-	}
+	b.took(len(p))
 	return p, nil
 }
 
-// More says whether more has most likely come, which NextHere can read.
+// More says whether more has most likely come, which NextHere can read, although Ready says that Next would wait.
 func (b *Reader) More() bool {
-	return b.filled && b.err == nil && b.socket != nil && b.br.Buffered() == 0
+	if b.socket == nil || b.err != nil || b.Ready() {
+		return false
+	}
+	p, _ := b.br.Peek(b.br.Buffered())
+	if len(p) == 0 {
+		return b.filled
+	}
+	return len(p) == cap(p) // up to the end of the reader's buffer
 }
 
-// NextHere is Next after More without a wait: if nothing has come, it returns sock.ErrAgain, which is not final.
+// NextHere is Next after More without a wait: if too little has come, it returns sock.ErrAgain, which is not final.
 func (b *Reader) NextHere(buf []byte) ([]byte, error) {
+	if b.left == 0 || b.br.Buffered() > 0 {
+		return b.fill(buf)
+	}
 	buf = buf[:min(int64(len(buf)), b.left)]
 	n, err := b.socket.ReadHere(buf)
-	switch b.filled = n == len(buf); err {
-	case nil:
-		b.Moved(int64(n))
-		return buf[:n], nil
-	case io.EOF:
-		err = ErrTruncated
-	case sock.ErrAgain:
-		return nil, err
+	if b.filled = n == len(buf); err != nil {
+		return nil, b.failedHere(err)
 	}
-	return nil, b.failed(err)
+	b.took(n)
+	return buf[:n], nil
+}
+
+// fill is NextHere in chunked coding, where the line of a chunk or the end comes next.
+func (b *Reader) fill(buf []byte) ([]byte, error) {
+	b.filled = false
+	b.socket.Hasten(true)
+	_, err := b.br.Peek(b.br.Buffered() + 1)
+	b.socket.Hasten(false)
+	switch {
+	case err == bufio.ErrBufferFull:
+		return nil, sock.ErrAgain // Next says what that means
+	case err != nil:
+		return nil, b.failedHere(err)
+	case !b.Ready():
+		return nil, sock.ErrAgain
+	}
+	return b.Next(buf)
+}
+
+// failedHere is failed for a read that does not wait.
+func (b *Reader) failedHere(err error) error {
+	if err == sock.ErrAgain {
+		return err
+	}
+	return b.failed(b.cut(err))
+}
+
+// cut says what the error of a read in the middle of the body means.
+func (b *Reader) cut(err error) error {
+	if err == io.EOF && b.framing != FramingClose {
+		return ErrTruncated
+	}
+	return err
+}
+
+// took notes that n bytes of the payload are handed out.
+func (b *Reader) took(n int) {
+	b.seen += int64(n)
+	if b.framing == FramingClose {
+		return
+	}
+	b.left -= int64(n)
+	if b.left == 0 && b.framing == FramingLength {
+		b.err = io.EOF
+	}
 }
 
 // failed notes why the body does not go on, and returns that.

@@ -290,6 +290,126 @@ func TestReaderHere(t *testing.T) {
 	}
 }
 
+// In chunks, NextHere goes on over the lines between them, as far as they have come.
+func TestReaderHereChunked(t *testing.T) {
+	t.Parallel()
+	s, far := connected(t)
+	br := bufio.NewReaderSize(s, 16)
+	var b body.Reader
+	b.Reset(br, body.FramingChunked, 0)
+	b.OnSocket(s)
+	buf := make([]byte, 16)
+	next := func(p []byte, err error, want string, more bool) {
+		t.Helper()
+		if string(p) != want || err != nil || b.More() != more {
+			t.Fatalf("%q, %v, more has come: %v; want %q and %v", p, err, b.More(), want, more)
+		}
+	}
+	io.WriteString(far, "10\r\n0123456789ab")
+	if _, err := br.Peek(16); err != nil {
+		t.Fatal(err)
+	}
+	p, err := b.Next(buf)
+	next(p, err, "0123456789ab", true)
+	if p, err := b.NextHere(buf); len(p) > 0 || err != sock.ErrAgain {
+		t.Errorf("nothing has come: %q, %v", p, err)
+	}
+	io.WriteString(far, "cdef\r\n5\r\nhello\r\n0\r\n\r\n")
+	p, err = b.Next(buf)
+	next(p, err, "cdef", false) // the next chunk is in br
+	p, err = b.Next(buf)
+	next(p, err, "hello", true) // br was filled, and not all of the end is there
+	if p, err := b.NextHere(buf); len(p) > 0 || err != io.EOF || !b.Proven() || b.Seen() != 21 {
+		t.Errorf("the end is %q, %v, after %d bytes", p, err, b.Seen())
+	}
+	if b.More() {
+		t.Error("more has come after the end")
+	}
+}
+
+// Wherever a pause is in a chunked body, what NextHere and Next bring together is the whole of it, and nothing of what follows.
+func TestReaderHereAnywhere(t *testing.T) {
+	t.Parallel()
+	const long = "0123456789abcdefghijklmnopqrstuvwxyz"
+	for _, c := range []struct {
+		input, want string
+		end         error
+	}{
+		{"5\r\nhello\r\n0\r\n\r\n", "hello", io.EOF},
+		{"0\r\n\r\n", "", io.EOF},
+		{"1\r\na\r\n1\r\nb\r\n02;x\r\ncd\r\n00;y=z\r\n\r\n", "abcd", io.EOF},
+		{"24\r\n" + long + "\r\n24;a=b\r\n" + long + "\r\n1\r\n!\r\n0\r\nX-Sum: 1\r\nX-More: 2\r\n\r\n", long + long + "!", io.EOF},
+		{"5\r\nhello\rx5\r\nhello\r\n0\r\n\r\n", "hello", body.DefectChunk},
+		{"5\r\nhello\r\ng\r\n", "hello", body.DefectChunk},
+		{"5\r\nhello\r\n5 x\r\nhello", "hello", body.DefectChunk},
+	} {
+		for _, size := range []int{16, 64} {
+			s, far := connected(t)
+			br := bufio.NewReaderSize(s, size)
+			for at := range len(c.input) {
+				var b body.Reader
+				b.Reset(br, body.FramingChunked, 0)
+				b.OnSocket(s)
+				io.WriteString(far, c.input[:at])
+				rest := c.input[at:]
+				got, err := readHere(&b, make([]byte, size), func() {
+					io.WriteString(far, rest)
+					rest = ""
+				})
+				io.WriteString(far, rest+"next")
+				if c.end != io.EOF {
+					br.Discard(br.Buffered())
+					s, far = connected(t)
+					br.Reset(s)
+				} else if p, err := br.Peek(4); string(p) != "next" {
+					t.Fatalf("%q in pieces of %d and more: then came %q, %v", c.input, at, p, err)
+				} else {
+					br.Discard(4)
+				}
+				if got != c.want || err != c.end || strings.Contains(c.input, "X-Sum") != (b.Trailer() != nil) {
+					t.Errorf("%q in pieces of %d and more, %d bytes at once: %q, %v, trailer %v", c.input, at, size, got, err, b.Trailer())
+				}
+
+				// The same ends there.
+				s, far := connected(t)
+				b.Reset(bufio.NewReaderSize(s, size), body.FramingChunked, 0)
+				b.OnSocket(s)
+				io.WriteString(far, c.input[:at])
+				got, err = readHere(&b, make([]byte, size), func() { far.Close() })
+				far.Close()
+				if !strings.HasPrefix(c.want, got) || err != body.ErrTruncated && err != c.end || err == io.EOF {
+					t.Errorf("%q cut at %d, %d bytes at once: %q, %v", c.input, at, size, got, err)
+				}
+			}
+		}
+	}
+}
+
+// readHere reads a body to its end, and calls pause before each wait.
+func readHere(b *body.Reader, buf []byte, pause func()) (string, error) {
+	var all []byte
+	for {
+		p, err := []byte(nil), error(sock.ErrAgain)
+		switch {
+		case b.Ready():
+			p, err = b.Next(buf)
+		case b.More():
+			p, err = b.NextHere(buf)
+		}
+		if err == sock.ErrAgain {
+			pause()
+			p, err = b.Next(buf)
+		}
+		all = append(all, p...)
+		if err != nil {
+			return string(all), err
+		}
+		if len(p) == 0 {
+			panic("neither bytes nor an error")
+		}
+	}
+}
+
 // Kernel names the socket for the rest of a body by length, once nothing of it is buffered.
 func TestReaderKernel(t *testing.T) {
 	s, far := connected(t)

@@ -115,11 +115,13 @@ func (s *Stream) Read(p []byte) (int, error) {
 
 // ReadHere reads what is there, or returns ErrAgain.
 func (s *Stream) ReadHere(p []byte) (int, error) {
-	s.in.hasty = true
-	n, err := s.Read(p)
-	s.in.hasty = false
-	return n, err
+	s.Hasten(true)
+	defer s.Hasten(false)
+	return s.Read(p)
 }
+
+// Hasten makes Read do what ReadHere does, until Hasten(false).
+func (s *Stream) Hasten(on bool) { s.in.hasty = on }
 
 // ErrAgain says that nothing is there to be read yet. TLS goes on after it: it is temporary.
 var ErrAgain net.Error = again{}

@@ -104,6 +104,7 @@ func (c *Conn) Response(h *head.Head, bodyless bool, r *body.Reader) body.Source
 		r.Reset(c.Reader, body.FramingNone, 0)
 	case h.Length == head.LengthChunked:
 		r.Reset(c.Reader, body.FramingChunked, 0)
+		r.OnSocket(c.stream) // not that of a slot: bytes of a connection that was taken may be in its own reader
 	case h.Length >= 0:
 		r.Reset(c.Reader, body.FramingLength, h.Length)
 		r.OnSocket(c.Stream())
