@@ -70,7 +70,7 @@ func TestRunDomain(t *testing.T) {
 		t.Errorf("exit code %d, %s%s", code, stdout, stderr)
 	}
 	stdout, stderr, code = weir(t, "trust", "--pem", "--config", cfg)
-	if code != 0 || !strings.HasPrefix(stdout, "-----BEGIN CERTIFICATE-----\n") || strings.Contains(stdout, "KEY") {
+	if code != 0 || !strings.HasPrefix(stdout, "-----BEGIN CERTIFICATE-----\n") || strings.Contains(stdout, "PRIVATE KEY") {
 		t.Errorf("exit code %d, %s%s", code, stdout, stderr)
 	}
 	write(t, cfg, strings.Replace("listeners = [{ address = \"127.0.0.1:0\", tls = \"internal\" }]\nroutes = [{ respond = {} }]\ncertificates.storage = '/x'\n", "/x", t.TempDir(), 1))

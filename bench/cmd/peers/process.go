@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -120,9 +121,10 @@ func (p *process) stop() {
 	<-p.done
 }
 
-// freeAddress is a loopback address on which no process listens.
+// freeAddress is a loopback address on which no process listens, nor will by chance: all others listen at 127.0.0.1, so
+// that a port of it may be taken before the process that it is for opens it.
 func freeAddress() (string, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 64+rand.N(128), rand.N(256), 1+rand.N(254)))
 	if err != nil {
 		return "", fmt.Errorf("cannot find a free port: %w", err)
 	}
