@@ -262,6 +262,9 @@ func (a *attempt) roundTrip() *attemptError {
 		default:
 			stale++
 			a.drop()
+			if transport.WantsHTTP1(e.err) {
+				a.version = transport.OnlyHTTP1
+			}
 			// Where one unused connection is dead the others most likely are too.
 			a.transport().CloseIdle()
 		}

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	h2 "golang.org/x/net/http2"
+
 	"weir/internal/testkit"
 )
 
@@ -131,5 +133,37 @@ func TestH2TargetTLS(t *testing.T) {
 			c.Send("GET /x HTTP/1.1\r\nHost: a.test\r\n\r\n")
 			equal(t, protocol, c.Response("GET").Get("X-Proto"), want)
 		}
+	}
+}
+
+// A request that a target wants in HTTP/1.1 (HTTP_1_1_REQUIRED) is sent again in that, whatever its method.
+func TestTargetWantsHTTP1(t *testing.T) {
+	t.Parallel()
+	plain := testkit.Answer("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+	origin := testkit.Listen(t, func(c *testkit.Conn) {
+		if b, _ := c.Reader.Peek(3); string(b) != "PRI" {
+			plain(c)
+			return
+		}
+		c.Take(len(h2.ClientPreface))
+		f := h2.NewFramer(c.Conn, c.Reader)
+		f.WriteSettings()
+		for {
+			got, err := f.ReadFrame()
+			if err != nil {
+				return
+			}
+			if h, ok := got.(*h2.HeadersFrame); ok {
+				f.WriteRSTStream(h.StreamID, h2.ErrCodeHTTP11Required)
+			}
+		}
+	})
+	w := run(t, "[[routes]]\nupstream = \"origin\"\n[upstreams.origin]\ntargets = [%q]\nretry.attempts = 1\nconnections.protocol = \"h2\"\n", origin.URL)
+	c := w.dial()
+	for range 2 {
+		c.Send("POST /x HTTP/1.1\r\nHost: a.test\r\nContent-Length: 3\r\n\r\nabc")
+		m := c.Response("POST")
+		equal(t, "status", m.Status(), 200)
+		equal(t, "the body", m.Body, "ok")
 	}
 }

@@ -35,6 +35,9 @@ type HTTP2 struct {
 	open, dialing int
 	// each is how many exchanges the newest connection has room for, which is expected of others.
 	each int
+	// lasts is after how many exchanges the target ends a connection by GOAWAY, as far as is known from one that it
+	// refused others on; 0 if it is not known to.
+	lasts int
 	// waiting are exchanges without a stream, in their order.
 	waiting []*waiter
 	retired bool
@@ -87,7 +90,7 @@ func (t *HTTP2) take(within time.Duration) (*framedConn, error) {
 	t.mu.Lock()
 	if len(t.waiting) == 0 {
 		if c := t.roomy(); c != nil {
-			c.used++
+			c.give()
 			t.mu.Unlock()
 			return c, nil
 		}
@@ -131,14 +134,20 @@ func (t *HTTP2) take(within time.Duration) (*framedConn, error) {
 
 var errLate = errors.New("no connection in the time that the exchange has")
 
-// roomy returns a connection with room for another exchange: one that is known to answer, if there
+// give gives a place to an exchange. t.mu is held.
+func (c *framedConn) give() {
+	c.used++
+	c.given++
+}
+
+// roomy returns a connection with room for another exchange: one that is known to answer and to last, if there
 // is any. t.mu is held.
 func (t *HTTP2) roomy() *framedConn {
 	var doubtful *framedConn
 	for _, c := range t.conns {
 		switch {
 		case c.used >= c.limit || c.conn.old.Load():
-		case !c.doubted:
+		case !c.doubted && !t.spent(c):
 			return c
 		case doubtful == nil:
 			doubtful = c
@@ -148,6 +157,24 @@ func (t *HTTP2) roomy() *framedConn {
 		return doubtful
 	}
 	return nil
+}
+
+// spent says that the target most likely refuses further exchanges on the connection. t.mu is held.
+func (t *HTTP2) spent(c *framedConn) bool { return t.lasts > 0 && c.given >= t.lasts }
+
+// expected is how many exchanges a connection that is made is expected to carry. t.mu is held.
+func (t *HTTP2) expected() int {
+	if t.lasts > 0 {
+		return min(t.each, t.lasts)
+	}
+	return t.each
+}
+
+// lastsFor notes that the target has ended a connection after that many exchanges, and refused others on it.
+func (t *HTTP2) lastsFor(exchanges int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.lasts = max(exchanges, 1)
 }
 
 // leaveOld makes connections that are old get no more exchanges. t.mu is held.
@@ -163,7 +190,7 @@ func (t *HTTP2) leaveOld() {
 // dial makes another connection if the exchanges that wait, with one more, need it and it is
 // allowed. t.mu is held.
 func (t *HTTP2) dial() {
-	if t.dialing*t.each > len(t.waiting) || t.most > 0 && t.open+t.dialing >= t.most {
+	if t.dialing*t.expected() > len(t.waiting) || t.most > 0 && t.open+t.dialing >= t.most {
 		return
 	}
 	for _, c := range t.conns {
@@ -183,11 +210,12 @@ func (t *HTTP2) connect() {
 	t.dialing--
 	if err != nil {
 		// Those wait no longer that this connection would have served.
-		n := min(len(t.waiting), t.each)
+		n := min(len(t.waiting), t.expected())
 		for _, w := range t.waiting[:n] {
 			w.place <- placed{err: err}
 		}
 		t.waiting = slices.Delete(t.waiting, 0, n)
+		t.dialAgain()
 		return
 	}
 	t.open++
@@ -200,9 +228,10 @@ func (t *HTTP2) connect() {
 	t.hand()
 }
 
-// dialAgain makes a connection for those that wait, if none is being made. t.mu is held.
+// dialAgain makes as many connections as those need that wait. t.mu is held.
 func (t *HTTP2) dialAgain() {
-	if len(t.waiting) > 0 && t.dialing == 0 {
+	for before := -1; t.dialing > before && t.dialing*t.expected() < len(t.waiting); {
+		before = t.dialing
 		t.dial()
 	}
 }
@@ -215,7 +244,7 @@ func (t *HTTP2) hand() {
 		if c == nil {
 			break
 		}
-		c.used++
+		c.give()
 		t.waiting[n].place <- placed{conn: c}
 		n++
 	}
@@ -227,6 +256,9 @@ func (t *HTTP2) hand() {
 func (t *HTTP2) giveBack(c *framedConn) {
 	t.mu.Lock()
 	c.used--
+	if c.used == 0 && !c.left && t.spent(c) {
+		t.lasts = 0 // the target has not ended it
+	}
 	if len(t.waiting) > 0 {
 		t.hand()
 	}

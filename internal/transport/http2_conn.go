@@ -51,10 +51,11 @@ type framedConn struct {
 	settled chan struct{}
 	agreed  bool // they have come
 
-	// used are the places that exchanges have, limit is how many there are, idleSince when the last
-	// one was given back. left says that there will be no more, doubted that it is not known
+	// used are the places that exchanges have, given those that they have had, limit is how many there are at
+	// once, idleSince when the last one was given back. left says that there will be no more, doubted that it is not known
 	// whether the target is still there. t.mu guards them; it is taken after mu.
-	used, limit   int
+	used, given   int
+	limit         int
 	idleSince     time.Time
 	left, doubted bool
 

@@ -141,10 +141,15 @@ func (c *framedConn) takePing(f *h2.PingFrame) error {
 func (c *framedConn) takeGoAway(f *h2.GoAwayFrame) error {
 	c.t.leave(c)
 	c.parting = true
+	refused := false
 	for id, s := range c.streams {
 		if id > f.LastStreamID {
 			s.refuse(f.ErrCode)
+			refused = true
 		}
+	}
+	if refused {
+		c.t.lastsFor(int(f.LastStreamID+1) / 2)
 	}
 	if len(c.streams) == 0 {
 		return errUnused

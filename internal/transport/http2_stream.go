@@ -71,6 +71,12 @@ func (e *resetError) Error() string { return "the target has reset the stream: "
 // refusedError is the end of a stream that the target did not look at.
 type refusedError struct{ code h2.ErrCode }
 
+// WantsHTTP1 says that err is a target's refusal of a request that it takes in HTTP/1.1 alone (RFC 9113 section 7).
+func WantsHTTP1(err error) bool {
+	var r *refusedError
+	return errors.As(err, &r) && r.code == h2.ErrCodeHTTP11Required
+}
+
 func (e *refusedError) Error() string { return "the target has refused the stream: " + e.code.String() }
 
 // lose ends the stream early, because of why.
@@ -134,13 +140,13 @@ func (s *framedStream) takeBlock(b *framedBlock) {
 		s.reset(h2.ErrCodeEnhanceYourCalm, head.DefectHeadSize) // interim ones that are not read
 		return
 	}
+	if b.ends && !s.in.take(nil, true) {
+		s.reset(h2.ErrCodeProtocol, defectLength) // before anything of it has been passed on
+		return
+	}
 	b.head = nil
 	h.Size = b.size
 	s.heads = append(s.heads, h)
-	if b.ends && !s.in.take(nil, true) {
-		s.reset(h2.ErrCodeProtocol, defectLength)
-		return
-	}
 	s.readable.Broadcast()
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -457,6 +458,77 @@ func TestH2Refused(t *testing.T) {
 	})
 	check("closed without a word", true, true, func(p *framePeer, _ uint32) { p.CloseWrite() })
 	check("reset", true, false, func(p *framePeer, id uint32) { p.WriteRSTStream(id, h2.ErrCodeCancel) })
+}
+
+// A target that has refused exchanges after others on the same connection gets no more than those on the next ones,
+// until one lasts longer.
+func TestH2ConnectionsThatEnd(t *testing.T) {
+	t.Parallel()
+	var conns atomic.Int64
+	tr := framed(t, listenFrames(t, nil, func(p *framePeer) {
+		first := conns.Add(1) == 1
+		id := p.request()
+		if first {
+			p.request()
+			p.WriteGoAway(id, h2.ErrCodeNo, nil)
+		}
+		for ; id != 0; id = p.request() {
+			p.headers(id, true, ":status: 204")
+		}
+	}), nil)
+	pair := func(want string) {
+		t.Helper()
+		a, b := request(t, tr, "GET", ""), request(t, tr, "GET", "")
+		a.wants(t, "the first answer", "204")
+		b.wants(t, "the second answer", want)
+		a.Release(true)
+		b.Release(true)
+	}
+	pair("refused")
+	pair("204")
+	if n := conns.Load(); n != 3 {
+		t.Errorf("%d connections, want one that was ended and one for each exchange after it", n)
+	}
+	pair("204")
+	if n := conns.Load(); n != 3 {
+		t.Errorf("%d connections, want none beside those that have lasted", n)
+	}
+}
+
+// All exchanges that wait for a connection learn that it cannot be made, also those that it would not have served.
+func TestH2NoConnectionForMany(t *testing.T) {
+	t.Parallel()
+	origin := testkit.Listen(t, func(c *testkit.Conn) { c.Take(len(h2.ClientPreface)) })
+	tr := framed(t, strings.Replace(origin.URL, "http:", "h2c:", 1), func(cfg *config.Upstream) {
+		cfg.Connections.Max, cfg.Connections.Streams = 1, 1
+	})
+	errs := make(chan error)
+	for range 20 {
+		go func() {
+			_, err := tr.Open(testkit.Limit, transport.AnyVersion)
+			errs <- err
+		}()
+	}
+	for range 20 {
+		var de *transport.DialError
+		if err := <-errs; !errors.As(err, &de) || de.Phase != "http2" {
+			t.Errorf("the error is %v, want how the connection ended", err)
+		}
+	}
+}
+
+// A head that ends the stream, and says that a body follows, is not passed on.
+func TestH2LengthWithoutBody(t *testing.T) {
+	t.Parallel()
+	tr := framed(t, listenFrames(t, nil, func(p *framePeer) {
+		p.headers(p.request(), true, ok, "content-length: 4")
+		p.gone()
+	}), nil)
+	a := request(t, tr, "GET", "")
+	if _, err := a.ReadHead(&a.head); err == nil || !strings.Contains(err.Error(), "Content-Length does not agree") {
+		t.Errorf("the head came, with error %v", err)
+	}
+	a.Release(false)
 }
 
 // No connection gets more exchanges than the target and the settings allow, and those that wait
