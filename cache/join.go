@@ -130,6 +130,25 @@ func (s *Store) lookInTiers(q *Request, found *Found, f *Fetch) bool {
 	return false
 }
 
+// AskTiers looks in the tiers for a request whose client wants an entry or nothing, and which
+// must not be fetched for (only-if-cached, RFC 9111 section 5.2.1.7). It reports true if found
+// can answer now. It may block for as long as a tier's time-out.
+func (s *Store) AskTiers(q *Request, found *Found) bool {
+	if len(s.tiers) == 0 {
+		return false
+	}
+	f := s.newFetch(q) // which a purge finds
+	sh := s.shard(q.hash)
+	sh.mu.Lock()
+	f.enterLocked(sh, s.ownKey(f.key))
+	sh.mu.Unlock()
+	if s.lookInTiers(q, found, f) {
+		return true
+	}
+	f.Abort(ErrAborted)
+	return false
+}
+
 // ownKey is a key of one fetch alone, which no other request joins but which a
 // purge must find.
 func (s *Store) ownKey(key string) string {

@@ -219,6 +219,9 @@ func (x *Exchange) fromCache() {
 			x.lead(nil)
 			return
 		case rule.Unavailable:
+			if round < maxJoins && x.proxy.cache.AskTiers(c.request, &c.found) {
+				continue
+			}
 			x.Result.Cause = CauseNotCached
 			x.ownHead(504)
 			x.addCacheStatus()

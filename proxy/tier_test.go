@@ -61,3 +61,49 @@ func TestStaleInTier(t *testing.T) {
 		check("stale in the tier", "fwd=stale; fwd-status=200; stored")
 	})
 }
+
+// A client that wants what is stored or nothing (only-if-cached) gets what a tier has, and
+// never makes weir ask the target.
+func TestOnlyIfCachedInTier(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		k := &keepingTier{}
+		var s *stand
+		var a *fakeTarget
+		check := func(what, request, want, status, text string, streams int) {
+			t.Helper()
+			c := s.request(request)
+			equal(t, what, c.serve(), want)
+			contains(t, what, c.front.head, "Cache-Status: weir; "+status)
+			equal(t, what+": the body", c.front.sent(), text)
+			equal(t, what+": streams", a.count(), streams)
+			settle()
+		}
+		start := func() {
+			s = newStand(t, cachedRoute)
+			if err := s.parts.Cache.Attach(k, 10, 0, slog.New(slog.DiscardHandler)); err != nil {
+				t.Fatal(err)
+			}
+			a = s.on("a", answer("200\nCache-Control: max-age=60\nVary: A\nETag: \"1\"", "hello"))
+		}
+		const only = "GET /x\nCache-Control: only-if-cached"
+		start()
+		check("nothing stored", only, "504 not_cached", "detail=only-if-cached", "", 0)
+		check("another client", "GET /x\nA: b", "200 ok", "fwd=uri-miss; fwd-status=200; stored", "hello", 1)
+		start()
+		check("another variant", only, "504 not_cached", "detail=only-if-cached", "", 0)
+		check("in the tier", only+"\nA: b", "200 cached", "hit", "hello", 0)
+		check("in memory", only+"\nA: b", "200 cached", "hit", "hello", 0)
+		start()
+		check("a part", only+"\nA: b\nRange: bytes=1-2", "206 cached", "hit", "el", 0)
+		start()
+		check("a condition", only+"\nA: b\nIf-None-Match: \"1\"", "304 cached", "hit", "", 0)
+		time.Sleep(61 * time.Second)
+		start()
+		check("stale", only+"\nA: b", "504 not_cached", "detail=only-if-cached", "", 0)
+		check("stale and wanted", only+", max-stale=600\nA: b", "200 cached", "hit; ttl=-", "hello", 0)
+		start()
+		s.request("POST /x").serve()
+		settle()
+		check("invalidated", only+"\nA: b", "504 not_cached", "detail=only-if-cached", "", 1)
+	})
+}
