@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	h2 "golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 
 	"weir/internal/testkit"
 	"weir/server/hook"
@@ -168,6 +171,57 @@ func TestH2FullDuplex(t *testing.T) {
 		c.Data(5, true, "x")
 		equal(t, "the body", c.Whole(5).Body, "x")
 	})
+}
+
+// A client that makes its HPACK table smaller while an answer comes is told before the trailer section that the table is
+// (RFC 7541 section 4.2).
+func TestH2TrailerAfterTableSize(t *testing.T) {
+	t.Parallel()
+	smaller := make(chan struct{})
+	origin := testkit.Listen(t, func(c *testkit.Conn) {
+		c.Request()
+		c.Send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n1\r\na\r\n")
+		<-smaller
+		c.Send("0\r\nX-Sum: 1\r\n\r\n")
+	})
+	w := framedThrough(t, origin)
+	c, err := net.Dial("tcp", w.Addr("plain").String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(testkit.Limit))
+	f := h2.NewFramer(c, c)
+	c.Write([]byte(h2.ClientPreface))
+	f.WriteSettings()
+	var block bytes.Buffer
+	e := hpack.NewEncoder(&block)
+	for _, field := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "a.test"}, {":path", "/"}} {
+		e.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]})
+	}
+	f.WriteHeaders(h2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: true})
+	for acks := 0; ; {
+		frame, err := f.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch frame := frame.(type) {
+		case *h2.SettingsFrame:
+			if !frame.IsAck() {
+				continue
+			}
+			if acks++; acks == 2 { // of the first SETTINGS, and of those below
+				close(smaller)
+			}
+		case *h2.DataFrame:
+			f.WriteSettings(h2.Setting{ID: h2.SettingHeaderTableSize, Val: 0})
+		case *h2.HeadersFrame:
+			if frame.StreamEnded() {
+				equal(t, "the trailer section", string(frame.HeaderBlockFragment()), "\x20\x20\x00\x05x-sum\x011")
+				return
+			}
+		}
+	}
 }
 
 // A response that breaks off never ends as if it were whole.

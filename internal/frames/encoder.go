@@ -60,11 +60,26 @@ func (e *Encoder) Begin() {
 	if e.known == nil {
 		e.known, e.values = make(map[string]int), make(map[string]uint8)
 	}
-	if e.resized {
-		e.resized = false
-		e.block = append(e.block, sizeUpdate) // of 0, because nothing of the table is kept
-		e.block = appendNumber(append(e.block, sizeUpdate), 5, uint64(HeaderTable-e.less))
+	e.block = e.appendSize(e.block)
+}
+
+// AfterSize is a block that was made without the table, after the table's new size if the peer has
+// to be told of one: no block may come before that (RFC 7541 section 4.2).
+func (e *Encoder) AfterSize(block []byte) []byte {
+	if !e.resized {
+		return block
 	}
+	return append(e.appendSize(nil), block...)
+}
+
+// appendSize appends the table's new size, if the peer has to be told of one.
+func (e *Encoder) appendSize(dst []byte) []byte {
+	if !e.resized {
+		return dst
+	}
+	e.resized = false
+	dst = append(dst, sizeUpdate) // of 0, because nothing of the table is kept
+	return appendNumber(append(dst, sizeUpdate), 5, uint64(HeaderTable-e.less))
 }
 
 // End gives back what a large block has taken.

@@ -195,7 +195,7 @@ func (s *stream) finish() {
 	c := s.c
 	switch {
 	case s.trailer != nil:
-		c.Block(s.id, s.trailer, h2.FlagHeadersEndStream)
+		c.Block(s.id, c.Encoder.AfterSize(s.trailer), h2.FlagHeadersEndStream)
 	case c.EndAt(s.last, s.round):
 	default:
 		c.Frame(0, h2.FrameData, h2.FlagDataEndStream, s.id)

@@ -260,7 +260,7 @@ func (u *framedUpload) finish() {
 	case u.ended:
 		return
 	case u.trailer != nil:
-		c.Block(u.s.id, u.trailer, h2.FlagHeadersEndStream)
+		c.Block(u.s.id, c.Encoder.AfterSize(u.trailer), h2.FlagHeadersEndStream)
 	case c.EndAt(u.last, u.round):
 	default:
 		c.Frame(0, h2.FrameData, h2.FlagDataEndStream, u.s.id)

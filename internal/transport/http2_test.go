@@ -752,6 +752,67 @@ func TestH2UploadGoesOn(t *testing.T) {
 	check("nothing but a trailer section", head.LengthChunked, "", &trailer, held+"|1")
 }
 
+// A target that makes its HPACK table smaller while a body is sent is told before the trailer section that the
+// table is (RFC 7541 section 4.2).
+func TestH2TrailerAfterTableSize(t *testing.T) {
+	t.Parallel()
+	smaller, block := make(chan struct{}), make(chan []byte, 1)
+	tr := framed(t, listenFrames(t, nil, func(p *framePeer) {
+		p.ReadMetaHeaders = nil
+		for acks := 0; ; {
+			f, err := p.ReadFrame()
+			if err != nil {
+				return
+			}
+			switch f := f.(type) {
+			case *h2.SettingsFrame:
+				if !f.IsAck() {
+					continue
+				}
+				if acks++; acks == 2 { // of the first SETTINGS, and of those below
+					close(smaller)
+				}
+			case *h2.HeadersFrame:
+				if f.StreamEnded() {
+					block <- bytes.Clone(f.HeaderBlockFragment())
+					p.headers(f.StreamID, true, ":status: 204")
+					continue
+				}
+				p.WriteSettings(h2.Setting{ID: h2.SettingHeaderTableSize, Val: 0})
+			}
+		}
+	}), nil)
+	s, err := tr.Open(testkit.Limit, transport.AnyVersion)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Release(true)
+	var h, trailer head.Head
+	h.StartRequest(head.HTTP11, []byte("PUT"), []byte("/"))
+	h.Add(head.Host, []byte("a.test"))
+	h.SetFraming(head.LengthChunked)
+	trailer.Add(head.NewName("x-sum"), []byte("1"))
+	if _, err := s.Send(&transport.Request{Head: &h, Held: []byte("a"), Chunked: true, More: true}); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-smaller:
+	case <-time.After(testkit.Limit):
+		t.Fatal("the target's SETTINGS are not acknowledged")
+	}
+	if err := s.BodyWriter(true, testkit.Limit).Finish(&trailer); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case got := <-block:
+		if want := "\x20\x20\x00\x05x-sum\x011"; string(got) != want {
+			t.Errorf("the trailer section is %q, want %q", got, want)
+		}
+	case <-time.After(testkit.Limit):
+		t.Error("the target got no trailer section")
+	}
+}
+
 // What arrives and is not wanted is bounded, stalls no other stream, and all of it is there when it
 // is wanted.
 func TestH2ResponseWindows(t *testing.T) {
