@@ -27,6 +27,8 @@ type output struct {
 	release *time.Timer
 	// lent are the buffers for answers that the exchanges of all streams hold.
 	lent int
+	// gathering says that a stream that has its whole answer lets others add theirs, and writes all then.
+	gathering bool
 	// stalled is when window became 0 with something to send; zero while it is not.
 	stalled time.Time
 }

@@ -191,26 +191,31 @@ func (s *stream) Flush() error {
 // Finish implements proxy.Front. Other streams whose answers are there too may add them before
 // all are written at once.
 func (s *stream) Finish(trailer *head.Head) error {
-	if err := s.finishAnswer(trailer); err != nil || s.inline {
+	writes, err := s.finishAnswer(trailer)
+	if !writes {
 		return err
 	}
 	runtime.Gosched()
-	s.c.mu.Lock()
-	defer s.c.mu.Unlock()
-	s.c.Pump()
-	s.c.Flush()
+	c := s.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.gathering = false
+	c.Pump()
+	c.Flush()
 	return nil
 }
 
-func (s *stream) finishAnswer(trailer *head.Head) error {
-	err := s.enter()
+// finishAnswer does the work of Finish. It says whether s is to write what is gathered.
+func (s *stream) finishAnswer(trailer *head.Head) (writes bool, err error) {
+	err = s.enter()
 	defer s.leave()
 	if err != nil {
-		return err
+		return false, err
 	}
 	s.sendUnsent()
-	s.c.refilled(s)
-	s.c.lend(s, 0)
+	c := s.c
+	c.refilled(s)
+	c.lend(s, 0)
 	if s.left > 0 && !s.bodyless {
 		panic("BUG: fewer bytes of a body than its head says")
 	}
@@ -222,7 +227,11 @@ func (s *stream) finishAnswer(trailer *head.Head) error {
 	if len(s.pending) == 0 {
 		s.finish()
 	}
-	return nil
+	if s.inline || c.gathering {
+		return false, nil
+	}
+	c.gathering = true
+	return true, nil
 }
 
 // Delivered implements proxy.Front.

@@ -140,7 +140,7 @@ func (s *stream) over() {
 	case s.state != streamAnswered:
 		s.reset(s.code, errEnded)
 	}
-	if !inline {
+	if !inline && !c.gathering {
 		c.Flush()
 	}
 }
