@@ -179,13 +179,7 @@ func (b *Reader) Kernel() Kernel {
 }
 
 // Moved implements Source.
-func (b *Reader) Moved(n int64) {
-	b.left -= n
-	b.seen += n
-	if b.left == 0 {
-		b.err = io.EOF
-	}
-}
+func (b *Reader) Moved(n int64) { b.took(n) }
 
 // Next returns the next bytes of the payload: a borrowed piece of the reader's
 // buffer if something is there, else freshly read into buf. The bytes are valid
@@ -205,7 +199,7 @@ func (b *Reader) Next(buf []byte) ([]byte, error) {
 	if err != nil {
 		return nil, b.failed(b.cut(err))
 	}
-	b.took(len(p))
+	b.took(int64(len(p)))
 	return p, nil
 }
 
@@ -231,7 +225,7 @@ func (b *Reader) NextHere(buf []byte) ([]byte, error) {
 	if b.filled = n == len(buf); err != nil {
 		return nil, b.failedHere(err)
 	}
-	b.took(n)
+	b.took(int64(n))
 	return buf[:n], nil
 }
 
@@ -269,12 +263,12 @@ func (b *Reader) cut(err error) error {
 }
 
 // took notes that n bytes of the payload are handed out.
-func (b *Reader) took(n int) {
-	b.seen += int64(n)
+func (b *Reader) took(n int64) {
+	b.seen += n
 	if b.framing == FramingClose {
 		return
 	}
-	b.left -= int64(n)
+	b.left -= n
 	if b.left == 0 && b.framing == FramingLength {
 		b.err = io.EOF
 	}
