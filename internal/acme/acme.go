@@ -206,7 +206,7 @@ func (m *Manager) Certificate(l *config.Listener, hello *tls.ClientHelloInfo) (*
 	if s == nil {
 		return nil, nil
 	}
-	return s.certificate(m.first(l), hello)
+	return s.certificate(m.first(l), hello, l.Timeouts.Handshake.D())
 }
 
 // first returns the name whose certificate is for clients that ask for none, or for one that the

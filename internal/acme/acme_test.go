@@ -702,3 +702,41 @@ output = "off"
 		t.Errorf("the issuers are %q", issuers)
 	}
 }
+
+// A handshake that waits for a certificate on demand ends in its time, and does not hold up a stop.
+func TestOnDemandSlow(t *testing.T) {
+	t.Parallel()
+	asked, answer := make(chan struct{}, 10), make(chan struct{})
+	application := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		select {
+		case <-answer:
+		case <-r.Context().Done():
+		}
+	}))
+	defer application.Close()
+	defer close(answer)
+	n := start(t, fmt.Sprintf(`
+[[listeners]]
+name = "secure"
+address = "127.0.0.1:0"
+tls = "acme"
+timeouts.handshake = "100ms"
+[certificates]
+storage = %q
+on_demand = { ask = %q, timeout = "10m" }
+[[routes]]
+respond = { body = "hello" }
+`, t.TempDir(), application.URL))
+	if _, err := n.handshake("slow.test", nil); err == nil {
+		t.Error("there is a certificate")
+	}
+	<-asked
+	n.handshake("slow.test", nil)
+	select {
+	case <-asked:
+		t.Error("the application was asked again before it has answered")
+	default:
+	}
+	n.server.Close() // while it has not answered
+}

@@ -43,6 +43,7 @@ type demand struct {
 
 	mu      sync.Mutex
 	refused map[string]time.Time // until when, by name
+	waited  map[string]*wanted   // by name
 }
 
 func newDemand(o *config.OnDemand, s *source) *demand {
@@ -51,15 +52,58 @@ func newDemand(o *config.OnDemand, s *source) *demand {
 		panic("BUG: " + err.Error()) // package config has parsed it
 	}
 	return &demand{
-		source: s, url: u, limit: rate{most: o.PerMinute}, keep: o.Keep, refused: make(map[string]time.Time),
+		source: s, url: u, limit: rate{most: o.PerMinute}, keep: o.Keep, refused: make(map[string]time.Time), waited: make(map[string]*wanted),
 		client: &http.Client{Timeout: o.Timeout.D(), CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}
 }
 
-// demand returns the certificate for a name that no listener has; nil if there is to be none.
-func (s *setup) demand(hello *tls.ClientHelloInfo) *tls.Certificate {
-	d := s.onDemand
-	ctx, a := newAttempt(hello.Context(), true)
+// demand returns the certificate for a name that no listener has; nil if there is to be none, or none within
+// limit. What was begun goes on when that has passed, or the client has left.
+func (s *setup) demand(hello *tls.ClientHelloInfo, limit time.Duration) *tls.Certificate {
+	w := s.onDemand.wanted(hello)
+	late := time.NewTimer(limit)
+	defer late.Stop()
+	select {
+	case <-w.done:
+		return w.certificate
+	case <-late.C:
+	case <-s.onDemand.source.ctx.Done():
+	}
+	return nil
+}
+
+// wanted is a certificate that clients wait for.
+type wanted struct {
+	done        chan struct{}    // closed when certificate is there, or will not be
+	certificate *tls.Certificate // nil: there is none
+}
+
+// wanted returns what the clients who ask for a name at the same time wait for together.
+func (d *demand) wanted(hello *tls.ClientHelloInfo) *wanted {
+	name := strings.ToLower(hello.ServerName)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	w := d.waited[name]
+	if w != nil {
+		return w
+	}
+	w = &wanted{done: make(chan struct{})}
+	d.waited[name] = w
+	d.source.background(func() {
+		defer func() {
+			d.mu.Lock()
+			delete(d.waited, name)
+			d.mu.Unlock()
+			close(w.done)
+		}()
+		w.certificate = d.get(name, hello)
+	})
+	return w
+}
+
+// get gets the certificate for a handshake; nil if there is to be none.
+func (d *demand) get(name string, hello *tls.ClientHelloInfo) *tls.Certificate {
+	ctx, a := newAttempt(d.source.ctx, true)
 	defer a.cancel()
 	cert, err := d.config.GetCertificateWithContext(ctx, hello)
 	if err = a.result(err); err != nil {
@@ -67,10 +111,10 @@ func (s *setup) demand(hello *tls.ClientHelloInfo) *tls.Certificate {
 		if errors.Is(err, errRefused) {
 			level = slog.LevelDebug // anybody can ask for any name
 		}
-		d.source.manager.log.Log(ctx, level, "no certificate on demand", "name", hello.ServerName, "error", err)
+		d.source.manager.log.Log(ctx, level, "no certificate on demand", "name", name, "error", err)
 		return nil
 	}
-	d.source.demand(strings.ToLower(hello.ServerName), d.keep)
+	d.source.demand(name, d.keep)
 	return cert
 }
 

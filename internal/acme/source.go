@@ -273,9 +273,9 @@ func (s *source) isManaged(name string) bool {
 	return ok && names["*."+parent] != nil
 }
 
-// certificate returns the certificate for a handshake. fallback is the name that stands for any other;
-// empty for none.
-func (s *source) certificate(fallback string, hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+// certificate returns the certificate for a handshake, which may take limit. fallback is the name
+// that stands for any other; empty for none.
+func (s *source) certificate(fallback string, hello *tls.ClientHelloInfo, limit time.Duration) (*tls.Certificate, error) {
 	setup := s.setup.Load()
 	if len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == acmez.ACMETLS1Protocol {
 		ctx, done := within(challengeWithin)
@@ -291,7 +291,7 @@ func (s *source) certificate(fallback string, hello *tls.ClientHelloInfo) (*tls.
 	switch {
 	case s.isManaged(name):
 	case setup.onDemand != nil && hello.ServerName != "":
-		return setup.demand(hello), nil
+		return setup.demand(hello, limit), nil
 	case fallback == "":
 		return nil, nil
 	default:
