@@ -153,6 +153,8 @@ func TestH2Malformed(t *testing.T) {
 	check("200", method, scheme, authority, path)
 	check("200", method, scheme, path, "host: a")
 	check("200", method, scheme, authority, path, "host: A")
+	check("200", method, scheme, authority, path, "host: a:443")
+	check("200", method, ":scheme: http", ":authority: a:80", path, "host: a")
 	check("200", ":method: OPTIONS", scheme, authority, ":path: *")
 	for _, field := range []string{"connection: close", "keep-alive: 1", "proxy-connection: x", "transfer-encoding: chunked", "upgrade: h2c", "te: gzip", "te: trailers, gzip", "X-Upper: 1"} {
 		check(reset, method, scheme, authority, path, field)
@@ -170,6 +172,8 @@ func TestH2Malformed(t *testing.T) {
 	check("400", method, scheme, ":authority: ", path)
 	check("400", method, scheme, ":authority: user@a", path)
 	check("400", method, scheme, authority, path, "host: b")
+	check("400", method, scheme, authority, path, "host: a:80")
+	check("400", method, scheme, ":authority: a:444", path, "host: a:443")
 	check("400", method, scheme, ":authority: a, b", path)
 	check("400", method, scheme, path, "host: a", "host: a")
 	check("400", method, scheme, authority, ":path: http://b/")
@@ -191,7 +195,7 @@ func TestH2Malformed(t *testing.T) {
 			t.Errorf("the log has %s for %+v", s, line)
 		}
 	}
-	equal(t, "requests of the origin", origin.Requests(), 5)
+	equal(t, "requests of the origin", origin.Requests(), 7)
 }
 
 // A header list beyond the limit is answered, the decoder stays in step, and the connection goes on.

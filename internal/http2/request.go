@@ -320,7 +320,7 @@ func (b *block) takeRegular(f hpack.HeaderField) {
 		return
 	case "host":
 		if b.authority != "" {
-			if !bytes.EqualFold(value, bytesOf(b.authority)) {
+			if !bytes.EqualFold(value, bytesOf(b.authority)) && !b.isAuthority(value) {
 				b.defect = defectHosts
 			}
 			return
@@ -331,6 +331,15 @@ func (b *block) takeRegular(f hpack.HeaderField) {
 		}
 	}
 	b.defect = b.s.Request.Fill(name, value)
+}
+
+// isAuthority says whether a Host is :authority but for the port that the scheme implies (RFC 9113 section 8.3.1).
+func (b *block) isAuthority(host []byte) bool {
+	port := []byte(":80")
+	if b.scheme == "https" {
+		port = []byte(":443")
+	}
+	return bytes.EqualFold(bytes.TrimSuffix(host, port), bytes.TrimSuffix(bytesOf(b.authority), port))
 }
 
 func (b *block) takeTrailer(f hpack.HeaderField) {
