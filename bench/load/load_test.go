@@ -290,8 +290,9 @@ func TestHTTP2(t *testing.T) {
 		if r.Requests != 100 || r.Failed() != 0 || r.Statuses[200] != 100 || r.Bytes != 100_000 {
 			t.Errorf("TLS %v: %+v: want 100 answers", secure, r)
 		}
-		if len(connections) != 2 {
-			t.Errorf("TLS %v: %d connections, want 2", secure, len(connections))
+		// One may have sent all before the other had a turn.
+		if len(connections) > 2 {
+			t.Errorf("TLS %v: %d connections, want 2 at most", secure, len(connections))
 		}
 	}
 	if len(seen) != 1 || seen["HTTP/2.0POST/phy1000"] != 200 {
