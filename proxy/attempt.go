@@ -54,7 +54,7 @@ type attempt struct {
 	// request is the head that is sent: the exchange's outgoing one, or own, which only this
 	// attempt has changed.
 	request *head.Head
-	own     head.Head
+	own     *head.Head // nil until an attempt needs it
 	out     transport.Request
 	version transport.Version
 	upload  upload
@@ -80,7 +80,7 @@ func (a *attempt) reset() {
 	}
 	a.x, a.proxy, a.upstream, a.target, a.stream, a.state = nil, nil, nil, nil, nil, attemptUnused
 	a.began, a.asked, a.opened, a.firstByte, a.connecting = time.Time{}, time.Time{}, time.Time{}, 0, 0
-	if a.request == &a.own {
+	if a.own != nil && a.request == a.own {
 		a.own.Reset()
 	}
 	a.request, a.out = nil, transport.Request{Room: a.out.Room[:0]}
@@ -188,8 +188,11 @@ func (a *attempt) address() {
 	own := mode == hostTarget || mode == hostPass && len(x.Host) == 0 // HTTP/1.0 allows that, HTTP/1.1 does not
 	tells := !a.upstream.deadlineHeader.IsZero()
 	if own || tells || len(a.proxy.hooks.onUpstream) > 0 || a.proxy.tracer != nil {
-		x.outgoing.CopyTo(&a.own)
-		h = &a.own
+		if a.own == nil {
+			a.own = new(head.Head)
+		}
+		x.outgoing.CopyTo(a.own)
+		h = a.own
 	}
 	a.request = h
 	if own {

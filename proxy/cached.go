@@ -56,23 +56,23 @@ func (r CacheResult) String() string {
 
 // cached is what an exchange keeps of its way through the cache.
 type cached struct {
-	// request is what the cache is asked; askCache makes it. cleaned is the client's request without
-	// what Connection names, where that is needed. Both are nil until an exchange needs them, and stay for those that come
-	// later: exchanges that ask no cache take less memory.
-	request *cache.Request
-	cleaned *head.Head
-	found   cache.Found
 	// fetch is what the exchange leads; nil if it leads none.
 	fetch *cache.Fetch
+	// request is what the cache is asked, and store what the exchange needs to store a response; askCache
+	// makes both. cleaned is the client's request without what Connection names, where that is needed. All are nil
+	// until an exchange needs them, and stay for those that come later: exchanges that ask no cache take less memory.
+	request *cache.Request
+	store   *storing
+	cleaned *head.Head
 	// background says that there is no client: the fetch validates an entry.
 	background bool
-	store      storing
-	text       []byte
+	// whole says that the answer has the whole body of an entry that memory has.
+	whole bool
+	found cache.Found
+	text  []byte
 	// copied is the second copy of the body of the answer, which must stay until it is
 	// sent.
 	copied cache.File
-	// whole says that the answer has the whole body of an entry that memory has.
-	whole bool
 }
 
 // asked says that the exchange has asked the cache.
@@ -89,7 +89,9 @@ func (c *cached) reset() {
 	c.found, c.copied = cache.Found{}, cache.File{}
 	c.fetch, c.background, c.whole = nil, false, false
 	c.text = c.text[:0]
-	c.store.reset()
+	if c.store != nil {
+		c.store.reset()
+	}
 	if c.cleaned != nil {
 		c.cleaned.Reset()
 	}
@@ -144,7 +146,7 @@ func (x *Exchange) CacheKey() []byte {
 func (x *Exchange) askCache() {
 	c := &x.cached
 	if c.request == nil {
-		c.request = new(cache.Request)
+		c.request, c.store = new(cache.Request), new(storing)
 	}
 	q := c.request
 	q.Policy = x.Route.cache

@@ -94,8 +94,8 @@ func (x *Exchange) compress(src body.Source, length int64, bodyless bool) (body.
 		if e == nil {
 			return src, length
 		}
-		x.encoded = encoded{x: x, src: src, encoder: e, coding: coding}
-		src, length = &x.encoded, -1
+		x.encoded = &encoded{x: x, src: src, encoder: e, coding: coding}
+		src, length = x.encoded, -1
 	}
 	h.Del(head.ContentLength)
 	h.DelFunc(func(f head.Field) bool { return field.EqualFold(f.Name, "accept-ranges") || aboutBytes(f.Name) })
@@ -197,7 +197,7 @@ type encoded struct {
 func (e *encoded) end() {
 	e.x.Route.metrics.compressed(e.coding, e.in, e.out)
 	e.encoder.Release()
-	*e = encoded{}
+	e.x.encoded = nil
 }
 
 // maxPiece is how much is compressed at once.

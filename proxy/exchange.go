@@ -186,8 +186,8 @@ type Exchange struct {
 	// deferred are the functions that run when the exchange is over.
 	deferred []func()
 	cached   cached
-	// encoded is the response's body while it is compressed.
-	encoded encoded
+	// encoded is the response's body while it is compressed; nil otherwise.
+	encoded *encoded
 	// upgrade is what protocols the client asked for in an upgrade that a target may
 	// agree to; empty for other exchanges.
 	upgrade []byte

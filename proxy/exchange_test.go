@@ -96,7 +96,7 @@ func remains(path string, v reflect.Value, made reflect.Value, found *[]string) 
 	case reflect.Pointer, reflect.Interface, reflect.Chan, reflect.Map:
 		switch path {
 		case "x.Response", "x.Body": // they point into x
-		case "x.cached.request", "x.cached.cleaned": // made once, and kept
+		case "x.cached.request", "x.cached.store", "x.cached.cleaned", "x.room.attempt.own": // made once, and kept
 			if !v.IsNil() {
 				remains(path, v.Elem(), reflect.New(v.Type().Elem()).Elem(), found)
 			}

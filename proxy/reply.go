@@ -130,7 +130,7 @@ func (x *Exchange) reply(src body.Source, length int64, bodyless bool, delivered
 		src, length, bodyless = &x.room.empty, 0, now
 	}
 	if x.Route != nil && x.Route.compress != nil {
-		if src, length = x.compress(src, length, bodyless); x.encoded.encoder != nil {
+		if src, length = x.compress(src, length, bodyless); x.encoded != nil {
 			defer x.encoded.end()
 		}
 	}
@@ -231,7 +231,7 @@ func (x *Exchange) copy(src body.Source) (srcErr, err error) {
 			}
 			return err, nil
 		}
-		if x.encoded.encoder == nil {
+		if x.encoded == nil {
 			x.taps.see(ToClient, piece)
 		}
 		if err := front.Write(piece); err != nil {

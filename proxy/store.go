@@ -144,7 +144,7 @@ func (x *Exchange) again() {
 
 // cacheResponse is the target's response as the cache sees it.
 func (x *Exchange) cacheResponse(a *attempt, bodyless bool) rule.Response {
-	s := &x.cached.store
+	s := x.cached.store
 	s.fields = a.response.AppendFields(s.fields[:0])
 	now := time.Now()
 	r := rule.Response{
@@ -279,8 +279,8 @@ func (x *Exchange) replyStoring(a *attempt, reader cache.Reader, length int64, b
 
 // awaitStored waits until the body has been moved into the fetch.
 func (x *Exchange) awaitStored() {
-	if stored := x.cached.store.stored; stored != nil {
-		<-stored
+	if s := x.cached.store; s != nil && s.stored != nil {
+		<-s.stored
 	}
 }
 
@@ -291,7 +291,7 @@ func (x *Exchange) stopReading(a *attempt, r cache.Reader) {
 	if r != nil {
 		r.Close()
 	}
-	if c.store.stored == nil {
+	if c.store == nil || c.store.stored == nil {
 		return
 	}
 	finish := int64(0)

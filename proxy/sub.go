@@ -15,6 +15,7 @@ import (
 // It may outlive x.
 func (x *Exchange) newSub() *Exchange {
 	s := NewExchange()
+	s.cached.store = new(storing)
 	peer := *x.Client.Peer
 	s.Client = &Client{
 		Front: NoClient{}, Cancel: &s.cached.store.cancel, Listener: x.Client.Listener, Peer: &peer,

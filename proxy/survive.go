@@ -48,7 +48,7 @@ func (s *storing) Interrupt() {
 
 // survive makes the exchange go on when its client leaves, until depend.
 func (x *Exchange) survive() {
-	s := &x.cached.store
+	s := x.cached.store
 	if s.survives {
 		return
 	}
@@ -59,8 +59,8 @@ func (x *Exchange) survive() {
 // depend makes the exchange end when its client leaves, or has left, as others do. Nothing may
 // be watched.
 func (x *Exchange) depend() {
-	s := &x.cached.store
-	if !s.survives {
+	s := x.cached.store
+	if s == nil || !s.survives {
 		return
 	}
 	x.proxy.fetches.remove(&s.detached)
@@ -72,7 +72,7 @@ func (x *Exchange) depend() {
 
 // cancel is what ends the exchange's attempts.
 func (x *Exchange) cancel() *Cancel {
-	if s := &x.cached.store; s.survives {
+	if s := x.cached.store; s != nil && s.survives {
 		return &s.cancel
 	}
 	return x.Client.Cancel
@@ -80,8 +80,8 @@ func (x *Exchange) cancel() *Cancel {
 
 // watch says that the exchange waits for a target, through w, from now on.
 func (x *Exchange) watch(w Interrupter, now time.Time) {
-	s := &x.cached.store
-	if s.survives && x.Client.Cancel != &s.cancel {
+	s := x.cached.store
+	if s != nil && s.survives && x.Client.Cancel != &s.cancel {
 		x.Client.Cancel.arm(s, now)
 	}
 	x.cancel().arm(w, now)
@@ -91,7 +91,7 @@ func (x *Exchange) watch(w Interrupter, now time.Time) {
 // whether its attempts are to end.
 func (x *Exchange) unwatch() (canceled bool) {
 	canceled = x.cancel().disarm()
-	if x.cached.store.survives {
+	if s := x.cached.store; s != nil && s.survives {
 		x.Client.Cancel.disarm()
 	}
 	return canceled

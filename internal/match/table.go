@@ -81,7 +81,7 @@ const maxHost = 255
 // of the fitting path in that route's Path (0 if it has none). If no route fits,
 // ok is false and c is empty. It never allocates.
 func (t *Table) Match(r *Request, c *Captures) (route, pattern int, ok bool) {
-	c.n, c.slashes = 0, 0
+	c.begin()
 	if len(t.exact)+len(t.wildcard) > 0 {
 		var buf [maxHost]byte
 		host := hostName(buf[:0], r.Host)
@@ -170,7 +170,7 @@ func (n *node) find(rest []byte, r *Request, c *Captures) *entry {
 			if e := a.next.step(after, more, r, c); e != nil {
 				return e
 			}
-			c.n--
+			c.pop()
 		}
 	}
 	if n.capture != nil && len(segment) > 0 {
@@ -178,12 +178,11 @@ func (n *node) find(rest []byte, r *Request, c *Captures) *entry {
 		if e := n.capture.step(after, more, r, c); e != nil {
 			return e
 		}
-		c.n--
+		c.pop()
 	}
 	if e := accept(n.tails, r, c); e != nil {
 		if e.path.Rest {
 			c.push(rest)
-			c.names[c.n-1] = e.path.Captures[c.n-1]
 		}
 		return e
 	}
@@ -208,8 +207,7 @@ func accept(list []entry, r *Request, c *Captures) *entry {
 			continue
 		}
 		if e.path != nil {
-			copy(c.names[:c.n], e.path.Captures)
-			c.slashes = e.path.Slashes
+			c.names, c.slashes = e.path.Captures, e.path.Slashes
 		}
 		return e
 	}
