@@ -131,11 +131,8 @@ func (a *attempt) end(e ending) {
 	if a.state == attemptEnded || a.state == attemptUnused {
 		return
 	}
-	if a.x != nil && a.x.Record != nil {
-		a.x.Record.Tried(a.tried(&e))
-	}
-	if a.trace.Sampled {
-		a.proxy.tracer.Tried(a.tried(&e))
+	if a.trace.Sampled || a.x != nil && a.x.Record != nil {
+		a.tell(&e)
 	}
 	if a.stream != nil {
 		a.giveBack(e.reusable)
@@ -150,6 +147,19 @@ func (a *attempt) end(e ending) {
 	}
 	countAttempt(a.target, e.cause, latency) // before the target may go, and its figures with it
 	a.upstream.Set.Release(a.target, lb.Outcome{Kind: e.kind, Status: e.status, Latency: latency, Err: e.err})
+}
+
+// tell tells those who follow the exchange how the attempt ended. It is a function of its own because
+// it needs much more of the stack than end does.
+//
+//go:noinline
+func (a *attempt) tell(e *ending) {
+	if a.x != nil && a.x.Record != nil {
+		a.x.Record.Tried(a.tried(e))
+	}
+	if a.trace.Sampled {
+		a.proxy.tracer.Tried(a.tried(e))
+	}
 }
 
 // giveUp ends an attempt whose response the client does not get.
@@ -218,7 +228,7 @@ func (x *Exchange) version() transport.Version {
 	return transport.AnyVersion
 }
 
-func (a *attempt) transport() transport.Transport { return a.target.Transport().(transport.Transport) }
+func (a *attempt) transport() transport.Transport { return transport.Of(a.target.Transport()) }
 
 // maxInterim bounds the interim responses to one request.
 const maxInterim = 64
@@ -338,10 +348,9 @@ func (a *attempt) exchangeHeads() *attemptError {
 	if x.grpc {
 		write = 0 // a stream may have to wait for any time
 	}
-	a.out = transport.Request{
-		Head: a.request, Held: x.held, Trailer: x.Body.Trailer(),
-		Chunked: x.chunked(), More: !x.Body.Done(), Crowded: x.Client.Crowded, Room: a.out.Room,
-	}
+	// All but Room, without a copy of the whole.
+	a.out.Head, a.out.Held, a.out.Trailer = a.request, x.held, x.Body.Trailer()
+	a.out.Chunked, a.out.More, a.out.Crowded = x.chunked(), !x.Body.Done(), x.Client.Crowded
 	s.LimitWrite(a.began, write)
 	n, err := s.Send(&a.out)
 	limit := x.time.limits.head()

@@ -13,7 +13,7 @@ func (l *Listener) admit(c *Conn) {
 	defer l.mu.Unlock()
 	full := func() bool {
 		limit := l.settings.Load().config.Limits.Connections
-		return limit > 0 && len(l.conns) >= limit && !l.closed
+		return limit > 0 && len(l.conns) >= limit && !l.closed.Load()
 	}
 	if full() {
 		l.paused.Add(1)

@@ -56,8 +56,9 @@ type Listener struct {
 
 	// freed has a token when a connection ended: a descriptor may be free.
 	freed chan struct{}
-	// done is closed by Close.
-	done chan struct{}
+	// done is closed by Close, which sets closed before, with mu held.
+	done   chan struct{}
+	closed atomic.Bool
 	// background are the accept loops and the certificate watch.
 	background sync.WaitGroup
 
@@ -66,7 +67,6 @@ type Listener struct {
 	// ends, the settings change or the listener closes.
 	changed   *sync.Cond
 	waiting   int
-	closed    bool
 	shared    bool // another process accepts from the sockets, too
 	aborted   bool
 	handle    func(*Conn) // nil until Serve
@@ -279,7 +279,7 @@ func (l *Listener) Serve(handle func(*Conn)) {
 	if l.handle != nil {
 		panic("BUG: Serve was called twice")
 	}
-	if l.closed {
+	if l.closed.Load() {
 		l.mu.Unlock()
 		return
 	}
@@ -339,14 +339,7 @@ func (l *Listener) awaitDescriptor(wait time.Duration) {
 }
 
 // Closed says whether Close was called.
-func (l *Listener) Closed() bool {
-	select {
-	case <-l.done:
-		return true
-	default:
-		return false
-	}
-}
+func (l *Listener) Closed() bool { return l.closed.Load() }
 
 // serve is the life of one connection.
 func (l *Listener) serve(c *Conn) {
@@ -377,12 +370,12 @@ func (l *Listener) refuse(c *Conn, reason Reason, err error) {
 // it again does nothing.
 func (l *Listener) Close() error {
 	l.mu.Lock()
-	if l.closed {
+	if l.closed.Load() {
 		l.mu.Unlock()
 		l.background.Wait()
 		return nil
 	}
-	l.closed = true
+	l.closed.Store(true)
 	defer l.staples.Close()
 	serving, shared := l.handle != nil, l.shared
 	close(l.done)

@@ -115,7 +115,13 @@ func (s *Stream) WritePaced(p *Pace, first, more []byte) (n int, err error) {
 	if n == len(first)+len(more) || err != nil && !TimedOut(err) {
 		return n, err
 	}
-	err = p.wait(s, func() (int64, error) {
+	return s.writeRest(p, first, more, n)
+}
+
+// writeRest writes what is left after n bytes of first and more. It is a function of its own because few
+// writes need it, and it needs more of the stack than the others.
+func (s *Stream) writeRest(p *Pace, first, more []byte, n int) (int, error) {
+	err := p.wait(s, func() (int64, error) {
 		k := min(n, len(first))
 		wrote, err := s.WriteBoth(first[k:], more[n-k:])
 		n += wrote

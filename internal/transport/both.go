@@ -28,6 +28,14 @@ func New(rawURL string, cfg *config.Upstream, o Options) (Transport, error) {
 	}, nil
 }
 
+// Of returns what New made and package lb keeps.
+func Of(kept interface{ Retire() }) Transport {
+	if t, ok := kept.(*both); ok {
+		return t // most are, and to look one interface up by another costs more
+	}
+	return kept.(Transport)
+}
+
 // both is the connections to a target that may speak HTTP/1.1 and HTTP/2.
 type both struct {
 	*HTTP1
