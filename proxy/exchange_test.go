@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"weir/internal/body"
 )
@@ -109,6 +110,15 @@ func remains(path string, v reflect.Value, made reflect.Value, found *[]string) 
 		if !v.Equal(made) {
 			*found = append(*found, path)
 		}
+	}
+}
+
+// Every exchange that waits for its target holds an Exchange: what few of them need is not a part of it.
+func TestExchangeIsSmall(t *testing.T) {
+	t.Parallel()
+	const most = 2688 // a size of the allocator's
+	if size := unsafe.Sizeof(Exchange{}); size > most {
+		t.Errorf("an Exchange has %d bytes, want at most %d", size, most)
 	}
 }
 
