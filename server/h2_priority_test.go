@@ -32,15 +32,17 @@ func TestH2Priorities(t *testing.T) {
 	})
 	w := overTLS(t, "", "%s", toOne(origin.URL))
 	// What comes from memory is all there, so that no stream has to wait for its next bytes while
-	// others go on.
+	// others go on, and a body waits for the window as soon as its head has come.
 	stored := w.dial()
 	stream := uint32(1)
-	testkit.Eventually(t, "the large body is stored", func() bool {
-		stored.Get(stream, "/large")
-		a := stored.Whole(stream)
-		stream += 2
-		return a.Field("age") != ""
-	})
+	for _, path := range []string{"/large", "/small"} {
+		testkit.Eventually(t, path+" is stored", func() bool {
+			stored.Get(stream, path)
+			a := stored.Whole(stream)
+			stream += 2
+			return a.Field("age") != ""
+		})
+	}
 	// The window of the connection is used up first, so that all bodies wait for it.
 	begin := func() *testkit.Frames {
 		c := w.dial(h2.Setting{ID: h2.SettingInitialWindowSize, Val: 1 << 30})
