@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
@@ -30,6 +31,24 @@ func TestOverview(t *testing.T) {
 	b.shows("#attention-card", "The last reload failed")
 	b.click("#attention-card", "wrong")
 	b.shows("#reloads-card", `weir.toml:7: routes[0].path: found "x"`)
+}
+
+// An address that changes right after the page is first seen is followed.
+func TestAddressChangesEarly(t *testing.T) {
+	t.Parallel()
+	s := perform(t, plain)
+	b := open(t, "about:blank")
+	command(b, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: `
+		const seen = new MutationObserver(() => {
+			if (!document.querySelector('.nav')) return;
+			seen.disconnect();
+			location.hash = '#/routes';
+		});
+		seen.observe(document, { childList: true, subtree: true });
+	`})
+	b.do(chromedp.Navigate(s.page))
+	b.until("location.hash === '#/routes'")
+	b.shows("h1", "Routes")
 }
 
 // A target is drained, weighed and taken back by the keyboard and by the mouse.

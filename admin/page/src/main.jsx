@@ -1,6 +1,6 @@
 // The frame: navigation, what is wrong, messages, keys.
 import { render } from 'preact';
-import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { get, post, usePoll, whenRefused } from './api.js';
 import { go, link, useRoute } from './router.js';
 import { Button, Dialog, Failure, Icon, Shell } from './ui.jsx';
@@ -129,7 +129,7 @@ function rowStep(by) {
 }
 
 function useKeys({ help, theme }) {
-  useEffect(() => {
+  useLayoutEffect(() => { // keys count as soon as the page is seen
     const pressed = (e) => {
       if (e.ctrlKey || e.metaKey || e.altKey || e.defaultPrevented || document.querySelector('dialog[open]')) return;
       if (typing(e)) {

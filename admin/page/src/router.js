@@ -1,6 +1,6 @@
 // The address after # says what is shown: #/upstreams?q=blue. Back and forward work, and
 // an address can be sent to somebody.
-import { useEffect, useState } from 'preact/hooks';
+import { useLayoutEffect, useState } from 'preact/hooks';
 
 function parse() {
   const [path, query] = location.hash.replace(/^#\/?/, '').split('?');
@@ -25,7 +25,7 @@ export const replace = (...where) => {
 
 export function useRoute() {
   const [route, set] = useState(parse);
-  useEffect(() => {
+  useLayoutEffect(() => { // no change after the first rendering is missed
     const changed = () => set(parse());
     addEventListener('hashchange', changed);
     return () => removeEventListener('hashchange', changed);

@@ -1,6 +1,6 @@
 // What all pages are made of.
 import { createContext } from 'preact';
-import { useContext, useEffect, useRef } from 'preact/hooks';
+import { useContext, useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { duration } from './format.js';
 
 // Shell is what the frame lends to the pages: { toast(text, bad), canWrite, status }.
@@ -107,7 +107,7 @@ export const Code = ({ children }) => <code class="code">{children}</code>;
 // Dialog is modal; Escape and a click beside it close it.
 export function Dialog({ title, onClose, children, wide }) {
   const ref = useRef();
-  useEffect(() => {
+  useLayoutEffect(() => {
     const d = ref.current;
     const before = document.activeElement;
     d.showModal();

@@ -1,5 +1,5 @@
 // One exchange in detail.
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useState } from 'preact/hooks';
 import { at, get } from '../api.js';
 import { Body } from '../bodies.jsx';
 import { curl } from '../curl.js';
@@ -101,7 +101,7 @@ function Content({ x, narrow, close }) {
   const { toast, canWrite } = useShell();
   const [replaying, replay] = useState(null);
   const url = x.scheme + '://' + x.host + x.target;
-  useEffect(() => {
+  useLayoutEffect(() => { // keys are for the exchange that is seen
     const pressed = (e) => {
       if (e.target.closest?.('input, textarea, select, dialog') || e.ctrlKey || e.metaKey || e.altKey || document.querySelector('dialog[open]')) return;
       if (e.key === 'c') copy(curl(x), toast);

@@ -60,7 +60,7 @@ function List({ list, chosen, open, more, next }) {
     else if (top + height > box.current.scrollTop + box.current.clientHeight) box.current.scrollTop = top + height - box.current.clientHeight;
     open(list[i].id);
   };
-  useEffect(() => {
+  useLayoutEffect(() => {
     const stepped = (e) => step(e.detail);
     const element = box.current;
     element.addEventListener('step', stepped);
@@ -173,7 +173,7 @@ export function Exchanges({ route }) {
   useEffect(() => {
     if (filter !== applied.current) setTyped((applied.current = filter));
   }, [filter]);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const pressed = (e) => {
       if (e.target.closest?.('input, textarea, select, dialog') || e.ctrlKey || e.metaKey || e.altKey) return;
       if (e.key === 'p') setPaused((p) => !p);
