@@ -299,8 +299,7 @@ func TestPurgeFailover(t *testing.T) {
 	n := purges()
 	p, r := newProcess(t), newProcess(t)
 	k := newLink(t, p)
-	r.cli("replicaof", "127.0.0.1", fmt.Sprint(p.port))
-	eventually(t, "the replica is up to date", func() bool { return strings.Contains(r.cli("info", "replication"), "master_link_status:up") })
+	p.replicate(r)
 	a, b := newWeir(t, k.url()), newWeir(t, k.url())
 	fill(t, 2*n, a, b)
 	// The first half reaches the replica, the second half does not.

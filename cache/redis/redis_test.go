@@ -84,6 +84,17 @@ func (p *process) start() {
 	})
 }
 
+// replicate makes r a replica of p, and waits until p counts it as one: that is some time after r
+// has all data.
+func (p *process) replicate(r *process) {
+	p.t.Helper()
+	r.cli("replicaof", "127.0.0.1", fmt.Sprint(p.port))
+	eventually(p.t, "the replica has all data", func() bool { return strings.Contains(r.cli("info", "replication"), "master_link_status:up") })
+	eventually(p.t, "the primary counts the replica", func() bool {
+		return strings.Contains(p.cli("info", "replication"), fmt.Sprintf("port=%d,state=online", r.port))
+	})
+}
+
 // newSentinel starts a sentinel that watches p under the name main.
 func newSentinel(t *testing.T, p *process) *process {
 	t.Helper()
