@@ -59,7 +59,7 @@ type cached struct {
 	// fetch is what the exchange leads; nil if it leads none.
 	fetch *cache.Fetch
 	// request is what the cache is asked, and store what the exchange needs to store a response; askCache
-	// makes both. cleaned is the client's request without what Connection names, where that is needed. All are nil
+	// makes both, newSub the store of a sub-exchange. cleaned is the client's request without what Connection names, where that is needed. All are nil
 	// until an exchange needs them, and stay for those that come later: exchanges that ask no cache take less memory.
 	request *cache.Request
 	store   *storing
@@ -146,7 +146,10 @@ func (x *Exchange) CacheKey() []byte {
 func (x *Exchange) askCache() {
 	c := &x.cached
 	if c.request == nil {
-		c.request, c.store = new(cache.Request), new(storing)
+		c.request = new(cache.Request)
+	}
+	if c.store == nil { // that of a sub-exchange is there, and its client's Cancel is in it
+		c.store = new(storing)
 	}
 	q := c.request
 	q.Policy = x.Route.cache

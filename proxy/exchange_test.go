@@ -260,6 +260,10 @@ func TestSub(t *testing.T) {
 		if _, _, err := f.Tunnel(nil); err == nil {
 			t.Error("a tunnel without a client")
 		}
+		// What cancels it stays the same when it asks a cache.
+		equal(t, "the match", sub.match(), goOn)
+		sub.askCache()
+		equal(t, "the client's Cancel is the store's", sub.Client.Cancel == &sub.cached.store.cancel, true)
 		if _, _, err := f.Move(body.Kernel{}, 1); err == nil {
 			t.Error("bytes were moved to no client")
 		}
