@@ -188,18 +188,19 @@ func (t *HTTP2) leaveOld() {
 }
 
 // dial makes another connection if the exchanges that wait, with one more, need it and it is
-// allowed. t.mu is held.
-func (t *HTTP2) dial() {
+// allowed. It reports whether it does. t.mu is held.
+func (t *HTTP2) dial() bool {
 	if t.dialing*t.expected() > len(t.waiting) || t.most > 0 && t.open+t.dialing >= t.most {
-		return
+		return false
 	}
 	for _, c := range t.conns {
 		if c.limit == 0 {
-			return // nor would another one have room
+			return false // nor would another one have room
 		}
 	}
 	t.dialing++
 	go t.connect()
+	return true
 }
 
 // connect makes a connection.
@@ -228,11 +229,9 @@ func (t *HTTP2) connect() {
 	t.hand()
 }
 
-// dialAgain makes as many connections as those need that wait. t.mu is held.
+// dialAgain makes as many connections as the exchanges need that wait. t.mu is held.
 func (t *HTTP2) dialAgain() {
-	for before := -1; t.dialing > before && t.dialing*t.expected() < len(t.waiting); {
-		before = t.dialing
-		t.dial()
+	for t.dialing*t.expected() < len(t.waiting) && t.dial() {
 	}
 }
 

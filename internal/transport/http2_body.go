@@ -232,7 +232,7 @@ func (u *framedUpload) send(n int) {
 		u.left -= int64(n)
 	}
 	c.moved(idleForData)
-	c.sent = min(c.sent+n, 16<<20)
+	c.sent = min(c.sent+n, maxUpdatedFor)
 	if len(u.pending) > 0 {
 		return
 	}

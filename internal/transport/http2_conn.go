@@ -80,8 +80,8 @@ type framedConn struct {
 	// grown is what windows of streams have grown by.
 	grown      int64
 	idleFrames int
-	// sent are bytes of bodies that were sent, for each KiB of which the target may update a window: Go's server
-	// updates two for each 4 KiB that it reads.
+	// sent are the bytes of bodies for which the target may still update windows: Go's server updates two for
+	// each 4 KiB that it reads.
 	sent  int
 	pulse pulse
 	// batches counts the reads.

@@ -17,6 +17,9 @@ const (
 	// maxIdleFrames is how many frames may come that move nothing, idleForData what a frame of a
 	// body gives back of them in either direction, idleForHead the head of a response.
 	maxIdleFrames, idleForData, idleForHead = 1000, 4, 16
+	// updatedFor is how many bytes of a body that was sent allow the target one update of a window, maxUpdatedFor
+	// how many of them may count at once.
+	updatedFor, maxUpdatedFor = 1 << 10, 16 << 20
 	// maxAcks is how many answers to SETTINGS and PING may wait to be written.
 	maxAcks = 100
 	// moreFrames is how many frames of a header list may come beyond those that a list of the
@@ -159,8 +162,8 @@ func (c *framedConn) takeGoAway(f *h2.GoAwayFrame) error {
 
 // takeWindow lets more of bodies leave. c.mu is held.
 func (c *framedConn) takeWindow(f *h2.WindowUpdateFrame) error {
-	if c.sent >= 1<<10 {
-		c.sent -= 1 << 10
+	if c.sent >= updatedFor {
+		c.sent -= updatedFor
 	} else if err := c.idleFrame(); err != nil {
 		return err
 	}
