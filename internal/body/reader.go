@@ -178,8 +178,17 @@ func (b *Reader) Kernel() Kernel {
 	return Kernel{Socket: b.socket}
 }
 
-// Moved implements Source.
-func (b *Reader) Moved(n int64) { b.took(n) }
+// Moved implements Source. Next and NextHere call it for what they hand out.
+func (b *Reader) Moved(n int64) {
+	b.seen += n
+	if b.framing == FramingClose {
+		return
+	}
+	b.left -= n
+	if b.left == 0 && b.framing == FramingLength {
+		b.err = io.EOF
+	}
+}
 
 // Next returns the next bytes of the payload: a borrowed piece of the reader's
 // buffer if something is there, else freshly read into buf. The bytes are valid
@@ -199,7 +208,7 @@ func (b *Reader) Next(buf []byte) ([]byte, error) {
 	if err != nil {
 		return nil, b.failed(b.cut(err))
 	}
-	b.took(int64(len(p)))
+	b.Moved(int64(len(p)))
 	return p, nil
 }
 
@@ -225,7 +234,7 @@ func (b *Reader) NextHere(buf []byte) ([]byte, error) {
 	if b.filled = n == len(buf); err != nil {
 		return nil, b.failedHere(err)
 	}
-	b.took(int64(n))
+	b.Moved(int64(n))
 	return buf[:n], nil
 }
 
@@ -260,18 +269,6 @@ func (b *Reader) cut(err error) error {
 		return ErrTruncated
 	}
 	return err
-}
-
-// took notes that n bytes of the payload are handed out.
-func (b *Reader) took(n int64) {
-	b.seen += n
-	if b.framing == FramingClose {
-		return
-	}
-	b.left -= n
-	if b.left == 0 && b.framing == FramingLength {
-		b.err = io.EOF
-	}
 }
 
 // failed notes why the body does not go on, and returns that.

@@ -320,7 +320,7 @@ func (b *block) takeRegular(f hpack.HeaderField) {
 		return
 	case "host":
 		if b.authority != "" {
-			if !bytes.EqualFold(value, bytesOf(b.authority)) && !b.isAuthority(value) {
+			if !b.isAuthority(value) {
 				b.defect = defectHosts
 			}
 			return
