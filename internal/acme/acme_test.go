@@ -307,11 +307,7 @@ resolvers = [%q]
 // that has much to do.
 func renewed(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(4 * testkit.Limit); !ok(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("in vain waited until %s", what)
-		}
-	}
+	testkit.EventuallyWithin(t, 4*testkit.Limit, what, ok)
 }
 
 // A certificate is renewed when the CA says so (ARI) or its time comes, while clients come in.

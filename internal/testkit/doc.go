@@ -18,7 +18,13 @@ const Limit = time.Minute
 // does not become so within Limit.
 func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	end := time.Now().Add(Limit)
+	EventuallyWithin(t, Limit, what, ok)
+}
+
+// EventuallyWithin is Eventually with a limit of its own, for what may rightly take longer than Limit.
+func EventuallyWithin(t testing.TB, limit time.Duration, what string, ok func() bool) {
+	t.Helper()
+	end := time.Now().Add(limit)
 	// The processor that ok takes is missing where it is waited for.
 	for pause := time.Millisecond; !ok(); pause = min(2*pause, 16*time.Millisecond) {
 		if time.Now().After(end) {
