@@ -39,7 +39,7 @@ func launch(t testing.TB, text string, options ...server.Option) *weir {
 
 const plainListener = "[[listeners]]\nname = \"main\"\naddress = \"127.0.0.1:0\"\n"
 
-// reservedListener is plainListener at an address where nobody else listens when weir does not any more.
+// reservedListener is plainListener at an address where no other test listens once weir has stopped.
 func reservedListener(t testing.TB) string {
 	t.Helper()
 	return strings.Replace(plainListener, "127.0.0.1:0", testkit.Reserve(t), 1)

@@ -117,8 +117,11 @@ func TestTargetThatStalls(t *testing.T) {
 		}
 		// Around the sizes of the buffers on the way; with the head, 16<<10-42 fills the first one.
 		for _, n := range []int{1, 16<<10 - 43, 16<<10 - 42, 16 << 10, 16<<10 + 1, 64 << 10, 80 << 10, 80<<10 + 1, 112 << 10, most} {
-			for i := range 4 {
-				whole, form := i%2 == 0, []string{"", "chunked/"}[i/2]
+			for _, turn := range []struct {
+				form  string
+				whole bool
+			}{{"", true}, {"", false}, {"chunked/", true}, {"chunked/", false}} {
+				form, whole := turn.form, turn.whole
 				r, err := client.Get(fmt.Sprintf("%s/%s%d", url, form, n))
 				if err != nil {
 					t.Fatal(err)

@@ -86,8 +86,8 @@ func TestLookup(t *testing.T) {
 }
 
 // origins are servers at several addresses of the loopback interface and one port, which say where they
-// are and what they were asked for. Each test has addresses of its own, so that nobody else listens at that
-// port where a test expects nothing.
+// are and what they were asked for. Each test has addresses of its own, so that no other test listens at that
+// port where a test expects no server.
 type origins struct {
 	port  string
 	conns map[string]*atomic.Int32 // by address

@@ -114,7 +114,7 @@ type origin struct {
 
 func newOrigin(t testing.TB, name string, secure *tls.Config) *origin {
 	t.Helper()
-	ln, err := net.Listen("tcp", testkit.Reserve(t)) // so that nobody else is there after Stop
+	ln, err := net.Listen("tcp", testkit.Reserve(t)) // so that no other test is there after Stop
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -312,7 +312,7 @@ func TestUpdateUnderTraffic(t *testing.T) {
 // Connections that the kernel had accepted before Close would be reset.
 func TestCloseTakesQueued(t *testing.T) {
 	one := local()
-	one.Address = config.Address(testkit.Reserve(t)) // nobody else gets it after Close
+	one.Address = config.Address(testkit.Reserve(t)) // no other test gets it after Close
 	l, err := listener.Open(one, listener.Options{})
 	if err != nil {
 		t.Fatal(err)

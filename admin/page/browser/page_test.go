@@ -136,7 +136,7 @@ func TestRoutesAndConfiguration(t *testing.T) {
 func TestNothingThere(t *testing.T) {
 	t.Parallel()
 	s := perform(t, "[[listeners]]\nname = \"web\"\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \""+
-		testkit.Reserve(t)+"\"\n[[routes]]\nrespond = { status = 200 }\n") // where nobody else answers after Close
+		testkit.Reserve(t)+"\"\n[[routes]]\nrespond = { status = 200 }\n") // where no other test answers after Close
 	b := open(t, s.page+"#/upstreams")
 	b.shows("main", "There are no upstreams")
 	b.write("6")

@@ -121,8 +121,8 @@ func (p *process) stop() {
 	<-p.done
 }
 
-// freeAddress is a loopback address on which no process listens, nor will by chance: all others listen at 127.0.0.1, so
-// that a port of it may be taken before the process that it is for opens it.
+// freeAddress is a loopback address on which no process listens. It is not at 127.0.0.1, where others might take the port
+// before the process opens it for which the address is.
 func freeAddress() (string, error) {
 	ln, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 64+rand.N(128), rand.N(256), 1+rand.N(254)))
 	if err != nil {
