@@ -236,6 +236,54 @@ func TestQuietLogIsUpToDate(t *testing.T) {
 	})
 }
 
+// TestBusyLogGathers: many lines leave together, after half a second, when half a mebibyte waits, or when the log ends
+// or is opened again.
+func TestBusyLogGathers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &gate{called: make(chan struct{}), leave: make(chan struct{})}
+		close(g.leave)
+		l := start(t, "stdout", "{request_target}", accesslog.Options{Writer: g})
+		r := &accesslog.Record{RequestTarget: bytes.Repeat([]byte("x"), 1023)}
+		begin := time.Now()
+		burst := func(lines int) {
+			begin = time.Now()
+			for range lines {
+				l.Log(r)
+			}
+		}
+		// written waits for a write and checks how long it took, by the clock of the bubble, and what all lines are by then.
+		written := func(after time.Duration, lines uint64) {
+			t.Helper()
+			<-g.called
+			if waited := time.Since(begin); waited != after {
+				t.Errorf("the lines waited %s, want %s", waited, after)
+			}
+			synctest.Wait()
+			if l.Written() != lines {
+				t.Errorf("%d lines are written, want %d", l.Written(), lines)
+			}
+		}
+		burst(15)
+		written(100*time.Millisecond, 15)
+		burst(16)
+		time.Sleep(300 * time.Millisecond)
+		l.Log(r)
+		written(500*time.Millisecond, 32)
+		burst(512)
+		written(0, 544)
+		burst(16)
+		time.Sleep(200 * time.Millisecond)
+		if err := l.Reopen(); err != nil {
+			t.Error(err)
+		}
+		written(200*time.Millisecond, 560)
+		burst(16)
+		time.Sleep(200 * time.Millisecond)
+		go stop(t, l)
+		written(200*time.Millisecond, 576)
+	})
+}
+
 // fragile fails as its script says: each entry is how many bytes the next write
 // takes, -1 for all of them.
 type fragile struct {

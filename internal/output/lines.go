@@ -23,10 +23,17 @@ const (
 	// waitingLimit bounds the bytes that wait for the output. There are two
 	// such buffers: one fills while the other is written.
 	waitingLimit = 1 << 20
-	// When flushBytes wait they are written immediately, fewer bytes after
-	// flushDelay: a busy log needs few writes, and a quiet one is up to date.
-	flushBytes = 64 << 10
-	flushDelay = 100 * time.Millisecond
+	// Lines are written after quietDelay, so that a quiet log is up to date. If there are
+	// busyBytes by then, they wait for more until busyDelay, because writes are what a busy log
+	// must save: with each one the Go runtime begins to look, for a while and every 20
+	// microseconds, whether the system call blocks, which takes as long as making some 200 lines.
+	quietDelay = 100 * time.Millisecond
+	busyDelay  = 500 * time.Millisecond
+	busyBytes  = 16 << 10
+	// When batchBytes wait they are written immediately. Messages to a syslog server are sent one
+	// by one, and a server may have room for few datagrams at once.
+	batchBytes  = 512 << 10
+	syslogBytes = 64 << 10
 	// closeTimeout bounds the wait of Close for an output that takes nothing.
 	closeTimeout = 2 * time.Second
 )
@@ -40,7 +47,7 @@ type Options struct {
 	// config.SyslogFacilities.
 	Facility string
 	// Prompt makes each line leave at once; else lines that come within a tenth of a
-	// second leave together.
+	// second leave together, and many lines within half a second.
 	Prompt bool
 	// Writer replaces the output; nil means none does. It is called by one goroutine at a
 	// time and never closed.
@@ -55,6 +62,7 @@ type Lines struct {
 	name    string
 	path    string // of the file; empty if the output is not a file that we opened
 	prompt  bool
+	enough  int // so many bytes are written immediately
 	onError func(error)
 
 	mu      sync.Mutex
@@ -64,7 +72,7 @@ type Lines struct {
 	closed  bool
 
 	wake    chan struct{} // lines wait
-	full    chan struct{} // flushBytes wait
+	full    chan struct{} // enough bytes wait
 	closing chan struct{}
 	done    chan struct{}
 
@@ -83,6 +91,7 @@ func Open(output string, o Options) (*Lines, error) {
 	l := &Lines{
 		name:    o.Name,
 		prompt:  o.Prompt,
+		enough:  batchBytes,
 		onError: o.OnError,
 		wake:    make(chan struct{}, 1),
 		full:    make(chan struct{}, 1),
@@ -98,6 +107,7 @@ func Open(output string, o Options) (*Lines, error) {
 	case output == Stderr:
 		l.out = os.Stderr
 	case isSyslog:
+		l.enough = syslogBytes
 		l.out = newSyslog(server, o.Facility, o.Tag, l.closing)
 	default:
 		l.path = output
@@ -146,7 +156,7 @@ func (l *Lines) Add(line []byte) {
 	if before == 0 {
 		signal(l.wake)
 	}
-	if l.prompt || before < flushBytes && after >= flushBytes {
+	if l.prompt || before < l.enough && after >= l.enough {
 		signal(l.full)
 	}
 }
@@ -178,7 +188,7 @@ func (l *Lines) Reopen() error {
 	}
 	l.mu.Unlock()
 	signal(l.wake)
-	signal(l.full) // without it the old file would stay open for flushDelay
+	signal(l.full) // without it the old file would stay open for a while
 	if unused != nil {
 		return unused.Close()
 	}
@@ -226,19 +236,12 @@ func (l *Lines) Close() error {
 func (l *Lines) run() {
 	defer close(l.done)
 	var spare []byte
-	timer := time.NewTimer(flushDelay)
+	timer := time.NewTimer(quietDelay)
 	timer.Stop()
 	for closing := false; !closing; {
 		select {
 		case <-l.wake:
-			timer.Reset(flushDelay)
-			select {
-			case <-timer.C:
-			case <-l.full:
-			case <-l.closing:
-				closing = true
-			}
-			timer.Stop()
+			closing = l.gather(timer)
 		case <-l.full:
 		case <-l.closing:
 			closing = true
@@ -254,6 +257,32 @@ func (l *Lines) run() {
 			l.fail(err)
 		}
 	}
+}
+
+// gather waits until the lines that began to wait should be written. It says whether Close was called.
+func (l *Lines) gather(timer *time.Timer) (closing bool) {
+	defer timer.Stop()
+	for _, delay := range [...]time.Duration{quietDelay, busyDelay - quietDelay} {
+		timer.Reset(delay)
+		select {
+		case <-timer.C:
+			if !l.busy() {
+				return false
+			}
+		case <-l.full:
+			return false
+		case <-l.closing:
+			return true
+		}
+	}
+	return false
+}
+
+// busy says whether enough lines wait for it to be worth waiting for more.
+func (l *Lines) busy() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.waiting) >= busyBytes
 }
 
 // flush writes the waiting lines and returns their buffer for the next call; spare
