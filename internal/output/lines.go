@@ -24,9 +24,10 @@ const (
 	// such buffers: one fills while the other is written.
 	waitingLimit = 1 << 20
 	// Lines are written after quietDelay, so that a quiet log is up to date. If there are
-	// busyBytes by then, they wait for more until busyDelay, because writes are what a busy log
-	// must save: with each one the Go runtime begins to look, for a while and every 20
-	// microseconds, whether the system call blocks, which takes as long as making some 200 lines.
+	// busyBytes by then, they wait for more until busyDelay, because a busy log must save writes:
+	// the monitor thread of the Go runtime sleeps while weir only uses sockets, and each write
+	// wakes it to look some 30 times, once in 20 microseconds, whether the call blocks. That
+	// takes as long as making some 200 lines.
 	quietDelay = 100 * time.Millisecond
 	busyDelay  = 500 * time.Millisecond
 	busyBytes  = 16 << 10
