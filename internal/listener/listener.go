@@ -61,6 +61,8 @@ type Listener struct {
 	closed atomic.Bool
 	// background are the accept loops and the certificate watch.
 	background sync.WaitGroup
+	// cutting are the closings that Abort began, with mu held.
+	cutting sync.WaitGroup
 
 	mu sync.Mutex
 	// changed is signalled, if waiting is not 0, when a connection
@@ -457,19 +459,21 @@ func (l *Listener) Wait(ctx context.Context) error {
 		l.awaitChange()
 	}
 	if open() == 0 {
+		l.cutting.Wait()
 		return nil
 	}
 	return ctx.Err()
 }
 
 // Abort cuts every open connection, at whatever it is. The handlers notice by
-// the errors of their reads and writes. Call it after Close.
+// the errors of their reads and writes, and may do so later. Call it after Close.
 func (l *Listener) Abort() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.aborted = true
 	for c := range l.conns {
-		c.raw.Close()
+		// Closing waits for what runs inside a read: see sock.FirstRead.
+		l.cutting.Go(func() { c.raw.Close() })
 	}
 }
 

@@ -355,6 +355,52 @@ func TestCloseTakesQueued(t *testing.T) {
 	}
 }
 
+// Abort cuts connections whose handlers work inside a read, and waits for none of them: here none ends
+// before all are cut.
+func TestAbortInsideRead(t *testing.T) {
+	t.Parallel()
+	const count = 3
+	inside := make(chan struct{}, count)
+	var left sync.WaitGroup
+	left.Add(count)
+	l := start(t, local(), listener.Options{}, func(c *listener.Conn) {
+		raw, err := c.NetConn().(syscall.Conn).SyscallConn()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		raw.Read(func(uintptr) bool {
+			inside <- struct{}{}
+			for end := time.Now().Add(limit); !errors.Is(c.NetConn().SetDeadline(time.Time{}), net.ErrClosed); time.Sleep(time.Millisecond) {
+				if time.Now().After(end) {
+					t.Error("a connection is not cut")
+					break
+				}
+			}
+			left.Done()
+			left.Wait()
+			return true
+		})
+	})
+	var clients []net.Conn
+	for range count {
+		clients = append(clients, dial(t, l))
+	}
+	for range clients {
+		<-inside
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l.Abort()
+	if err := l.Wait(context.Background()); err != nil {
+		t.Error(err)
+	}
+	for _, c := range clients {
+		closed(t, c)
+	}
+}
+
 func TestCloseWithoutServe(t *testing.T) {
 	l, err := listener.Open(local(), listener.Options{})
 	if err != nil {
