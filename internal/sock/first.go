@@ -62,6 +62,16 @@ type FirstRead struct {
 	// Small says, when a message begins, that it is to have a small buffer. nil means that none
 	// is. Only a FirstRead whose buffers have small ones may have it.
 	Small *atomic.Bool
+	// Served is called by Await with the first bytes of each message in the owner's reader. It says
+	// whether it has dealt with the message and left the owner without a reader: then Await waits for the
+	// next one at once. The goroutine has stayed registered with the poller, which remembers what
+	// came meanwhile, so the read is saved that would find nothing. nil leaves all messages to the owner.
+	//
+	// While Served runs, nothing can read from the connection, and whoever closes it waits. The poller tells
+	// only of what is new: Served must leave a message that has filled the buffer, behind which there may
+	// be more, to the owner, who must also look at the socket once while Await waits after Served,
+	// because an end that came together with the message is not told of.
+	Served func() bool
 	// memory is the owner's.
 	memory prefetch.Region
 
@@ -81,8 +91,8 @@ func (f *FirstRead) Init(s *Stream, owner io.Reader, reader **bufio.Reader, buff
 // Near says which memory the owner uses as soon as bytes have come.
 func (f *FirstRead) Near(memory prefetch.Region) { f.memory = memory }
 
-// Await returns when the first bytes of a message are in the owner's reader, or
-// when the connection has ended. After a time-out it may be called again.
+// Await returns when the first bytes of a message are in the owner's reader, when Served has
+// returned false, or when the connection has ended. After a time-out it may be called again.
 func (f *FirstRead) Await() error {
 	if err := f.stream.Raw().Read(f.begin); err != nil {
 		return err
@@ -114,7 +124,7 @@ func (f *FirstRead) look(fd uintptr) bool {
 	_, f.err = (*f.reader).Peek(1)
 	f.active = false
 	if f.err != ErrAgain {
-		return true
+		return f.err != nil || f.Served == nil || !f.Served()
 	}
 	f.buffers.Put(*f.reader)
 	*f.reader = nil
