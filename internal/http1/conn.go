@@ -49,7 +49,9 @@ type conn struct {
 	first  sock.FirstRead // zero under TLS
 	cancel proxy.Cancel
 	bond   proxy.Bond
-	probe  *sock.Probe // used by gone only
+	probe  *sock.Probe // used by look only
+	// probing makes look safe for several goroutines.
+	probing sync.Mutex
 
 	// state says whether Front may interrupt the wait for a request.
 	state atomic.Uint32
@@ -62,11 +64,16 @@ type conn struct {
 	// there was one.
 	since  time.Time
 	served bool
+	// over says that serveInside has served the connection's last request, linger that the client may
+	// still be sending when the connection is to end.
+	over, linger bool
 	// early is what was read of a connection that speaks HTTP/2; nil for all others.
 	early []byte
 	// spare is the time from which the connection may be ended to make room for others, if it
 	// still waits for a request then.
 	spare atomic.Int64
+	// seen is what spare was when lookOnce last looked.
+	seen int64
 }
 
 func newConn(f *Front, c *listener.Conn, l func() *proxy.Listener) *conn {
@@ -89,6 +96,7 @@ func newConn(f *Front, c *listener.Conn, l func() *proxy.Listener) *conn {
 		cn.nc = cn.stream
 		cn.first.Init(cn.stream, cn, &cn.br, inputs)
 		cn.first.Near(prefetch.Of(cn))
+		cn.first.Served = cn.serveInside
 	} else {
 		cn.br = bufio.NewReaderSize(cn, readBuffer)
 		if secure, ok := cn.nc.(*tls.Conn); ok {
@@ -100,22 +108,16 @@ func newConn(f *Front, c *listener.Conn, l func() *proxy.Listener) *conn {
 
 // serve reads and serves requests until the connection ends.
 func (c *conn) serve() {
-	for {
-		again, linger := c.next()
-		switch {
-		case again:
-		case c.early != nil:
-			return
-		case linger:
-			c.c.Linger()
-			return
-		case c.aborted:
-			c.c.Reset()
-			return
-		default:
-			c.c.Close()
-			return
-		}
+	for c.next() {
+	}
+	switch {
+	case c.early != nil:
+	case c.linger:
+		c.c.Linger()
+	case c.aborted:
+		c.c.Reset()
+	default:
+		c.c.Close()
 	}
 }
 
@@ -146,16 +148,14 @@ func (c *conn) leaving() bool {
 	return c.draining() && (c.front.draining.Load() || !c.front.parting.Load())
 }
 
-// next waits for a request and serves it. again says that another one may
-// follow on this connection, linger that the client may still be sending.
-func (c *conn) next() (again, linger bool) {
+// next waits for a request and serves it, unless serveInside has. It says whether another one may
+// follow on this connection.
+func (c *conn) next() (again bool) {
 	if !c.await() {
-		return false, false
+		return false
 	}
 	cfg := c.c.Config() // now: the wait may have been long
-	e := exchanges.Get().(*exchange)
-	e.Start = time.Now()
-	c.begin(e)
+	e := c.begin()
 	status, cause, err := c.readHead(e, cfg)
 	switch {
 	case err == nil:
@@ -163,24 +163,51 @@ func (c *conn) next() (again, linger bool) {
 	case err == errPreface:
 		e.Reset()
 		exchanges.Put(e)
-		return false, false
+		return false
 	default:
 		c.front.Handler.Refuse(e.Exchange, status, cause, err)
 	}
-	again = c.finished && !c.closing && !c.aborted
-	linger = !again && !c.aborted && c.finished && !c.tunnel
-	// A body that was not read must not be taken for the next request.
-	if again && !e.body.Done() {
-		again, linger = false, true
-	}
-	c.since, c.served = e.Result.End, true
-	e.Reset()
-	exchanges.Put(e)
-	c.releaseOut()
-	return again, linger
+	return c.end(e)
 }
 
-func (c *conn) begin(e *exchange) {
+var (
+	methodGet  = []byte("GET ")
+	methodHead = []byte("HEAD ")
+	upgrade    = head.SetOf(head.Upgrade)
+)
+
+// serveInside serves the request that has begun to come inside the wait for it, and says whether c waits
+// for another one then: see sock.FirstRead. It leaves all to next but plain requests that are whole and
+// that no other follows yet, because nothing can be read meanwhile. It also leaves the first request to next:
+// clients that send no second one often end their side together with it, and are to be let go at once.
+func (c *conn) serveInside() (again bool) {
+	buf, _ := c.br.Peek(c.br.Buffered())
+	if !c.served || len(buf) == c.br.Size() || !bytes.HasPrefix(buf, methodGet) && !bytes.HasPrefix(buf, methodHead) {
+		return false
+	}
+	cfg := c.c.Config()
+	e := c.begin()
+	h := &e.Request
+	whole := h.ScanRequest(buf) == nil && h.Size == len(buf) && h.Size <= int(cfg.Limits.HeaderBytes)
+	if !whole || h.Length > 0 || h.Length == head.LengthChunked || h.Has(upgrade) || !c.state.CompareAndSwap(idle, busy) {
+		e.Reset()
+		exchanges.Put(e)
+		return false
+	}
+	c.accept(e, cfg)
+	c.mode = modeNone
+	c.front.Handler.Serve(e.Exchange)
+	if !c.end(e) {
+		c.over = true
+		return false
+	}
+	return c.rest(c.c.Config())
+}
+
+// begin makes an exchange of a request that has begun to come.
+func (c *conn) begin() *exchange {
+	e := exchanges.Get().(*exchange)
+	e.Start = time.Now()
 	c.writer.reset()
 	c.reader.behind = 0
 	c.cancel.Reset()
@@ -188,33 +215,46 @@ func (c *conn) begin(e *exchange) {
 	e.Client = &c.client
 	e.body.Reset(c.br, body.FramingNone, 0)
 	e.Body = &e.body
+	return e
+}
+
+// end is called when e was served. It says whether another request may follow, and if none may, notes
+// whether to linger.
+func (c *conn) end(e *exchange) (again bool) {
+	again = c.finished && !c.closing && !c.aborted
+	c.linger = !again && !c.aborted && c.finished && !c.tunnel
+	// A body that was not read must not be taken for the next request.
+	if again && !e.body.Done() {
+		again, c.linger = false, true
+	}
+	c.since, c.served = e.Result.End, true
+	e.Reset()
+	exchanges.Put(e)
+	c.releaseOut()
+	return again
 }
 
 // firstRequest is how long after its begin a connection may wait for its first request, even if it is to end: a client
 // that has just connected is about to send one, and would not send it again.
 const firstRequest = time.Second
 
-// await waits for the first byte of a request.
+// await waits for the first byte of a request, and returns false when the connection is to end instead.
 func (c *conn) await() bool {
-	cfg := c.c.Config()
 	c.mode = modePlain // for a head that is there in part, too
 	if c.br != nil && c.br.Buffered() > 0 {
 		return true
 	}
-	if d, set := sock.Rearm(c.readArmed, c.since, cfg.Timeouts.Idle.D()); set {
-		c.readArmed = d
-		c.nc.SetReadDeadline(d)
-	}
-	c.spare.Store(c.spareFrom(cfg))
-	c.state.Store(idle)
-	// A drain sets its flag and then wakes the connections that are idle: either this
-	// connection sees the flag here, or the drain sees it idle.
-	leaving := c.leaving()
+	waits := c.rest(c.c.Config())
 	var err error
-	if !leaving {
+	if waits {
 		err = c.arrive()
+		// Without an error and a byte, serveInside found that the wait is not to go on.
+		waits = err != nil || c.br != nil
 	}
-	if c.state.CompareAndSwap(idle, busy) && !leaving {
+	if c.over {
+		return false
+	}
+	if c.state.CompareAndSwap(idle, busy) && waits {
 		return err == nil
 	}
 	// The connection is to end, but not over a request that is there already.
@@ -222,9 +262,9 @@ func (c *conn) await() bool {
 		runtime.Gosched()
 	}
 	c.state.Store(busy)
-	end := time.Now().Add(cfg.Timeouts.Header.D())
+	end := time.Now().Add(c.c.Config().Timeouts.Header.D())
 	if c.br == nil || c.br.Buffered() == 0 {
-		if p := c.probe.Look(); p != sock.PendingBytes && p != sock.PendingEnd {
+		if p := c.look(); p != sock.PendingBytes && p != sock.PendingEnd {
 			if end = c.since.Add(firstRequest); c.served || time.Now().After(end) {
 				return false
 			}
@@ -233,6 +273,21 @@ func (c *conn) await() bool {
 	c.readArmed = time.Time{}
 	c.nc.SetReadDeadline(end)
 	return c.arrive() == nil
+}
+
+// rest makes c a connection that waits for a request. It says whether it is to wait: it is not if it is to
+// end.
+func (c *conn) rest(cfg *config.Listener) (waits bool) {
+	c.mode = modePlain
+	if d, set := sock.Rearm(c.readArmed, c.since, cfg.Timeouts.Idle.D()); set {
+		c.readArmed = d
+		c.nc.SetReadDeadline(d)
+	}
+	c.spare.Store(c.spareFrom(cfg))
+	c.state.Store(idle)
+	// A drain sets its flag and then wakes the connections that are idle: either this
+	// connection sees the flag here, or the drain sees it idle.
+	return !c.leaving()
 }
 
 // arrive returns when the first bytes of a request are in c.br.
@@ -289,6 +344,13 @@ func (c *conn) readHead(e *exchange, cfg *config.Listener) (status int, cause pr
 			return 0, proxy.CauseClientGone, err
 		}
 	}
+	c.accept(e, cfg)
+	return 0, proxy.CauseOK, nil
+}
+
+// accept is called when the request's head was read. It prepares what is to follow.
+func (c *conn) accept(e *exchange, cfg *config.Listener) {
+	h := &e.Request
 	c.br.Discard(h.Size)
 	switch {
 	case h.Length == head.LengthChunked:
@@ -310,7 +372,6 @@ func (c *conn) readHead(e *exchange, cfg *config.Listener) (status int, cause pr
 	c.version = h.Version
 	c.head = string(h.Method()) == "HEAD"
 	c.closing = !h.Persistent()
-	return 0, proxy.CauseOK, nil
 }
 
 // errPreface says that the client speaks HTTP/2.
@@ -362,6 +423,8 @@ const (
 	modePlain mode = iota
 	// modeBody: each read gets its own.
 	modeBody
+	// modeNone: nothing can be read, because serveInside runs.
+	modeNone
 )
 
 // Read is what the buffered reader reads from.
@@ -371,6 +434,8 @@ func (c *conn) Read(p []byte) (int, error) {
 		return c.first.Read(p)
 	case c.mode == modePlain:
 		return c.nc.Read(p)
+	case c.mode == modeNone:
+		panic("BUG: a body is read of a request that has none")
 	}
 	began := time.Now()
 	c.readArmed = time.Time{}

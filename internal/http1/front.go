@@ -93,15 +93,39 @@ func (f *Front) Leave() {
 }
 
 // Look looks at the clients of all exchanges that have run for a while and ends
-// those whose client went away. It is called every now and then by the owner,
-// never by two goroutines at once.
+// those whose client went away, and at the connections that have begun to wait for a
+// request. It is called every now and then by the owner, never by two goroutines at once.
 func (f *Front) Look(now time.Time) {
-	f.conns.Each(func(c *conn) { c.cancel.Check(now) })
+	f.conns.Each(func(c *conn) {
+		c.cancel.Check(now)
+		c.lookOnce()
+	})
+}
+
+// lookOnce looks at the socket once in each wait for a request, and interrupts the wait if something is there:
+// an end that came together with the request before does not do so by itself (see sock.FirstRead). Front.Look
+// alone calls it.
+func (c *conn) lookOnce() {
+	wait := c.spare.Load()
+	if wait == c.seen || c.stream == nil || c.state.Load() != idle {
+		return
+	}
+	c.seen = wait
+	if c.look() != sock.PendingNothing {
+		c.wakeIdle()
+	}
+}
+
+// look looks at the client's socket. Any goroutine may call it.
+func (c *conn) look() sock.Pending {
+	c.probing.Lock()
+	defer c.probing.Unlock()
+	return c.probe.Look()
 }
 
 // gone looks whether the client has left; half is as in proxy.Cancel.
 func (c *conn) gone(half bool) bool {
-	switch c.probe.Look() {
+	switch c.look() {
 	case sock.PendingBroken:
 		return true
 	case sock.PendingEnd:

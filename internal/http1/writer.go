@@ -338,6 +338,9 @@ func (c *conn) Abort() {
 
 // Tunnel implements proxy.Front.
 func (c *conn) Tunnel(h *head.Head) (net.Conn, []byte, error) {
+	if c.mode == modeNone {
+		panic("BUG: a tunnel for a request without an Upgrade field")
+	}
 	c.closing, c.tunnel = true, true
 	c.gather(h)
 	if err := c.Flush(); err != nil {
