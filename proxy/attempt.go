@@ -25,6 +25,8 @@ const (
 	attemptUnused attemptState = iota
 	// attemptChosen: it holds a target, and perhaps a stream.
 	attemptChosen
+	// attemptAsked: its request was sent ahead, and the answer is to be read.
+	attemptAsked
 	// attemptReported: the balancer was told before the end that it goes well.
 	attemptReported
 	// attemptEnded: it has given everything back.
@@ -57,7 +59,9 @@ type attempt struct {
 	own     *head.Head // nil until an attempt needs it
 	out     transport.Request
 	version transport.Version
-	upload  upload
+	// attend says that a goroutine is to wait at the connection to the target from the end of the attempt on.
+	attend bool
+	upload upload
 
 	// received is the response; nil before it begins.
 	*received
@@ -84,7 +88,7 @@ func (a *attempt) reset() {
 		a.own.Reset()
 	}
 	a.request, a.out = nil, transport.Request{Room: a.out.Room[:0]}
-	a.version, a.trace = transport.AnyVersion, AttemptTrace{}
+	a.version, a.attend, a.trace = transport.AnyVersion, false, AttemptTrace{}
 	a.upload.reset()
 	if a.received != nil {
 		a.body.reset()
@@ -114,6 +118,9 @@ func (a *attempt) begin(x *Exchange, t *lb.Target, now time.Time) {
 	x.Result.Attempts++
 }
 
+// running says that a has begun and has not ended.
+func (a *attempt) running() bool { return a.state != attemptUnused && a.state != attemptEnded }
+
 // ending says how an attempt ended.
 type ending struct {
 	kind   lb.Kind
@@ -128,7 +135,7 @@ type ending struct {
 // end gives back stream and target, once, and says how the attempt went. An upload
 // must have been stopped.
 func (a *attempt) end(e ending) {
-	if a.state == attemptEnded || a.state == attemptUnused {
+	if !a.running() {
 		return
 	}
 	if a.trace.Sampled || a.x != nil && a.x.Record != nil {
@@ -246,11 +253,17 @@ var errSlow = &attemptError{}
 func (a *attempt) roundTrip() *attemptError {
 	shared := a.mayShare()
 	for stale := 0; ; {
-		a.upload.reset() // of a stream that was dropped; what the upload read is held
-		if e := a.open(shared); e != nil {
-			return e
+		var e *attemptError
+		if a.state == attemptAsked {
+			a.state = attemptChosen
+			e = a.readHead()
+		} else {
+			a.upload.reset() // of a stream that was dropped; what the upload read is held
+			if e = a.open(shared); e != nil {
+				return e
+			}
+			e = a.exchangeHeads()
 		}
-		e := a.exchangeHeads()
 		if e == nil || e == errSlow {
 			return e
 		}
@@ -320,6 +333,9 @@ func (a *attempt) open(shared bool) *attemptError {
 			return dialFailure(err)
 		}
 		a.stream = s
+		if a.attend {
+			transport.Attend(s)
+		}
 		if !s.Reused() {
 			a.connecting = time.Since(a.began)
 		}
@@ -348,9 +364,7 @@ func (a *attempt) exchangeHeads() *attemptError {
 	if x.grpc {
 		write = 0 // a stream may have to wait for any time
 	}
-	// All but Room, without a copy of the whole.
-	a.out.Head, a.out.Held, a.out.Trailer = a.request, x.held, x.Body.Trailer()
-	a.out.Chunked, a.out.More, a.out.Crowded = x.chunked(), !x.Body.Done(), x.Client.Crowded
+	a.fillRequest()
 	s.LimitWrite(a.began, write)
 	n, err := s.Send(&a.out)
 	limit := x.time.limits.head()
@@ -378,6 +392,14 @@ func (a *attempt) exchangeHeads() *attemptError {
 		a.startUpload(write, limit)
 	}
 	return a.readHead()
+}
+
+// fillRequest makes out what the stream sends.
+func (a *attempt) fillRequest() {
+	x := a.x
+	// All but Room, without a copy of the whole.
+	a.out.Head, a.out.Held, a.out.Trailer = a.request, x.held, x.Body.Trailer()
+	a.out.Chunked, a.out.More, a.out.Crowded = x.chunked(), !x.Body.Done(), x.Client.Crowded
 }
 
 // writeFailure says why a request could not be written.

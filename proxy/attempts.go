@@ -17,11 +17,19 @@ import (
 // forward sends the exchange to a target of its upstream, and to another one
 // if that fails before anything was answered and repeating is safe.
 func (x *Exchange) forward() {
+	if a := x.attempt; a != nil && a.running() { // ServeAhead has begun it
+		x.tryAll(a)
+		return
+	}
 	x.traceLookUp()
-	now := x.now()
+	x.attempts(x.aim())
+}
+
+// aim prepares the request and what the balancer is told, and returns the time.
+func (x *Exchange) aim() (now time.Time) {
+	now = x.now()
 	pick := &x.choice.pick
 	pick.Now = lb.MonotonicAt(now)
-	x.Upstream.Set.Retry().Budget.Deposit(pick.Now)
 	x.bound()
 	x.setAffinity()
 	if x.tied {
@@ -36,35 +44,25 @@ func (x *Exchange) forward() {
 	}
 	x.hold()
 	pick.Once = x.Upstream.Set.Retry().Attempts == 1 || !x.Body.Done() || !x.repeatable()
-	x.attempts(now)
+	return now
 }
 
 // attempts makes attempts, the first one from now on, until one has ended the
 // exchange.
 func (x *Exchange) attempts(now time.Time) {
+	a, err := x.beginAttempt(now)
+	if err != nil {
+		x.failAttempt(x.noTarget(err))
+		return
+	}
+	x.tryAll(a)
+}
+
+// tryAll makes the attempt a, which has begun, and others after it, until one has ended the exchange.
+func (x *Exchange) tryAll(a *attempt) {
 	budget := x.Upstream.Set.Retry().Budget
-	var last *attemptError
 	for {
-		t, err := x.acquire()
-		if err != nil {
-			none := x.noTarget(err)
-			switch {
-			case last == nil:
-				last = none
-			case last.status != 0:
-				last.cause = none.cause // its response is gone
-				fallthrough
-			default:
-				budget.Refund(last.retry.at)
-			}
-			x.failAttempt(last)
-			return
-		}
-		x.choice.pick.Now = 0
-		if x.Result.Attempts > 0 || x.Upstream.queues {
-			now = time.Now()
-		}
-		last = x.try(t, now)
+		last := x.try(a)
 		if last == nil {
 			return
 		}
@@ -77,16 +75,42 @@ func (x *Exchange) attempts(now time.Time) {
 			x.failAttempt(clientGone(false))
 			return
 		}
+		var err error
+		if a, err = x.beginAttempt(time.Now()); err != nil {
+			budget.Refund(last.retry.at)
+			if last.status != 0 {
+				last.cause = x.noTarget(err).cause // its response is gone
+			}
+			x.failAttempt(last)
+			return
+		}
 	}
 }
 
-// try makes one attempt at t, which it gives back. It returns nil if the exchange has
-// ended, well or not; an error means that the client has got nothing yet.
-func (x *Exchange) try(t *lb.Target, now time.Time) *attemptError {
+// beginAttempt begins an attempt at a target that the balancer chooses.
+func (x *Exchange) beginAttempt(now time.Time) (*attempt, error) {
+	at := x.choice.pick.Now
+	t, err := x.acquire()
+	if err != nil {
+		return nil, err
+	}
+	if x.Result.Attempts == 0 {
+		x.Upstream.Set.Retry().Budget.Deposit(at)
+	}
+	x.choice.pick.Now = 0
+	if x.Upstream.queues {
+		now = time.Now() // the exchange may have waited
+	}
 	a := &x.room.attempt
 	x.attempt = a
 	a.begin(x, t, now)
 	a.address()
+	return a, nil
+}
+
+// try makes an attempt that has begun, and gives its target back. It returns nil if the exchange has
+// ended, well or not; an error means that the client has got nothing yet.
+func (x *Exchange) try(a *attempt) *attemptError {
 	e := a.roundTrip()
 	if e == errSlow {
 		e = x.hedge(a)

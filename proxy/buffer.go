@@ -25,6 +25,9 @@ func (x *Exchange) bufferBody() verdict {
 	return goOn
 }
 
+// sized says that the length of the body is known, or that there is none.
+func (x *Exchange) sized() bool { return !x.chunked() }
+
 // proceed lets a client send its body that waits to be asked for it (RFC 9110 section
 // 10.1.1).
 func (x *Exchange) proceed() error {

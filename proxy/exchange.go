@@ -171,6 +171,8 @@ type Exchange struct {
 	outgoing head.Head
 	// prepared says that prepare has made outgoing of the request as it is now.
 	prepared bool
+	// panicked is what ServeAhead panicked with; nil if it did not.
+	panicked any
 	// held is the part of the request's body that was read and kept; buffered says that it is
 	// all of a body whose length was not known.
 	held     []byte
@@ -309,7 +311,7 @@ func (x *Exchange) Reset() {
 		x.outgoing.Reset()
 	}
 	x.buffered, x.prepared, x.tied, x.grpc, x.controls = false, false, false, false, false
-	x.attempt = nil
+	x.attempt, x.panicked = nil, nil
 	x.room.attempt.reset()
 	x.choice = choice{sticky: x.choice.sticky[:0]}
 	x.time, x.moments, x.sample = clock{}, moments{}, figures.Sample{}

@@ -184,7 +184,10 @@ func (p *Proxy) ServeRest(x *Exchange) {
 	var done bool
 	defer p.recover(x, &done)
 	switch {
-	case x.Client.Cancel.Canceled(): // before anything was done for the client
+	case x.panicked != nil:
+		x.endPanicked(x.panicked)
+		return
+	case x.attempt == nil && x.Client.Cancel.Canceled(): // before anything was done for the client
 		x.clientFailed(errClientGone)
 	case x.takeSteps(true) == goOn:
 		panic("BUG: no step of the route has ended the exchange")
@@ -391,6 +394,12 @@ func (p *Proxy) recover(x *Exchange, done *bool) {
 	}
 	*done = true
 	p.metrics.Panicked(p.log, v)
+	x.endPanicked(v)
+}
+
+// endPanicked ends an exchange because of the panic v.
+func (x *Exchange) endPanicked(v any) {
+	p := x.proxy
 	if x.phase == phaseSettled {
 		return // in OnDone: the client has its answer
 	}

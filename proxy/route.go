@@ -48,6 +48,8 @@ type Route struct {
 	responseRules  *forward.Rules
 	metrics        *routeMetrics
 	steps          []step
+	// ahead says that the last step is to forward, so that a request may be sent where it is read.
+	ahead bool
 
 	addresses  *access.Addresses // nil: all
 	auth       *auth             // nil: anybody

@@ -64,9 +64,9 @@ func steps(r *config.Route, route *Route) []step {
 			add((*Exchange).lookUp)
 		}
 		if r.BufferRequest > 0 {
-			addWaiting((*Exchange).bufferBody)
+			list = append(list, step{take: (*Exchange).bufferBody, waits: true, atOnce: (*Exchange).sized})
 		}
-		addWaiting((*Exchange).upgradeIfAsked)
+		list = append(list, step{take: (*Exchange).upgradeIfAsked, waits: true, atOnce: (*Exchange).staysHTTP})
 		if policy != nil && policy.QueryBody() > 0 {
 			addWaiting((*Exchange).holdQuery)
 		}
@@ -74,6 +74,7 @@ func steps(r *config.Route, route *Route) []step {
 			addWaiting(func(x *Exchange) verdict { x.fromCache(); return ended })
 		} else {
 			addWaiting(func(x *Exchange) verdict { x.forward(); return ended })
+			route.ahead = true
 		}
 	}
 	return list

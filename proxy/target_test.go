@@ -70,6 +70,9 @@ func (f *fakeTarget) Share(time.Duration, time.Duration) transport.Stream {
 	return s
 }
 
+// Attended implements transport.Transport.
+func (f *fakeTarget) Attended() transport.Attended { return nil }
+
 func (f *fakeTarget) lend() (*fakeStream, error) {
 	s := &fakeStream{
 		target: f, heads: make(chan any, 100), cut: make(chan struct{}), gone: make(chan struct{}), body: newFeed(-1), upload: newFeed(-1),

@@ -41,6 +41,9 @@ func (x *Exchange) upgradeIfAsked() verdict {
 	return ended
 }
 
+// staysHTTP says that the request asks for no upgrade.
+func (x *Exchange) staysHTTP() bool { return !x.Request.Has(upgrades) }
+
 // allowedProtocols appends those that a client asks for and the route allows, as the list of an
 // Upgrade field.
 func (r *Route) allowedProtocols(dst []byte, h *head.Head) []byte {

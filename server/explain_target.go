@@ -110,6 +110,7 @@ func (a *assumedTarget) Open(time.Duration, transport.Version) (transport.Stream
 	return a, nil
 }
 func (a *assumedTarget) Share(time.Duration, time.Duration) transport.Stream { return nil }
+func (a *assumedTarget) Attended() transport.Attended                        { return nil }
 func (a *assumedTarget) CloseIdle()                                          {}
 func (a *assumedTarget) Conns() (open, idle int)                             { return 0, 0 }
 func (a *assumedTarget) Pipelined() (p transport.Pipelined, ok bool)         { return p, false }

@@ -108,6 +108,11 @@ func (h handler) ServeNow(x *proxy.Exchange) http2.Rest {
 	return g
 }
 
+// ServeAhead implements http2.Rest.
+func (g *generation) ServeAhead(x *proxy.Exchange, next proxy.Continuation) (sent bool) {
+	return g.proxy.ServeAhead(x, next)
+}
+
 // ServeRest implements http2.Rest.
 func (g *generation) ServeRest(x *proxy.Exchange) {
 	defer g.leave()

@@ -20,6 +20,8 @@ type emptyAnswers struct {
 
 func (e emptyAnswers) ServeNow(*proxy.Exchange) http2.Rest { return e }
 
+func (emptyAnswers) ServeAhead(*proxy.Exchange, proxy.Continuation) bool { return false }
+
 func (e emptyAnswers) ServeRest(x *proxy.Exchange) {
 	front := x.Client.Front
 	waits := string(x.Request.Target()) == "/waits"

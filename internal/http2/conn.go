@@ -337,7 +337,9 @@ func (c *conn) endBatch() {
 			continue
 		}
 		c.running.Add(1)
-		c.front.workers.serve(s)
+		if !s.rest.ServeAhead(s.Exchange, s) {
+			c.front.workers.serve(s)
+		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

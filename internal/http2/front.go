@@ -32,6 +32,9 @@ type Handler interface {
 
 // Rest is what is left of an exchange that had to wait.
 type Rest interface {
+	// ServeAhead sends the request ahead if that needs no waiting. If it reports true, next.Continue is called when the exchange
+	// can go on, perhaps before ServeAhead returns, on a goroutine that may wait; that call has x, and calls ServeRest.
+	ServeAhead(x *proxy.Exchange, next proxy.Continuation) (sent bool)
 	// ServeRest serves the exchange to its end.
 	ServeRest(x *proxy.Exchange)
 }

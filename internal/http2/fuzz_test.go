@@ -27,6 +27,8 @@ func (core) ServeNow(x *proxy.Exchange) http2.Rest {
 	return core{}
 }
 
+func (core) ServeAhead(*proxy.Exchange, proxy.Continuation) bool { return false }
+
 func (core) ServeRest(x *proxy.Exchange) {
 	front := x.Client.Front
 	for {

@@ -123,6 +123,13 @@ func (s *stream) run() {
 	s.over()
 }
 
+// Continue implements proxy.Continuation: it serves what is left of an exchange that the connection counts as running.
+func (s *stream) Continue() {
+	running := &s.c.running
+	s.run()
+	running.Done()
+}
+
 // over is called when the core is done with the exchange.
 func (s *stream) over() {
 	c := s.c

@@ -34,9 +34,7 @@ func (w *workers) serve(s *stream) {
 func (w *workers) work(s *stream) {
 	next := make(chan *stream, 1)
 	for s != nil {
-		running := &s.c.running
-		s.run()
-		running.Done()
+		s.Continue()
 		if !w.rest(next) {
 			return
 		}

@@ -85,7 +85,7 @@ type FirstRead struct {
 // keeps its reader, which comes from buffers.
 func (f *FirstRead) Init(s *Stream, owner io.Reader, reader **bufio.Reader, buffers *Buffers) {
 	*f = FirstRead{stream: s, owner: owner, reader: reader, buffers: buffers}
-	f.begin = f.look
+	f.begin = f.Look
 }
 
 // Near says which memory the owner uses as soon as bytes have come.
@@ -94,10 +94,7 @@ func (f *FirstRead) Near(memory prefetch.Region) { f.memory = memory }
 // Await returns when the first bytes of a message are in the owner's reader, when Served has
 // returned false, or when the connection has ended. After a time-out it may be called again.
 func (f *FirstRead) Await() error {
-	if err := f.stream.Raw().Read(f.begin); err != nil {
-		return err
-	}
-	return f.err
+	return f.AwaitBy(f.begin)
 }
 
 // Ask is Await after a request was written, see Stream.Ask.
@@ -108,8 +105,18 @@ func (f *FirstRead) Ask(request []byte, fresh bool) (sent int, err error) {
 	return sent, f.err
 }
 
-// look reads the first bytes if they are there, and else gives the buffer back.
-func (f *FirstRead) look(fd uintptr) bool {
+// AwaitBy is Await with a function that decides, whenever something may have come, whether to call Look, and ends the
+// wait by returning true. It returns the error of the last Look.
+func (f *FirstRead) AwaitBy(begin func(fd uintptr) bool) error {
+	if err := f.stream.Raw().Read(begin); err != nil {
+		return err
+	}
+	return f.err
+}
+
+// Look reads the first bytes if they are there, and else gives the buffer back and returns false. It is for the functions
+// of AwaitBy.
+func (f *FirstRead) Look(fd uintptr) bool {
 	prefetch.Stack()
 	f.memory.Fetch()
 	prefetch.Of(f.stream).Fetch()

@@ -29,6 +29,9 @@ type Stream struct {
 	fileFn  func(fd uintptr) bool
 	askFn   func(fd uintptr) bool
 	heldFn  func(fd uintptr)
+	aheadFn func(fd uintptr) bool
+	claim   func() bool
+	claimed bool
 	held    int32 // what heldFn found
 }
 
@@ -70,7 +73,7 @@ func NewStream(c net.Conn) *Stream {
 		return nil
 	}
 	s := &Stream{Conn: c, raw: raw}
-	s.readFn, s.writeFn, s.fileFn, s.askFn, s.heldFn = s.read, s.write, s.sendFile, s.ask, s.lookHeld
+	s.readFn, s.writeFn, s.fileFn, s.askFn, s.heldFn, s.aheadFn = s.read, s.write, s.sendFile, s.ask, s.lookHeld, s.writeAhead
 	return s
 }
 
@@ -306,9 +309,7 @@ func (s *Stream) Ask(out []byte, fresh bool, answer func(fd uintptr) bool) (sent
 
 func (s *Stream) ask(fd uintptr) bool {
 	if s.asking == questionLook {
-		var b [1]byte
-		_, errno := receive(fd, b[:], syscall.MSG_PEEK)
-		if errno != syscall.EAGAIN {
+		if !Silent(fd) {
 			return true
 		}
 		s.asking = questionWrite
@@ -328,6 +329,38 @@ func (s *Stream) ask(fd uintptr) bool {
 		// as it accepts): that came before the goroutine was registered with the poller.
 	}
 	return s.answer(fd)
+}
+
+// WriteAhead writes what the socket takes of p at once, for a goroutine that waits for the answer. The connection must be open and
+// silent, and then claim must return true; else the error is ErrNotQuiet and nothing was written. Once claim was called the
+// answer may come, but the caller alone must write until WriteAhead has returned.
+func (s *Stream) WriteAhead(p []byte, claim func() bool) (int, error) {
+	t := &s.out
+	t.p, t.more, t.n, t.errno, t.hasty = p, nil, 0, 0, true
+	s.claim, s.claimed = claim, false
+	err := s.raw.Write(s.aheadFn)
+	t.p, t.hasty, s.claim = nil, false, nil
+	switch {
+	case err != nil:
+		return t.n, err
+	case !s.claimed:
+		return 0, ErrNotQuiet
+	case t.errno != 0:
+		return t.n, s.fault("write", t.errno)
+	}
+	return t.n, nil
+}
+
+func (s *Stream) writeAhead(fd uintptr) bool {
+	s.claimed = Silent(fd) && s.claim()
+	return !s.claimed || s.write(fd)
+}
+
+// Silent says that the socket is open and holds no byte. It is for functions that Raw's Read and Write call.
+func Silent(fd uintptr) bool {
+	var b [1]byte
+	_, errno := receive(fd, b[:], syscall.MSG_PEEK)
+	return errno == syscall.EAGAIN
 }
 
 // CloseWrite ends the sending side.

@@ -96,6 +96,14 @@ func (t *both) Share(within, write time.Duration) Stream {
 	return t.HTTP1.Share(within, write)
 }
 
+// Attended implements Transport.
+func (t *both) Attended() Attended {
+	if t.first {
+		return nil
+	}
+	return t.HTTP1.Attended()
+}
+
 // Conns implements Transport.
 func (t *both) Conns() (open, idle int) {
 	open, idle = t.HTTP1.Conns()

@@ -47,6 +47,13 @@ type Conn struct {
 	readArmed, writeArmed time.Time
 	// writeEnded says that InterruptWrite was called since Unlimit.
 	writeEnded atomic.Bool
+
+	// attendant waits at the connection while no exchange uses it; nil for connections of the pool.
+	attendant *attendant
+	// attend says that one is to wait there from the end of the exchange on.
+	attend bool
+	// interrupted says that Interrupt was called since the attendant was taken.
+	interrupted atomic.Bool
 }
 
 func newConn(c, raw net.Conn, dry *dryConn) *Conn {
@@ -133,6 +140,8 @@ func (c *Conn) Read(p []byte) (n int, err error) {
 func (c *Conn) Await() (err error) {
 	request := c.request
 	switch {
+	case c.attendant != nil && c.attendant.came:
+		c.attendant.came, err = false, c.attendant.err
 	case c.stream == nil:
 		_, err = c.Reader.Peek(1)
 	case request == nil:

@@ -122,7 +122,10 @@ func (c *Conn) Tunnel() (net.Conn, []byte) {
 }
 
 // Interrupt implements Stream.
-func (c *Conn) Interrupt() { c.Conn.SetDeadline(sock.LongAgo) }
+func (c *Conn) Interrupt() {
+	c.interrupted.Store(true)
+	c.Conn.SetDeadline(sock.LongAgo)
+}
 
 // InterruptRead implements Stream.
 func (c *Conn) InterruptRead() { c.Conn.SetReadDeadline(sock.LongAgo) }

@@ -336,6 +336,9 @@ func (t *HTTP2) Protocols() []string { return protocolsHTTP2 }
 // Share implements Transport: all connections are shared, by Open.
 func (t *HTTP2) Share(time.Duration, time.Duration) Stream { return nil }
 
+// Attended implements Transport: its connections have readers, which serve no exchanges.
+func (t *HTTP2) Attended() Attended { return nil }
+
 // Pipelined implements Transport.
 func (t *HTTP2) Pipelined() (p Pipelined, ok bool) { return p, false }
 

@@ -23,6 +23,9 @@ type Transport interface {
 	// there is none. The connection is made when the request is sent. write bounds each
 	// write.
 	Share(within, write time.Duration) Stream
+	// Attended lends a stream on an unused connection at which a goroutine waits, without waiting itself; nil if there
+	// is none.
+	Attended() Attended
 	// CloseIdle closes the unused connections.
 	CloseIdle()
 	// Conns returns the number of open connections and how many of them are unused.
@@ -134,6 +137,16 @@ type Keeper interface {
 	Park() bool
 	// Resume takes up a parked stream. It reports whether the stream is still as it was.
 	Resume() bool
+}
+
+// Attended is a Stream on a connection at which a goroutine waits for the answer, so that who sends the request need
+// not.
+type Attended interface {
+	Stream
+	// SendAhead sends a whole request. If it reports true, next.Continue is called by the goroutine that waits, perhaps before
+	// SendAhead returns: once the response has begun, or has failed to in a way that Await reports. The stream
+	// and all that r refers to are that call's. Else the request has got no answer, and the stream is to be released.
+	SendAhead(r *Request, next Continuation) bool
 }
 
 // BodyWriter writes a request body, small pieces together. The first error is final.

@@ -52,6 +52,8 @@ type HTTP1 struct {
 	head int
 	// renewal makes connections old.
 	renewal *renewal
+	// attendants wait at unused connections, beside pool.
+	attendants attendants
 	// pipeline is nil if exchanges share no connections.
 	pipeline *pipeline
 	// retired says that no upstream and no exchange has the target any more.
@@ -153,7 +155,9 @@ func aside[C any](dial func() (C, error)) (c C, err error) {
 func (t *HTTP1) Protocols() []string { return protocolsHTTP1 }
 
 // Conns returns the number of open connections and how many of them are unused.
-func (t *HTTP1) Conns() (open, idle int) { return t.hc.ConnsCount(), t.hc.IdleConnsCount() }
+func (t *HTTP1) Conns() (open, idle int) {
+	return t.hc.ConnsCount(), t.hc.IdleConnsCount() + t.attendants.count()
+}
 
 // Acquire lends a connection. A pooled one is looked at first: one that was
 // closed meanwhile, or that holds bytes which no request asked for, is dropped
@@ -193,21 +197,32 @@ func (t *HTTP1) Release(c *Conn, reusable bool) {
 		t.releaseShared(c, reusable)
 		return
 	}
+	if c.attendant != nil && c.attendant.spared() {
+		return
+	}
 	reusable = reusable && !c.old.Load() && (c.Reader == nil || c.Reader.Buffered() == 0) && c.drained()
 	c.letGo()
 	l := c.lease
 	c.lease, c.request, c.first.Small = nil, nil, nil
-	if reusable {
-		t.pool.release(l)
-	} else {
+	switch {
+	case c.attendant != nil:
+		c.attendant.release(reusable)
+	case !reusable:
 		t.pool.close(l)
+	case c.attend:
+		t.employ(c, l)
+	default:
+		t.pool.release(l)
 	}
 }
 
 // CloseIdle closes the unused connections. Lent ones are closed as they come back
 // only if their exchanges say so; an HTTP1 that is not used any more drains by
 // itself.
-func (t *HTTP1) CloseIdle() { t.hc.CloseIdleConnections() }
+func (t *HTTP1) CloseIdle() {
+	t.hc.CloseIdleConnections()
+	t.attendants.dismiss()
+}
 
 // Retire is CloseIdle for good: no upstream and no exchange has the target any more.
 func (t *HTTP1) Retire() {

@@ -1,0 +1,302 @@
+package transport
+
+import (
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"weir/internal/sock"
+)
+
+// Continuation is what is left of an exchange whose request was sent ahead.
+type Continuation interface {
+	// Continue takes the exchange to its end.
+	Continue()
+}
+
+// attendant is a goroutine that waits at an unused connection without TLS. Another goroutine, which must not wait, takes
+// the connection, sends a request, and leaves the rest of the exchange to the attendant. An exchange with a goroutine of
+// its own would wake that twice, to send the request and to read the answer.
+//
+// The pool counts the connections of attendants as lent.
+type attendant struct {
+	t     *HTTP1
+	c     *Conn
+	lease lease
+	state atomic.Uint32 // an attendantState
+	// sending is held by who asks: the answer may have come, and the next one who asks be there, before a write has returned.
+	sending sync.Mutex
+	claim   func() bool // ask, as a value that is made once
+	// next is what the attendant goes on with once it was asked.
+	next Continuation
+	// used is when the last exchange ended.
+	used time.Time
+	// offered says that others may take the connection. The attendant's goroutine owns it.
+	offered bool
+	// came says that the answer has begun, or that there will be none because of err, and that the exchange was not told yet.
+	came bool
+	err  error
+}
+
+// attendantState says who has an attendant's connection.
+type attendantState = uint32
+
+const (
+	// attendantUnused: it is offered, or who took it has not sent anything yet.
+	attendantUnused attendantState = iota
+	// attendantAsked: a request was sent, or is being sent.
+	attendantAsked
+	// attendantServing: the attendant serves the exchange.
+	attendantServing
+	// attendantReturned: the exchange has given the connection back, for another one.
+	attendantReturned
+	// attendantLeft: the attendant has ended, and another goroutine still has the connection for the exchange.
+	attendantLeft
+	// attendantOver: the connection is closed, or the attendant is to close it.
+	attendantOver
+)
+
+// attendants are those of an HTTP1 that are unused, the one that was used last at the end.
+type attendants struct {
+	mu   sync.Mutex
+	idle []*attendant
+}
+
+// Attended implements Transport.
+func (t *HTTP1) Attended() Attended {
+	for {
+		a := t.attendants.take()
+		switch {
+		case a == nil:
+			return nil // not an Attended of no connection
+		case a.c.old.Load():
+			a.dismiss()
+		default:
+			c := a.c
+			c.lease, c.sent = a.lease, 0
+			c.interrupted.Store(false)
+			return c
+		}
+	}
+}
+
+// Attend makes an attendant wait at the connection of s once its exchange has ended, if it can be used again then.
+func Attend(s Stream) {
+	if c, ok := s.(*Conn); ok && c.slot == nil && c.stream != nil && c.home.hc.MaxConns == unlimited {
+		c.attend = true
+	}
+}
+
+// SendAhead implements Attended.
+func (c *Conn) SendAhead(r *Request, next Continuation) bool {
+	a := c.attendant
+	out := append(r.Head.AppendTo(r.Room[:0]), r.Held...)
+	r.Room = out
+	a.sending.Lock()
+	defer a.sending.Unlock()
+	c.first.Small, c.sent, a.next = r.Crowded, len(out), next
+	n, err := c.stream.WriteAhead(out, a.claim)
+	switch {
+	case n == len(out) && err == nil:
+		return true
+	case err == sock.ErrNotQuiet:
+		return false
+	case a.state.CompareAndSwap(attendantAsked, attendantOver):
+		a.wake()
+		return false
+	}
+	return true // the attendant has noticed
+}
+
+// ask begins an exchange. From then on it may be the attendant's. It fails if the target has closed the connection at this moment.
+func (a *attendant) ask() bool { return a.state.CompareAndSwap(attendantUnused, attendantAsked) }
+
+// employ makes an attendant wait at an unused connection.
+func (t *HTTP1) employ(c *Conn, l lease) {
+	c.attend, c.reused = false, true
+	a := &attendant{t: t, c: c, lease: l, used: time.Now()}
+	a.claim, c.attendant = a.ask, a
+	a.limitIdle()
+	go a.work()
+}
+
+// work serves one exchange after the other.
+func (a *attendant) work() {
+	look := a.look
+	for a.await(look) {
+		next := a.next
+		a.next = nil
+		next.Continue()
+		switch {
+		case a.state.CompareAndSwap(attendantServing, attendantLeft), a.state.Load() == attendantOver:
+			return
+		case a.c.old.Load():
+			a.t.pool.close(a.lease)
+			return
+		}
+		a.used, a.offered = time.Now(), false
+		a.limitIdle()
+		a.state.Store(attendantUnused)
+	}
+	a.t.attendants.remove(a)
+	a.c.letGo()
+	a.t.pool.close(a.lease)
+}
+
+// limitIdle sees that an unused connection has a deadline. One that comes early is put off when it comes, because setting one for
+// each exchange costs too much.
+func (a *attendant) limitIdle() {
+	limit := a.t.hc.MaxIdleConnDuration
+	if c := a.c; c.readArmed.IsZero() || c.readArmed.After(a.used.Add(2*limit)) {
+		c.ReadUntil(a.used.Add(limit))
+	}
+}
+
+// await waits until the connection was taken and asked, and the answer has begun or failed. It returns false if the connection
+// is to be closed.
+func (a *attendant) await(look func(fd uintptr) bool) bool {
+	for {
+		err := a.c.first.AwaitBy(look)
+		switch {
+		case err != nil && sock.TimedOut(err) && a.early():
+		case a.state.CompareAndSwap(attendantAsked, attendantServing):
+			a.came, a.err = true, err
+			return true
+		case a.state.CompareAndSwap(attendantUnused, attendantOver), a.state.Load() == attendantOver:
+			return false
+		}
+	}
+}
+
+// look reads the beginning of an answer, if it is there. The first call of a wait offers the connection instead: what comes from then
+// on wakes the attendant, and who takes the connection looks whether anything came before, which saves a read here.
+func (a *attendant) look(fd uintptr) bool {
+	switch {
+	case !a.offered:
+		a.offered = true
+		a.t.attendants.offer(a)
+		if a.t.retired.Load() {
+			a.t.CloseIdle()
+		}
+		return false
+	case a.state.Load() != attendantUnused:
+	case sock.Silent(fd): // it was woken by what had been read before
+		return false
+	case a.state.CompareAndSwap(attendantUnused, attendantOver):
+		return true // bytes that no request asked for, or the end; neither is read, so that they cannot be missed by who takes the connection
+	}
+	return a.state.Load() == attendantOver || a.c.first.Look(fd)
+}
+
+// early says that a wait was ended too soon, by a deadline that was not meant for it. It sets one for an unused connection.
+func (a *attendant) early() bool {
+	switch c := a.c; a.state.Load() {
+	case attendantAsked:
+		return !c.interrupted.Load() && (c.readArmed.IsZero() || time.Now().Before(c.readArmed))
+	case attendantUnused:
+		return a.t.attendants.rest(a)
+	}
+	return false
+}
+
+// rest sets the deadline of an unused attendant. It returns false if the attendant has been unused for too long.
+func (s *attendants) rest(a *attendant) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Contains(s.idle, a) {
+		runtime.Gosched() // who has taken it is about to set a deadline
+		return true
+	}
+	end := a.used.Add(a.t.hc.MaxIdleConnDuration)
+	if !time.Now().Before(end) {
+		return false
+	}
+	a.c.ReadUntil(end)
+	return true
+}
+
+// spared says that the attendant was not asked, or not reached, by who gives the connection back. It is closed then.
+func (a *attendant) spared() bool {
+	a.dismiss()
+	return a.state.Load() == attendantOver
+}
+
+// release takes the connection back after an exchange.
+func (a *attendant) release(reusable bool) {
+	then := attendantOver
+	if reusable {
+		then = attendantReturned
+	}
+	switch {
+	case a.state.CompareAndSwap(attendantServing, then):
+		if !reusable {
+			a.t.pool.close(a.lease)
+		}
+	case a.state.CompareAndSwap(attendantLeft, attendantOver):
+		a.c.attendant = nil
+		if reusable {
+			a.t.pool.release(a.lease)
+		} else {
+			a.t.pool.close(a.lease)
+		}
+	}
+}
+
+// dismiss makes an unused attendant that was taken close its connection.
+func (a *attendant) dismiss() {
+	if a.state.CompareAndSwap(attendantUnused, attendantOver) {
+		a.wake()
+	}
+}
+
+func (a *attendant) wake() { a.c.Conn.SetReadDeadline(sock.LongAgo) }
+
+// offer lets others take a.
+func (s *attendants) offer(a *attendant) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.idle = append(s.idle, a)
+}
+
+// take takes the one that was used last; nil if there is none.
+func (s *attendants) take() *attendant {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(s.idle) - 1
+	if n < 0 {
+		return nil
+	}
+	a := s.idle[n]
+	s.idle[n] = nil
+	s.idle = s.idle[:n]
+	return a
+}
+
+// remove takes a away, if it is there.
+func (s *attendants) remove(a *attendant) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := slices.Index(s.idle, a); i >= 0 {
+		s.idle = slices.Delete(s.idle, i, i+1)
+	}
+}
+
+// count is the number of those that are unused.
+func (s *attendants) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.idle)
+}
+
+// dismiss makes all close their connections.
+func (s *attendants) dismiss() {
+	s.mu.Lock()
+	idle := s.idle
+	s.idle = nil
+	s.mu.Unlock()
+	for _, a := range idle {
+		a.dismiss()
+	}
+}
