@@ -341,10 +341,10 @@ func (s *Stream) WriteAhead(p []byte, claim func() bool) (int, error) {
 	err := s.raw.Write(s.aheadFn)
 	t.p, t.hasty, s.claim = nil, false, nil
 	switch {
+	case !s.claimed:
+		return 0, ErrNotQuiet // or closed on our side
 	case err != nil:
 		return t.n, err
-	case !s.claimed:
-		return 0, ErrNotQuiet
 	case t.errno != 0:
 		return t.n, s.fault("write", t.errno)
 	}

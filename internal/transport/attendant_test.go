@@ -1,0 +1,333 @@
+package transport_test
+
+import (
+	"io"
+	"testing"
+	"time"
+
+	"weir/config"
+	"weir/internal/body"
+	"weir/internal/head"
+	"weir/internal/sock"
+	"weir/internal/testkit"
+	"weir/internal/transport"
+)
+
+// rest is a Continuation.
+type rest func()
+
+func (r rest) Continue() { r() }
+
+// getHead is the head of a small request.
+func getHead() *head.Head {
+	h := new(head.Head)
+	h.StartRequest(head.HTTP11, []byte("GET"), []byte("/"))
+	h.Add(head.Host, []byte("a.test"))
+	return h
+}
+
+// readAnswer reads a response and returns its body.
+func readAnswer(s transport.Stream) (text string, err error) {
+	if err := s.Await(); err != nil {
+		return "", err
+	}
+	var h head.Head
+	if _, err := s.ReadHead(&h); err != nil {
+		return "", err
+	}
+	var reader body.Reader
+	src := s.Response(&h, false, &reader)
+	for buf := make([]byte, 100); ; {
+		p, err := src.Next(buf)
+		if err == io.EOF {
+			return text, nil
+		}
+		if text += string(p); err != nil {
+			return text, err
+		}
+	}
+}
+
+// employ makes an attendant wait at a connection, and returns once it does.
+func employ(t *testing.T, pool *transport.HTTP1) {
+	t.Helper()
+	c, err := pool.Acquire(testkit.Limit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport.Attend(c)
+	if _, err := c.Send(&transport.Request{Head: getHead()}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readAnswer(c); err != nil {
+		t.Fatal(err)
+	}
+	c.Release(true)
+	testkit.Eventually(t, "the connection is unused", func() bool { _, idle := pool.Conns(); return idle == 1 })
+}
+
+// attended takes the connection at which an attendant waits.
+func attended(t *testing.T, pool *transport.HTTP1) transport.Attended {
+	t.Helper()
+	testkit.Eventually(t, "the attendant is back", func() bool { _, idle := pool.Conns(); return idle == 1 })
+	s := pool.Attended()
+	if s == nil {
+		t.Fatal("no attendant waits")
+	}
+	return s
+}
+
+func closed(t *testing.T, pool *transport.HTTP1) {
+	t.Helper()
+	testkit.Eventually(t, "the connection is closed", func() bool { open, _ := pool.Conns(); return open == 0 })
+}
+
+const small = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+// One connection, and the goroutine at it, serves one exchange after the other, whatever the pieces of the answers.
+func TestAttendant(t *testing.T) {
+	t.Parallel()
+	next := make(chan struct{})
+	origin := testkit.Listen(t, func(c *testkit.Conn) {
+		for i := 0; ; i++ {
+			c.Request()
+			switch i % 3 {
+			case 0:
+				c.Send(small)
+			case 1:
+				c.Send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n", "\r\no")
+				c.Wait(next)
+				c.Send("k")
+			case 2:
+				c.Send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n")
+				c.Wait(next)
+				c.Send("o\r\n1\r\nk\r\n0\r\n\r\n")
+			}
+		}
+	})
+	pool := connect(t, origin.URL, transport.Options{}, nil)
+	if s := pool.Attended(); s != nil {
+		t.Fatal("an attendant waits that nobody employed")
+	}
+	employ(t, pool)
+	for i := range 10 {
+		s := attended(t, pool)
+		equal(t, "reused", s.Reused(), true)
+		if other := pool.Attended(); other != nil {
+			t.Fatal("two exchanges have one connection")
+		}
+		type result struct {
+			text string
+			err  error
+		}
+		results := make(chan result, 1)
+		s.LimitRead(time.Now(), testkit.Limit)
+		sent := s.SendAhead(&transport.Request{Head: getHead()}, rest(func() {
+			var r result
+			r.text, r.err = readAnswer(s)
+			s.Release(r.err == nil)
+			results <- r
+		}))
+		equal(t, "sent", sent, true)
+		if (i+1)%3 != 0 {
+			next <- struct{}{}
+		}
+		if r := <-results; r.text != "ok" || r.err != nil {
+			t.Fatalf("answer %d: %q, %v", i, r.text, r.err)
+		}
+	}
+	equal(t, "connections", len(origin.Conns()), 1)
+}
+
+// What a target sends without having been asked, and the end of a connection, are never taken for an answer.
+func TestAttendantSpokenTo(t *testing.T) {
+	t.Parallel()
+	for name, stray := range map[string]func(c *testkit.Conn){
+		"bytes": func(c *testkit.Conn) { c.Send("HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n") },
+		"end":   func(c *testkit.Conn) { c.CloseWrite() },
+		"reset": func(c *testkit.Conn) { c.Reset() },
+	} {
+		for _, taken := range []bool{false, true} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				now := make(chan struct{})
+				origin := testkit.Listen(t, func(c *testkit.Conn) {
+					c.Request()
+					c.Send(small)
+					c.Wait(now)
+					stray(c)
+					c.Hold()
+				})
+				pool := connect(t, origin.URL, transport.Options{}, nil)
+				employ(t, pool)
+				if !taken {
+					now <- struct{}{}
+					closed(t, pool)
+					return
+				}
+				s := attended(t, pool)
+				now <- struct{}{}
+				testkit.Eventually(t, "the target has spoken", func() bool { return !s.(*transport.Conn).Quiet() })
+				equal(t, "sent", s.SendAhead(&transport.Request{Head: getHead()}, rest(func() { t.Error("the exchange goes on") })), false)
+				s.Release(false)
+				closed(t, pool)
+				equal(t, "requests", origin.Requests(), 1)
+			})
+		}
+	}
+}
+
+// An exchange whose request was sent ahead can be interrupted, has limits, and learns that the connection has ended.
+func TestAttendantFails(t *testing.T) {
+	t.Parallel()
+	for name, fail := range map[string]func(s transport.Attended, c *testkit.Conn){
+		"interrupted": func(s transport.Attended, _ *testkit.Conn) { s.Interrupt() },
+		"late":        nil,
+		"closed":      func(_ transport.Attended, c *testkit.Conn) { c.CloseWrite() },
+		"reset":       func(_ transport.Attended, c *testkit.Conn) { c.Reset() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			asked := make(chan *testkit.Conn, 1)
+			origin := testkit.Listen(t, func(c *testkit.Conn) {
+				c.Request()
+				c.Send(small)
+				c.Request()
+				asked <- c
+				c.Hold()
+			})
+			pool := connect(t, origin.URL, transport.Options{}, nil)
+			employ(t, pool)
+			s := attended(t, pool)
+			if fail == nil {
+				s.ReadUntil(time.Now().Add(20 * time.Millisecond))
+			} else {
+				s.LimitRead(time.Now(), time.Hour)
+			}
+			failed := make(chan error, 1)
+			equal(t, "sent", s.SendAhead(&transport.Request{Head: getHead()}, rest(func() {
+				_, err := readAnswer(s)
+				s.Release(false)
+				failed <- err
+			})), true)
+			if c := <-asked; fail != nil {
+				fail(s, c)
+			}
+			err := <-failed
+			switch name {
+			case "interrupted", "late":
+				equal(t, "timed out", sock.TimedOut(err), true)
+			case "closed":
+				equal(t, "error", err, io.EOF)
+			default:
+				equal(t, "failed", err != nil, true)
+			}
+			closed(t, pool)
+		})
+	}
+}
+
+// Unused connections do not stay for ever, whatever limit the exchange before has left.
+func TestAttendantEnds(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		limit time.Duration
+		idle  time.Duration
+		end   func(pool *transport.HTTP1)
+	}{
+		"unused for too long, no limit":     {0, 20 * time.Millisecond, nil},
+		"unused for too long, a late limit": {time.Hour, 20 * time.Millisecond, nil},
+		"unused for too long, an early one": {time.Millisecond, 20 * time.Millisecond, nil},
+		"idle ones are closed":              {0, time.Hour, (*transport.HTTP1).CloseIdle},
+		"the target is retired":             {0, time.Hour, (*transport.HTTP1).Retire},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			origin := testkit.Listen(t, testkit.Answer(small))
+			pool := connect(t, origin.URL, transport.Options{}, func(u *config.Upstream) { u.Connections.Idle = config.Duration(test.idle) })
+			c, err := pool.Acquire(testkit.Limit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			transport.Attend(c)
+			c.Send(&transport.Request{Head: getHead()})
+			if _, err := readAnswer(c); err != nil {
+				t.Fatal(err)
+			}
+			c.LimitRead(time.Now(), test.limit)
+			c.Release(true)
+			if test.end != nil {
+				testkit.Eventually(t, "the connection is unused", func() bool { _, idle := pool.Conns(); return idle == 1 })
+				test.end(pool)
+			}
+			closed(t, pool)
+		})
+	}
+}
+
+// A target that is retired while an exchange runs leaves nothing.
+func TestAttendantRetired(t *testing.T) {
+	t.Parallel()
+	origin := testkit.Listen(t, testkit.Answer(small))
+	pool := connect(t, origin.URL, transport.Options{}, nil)
+	employ(t, pool)
+	s := attended(t, pool)
+	done := make(chan struct{})
+	s.SendAhead(&transport.Request{Head: getHead()}, rest(func() {
+		pool.Retire()
+		if _, err := readAnswer(s); err != nil {
+			t.Error(err)
+		}
+		s.Release(true)
+		close(done)
+	}))
+	<-done
+	closed(t, pool)
+}
+
+// A connection that another goroutine gives back after the exchange is one of the pool.
+func TestAttendantLeaves(t *testing.T) {
+	t.Parallel()
+	for _, reusable := range []bool{true, false} {
+		origin := testkit.Listen(t, testkit.Answer(small))
+		pool := connect(t, origin.URL, transport.Options{}, nil)
+		employ(t, pool)
+		s := attended(t, pool)
+		left := make(chan struct{})
+		s.SendAhead(&transport.Request{Head: getHead()}, rest(func() { close(left) }))
+		<-left
+		if text, err := readAnswer(s); text != "ok" || err != nil {
+			t.Fatal(text, err)
+		}
+		transport.WaitLeft(s.(*transport.Conn))
+		s.Release(reusable)
+		if !reusable {
+			closed(t, pool)
+			continue
+		}
+		c, err := pool.Acquire(testkit.Limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "reused", c.Reused(), true)
+		if _, err := c.Send(&transport.Request{Head: getHead()}); err != nil {
+			t.Fatal(err)
+		}
+		if text, err := readAnswer(c); text != "ok" || err != nil {
+			t.Fatal(text, err)
+		}
+		c.Release(true)
+		equal(t, "connections", len(origin.Conns()), 1)
+	}
+}
+
+// With a bound on connections those that wait for one must find all of them in the pool.
+func TestAttendantBound(t *testing.T) {
+	t.Parallel()
+	origin := testkit.Listen(t, testkit.Answer(small))
+	pool := connect(t, origin.URL, transport.Options{}, func(u *config.Upstream) { u.Connections.Max = 1 })
+	employ(t, pool)
+	if s := pool.Attended(); s != nil {
+		t.Fatal("an attendant has the only connection")
+	}
+}
