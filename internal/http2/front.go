@@ -4,8 +4,9 @@
 // and limits are its own, because net/http's server costs ten times as much.
 //
 // One goroutine reads a connection. What cannot wait (hits in memory, redirects, refusals) is
-// answered by that goroutine; all else gets a goroutine of its own once no whole frame is left in the
-// buffer, so that a request and its reset that come together never reach a target. Writes
+// answered by that goroutine. All else begins once no whole frame is left in the buffer, so that a request and its reset
+// that come together never reach a target: a request without body whose target has an unused connection is sent by
+// the same goroutine, and the one that waits at that connection serves the rest; others get a goroutine of their own. Writes
 // never wait either: what the socket does not take is drained by another goroutine, and the
 // body bytes that follow are chosen by priority when there is room, not before.
 //
