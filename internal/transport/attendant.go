@@ -116,6 +116,7 @@ func (a *attendant) ask() bool { return a.state.CompareAndSwap(attendantUnused, 
 // employ makes an attendant wait at an unused connection.
 func (t *HTTP1) employ(c *Conn, l lease) {
 	c.attend, c.reused = false, true
+	c.LimitWrite(time.Time{}, 0) // a limit that has passed would end the write of a request that is sent ahead
 	a := &attendant{t: t, c: c, lease: l, used: time.Now()}
 	a.claim, c.attendant = a.ask, a
 	a.limitIdle()

@@ -321,6 +321,37 @@ func TestAttendantLeaves(t *testing.T) {
 	}
 }
 
+// The limit that the exchange before had for its writes ends none that come later.
+func TestAttendantAfterWriteLimit(t *testing.T) {
+	t.Parallel()
+	origin := testkit.Listen(t, testkit.Answer(small))
+	pool := connect(t, origin.URL, transport.Options{}, nil)
+	c, err := pool.Acquire(testkit.Limit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport.Attend(c)
+	c.Send(&transport.Request{Head: getHead()})
+	if _, err := readAnswer(c); err != nil {
+		t.Fatal(err)
+	}
+	c.LimitWrite(time.Now(), time.Millisecond)
+	testkit.Eventually(t, "the limit has passed", func() bool { _, err := c.Conn.Write(nil); return err != nil })
+	c.Release(true)
+	s := attended(t, pool)
+	done := make(chan error, 1)
+	if !s.SendAhead(&transport.Request{Head: getHead()}, rest(func() {
+		_, err := readAnswer(s)
+		s.Release(true)
+		done <- err
+	})) {
+		t.Fatal("the request was not sent")
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
 // With a bound on connections those that wait for one must find all of them in the pool.
 func TestAttendantBound(t *testing.T) {
 	t.Parallel()
