@@ -206,7 +206,7 @@ func (a *attendant) early() bool {
 func (s *attendants) rest(a *attendant) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !slices.Contains(s.idle, a) {
+	if a.offered && !slices.Contains(s.idle, a) {
 		runtime.Gosched() // who has taken it is about to set a deadline
 		return true
 	}

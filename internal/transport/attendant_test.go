@@ -235,11 +235,11 @@ func TestAttendantEnds(t *testing.T) {
 		idle  time.Duration
 		end   func(pool *transport.HTTP1)
 	}{
-		"unused for too long, no limit":     {0, 20 * time.Millisecond, nil},
-		"unused for too long, a late limit": {time.Hour, 20 * time.Millisecond, nil},
-		"unused for too long, an early one": {time.Millisecond, 20 * time.Millisecond, nil},
-		"idle ones are closed":              {0, time.Hour, (*transport.HTTP1).CloseIdle},
-		"the target is retired":             {0, time.Hour, (*transport.HTTP1).Retire},
+		"unused for too long, no limit":            {0, 20 * time.Millisecond, nil},
+		"unused for too long, a late limit":        {time.Hour, 20 * time.Millisecond, nil},
+		"unused for too long, one that has passed": {time.Millisecond, 20 * time.Millisecond, nil},
+		"idle ones are closed":                     {0, time.Hour, (*transport.HTTP1).CloseIdle},
+		"the target is retired":                    {0, time.Hour, (*transport.HTTP1).Retire},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -255,6 +255,9 @@ func TestAttendantEnds(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.LimitRead(time.Now(), test.limit)
+			if test.limit == time.Millisecond {
+				testkit.Eventually(t, "the limit has passed", func() bool { _, err := c.Conn.Read(make([]byte, 1)); return err != nil })
+			}
 			c.Release(true)
 			if test.end != nil {
 				testkit.Eventually(t, "the connection is unused", func() bool { _, idle := pool.Conns(); return idle == 1 })
