@@ -197,25 +197,29 @@ func (a *attendant) early() bool {
 	case attendantAsked:
 		return !c.interrupted.Load() && (c.readArmed.IsZero() || time.Now().Before(c.readArmed))
 	case attendantUnused:
+		runtime.Gosched() // perhaps for who has taken it
 		return a.t.attendants.rest(a)
 	}
 	return false
 }
 
-// rest sets the deadline of an unused attendant. It returns false if the attendant has been unused for too long.
+// rest sets the deadline of an unused attendant. It returns false if the attendant has been unused for too long; then nobody takes it
+// any more.
 func (s *attendants) rest(a *attendant) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if a.offered && !slices.Contains(s.idle, a) {
-		runtime.Gosched() // who has taken it is about to set a deadline
+	i := slices.Index(s.idle, a)
+	if a.offered && i < 0 {
+		return true // who has taken it is about to set a deadline
+	}
+	if end := a.used.Add(a.t.hc.MaxIdleConnDuration); time.Now().Before(end) {
+		a.c.ReadUntil(end)
 		return true
 	}
-	end := a.used.Add(a.t.hc.MaxIdleConnDuration)
-	if !time.Now().Before(end) {
-		return false
+	if i >= 0 {
+		s.idle = slices.Delete(s.idle, i, i+1)
 	}
-	a.c.ReadUntil(end)
-	return true
+	return false
 }
 
 // spared says that the attendant was not asked, or not reached, by who gives the connection back. It is closed then.
