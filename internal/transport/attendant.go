@@ -26,7 +26,8 @@ type attendant struct {
 	c     *Conn
 	lease lease
 	state atomic.Uint32 // an attendantState
-	// sending is held by who asks: the answer may have come, and the next one who asks be there, before a write has returned.
+	// sending is held by who asks: the answer may come before the write has returned. The exchange does not go on before that, because
+	// what is written lies in its buffers.
 	sending sync.Mutex
 	claim   func() bool // ask, as a value that is made once
 	// next is what the attendant goes on with once it was asked.
@@ -107,7 +108,8 @@ func (c *Conn) SendAhead(r *Request, next Continuation) bool {
 		a.wake()
 		return false
 	}
-	return true // the attendant has noticed
+	c.old.Store(true) // the target has answered a part, and would take a next request for the rest
+	return true
 }
 
 // ask begins an exchange. From then on it may be the attendant's. It fails if the target has closed the connection at this moment.
@@ -127,8 +129,10 @@ func (t *HTTP1) employ(c *Conn, l lease) {
 func (a *attendant) work() {
 	look := a.look
 	for a.await(look) {
+		a.sending.Lock()
 		next := a.next
 		a.next = nil
+		a.sending.Unlock()
 		next.Continue()
 		switch {
 		case a.state.CompareAndSwap(attendantServing, attendantLeft), a.state.Load() == attendantOver:

@@ -2,6 +2,8 @@ package transport
 
 import (
 	"io"
+	"net"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -116,6 +118,59 @@ func TestAttendantOldLimits(t *testing.T) {
 		s = unusedConn(t, pool)
 	}
 	s.Release(false)
+}
+
+// The answer may come before the request was written. The exchange goes on only then, because it has the buffers. A target that has answered
+// a part gets no other request on the connection: it would take that for the rest.
+func TestAttendantAnsweredBeforeAsked(t *testing.T) {
+	t.Parallel()
+	for name, length := range map[string]int{"whole": 0, "a part": 4 << 20} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			answer := make(chan struct{})
+			origin := testkit.Listen(t, func(c *testkit.Conn) {
+				c.Request()
+				c.Send(shortAnswer)
+				c.Wait(answer)
+				c.Send(shortAnswer)
+				c.Hold()
+			})
+			pool := poolTo(t, origin.URL)
+			s := attendedConn(t, pool, nil)
+			c := s.(*Conn)
+			a := c.attendant
+			c.stream.Conn.(*net.TCPConn).SetWriteBuffer(4 << 10)
+			written := false
+			a.claim = func() bool {
+				if !a.ask() {
+					return false
+				}
+				close(answer)
+				testkit.Eventually(t, "the attendant has the answer", func() bool { return a.state.Load() == attendantServing })
+				runtime.Gosched()
+				written = true // nearly
+				return true
+			}
+			done := make(chan error)
+			if !s.SendAhead(shortRequest(length), then(func() {
+				if !written {
+					t.Error("the exchange goes on before its request was written")
+				}
+				err := takeAnswer(s)
+				s.Release(err == nil)
+				done <- err
+			})) {
+				t.Fatal("the exchange does not go on")
+			}
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			if length == 0 {
+				unusedConn(t, pool).Release(false)
+			}
+			testkit.Eventually(t, "the connection is closed", func() bool { open, _ := pool.Conns(); return open == 0 })
+		})
+	}
 }
 
 // Once an attendant has found that it was unused for too long, nobody takes its connection.
