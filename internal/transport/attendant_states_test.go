@@ -102,7 +102,7 @@ func TestAttendantOldLimits(t *testing.T) {
 	}
 	s := attendedConn(t, pool, func(c *Conn) { pass(c) })
 	for range 3 {
-		done := make(chan error)
+		done := make(chan error, 1)
 		s.LimitRead(time.Now(), time.Hour)
 		if !s.SendAhead(shortRequest(0), then(func() {
 			err := takeAnswer(s)
@@ -146,12 +146,12 @@ func TestAttendantAnsweredBeforeAsked(t *testing.T) {
 					return false
 				}
 				close(answer)
-				testkit.Eventually(t, "the attendant has the answer", func() bool { return a.state.Load() == attendantServing })
+				testkit.Eventually(t, "the attendant has the answer", func() bool { return a.state.Load() != attendantAsked })
 				runtime.Gosched()
 				written = true // nearly
 				return true
 			}
-			done := make(chan error)
+			done := make(chan error, 1)
 			if !s.SendAhead(shortRequest(length), then(func() {
 				if !written {
 					t.Error("the exchange goes on before its request was written")
