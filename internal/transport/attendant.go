@@ -182,10 +182,7 @@ func (a *attendant) look(fd uintptr) bool {
 	case !a.offered:
 		a.offered = true
 		a.t.attendants.offer(a)
-		if a.t.retired.Load() {
-			a.t.CloseIdle()
-		}
-		return false
+		return a.t.retired.Load() && a.state.CompareAndSwap(attendantUnused, attendantOver) // Retire may have come before
 	case a.state.Load() != attendantUnused:
 	case sock.Silent(fd): // it was woken by what had been read before
 		return false
@@ -299,7 +296,7 @@ func (s *attendants) count() int {
 	return len(s.idle)
 }
 
-// dismiss makes all close their connections.
+// dismiss closes the connections of all.
 func (s *attendants) dismiss() {
 	s.mu.Lock()
 	idle := s.idle
@@ -307,5 +304,8 @@ func (s *attendants) dismiss() {
 	s.mu.Unlock()
 	for _, a := range idle {
 		a.dismiss()
+	}
+	for _, a := range idle {
+		a.c.Conn.Close() // which waits until the attendant has let go of the descriptor: others want it
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"net"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -185,4 +186,50 @@ func TestAttendantUnusedForTooLong(t *testing.T) {
 	if pool.attendants.take() != nil {
 		t.Error("the connection was taken")
 	}
+}
+
+// Unused connections are closed when CloseIdle returns: it is called for want of descriptors.
+func TestAttendantsCloseAtOnce(t *testing.T) {
+	t.Parallel()
+	pool := poolTo(t, testkit.Listen(t, testkit.Answer(shortAnswer)).URL)
+	const all = 20
+	var conns []*Conn
+	for range all {
+		c, err := pool.Acquire(testkit.Limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, c)
+	}
+	var descriptors, sockets []uint64
+	for _, c := range conns {
+		Attend(c)
+		if _, err := c.Send(shortRequest(0)); err != nil {
+			t.Fatal(err)
+		}
+		if err := takeAnswer(c); err != nil {
+			t.Fatal(err)
+		}
+		c.stream.Raw().Control(func(fd uintptr) {
+			descriptors, sockets = append(descriptors, uint64(fd)), append(sockets, socketOf(uint64(fd)))
+		})
+		c.Release(true)
+	}
+	testkit.Eventually(t, "all attendants wait", func() bool { return pool.attendants.count() == all })
+	pool.CloseIdle()
+	for i, fd := range descriptors {
+		if socketOf(fd) == sockets[i] {
+			t.Error("a connection is open")
+		}
+	}
+	testkit.Eventually(t, "none is counted", func() bool { open, _ := pool.Conns(); return open == 0 })
+}
+
+// socketOf identifies what a descriptor stands for; 0 if that is nothing.
+func socketOf(fd uint64) uint64 {
+	var s syscall.Stat_t
+	if syscall.Fstat(int(fd), &s) != nil {
+		return 0
+	}
+	return s.Ino
 }
