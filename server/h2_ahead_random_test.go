@@ -1,18 +1,21 @@
 package server_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"weir/config"
 	"weir/internal/testkit"
 )
 
@@ -261,4 +264,46 @@ func TestH2AheadOwnAnswers(t *testing.T) {
 		}
 	})
 	done()
+}
+
+// However the server, or its target, ends while answers to requests that were sent ahead are waited for, nothing is left.
+func TestH2AheadEnds(t *testing.T) {
+	check := func(name, status string, end func(w *framed, answer func())) {
+		t.Run(name, func(t *testing.T) {
+			asked, now := make(chan struct{}), make(chan struct{})
+			w, _, c := ahead(t, func(c *testkit.Conn, _ *testkit.Message) {
+				close(asked)
+				c.Wait(now)
+				c.Send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+			}, "")
+			c.Get(3, "/second")
+			<-asked
+			end(w, func() { close(now) })
+			if status != "" {
+				equal(t, "status", c.Whole(3).Status(), status)
+			}
+			w.becomes("in flight", "weir_listener_requests_in_flight", "0")
+			w.Close()
+			testkit.Eventually(t, "no goroutine waits at a connection", func() bool {
+				b := make([]byte, 1<<20)
+				return !bytes.Contains(b[:runtime.Stack(b, true)], []byte("(*attendant)"))
+			})
+		})
+	}
+	check("closed", "", func(w *framed, _ func()) { w.Close() })
+	check("the target is gone", "200", func(w *framed, answer func()) {
+		cfg := w.changed(func(cfg *config.Config) { cfg.Upstreams["origin"].Targets[0].URL = "demo:a" })
+		if err := w.Reload(cfg); err != nil {
+			t.Error(err)
+		}
+		answer()
+	})
+	check("drained", "200", func(w *framed, answer func()) {
+		ended := make(chan error)
+		go func() { ended <- w.Shutdown(context.Background()) }()
+		answer()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 }
