@@ -53,8 +53,6 @@ const (
 	attendantServing
 	// attendantReturned: the exchange has given the connection back, for another one.
 	attendantReturned
-	// attendantLeft: the attendant has ended, and another goroutine still has the connection for the exchange.
-	attendantLeft
 	// attendantOver: the connection is closed, or the attendant is to close it.
 	attendantOver
 )
@@ -134,12 +132,11 @@ func (a *attendant) work() {
 		a.next = nil
 		a.sending.Unlock()
 		next.Continue()
-		switch {
-		case a.state.CompareAndSwap(attendantServing, attendantLeft), a.state.Load() == attendantOver:
-			return
-		case a.c.old.Load():
-			a.t.pool.close(a.lease)
-			return
+		if a.state.Load() != attendantReturned {
+			return // the exchange has closed the connection
+		}
+		if a.c.old.Load() {
+			break
 		}
 		a.used, a.offered = time.Now(), false
 		a.limitIdle()
@@ -229,25 +226,14 @@ func (a *attendant) spared() bool {
 	return a.state.Load() == attendantOver
 }
 
-// release takes the connection back after an exchange.
+// release takes the connection back from the exchange that the attendant serves.
 func (a *attendant) release(reusable bool) {
-	then := attendantOver
 	if reusable {
-		then = attendantReturned
+		a.state.Store(attendantReturned)
+		return
 	}
-	switch {
-	case a.state.CompareAndSwap(attendantServing, then):
-		if !reusable {
-			a.t.pool.close(a.lease)
-		}
-	case a.state.CompareAndSwap(attendantLeft, attendantOver):
-		a.c.attendant = nil
-		if reusable {
-			a.t.pool.release(a.lease)
-		} else {
-			a.t.pool.close(a.lease)
-		}
-	}
+	a.state.Store(attendantOver)
+	a.t.pool.close(a.lease)
 }
 
 // dismiss makes an unused attendant that was taken close its connection.

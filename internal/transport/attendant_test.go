@@ -288,42 +288,6 @@ func TestAttendantRetired(t *testing.T) {
 	closed(t, pool)
 }
 
-// A connection that another goroutine gives back after the exchange is one of the pool.
-func TestAttendantLeaves(t *testing.T) {
-	t.Parallel()
-	for _, reusable := range []bool{true, false} {
-		origin := testkit.Listen(t, testkit.Answer(small))
-		pool := connect(t, origin.URL, transport.Options{}, nil)
-		employ(t, pool)
-		s := attended(t, pool)
-		left := make(chan struct{})
-		s.SendAhead(&transport.Request{Head: getHead()}, rest(func() { close(left) }))
-		<-left
-		if text, err := readAnswer(s); text != "ok" || err != nil {
-			t.Fatal(text, err)
-		}
-		transport.WaitLeft(s.(*transport.Conn))
-		s.Release(reusable)
-		if !reusable {
-			closed(t, pool)
-			continue
-		}
-		c, err := pool.Acquire(testkit.Limit)
-		if err != nil {
-			t.Fatal(err)
-		}
-		equal(t, "reused", c.Reused(), true)
-		if _, err := c.Send(&transport.Request{Head: getHead()}); err != nil {
-			t.Fatal(err)
-		}
-		if text, err := readAnswer(c); text != "ok" || err != nil {
-			t.Fatal(text, err)
-		}
-		c.Release(true)
-		equal(t, "connections", len(origin.Conns()), 1)
-	}
-}
-
 // The limit that the exchange before had for its writes ends none that come later.
 func TestAttendantAfterWriteLimit(t *testing.T) {
 	t.Parallel()

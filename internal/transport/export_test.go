@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 	"net/netip"
-	"runtime"
 	"time"
 
 	"weir/config"
@@ -39,11 +38,4 @@ func NewHTTP1(rawURL string, cfg *config.Upstream, o Options) (*HTTP1, error) {
 		return nil, err
 	}
 	return newHTTP1(d, cfg, o), nil
-}
-
-// WaitLeft waits until the attendant of c has ended with the exchange's connection still lent.
-func WaitLeft(c *Conn) {
-	for c.attendant.state.Load() != attendantLeft {
-		runtime.Gosched()
-	}
 }
