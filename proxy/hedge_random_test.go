@@ -165,7 +165,7 @@ retry = { attempts = 3, on = ["connect", "reset", "timeout", "503"], hedge = 0.5
 		all.Go(func() {
 			r := m.dice()
 			c := s.request("GET /") // one exchange for all requests of a connection
-			for n := range 60 {
+			for n := range 120 {
 				m.ask(t, c, r, fmt.Sprintf("%d-%d.", i, n))
 				c.Reset()
 			}
