@@ -130,12 +130,12 @@ func (t *Tier) begin() error {
 		return fmt.Errorf("cannot use folder %q: another process does: %w", t.folder, err)
 	}
 	if t.salted, err = salt(filepath.Join(t.folder, "salt")); err != nil {
-		t.lock.Close()
+		t.leaveFolder()
 		return err
 	}
 	old, blobs, err := t.open()
 	if err != nil {
-		t.lock.Close()
+		t.leaveFolder()
 		return err
 	}
 	t.opened = true
@@ -326,8 +326,14 @@ func (t *Tier) Close() error {
 		}
 		errs = append(errs, s.file.Close())
 	}
-	errs = append(errs, t.lock.Close())
+	errs = append(errs, t.leaveFolder())
 	return errors.Join(errs...)
+}
+
+// leaveFolder leaves the folder to others. To close the file would not do: a process that is being made at this moment has a copy of its
+// descriptor, and so the lock, until it becomes another program.
+func (t *Tier) leaveFolder() error {
+	return errors.Join(unix.Flock(int(t.lock.Fd()), unix.LOCK_UN), t.lock.Close())
 }
 
 // Get implements tier.Tier.

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"weir/cache/disk"
 	"weir/cache/tier"
 	"weir/config"
@@ -264,4 +266,33 @@ func TestKilled(t *testing.T) {
 	for i := range last + 1 {
 		f.check(t, strconv.Itoa(i), strings.Repeat(strconv.Itoa(i), 1000))
 	}
+}
+
+// A folder is free once its tier has closed, although a process that is just being made has copies of all descriptors.
+func TestFolderIsFree(t *testing.T) {
+	dir := t.TempDir()
+	f := open(t, dir, 1<<20)
+	copied := 0
+	descriptors, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Skip("this system does not list descriptors")
+	}
+	for _, d := range descriptors {
+		if name, _ := os.Readlink("/proc/self/fd/" + d.Name()); name != filepath.Join(dir, "lock") {
+			continue
+		}
+		fd, _ := strconv.Atoi(d.Name())
+		if fd, err = unix.Dup(fd); err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fd)
+		copied++
+	}
+	if copied != 1 {
+		t.Fatalf("%d descriptors of the lock", copied)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	open(t, dir, 1<<20).Close()
 }
