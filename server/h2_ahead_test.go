@@ -34,15 +34,21 @@ func ahead(t *testing.T, script func(c *testkit.Conn, m *testkit.Message), setti
 	c := w.dial()
 	c.Get(1, "/first")
 	equal(t, "the first answer", c.Whole(1).Status(), "200")
-	w.becomes("unused connections", fmt.Sprintf("weir_upstream_connections{upstream=\"origin\",target=%q,state=\"idle\"}", origin.URL), "1")
+	w.waitsAt(origin)
 	return w, origin, c
+}
+
+// waitsAt waits until there is an unused connection to the origin: a goroutine comes back to one after the client has its answer.
+func (w *framed) waitsAt(origin *testkit.Origin) {
+	w.t.Helper()
+	w.becomes("unused connections", fmt.Sprintf("weir_upstream_connections{upstream=\"origin\",target=%q,state=\"idle\"}", origin.URL), "1")
 }
 
 // Answers of every framing, in pieces and with what comes before them, reach the client on connections that are used again.
 func TestH2Ahead(t *testing.T) {
 	t.Parallel()
 	large := strings.Repeat("0123456789abcdef", 20<<10)
-	_, origin, c := ahead(t, func(c *testkit.Conn, m *testkit.Message) {
+	w, origin, c := ahead(t, func(c *testkit.Conn, m *testkit.Message) {
 		switch m.Target() {
 		case "/length":
 			c.Send("HTTP/1.1 200 OK\r\nContent-", "Length: 5\r\n\r\n", "he", "llo")
@@ -82,6 +88,7 @@ func TestH2Ahead(t *testing.T) {
 				t.Errorf("%s: a body of %d bytes, want %d", target, len(a.Body), len(body))
 			}
 			stream += 2
+			w.waitsAt(origin)
 		}
 	}
 	equal(t, "connections to the target", len(origin.Conns()), 1)
