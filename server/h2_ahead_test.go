@@ -35,6 +35,7 @@ func ahead(t *testing.T, script func(c *testkit.Conn, m *testkit.Message), setti
 	c.Get(1, "/first")
 	equal(t, "the first answer", c.Whole(1).Status(), "200")
 	w.waitsAt(origin)
+	w.logged(1)
 	return w, origin, c
 }
 
