@@ -39,6 +39,8 @@ type attendant struct {
 	// came says that the answer has begun, or that there will be none because of err, and that the exchange was not told yet.
 	came bool
 	err  error
+	// closes is for close.
+	closes sync.Once
 }
 
 // attendantState says who has an attendant's connection.
@@ -144,6 +146,7 @@ func (a *attendant) work() {
 	}
 	a.t.attendants.remove(a)
 	a.c.letGo()
+	a.close()
 	a.t.pool.close(a.lease)
 }
 
@@ -243,6 +246,9 @@ func (a *attendant) dismiss() {
 	}
 }
 
+// close closes an unused connection. It returns once the descriptor is free, whoever closes: others want it.
+func (a *attendant) close() { a.closes.Do(func() { a.c.Conn.Close() }) }
+
 func (a *attendant) wake() { a.c.Conn.SetReadDeadline(sock.LongAgo) }
 
 // offer lets others take a.
@@ -292,6 +298,6 @@ func (s *attendants) dismiss() {
 		a.dismiss()
 	}
 	for _, a := range idle {
-		a.c.Conn.Close() // which waits until the attendant has let go of the descriptor: others want it
+		a.close()
 	}
 }
