@@ -25,7 +25,7 @@ func (x *Exchange) bufferBody() verdict {
 	return goOn
 }
 
-// sized says that the length of the body is known, or that there is none.
+// sized says that the length of the body is known, or that the request has no body.
 func (x *Exchange) sized() bool { return !x.chunked() }
 
 // proceed lets a client send its body that waits to be asked for it (RFC 9110 section

@@ -19,7 +19,7 @@ import (
 	"weir/internal/testkit"
 )
 
-// fickle is moody, and speaks or leaves also while nobody asks, or never answers.
+// fickle is an origin that answers in many ways or not at all, and also sends bytes or closes connections without a request.
 type fickle struct {
 	whole sync.Map     // the ids of requests to /patient that got their whole answers at once
 	twice atomic.Int64 // how often such a request came again

@@ -67,7 +67,7 @@ type FirstRead struct {
 	// next one at once. The goroutine has stayed registered with the poller, which remembers what
 	// came meanwhile, so the read is saved that would find nothing. nil leaves all messages to the owner.
 	//
-	// While Served runs, nothing can read from the connection, and whoever closes it waits. The poller tells
+	// While Served runs, nothing can read from the connection, and a goroutine that closes it waits. The poller tells
 	// only of what is new: Served must leave a message that has filled the buffer, behind which there may
 	// be more, to the owner, who must also look at the socket once while Await waits after Served,
 	// because an end that came together with the message is not told of.

@@ -76,7 +76,7 @@ func (t *HTTP1) Attended() Attended {
 			a.dismiss()
 		default:
 			c := a.c
-			c.lease, c.sent = a.lease, 0
+			c.lease = a.lease
 			c.interrupted.Store(false)
 			return c
 		}
@@ -93,8 +93,7 @@ func Attend(s Stream) {
 // SendAhead implements Attended.
 func (c *Conn) SendAhead(r *Request, next Continuation) bool {
 	a := c.attendant
-	out := append(r.Head.AppendTo(r.Room[:0]), r.Held...)
-	r.Room = out
+	out := r.assemble()
 	a.sending.Lock()
 	defer a.sending.Unlock()
 	c.first.Small, c.sent, a.next = r.Crowded, len(out), next
@@ -119,16 +118,21 @@ func (a *attendant) ask() bool { return a.state.CompareAndSwap(attendantUnused, 
 func (t *HTTP1) employ(c *Conn, l lease) {
 	c.attend, c.reused = false, true
 	c.LimitWrite(time.Time{}, 0) // a limit that has passed would end the write of a request that is sent ahead
-	a := &attendant{t: t, c: c, lease: l, used: time.Now()}
+	a := &attendant{t: t, c: c, lease: l}
 	a.claim, c.attendant = a.ask, a
-	a.limitIdle()
 	go a.work()
 }
 
 // work serves one exchange after the other.
 func (a *attendant) work() {
 	look := a.look
-	for a.await(look) {
+	for {
+		a.used, a.offered = time.Now(), false
+		a.limitIdle()
+		a.state.Store(attendantUnused)
+		if !a.await(look) {
+			break
+		}
 		a.sending.Lock()
 		next := a.next
 		a.next = nil
@@ -140,9 +144,6 @@ func (a *attendant) work() {
 		if a.c.old.Load() {
 			break
 		}
-		a.used, a.offered = time.Now(), false
-		a.limitIdle()
-		a.state.Store(attendantUnused)
 	}
 	a.t.attendants.remove(a)
 	a.c.letGo()
@@ -204,7 +205,7 @@ func (a *attendant) early() bool {
 	return false
 }
 
-// rest sets the deadline of an unused attendant. It returns false if the attendant has been unused for too long; then nobody takes it
+// rest sets the deadline of an unused attendant. It returns false if the attendant has been unused for too long; then no exchange takes it
 // any more.
 func (s *attendants) rest(a *attendant) bool {
 	s.mu.Lock()
@@ -246,7 +247,8 @@ func (a *attendant) dismiss() {
 	}
 }
 
-// close closes an unused connection. It returns once the descriptor is free, whoever closes: others want it.
+// close closes an unused connection. It returns once the descriptor is free, also if another goroutine closes the connection at this
+// moment: a new connection may want the descriptor.
 func (a *attendant) close() { a.closes.Do(func() { a.c.Conn.Close() }) }
 
 func (a *attendant) wake() { a.c.Conn.SetReadDeadline(sock.LongAgo) }
@@ -258,7 +260,7 @@ func (s *attendants) offer(a *attendant) {
 	s.idle = append(s.idle, a)
 }
 
-// take takes the one that was used last; nil if there is none.
+// take takes the one that was used last; nil if no connection is unused.
 func (s *attendants) take() *attendant {
 	s.mu.Lock()
 	defer s.mu.Unlock()

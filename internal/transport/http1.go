@@ -38,6 +38,18 @@ func (c *Conn) Send(r *Request) (n int, err error) {
 	if c.slot == nil {
 		c.first.Small = r.Crowded
 	}
+	out := r.assemble()
+	if !r.More {
+		return 0, c.sendLater(out)
+	}
+	if c.reused && !c.Quiet() {
+		return 0, sock.ErrNotQuiet
+	}
+	return c.SendNow(out)
+}
+
+// assemble makes, in Room, what is sent in HTTP/1.1.
+func (r *Request) assemble() []byte {
 	out := r.Head.AppendTo(r.Room[:0])
 	switch {
 	case !r.Chunked:
@@ -50,13 +62,7 @@ func (c *Conn) Send(r *Request) (n int, err error) {
 		out = body.AppendLastChunk(out, r.Trailer)
 	}
 	r.Room = out
-	if !r.More {
-		return 0, c.sendLater(out)
-	}
-	if c.reused && !c.Quiet() {
-		return 0, sock.ErrNotQuiet
-	}
-	return c.SendNow(out)
+	return out
 }
 
 // ReadHead implements Stream.

@@ -23,8 +23,8 @@ type Transport interface {
 	// there is none. The connection is made when the request is sent. write bounds each
 	// write.
 	Share(within, write time.Duration) Stream
-	// Attended lends a stream on an unused connection at which a goroutine waits, without waiting itself; nil if there
-	// is none.
+	// Attended lends a stream on an unused connection at which a goroutine waits, without waiting itself; nil if no
+	// such connection is unused.
 	Attended() Attended
 	// CloseIdle closes the unused connections.
 	CloseIdle()
