@@ -1,112 +1,31 @@
 package transport
 
 import (
-	"io"
 	"net"
 	"runtime"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"weir/config"
-	"weir/internal/body"
-	"weir/internal/head"
 	"weir/internal/sock"
 	"weir/internal/testkit"
 )
 
-// then is a Continuation.
-type then func()
-
-func (f then) Continue() { f() }
-
-const shortAnswer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
-// shortRequest is a request with a body of n bytes.
-func shortRequest(n int) *Request {
-	h := new(head.Head)
-	h.StartRequest(head.HTTP11, []byte("GET"), []byte("/"))
-	h.Add(head.Host, []byte("a.test"))
-	if n > 0 {
-		h.SetFraming(int64(n))
-	}
-	return &Request{Head: h, Held: []byte(strings.Repeat("x", n))}
-}
-
-// takeAnswer reads a response to its end.
-func takeAnswer(s Stream) error {
-	var h head.Head
-	if err := s.Await(); err != nil {
-		return err
-	}
-	if _, err := s.ReadHead(&h); err != nil {
-		return err
-	}
-	var reader body.Reader
-	src := s.Response(&h, false, &reader)
-	for buf := make([]byte, 100); ; {
-		if _, err := src.Next(buf); err == io.EOF {
-			return nil
-		} else if err != nil {
-			return err
-		}
-	}
-}
-
-// attendedConn makes an attendant wait at a connection, after an exchange that leaves the connection as leave does, and takes it.
-func attendedConn(t *testing.T, pool *HTTP1, leave func(c *Conn)) Attended {
-	t.Helper()
-	c, err := pool.Acquire(testkit.Limit)
-	if err != nil {
-		t.Fatal(err)
-	}
-	Attend(c)
-	if _, err := c.Send(shortRequest(0)); err != nil {
-		t.Fatal(err)
-	}
-	if err := takeAnswer(c); err != nil {
-		t.Fatal(err)
-	}
-	if leave != nil {
-		leave(c)
-	}
-	c.Release(true)
-	return unusedConn(t, pool)
-}
-
-// unusedConn takes the connection at which an attendant waits, once it does.
-func unusedConn(t *testing.T, pool *HTTP1) Attended {
-	t.Helper()
-	testkit.Eventually(t, "an attendant waits", func() bool { return pool.attendants.count() == 1 })
-	return pool.Attended()
-}
-
-func poolTo(t *testing.T, url string) *HTTP1 {
-	t.Helper()
-	cfg := config.DefaultUpstream()
-	pool, err := NewHTTP1(url, &cfg, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pool.Retire)
-	return pool
-}
-
 // The limits of an exchange say nothing about the next one on the same connection, even if they have passed when the exchange ends.
 func TestAttendantOldLimits(t *testing.T) {
 	t.Parallel()
-	pool := poolTo(t, testkit.Listen(t, testkit.Answer(shortAnswer)).URL)
+	pool := Connect(t, testkit.Listen(t, testkit.Answer(SmallAnswer)).URL, Options{}, nil)
 	pass := func(s Stream) {
 		s.ReadUntil(sock.LongAgo)
 		s.LimitWrite(sock.LongAgo, time.Second)
 	}
-	s := attendedConn(t, pool, func(c *Conn) { pass(c) })
+	Employ(t, pool, func(c *Conn) { pass(c) })
+	s := TakeAttended(t, pool)
 	for range 3 {
 		done := make(chan error, 1)
 		s.LimitRead(time.Now(), time.Hour)
-		if !s.SendAhead(shortRequest(0), then(func() {
-			err := takeAnswer(s)
+		if !s.SendAhead(SmallRequest(0), Then(func() {
+			_, err := ReadAnswer(s)
 			s.ReadUntil(sock.LongAgo)
 			s.Release(true)
 			done <- err
@@ -116,7 +35,7 @@ func TestAttendantOldLimits(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Fatal(err)
 		}
-		s = unusedConn(t, pool)
+		s = TakeAttended(t, pool)
 	}
 	s.Release(false)
 }
@@ -131,13 +50,14 @@ func TestAttendantAnsweredBeforeAsked(t *testing.T) {
 			answer := make(chan struct{})
 			origin := testkit.Listen(t, func(c *testkit.Conn) {
 				c.Request()
-				c.Send(shortAnswer)
+				c.Send(SmallAnswer)
 				c.Wait(answer)
-				c.Send(shortAnswer)
+				c.Send(SmallAnswer)
 				c.Hold()
 			})
-			pool := poolTo(t, origin.URL)
-			s := attendedConn(t, pool, nil)
+			pool := Connect(t, origin.URL, Options{}, nil)
+			Employ(t, pool, nil)
+			s := TakeAttended(t, pool)
 			c := s.(*Conn)
 			a := c.attendant
 			c.stream.Conn.(*net.TCPConn).SetWriteBuffer(4 << 10)
@@ -153,11 +73,11 @@ func TestAttendantAnsweredBeforeAsked(t *testing.T) {
 				return true
 			}
 			done := make(chan error, 1)
-			if !s.SendAhead(shortRequest(length), then(func() {
+			if !s.SendAhead(SmallRequest(length), Then(func() {
 				if !written {
 					t.Error("the exchange goes on before its request was written")
 				}
-				err := takeAnswer(s)
+				_, err := ReadAnswer(s)
 				s.Release(err == nil)
 				done <- err
 			})) {
@@ -167,17 +87,17 @@ func TestAttendantAnsweredBeforeAsked(t *testing.T) {
 				t.Fatal(err)
 			}
 			if length == 0 {
-				unusedConn(t, pool).Release(false)
+				TakeAttended(t, pool).Release(false)
 			}
 			testkit.Eventually(t, "the connection is closed", func() bool { open, _ := pool.Conns(); return open == 0 })
 		})
 	}
 }
 
-// Once an attendant has found that it was unused for too long, nobody takes its connection.
+// Once an attendant has found that it was unused for too long, no exchange takes its connection.
 func TestAttendantUnusedForTooLong(t *testing.T) {
 	t.Parallel()
-	pool := poolTo(t, testkit.Listen(t, testkit.Answer(shortAnswer)).URL)
+	pool := Connect(t, testkit.Listen(t, testkit.Answer(SmallAnswer)).URL, Options{}, nil)
 	a := &attendant{t: pool, offered: true, used: time.Now().Add(-time.Hour)}
 	pool.attendants.offer(a)
 	if pool.attendants.rest(a) {
@@ -191,7 +111,7 @@ func TestAttendantUnusedForTooLong(t *testing.T) {
 // Unused connections are closed when CloseIdle returns: it is called for want of descriptors.
 func TestAttendantsCloseAtOnce(t *testing.T) {
 	t.Parallel()
-	pool := poolTo(t, testkit.Listen(t, testkit.Answer(shortAnswer)).URL)
+	pool := Connect(t, testkit.Listen(t, testkit.Answer(SmallAnswer)).URL, Options{}, nil)
 	const all = 20
 	var conns []*Conn
 	for range all {
@@ -204,10 +124,10 @@ func TestAttendantsCloseAtOnce(t *testing.T) {
 	var descriptors, sockets []uint64
 	for _, c := range conns {
 		Attend(c)
-		if _, err := c.Send(shortRequest(0)); err != nil {
+		if _, err := c.Send(SmallRequest(0)); err != nil {
 			t.Fatal(err)
 		}
-		if err := takeAnswer(c); err != nil {
+		if _, err := ReadAnswer(c); err != nil {
 			t.Fatal(err)
 		}
 		c.stream.Raw().Control(func(fd uintptr) {

@@ -6,83 +6,21 @@ import (
 	"time"
 
 	"weir/config"
-	"weir/internal/body"
-	"weir/internal/head"
 	"weir/internal/sock"
 	"weir/internal/testkit"
 	"weir/internal/transport"
 )
 
-// rest is a Continuation.
-type rest func()
-
-func (r rest) Continue() { r() }
-
-// getHead is the head of a small request.
-func getHead() *head.Head {
-	h := new(head.Head)
-	h.StartRequest(head.HTTP11, []byte("GET"), []byte("/"))
-	h.Add(head.Host, []byte("a.test"))
-	return h
-}
-
-// readAnswer reads a response and returns its body.
-func readAnswer(s transport.Stream) (text string, err error) {
-	if err := s.Await(); err != nil {
-		return "", err
-	}
-	var h head.Head
-	if _, err := s.ReadHead(&h); err != nil {
-		return "", err
-	}
-	var reader body.Reader
-	src := s.Response(&h, false, &reader)
-	for buf := make([]byte, 100); ; {
-		p, err := src.Next(buf)
-		if err == io.EOF {
-			return text, nil
-		}
-		if text += string(p); err != nil {
-			return text, err
-		}
-	}
-}
-
-// employ makes an attendant wait at a connection, and returns once it does.
-func employ(t *testing.T, pool *transport.HTTP1) {
+// unused waits until the connection is unused.
+func unused(t *testing.T, pool *transport.HTTP1) {
 	t.Helper()
-	c, err := pool.Acquire(testkit.Limit)
-	if err != nil {
-		t.Fatal(err)
-	}
-	transport.Attend(c)
-	if _, err := c.Send(&transport.Request{Head: getHead()}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := readAnswer(c); err != nil {
-		t.Fatal(err)
-	}
-	c.Release(true)
 	testkit.Eventually(t, "the connection is unused", func() bool { _, idle := pool.Conns(); return idle == 1 })
-}
-
-// attended takes the connection at which an attendant waits.
-func attended(t *testing.T, pool *transport.HTTP1) transport.Attended {
-	t.Helper()
-	testkit.Eventually(t, "the attendant is back", func() bool { _, idle := pool.Conns(); return idle == 1 })
-	s := pool.Attended()
-	if s == nil {
-		t.Fatal("no attendant waits")
-	}
-	return s
 }
 
 func closed(t *testing.T, pool *transport.HTTP1) {
 	t.Helper()
 	testkit.Eventually(t, "the connection is closed", func() bool { open, _ := pool.Conns(); return open == 0 })
 }
-
-const small = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 // One connection, and the goroutine at it, serves one exchange after the other, whatever the pieces of the answers.
 func TestAttendant(t *testing.T) {
@@ -93,7 +31,7 @@ func TestAttendant(t *testing.T) {
 			c.Request()
 			switch i % 3 {
 			case 0:
-				c.Send(small)
+				c.Send(transport.SmallAnswer)
 			case 1:
 				c.Send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n", "\r\no")
 				c.Wait(next)
@@ -105,13 +43,13 @@ func TestAttendant(t *testing.T) {
 			}
 		}
 	})
-	pool := connect(t, origin.URL, transport.Options{}, nil)
+	pool := transport.Connect(t, origin.URL, transport.Options{}, nil)
 	if s := pool.Attended(); s != nil {
-		t.Fatal("an attendant waits that nobody employed")
+		t.Fatal("an attendant waits that was not employed")
 	}
-	employ(t, pool)
+	transport.Employ(t, pool, nil)
 	for i := range 10 {
-		s := attended(t, pool)
+		s := transport.TakeAttended(t, pool)
 		equal(t, "reused", s.Reused(), true)
 		if other := pool.Attended(); other != nil {
 			t.Fatal("two exchanges have one connection")
@@ -122,9 +60,9 @@ func TestAttendant(t *testing.T) {
 		}
 		results := make(chan result, 1)
 		s.LimitRead(time.Now(), testkit.Limit)
-		sent := s.SendAhead(&transport.Request{Head: getHead()}, rest(func() {
+		sent := s.SendAhead(transport.SmallRequest(0), transport.Then(func() {
 			var r result
-			r.text, r.err = readAnswer(s)
+			r.text, r.err = transport.ReadAnswer(s)
 			s.Release(r.err == nil)
 			results <- r
 		}))
@@ -153,22 +91,23 @@ func TestAttendantSpokenTo(t *testing.T) {
 				now := make(chan struct{})
 				origin := testkit.Listen(t, func(c *testkit.Conn) {
 					c.Request()
-					c.Send(small)
+					c.Send(transport.SmallAnswer)
 					c.Wait(now)
 					stray(c)
 					c.Hold()
 				})
-				pool := connect(t, origin.URL, transport.Options{}, nil)
-				employ(t, pool)
+				pool := transport.Connect(t, origin.URL, transport.Options{}, nil)
+				transport.Employ(t, pool, nil)
+				unused(t, pool)
 				if !taken {
 					now <- struct{}{}
 					closed(t, pool)
 					return
 				}
-				s := attended(t, pool)
+				s := transport.TakeAttended(t, pool)
 				now <- struct{}{}
 				testkit.Eventually(t, "the target has spoken", func() bool { return !s.(*transport.Conn).Quiet() })
-				equal(t, "sent", s.SendAhead(&transport.Request{Head: getHead()}, rest(func() { t.Error("the exchange goes on") })), false)
+				equal(t, "sent", s.SendAhead(transport.SmallRequest(0), transport.Then(func() { t.Error("the exchange goes on") })), false)
 				s.Release(false)
 				closed(t, pool)
 				equal(t, "requests", origin.Requests(), 1)
@@ -191,22 +130,22 @@ func TestAttendantFails(t *testing.T) {
 			asked := make(chan *testkit.Conn, 1)
 			origin := testkit.Listen(t, func(c *testkit.Conn) {
 				c.Request()
-				c.Send(small)
+				c.Send(transport.SmallAnswer)
 				c.Request()
 				asked <- c
 				c.Hold()
 			})
-			pool := connect(t, origin.URL, transport.Options{}, nil)
-			employ(t, pool)
-			s := attended(t, pool)
+			pool := transport.Connect(t, origin.URL, transport.Options{}, nil)
+			transport.Employ(t, pool, nil)
+			s := transport.TakeAttended(t, pool)
 			if fail == nil {
 				s.ReadUntil(time.Now().Add(20 * time.Millisecond))
 			} else {
 				s.LimitRead(time.Now(), time.Hour)
 			}
 			failed := make(chan error, 1)
-			equal(t, "sent", s.SendAhead(&transport.Request{Head: getHead()}, rest(func() {
-				_, err := readAnswer(s)
+			equal(t, "sent", s.SendAhead(transport.SmallRequest(0), transport.Then(func() {
+				_, err := transport.ReadAnswer(s)
 				s.Release(false)
 				failed <- err
 			})), true)
@@ -243,24 +182,16 @@ func TestAttendantEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			origin := testkit.Listen(t, testkit.Answer(small))
-			pool := connect(t, origin.URL, transport.Options{}, func(u *config.Upstream) { u.Connections.Idle = config.Duration(test.idle) })
-			c, err := pool.Acquire(testkit.Limit)
-			if err != nil {
-				t.Fatal(err)
-			}
-			transport.Attend(c)
-			c.Send(&transport.Request{Head: getHead()})
-			if _, err := readAnswer(c); err != nil {
-				t.Fatal(err)
-			}
-			c.LimitRead(time.Now(), test.limit)
-			if test.limit == time.Millisecond {
-				testkit.Eventually(t, "the limit has passed", func() bool { _, err := c.Conn.Read(make([]byte, 1)); return err != nil })
-			}
-			c.Release(true)
+			origin := testkit.Listen(t, testkit.Answer(transport.SmallAnswer))
+			pool := transport.Connect(t, origin.URL, transport.Options{}, func(u *config.Upstream) { u.Connections.Idle = config.Duration(test.idle) })
+			transport.Employ(t, pool, func(c *transport.Conn) {
+				c.LimitRead(time.Now(), test.limit)
+				if test.limit == time.Millisecond {
+					testkit.Eventually(t, "the limit has passed", func() bool { _, err := c.Conn.Read(make([]byte, 1)); return err != nil })
+				}
+			})
 			if test.end != nil {
-				testkit.Eventually(t, "the connection is unused", func() bool { _, idle := pool.Conns(); return idle == 1 })
+				unused(t, pool)
 				test.end(pool)
 			}
 			closed(t, pool)
@@ -271,14 +202,14 @@ func TestAttendantEnds(t *testing.T) {
 // A target that is retired while an exchange runs leaves nothing.
 func TestAttendantRetired(t *testing.T) {
 	t.Parallel()
-	origin := testkit.Listen(t, testkit.Answer(small))
-	pool := connect(t, origin.URL, transport.Options{}, nil)
-	employ(t, pool)
-	s := attended(t, pool)
+	origin := testkit.Listen(t, testkit.Answer(transport.SmallAnswer))
+	pool := transport.Connect(t, origin.URL, transport.Options{}, nil)
+	transport.Employ(t, pool, nil)
+	s := transport.TakeAttended(t, pool)
 	done := make(chan struct{})
-	s.SendAhead(&transport.Request{Head: getHead()}, rest(func() {
+	s.SendAhead(transport.SmallRequest(0), transport.Then(func() {
 		pool.Retire()
-		if _, err := readAnswer(s); err != nil {
+		if _, err := transport.ReadAnswer(s); err != nil {
 			t.Error(err)
 		}
 		s.Release(true)
@@ -291,24 +222,16 @@ func TestAttendantRetired(t *testing.T) {
 // The limit that the exchange before had for its writes ends none that come later.
 func TestAttendantAfterWriteLimit(t *testing.T) {
 	t.Parallel()
-	origin := testkit.Listen(t, testkit.Answer(small))
-	pool := connect(t, origin.URL, transport.Options{}, nil)
-	c, err := pool.Acquire(testkit.Limit)
-	if err != nil {
-		t.Fatal(err)
-	}
-	transport.Attend(c)
-	c.Send(&transport.Request{Head: getHead()})
-	if _, err := readAnswer(c); err != nil {
-		t.Fatal(err)
-	}
-	c.LimitWrite(time.Now(), time.Millisecond)
-	testkit.Eventually(t, "the limit has passed", func() bool { _, err := c.Conn.Write(nil); return err != nil })
-	c.Release(true)
-	s := attended(t, pool)
+	origin := testkit.Listen(t, testkit.Answer(transport.SmallAnswer))
+	pool := transport.Connect(t, origin.URL, transport.Options{}, nil)
+	transport.Employ(t, pool, func(c *transport.Conn) {
+		c.LimitWrite(time.Now(), time.Millisecond)
+		testkit.Eventually(t, "the limit has passed", func() bool { _, err := c.Conn.Write(nil); return err != nil })
+	})
+	s := transport.TakeAttended(t, pool)
 	done := make(chan error, 1)
-	if !s.SendAhead(&transport.Request{Head: getHead()}, rest(func() {
-		_, err := readAnswer(s)
+	if !s.SendAhead(transport.SmallRequest(0), transport.Then(func() {
+		_, err := transport.ReadAnswer(s)
 		s.Release(true)
 		done <- err
 	})) {
@@ -322,9 +245,10 @@ func TestAttendantAfterWriteLimit(t *testing.T) {
 // With a bound on connections those that wait for one must find all of them in the pool.
 func TestAttendantBound(t *testing.T) {
 	t.Parallel()
-	origin := testkit.Listen(t, testkit.Answer(small))
-	pool := connect(t, origin.URL, transport.Options{}, func(u *config.Upstream) { u.Connections.Max = 1 })
-	employ(t, pool)
+	origin := testkit.Listen(t, testkit.Answer(transport.SmallAnswer))
+	pool := transport.Connect(t, origin.URL, transport.Options{}, func(u *config.Upstream) { u.Connections.Max = 1 })
+	transport.Employ(t, pool, nil)
+	unused(t, pool)
 	if s := pool.Attended(); s != nil {
 		t.Fatal("an attendant has the only connection")
 	}

@@ -20,21 +20,6 @@ func equal[T comparable](t testing.TB, what string, got, want T) {
 	}
 }
 
-// connect returns the connections to a target.
-func connect(t *testing.T, url string, o transport.Options, change func(*config.Upstream)) *transport.HTTP1 {
-	t.Helper()
-	cfg := config.DefaultUpstream()
-	if change != nil {
-		change(&cfg)
-	}
-	pool, err := transport.NewHTTP1(url, &cfg, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pool.Retire)
-	return pool
-}
-
 // A connection goes back to the pool only with nothing left to read from it, be
 // it in the reader, inside the TLS layer or on the wire.
 func TestReleaseLeavesNothingBehind(t *testing.T) {
@@ -55,7 +40,7 @@ func TestReleaseLeavesNothingBehind(t *testing.T) {
 			} else {
 				origin = testkit.Listen(t, script)
 			}
-			pool := connect(t, origin.URL, transport.Options{}, func(u *config.Upstream) { u.TLS.CA = authority.File })
+			pool := transport.Connect(t, origin.URL, transport.Options{}, func(u *config.Upstream) { u.TLS.CA = authority.File })
 			for range 2 {
 				c, err := pool.Acquire(time.Minute)
 				if err != nil {
@@ -97,7 +82,7 @@ func TestReleaseLeavesNothingBehind(t *testing.T) {
 // A connection that is not reusable is closed.
 func TestReleaseCloses(t *testing.T) {
 	origin := testkit.Listen(t, func(c *testkit.Conn) { c.Rest() })
-	pool := connect(t, origin.URL, transport.Options{}, nil)
+	pool := transport.Connect(t, origin.URL, transport.Options{}, nil)
 	for range 3 {
 		c, err := pool.Acquire(time.Minute)
 		if err != nil {
@@ -117,7 +102,7 @@ func TestDialErrors(t *testing.T) {
 	silent := testkit.Listen(t, func(c *testkit.Conn) { c.Rest() })
 	check := func(name, url, phase string, timeout, refused bool) {
 		t.Run(name, func(t *testing.T) {
-			pool := connect(t, url, transport.Options{}, func(u *config.Upstream) {
+			pool := transport.Connect(t, url, transport.Options{}, func(u *config.Upstream) {
 				if timeout {
 					u.Timeouts.TLS = config.Duration(100 * time.Millisecond)
 				}
@@ -142,7 +127,7 @@ func TestDialErrors(t *testing.T) {
 // A target's connections are bounded, and an exchange that waits too long is told so.
 func TestMaxConnections(t *testing.T) {
 	origin := testkit.Listen(t, func(c *testkit.Conn) { c.Rest() })
-	pool := connect(t, origin.URL, transport.Options{}, func(u *config.Upstream) {
+	pool := transport.Connect(t, origin.URL, transport.Options{}, func(u *config.Upstream) {
 		u.Connections.Max, u.Connections.Wait = 1, config.Duration(50*time.Millisecond)
 	})
 	c, err := pool.Acquire(time.Minute)
@@ -170,7 +155,7 @@ func TestRequestSurvivesEarlyDeadline(t *testing.T) {
 			}
 		}
 	})
-	pool := connect(t, origin.URL, transport.Options{}, nil)
+	pool := transport.Connect(t, origin.URL, transport.Options{}, nil)
 	for _, state := range []string{"fresh", "used before"} {
 		s, err := pool.Open(time.Minute, transport.AnyVersion)
 		if err != nil {
@@ -198,7 +183,7 @@ func TestRequestSurvivesEarlyDeadline(t *testing.T) {
 // limit begins with it.
 func TestInterruptWrite(t *testing.T) {
 	origin := testkit.Listen(t, func(c *testkit.Conn) { c.Hold() })
-	c, err := connect(t, origin.URL, transport.Options{}, nil).Open(time.Minute, transport.AnyVersion)
+	c, err := transport.Connect(t, origin.URL, transport.Options{}, nil).Open(time.Minute, transport.AnyVersion)
 	if err != nil {
 		t.Fatal(err)
 	}

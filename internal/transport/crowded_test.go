@@ -34,7 +34,7 @@ func TestCrowded(t *testing.T) {
 					}
 				}
 			})
-			pool := connect(t, origin.URL, transport.Options{}, nil)
+			pool := transport.Connect(t, origin.URL, transport.Options{}, nil)
 			var crowded atomic.Bool
 			ask := func(crowd *atomic.Bool) (most int) {
 				t.Helper()

@@ -122,7 +122,7 @@ func TestSeveralAddresses(t *testing.T) {
 		t.Helper()
 		z := new(zone)
 		z.set(nil, addrs...)
-		pool := connect(t, listenAt(t, listening...), transport.Options{Lookup: z.lookup}, nil)
+		pool := transport.Connect(t, listenAt(t, listening...), transport.Options{Lookup: z.lookup}, nil)
 		got := map[string]int{}
 		for range 12 {
 			c := acquire(t, pool)
@@ -144,7 +144,7 @@ func TestErrorsOfNames(t *testing.T) {
 		t.Helper()
 		z := new(zone)
 		z.set(err, addrs...)
-		pool := connect(t, "http://name.test:"+strings.Split(testkit.Reserve(t), ":")[1], transport.Options{Lookup: z.lookup}, nil)
+		pool := transport.Connect(t, "http://name.test:"+strings.Split(testkit.Reserve(t), ":")[1], transport.Options{Lookup: z.lookup}, nil)
 		_, got := pool.Acquire(time.Minute)
 		var de *transport.DialError
 		if !errors.As(got, &de) {
@@ -164,7 +164,7 @@ func TestErrorsOfNames(t *testing.T) {
 func TestNameServerIsDown(t *testing.T) {
 	z := new(zone)
 	z.set(nil, "127.7.0.2")
-	pool := connect(t, listenAt(t, "127.7.0.2"), transport.Options{Lookup: z.lookup}, nil)
+	pool := transport.Connect(t, listenAt(t, "127.7.0.2"), transport.Options{Lookup: z.lookup}, nil)
 	pool.Release(acquire(t, pool), false)
 	z.set(&net.DNSError{Err: "server misbehaving", IsTemporary: true})
 	pool.Release(acquire(t, pool), false)
@@ -178,7 +178,7 @@ func TestNameServerIsDown(t *testing.T) {
 func TestNameMoves(t *testing.T) {
 	z := new(zone)
 	z.set(nil, "127.7.0.2")
-	pool := connect(t, listenAt(t, "127.7.0.2", "127.7.0.3"), transport.Options{Lookup: z.lookup}, func(u *config.Upstream) {
+	pool := transport.Connect(t, listenAt(t, "127.7.0.2", "127.7.0.3"), transport.Options{Lookup: z.lookup}, func(u *config.Upstream) {
 		u.Connections.Resolve = config.Duration(time.Millisecond)
 	})
 	busy, idle := acquire(t, pool), acquire(t, pool)
@@ -210,7 +210,7 @@ func TestNameServersDisagree(t *testing.T) {
 	z := new(zone)
 	z.set(nil, "127.7.0.2")
 	var answers atomic.Int32
-	pool := connect(t, listenAt(t, "127.7.0.2"), transport.Options{Lookup: func(ctx context.Context, host string) ([]netip.Addr, error) {
+	pool := transport.Connect(t, listenAt(t, "127.7.0.2"), transport.Options{Lookup: func(ctx context.Context, host string) ([]netip.Addr, error) {
 		found, err := z.lookup(ctx, host)
 		if answers.Add(1)%2 == 0 {
 			found = []netip.Addr{netip.MustParseAddr("127.7.0.9")}
@@ -249,7 +249,7 @@ func TestLookupsEnd(t *testing.T) {
 // A connection of the highest age, less a tenth at most, is used for no further exchange.
 func TestMaxAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		pool := connect(t, "demo:a", transport.Options{DialLocal: func(_, _ string) (net.Conn, error) {
+		pool := transport.Connect(t, "demo:a", transport.Options{DialLocal: func(_, _ string) (net.Conn, error) {
 			a, b := net.Pipe()
 			go io.Copy(io.Discard, b)
 			return a, nil
@@ -302,7 +302,7 @@ func TestMaxAgeOfSharedConnections(t *testing.T) {
 			}
 		}
 	})
-	pool := connect(t, origin.URL, patient, func(u *config.Upstream) {
+	pool := transport.Connect(t, origin.URL, patient, func(u *config.Upstream) {
 		u.Connections.MaxAge, u.Connections.Pipeline, u.Connections.Max = config.Duration(20*time.Millisecond), 64, 2
 	})
 	stop := make(chan struct{})

@@ -66,7 +66,7 @@ func TestPipelinePanic(t *testing.T) {
 			var panics, failed atomic.Int32
 			var once sync.Once
 			dialing, dialed := make(chan struct{}), make(chan struct{})
-			pool := connect(t, "demo:a", transport.Options{
+			pool := transport.Connect(t, "demo:a", transport.Options{
 				SlowTurn: time.Hour,
 				OnPanic: func(v any) {
 					if v != "as the test wants" {
@@ -158,7 +158,7 @@ func TestPipelineLargeRequests(t *testing.T) {
 		}
 	})
 	dialed := make(chan struct{})
-	pool := connect(t, "demo:a", transport.Options{SlowTurn: time.Hour, DialLocal: func(_, _ string) (net.Conn, error) {
+	pool := transport.Connect(t, "demo:a", transport.Options{SlowTurn: time.Hour, DialLocal: func(_, _ string) (net.Conn, error) {
 		<-dialed
 		return net.Dial("unix", strings.TrimPrefix(origin.URL, "unix:"))
 	}}, func(u *config.Upstream) { u.Connections.Pipeline = 64 })

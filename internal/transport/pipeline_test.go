@@ -21,7 +21,7 @@ var patient = transport.Options{SlowTurn: time.Hour}
 
 // shared returns the pool of a target whose connections are shared.
 func shared(t *testing.T, url string, change func(*config.Upstream)) *transport.HTTP1 {
-	return connect(t, url, patient, func(u *config.Upstream) {
+	return transport.Connect(t, url, patient, func(u *config.Upstream) {
 		u.Connections.Pipeline = 8
 		if change != nil {
 			change(u)
