@@ -1,7 +1,10 @@
 package server_test
 
 import (
+	"crypto/tls"
 	"fmt"
+	"math/rand/v2"
+	"net"
 	"strings"
 	"testing"
 
@@ -34,12 +37,24 @@ func (w *weir) later() *testkit.Client {
 	return c
 }
 
+// launcher starts weir in front of an origin.
+type launcher = func(t testing.TB, origin *testkit.Origin) *weir
+
+// both tests clients without TLS and clients with TLS.
+func both(t *testing.T, name string, test func(t *testing.T, through launcher)) {
+	for how, l := range map[string]launcher{"": through, " over TLS": secured} {
+		t.Run(name+how, func(t *testing.T) {
+			t.Parallel()
+			test(t, l)
+		})
+	}
+}
+
 // A connection that is kept takes a request of any form after any other.
 func TestLaterRequests(t *testing.T) {
 	t.Parallel()
 	check := func(name, requests string, methods ...string) {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+		both(t, name, func(t *testing.T, through launcher) {
 			c := through(t, keeping(t, nil)).later()
 			for range 3 {
 				for i, piece := range strings.Split(requests, "|") {
@@ -56,10 +71,6 @@ func TestLaterRequests(t *testing.T) {
 		})
 	}
 	const request = "GET / HTTP/1.1\r\nHost: weir.test\r\n"
-	filled := func(size int) string {
-		h := request + "X-Fill: "
-		return h + strings.Repeat("x", size-len(h)-4) + "\r\n\r\n"
-	}
 	check("GET", get, "GET")
 	check("HEAD", "HEAD"+get[3:], "HEAD")
 	check("OPTIONS", "OPTIONS"+get[3:], "OPTIONS")
@@ -80,6 +91,12 @@ func TestLaterRequests(t *testing.T) {
 		check(fmt.Sprint("a head of ", size, " bytes"), filled(size), "GET")
 		check(fmt.Sprint("a head of ", size, " bytes and one more"), filled(size)+get, "GET", "GET")
 	}
+}
+
+// filled is a request with a head of size bytes.
+func filled(size int) string {
+	const h = "GET / HTTP/1.1\r\nHost: weir.test\r\nX-Fill: "
+	return h + strings.Repeat("x", size-len(h)-4) + "\r\n\r\n"
 }
 
 // What ends a connection ends one that was kept.
@@ -127,17 +144,19 @@ func waiting(t testing.TB) (origin *testkit.Origin, asked, release chan struct{}
 // A request that comes while another one runs is served after it.
 func TestLaterRequestMeanwhile(t *testing.T) {
 	t.Parallel()
-	origin, asked, release := waiting(t)
-	c := through(t, origin).later()
-	c.Send("GET /wait HTTP/1.1\r\nHost: weir.test\r\n\r\n")
-	receive(t, asked)
-	c.Send(get)
-	receive(t, after(1500)) // long enough for weir to have looked
-	close(release)
-	for range 3 {
-		equal(t, "body", c.Response("GET").Body, "ok")
+	both(t, "meanwhile", func(t *testing.T, through launcher) {
+		origin, asked, release := waiting(t)
+		c := through(t, origin).later()
+		c.Send("GET /wait HTTP/1.1\r\nHost: weir.test\r\n\r\n")
+		receive(t, asked)
 		c.Send(get)
-	}
+		receive(t, after(1500)) // long enough for weir to have looked
+		close(release)
+		for range 3 {
+			equal(t, "body", c.Response("GET").Body, "ok")
+			c.Send(get)
+		}
+	})
 }
 
 // A request that comes after the last one is not served.
@@ -158,24 +177,24 @@ func TestLaterRequestAfterLast(t *testing.T) {
 // A connection that was kept may become a tunnel, if its client asks for that.
 func TestLaterUpgrade(t *testing.T) {
 	t.Parallel()
-	origin := keeping(t, map[string]func(c *testkit.Conn){"/chat": func(c *testkit.Conn) {
-		c.Send(switching)
-		c.Send("<" + c.Take(4) + ">")
-	}})
-	w := through(t, origin)
-	c := w.later()
-	c.Send(upgrade)
-	equal(t, "status", c.Head("GET").Status(), 101)
-	c.Send("one.")
-	equal(t, "echo", c.Take(6), "<one.>")
+	both(t, "tunnel", func(t *testing.T, through launcher) {
+		origin := keeping(t, map[string]func(c *testkit.Conn){"/chat": func(c *testkit.Conn) {
+			c.Send(switching)
+			c.Send("<" + c.Take(4) + ">")
+		}})
+		c := through(t, origin).later()
+		c.Send(upgrade)
+		equal(t, "status", c.Head("GET").Status(), 101)
+		c.Send("one.")
+		equal(t, "echo", c.Take(6), "<one.>")
+	})
 }
 
 // A client that goes away while its exchange waits takes it along.
 func TestLaterClientGone(t *testing.T) {
 	t.Parallel()
 	check := func(name string, leave func(c *testkit.Client)) {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+		both(t, name, func(t *testing.T, through launcher) {
 			started, ended := make(chan struct{}), make(chan struct{})
 			w := through(t, keeping(t, map[string]func(c *testkit.Conn){"/wait": func(c *testkit.Conn) {
 				close(started)
@@ -190,8 +209,19 @@ func TestLaterClientGone(t *testing.T) {
 			equal(t, "cause", w.logged(2)[1].Cause, "client_gone")
 		})
 	}
-	check("FIN", (*testkit.Client).CloseWrite)
-	check("RST", (*testkit.Client).Reset)
+	check("FIN", func(c *testkit.Client) { wire(c.Conn).CloseWrite() })
+	check("RST", func(c *testkit.Client) {
+		wire(c.Conn).SetLinger(0)
+		wire(c.Conn).Close()
+	})
+}
+
+// wire is the socket of a client with or without TLS.
+func wire(c net.Conn) *net.TCPConn {
+	if secure, ok := c.(*tls.Conn); ok {
+		c = secure.NetConn()
+	}
+	return c.(*net.TCPConn)
 }
 
 // A client's silence counts from the end of its last answer, however long the target took for that.
@@ -214,6 +244,10 @@ func TestLaterIdle(t *testing.T) {
 // after the answer that is under way.
 func TestLaterDrain(t *testing.T) {
 	t.Parallel()
+	both(t, "drain", testLaterDrain)
+}
+
+func testLaterDrain(t *testing.T, through launcher) {
 	release, started := make(chan struct{}), make(chan struct{}, 2)
 	w := through(t, keeping(t, map[string]func(c *testkit.Conn){
 		"/wait": func(c *testkit.Conn) {
@@ -256,6 +290,10 @@ func TestLaterDrain(t *testing.T) {
 // Clients whose requests wait for a target are cut all together, not one after the other.
 func TestLaterCloseCuts(t *testing.T) {
 	t.Parallel()
+	both(t, "close", testLaterCloseCuts)
+}
+
+func testLaterCloseCuts(t *testing.T, through launcher) {
 	asked := make(chan struct{}, 200)
 	w := through(t, keeping(t, map[string]func(c *testkit.Conn){"/wait": func(c *testkit.Conn) {
 		asked <- struct{}{}
@@ -279,4 +317,71 @@ func TestLaterCloseCuts(t *testing.T) {
 		rest, _ := c.Rest()
 		equal(t, "the answer", rest, "")
 	}
+}
+
+// Where the records of TLS end in what comes at once makes no difference.
+func TestLaterRecords(t *testing.T) {
+	t.Parallel()
+	w := secured(t, keeping(t, nil))
+	for seed := range uint64(8) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
+			socket, err := net.Dial("tcp", w.addr.String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			random := rand.New(rand.NewPCG(seed, 0))
+			sent := &pieces{Conn: socket, random: random}
+			secure := tls.Client(sent, w.secure)
+			if err := secure.Handshake(); err != nil {
+				t.Fatal(err)
+			}
+			c := testkit.NewClient(t, secure)
+			for range 100 {
+				sent.keep = true
+				n := 1 + random.IntN(3)
+				for range n {
+					c.Send(get[:16])
+					c.Send(get[16:])
+					if random.IntN(2) > 0 {
+						c.Send(filled(60 + random.IntN(5000)))
+						n++
+					}
+				}
+				if err := sent.flush(); err != nil {
+					t.Fatal(err)
+				}
+				for range n {
+					equal(t, "body", c.Response("GET").Body, "ok")
+				}
+			}
+		})
+	}
+}
+
+// pieces is a connection that sends what is written to it in pieces of random sizes.
+type pieces struct {
+	net.Conn
+	random *rand.Rand
+	keep   bool // all until flush
+	kept   []byte
+}
+
+func (p *pieces) Write(b []byte) (int, error) {
+	if p.kept = append(p.kept, b...); p.keep {
+		return len(b), nil
+	}
+	return len(b), p.flush()
+}
+
+func (p *pieces) flush() error {
+	p.keep = false
+	for len(p.kept) > 0 {
+		n := min(1+p.random.IntN(3000), len(p.kept))
+		if _, err := p.Conn.Write(p.kept[:n]); err != nil {
+			return err
+		}
+		p.kept = p.kept[n:]
+	}
+	return nil
 }

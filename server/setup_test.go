@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -21,6 +22,8 @@ type weir struct {
 	t    testing.TB
 	addr net.Addr
 	log  *accessLog
+	// secure is how its clients speak TLS; nil: they do not.
+	secure *tls.Config
 }
 
 // run starts weir with a configuration in TOML, formatted as by Sprintf. One
@@ -58,9 +61,21 @@ targets = [%q]
 `, origin.URL)
 }
 
+// secured is through with TLS for clients.
+func secured(t testing.TB, origin *testkit.Origin) *weir {
+	t.Helper()
+	authority := testkit.NewAuthority(t)
+	w := run(t, "%s%s", secureListener(authority.Issue("127.0.0.1"), ""), toOrigin(origin.URL))
+	w.secure = tlsClient(authority)
+	return w
+}
+
 // dial connects a client.
 func (w *weir) dial() *testkit.Client {
 	w.t.Helper()
+	if w.secure != nil {
+		return testkit.DialTLS(w.t, w.addr, w.secure)
+	}
 	return testkit.Dial(w.t, w.addr)
 }
 

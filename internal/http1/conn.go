@@ -38,15 +38,15 @@ type conn struct {
 	c        *listener.Conn
 	nc       net.Conn
 	stream   *sock.Stream      // the same; nil under TLS
-	under    *sock.PacedStream // what TLS writes to; nil without TLS
+	under    *sock.PacedStream // what TLS reads from and writes to; nil without TLS
 	listener func() *proxy.Listener
 	peer     forward.Peer
 	client   proxy.Client // of all exchanges
-	// br is nil while the connection waits for a request, unless it is under TLS.
+	// br is nil while the connection waits for a request, unless it is no socket.
 	// That is less memory, and requests of many connections go through few
 	// buffers, which stay in the processor's cache.
 	br     *bufio.Reader
-	first  sock.FirstRead // zero under TLS
+	first  sock.FirstRead // zero if the connection is no socket
 	cancel proxy.Cancel
 	bond   proxy.Bond
 	probe  *sock.Probe // used by look only
@@ -94,17 +94,28 @@ func newConn(f *Front, c *listener.Conn, l func() *proxy.Listener) *conn {
 	}
 	if cn.stream = sock.NewStream(cn.nc); cn.stream != nil {
 		cn.nc = cn.stream
-		cn.first.Init(cn.stream, cn, &cn.br, inputs)
-		cn.first.Near(prefetch.Of(cn))
-		cn.first.Served = cn.serveInside
-	} else {
-		cn.br = bufio.NewReaderSize(cn, readBuffer)
-		if secure, ok := cn.nc.(*tls.Conn); ok {
-			cn.under, _ = secure.NetConn().(*sock.PacedStream)
+		cn.readFirst(cn.stream)
+	} else if secure, ok := cn.nc.(*tls.Conn); ok {
+		if cn.under, _ = secure.NetConn().(*sock.PacedStream); cn.under != nil {
+			cn.readFirst(cn.under.Stream)
+			cn.under.ReadBy(&cn.first)
 		}
+	}
+	if !cn.onSocket() {
+		cn.br = bufio.NewReaderSize(cn, readBuffer)
 	}
 	return cn
 }
+
+// readFirst makes c wait for requests on s.
+func (c *conn) readFirst(s *sock.Stream) {
+	c.first.Init(s, c, &c.br, inputs)
+	c.first.Near(prefetch.Of(c))
+	c.first.Served = c.serveInside
+}
+
+// onSocket says that the connection is a socket, with or without TLS.
+func (c *conn) onSocket() bool { return c.stream != nil || c.under != nil }
 
 // serve reads and serves requests until the connection ends.
 func (c *conn) serve() {
@@ -182,6 +193,9 @@ var (
 // clients that send no second one often end their side together with it, and are to be let go at once.
 func (c *conn) serveInside() (again bool) {
 	buf, _ := c.br.Peek(c.br.Buffered())
+	if c.under != nil && !c.under.OneRecord() {
+		return false // perhaps TLS has read more than it has returned
+	}
 	if !c.served || len(buf) == c.br.Size() || !bytes.HasPrefix(buf, methodGet) && !bytes.HasPrefix(buf, methodHead) {
 		return false
 	}
@@ -292,7 +306,7 @@ func (c *conn) rest(cfg *config.Listener) (waits bool) {
 
 // arrive returns when the first bytes of a request are in c.br.
 func (c *conn) arrive() error {
-	if c.stream == nil {
+	if !c.onSocket() {
 		_, err := c.br.Peek(1)
 		return err
 	}
@@ -358,7 +372,7 @@ func (c *conn) accept(e *exchange, cfg *config.Listener) {
 	case h.Length >= 0:
 		e.body.Reset(c.br, body.FramingLength, h.Length)
 	}
-	if c.stream != nil && e.body.Done() && c.br.Buffered() == 0 {
+	if c.onSocket() && e.body.Done() && c.br.Buffered() == 0 {
 		// Nothing is read before the next request, so the buffer can serve others.
 		inputs.Put(c.br)
 		c.br = nil
@@ -430,7 +444,7 @@ const (
 // Read is what the buffered reader reads from.
 func (c *conn) Read(p []byte) (int, error) {
 	switch {
-	case c.first.Active():
+	case c.stream != nil && c.first.Active():
 		return c.first.Read(p)
 	case c.mode == modePlain:
 		return c.nc.Read(p)

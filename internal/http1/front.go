@@ -107,7 +107,7 @@ func (f *Front) Look(now time.Time) {
 // alone calls it.
 func (c *conn) lookOnce() {
 	wait := c.spare.Load()
-	if wait == c.seen || c.stream == nil || c.state.Load() != idle {
+	if wait == c.seen || !c.onSocket() || c.state.Load() != idle {
 		return
 	}
 	c.seen = wait

@@ -166,6 +166,8 @@ type PacedStream struct {
 	first *FirstRead
 	// unread is what reads bring before what the connection has.
 	unread []byte
+	// records are those of TLS that reads have brought. Who reads owns them.
+	records records
 }
 
 // Unread makes the next reads bring p again, which was read from the connection before TLS began. p belongs to

@@ -144,25 +144,6 @@ func (s *Spool) Drain(p *Pace) error {
 	}
 }
 
-// ReadBy makes the reads of s those of f while f is active, so that what is read through TLS need
-// not wait either.
-func (s *PacedStream) ReadBy(f *FirstRead) { s.first = f }
-
-// Read reads from the connection.
-func (s *PacedStream) Read(p []byte) (int, error) {
-	if len(s.unread) > 0 {
-		n := copy(p, s.unread)
-		if s.unread = s.unread[n:]; len(s.unread) == 0 {
-			s.unread = nil
-		}
-		return n, nil
-	}
-	if s.first != nil && s.first.Active() {
-		return s.first.Read(p)
-	}
-	return s.Stream.Read(p)
-}
-
 // LimitUnsent bounds what the kernel takes of writes and has not sent yet, so that what is
 // written later need not wait behind much.
 func (s *Stream) LimitUnsent(bytes int) error {
