@@ -78,8 +78,10 @@ func (goHeap) stat() (bytes, collections uint64) {
 	return s[0].Value.Uint64(), s[1].Value.Uint64()
 }
 
-// release collects twice, because pools drop what is not used with the second collection.
+// release collects twice, because pools drop what is not used with the second collection. Collections, and stacks that
+// grow, also use much of the program file that requests do not. An error was logged at the start.
 func (goHeap) release() {
 	runtime.GC()
 	debug.FreeOSMemory()
+	_ = dropFilePages()
 }

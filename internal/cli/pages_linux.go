@@ -3,7 +3,6 @@ package cli
 import (
 	"bufio"
 	"fmt"
-	"log/slog"
 	"os"
 	"strings"
 	"unsafe"
@@ -11,13 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dropFilePages takes from the process the pages of its own program file that the start has used:
-// most of them are not used again. The kernel maps the others anew when they are used, from its
-// cache of the file.
-func dropFilePages(log *slog.Logger) {
-	if err := eachFileMapping(func(pages []byte) error { return unix.Madvise(pages, unix.MADV_DONTNEED) }); err != nil {
-		log.Debug("pages of the program file stay resident", "error", err)
-	}
+// dropFilePages takes from the process the pages of its own program file. It is for times after which most of those that were
+// used are not used again. The kernel maps the others anew when they are used, from its cache of the file.
+func dropFilePages() error {
+	return eachFileMapping(func(pages []byte) error { return unix.Madvise(pages, unix.MADV_DONTNEED) })
 }
 
 // eachFileMapping calls do with the parts of the program file that are mapped and cannot be written.

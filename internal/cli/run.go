@@ -141,7 +141,9 @@ func serve(c *urfave.Command, before *predecessor) error {
 		announceInspector(os.Stderr, cfg, p.server)
 	}
 	p.store()
-	dropFilePages(log)
+	if err := dropFilePages(); err != nil {
+		log.Debug("pages of the program file stay resident", "error", err)
+	}
 	p.tell(p.manager.Ready("serving"))
 	if attempt != "" {
 		p.tellUpgrade(upgradeVerdict{attempt, upgradeDone, strconv.Itoa(os.Getpid())})
