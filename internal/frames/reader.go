@@ -2,6 +2,7 @@ package frames
 
 import (
 	"bufio"
+	"encoding/binary"
 	"io"
 	"sync"
 
@@ -65,6 +66,36 @@ func Here(br *bufio.Reader) bool {
 	b, _ := br.Peek(3)
 	size := int(b[0])<<16 | int(b[1])<<8 | int(b[2])
 	return br.Buffered() >= HeaderSize+size || size > MaxFrame
+}
+
+// Headers is what a HEADERS frame says.
+type Headers struct {
+	Stream uint32
+	Flags  h2.Flags
+	// DependsOnItself says that the stream's priority is malformed (RFC 7540 section 5.3.1).
+	DependsOnItself bool
+	// Block is the header block, or its first fragment. It is valid until the next frame is read.
+	Block []byte
+}
+
+// HeadersOf returns what f says.
+func HeadersOf(f *h2.HeadersFrame) Headers {
+	return Headers{f.StreamID, f.Flags, f.HasPriority() && f.Priority.StreamDep == f.StreamID, f.HeaderBlockFragment()}
+}
+
+// PlainHeaders reads the first frame of br, which must be Here, if it is a HEADERS frame with a whole block and nothing else, as
+// most are, and as it may come where no CONTINUATION is to come. The Framer would make an object of each. All other frames are left to it.
+func PlainHeaders(br *bufio.Reader) (h Headers, ok bool) {
+	b, _ := br.Peek(HeaderSize)
+	size := int(b[0])<<16 | int(b[1])<<8 | int(b[2])
+	h.Stream, h.Flags = binary.BigEndian.Uint32(b[5:])&(1<<31-1), h2.Flags(b[4])
+	if h2.FrameType(b[3]) != h2.FrameHeaders || h.Flags&^h2.FlagHeadersEndStream != h2.FlagHeadersEndHeaders || h.Stream == 0 || size > MaxFrame {
+		return h, false
+	}
+	b, _ = br.Peek(HeaderSize + size)
+	br.Discard(len(b))
+	h.Block = b[HeaderSize:]
+	return h, true
 }
 
 // Inputs pools the buffers that frames are read into, each with room for one of MaxFrame bytes

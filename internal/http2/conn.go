@@ -47,6 +47,8 @@ type conn struct {
 	// later are the streams that get a goroutine when the batch ends.
 	later     []*stream
 	readArmed time.Time
+	// read is when the frames of this batch came.
+	read time.Time
 	// settled says that the client's first SETTINGS have come.
 	settled bool
 	// list is the limit of the header list that was announced, plain that of its bytes alone.
@@ -64,7 +66,7 @@ type conn struct {
 	last uint32
 	// gone is why the connection can carry no more; nil as long as it can.
 	gone error
-	// since is when the last stream ended, or the connection began.
+	// since is when the last of all streams ended, or the connection began.
 	since  time.Time
 	served bool
 	output
@@ -172,18 +174,16 @@ func (c *conn) readPreface() error {
 
 // next reads one frame and deals with it. It returns why the connection is to end.
 func (c *conn) next() error {
-	if !frames.Here(c.br) {
-		c.endBatch()
-		if c.br == nil || c.br.Buffered() == 0 {
-			if err := c.await(); err != nil {
-				return err
-			}
+	whole := frames.Here(c.br)
+	if !whole {
+		if err := c.beginBatch(); err != nil {
+			return err
 		}
-		if c.stopping.Load() {
-			return errStopped
-		}
-		if !frames.Here(c.br) {
-			c.limitFrame(c.c.Config())
+		whole = frames.Here(c.br)
+	}
+	if whole && c.settled && !c.block.open() {
+		if h, ok := frames.PlainHeaders(c.br); ok {
+			return c.takeHeaders(h)
 		}
 	}
 	if c.in == nil {
@@ -194,10 +194,30 @@ func (c *conn) next() error {
 	if err == nil {
 		f, err = c.in.ReadFrameForHeader(h)
 	}
+	if !whole {
+		c.read = time.Now()
+	}
 	if err != nil {
 		return c.frameError(h, err)
 	}
 	return c.take(f)
+}
+
+// beginBatch ends a batch and waits for the next one.
+func (c *conn) beginBatch() error {
+	c.endBatch()
+	if c.br == nil || c.br.Buffered() == 0 {
+		if err := c.await(); err != nil {
+			return err
+		}
+	}
+	if c.stopping.Load() {
+		return errStopped
+	}
+	if !frames.Here(c.br) {
+		c.limitFrame(c.c.Config())
+	}
+	return nil
 }
 
 // frameError says what follows from a frame that could not be read.
@@ -278,6 +298,7 @@ func (c *conn) await() error {
 		err := c.first.Await()
 		switch {
 		case err == nil:
+			c.read = time.Now()
 			if c.in != nil {
 				c.in.From(c.br)
 			}

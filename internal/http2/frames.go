@@ -6,6 +6,7 @@ import (
 
 	h2 "golang.org/x/net/http2"
 
+	"weir/internal/frames"
 	"weir/proxy"
 )
 
@@ -20,7 +21,7 @@ func (c *conn) take(f h2.Frame) error {
 	}
 	switch f := f.(type) {
 	case *h2.HeadersFrame:
-		return c.takeHeaders(f)
+		return c.takeHeaders(frames.HeadersOf(f))
 	case *h2.ContinuationFrame:
 		return c.takeContinuation(f)
 	}

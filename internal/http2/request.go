@@ -71,38 +71,37 @@ const (
 )
 
 // takeHeaders takes the first frame of a header block.
-func (c *conn) takeHeaders(f *h2.HeadersFrame) error {
-	id := f.StreamID
+func (c *conn) takeHeaders(f frames.Headers) error {
+	id, ends := f.Stream, f.Flags.Has(h2.FlagHeadersEndStream)
 	b := &c.block
 	c.mu.Lock()
-	kind, err := c.kindOf(f)
+	kind, err := c.kindOf(id)
 	if err != nil {
 		c.mu.Unlock()
 		return err
 	}
 	crumbs := b.crumbs[:0]
-	*b = block{kind: kind, id: id, ends: f.StreamEnded(), since: time.Now()}
+	*b = block{kind: kind, id: id, ends: ends, since: c.read}
 	b.crumbs = crumbs
 	if id > c.last {
 		c.last = id
 	}
 	if kind == blockRequest {
-		b.s = c.begin(id, f.StreamEnded())
+		b.s = c.begin(id, ends)
 	}
 	c.mu.Unlock()
 	if kind == blockTrailer {
 		b.trailer = new(head.Head)
 	}
-	if f.HasPriority() && f.Priority.StreamDep == id {
+	if f.DependsOnItself {
 		b.malformed = errMalformed
 	}
 	c.decoder.SetEmitEnabled(kind == blockRequest || kind == blockTrailer)
-	return c.takeFragment(f.HeaderBlockFragment(), f.HeadersEnded())
+	return c.takeFragment(f.Block, f.Flags.Has(h2.FlagHeadersEndHeaders))
 }
 
 // kindOf says what a header block is for. c.mu is held.
-func (c *conn) kindOf(f *h2.HeadersFrame) (blockKind, error) {
-	id := f.StreamID
+func (c *conn) kindOf(id uint32) (blockKind, error) {
 	s := c.streams[id]
 	switch {
 	case id%2 == 0:

@@ -102,7 +102,7 @@ func (c *conn) begin(id uint32, ends bool) *stream {
 		Crowded: &c.crowded,
 	}
 	s.cancel.Reset()
-	s.Client, s.Exchange.Start = &s.client, time.Now()
+	s.Client, s.Exchange.Start = &s.client, c.read
 	s.writable.L, s.in.readable.L = &c.mu, &c.mu
 	s.window, s.left, s.last, s.code = c.initial, -1, -1, h2.ErrCodeInternal
 	s.in.s, s.in.ended, s.in.window = s, ends, streamWindow
@@ -231,8 +231,11 @@ func (s *stream) close() {
 	if s.answered {
 		c.answered--
 	}
-	if c.since = time.Now(); len(c.streams) == 0 && c.parting == partingLast {
-		c.stop()
+	if len(c.streams) == 0 {
+		c.since = time.Now()
+		if c.parting == partingLast {
+			c.stop()
+		}
 	}
 	s.Reset()
 	x := s.Exchange
