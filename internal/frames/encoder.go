@@ -1,6 +1,7 @@
 package frames
 
 import (
+	"math/bits"
 	"strconv"
 
 	"weir/internal/head"
@@ -12,9 +13,11 @@ import (
 type Encoder struct {
 	block []byte
 	name  []byte
-	// known are the fields in the table, by name and value with a zero byte between them. Each has the
-	// number of those that had entered it before.
-	known map[string]int
+	// known are the fields in the table, in the order in which they entered it, and places where they are there by their lines.
+	known  []knownField
+	places map[string]int
+	// last is the known field that was written last in this block, -1 for none; first is the one that the last block began with.
+	last, first int
 	// values counts the known fields of a name.
 	values map[string]uint8
 	// size is what the known fields take of the table (RFC 7541 section 4.1), less is by how many bytes the
@@ -24,8 +27,16 @@ type Encoder struct {
 	resized bool
 }
 
+// knownField is a field in the table.
+type knownField struct {
+	// line is the line as it came, with its end; fields that come without one have their name and value with a zero byte between them.
+	line string
+	// then is the known field that follows most likely, because it did the last time: heads have their lines in the same order.
+	then int
+}
+
 const (
-	// maxKnown bounds the fields that are known, maxKnownField the length of each.
+	// maxKnown bounds the fields that are known, maxKnownField the length of the line of each.
 	maxKnown      = 48
 	maxKnownField = 256
 	// maxValues bounds the fields of one name that are known: one with more values is hardly
@@ -57,9 +68,10 @@ func TrailerBlock(h *head.Head) []byte {
 // Begin begins a block.
 func (e *Encoder) Begin() {
 	e.block = e.block[:0]
-	if e.known == nil {
-		e.known, e.values = make(map[string]int), make(map[string]uint8)
+	if e.places == nil {
+		e.places, e.values = make(map[string]int), make(map[string]uint8)
 	}
+	e.last = -1
 	e.block = e.appendSize(e.block)
 }
 
@@ -96,7 +108,8 @@ func (e *Encoder) TableSize(n uint32) {
 		return
 	}
 	e.less, e.resized, e.size = less, true, 0
-	clear(e.known)
+	e.known, e.first, e.last = e.known[:0], 0, -1
+	clear(e.places)
 	clear(e.values)
 }
 
@@ -158,7 +171,9 @@ func (e *Encoder) static(i byte) { e.block = append(e.block, isIndexed|i) }
 // Indexed writes a field that is the same in many messages. name is in lower case.
 func (e *Encoder) Indexed(name string, value []byte) {
 	e.name = append(e.name[:0], name...)
-	e.indexed(e.name, value)
+	n := len(e.name)
+	e.name = append(append(e.name, 0), value...)
+	e.indexed(e.name[:n], value, e.name)
 }
 
 // Length writes content-length.
@@ -168,32 +183,63 @@ func (e *Encoder) Length(n int64) {
 }
 
 // Fields writes the fields of a head but those that HTTP/2 does not have, content-length, te, and
-// those of the set without.
+// those of the set without, which is the same for all heads of an Encoder.
 func (e *Encoder) Fields(h *head.Head, without head.Set) {
 	without |= ownFields
-	for f := range h.All() {
-		if f.In(without) {
+	for w := h.Walk(); ; {
+		if then := *e.then(); then < len(e.known) && w.Pass(e.known[then].line) {
+			e.again(then)
 			continue
 		}
-		name := e.lower(f.Name)
+		f, line, ok := w.Next()
 		switch {
+		case !ok:
+			return
+		case f.In(without):
 		case f.In(secret):
-			e.literal(neverIndexed, 4, name, f.Value)
-		case f.In(changing) || len(name)+len(f.Value) > maxKnownField:
-			e.Literal(name, f.Value)
+			e.literal(neverIndexed, 4, e.lower(f.Name), f.Value)
+		case f.In(changing):
+			e.block = append(e.block, changingNames[bits.TrailingZeros64(uint64(f.Set()))]...)
+			e.text(f.Value)
+		case len(line) > maxKnownField:
+			e.Literal(e.lower(f.Name), f.Value)
 		default:
-			e.indexed(name, f.Value)
+			e.indexed(f.Name, f.Value, line)
 		}
 	}
+}
+
+// then is the known field that most likely comes next.
+func (e *Encoder) then() *int {
+	if e.last < 0 {
+		return &e.first
+	}
+	return &e.known[e.last].then
+}
+
+// again writes a known field.
+func (e *Encoder) again(i int) {
+	e.block = appendNumber(append(e.block, isIndexed), 7, uint64(staticFields+len(e.known)-i))
+	*e.then() = i
+	e.last = i
 }
 
 // Block is what was written since Begin.
 func (e *Encoder) Block() []byte { return e.block }
 
-// changing are the fields that are not the same in many messages.
-var changing = head.SetOf(head.XForwardedFor, head.XRealIP, head.Date, head.ETag, head.LastModified, head.Age, head.Expires, head.SetCookie,
-	head.Location, head.ContentRange, head.ContentLocation, head.RetryAfter, head.RequestID, head.CacheStatus, head.Forwarded,
-	head.IfNoneMatch, head.IfModifiedSince, head.Range, head.IdempotencyKey)
+// changing are the fields that are not the same in many messages, and changingNames what each begins with, by their bits in the set.
+var changing, changingNames = func() (all head.Set, begins [64][]byte) {
+	for _, n := range []head.Name{head.XForwardedFor, head.XRealIP, head.Date, head.ETag, head.LastModified, head.Age, head.Expires, head.SetCookie,
+		head.Location, head.ContentRange, head.ContentLocation, head.RetryAfter, head.RequestID, head.CacheStatus, head.Forwarded,
+		head.IfNoneMatch, head.IfModifiedSince, head.Range, head.IdempotencyKey} {
+		var e Encoder
+		e.fieldName(notIndexed, 4, e.lower([]byte(n.String())))
+		bit := head.SetOf(n)
+		all |= bit
+		begins[bits.TrailingZeros64(uint64(bit))] = e.block
+	}
+	return all, begins
+}()
 
 // secret are the fields that no table of a connection with messages of several clients may have:
 // who sees the sizes of blocks could guess them (RFC 7541 section 7.1).
@@ -211,23 +257,23 @@ func (e *Encoder) lower(name []byte) []byte {
 	return e.name
 }
 
-// indexed writes a field through the table. name is what lower has returned.
-func (e *Encoder) indexed(name, value []byte) {
-	n := len(name)
-	e.name = append(append(e.name, 0), value...)
-	if before, ok := e.known[string(e.name)]; ok {
-		e.block = appendNumber(append(e.block, isIndexed), 7, uint64(staticFields+len(e.known)-before))
+// indexed writes a field through the table. line is as in knownField.
+func (e *Encoder) indexed(name, value, line []byte) {
+	if i, ok := e.places[string(line)]; ok {
+		e.again(i)
 		return
 	}
-	name = e.name[:n]
-	size, values := n+len(value)+fieldOverhead, e.values[string(name)]
+	name = e.lower(name)
+	size, values := len(name)+len(value)+fieldOverhead, e.values[string(name)]
 	if len(e.known) == maxKnown || values == maxValues || e.size+size > HeaderTable-e.less {
 		e.Literal(name, value)
 		return
 	}
 	e.size += size
 	e.values[string(name)] = values + 1
-	e.known[string(e.name)] = len(e.known)
+	known := knownField{line: string(line)}
+	e.places[known.line] = len(e.known)
+	e.known = append(e.known, known)
 	e.literal(entering, 6, name, value)
 }
 
@@ -243,15 +289,24 @@ const (
 // Literal writes a field that is in no table. name is in lower case.
 func (e *Encoder) Literal(name, value []byte) { e.literal(notIndexed, 4, name, value) }
 
-// literal writes a field of this kind, whose first byte has so many bits for the index of its name.
-func (e *Encoder) literal(kind byte, bits uint, name, value []byte) {
+// literal writes a field of this kind, whose first byte has so many bits, prefix, for the index of its name.
+func (e *Encoder) literal(kind byte, prefix uint, name, value []byte) {
+	e.fieldName(kind, prefix, name)
+	e.text(value)
+}
+
+func (e *Encoder) fieldName(kind byte, prefix uint, name []byte) {
 	if i := staticName(name); i > 0 {
-		e.block = appendNumber(append(e.block, kind), bits, i)
-	} else {
-		e.block = append(e.block, kind)
-		e.block = append(appendNumber(append(e.block, 0), 7, uint64(len(name))), name...)
+		e.block = appendNumber(append(e.block, kind), prefix, i)
+		return
 	}
-	e.block = append(appendNumber(append(e.block, 0), 7, uint64(len(value))), value...)
+	e.block = append(e.block, kind)
+	e.text(name)
+}
+
+// text writes a name or a value.
+func (e *Encoder) text(s []byte) {
+	e.block = append(appendNumber(append(e.block, 0), 7, uint64(len(s))), s...)
 }
 
 // appendNumber appends n with a prefix of so many bits, in the last byte of dst (RFC 7541 section

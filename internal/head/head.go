@@ -103,6 +103,9 @@ type Field struct {
 // In says whether the field's name is one of the set.
 func (f Field) In(s Set) bool { return s&f.id.bit() != 0 }
 
+// Set is the set that the field's name is in: at most one member.
+func (f Field) Set() Set { return f.id.bit() }
+
 // Is says whether the field has this name.
 func (f Field) Is(n Name) bool { return n.matches(f.id, f.Name) }
 

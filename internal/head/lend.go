@@ -31,11 +31,7 @@ func (h *Head) index() {
 // indexLines takes up lines that were found sound, which begin at offset at.
 func (h *Head) indexLines(at int32, lines []byte) {
 	for len(lines) > 0 {
-		end := bytes.IndexByte(lines, '\n') + 1
-		colon := bytes.IndexByte(lines[:max(end, 0)], ':')
-		if end == 0 || colon < 0 {
-			panic("BUG: a stored head has a line that is no field")
-		}
+		end, colon := cutLine(lines)
 		f := h.newField()
 		f.line, f.nameEnd, f.id = span{at, at + int32(end)}, at+int32(colon), lookup(lines[:colon])
 		f.value = trimmed(lines[:end-len("\r\n")], at, colon+1)
