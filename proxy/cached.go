@@ -171,7 +171,7 @@ func (x *Exchange) askCache() {
 	if x.buffered && x.queries() {
 		q.Content = x.held
 	}
-	q.Now = x.now()
+	q.Now = x.Start.Add(x.lately())
 }
 
 // usesCache says whether the exchange asks for something that the cache may answer or keep.

@@ -159,6 +159,8 @@ type Exchange struct {
 	proxy *Proxy
 	phase phase
 	step  int // the next step of the route
+	// mayWait says that ServeNow is over.
+	mayWait bool
 	// controls says that the path has encoded control bytes.
 	controls bool
 	// tied says that no other client may use the exchange's connections to targets.
@@ -310,7 +312,7 @@ func (x *Exchange) Reset() {
 	if len(x.outgoing.Method()) > 0 {
 		x.outgoing.Reset()
 	}
-	x.buffered, x.prepared, x.tied, x.grpc, x.controls = false, false, false, false, false
+	x.buffered, x.prepared, x.tied, x.grpc, x.controls, x.mayWait = false, false, false, false, false, false
 	x.attempt, x.panicked = nil, nil
 	x.room.attempt.reset()
 	x.choice = choice{sticky: x.choice.sticky[:0]}

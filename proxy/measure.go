@@ -29,6 +29,14 @@ type moments struct {
 // since is the time since Start, which is more than 0.
 func (x *Exchange) since() time.Duration { return max(time.Since(x.Start), 1) }
 
+// lately is since, but for what ServeNow does, which takes next to no time: it looks at the clock once.
+func (x *Exchange) lately() time.Duration {
+	if x.mayWait || x.moments.read == 0 {
+		return x.since()
+	}
+	return x.moments.read
+}
+
 // noteAttempt notes how long the phases of an attempt took that has an answer, or has failed.
 func (x *Exchange) noteAttempt(a *attempt) {
 	m := &x.moments

@@ -176,6 +176,7 @@ func (p *Proxy) ServeNow(x *Exchange) (done bool) {
 		x.settle()
 		return true
 	}
+	x.mayWait = true
 	return false
 }
 

@@ -140,7 +140,7 @@ func (x *Exchange) reply(src body.Source, length int64, bodyless bool, delivered
 	}
 	x.phase = phaseReplying
 	if !x.moments.attempted {
-		x.moments.replied = x.since()
+		x.moments.replied = x.lately()
 	}
 	if hsts := x.Client.Listener.hsts; len(hsts) > 0 && x.Client.TLS && len(x.Response.Get(strictTransport)) == 0 {
 		x.Response.Add(strictTransport, hsts)

@@ -66,7 +66,7 @@ type conn struct {
 	last uint32
 	// gone is why the connection can carry no more; nil as long as it can.
 	gone error
-	// since is when the last of all streams ended, or the connection began.
+	// since is when the last stream ended, or the connection began.
 	since  time.Time
 	served bool
 	output

@@ -416,7 +416,7 @@ func (c *conn) finishRequest() error {
 	if s.in.err == io.EOF {
 		s.Body = &noBody
 	}
-	switch d := (*head.Defect)(nil); {
+	switch {
 	case b.malformed != nil:
 		c.note(s)
 		c.front.Handler.Refuse(s.Exchange, 0, proxy.CauseBadRequest, b.malformed)
@@ -426,15 +426,12 @@ func (c *conn) finishRequest() error {
 		defer c.mu.Unlock()
 		return c.bounds.reset(time.Now())
 	case b.tooLarge:
-		c.note(s)
-		d = head.DefectHeadSize
+		err = head.DefectHeadSize
 		if len(b.path) > c.plain/2 {
-			d = head.DefectLineSize
+			err = head.DefectLineSize
 		}
-		c.front.Handler.Refuse(s.Exchange, d.Status, proxy.CauseOf(d), d)
-		s.over()
-		return nil
-	case errors.As(err, &d):
+	}
+	if d, ok := errors.AsType[*head.Defect](err); ok {
 		c.note(s)
 		c.front.Handler.Refuse(s.Exchange, d.Status, proxy.CauseOf(d), err)
 		s.over()

@@ -139,11 +139,11 @@ func (s *stream) over() {
 	s.served = true
 	switch {
 	case s.state == streamClosed:
-		s.close()
+		s.close(s.Result.End)
 	case s.state == streamHalf && s.in.ended:
 		s.state = streamClosed
 		c.bounds.answered()
-		s.close()
+		s.close(s.Result.End)
 	case s.state != streamAnswered:
 		s.reset(s.code, errEnded)
 	}
@@ -176,7 +176,7 @@ func (s *stream) lose(why error) {
 	s.in.fail(why)
 	s.writable.Broadcast()
 	if s.served {
-		s.close()
+		s.close(time.Now())
 		return
 	}
 	if _, slow := why.(*slowError); !slow { // which the exchange learns from what it waits for
@@ -218,12 +218,12 @@ func (s *stream) finish() {
 		c.recent.add(s.id, s.in.window)
 	}
 	if s.served {
-		s.close()
+		s.close(time.Now())
 	}
 }
 
-// close forgets a stream that has ended, and whose exchange has. c.mu is held.
-func (s *stream) close() {
+// close forgets a stream that has ended, and whose exchange has, the later of the two at that time. c.mu is held.
+func (s *stream) close(at time.Time) {
 	c := s.c
 	c.giveBack(s.in.pieces.Drop())
 	c.lend(s, 0)
@@ -231,11 +231,8 @@ func (s *stream) close() {
 	if s.answered {
 		c.answered--
 	}
-	if len(c.streams) == 0 {
-		c.since = time.Now()
-		if c.parting == partingLast {
-			c.stop()
-		}
+	if c.since = at; len(c.streams) == 0 && c.parting == partingLast {
+		c.stop()
 	}
 	s.Reset()
 	x := s.Exchange
