@@ -102,18 +102,19 @@ func (c *conn) takeHeaders(f frames.Headers) error {
 
 // kindOf says what a header block is for. c.mu is held.
 func (c *conn) kindOf(id uint32) (blockKind, error) {
-	s := c.streams[id]
 	switch {
 	case id%2 == 0:
 		return 0, protocolFault("HEADERS of a stream that a client cannot begin")
-	case s != nil && s.state != streamClosed && !s.in.ended:
-		return blockTrailer, nil
-	case s != nil && s.state != streamClosed:
-		return 0, &fault{h2.ErrCodeStreamClosed, proxy.EndProtocol, "HEADERS after the end of the stream"}
 	case id > c.last && (c.parting == partingLast || c.full()):
 		return blockRefused, nil
 	case id > c.last:
 		return blockRequest, nil
+	}
+	switch s := c.streams[id]; {
+	case s != nil && s.state != streamClosed && !s.in.ended:
+		return blockTrailer, nil
+	case s != nil && s.state != streamClosed:
+		return 0, &fault{h2.ErrCodeStreamClosed, proxy.EndProtocol, "HEADERS after the end of the stream"}
 	case s != nil && !s.in.ended, c.recent.find(id) != nil:
 		return blockIgnored, nil
 	}
