@@ -63,6 +63,55 @@ func TestEncoder(t *testing.T) {
 	}
 }
 
+// Heads that were scanned, and stored ones whose lines have no index, are written as their fields say, in whatever order and spelling they
+// come, though what is known is found by lines.
+func TestEncoderLines(t *testing.T) {
+	var e Encoder
+	d := hpack.NewDecoder(4096, nil)
+	check := func(lines ...string) {
+		t.Helper()
+		text := strings.Join(lines, "\r\n") + "\r\n"
+		want := ""
+		for _, l := range lines {
+			name, value, _ := strings.Cut(l, ":")
+			if name = strings.ToLower(name); name != "connection" {
+				want += name + ": " + strings.TrimSpace(value) + "\n"
+			}
+		}
+		var scanned, lent head.Head
+		if err := scanned.ScanResponse([]byte("HTTP/1.1 200 OK\r\n" + text + "\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		present, _ := head.CheckFields([]byte(text))
+		lent.LendResponse([]byte("HTTP/1.1 200 OK\r\n"+text), present, 200, 0)
+		for _, h := range []*head.Head{&scanned, &lent} {
+			e.Begin()
+			e.Fields(h, 0)
+			fields, err := d.DecodeFull(bytes.Clone(e.Block()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := ""
+			for _, f := range fields {
+				got += f.Name + ": " + f.Value + "\n"
+			}
+			if got != want {
+				t.Errorf("%q, want %q", got, want)
+			}
+		}
+	}
+	for range 3 {
+		check("Server: a", "Content-Type: text/html", "Cache-Control: no-store")
+		check("Content-Type: text/html", "Server: a", "Date: x")
+		check("server: a", "CONTENT-TYPE: text/html", "Connection: close", "Cache-Control:no-store")
+		check("Server: ab", "Content-Type: text/html; charset=utf-8", "Server: a")
+		check("X-A^: 1", "X-A~: 1", "Server: a", "Set-Cookie: a=b")
+		e.TableSize(0)
+		check("Server: a", "Content-Type: text/html")
+		e.TableSize(4096)
+	}
+}
+
 func TestAppendNumber(t *testing.T) {
 	check := func(bits uint, n uint64, want ...byte) {
 		t.Helper()

@@ -96,6 +96,8 @@ var (
 // begin makes a stream that the client has begun. c.mu is held.
 func (c *conn) begin(id uint32, ends bool) *stream {
 	s := streams.Get().(*stream)
+	prefetch.Of(s).Fetch() // another processor may have had it
+	prefetch.Of(s.Exchange).Fetch()
 	s.c, s.id = c, id
 	s.client = proxy.Client{
 		Front: s, Memory: prefetch.Of(s), Cancel: &s.cancel, Listener: c.listener(), Peer: &c.peer, Remote: c.c.RemoteAddr(), TLS: c.c.TLS() != nil, Handshake: c.c.TLS(),
