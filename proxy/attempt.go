@@ -463,9 +463,13 @@ func (a *attempt) readHead() *attemptError {
 // reading as long as it is an interim one.
 func (a *attempt) acceptHead(started bool, err error) *attemptError {
 	x := a.x
-	for range maxInterim {
+	for n := range maxInterim {
 		if err != nil {
-			return headFailure(a.stream, err, started)
+			e := headFailure(a.stream, err, started)
+			if n > 0 { // the target has the request, whatever it says now, and the client a part of what it answers
+				e.sent, e.stale = true, false
+			}
+			return e
 		}
 		h := &a.response
 		switch {

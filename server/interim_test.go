@@ -3,7 +3,10 @@ package server_test
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
+
+	h2 "golang.org/x/net/http2"
 
 	"weir/internal/testkit"
 )
@@ -44,6 +47,57 @@ func TestInterimResponses(t *testing.T) {
 	m := old.Response("GET")
 	equal(t, "interim responses to HTTP/1.0", len(m.Interim), 0)
 	equal(t, "body", m.Body, "ok")
+}
+
+// A target that has begun to answer by an interim response, and then breaks off, has got the request: that a connection was used
+// before, or that the target says that it refuses the request, is no reason to send it again.
+func TestInterimResponseThenEnd(t *testing.T) {
+	t.Parallel()
+	check := func(name, url string, requests func() int) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := run(t, "[[routes]]\nupstream = \"o\"\n[upstreams.o]\ntargets = [%q]\n", url)
+			c := w.dial()
+			c.Send(get)
+			equal(t, "first answer", c.Response("GET").Status(), 200)
+			c.Send(get)
+			m := c.Response("GET")
+			equal(t, "status", m.Status(), 502)
+			equal(t, "interim responses", len(m.Interim), 1)
+			equal(t, "requests", requests(), 2)
+		})
+	}
+	const hints = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"
+	one := testkit.Listen(t, func(c *testkit.Conn) {
+		if c.Request(); c.Index == 0 {
+			c.Send(ok)
+			c.Request()
+		}
+		c.Send(hints)
+	})
+	check("closed", one.URL, one.Requests)
+	var asked atomic.Int64
+	two := testkit.Listen(t, func(c *testkit.Conn) {
+		c.Reader.Discard(len(h2.ClientPreface))
+		f := h2.NewFramer(c, c.Reader)
+		f.WriteSettings()
+		for {
+			frame, err := f.ReadFrame()
+			if err != nil {
+				return
+			}
+			head, ok := frame.(*h2.HeadersFrame)
+			switch {
+			case !ok:
+			case asked.Add(1) == 1:
+				f.WriteHeaders(h2.HeadersFrameParam{StreamID: head.StreamID, BlockFragment: []byte{0x88}, EndHeaders: true, EndStream: true}) // :status: 200
+			default:
+				f.WriteHeaders(h2.HeadersFrameParam{StreamID: head.StreamID, BlockFragment: []byte{0x08, 3, '1', '0', '3'}, EndHeaders: true})
+				f.WriteRSTStream(head.StreamID, h2.ErrCodeRefusedStream)
+			}
+		}
+	})
+	check("refused", strings.Replace(two.URL, "http:", "h2c:", 1), func() int { return int(asked.Load()) })
 }
 
 // What is no sound response head is a 502 with a bound on what it costs.
