@@ -100,6 +100,44 @@ func TestInterimResponseThenEnd(t *testing.T) {
 	check("refused", strings.Replace(two.URL, "http:", "h2c:", 1), func() int { return int(asked.Load()) })
 }
 
+// A target that ends an unused connection by a 408 as a request is on its way to it gets that on another one, if it may be
+// repeated. On a new connection a 408 is an answer like any other.
+func TestTimedOutConnection(t *testing.T) {
+	t.Parallel()
+	const late = "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+	for _, method := range []string{"GET", "POST", "always"} {
+		t.Run(method, func(t *testing.T) {
+			t.Parallel()
+			origin := testkit.Listen(t, func(c *testkit.Conn) {
+				if c.Index > 0 && method == "always" {
+					c.Request()
+					c.Send(late)
+					return
+				}
+				c.Request()
+				c.Send(ok)
+				if c.Request(); c.Index == 0 {
+					c.Send(late)
+				}
+			})
+			w := through(t, origin)
+			c := w.dial()
+			c.Send(get)
+			equal(t, "first answer", c.Response("GET").Status(), 200)
+			request, want, requests := get, 200, 3
+			switch method {
+			case "POST":
+				request, want, requests = strings.Replace(get, "GET", "POST", 1), 408, 2
+			case "always":
+				want = 408
+			}
+			c.Send(request)
+			equal(t, "status", c.Response("GET").Status(), want)
+			equal(t, "requests", origin.Requests(), requests)
+		})
+	}
+}
+
 // What is no sound response head is a 502 with a bound on what it costs.
 func TestBadResponses(t *testing.T) {
 	t.Parallel()
