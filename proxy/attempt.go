@@ -61,7 +61,9 @@ type attempt struct {
 	version transport.Version
 	// attend says that a goroutine is to wait at the connection to the target from the end of the attempt on.
 	attend bool
-	upload upload
+	// informed says that an interim response has come.
+	informed bool
+	upload   upload
 
 	// received is the response; nil before it begins.
 	*received
@@ -88,7 +90,7 @@ func (a *attempt) reset() {
 		a.own.Reset()
 	}
 	a.request, a.out = nil, transport.Request{Room: a.out.Room[:0]}
-	a.version, a.attend, a.trace = transport.AnyVersion, false, AttemptTrace{}
+	a.version, a.attend, a.informed, a.trace = transport.AnyVersion, false, false, AttemptTrace{}
 	a.upload.reset()
 	if a.received != nil {
 		a.body.reset()
@@ -264,6 +266,9 @@ func (a *attempt) roundTrip() *attemptError {
 			}
 			e = a.exchangeHeads()
 		}
+		if e == nil && stale < maxStale && a.crossed() {
+			e = &attemptError{cause: CauseReset, err: errCrossed, sent: true, stale: true}
+		}
 		if e == nil || e == errSlow {
 			return e
 		}
@@ -295,6 +300,14 @@ func (a *attempt) roundTrip() *attemptError {
 			a.transport().CloseIdle()
 		}
 	}
+}
+
+var errCrossed = errors.New("the target has timed out while the connection was unused")
+
+// crossed says that the response most likely answers no request: the target gave up the connection, which was unused for too
+// long, as the request was on its way. Then it may be sent again (RFC 9110 section 15.5.9).
+func (a *attempt) crossed() bool {
+	return a.response.Status == 408 && !a.informed && a.stream.Reused() && !a.response.Persistent() && a.x.repeatable() && a.x.replayable()
 }
 
 // blame finds out whether the client or the upload is the reason why the heads were
@@ -465,7 +478,11 @@ func (a *attempt) acceptHead(started bool, err error) *attemptError {
 	x := a.x
 	for range maxInterim {
 		if err != nil {
-			return headFailure(a.stream, err, started)
+			e := headFailure(a.stream, err, started)
+			if a.informed { // the target has the request, whatever it says now, and the client a part of what it answers
+				e.sent, e.stale = true, false
+			}
+			return e
 		}
 		h := &a.response
 		switch {
@@ -479,6 +496,7 @@ func (a *attempt) acceptHead(started bool, err error) *attemptError {
 		case h.Status == 101:
 			return &attemptError{cause: CauseBadResponse, err: errUnasked, sent: true}
 		}
+		a.informed = true
 		forward.Clean(h)
 		h.SetFraming(head.LengthNone) // RFC 9110 section 8.6, RFC 9112 section 6.1
 		if err := x.Client.Front.Inform(h); err != nil {

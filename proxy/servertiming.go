@@ -12,7 +12,8 @@ var serverTiming = head.NewName("Server-Timing")
 // addServerTiming says in the response how long the phases took until now, what the cache did, and
 // which trace this is (W3C Server Timing).
 func (x *Exchange) addServerTiming() {
-	b, m, total := x.room.scratch[:0], &x.moments, x.since()
+	b, m, total := x.room.scratch, &x.moments, x.since()
+	from := len(b) // an answer of weir's own may have its body there
 	if c := x.Result.Cache.String(); c != "" {
 		b = append(append(append(b, `cache;desc="`...), c...), `", `...)
 	}
@@ -26,7 +27,7 @@ func (x *Exchange) addServerTiming() {
 	}
 	b = appendTiming(b, "total", total)
 	x.room.scratch = b
-	x.Response.Add(serverTiming, b[:len(b)-len(", ")])
+	x.Response.Add(serverTiming, b[from:len(b)-len(", ")])
 }
 
 // appendTiming appends a metric in milliseconds, and a comma.

@@ -171,6 +171,8 @@ func TestH2Malformed(t *testing.T) {
 	check("400", method, scheme, path)
 	check("400", method, scheme, ":authority: ", path)
 	check("400", method, scheme, ":authority: user@a", path)
+	check("400", method, scheme, ":authority:  a", path)
+	check("400", method, scheme, ":authority: a ", path)
 	check("400", method, scheme, authority, path, "host: b")
 	check("400", method, scheme, authority, path, "host: a:80")
 	check("400", method, scheme, ":authority: a:444", path, "host: a:443")

@@ -3,7 +3,10 @@ package server_test
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
+
+	h2 "golang.org/x/net/http2"
 
 	"weir/internal/testkit"
 )
@@ -44,6 +47,95 @@ func TestInterimResponses(t *testing.T) {
 	m := old.Response("GET")
 	equal(t, "interim responses to HTTP/1.0", len(m.Interim), 0)
 	equal(t, "body", m.Body, "ok")
+}
+
+// A target that has begun to answer by an interim response, and then breaks off, has got the request: that a connection was used
+// before, or that the target says that it refuses the request, is no reason to send it again.
+func TestInterimResponseThenEnd(t *testing.T) {
+	t.Parallel()
+	check := func(name, url string, requests func() int) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := run(t, "[[routes]]\nupstream = \"o\"\n[upstreams.o]\ntargets = [%q]\n", url)
+			c := w.dial()
+			c.Send(get)
+			equal(t, "first answer", c.Response("GET").Status(), 200)
+			c.Send(get)
+			m := c.Response("GET")
+			equal(t, "status", m.Status(), 502)
+			equal(t, "interim responses", len(m.Interim), 1)
+			equal(t, "requests", requests(), 2)
+		})
+	}
+	const hints = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"
+	one := testkit.Listen(t, func(c *testkit.Conn) {
+		if c.Request(); c.Index == 0 {
+			c.Send(ok)
+			c.Request()
+		}
+		c.Send(hints)
+	})
+	check("closed", one.URL, one.Requests)
+	var asked atomic.Int64
+	two := testkit.Listen(t, func(c *testkit.Conn) {
+		c.Reader.Discard(len(h2.ClientPreface))
+		f := h2.NewFramer(c, c.Reader)
+		f.WriteSettings()
+		for {
+			frame, err := f.ReadFrame()
+			if err != nil {
+				return
+			}
+			head, ok := frame.(*h2.HeadersFrame)
+			switch {
+			case !ok:
+			case asked.Add(1) == 1:
+				f.WriteHeaders(h2.HeadersFrameParam{StreamID: head.StreamID, BlockFragment: []byte{0x88}, EndHeaders: true, EndStream: true}) // :status: 200
+			default:
+				f.WriteHeaders(h2.HeadersFrameParam{StreamID: head.StreamID, BlockFragment: []byte{0x08, 3, '1', '0', '3'}, EndHeaders: true})
+				f.WriteRSTStream(head.StreamID, h2.ErrCodeRefusedStream)
+			}
+		}
+	})
+	check("refused", strings.Replace(two.URL, "http:", "h2c:", 1), func() int { return int(asked.Load()) })
+}
+
+// A target that ends an unused connection by a 408 as a request is on its way to it gets that on another one, if it may be
+// repeated. On a new connection a 408 is an answer like any other.
+func TestTimedOutConnection(t *testing.T) {
+	t.Parallel()
+	const late = "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+	for _, method := range []string{"GET", "POST", "always"} {
+		t.Run(method, func(t *testing.T) {
+			t.Parallel()
+			origin := testkit.Listen(t, func(c *testkit.Conn) {
+				if c.Index > 0 && method == "always" {
+					c.Request()
+					c.Send(late)
+					return
+				}
+				c.Request()
+				c.Send(ok)
+				if c.Request(); c.Index == 0 {
+					c.Send(late)
+				}
+			})
+			w := through(t, origin)
+			c := w.dial()
+			c.Send(get)
+			equal(t, "first answer", c.Response("GET").Status(), 200)
+			request, want, requests := get, 200, 3
+			switch method {
+			case "POST":
+				request, want, requests = strings.Replace(get, "GET", "POST", 1), 408, 2
+			case "always":
+				want = 408
+			}
+			c.Send(request)
+			equal(t, "status", c.Response("GET").Status(), want)
+			equal(t, "requests", origin.Requests(), requests)
+		})
+	}
 }
 
 // What is no sound response head is a 502 with a bound on what it costs.

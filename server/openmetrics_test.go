@@ -83,10 +83,15 @@ respond = { status = 204 }
 func TestServerTiming(t *testing.T) {
 	t.Parallel()
 	origin := testkit.Listen(t, testkit.Answer("HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nServer-Timing: db;dur=5\r\nContent-Length: 2\r\n\r\nok"))
+	odd := testkit.Listen(t, func(c *testkit.Conn) { c.Request(); c.Send("nonsense\r\n\r\n") })
 	w := run(t, `
 [tracing]
 enabled = true
 endpoint = "none"
+[[routes]]
+path = "/odd"
+server_timing = true
+upstream = "odd"
 [[routes]]
 path = "/timed/"
 server_timing = true
@@ -96,8 +101,11 @@ upstream = "origin"
 upstream = "origin"
 [upstreams.origin]
 targets = [%q]
-`, origin.URL)
+[upstreams.odd]
+targets = [%q]
+`, origin.URL, odd.URL)
 	c := w.dial()
+	equal(t, "an error of weir's own", c.Get("/odd").Body, "502 Bad Gateway: bad_response\n")
 	for _, want := range []string{
 		`^db;dur=5, cache;desc="uri-miss", waiting;dur=[0-9.]+, connecting;dur=[0-9.]+, first_byte;dur=[0-9.]+, traceparent;desc="00-[0-9a-f]{32}-[0-9a-f]{16}-01", total;dur=[0-9.]+$`,
 		`^db;dur=5, cache;desc="hit", traceparent;desc="00-[0-9a-f]{32}-[0-9a-f]{16}-01", total;dur=[0-9.]+$`,

@@ -248,9 +248,10 @@ var (
 )
 
 var (
-	defectHosts  = &head.Defect{Status: 400, Name: "Host is not what :authority says"}
-	defectPath   = &head.Defect{Status: 400, Name: ":path is no path"}
-	defectLength = &head.Defect{Status: 400, Name: "Content-Length does not agree with the frames"}
+	defectAuthority = &head.Defect{Status: 400, Name: ":authority begins or ends with space"}
+	defectHosts     = &head.Defect{Status: 400, Name: "Host is not what :authority says"}
+	defectPath      = &head.Defect{Status: 400, Name: ":path is no path"}
+	defectLength    = &head.Defect{Status: 400, Name: "Content-Length does not agree with the frames"}
 )
 
 // start begins the head, with what the pseudo-fields say.
@@ -295,8 +296,12 @@ func (b *block) start() {
 	}
 	b.s.isHead = method == "HEAD"
 	h.StartRequest(head.HTTP2, bytesOf(method), bytesOf(path))
-	if b.authority != "" {
-		b.defect = h.Fill(nameHost, bytesOf(b.authority))
+	switch a := b.authority; {
+	case a == "":
+	case a[0] == ' ' || a[0] == '\t' || a[len(a)-1] == ' ' || a[len(a)-1] == '\t':
+		b.defect = defectAuthority // space around a field's value is no part of it, but this is no field
+	default:
+		b.defect = h.Fill(nameHost, bytesOf(a))
 	}
 }
 
