@@ -1,6 +1,8 @@
 package cache
 
 import (
+	"errors"
+
 	"weir/cache/evict"
 	"weir/cache/rule"
 	"weir/config"
@@ -17,13 +19,16 @@ func Check(c *config.Cache) (problems config.Errors) {
 	return problems
 }
 
-// CheckRoute returns what is wrong with a route's cache policy.
-func CheckRoute(c *config.RouteCache) error {
+// CheckRoute returns what is wrong with a route's cache policy, with keys below the route's cache.
+func CheckRoute(c *config.RouteCache) config.Errors {
 	_, err := rule.NewPolicy(c)
-	return err
+	problems, _ := errors.AsType[config.Errors](err)
+	return problems
 }
 
 // Names are the values of the keys that this package and its parts know, by key.
 func Names() map[string][]string {
-	return map[string][]string{"cache.policy": evict.Policies(), "routes.cache.set_cookie": rule.SetCookieRules()}
+	return map[string][]string{
+		"cache.policy": evict.Policies(), "routes.cache.set_cookie": rule.SetCookieRules(), "routes.cache.fill": rule.FillRules(),
+	}
 }

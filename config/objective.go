@@ -37,7 +37,7 @@ const maxWindow = Duration(30 * 24 * time.Hour)
 
 func (o *Objective) validate(at keyPath) {
 	at.needs("name", o.Name, `a name, such as "fast"`)
-	if o.Percent <= 0 || o.Percent >= 100 {
+	if !(o.Percent > 0 && o.Percent < 100) { // so that NaN is wrong too
 		at.wrong("percent", strconv.FormatFloat(o.Percent, 'g', -1, 64), "more than 0 and less than 100, such as 99.9")
 	}
 	if o.Below == 0 && !o.Errors {

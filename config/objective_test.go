@@ -29,6 +29,7 @@ func TestObjectives(t *testing.T) {
 	check("[[objectives]]\npercent = 99\n", `objectives[0].name: found nothing: want a name`)
 	check("[[objectives]]\nname = \"fast\"\n", `objectives[0].percent: found 0: want more than 0 and less than 100, such as 99.9`)
 	check(strings.Replace(one(""), "99.9", "100", 1), `objectives[0].percent: found 100`)
+	check(strings.Replace(one(""), "99.9", "nan", 1), `objectives[0].percent: found NaN`)
 	check(one(`errors = false`), `objectives[0].errors: found false without below`)
 	check(one(`windows = []`), `objectives[0].windows: found []: want at least one`)
 	check(one(`windows = ["1h", "59s"]`), `objectives[0].windows[1]: found "59s": want "1m" to "720h", each once`)

@@ -1,7 +1,9 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -76,7 +78,10 @@ const wantMetricSource = `"json:PATH", "header:NAME", "query:NAME", "capture:NAM
 
 // ParseValue parses what a value may be.
 func (m *RouteMetric) ParseValue() (MetricSource, error) {
-	if _, err := strconv.ParseFloat(m.Value, 64); err == nil {
+	if n, err := strconv.ParseFloat(m.Value, 64); err == nil || errors.Is(err, strconv.ErrRange) {
+		if notFinite(n) || n < 0 && m.Type == "counter" {
+			return MetricSource{}, errors.New("a finite number, which is not negative for a counter")
+		}
 		return MetricSource{"number", m.Value}, nil
 	}
 	s, ok := parseMetricSource(m.Value)
@@ -151,10 +156,12 @@ func (m *RouteMetric) validate(at keyPath) {
 			at.key("content_types").index(i).wrong("", strconv.Quote(text), `a media type such as "application/json" or "text/*"`)
 		}
 	}
-	if m.Type == "histogram" && (len(m.Buckets) == 0 || !slices.IsSorted(m.Buckets) || len(slices.Compact(slices.Clone(m.Buckets))) < len(m.Buckets)) {
-		at.wrong("buckets", fmt.Sprint(m.Buckets), "at least one number, each larger than the one before")
+	if m.Type == "histogram" && (len(m.Buckets) == 0 || slices.ContainsFunc(m.Buckets, notFinite) || !slices.IsSorted(m.Buckets) || len(slices.Compact(slices.Clone(m.Buckets))) < len(m.Buckets)) {
+		at.wrong("buckets", fmt.Sprint(m.Buckets), "at least one finite number, each larger than the one before")
 	}
 }
+
+func notFinite(n float64) bool { return math.IsNaN(n) || math.IsInf(n, 0) }
 
 // validateSource reports a source that the message which is observed does not have.
 func (m *RouteMetric) validateSource(at keyPath, key string, s MetricSource) {

@@ -150,8 +150,11 @@ func unknownAlgorithm(name string, algorithms []Algorithm) *config.Problem {
 	}
 }
 
+// AdaptiveLimits returns the values of limits.adaptive.
+func AdaptiveLimits() []string { return []string{adaptiveOff, adaptiveGradient} }
+
 func checkAdaptive(value string) *config.Problem {
-	names := []string{adaptiveOff, adaptiveGradient}
+	names := AdaptiveLimits()
 	if slices.Contains(names, value) {
 		return nil
 	}

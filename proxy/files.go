@@ -132,6 +132,9 @@ func (x *Exchange) sendSpans(f *static.File, spans []rule.Span, whole bool) {
 		runs, length = x.multipart(f, spans)
 	}
 	bodyless := x.bodyless(x.Response.Status)
+	if bodyless {
+		x.sayLength(length)
+	}
 	if bodyless || length > fileBuffer || len(runs) > 1 {
 		end, err := x.reply(body.NewFileParts(f.File, runs), length, bodyless, nil)
 		if end == replyBroken {

@@ -81,7 +81,16 @@ var allow = head.NewName("Allow")
 // send replies with Response and this body.
 func (x *Exchange) send(text []byte) {
 	x.room.memory.Reset(text)
+	x.sayLength(int64(len(text)))
 	x.reply(&x.room.memory, int64(len(text)), x.bodyless(x.Response.Status), nil)
+}
+
+// sayLength notes in the head of an answer of weir's own to a HEAD how long the body of a GET would be, as
+// the answer of a target does. What a 304 says would be the length of a 200.
+func (x *Exchange) sayLength(length int64) {
+	if x.Response.Status != 304 && string(x.Request.Method()) == "HEAD" {
+		x.Response.SetFraming(length)
+	}
 }
 
 // bodyless says that the client reads no body after a response with this status (RFC

@@ -78,9 +78,7 @@ func checkParts(cfg *config.Config, o *options) config.Errors {
 			add(access.CheckUsers(r.BasicAuth), "routes", i, "basic_auth")
 		}
 		if r.Cache != nil && r.Cache.Enabled {
-			if err := cache.CheckRoute(r.Cache); err != nil {
-				add(config.Errors{{Message: err.Error()}}, "routes", i, "cache")
-			}
+			add(cache.CheckRoute(r.Cache), "routes", i, "cache")
 		}
 	}
 	return cfg.Locate(problems)
@@ -96,6 +94,7 @@ func Names() map[string][]string {
 	}
 	names["upstreams.balance"] = algorithms
 	names["upstreams.health.probe"] = health.Probes()
+	names["upstreams.limits.adaptive"] = lb.AdaptiveLimits()
 	for _, table := range []string{"listeners", "upstreams.tls"} {
 		names[table+".ciphers"], names[table+".curves"] = config.CipherNames(), config.CurveNames()
 	}

@@ -61,13 +61,14 @@ func CheckFiles(cfg *config.Config) config.Errors {
 // expiryWarning is how long before its end a certificate is warned of.
 const expiryWarning = 14 * 24 * time.Hour
 
-// Warnings reports what works, but is hardly meant: upstreams that no route uses,
+// Warnings reports what works, but is hardly meant: upstreams that no route uses, keys that change nothing,
 // certificates that are not valid at the time now, or soon will not be, hosts of
 // routes that no certificate covers, and routes that let nobody in.
 func Warnings(cfg *config.Config, now time.Time) config.Errors {
 	warnings := append(cfg.UnusedUpstreams(), cfg.UnmetTemplates()...)
 	add := func(p config.Problem) { warnings = append(warnings, cfg.Locate(config.Errors{p})...) }
 	warnings = append(warnings, cfg.Locate(weaknesses(cfg, now))...)
+	warnings = append(warnings, cfg.Locate(unusedKeys(cfg))...)
 	covers := make(map[string]*coverage) // by listener
 	coverageOf := func(l *config.Listener) *coverage {
 		if covers[l.Label()] == nil {

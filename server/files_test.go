@@ -99,7 +99,18 @@ func TestCheckFiles(t *testing.T) {
 
 	check("[cache]\npolicy = 'lfu'", "cache.policy: cannot use cache policy")
 	check("[cache]\nsize = '1MiB'", "cache.max_object: cannot use max_object 8MiB")
-	check("[[routes]]\npath = '/c'\nupstream = 'u'\ncache.heuristic = 101", "f:8: routes[1].cache: cannot use heuristic 101")
+	check("[[routes]]\npath = '/c'\nupstream = 'u'\ncache.heuristic = 101", "f:8: routes[1].cache.heuristic: found 101: want 0 to 100 percent")
+	route := func(cache, want string) {
+		t.Helper()
+		check("[[routes]]\npath = '/c'\nupstream = 'u'\n[routes.cache]\nstatus = false\n"+cache, want)
+	}
+	route("fill = 'hole'", `f:10: routes[1].cache.fill: found "hole": want one of "asked", "condition", "whole"; did you mean "whole"?`)
+	route("set_cookie = ''", `f:10: routes[1].cache.set_cookie: found "": want one of "never", "shared", "always"`)
+	route("targeted = ['a', '']", `f:10: routes[1].cache.targeted[1]: found "": want the name of a header field`)
+	route("ignore_vary = ['a b']", `f:10: routes[1].cache.ignore_vary[0]: found "a b": want the name of a header field`)
+	route("key.headers = ['a:']\nfill = ''", `f:10: routes[1].cache.key.headers[0]: found "a:": want the name of a header field`)
+	route("key.headers = ['a:']\nfill = ''", `f:11: routes[1].cache.fill: found ""`)
+	route("[routes.cache.key]\nignore_query = ['a']\nkeep_query = ['b']", "f:10: routes[1].cache.key: found ignore_query and keep_query together: want one of them")
 	check("[[routes]]\npath = '/api/*'\nupstream = 'u'", `routes[1].path[0]: found "/api/*": want a path without "*"`)
 	check("[[routes]]\npath = '/api/**'\nupstream = 'u'", `want a path without "*"`)
 	check("[[routes]]\npath = '/*.php'\nupstream = 'u'", `want a path without "*"`)

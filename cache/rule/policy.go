@@ -1,8 +1,8 @@
 package rule
 
 import (
-	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -58,36 +58,22 @@ var fillRules = []string{fillAsked: "asked", fillCondition: "condition", fillWho
 // SetCookieRules returns the values of set_cookie.
 func SetCookieRules() []string { return slices.Clone(setCookieRules) }
 
-// NewPolicy compiles a route's policy. The route must have its cache on.
+// FillRules returns the values of fill.
+func FillRules() []string { return slices.Clone(fillRules) }
+
+// NewPolicy compiles a route's policy. The route must have its cache on. An error is of type
+// config.Errors: all that is wrong, with keys below the route's cache.
 // perClientFields are request fields whose values the proxy makes up for each
 // client; what an origin varies by one of them is never stored. With
 // Authorization among them every request counts as one that has it.
 func NewPolicy(c *config.RouteCache, perClientFields ...string) (*Policy, error) {
-	rule := slices.Index(setCookieRules, c.SetCookie)
-	if rule < 0 {
-		return nil, fmt.Errorf("cannot use set_cookie %q: expected one of %s", c.SetCookie, strings.Join(setCookieRules, ", "))
-	}
-	fill := slices.Index(fillRules, c.Fill)
-	if fill < 0 {
-		return nil, fmt.Errorf("cannot use fill %q: expected one of %s", c.Fill, strings.Join(fillRules, ", "))
-	}
-	if c.Heuristic < 0 || c.Heuristic > 100 {
-		return nil, fmt.Errorf("cannot use heuristic %d: expected 0 to 100 percent", c.Heuristic)
-	}
-	if len(c.Key.IgnoreQuery) > 0 && len(c.Key.KeepQuery) > 0 {
-		return nil, fmt.Errorf("cannot use ignore_query and keep_query together: expected one of them")
-	}
-	for _, list := range [][]string{c.Targeted, c.SurrogateKeys, c.Key.Headers, c.IgnoreVary} {
-		for _, name := range list {
-			if !field.IsToken(name) {
-				return nil, fmt.Errorf("cannot use %q: expected the name of a header field", name)
-			}
-		}
+	if problems := checkPolicy(c); len(problems) > 0 {
+		return nil, problems
 	}
 	p := &Policy{
 		c:               *c,
-		setCookie:       setCookieRule(rule),
-		fill:            fillRule(fill),
+		setCookie:       setCookieRule(slices.Index(setCookieRules, c.SetCookie)),
+		fill:            fillRule(slices.Index(fillRules, c.Fill)),
 		heuristicMax:    seconds(c.HeuristicMax),
 		defaultTTL:      seconds(c.DefaultTTL),
 		negativeTTL:     seconds(c.NegativeTTL),
@@ -107,6 +93,38 @@ func NewPolicy(c *config.RouteCache, perClientFields ...string) (*Policy, error)
 	}
 	p.authorizes = slices.Contains(p.perClientFields, "authorization")
 	return p, nil
+}
+
+// checkPolicy returns what is wrong with a route's policy.
+func checkPolicy(c *config.RouteCache) (problems config.Errors) {
+	add := func(found, want, hint string, key ...any) {
+		problems = append(problems, config.Problem{Key: config.Key(key...), Found: found, Want: want, Hint: hint})
+	}
+	oneOf := func(key, value string, allowed []string) {
+		if !slices.Contains(allowed, value) {
+			add(strconv.Quote(value), config.OneOf(allowed), config.Nearest(value, allowed), key)
+		}
+	}
+	oneOf("set_cookie", c.SetCookie, setCookieRules)
+	oneOf("fill", c.Fill, fillRules)
+	if c.Heuristic < 0 || c.Heuristic > 100 {
+		add(strconv.Itoa(c.Heuristic), "0 to 100 percent", "", "heuristic")
+	}
+	if len(c.Key.IgnoreQuery) > 0 && len(c.Key.KeepQuery) > 0 {
+		add("ignore_query and keep_query together", "one of them", "", "key")
+	}
+	names := func(list []string, key ...any) {
+		for i, name := range list {
+			if !field.IsToken(name) {
+				add(strconv.Quote(name), "the name of a header field", "", append(key, i)...)
+			}
+		}
+	}
+	names(c.Targeted, "targeted")
+	names(c.SurrogateKeys, "surrogate_keys")
+	names(c.Key.Headers, "key", "headers")
+	names(c.IgnoreVary, "ignore_vary")
+	return problems
 }
 
 // WithConditions returns the policy of a route that is taken under conditions

@@ -1,0 +1,63 @@
+package server
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+
+	"weir/config"
+	"weir/lb"
+)
+
+// unusedKeys reports keys of upstreams that change nothing, because the key that would put them to use is not set: a path
+// for probes, say, where nothing is probed.
+func unusedKeys(cfg *config.Config) (problems config.Errors) {
+	usual := config.DefaultUpstream()
+	for _, name := range slices.Sorted(maps.Keys(cfg.Upstreams)) {
+		u := cfg.Upstreams[name]
+		// report tells of those keys of a table that have not their usual value.
+		report := func(table []any, got, usual any, without, want string, keys ...string) {
+			for _, key := range keys {
+				if sameValue(got, usual, key) {
+					continue
+				}
+				at := append(append([]any{"upstreams", name}, table...), key)
+				problems = append(problems, config.Problem{
+					Key: config.Key(at...), Message: fmt.Sprintf("changes nothing, because %s: want %s", without, want),
+				})
+			}
+		}
+		if h := &u.Health; h.Probe == usual.Health.Probe {
+			report([]any{"health"}, *h, usual.Health, `health.probe is "off"`, `"http", "tcp" or "grpc" there`,
+				"path", "host", "status", "body", "service", "interval", "jitter", "timeout", "rise", "fall", "wait")
+		}
+		if p := &u.Health.Passive; p.Outlier == 0 {
+			report([]any{"health", "passive"}, *p, usual.Health.Passive, "health.passive.outlier is 0", "more there", "outlier_requests", "interval")
+		}
+		if u.Balance != "hash" && slices.ContainsFunc(new(options).balancing(), func(a lb.Algorithm) bool { return a.Name == u.Balance }) {
+			report([]any{"hash"}, u.Hash, usual.Hash, fmt.Sprintf("balance is %q", u.Balance), `"hash" there`, "by", "bounded_load")
+		}
+		if s := &u.Sticky; s.Cookie == "" {
+			report([]any{"sticky"}, *s, usual.Sticky, "sticky.cookie is empty", "the name of a cookie there", "path", "max_age", "secure", "http_only", "same_site", "secret")
+		}
+		if r := &u.Retry; r.Hedge == 0 {
+			report([]any{"retry"}, *r, usual.Retry, "retry.hedge is 0", "a share such as 0.95 there", "hedge_min")
+		}
+		if b := &u.Breaker; b.Failures == 0 {
+			report([]any{"breaker"}, *b, usual.Breaker, "breaker.failures is 0", "a share such as 0.5 there", "requests", "window", "open", "half_open")
+		}
+	}
+	return problems
+}
+
+// sameValue says whether the field that a key names has the same value in both structs.
+func sameValue(a, b any, key string) bool {
+	t := reflect.TypeOf(a)
+	for i := range t.NumField() {
+		if t.Field(i).Tag.Get("toml") == key {
+			return reflect.DeepEqual(reflect.ValueOf(a).Field(i).Interface(), reflect.ValueOf(b).Field(i).Interface())
+		}
+	}
+	panic("BUG: there is no key " + key)
+}
