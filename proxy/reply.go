@@ -202,6 +202,10 @@ func (x *Exchange) requestRead() bool {
 // pays for its set-up.
 const moveMin = 32 << 10
 
+// fullWrite is how many bytes of a body front ends most likely write at once, with heads and the framing of HTTP/2 and TLS
+// around them.
+const fullWrite = 62 << 10
+
 // copy moves a response body to the client. srcErr is the fault of src, err that of the
 // client.
 func (x *Exchange) copy(src body.Source) (srcErr, err error) {
@@ -222,7 +226,7 @@ func (x *Exchange) copy(src body.Source) (srcErr, err error) {
 		piece, err := []byte(nil), error(sock.ErrAgain)
 		if !ready {
 			buf.take(front.Room())
-			if piece, err = nextHere(src, buf.bytes[:min(len(buf.bytes), copyBuffer-gathered)]); err != nil {
+			if piece, err = nextHere(src, buf.bytes[:min(len(buf.bytes), fullWrite-gathered)]); err != nil {
 				// What follows takes time, or is the end.
 				if err := front.Flush(); err != nil {
 					return nil, err
@@ -246,7 +250,7 @@ func (x *Exchange) copy(src body.Source) (srcErr, err error) {
 		if err := front.Write(piece); err != nil {
 			return nil, err
 		}
-		gathered = (gathered + len(piece)) % copyBuffer
+		gathered = (gathered + len(piece)) % fullWrite
 	}
 	return nil, nil
 }

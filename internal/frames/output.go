@@ -12,8 +12,11 @@ import (
 )
 
 const (
-	// Gathered is how much is gathered before body bytes have to wait.
-	Gathered = 64 << 10
+	// Gathered is how much is gathered before body bytes have to wait. It is, with TLS around it, what the kernel passes on
+	// in one piece (64 KiB at most, in whole packets): a few bytes more would cost as much as a second one.
+	Gathered = 63 << 10
+	// leastFrame is how much must be free for a frame with body bytes.
+	leastFrame = 512
 	// MaxBacklog is how much may be gathered for a peer that does not read, before what would
 	// add to it has to wait.
 	MaxBacklog = 256 << 10
@@ -93,7 +96,12 @@ func (o *Output) Writing() bool { return o.writing }
 func (o *Output) Stuck() bool { return o.stuck }
 
 // Room says whether more body bytes may be appended now.
-func (o *Output) Room() bool { return !o.stuck && len(o.Out) < o.gathered && o.Broken == nil }
+func (o *Output) Room() bool {
+	return !o.stuck && len(o.Out) <= o.gathered-leastFrame && o.Broken == nil
+}
+
+// Fit is how many of n body bytes the next frame takes. There must be Room.
+func (o *Output) Fit(n int64) int64 { return min(n, int64(o.gathered-len(o.Out)-HeaderSize), MaxFrame) }
 
 // Frame appends the header of a frame.
 func (o *Output) Frame(size int, kind h2.FrameType, flags h2.Flags, stream uint32) {

@@ -83,7 +83,7 @@ func (c *conn) Pump() {
 		if s == nil {
 			return
 		}
-		n := int(min(int64(len(s.pending)), s.window, c.window, frames.MaxFrame))
+		n := c.Fit(min(int64(len(s.pending)), s.window, c.window))
 		s.sendData(s.pending[:n])
 		s.pending = s.pending[n:]
 		s.stalled, c.stalled = time.Time{}, time.Time{}

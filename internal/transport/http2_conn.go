@@ -404,6 +404,6 @@ func (c *framedConn) Pump() {
 		s := c.sending[at]
 		copy(c.sending[at:], c.sending[at+1:])
 		c.sending[len(c.sending)-1] = s
-		s.out.send(int(min(int64(len(s.out.pending)), s.out.window, c.window, frames.MaxFrame)))
+		s.out.send(int(c.Fit(min(int64(len(s.out.pending)), s.out.window, c.window))))
 	}
 }
