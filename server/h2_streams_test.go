@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -244,6 +245,7 @@ func TestH2Truncated(t *testing.T) {
 		})
 	}
 	check("length", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello", "truncated")
+	check("length, after much", "HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n"+strings.Repeat("hello", 40000), "truncated")
 	check("length without a byte", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n", "truncated")
 	check("between chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "truncated")
 	check("garbage", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nHTTP\r\n", "bad_response")
@@ -502,4 +504,48 @@ func TestH2LargeBodies(t *testing.T) {
 	if err != nil || n != size || string(got.Sum(nil)) != string(sent.Sum(nil)) {
 		t.Errorf("%d bytes came back, %v", n, err)
 	}
+}
+
+// Answers by length, some of which the client takes back, do not mix on their way through one connection.
+func TestH2Downloads(t *testing.T) {
+	t.Parallel()
+	body := func(id, size int) []byte { return bytes.Repeat([]byte(fmt.Sprintf("%07d\n", id)), size/8) }
+	origin := testkit.Listen(t, func(c *testkit.Conn) {
+		for {
+			var id, size int
+			fmt.Sscanf(c.Request().Target(), "/%d/%d", &id, &size)
+			c.Send(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", size, body(id, size)))
+		}
+	})
+	w := framedThrough(t, origin)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: w.secure.Clone(), ForceAttemptHTTP2: true}}
+	t.Cleanup(client.CloseIdleConnections)
+	rounds := 20
+	if !testing.Short() {
+		rounds = 200
+	}
+	var wg sync.WaitGroup
+	for k := range 16 {
+		wg.Go(func() {
+			random := rand.New(rand.NewPCG(uint64(k), 1))
+			for i := range rounds {
+				id, size := k*rounds+i, 8*random.IntN([...]int{200, 20_000, 60_000}[i%3])
+				r, err := client.Get(fmt.Sprintf("https://%s/%d/%d", w.addr, id, size))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				want, read := body(id, size), io.Reader(r.Body)
+				if random.IntN(4) == 0 {
+					want = want[:random.IntN(len(want)+1)]
+					read = io.LimitReader(read, int64(len(want)))
+				}
+				if got, err := io.ReadAll(read); err != nil || !bytes.Equal(got, want) {
+					t.Errorf("%d bytes of exchange %d: %v, or others came", len(want), id, err)
+				}
+				r.Body.Close()
+			}
+		})
+	}
+	wg.Wait()
 }
