@@ -14,6 +14,9 @@ const (
 	calm = time.Second
 	// calmBytes is what hardly anything is.
 	calmBytes = 64 << 10
+	// manyClients is from how many goroutines on it pays to give back pages of the program file: each of them has
+	// looked into it for its stack to grow.
+	manyClients = 256
 )
 
 // burst is the allocations of a short time: of the start, or of many clients that come together. What they leave
@@ -78,10 +81,12 @@ func (goHeap) stat() (bytes, collections uint64) {
 	return s[0].Value.Uint64(), s[1].Value.Uint64()
 }
 
-// release collects twice, because pools drop what is not used with the second collection. Collections, and stacks that
-// grow, also use much of the program file that requests do not. An error was logged at the start.
+// release collects twice, because pools drop what is not used with the second collection. Stacks that grow, and
+// collections, use parts of the program file that requests do not. An error was logged at the start.
 func (goHeap) release() {
 	runtime.GC()
 	debug.FreeOSMemory()
-	_ = dropFilePages()
+	if runtime.NumGoroutine() >= manyClients {
+		_ = dropFilePages()
+	}
 }
