@@ -1,8 +1,6 @@
 package cache
 
 import (
-	"errors"
-
 	"weir/cache/evict"
 	"weir/cache/rule"
 	"weir/config"
@@ -21,9 +19,7 @@ func Check(c *config.Cache) (problems config.Errors) {
 
 // CheckRoute returns what is wrong with a route's cache policy, with keys below the route's cache.
 func CheckRoute(c *config.RouteCache) config.Errors {
-	_, err := rule.NewPolicy(c)
-	problems, _ := errors.AsType[config.Errors](err)
-	return problems
+	return rule.Check(c)
 }
 
 // Names are the values of the keys that this package and its parts know, by key.

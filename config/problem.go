@@ -174,6 +174,11 @@ func OneOf(names []string) string {
 	return list
 }
 
+// NotOneOf is the Problem of a key whose value is none of those that are allowed.
+func NotOneOf(key, value string, allowed []string) Problem {
+	return Problem{Key: key, Found: strconv.Quote(value), Want: OneOf(allowed), Hint: Nearest(value, allowed)}
+}
+
 // Nearest returns the known name that found was probably meant to be, or "" if
 // no name is near. Near is at most one edit for each three bytes of found, and
 // at most one edit for a shorter found.

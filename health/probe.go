@@ -35,12 +35,7 @@ func Probes() []string { return []string{probeOff, probeHTTP, probeTCP, probeGRP
 // below the upstream's own.
 func Check(c *config.Upstream) (problems []config.Problem) {
 	if !slices.Contains(Probes(), c.Health.Probe) {
-		problems = append(problems, config.Problem{
-			Key:   config.Key("health", "probe"),
-			Found: strconv.Quote(c.Health.Probe),
-			Want:  config.OneOf(Probes()),
-			Hint:  config.Nearest(c.Health.Probe, Probes()),
-		})
+		problems = append(problems, config.NotOneOf(config.Key("health", "probe"), c.Health.Probe, Probes()))
 	}
 	for i, s := range c.Health.Status {
 		if _, ok := parseStatus(s); !ok {

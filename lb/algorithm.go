@@ -142,12 +142,8 @@ func unknownAlgorithm(name string, algorithms []Algorithm) *config.Problem {
 			names = append(names, a.Name)
 		}
 	}
-	return &config.Problem{
-		Key:   "balance",
-		Found: strconv.Quote(name),
-		Want:  config.OneOf(names),
-		Hint:  config.Nearest(name, names),
-	}
+	p := config.NotOneOf("balance", name, names)
+	return &p
 }
 
 // AdaptiveLimits returns the values of limits.adaptive.
@@ -158,10 +154,6 @@ func checkAdaptive(value string) *config.Problem {
 	if slices.Contains(names, value) {
 		return nil
 	}
-	return &config.Problem{
-		Key:   config.Key("limits", "adaptive"),
-		Found: strconv.Quote(value),
-		Want:  config.OneOf(names),
-		Hint:  config.Nearest(value, names),
-	}
+	p := config.NotOneOf(config.Key("limits", "adaptive"), value, names)
+	return &p
 }

@@ -1,7 +1,6 @@
 package lb
 
 import (
-	"strconv"
 	"strings"
 
 	"weir/config"
@@ -31,12 +30,8 @@ func parseHashSource(by string) (HashSource, *config.Problem) {
 			return HashSource{kind, name}, nil
 		}
 	}
-	return HashSource{}, &config.Problem{
-		Key:   config.Key("hash", "by"),
-		Found: strconv.Quote(by),
-		Want:  config.OneOf(HashSources()),
-		Hint:  config.Nearest(by, HashSources()),
-	}
+	p := config.NotOneOf(config.Key("hash", "by"), by, HashSources())
+	return HashSource{}, &p
 }
 
 // Hash hashes b the same way in every process (FNV-1a, then Mix). Pick.SetKey

@@ -62,12 +62,12 @@ func SetCookieRules() []string { return slices.Clone(setCookieRules) }
 func FillRules() []string { return slices.Clone(fillRules) }
 
 // NewPolicy compiles a route's policy. The route must have its cache on. An error is of type
-// config.Errors: all that is wrong, with keys below the route's cache.
+// config.Errors: what Check finds.
 // perClientFields are request fields whose values the proxy makes up for each
 // client; what an origin varies by one of them is never stored. With
 // Authorization among them every request counts as one that has it.
 func NewPolicy(c *config.RouteCache, perClientFields ...string) (*Policy, error) {
-	if problems := checkPolicy(c); len(problems) > 0 {
+	if problems := Check(c); len(problems) > 0 {
 		return nil, problems
 	}
 	p := &Policy{
@@ -95,28 +95,28 @@ func NewPolicy(c *config.RouteCache, perClientFields ...string) (*Policy, error)
 	return p, nil
 }
 
-// checkPolicy returns what is wrong with a route's policy.
-func checkPolicy(c *config.RouteCache) (problems config.Errors) {
-	add := func(found, want, hint string, key ...any) {
-		problems = append(problems, config.Problem{Key: config.Key(key...), Found: found, Want: want, Hint: hint})
+// Check returns what is wrong with a route's policy, with keys below the route's cache.
+func Check(c *config.RouteCache) (problems config.Errors) {
+	add := func(found, want string, key ...any) {
+		problems = append(problems, config.Problem{Key: config.Key(key...), Found: found, Want: want})
 	}
 	oneOf := func(key, value string, allowed []string) {
 		if !slices.Contains(allowed, value) {
-			add(strconv.Quote(value), config.OneOf(allowed), config.Nearest(value, allowed), key)
+			problems = append(problems, config.NotOneOf(key, value, allowed))
 		}
 	}
 	oneOf("set_cookie", c.SetCookie, setCookieRules)
 	oneOf("fill", c.Fill, fillRules)
 	if c.Heuristic < 0 || c.Heuristic > 100 {
-		add(strconv.Itoa(c.Heuristic), "0 to 100 percent", "", "heuristic")
+		add(strconv.Itoa(c.Heuristic), "0 to 100 percent", "heuristic")
 	}
 	if len(c.Key.IgnoreQuery) > 0 && len(c.Key.KeepQuery) > 0 {
-		add("ignore_query and keep_query together", "one of them", "", "key")
+		add("ignore_query and keep_query together", "one of them", "key")
 	}
 	names := func(list []string, key ...any) {
 		for i, name := range list {
 			if !field.IsToken(name) {
-				add(strconv.Quote(name), "the name of a header field", "", append(key, i)...)
+				add(strconv.Quote(name), "the name of a header field", append(key, i)...)
 			}
 		}
 	}
