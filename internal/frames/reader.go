@@ -63,10 +63,13 @@ func Here(br *bufio.Reader) bool {
 	if br == nil || br.Buffered() < HeaderSize {
 		return false
 	}
-	b, _ := br.Peek(3)
-	size := int(b[0])<<16 | int(b[1])<<8 | int(b[2])
+	b, _ := br.Peek(HeaderSize)
+	size := sizeIn(b)
 	return br.Buffered() >= HeaderSize+size || size > MaxFrame
 }
+
+// sizeIn is the size of the payload that a frame's header says.
+func sizeIn(header []byte) int { return int(header[0])<<16 | int(header[1])<<8 | int(header[2]) }
 
 // Headers is what a HEADERS frame says.
 type Headers struct {
@@ -87,7 +90,7 @@ func HeadersOf(f *h2.HeadersFrame) Headers {
 // most are, and as it may come where no CONTINUATION is to come. The Framer would make an object of each. All other frames are left to it.
 func PlainHeaders(br *bufio.Reader) (h Headers, ok bool) {
 	b, _ := br.Peek(HeaderSize)
-	size := int(b[0])<<16 | int(b[1])<<8 | int(b[2])
+	size := sizeIn(b)
 	h.Stream, h.Flags = binary.BigEndian.Uint32(b[5:])&(1<<31-1), h2.Flags(b[4])
 	if h2.FrameType(b[3]) != h2.FrameHeaders || h.Flags&^h2.FlagHeadersEndStream != h2.FlagHeadersEndHeaders || h.Stream == 0 || size > MaxFrame {
 		return h, false

@@ -179,7 +179,9 @@ func (c *conn) next() error {
 		if err := c.beginBatch(); err != nil {
 			return err
 		}
-		whole = frames.Here(c.br)
+		if whole = frames.Here(c.br); !whole {
+			c.limitFrame(c.c.Config())
+		}
 	}
 	if whole && c.settled && !c.block.open() {
 		if h, ok := frames.PlainHeaders(c.br); ok {
@@ -213,9 +215,6 @@ func (c *conn) beginBatch() error {
 	}
 	if c.stopping.Load() {
 		return errStopped
-	}
-	if !frames.Here(c.br) {
-		c.limitFrame(c.c.Config())
 	}
 	return nil
 }
