@@ -172,7 +172,7 @@ func (p *Proxy) ServeNow(x *Exchange) (done bool) {
 	x.Client.Listener.metrics.inFlight.Add(1)
 	defer p.recover(x, &done)
 	x.moments.read = x.since()
-	if x.begin() == ended || x.match() == ended || x.takeSteps(false) == ended {
+	if x.begin() == ended || x.match() == ended || x.takeSteps() == ended {
 		x.settle()
 		return true
 	}
@@ -190,7 +190,7 @@ func (p *Proxy) ServeRest(x *Exchange) {
 		return
 	case x.attempt == nil && x.Client.Cancel.Canceled(): // before anything was done for the client
 		x.clientFailed(errClientGone)
-	case x.takeSteps(true) == goOn:
+	case x.takeSteps() == goOn:
 		panic("BUG: no step of the route has ended the exchange")
 	}
 	x.settle()
@@ -345,11 +345,11 @@ func (x *Exchange) match() verdict {
 	return goOn
 }
 
-// takeSteps takes the steps of the route that were not taken yet: all of them, or those
+// takeSteps takes the steps of the route that were not taken yet: all of them, or in ServeNow those
 // before the first that may wait.
-func (x *Exchange) takeSteps(mayWait bool) verdict {
+func (x *Exchange) takeSteps() verdict {
 	for _, s := range x.Route.steps[x.step:] {
-		if s.waits && !mayWait && (s.atOnce == nil || !s.atOnce(x)) {
+		if s.waits && !x.mayWait && (s.atOnce == nil || !s.atOnce(x)) {
 			return goOn
 		}
 		x.step++
