@@ -38,7 +38,7 @@ func (w *Walk) Pass(line string) bool {
 	return ok
 }
 
-// Next passes the next line and returns it, with its line end; ok is false if there is none.
+// Next passes the next line and returns it, with its line end; ok is false after the last line.
 func (w *Walk) Next() (f Field, line []byte, ok bool) {
 	if w.h.unindexed {
 		if !w.here() {

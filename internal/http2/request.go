@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"io"
+	"strings"
 	"time"
 	"unsafe"
 
@@ -298,7 +299,7 @@ func (b *block) start() {
 	h.StartRequest(head.HTTP2, bytesOf(method), bytesOf(path))
 	switch a := b.authority; {
 	case a == "":
-	case a[0] == ' ' || a[0] == '\t' || a[len(a)-1] == ' ' || a[len(a)-1] == '\t':
+	case strings.Trim(a, " \t") != a:
 		b.defect = defectAuthority // space around a field's value is no part of it, but this is no field
 	default:
 		b.defect = h.Fill(nameHost, bytesOf(a))

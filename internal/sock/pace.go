@@ -166,7 +166,7 @@ type PacedStream struct {
 	first *FirstRead
 	// unread is what reads bring before what the connection has.
 	unread []byte
-	// records are those of TLS that reads have brought. Who reads owns them.
+	// records are those of TLS that reads have brought. The goroutine that reads owns them.
 	records records
 }
 
