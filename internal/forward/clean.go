@@ -7,8 +7,6 @@ import (
 	"weir/internal/head"
 )
 
-var connectionField = head.SetOf(head.Connection)
-
 // hopByHop are the fields that end at this hop whether or not Connection names
 // them (RFC 9110 sections 7.6.1 and 11.7, RFC 7540 section 3.2.1).
 var hopByHop = head.SetOf(head.Connection, head.KeepAlive, head.ProxyConnection, head.TE, head.Upgrade, head.HTTP2Settings,
@@ -31,7 +29,7 @@ func Clean(h *head.Head) {
 		return
 	}
 	trailers := h.Status == 0 && takesTrailers(h)
-	if h.Has(connectionField) {
+	if h.Options()&head.OptionOther != 0 {
 		removeNamed(h)
 	}
 	h.DelSet(hopByHop)
@@ -76,6 +74,9 @@ func removeNamed(h *head.Head) {
 // NamesFields says whether Connection names fields that Clean would remove because of
 // that.
 func NamesFields(h *head.Head) bool {
+	if h.Options()&head.OptionOther == 0 {
+		return false
+	}
 	for list := range h.Lines(head.Connection) {
 		for name := range field.Tokens(list) {
 			if removable(name) {

@@ -233,7 +233,7 @@ func (h *Head) Get(n Name) []byte {
 	}
 	h.index()
 	for i := range h.fields {
-		if f := &h.fields[i]; h.is(f, n) {
+		if f := &h.fields[i]; f.id == n.id && h.is(f, n) {
 			return h.value(f)
 		}
 	}
