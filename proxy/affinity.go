@@ -9,13 +9,13 @@ import (
 // setAffinity tells the balancer what of the request it goes by: the key to hash, and
 // the sticky cookie.
 func (x *Exchange) setAffinity() {
-	c, u := &x.choice, x.Upstream
+	u := x.Upstream
 	if u.hash.Kind != "" {
 		x.setHashKey(u.hash)
 	}
 	if s := u.Set.Sticky(); s != nil {
-		c.sticky = append(c.sticky[:0], x.cookie(s.Name())...)
-		c.pick.Sticky = c.sticky
+		x.sticky = append(x.sticky[:0], x.cookie(s.Name())...)
+		x.pick.Sticky = x.sticky
 	}
 }
 
@@ -26,7 +26,7 @@ func (x *Exchange) setHashKey(source lb.HashSource) {
 	case "client_address":
 		if x.ClientAddr.IsValid() {
 			address := x.ClientAddr.As16()
-			x.choice.pick.SetKey(address[:])
+			x.pick.SetKey(address[:])
 		}
 		return
 	case "path":
@@ -41,7 +41,7 @@ func (x *Exchange) setHashKey(source lb.HashSource) {
 		panic("BUG: a hash source that lb knows and proxy does not: " + source.Kind)
 	}
 	if len(key) > 0 {
-		x.choice.pick.SetKey(key)
+		x.pick.SetKey(key)
 	}
 }
 
@@ -61,7 +61,7 @@ func (x *Exchange) cookie(name string) []byte {
 // so already.
 func (x *Exchange) addStickyCookie() {
 	s, t := x.Upstream.Set.Sticky(), x.Result.Target
-	if s == nil || string(x.choice.sticky) == t.Cookie() {
+	if s == nil || string(x.sticky) == t.Cookie() {
 		return
 	}
 	x.room.scratch = s.AppendSetCookie(x.room.scratch[:0], t, string(x.Scheme) == "https")

@@ -36,6 +36,19 @@ const (
 // attempt is one try to have a target answer an exchange. It holds the target and a
 // stream to it until end.
 type attempt struct {
+	trial
+	// own is a head for request that only this attempt has changed; nil until an attempt needs it.
+	own *head.Head
+	out transport.Request
+	// upload is how the request's body is sent.
+	upload upload
+
+	// received is the response; nil before it begins.
+	*received
+}
+
+// trial is what an attempt knows, without buffers: reset forgets all of it at once.
+type trial struct {
 	x        *Exchange
 	proxy    *Proxy
 	upstream *Upstream
@@ -53,20 +66,13 @@ type attempt struct {
 	connecting time.Duration
 	trace      AttemptTrace // zero without a Tracer
 
-	// request is the head that is sent: the exchange's outgoing one, or own, which only this
-	// attempt has changed.
+	// request is the head that is sent: the exchange's outgoing one, or own.
 	request *head.Head
-	own     *head.Head // nil until an attempt needs it
-	out     transport.Request
 	version transport.Version
 	// attend says that a goroutine is to wait at the connection to the target from the end of the attempt on.
 	attend bool
 	// informed says that an interim response has come.
 	informed bool
-	upload   upload
-
-	// received is the response; nil before it begins.
-	*received
 }
 
 // received is the response of an attempt. It is taken when the response begins, so that
@@ -84,13 +90,11 @@ func (a *attempt) reset() {
 	if a.state == attemptUnused {
 		return
 	}
-	a.x, a.proxy, a.upstream, a.target, a.stream, a.state = nil, nil, nil, nil, nil, attemptUnused
-	a.began, a.asked, a.opened, a.firstByte, a.connecting = time.Time{}, time.Time{}, time.Time{}, 0, 0
 	if a.own != nil && a.request == a.own {
 		a.own.Reset()
 	}
-	a.request, a.out = nil, transport.Request{Room: a.out.Room[:0]}
-	a.version, a.attend, a.informed, a.trace = transport.AnyVersion, false, false, AttemptTrace{}
+	a.trial = trial{}
+	a.out = transport.Request{Room: a.out.Room[:0]}
 	a.upload.reset()
 	if a.received != nil {
 		a.body.reset()

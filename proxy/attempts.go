@@ -28,7 +28,7 @@ func (x *Exchange) forward() {
 // aim prepares the request and what the balancer is told, and returns the time.
 func (x *Exchange) aim() (now time.Time) {
 	now = x.now()
-	pick := &x.choice.pick
+	pick := &x.pick
 	pick.Now = lb.MonotonicAt(now)
 	x.bound()
 	x.setAffinity()
@@ -89,7 +89,7 @@ func (x *Exchange) tryAll(a *attempt) {
 
 // beginAttempt begins an attempt at a target that the balancer chooses.
 func (x *Exchange) beginAttempt(now time.Time) (*attempt, error) {
-	at := x.choice.pick.Now
+	at := x.pick.Now
 	t, err := x.acquire()
 	if err != nil {
 		return nil, err
@@ -97,7 +97,7 @@ func (x *Exchange) beginAttempt(now time.Time) (*attempt, error) {
 	if x.Result.Attempts == 0 {
 		x.Upstream.Set.Retry().Budget.Deposit(at)
 	}
-	x.choice.pick.Now = 0
+	x.pick.Now = 0
 	if x.Upstream.queues {
 		now = time.Now() // the exchange may have waited
 	}
@@ -147,7 +147,7 @@ func (x *Exchange) mayRetry(e *attemptError) bool {
 	refusal, wait := policy.Judge(try), time.Duration(0)
 	switch {
 	case refusal != lb.RetryAllowed:
-	case !x.Upstream.Set.Spare(&x.choice.pick):
+	case !x.Upstream.Set.Spare(&x.pick):
 		// Neither a wait nor giving up a response would be worth it.
 		refusal = lb.RetryNoTarget
 	default:
@@ -164,7 +164,7 @@ func (x *Exchange) mayRetry(e *attemptError) bool {
 
 // acquire takes a target. A client that leaves gives up its place in the queue.
 func (x *Exchange) acquire() (*lb.Target, error) {
-	set, pick := x.Upstream.Set, &x.choice.pick
+	set, pick := x.Upstream.Set, &x.pick
 	if !x.Upstream.queues || x.Result.Attempts > 0 {
 		return set.Acquire(pick)
 	}

@@ -102,11 +102,46 @@ type Client struct {
 // A front end fills Client, Request, Body and Start, the core the rest.
 // Exchanges are pooled: nothing of one may be kept after Serve has returned.
 type Exchange struct {
+	current
+
+	// Request is the request's head as the client sent it, but for what hooks changed.
+	Request head.Head
+	// RequestTarget is the request target as it came.
+	RequestTarget []byte
+	// Host is the Host field, or the authority of an absolute target, as the client sent it or
+	// OnRequest changed it.
+	Host []byte
+	// Told is empty, or what targets get to know of other hosts and schemes than ClientHost and Scheme.
+	Told []byte
+	// RequestID identifies the exchange in logs.
+	RequestID []byte
+	// User is the name of the user whose password the client has shown; empty if the route asks
+	// for none.
+	User []byte
+	// Captures are the values of the route's path template.
+	Captures match.Captures
+
+	// outgoing is the request as targets get it.
+	outgoing head.Head
+	// held is the part of the request's body that was read and kept.
+	held []byte
+	// sticky is the client's sticky cookie.
+	sticky []byte
+	taps   taps
+	// deferred are the functions that run when the exchange is over.
+	deferred []func()
+	cached   cached
+	// upgrade is what protocols the client asked for in an upgrade that a target may
+	// agree to; empty for other exchanges.
+	upgrade []byte
+	room    room
+}
+
+// current is what an Exchange knows of the request that it serves, without buffers: Reset forgets all of it at once.
+type current struct {
 	// Client is the client and the way to it. The front end owns it and keeps it as it is
 	// until Serve has returned; it may be the same for all exchanges of a connection.
 	Client *Client
-	// Request is the request's head as the client sent it, but for what hooks changed.
-	Request head.Head
 	// Body is the request's body.
 	Body body.Source
 	// Start is when the first byte arrived.
@@ -115,28 +150,16 @@ type Exchange struct {
 	// requests. Host is the name that the client asks for.
 	Passed bool
 
-	// RequestTarget is the request target as it came. Path and Query are the parts of
-	// the target that the request has after OnRequest, Canonical is the path as matching sees
-	// it, which may be Path itself.
-	RequestTarget, Path, Query, Canonical []byte
-	// Host is the Host field, or the authority of an absolute target, as the client sent it or
-	// OnRequest changed it.
-	Host []byte
-	// ClientHost is the host as the client had it: what trusted proxies say counts. Told is empty,
-	// or what targets get to know of other hosts and schemes than ClientHost and Scheme.
-	ClientHost, Told []byte
+	// Path and Query are the parts of the target that the request has after OnRequest, Canonical is
+	// the path as matching sees it, which may be Path itself.
+	Path, Query, Canonical []byte
+	// ClientHost is the host as the client had it: what trusted proxies say counts.
+	ClientHost []byte
 	// ClientAddr is the address of the client, behind trusted proxies too; invalid
 	// for clients on unix sockets.
 	ClientAddr netip.Addr
 	// Scheme is "http" or "https", as the client had it: what trusted proxies say counts.
 	Scheme []byte
-	// RequestID identifies the exchange in logs.
-	RequestID []byte
-	// User is the name of the user whose password the client has shown; empty if the route asks
-	// for none.
-	User []byte
-	// Captures are the values of the route's path template.
-	Captures match.Captures
 	// Route is nil before routing, and if no route fits. Pattern is the index of the path
 	// of the route that fits, 0 for a route without one.
 	Route   *Route
@@ -167,35 +190,23 @@ type Exchange struct {
 	tied bool
 	// grpc says that the exchange is a gRPC call.
 	grpc bool
-	// web is set if the call is one of gRPC-Web, which weir translates.
-	web *webCall
-	// outgoing is the request as targets get it.
-	outgoing head.Head
 	// prepared says that prepare has made outgoing of the request as it is now.
 	prepared bool
+	// buffered says that held is all of a body whose length was not known.
+	buffered bool
+	// web is set if the call is one of gRPC-Web, which weir translates.
+	web *webCall
 	// panicked is what ServeAhead panicked with; nil if it did not.
 	panicked any
-	// held is the part of the request's body that was read and kept; buffered says that it is
-	// all of a body whose length was not known.
-	held     []byte
-	buffered bool
 	// attempt is the running attempt, or the last one; nil before the first.
 	attempt *attempt
-	// choice is what the balancer is told.
-	choice  choice
+	// pick is what the balancer is told.
+	pick lb.Pick
+	// encoded is the response's body while it is compressed; nil otherwise.
+	encoded *encoded
 	time    clock
 	moments moments
 	sample  figures.Sample // when the exchange has ended
-	taps    taps
-	// deferred are the functions that run when the exchange is over.
-	deferred []func()
-	cached   cached
-	// encoded is the response's body while it is compressed; nil otherwise.
-	encoded *encoded
-	// upgrade is what protocols the client asked for in an upgrade that a target may
-	// agree to; empty for other exchanges.
-	upgrade []byte
-	room    room
 }
 
 // Result is what became of an exchange, for logs and metrics.
@@ -249,13 +260,6 @@ const (
 	phaseSettled
 )
 
-// choice is what an exchange tells the balancer.
-type choice struct {
-	pick lb.Pick
-	// sticky is the client's sticky cookie.
-	sticky []byte
-}
-
 // room are buffers that an exchange uses again.
 type room struct {
 	attempt   attempt // for the first attempt
@@ -278,7 +282,8 @@ func (r *room) reset() {
 		r.reply.Reset()
 		r.memory.Reset(nil)
 	}
-	r.canonical, r.scratch = r.canonical[:0], r.scratch[:0]
+	r.canonical = r.canonical[:0]
+	r.scratch = r.scratch[:0]
 }
 
 // NewExchange returns an Exchange for a front end to pool.
@@ -292,38 +297,30 @@ func NewExchange() *Exchange {
 // Reset makes x ready for the next request of the same or another connection. It
 // keeps buffers and forgets everything else.
 func (x *Exchange) Reset() {
-	x.Client = nil
+	x.current = current{Body: &x.room.empty, Response: &x.room.reply}
 	x.Request.Reset()
-	x.Body, x.Start = &x.room.empty, time.Time{}
-	x.RequestTarget, x.Path, x.Query, x.Canonical = x.RequestTarget[:0], nil, nil, nil
-	x.Host, x.ClientHost, x.Told = x.Host[:0], nil, x.Told[:0]
-	x.RequestID, x.ClientAddr, x.Scheme = x.RequestID[:0], netip.Addr{}, nil
+	x.RequestTarget = x.RequestTarget[:0]
+	x.Host = x.Host[:0]
+	x.Told = x.Told[:0]
+	x.RequestID = x.RequestID[:0]
 	x.User = x.User[:0]
 	x.Captures.Reset()
-	x.Route, x.Pattern, x.Upstream = nil, 0, nil
-	x.Response = &x.room.reply
-	x.room.reset()
-	x.Result = Result{}
-	x.Record, x.Pin, x.Trace = nil, nil, Trace{}
-	x.proxy, x.phase, x.step = nil, phaseReceived, 0
-	if x.held = x.held[:0]; cap(x.held) > copyBuffer {
-		x.held = nil // too much to keep in a pool
-	}
 	if len(x.outgoing.Method()) > 0 {
 		x.outgoing.Reset()
 	}
-	x.buffered, x.prepared, x.tied, x.grpc, x.controls, x.mayWait = false, false, false, false, false, false
-	x.attempt, x.panicked = nil, nil
-	x.room.attempt.reset()
-	x.choice = choice{sticky: x.choice.sticky[:0]}
-	x.time, x.moments, x.sample = clock{}, moments{}, figures.Sample{}
+	if x.held = x.held[:0]; cap(x.held) > copyBuffer {
+		x.held = nil // too much to keep in a pool
+	}
+	x.sticky = x.sticky[:0]
 	x.taps.reset()
 	if len(x.deferred) > 0 {
 		clear(x.deferred)
 		x.deferred = x.deferred[:0]
 	}
 	x.cached.reset()
-	x.upgrade, x.web = x.upgrade[:0], nil
+	x.upgrade = x.upgrade[:0]
+	x.room.reset()
+	x.room.attempt.reset()
 }
 
 // now is the time, by the clock that ran when x started: the wall clock may be set meanwhile.

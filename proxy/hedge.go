@@ -98,7 +98,7 @@ func (x *Exchange) hedgeTarget(first *attempt) *lb.Target {
 	if !budget.Withdraw(now) {
 		return nil
 	}
-	t, err := x.Upstream.Set.Acquire(&x.choice.pick)
+	t, err := x.Upstream.Set.Acquire(&x.pick)
 	if err == nil && !t.Same(first.target) {
 		return t
 	}

@@ -52,9 +52,9 @@ func (x *Exchange) pass(to string, client net.Conn, hello []byte) (alert []byte)
 		return alertInternalError
 	}
 	x.Upstream = u
-	x.choice.pick.Now = lb.Monotonic()
+	x.pick.Now = lb.Monotonic()
 	budget := u.Set.Retry().Budget
-	budget.Deposit(x.choice.pick.Now)
+	budget.Deposit(x.pick.Now)
 	x.setAffinity()
 	var last *attemptError
 	for {
@@ -67,7 +67,7 @@ func (x *Exchange) pass(to string, client net.Conn, hello []byte) (alert []byte)
 			}
 			break
 		}
-		x.choice.pick.Now = 0
+		x.pick.Now = 0
 		if last = x.passTo(t, client, hello); last == nil {
 			return nil
 		}

@@ -138,7 +138,7 @@ func (x *Exchange) ofTarget() {
 func (x *Exchange) again() {
 	x.outgoing.Del(head.IfNoneMatch)
 	x.outgoing.Del(head.IfModifiedSince)
-	x.choice.pick.Forget()
+	x.pick.Forget()
 	x.attempts(time.Now())
 }
 

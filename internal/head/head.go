@@ -131,7 +131,10 @@ func equalFold(name []byte, text string) bool {
 // Reset makes h empty. It keeps its buffers.
 func (h *Head) Reset() {
 	h.Version, h.Status, h.Length, h.Size = 0, 0, 0, 0
-	h.base, h.own, h.raw, h.fields = nil, h.own[:0], h.raw[:0], h.fields[:0]
+	h.base = nil
+	h.own = h.own[:0]
+	h.raw = h.raw[:0]
+	h.fields = h.fields[:0]
 	h.parts = parts{}
 }
 

@@ -35,7 +35,10 @@ func (c *Captures) Reset() {
 }
 
 // begin empties c for a match.
-func (c *Captures) begin() { c.names, c.values, c.slashes = nil, c.values[:0], 0 }
+func (c *Captures) begin() {
+	c.names, c.slashes = nil, 0
+	c.values = c.values[:0]
+}
 
 // Slashes returns the number of slashes in the route's path that matched, for
 // StripPrefix; 0 if the route has no path.

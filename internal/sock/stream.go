@@ -126,8 +126,10 @@ func (s *Stream) ReadHere(p []byte) (int, error) {
 // Hasten makes Read do what ReadHere does, until Hasten(false).
 func (s *Stream) Hasten(on bool) { s.in.hasty = on }
 
-// ErrAgain says that nothing is there to be read yet. TLS goes on after it: it is temporary.
-var ErrAgain net.Error = again{}
+// ErrAgain says that nothing is there to be read yet. It is a net.Error: TLS goes on after it, because it is temporary.
+var ErrAgain error = again{}
+
+var _ net.Error = again{}
 
 type again struct{}
 
