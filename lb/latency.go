@@ -21,12 +21,21 @@ const latencyMemory = 5e9
 // which does not matter.
 func (l *latency) observe(sample float64, now int64) (age float64) {
 	old := math.Float64frombits(l.bits.Load())
-	age = math.Max(0, float64(now-l.stamp.Swap(now)))
+	age = max(0, float64(now-l.stamp.Swap(now)))
 	if sample < old {
-		sample += (old - sample) * math.Exp(-age/latencyMemory)
+		sample += (old - sample) * fade(age)
 	}
-	l.bits.Store(math.Float64bits(math.Max(sample, 1)))
+	l.bits.Store(math.Float64bits(max(sample, 1)))
 	return age
+}
+
+// fade is what is left after age of a sample. For a small age, which a busy target's samples have, it is good to one in ten thousand.
+func fade(age float64) float64 {
+	x := age / latencyMemory
+	if x < 1./64 {
+		return 1 - x
+	}
+	return math.Exp(-x)
 }
 
 // value returns the average in nanoseconds; 0 means that there was no sample yet.
@@ -40,7 +49,7 @@ func (l *latency) at(now int64, all float64) float64 {
 	if v == 0 {
 		return all
 	}
-	keep := math.Exp(-math.Max(0, float64(now-l.stamp.Load())) / latencyMemory)
+	keep := fade(max(0, float64(now-l.stamp.Load())))
 	return all + (v-all)*keep
 }
 

@@ -90,7 +90,7 @@ func (u *Upstream) reportLatency(l *live, o Outcome, v verdict, good, now int64)
 	}
 	if v != succeeded {
 		// A target that fails fast must not look like a fast one, nor become slower with each failure.
-		sample = math.Max(sample, 2*u.usually(l))
+		sample = max(sample, 2*u.usually(l))
 	}
 	age := l.latency.observe(sample, now)
 	if v == succeeded {
@@ -107,7 +107,7 @@ func (c *core) average(sample float64) {
 	if old := c.averageLatency(); old != 0 {
 		sample = old + (sample-old)/32
 	}
-	c.latency.Store(math.Float64bits(math.Max(sample, 1)))
+	c.latency.Store(math.Float64bits(max(sample, 1)))
 }
 
 // Latency returns the average time to a response's head, of all targets; 0 if

@@ -58,6 +58,8 @@ type Reader struct {
 	// trailerSize is the number of bytes of the trailer section so far.
 	trailerSize int
 	err         error // sticky, io.EOF after the end
+	// ended says that err is io.EOF.
+	ended bool
 	// filled says that the last read found as much as it had room for, so that more may have come.
 	filled  bool
 	framing Framing
@@ -80,7 +82,7 @@ const (
 // FramingLength only.
 func (b *Reader) Reset(br *bufio.Reader, framing Framing, length int64) {
 	b.br, b.socket, b.left, b.seen, b.overhead, b.err = br, nil, 0, 0, 0, nil
-	b.filled = false
+	b.ended, b.filled = false, false
 	b.framing, b.part = framing, partSize
 	if b.trailerSize > 0 {
 		b.trailer.Reset()
@@ -88,14 +90,17 @@ func (b *Reader) Reset(br *bufio.Reader, framing Framing, length int64) {
 	}
 	switch framing {
 	case FramingNone:
-		b.err = io.EOF
+		b.end()
 	case FramingLength:
 		b.left = length
 		if length == 0 {
-			b.err = io.EOF
+			b.end()
 		}
 	}
 }
+
+// end notes that the end of the body was reached.
+func (b *Reader) end() { b.err, b.ended = io.EOF, true }
 
 // OnSocket tells that br reads from s without anything in between, so that what has come can be read without a wait,
 // and the rest of a body by length can be moved inside the kernel once br holds nothing of it. s may be nil.
@@ -106,10 +111,10 @@ func (b *Reader) Framing() Framing { return b.framing }
 
 // Done reports whether the end of the body was reached; for FramingClose that
 // is the end of the connection.
-func (b *Reader) Done() bool { return b.err == io.EOF }
+func (b *Reader) Done() bool { return b.ended }
 
 // Proven reports whether the end was reached and the framing vouches for it.
-func (b *Reader) Proven() bool { return b.err == io.EOF && b.framing != FramingClose }
+func (b *Reader) Proven() bool { return b.ended && b.framing != FramingClose }
 
 // Seen is the number of payload bytes that Next has returned.
 func (b *Reader) Seen() int64 { return b.seen }
@@ -159,7 +164,7 @@ func (b *Reader) Ready() bool {
 
 // Whole reports whether all of the body is already in the reader.
 func (b *Reader) Whole() bool {
-	return b.err == io.EOF || b.framing == FramingLength && b.left <= int64(b.br.Buffered())
+	return b.ended || b.framing == FramingLength && b.left <= int64(b.br.Buffered())
 }
 
 // Trailer implements Source.
@@ -186,7 +191,7 @@ func (b *Reader) Moved(n int64) {
 	}
 	b.left -= n
 	if b.left == 0 && b.framing == FramingLength {
-		b.err = io.EOF
+		b.end()
 	}
 }
 
@@ -274,7 +279,7 @@ func (b *Reader) cut(err error) error {
 // failed notes why the body does not go on, and returns that.
 func (b *Reader) failed(err error) error {
 	if err != ErrPaused {
-		b.err = err
+		b.err, b.ended = err, err == io.EOF
 	}
 	return err
 }

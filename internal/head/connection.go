@@ -1,9 +1,6 @@
 package head
 
-import (
-	"bytes"
-	"strconv"
-)
+import "bytes"
 
 // Options are what Connection names (RFC 9110 section 7.6.1), in any case of its letters.
 type Options uint8
@@ -75,25 +72,29 @@ func (h *Head) Upgrades() bool { return h.Options()&OptionUpgrade != 0 }
 // LengthChunked, that it comes in chunks; LengthNone removes them. A line that says so
 // already, in the form in which no program reads anything else, stays where it is.
 func (h *Head) SetFraming(length int64) {
-	var buf [20]byte
 	switch {
 	case length >= 0:
 		h.Del(TransferEncoding)
-		if lent := h.unindexed && h.Length == length && h.present&(1<<contentLength) != 0; !lent {
-			h.setExactly(ContentLength, strconv.AppendInt(buf[:0], length, 10))
+		lent := h.unindexed && h.Length == length && h.present&(1<<contentLength) != 0
+		if !lent && !isDecimal(h.Get(ContentLength), length) {
+			h.SetInt(ContentLength, length)
 		}
 	case length == LengthChunked:
 		h.Del(ContentLength)
-		h.setExactly(TransferEncoding, []byte("chunked"))
+		if string(h.Get(TransferEncoding)) != "chunked" {
+			h.Set(TransferEncoding, []byte("chunked"))
+		}
 	default:
 		h.DelSet(Framing)
 	}
 	h.Length = length
 }
 
-// setExactly is Set, but for a head that has this value already.
-func (h *Head) setExactly(n Name, value []byte) {
-	if !bytes.Equal(h.Get(n), value) {
-		h.Set(n, value)
+// isDecimal says whether text is n, which is not negative, in the form that strconv writes.
+func isDecimal(text []byte, n int64) bool {
+	if len(text) == 0 || text[0] == '0' && len(text) > 1 {
+		return false
 	}
+	value, ok := parseLength(text)
+	return ok && value == n
 }
