@@ -27,6 +27,11 @@ func TestECHCommand(t *testing.T) {
 	if out, _, _ := weir(t, "ech", "--public-name", "example.org"); !strings.Contains(out, "BEGIN ECHCONFIG") || !strings.Contains(out, "\nech=\"") {
 		t.Errorf("without a file: %q", out)
 	}
+	for _, name := range []string{"a b", "192.0.2.1", "example.org.", "-a", "b\u00fccher.test", strings.Repeat("a", 300)} {
+		if out, stderr, code := weir(t, "ech", "--public-name", name); code != 2 || out != "" || !strings.Contains(stderr, "want a host name") {
+			t.Errorf("--public-name %.20q ended with %d, %q", name, code, stderr)
+		}
+	}
 	if _, stderr, code := weir(t, "ech"); code == 0 || !strings.Contains(stderr, "--public-name") {
 		t.Errorf("without a name: %d, %q", code, stderr)
 	}

@@ -330,7 +330,7 @@ func (c *Config) validateDomains(l *Listener, at keyPath) {
 		_, err := netip.ParseAddr(name)
 		rest, wildcard := strings.CutPrefix(name, "*.")
 		switch {
-		case err != nil && !validHostName(rest):
+		case err != nil && !IsHostName(rest):
 			at.wrong("", strconv.Quote(name), `a name such as "www.example.org" or "*.example.org" (international names in their "xn--" form), or an address`)
 		case err == nil && l.Issuer == IssuerACME && slices.Contains(c.Challenges(), ChallengeDNS):
 			at.wrong("", strconv.Quote(name), `a name, because "dns-01" proves no addresses (RFC 8738)`)

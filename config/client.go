@@ -73,11 +73,11 @@ func (p *ClientPattern) lists() [8]clientList {
 		{key: "o", values: p.O, fits: equal},
 		{key: "ou", values: p.OU, fits: equal},
 		{key: "dns", values: p.DNS, fits: fitsDNS, want: `a name such as "web.example.org", or "*.example.org"`, check: func(v string) bool {
-			return validHostName(strings.TrimPrefix(v, "*."))
+			return IsHostName(strings.TrimPrefix(v, "*."))
 		}},
 		{key: "email", values: p.Email, fits: fitsEmail, want: `an address such as "ann@example.org", or "*@example.org"`, check: func(v string) bool {
 			local, host, ok := strings.Cut(v, "@")
-			return ok && local != "" && validHostName(host)
+			return ok && local != "" && IsHostName(host)
 		}},
 		{key: "uri", values: p.URI, fits: fitsURI, want: `a URI such as "spiffe://example.org/web", or "spiffe://example.org/web/*"`, check: func(v string) bool {
 			v = strings.TrimSuffix(v, "/*")

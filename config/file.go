@@ -1,12 +1,15 @@
 package config
 
 import (
+	"bytes"
 	"crypto/tls"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -37,13 +40,34 @@ func ReadFile(path string) ([]byte, error) {
 	return data, err
 }
 
-// LoadKeyPair is tls.LoadX509KeyPair that reads by ReadFile.
+// ReadPEM is ReadFile for a file of PEM, and wants all blocks of it whole: pem.Decode passes over one that is cut off, as the last
+// is in a file that is being written. What has no block at all, such as DER, is for the caller to judge.
+func ReadPEM(path string) ([]byte, error) {
+	data, err := ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	const begin = "-----BEGIN "
+	begun, whole := bytes.Count(data, []byte(begin)), 0
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		whole++
+	}
+	if last := data[bytes.LastIndexByte(data, '\n')+1:]; begun > 0 && whole == begun && len(last) > 0 && strings.HasPrefix(begin, string(last)) {
+		begun++
+	}
+	if whole < begun {
+		return nil, fmt.Errorf("found %d blocks of PEM in %q, of which %d can be read: want all of them whole", begun, path, whole)
+	}
+	return data, nil
+}
+
+// LoadKeyPair is tls.LoadX509KeyPair that reads by ReadPEM.
 func LoadKeyPair(cert, key string) (tls.Certificate, error) {
-	certPEM, err := ReadFile(cert)
+	certPEM, err := ReadPEM(cert)
 	if err != nil {
 		return tls.Certificate{}, err
 	}
-	keyPEM, err := ReadFile(key)
+	keyPEM, err := ReadPEM(key)
 	if err != nil {
 		return tls.Certificate{}, err
 	}

@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"encoding/pem"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,5 +43,36 @@ func TestReadFile(t *testing.T) {
 	}
 	if _, err := config.ReadFile(filepath.Dir(fifo)); err == nil || !strings.Contains(err.Error(), "is a directory") {
 		t.Errorf("a folder: %v", err)
+	}
+}
+
+// A file of PEM whose last block is cut off is an error, wherever the cut is, for it would be taken for a shorter one.
+func TestReadPEM(t *testing.T) {
+	t.Parallel()
+	block := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: make([]byte, 100)}))
+	path := filepath.Join(t.TempDir(), "file.pem")
+	read := func(text string) error {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		data, err := config.ReadPEM(path)
+		if err == nil && string(data) != text {
+			t.Errorf("got %q", data)
+		}
+		return err
+	}
+	for _, good := range []string{"", block, block + block, "Subject: CN = a\n" + block + "# the end", strings.ReplaceAll(block, "\n", "\r\n"), "\x30\x82\n-", "no PEM"} {
+		if err := read(good); err != nil {
+			t.Errorf("%q: %v", good, err)
+		}
+	}
+	for cut := 1; cut < len(block)-1; cut++ { // the last line may lack its end
+		if err := read(block + block[:cut]); err == nil || !strings.Contains(err.Error(), "found 2 blocks of PEM") {
+			t.Errorf("with %q at its end: %v", block[:cut], err)
+		}
+	}
+	if err := read("\ufeff" + block + block); err == nil || !strings.Contains(err.Error(), "of which 1 can be read") {
+		t.Errorf("with a mark of the byte order: %v", err)
 	}
 }

@@ -196,7 +196,7 @@ func parseHost(text string) (h HostPattern, want string) {
 		}
 	case strings.Contains(name, ":") && validAuthority(name):
 		return h, `a host without its port: "` + name[:strings.LastIndexByte(name, ':')] + `"`
-	case !validHostName(name) || strings.HasSuffix(name, "."):
+	case !IsHostName(name) || strings.HasSuffix(name, "."):
 		return h, wantHost
 	}
 	if wildcard {

@@ -83,7 +83,7 @@ func (l *Listener) validatePassThrough(at keyPath) {
 		case name == "*" && l.Secure():
 			at.wrong(name, `"*" beside certificates`, "single names, or a listener without certificates")
 			continue
-		case name != "*" && !validHostName(host), name != strings.ToLower(name):
+		case name != "*" && !IsHostName(host), name != strings.ToLower(name):
 			at.wrong(name, strconv.Quote(name), `a name in lower case such as "www.example.org", "*.example.org" or "*"`)
 			continue
 		}

@@ -479,7 +479,7 @@ func validAuthority(s string) bool {
 		return ok && err == nil && addr.Is6() && (port == "" || port[0] == ':' && validTargetPort(port[1:]))
 	}
 	host, port, ok := strings.Cut(s, ":")
-	return validHostName(host) && (!ok || validTargetPort(port))
+	return IsHostName(host) && (!ok || validTargetPort(port))
 }
 
 func validTargetPort(s string) bool {
@@ -499,7 +499,7 @@ func (t *UpstreamTLS) validate(at keyPath) {
 	}
 	at.certificate(t.Cert, t.Key, false)
 	at.parameters(t.MinTLS, t.MaxTLS, t.Ciphers, t.Curves)
-	if t.ServerName != "" && !validHostName(t.ServerName) {
+	if t.ServerName != "" && !IsHostName(t.ServerName) {
 		at.wrong("server_name", strconv.Quote(t.ServerName), "a host name")
 	}
 }

@@ -176,7 +176,7 @@ func validListenHost(s string) bool {
 	if _, err := netip.ParseAddr(s); err == nil {
 		return true
 	}
-	return validHostName(s)
+	return IsHostName(s)
 }
 
 // Prefix is a range of addresses: "10.0.0.0/8", "fd00::/8", or one address.
@@ -348,10 +348,10 @@ const (
 	wantTemplate = `a variable such as "{service}", or "{{" for a literal "{"`
 )
 
-// validHostName says whether s is a host name of letters, digits and hyphens in
+// IsHostName says whether s is a host name of letters, digits and hyphens in
 // labels of at most 63 bytes. Underscores are allowed too, because they are
 // common in the names of containers.
-func validHostName(s string) bool {
+func IsHostName(s string) bool {
 	s = strings.TrimSuffix(s, ".")
 	if s == "" || len(s) > 253 {
 		return false

@@ -33,7 +33,7 @@ func (f TLSFiles) Given() bool { return f != TLSFiles{} }
 func (f TLSFiles) Load() (*tls.Config, error) {
 	c := &tls.Config{ServerName: f.serverName}
 	if f.ca != "" {
-		text, err := config.ReadFile(f.ca)
+		text, err := config.ReadPEM(f.ca)
 		if err != nil {
 			return nil, err
 		}

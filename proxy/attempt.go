@@ -415,8 +415,17 @@ func (a *attempt) exchangeHeads() *attemptError {
 func (a *attempt) fillRequest() {
 	x := a.x
 	// All but Room, without a copy of the whole.
-	a.out.Head, a.out.Held, a.out.Trailer = a.request, x.held, x.Body.Trailer()
+	a.out.Head, a.out.Held, a.out.Trailer = a.request, x.held, x.requestTrailer()
 	a.out.Chunked, a.out.More, a.out.Crowded = x.chunked(), !x.Body.Done(), x.Client.Crowded
+}
+
+// requestTrailer is the trailer section of the request as targets may have it; nil if there is none.
+func (x *Exchange) requestTrailer() *head.Head {
+	t := x.Body.Trailer()
+	if t != nil {
+		x.Route.ambiguous.CleanTrailer(t)
+	}
+	return t
 }
 
 // writeFailure says why a request could not be written.

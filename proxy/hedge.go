@@ -207,7 +207,7 @@ func (x *Exchange) newHedge(t *lb.Target) *racer {
 	a.request.Clone(request)
 	a.request = request
 	a.out = transport.Request{
-		Head: request, Held: bytes.Clone(x.held), Chunked: x.chunked(), Trailer: cloneHead(x.Body.Trailer()),
+		Head: request, Held: bytes.Clone(x.held), Chunked: x.chunked(), Trailer: cloneHead(x.requestTrailer()),
 		Crowded: x.Client.Crowded,
 	}
 	a.x = nil

@@ -143,7 +143,7 @@ func (a *attempt) runUpload(writeLimit, firstByte time.Duration) {
 		case x.Body.Done():
 			x.taps.end(ToTarget)
 			a.bodyRead()
-			a.uploaded(w.Finish(x.Body.Trailer()), firstByte)
+			a.uploaded(w.Finish(x.requestTrailer()), firstByte)
 			return
 		default:
 			a.uploadFailed(err)

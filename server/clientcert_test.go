@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"math/big"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -253,4 +255,57 @@ func TestRequestedCertificates(t *testing.T) {
 	route(verified, "403 certificate_required", mallory)
 	route(verified, "403 certificate_required")
 	route("", "403 certificate_required", mallory) // nobody has verified it
+}
+
+// A trailer section has none of the fields by which targets learn of certificates, and none that rules set or remove: many
+// targets take a field for the same wherever it stands.
+func TestCertificateFieldsInTrailer(t *testing.T) {
+	t.Parallel()
+	got := make(chan *testkit.Message, 1)
+	origin := testkit.Listen(t, mirror(got, ok))
+	trailers := make(chan http.Header, 1)
+	framed := framedOrigin(t, nil, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		trailers <- r.Trailer
+	}))
+	w := run(t, `
+[[listeners]]
+name = "main"
+address = "127.0.0.1:0"
+protocols = ["h1", "h2c"]
+[[routes]]
+upstream = "o"
+request_headers = { set = { X-Verified = "{client_verified}", X-Mine = "1" }, remove = ["X-Gone"] }
+[[routes]]
+path = "/other"
+upstream = "o"
+[[routes]]
+path = "/framed"
+upstream = "framed"
+[upstreams.o]
+targets = [%q]
+[upstreams.framed]
+targets = [%q]
+`, origin.URL, framed)
+	send := func(path, trailer string) string {
+		t.Helper()
+		c := w.dial()
+		c.Send("POST " + path + " HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X-Verified, X_Verified, X-Sum\r\n\r\n1\r\na\r\n0\r\n" + trailer + "\r\n")
+		equal(t, "status of "+path, c.Response("POST").Status(), 200)
+		return receive(t, got).Trailer
+	}
+	forged := "Client-Cert: :YQ==:\r\nclient_cert_chain: :YQ==:\r\nX-Verified: ok\r\nx_verified: ok\r\nX-VERIFIED: ok\r\n"
+	equal(t, "trailer", send("/", forged+"X-Mine: 2\r\nX-Gone: 1\r\nX_Gone: 1\r\nX-Sum: 1\r\n"), "X-Sum: 1\r\n")
+	equal(t, "trailer on another route", send("/other", forged+"X-Sum: 1\r\n"), "X-Sum: 1\r\n")
+	// With one piece for the whole request, and with a body that comes later.
+	for _, pieces := range [][]string{{"1\r\na\r\n0\r\n" + forged + "X-Sum: 1\r\n\r\n"}, {"1\r\na\r\n", "0\r\n" + forged + "X-Sum: 1\r\n\r\n"}} {
+		c := w.dial()
+		c.Send("POST /framed HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X-Verified, X_Verified, X-Sum\r\n\r\n" + pieces[0])
+		for _, piece := range pieces[1:] {
+			c.Send(piece)
+		}
+		equal(t, "status", c.Response("POST").Status(), 200)
+		h := receive(t, trailers)
+		equal(t, "fields in the trailer section of HTTP/2", fmt.Sprint(h["X-Verified"], h["X_verified"], h["X-Sum"]), "[] [] [1]")
+	}
 }

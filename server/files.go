@@ -96,6 +96,18 @@ func Warnings(cfg *config.Config, now time.Time) config.Errors {
 			coverageOf(l).all = l.Issuer == config.IssuerACME && cfg.Certificates.OnDemand.Ask != ""
 		}
 	}
+	for i := range cfg.Listeners {
+		l := &cfg.Listeners[i]
+		keys, err := secure.LoadECH(l.ECH)
+		if err != nil {
+			continue // an error of CheckFiles
+		}
+		for _, key := range keys {
+			if !coverageOf(l).covers(key.PublicName) {
+				add(config.Problem{Key: config.Key("listeners", i, "ech"), Message: fmt.Sprintf("no certificate covers %q, its public name: clients with an old key could not learn the new one", key.PublicName)})
+			}
+		}
+	}
 	for i := range cfg.Routes {
 		for k, host := range cfg.Routes[i].Host {
 			if !covered(&cfg.Routes[i], host, covers) {

@@ -48,6 +48,23 @@ func unusedKeys(cfg *config.Config) (problems config.Errors) {
 			report([]any{"breaker"}, *b, usual.Breaker, "breaker.failures is 0", "a share such as 0.5 there", "requests", "window", "open", "half_open")
 		}
 	}
+	for i := range cfg.Listeners {
+		l := &cfg.Listeners[i]
+		add := func(key, without, want string) {
+			problems = append(problems, config.Problem{
+				Key: config.Key("listeners", i, key), Message: fmt.Sprintf("changes nothing, because %s: want %s", without, want),
+			})
+		}
+		if l.Issuer == config.IssuerACME && cfg.Certificates.OnDemand.Ask == "" && len(cfg.Domains(l)) == 0 {
+			add("tls", "the listener has certificates and no domains", "domains there, or certificates.on_demand.ask")
+		}
+		if len(l.Ciphers) > 0 && l.MinTLS == "1.3" {
+			add("ciphers", `min_tls is "1.3", whose ciphers are always on`, `"1.2" there`)
+		}
+		if l.ClientAuth == config.ClientAuthOptional && l.ClientCA == "" {
+			add("client_auth", "there is no client_ca", "the authorities of clients there")
+		}
+	}
 	return problems
 }
 

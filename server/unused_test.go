@@ -1,11 +1,15 @@
 package server_test
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"weir/config"
+	"weir/internal/testkit"
 	"weir/server"
 )
 
@@ -47,4 +51,46 @@ targets = ["http://127.0.0.1:1"]
 	check(`retry = { hedge = 0.9, hedge_min = "1s" }`)
 	check("[upstreams.u.breaker]\nopen = \"1s\"", `f:9: upstreams.u.breaker.open: changes nothing, because breaker.failures is 0: want a share such as 0.5 there`)
 	check("[upstreams.u.breaker]\nopen = \"1s\"\nfailures = 0.5")
+}
+
+// A key of a listener's TLS that changes nothing is warned of, and a key of Encrypted Client Hello whose public name has no
+// certificate.
+func TestUnusedTLSKeys(t *testing.T) {
+	t.Parallel()
+	pair := testkit.NewAuthority(t).Issue("weir.test")
+	check := func(lines string, want ...string) {
+		t.Helper()
+		cfg, err := config.Parse("f", fmt.Appendf(nil, "[[listeners]]\naddress = \"127.0.0.1:0\"\ncertificates = [{ cert = %q, key = %q }]\n%s\n[[routes]]\nrespond = {}\n",
+			pair.Cert, pair.Key, lines), server.CheckParts, server.CheckFiles)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		if found := server.Warnings(cfg, time.Now()); len(found) > 0 {
+			got = found.Error()
+		}
+		equal(t, lines, got, strings.Join(want, "\n"))
+	}
+	check(`min_tls = "1.2"`)
+	check(`tls = "acme"`, `f:4: listeners[0].tls: changes nothing, because the listener has certificates and no domains: want domains there, or certificates.on_demand.ask`)
+	check("tls = \"acme\"\ndomains = [\"www.example.org\"]")
+	check("tls = \"acme\"\n[certificates]\non_demand.ask = \"http://127.0.0.1:1/\"")
+	check(`tls = "internal"`) // it has local names
+	check("min_tls = \"1.3\"\nciphers = \"ECDHE-RSA-AES128-GCM-SHA256\"", `f:5: listeners[0].ciphers: changes nothing, because min_tls is "1.3", whose ciphers are always on: want "1.2" there`)
+	check(`ciphers = "ECDHE-RSA-AES128-GCM-SHA256"`)
+	check(`client_auth = "optional"`, `f:4: listeners[0].client_auth: changes nothing, because there is no client_ca: want the authorities of clients there`)
+	check(`client_auth = "request"`) // which verifies nothing then
+	key := func(name string) string {
+		file, _, err := server.NewECH(name)
+		path := filepath.Join(t.TempDir(), "ech.pem")
+		if err == nil {
+			err = os.WriteFile(path, file, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprintf("ech = %q", path)
+	}
+	check(key("weir.test"))
+	check(key("public.test"), `f:4: listeners[0].ech: no certificate covers "public.test", its public name: clients with an old key could not learn the new one`)
 }

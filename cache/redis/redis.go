@@ -108,7 +108,7 @@ func authorities(path string) (*x509.CertPool, error) {
 	if path == "" {
 		return nil, nil
 	}
-	data, err := config.ReadFile(path)
+	data, err := config.ReadPEM(path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the far cache's authorities: %w", err)
 	}

@@ -736,3 +736,51 @@ respond = { body = "hello" }
 	}
 	n.server.Close() // while it has not answered
 }
+
+// What is no host name goes to nobody on demand, neither to the application nor to the log.
+func TestOnDemandNames(t *testing.T) {
+	t.Parallel()
+	asked := make(chan string, 10)
+	application := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.URL.Query().Get("domain")
+		w.WriteHeader(http.StatusForbidden)
+	}))
+	defer application.Close()
+	n := start(t, fmt.Sprintf(`
+[[listeners]]
+name = "secure"
+address = "127.0.0.1:0"
+tls = "acme"
+[certificates]
+storage = %q
+on_demand = { ask = %q }
+[[routes]]
+respond = { body = "hello" }
+`, t.TempDir(), application.URL))
+	for _, name := range []string{
+		strings.Repeat("a.", 130) + "test", strings.Repeat("a", 30_000), strings.Repeat("a", 64) + ".test", "a..test", ".test", "-a.test", "a_b.test", "*.a.test",
+		"../../a", "a b.test", "a\x00.test", "b\xc3\xbccher.test", "xn--a\xc3.test", "xn--0.test",
+	} {
+		if _, err := n.handshake(name, nil); err == nil || !strings.Contains(err.Error(), "unrecognized name") {
+			t.Errorf("%.20q gets %v", name, err)
+		}
+	}
+	if text := n.log.String(); strings.Contains(text, "on demand") {
+		t.Errorf("the log has %.200q", text)
+	}
+	for _, name := range []string{"a-b.test", "XN--bcher-kva.test"} {
+		got := ""
+		testkit.Eventually(t, "the application is asked", func() bool {
+			n.handshake(name, nil)
+			select {
+			case got = <-asked:
+				return true
+			default:
+				return false
+			}
+		})
+		if got != strings.ToLower(name) {
+			t.Errorf("the application was asked about %.20q", got)
+		}
+	}
+}

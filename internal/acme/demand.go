@@ -9,12 +9,14 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/caddyserver/certmagic"
+	"golang.org/x/net/idna"
 
 	"weir/config"
 )
@@ -60,6 +62,9 @@ func newDemand(o *config.OnDemand, s *source) *demand {
 // demand returns the certificate for a name that no listener has; nil if there is to be none, or none within
 // limit. What was begun goes on when that has passed, or the client has left.
 func (s *setup) demand(hello *tls.ClientHelloInfo, limit time.Duration) *tls.Certificate {
+	if !isDemandable(hello.ServerName) {
+		return nil
+	}
 	w := s.onDemand.wanted(hello)
 	late := time.NewTimer(limit)
 	defer late.Stop()
@@ -70,6 +75,16 @@ func (s *setup) demand(hello *tls.ClientHelloInfo, limit time.Duration) *tls.Cer
 	case <-s.onDemand.source.ctx.Done():
 	}
 	return nil
+}
+
+// isDemandable says whether a name that a client asks for is a host name as certificates have it, and no address (RFC 6066
+// section 3). Others go no further, neither to the application nor to the log: anybody may send any, of up to 64 KiB.
+func isDemandable(name string) bool {
+	if _, err := netip.ParseAddr(name); err == nil || !config.IsHostName(name) {
+		return false
+	}
+	ascii, err := idna.Lookup.ToASCII(name)
+	return err == nil && strings.EqualFold(ascii, name)
 }
 
 // wanted is a certificate that clients wait for.

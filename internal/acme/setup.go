@@ -82,7 +82,7 @@ func (s *setup) newTemplate(log *slog.Logger) (*certmagic.ACMEIssuer, error) {
 		t.ExternalAccount = &acme.EAB{KeyID: c.EAB.KeyID, MACKey: c.EAB.Key()}
 	}
 	if c.CARoots != "" {
-		pem, err := config.ReadFile(c.CARoots)
+		pem, err := config.ReadPEM(c.CARoots)
 		if err != nil {
 			return nil, fmt.Errorf("cannot read ca_roots: %w", err)
 		}

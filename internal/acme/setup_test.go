@@ -41,3 +41,13 @@ respond = { body = "hello" }
 		}
 	}
 }
+
+// Addresses are no names to ask for, whatever the application would say.
+func TestDemandable(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]bool{"a.test": true, "A-1.test": true, "xn--bcher-kva.test": true, "192.0.2.1": false, "::1": false, "": false} {
+		if isDemandable(name) != want {
+			t.Errorf("%q: %t", name, !want)
+		}
+	}
+}

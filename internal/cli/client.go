@@ -151,7 +151,7 @@ func reachByFile(path string, client *admin.Client) error {
 
 // trust makes cfg believe the certificates of a PEM file besides those of the system.
 func trust(cfg *tls.Config, path string) error {
-	text, err := config.ReadFile(path)
+	text, err := config.ReadPEM(path)
 	if err != nil {
 		return fmt.Errorf("cannot read the certificates that the admin API may show: %w", err)
 	}

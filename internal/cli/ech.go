@@ -3,10 +3,13 @@ package cli
 import (
 	"encoding/base64"
 	"fmt"
+	"net/netip"
 	"os"
+	"strings"
 
 	urfave "github.com/urfave/cli/v3"
 
+	"weir/config"
 	"weir/server"
 )
 
@@ -31,6 +34,10 @@ func makeECH(c *urfave.Command) error {
 	name := c.String(flagPublicName)
 	if name == "" {
 		return usage("found no --%s: want the name that observers are to see, such as %q", flagPublicName, "example.org")
+	}
+	// Clients pass over a configuration with another name (RFC 9849 section 6.1.7).
+	if _, err := netip.ParseAddr(name); err == nil || !config.IsHostName(name) || strings.HasSuffix(name, ".") {
+		return usage("--%s: found %q: want a host name such as %q", flagPublicName, name, "example.org")
 	}
 	file, list, err := server.NewECH(name)
 	if err != nil {

@@ -62,6 +62,17 @@ func (a *Ambiguous) Clean(h *head.Head, own head.Name) {
 	})
 }
 
+// CleanTrailer removes from a trailer section what may not stand there (head.MayTrail), and what the configuration
+// guards: there is no rule that writes that anew, and many targets take a field for the same wherever it stands.
+func (a *Ambiguous) CleanTrailer(h *head.Head) {
+	var buf [128]byte
+	h.DelFunc(func(f head.Field) bool {
+		name := withHyphens(buf[:0], f.Name)
+		return !head.MayTrail(f.Name) || a.all && bytes.IndexByte(f.Name, '_') >= 0 ||
+			slices.ContainsFunc(a.names, func(other []byte) bool { return compareFold(name, other) == 0 })
+	})
+}
+
 // withHyphens appends name with "-" for "_".
 func withHyphens(dst, name []byte) []byte {
 	for _, c := range name {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -25,11 +26,12 @@ type pair struct {
 	files   config.Certificate
 	looked  *secure.Files // at files, as of the last reading
 	content *tls.Certificate
+	failure secure.Failure // of the last reading
 }
 
 // certificateTable is what a handshake looks into. It is never changed.
 type certificateTable struct {
-	first  *tls.Certificate
+	first  []*tls.Certificate            // for other names: the first, and those for the same name
 	byName map[string][]*tls.Certificate // "www.example.org", "*.example.org"
 	leaves []leaf
 }
@@ -56,15 +58,20 @@ func loadCertificates(files []config.Certificate) (*certificates, error) {
 	return c, nil
 }
 
-// refresh reads the files that have changed since they were last read, good or
-// bad, and says whether there were any. A pair that cannot be read keeps its
+// refresh reads the files that have changed since they were last read, and those that could not be
+// read then, and says whether anything came of it that was not said before. A pair that cannot be read keeps its
 // old content.
 func (c *certificates) refresh() (changed bool, err error) {
 	var errs []error
 	for _, p := range c.pairs {
-		if p.looked.Changed() {
+		moved := p.looked.Changed()
+		if !moved && p.failure == "" {
+			continue
+		}
+		err := p.read()
+		if p.failure.Note(err) || moved {
 			changed = true
-			errs = append(errs, p.read())
+			errs = append(errs, err)
 		}
 	}
 	if changed {
@@ -98,19 +105,31 @@ func LoadCertificate(files config.Certificate) (*tls.Certificate, error) {
 
 // index builds the table anew.
 func (c *certificates) index() {
-	t := &certificateTable{first: c.pairs[0].content, byName: make(map[string][]*tls.Certificate)}
+	t := &certificateTable{byName: make(map[string][]*tls.Certificate)}
 	for _, p := range c.pairs {
 		t.leaves = append(t.leaves, leaf{p.content.Leaf, p.files.Cert})
-		names := p.content.Leaf.DNSNames
-		if len(names) == 0 {
-			names = []string{p.content.Leaf.Subject.CommonName}
-		}
-		for _, name := range names {
-			name = strings.ToLower(name)
+		for _, name := range p.names() {
 			t.byName[name] = append(t.byName[name], p.content)
 		}
 	}
+	t.first = []*tls.Certificate{c.pairs[0].content}
+	if names := c.pairs[0].names(); len(names) > 0 {
+		t.first = t.byName[names[0]]
+	}
 	c.table.Store(t)
+}
+
+// names are the host names that the certificate is for, in lower case; none if it is for addresses alone.
+func (p *pair) names() []string {
+	leaf := p.content.Leaf
+	if len(leaf.DNSNames) == 0 && leaf.Subject.CommonName != "" {
+		return []string{strings.ToLower(leaf.Subject.CommonName)}
+	}
+	names := slices.Clone(leaf.DNSNames)
+	for i, name := range names {
+		names[i] = strings.ToLower(name)
+	}
+	return names
 }
 
 // prepareStaples asks what authorities say of the certificates in files, before clients do.
@@ -135,13 +154,18 @@ func (l *Listener) isFromFile(leaf *x509.Certificate) bool {
 
 // choose finds the certificate for the name that the client asks for (SNI,
 // RFC 6066 section 3): one with exactly that name, else one with the wildcard
-// for it, else the first. Of several (say RSA and ECDSA) the first that the
+// for it, else the first. Of several for the same name (say RSA and ECDSA) the first that the
 // client can use is taken.
 func (c *certificates) choose(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if found, err := c.chooseExact(hello); found != nil || err != nil {
 		return found, err
 	}
-	return c.table.Load().first, nil
+	return c.forOthers(hello), nil
+}
+
+// forOthers finds the certificate for a name that none of them has.
+func (c *certificates) forOthers(hello *tls.ClientHelloInfo) *tls.Certificate {
+	return usable(hello, c.table.Load().first)
 }
 
 // chooseExact is choose without the first certificate for other names: with neither a certificate
@@ -163,15 +187,20 @@ func (c *certificates) chooseExact(hello *tls.ClientHelloInfo) (*tls.Certificate
 // usable returns the first of list that the client supports, the first if it
 // supports none, or nil if the list is empty.
 func usable(hello *tls.ClientHelloInfo, list []*tls.Certificate) *tls.Certificate {
+	switch len(list) {
+	case 0:
+		return nil
+	case 1:
+		return list[0]
+	}
+	asked := *hello
+	asked.ServerName = "" // SupportsCertificate would want it in the certificate
 	for _, c := range list {
-		if len(list) == 1 || hello.SupportsCertificate(c) == nil {
+		if asked.SupportsCertificate(c) == nil {
 			return c
 		}
 	}
-	if len(list) > 0 {
-		return list[0]
-	}
-	return nil
+	return list[0]
 }
 
 // Certificates yields the files and the leaves of the certificates in use. The leaves are

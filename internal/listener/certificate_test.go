@@ -5,10 +5,12 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -195,6 +197,50 @@ func TestServerName(t *testing.T) {
 	check("", "default")
 }
 
+// Clients that ask for another name, or for none, get the first certificate or another for its name, whichever they can
+// use, and never one because it has no name either.
+func TestOtherNames(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t)
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "rsa"}, DNSNames: []string{"www.example.org"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}, ca.cert, &key.PublicKey, ca.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := config.Certificate{Cert: filepath.Join(ca.dir, "rsa.crt"), Key: filepath.Join(ca.dir, "rsa.key")}
+	replace(t, other.Cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	replace(t, other.Key, pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}))
+	cfg := local()
+	cfg.Certificates = []config.Certificate{ca.write(t, "first", "www.example.org"), ca.write(t, ""), ca.write(t, "more", "more.example.org"), other}
+	subject := func(l *listener.Listener, sni string, cipher uint16) string {
+		conn := tls.Client(dial(t, l), &tls.Config{ServerName: sni, InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{cipher}})
+		defer conn.Close()
+		if err := conn.Handshake(); err != nil {
+			return err.Error()
+		}
+		return conn.ConnectionState().PeerCertificates[0].Subject.CommonName
+	}
+	l := start(t, cfg, listener.Options{}, greet)
+	for _, sni := range []string{"", "unknown.example.net", "www.example.org"} {
+		if got := subject(l, sni, tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256); got != "first" {
+			t.Errorf("%q with ECDSA: got %q", sni, got)
+		}
+		if got := subject(l, sni, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256); got != "rsa" {
+			t.Errorf("%q with RSA: got %q", sni, got)
+		}
+	}
+	cfg.StrictSNI = true
+	if got := subject(start(t, cfg, listener.Options{}, greet), "", tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256); !strings.Contains(got, "unrecognized name") {
+		t.Errorf("no name with strict_sni: got %q", got)
+	}
+}
+
 func TestMinTLS(t *testing.T) {
 	ca := newAuthority(t)
 	cfg := local()
@@ -372,6 +418,28 @@ func TestCertificateRotation(t *testing.T) {
 	replace(t, files.Cert, cert)
 	replace(t, files.Key, key)
 	check("newest")
+	if err := report(); err != nil {
+		t.Error(err)
+	}
+	// What could not be read is read again, without a change that could be seen.
+	cert, key = ca.pems(t, "last", "www.example.org")
+	replace(t, files.Cert, cert)
+	replace(t, files.Key, bytes.Repeat([]byte("x"), len(key)))
+	check("newest")
+	if err := report(); err == nil {
+		t.Error("a broken key was not reported")
+	}
+	info, err := os.Stat(files.Key)
+	if err == nil {
+		err = errors.Join(os.WriteFile(files.Key, key, 0o600), os.Chtimes(files.Key, time.Time{}, info.ModTime()))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	check("last")
+	if err := report(); err != nil {
+		t.Error(err)
+	}
 	close(stop)
 	clients.Wait()
 }

@@ -17,7 +17,7 @@ func LoadClientCA(path string) (*x509.CertPool, error) {
 	if path == "" {
 		return nil, nil
 	}
-	pem, err := config.ReadFile(path)
+	pem, err := config.ReadPEM(path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read client_ca: %w", err)
 	}

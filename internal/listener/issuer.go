@@ -45,7 +45,7 @@ func (s *settings) find(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if s.certificates == nil || s.config.StrictSNI {
 		return nil, nil
 	}
-	return s.certificates.table.Load().first, nil
+	return s.certificates.forOthers(hello), nil
 }
 
 // asksChallenge says whether a client is a CA that looks for its challenge.

@@ -73,7 +73,7 @@ type ECHKey struct {
 // that have an old one.
 func LoadECH(paths []string) (keys []ECHKey, err error) {
 	for i, path := range paths {
-		data, err := config.ReadFile(path)
+		data, err := config.ReadPEM(path)
 		if err != nil {
 			return nil, fmt.Errorf("cannot read a key of Encrypted Client Hello: %w", err)
 		}

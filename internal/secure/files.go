@@ -61,14 +61,30 @@ func sameFile(a, b os.FileInfo) bool {
 	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }
 
+// Failure is why files could not be read the last time; empty if they could. They are read again at each look then,
+// because the reason may pass without a change that a look sees: rights, or a want of descriptors.
+type Failure string
+
+// Note takes what came of reading, and says whether it is another than before.
+func (f *Failure) Note(err error) (other bool) {
+	var now Failure
+	if err != nil {
+		now = Failure(err.Error())
+	}
+	other = now != *f
+	*f = now
+	return other
+}
+
 // Watched is a value that is made of files, and made anew when they change. Its methods may be
 // called from any goroutine.
 type Watched[T any] struct {
 	value atomic.Pointer[T] // so that Value never waits for files
 	load  func() (T, error)
 
-	refreshing sync.Mutex // makes Refresh use files one at a time
+	refreshing sync.Mutex // makes Refresh use files and failure one at a time
 	files      *Files
+	failure    Failure
 
 	mu    sync.Mutex // guards what follows
 	timer *time.Timer
@@ -89,19 +105,20 @@ func (w *Watched[T]) Value() T { return *w.value.Load() }
 // Depends says whether the value depends on files.
 func (w *Watched[T]) Depends() bool { return !w.files.Empty() }
 
-// Refresh looks at the files at once, and makes the value anew if any has changed. On an error the
-// value stays.
+// Refresh looks at the files at once, and makes the value anew if any has changed, or if that failed the last time. On an error
+// the value stays. changed says whether anything came of it that was not said before.
 func (w *Watched[T]) Refresh() (changed bool, err error) {
 	w.refreshing.Lock()
 	defer w.refreshing.Unlock()
-	if !w.files.Changed() {
+	moved := w.files.Changed()
+	if !moved && w.failure == "" {
 		return false, nil
 	}
 	value, err := w.load()
 	if err == nil {
 		w.value.Store(&value)
 	}
-	return true, err
+	return w.failure.Note(err) || moved, err
 }
 
 // Start looks at the files from now on, until End, and tells seen of each change. Without files, and

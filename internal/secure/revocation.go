@@ -54,7 +54,7 @@ func LoadRevocation(path string) (*Revocation, error) {
 	if path == "" {
 		return nil, nil
 	}
-	data, err := config.ReadFile(path)
+	data, err := config.ReadPEM(path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read revocation lists: %w", err)
 	}

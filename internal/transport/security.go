@@ -115,7 +115,7 @@ func loadAuthorities(path string) (*x509.CertPool, error) {
 	if path == "" {
 		return nil, nil
 	}
-	pem, err := config.ReadFile(path)
+	pem, err := config.ReadPEM(path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read ca: %w", err)
 	}

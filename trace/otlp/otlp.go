@@ -83,7 +83,7 @@ func New(cfg *config.Tracing, version string, getenv func(string) string) (trace
 	transport.MaxIdleConnsPerHost = 1
 	certificate, _ := either(getenv, "CERTIFICATE")
 	if ca := cmp.Or(cfg.CA, certificate); ca != "" {
-		pem, err := config.ReadFile(ca)
+		pem, err := config.ReadPEM(ca)
 		if err != nil {
 			return nil, fmt.Errorf("cannot read the collector's authorities: %w", err)
 		}
