@@ -619,7 +619,7 @@ func (b *responseBody) Kernel() body.Kernel {
 // Moved implements body.Source.
 func (b *responseBody) Moved(n int64) {
 	b.Source.Moved(n)
-	b.a.stream.Unlimit()
+	b.a.stream.ReadUntil(time.Time{}) // the bounds of writing are the upload's, which may still be running
 }
 
 // endless says that the response is one that has no end by intention.
