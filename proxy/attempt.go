@@ -413,6 +413,7 @@ func (a *attempt) fillRequest() {
 	// All but Room, without a copy of the whole.
 	a.out.Head, a.out.Held, a.out.Trailer = a.request, x.held, x.Body.Trailer()
 	a.out.Chunked, a.out.More, a.out.Crowded = x.chunked(), !x.Body.Done(), x.Client.Crowded
+	a.out.Call = x.grpc
 }
 
 // writeFailure says why a request could not be written.

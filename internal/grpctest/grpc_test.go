@@ -307,6 +307,32 @@ func TestKinds(t *testing.T) {
 	}
 }
 
+// A call without a message ends by a frame of its own: a server of grpc-go that gets the end with the head waits for it
+// for ever. A buffered request is known to be whole before its head is sent.
+func TestNoMessages(t *testing.T) {
+	t.Parallel()
+	o := newOrigin(t, "one", nil)
+	w := through(t, false, "", o.url)
+	check := func(what string, calls int) {
+		t.Helper()
+		for range calls {
+			in, err := w.StreamingInputCall(limited(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := in.CloseAndRecv(); err != nil {
+				t.Fatalf("%s: %v", what, err)
+			}
+		}
+	}
+	check("streamed", 100)
+	w.text = strings.Replace(w.text, "upstream = ", "buffer_request = \"64KiB\"\nupstream = ", 1)
+	if err := w.Reload(w.config(t)); err != nil {
+		t.Fatal(err)
+	}
+	check("buffered", 1)
+}
+
 // What the target says of a call reaches the client, the metrics and the log; what weir itself says
 // is a status of gRPC, too.
 func TestStatuses(t *testing.T) {
