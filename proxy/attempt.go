@@ -417,6 +417,7 @@ func (a *attempt) fillRequest() {
 	// All but Room, without a copy of the whole.
 	a.out.Head, a.out.Held, a.out.Trailer = a.request, x.held, x.requestTrailer()
 	a.out.Chunked, a.out.More, a.out.Crowded = x.chunked(), !x.Body.Done(), x.Client.Crowded
+	a.out.Call = x.grpc
 }
 
 // requestTrailer is the trailer section of the request as targets may have it; nil if there is none.
@@ -632,7 +633,7 @@ func (b *responseBody) Kernel() body.Kernel {
 // Moved implements body.Source.
 func (b *responseBody) Moved(n int64) {
 	b.Source.Moved(n)
-	b.a.stream.Unlimit()
+	b.a.stream.ReadUntil(time.Time{}) // the bounds of writing are the upload's, which may still be running
 }
 
 // endless says that the response is one that has no end by intention.

@@ -45,6 +45,9 @@ var grpcNames = [grpcStatuses]string{
 // String returns the name of the code; empty for the zero value.
 func (s GRPCStatus) String() string { return grpcNames[s] }
 
+// DeadlineExceeded says that the call's time was over.
+func (s GRPCStatus) DeadlineExceeded() bool { return s == grpcDeadlineExceeded+1 }
+
 var (
 	grpcStatusName  = head.NewName("Grpc-Status")
 	grpcMessageName = head.NewName("Grpc-Message")
@@ -124,6 +127,22 @@ func (x *Exchange) failCall(status int, cause Cause) {
 		x.addProxyStatus(cause)
 	}
 	x.send(nil)
+}
+
+// breakCall notes the status of a call whose answer breaks off because of the exchange's cause: the one that its client
+// makes of the reset.
+func (x *Exchange) breakCall() {
+	if !x.grpc || x.Result.GRPC != 0 {
+		return
+	}
+	code := grpcInternal
+	switch x.Result.Cause {
+	case CauseTotal:
+		code = grpcDeadlineExceeded
+	case CauseClientGone, CauseClientSlow:
+		code = grpcCancelled
+	}
+	x.Result.GRPC = grpcStatus(code)
 }
 
 // grpcSentences say to callers what a cause means that its name says too shortly.

@@ -28,6 +28,7 @@ func (x *Exchange) fail(status int, cause Cause) {
 	x.Result.Cause = cause
 	if x.phase >= phaseReplying {
 		x.taps.end(ToClient)
+		x.breakCall()
 		x.Client.Front.Abort()
 		return
 	}
@@ -295,6 +296,7 @@ func (x *Exchange) breakOff(a *attempt, err error) {
 	a.stopUpload()
 	if e := a.uploadError(); e != nil {
 		x.Result.Cause, x.Result.Err = e.cause, e.err
+		x.breakCall()
 		x.Client.Front.Abort()
 		a.giveUp(ending{kind: lb.Canceled, cause: CauseOK, status: status})
 		return
@@ -309,5 +311,6 @@ func (x *Exchange) breakOff(a *attempt, err error) {
 func (x *Exchange) clientFailed(err error) {
 	x.Result.Cause = clientCause(err)
 	x.Result.Err = err
+	x.breakCall()
 	x.Client.Front.Abort()
 }

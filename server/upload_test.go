@@ -183,6 +183,33 @@ func TestBrokenChunks(t *testing.T) {
 	check("many tiny chunks with extensions", strings.Repeat("1;"+strings.Repeat("a", 1000)+"\r\nx\r\n", 200)+"0\r\n\r\n")
 }
 
+// An answer that is moved inside the kernel while the request's body goes on leaves the bounds of the upload alone, which
+// another goroutine sets: what the race detector sees.
+func TestUploadBesideMovedAnswer(t *testing.T) {
+	t.Parallel()
+	const rounds, size = 30, 256 << 10
+	origin := testkit.Listen(t, func(c *testkit.Conn) {
+		c.Head()
+		go io.Copy(io.Discard, c.Reader)
+		c.Send(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", size, strings.Repeat("x", size)))
+	})
+	w := through(t, origin)
+	for range rounds {
+		c := w.dial()
+		c.Send(post(1 << 30))
+		sent := make(chan struct{})
+		go func() {
+			defer close(sent)
+			for err := error(nil); err == nil; {
+				_, err = c.Conn.Write([]byte("body"))
+			}
+		}()
+		io.Copy(io.Discard, c.Conn) // the end may be a reset: the client goes on sending
+		c.Conn.Close()
+		<-sent
+	}
+}
+
 // Bytes move before the message is over, in both directions.
 func TestStreamsBothWays(t *testing.T) {
 	t.Parallel()

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	h2 "golang.org/x/net/http2"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
@@ -307,6 +308,32 @@ func TestKinds(t *testing.T) {
 	}
 }
 
+// A call without a message ends by a frame of its own: a server of grpc-go that gets the end with the head waits for it
+// for ever. A buffered request is known to be whole before its head is sent.
+func TestNoMessages(t *testing.T) {
+	t.Parallel()
+	o := newOrigin(t, "one", nil)
+	w := through(t, false, "", o.url)
+	check := func(what string, calls int) {
+		t.Helper()
+		for range calls {
+			in, err := w.StreamingInputCall(limited(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := in.CloseAndRecv(); err != nil {
+				t.Fatalf("%s: %v", what, err)
+			}
+		}
+	}
+	check("streamed", 100)
+	w.text = strings.Replace(w.text, "upstream = ", "buffer_request = \"64KiB\"\nupstream = ", 1)
+	if err := w.Reload(w.config(t)); err != nil {
+		t.Fatal(err)
+	}
+	check("buffered", 1)
+}
+
 // What the target says of a call reaches the client, the metrics and the log; what weir itself says
 // is a status of gRPC, too.
 func TestStatuses(t *testing.T) {
@@ -368,6 +395,32 @@ func TestDeadline(t *testing.T) {
 	_, err := w.UnaryCall(ctx, &pb.SimpleRequest{})
 	hasCode(t, "a call that was given up", err, codes.Canceled)
 	<-o.canceled
+}
+
+// A call that breaks off after its answer has begun is counted with the status that its client makes of the reset.
+func TestBrokenCalls(t *testing.T) {
+	t.Parallel()
+	o := newOrigin(t, "one", nil)
+	w := through(t, false, "", o.url)
+	c := testkit.DialFrames(t, w.Addr("main"), nil)
+	stream := uint32(1)
+	check := func(what, timeout string, breakOff func(), wantReset h2.ErrCode, wantCode string) {
+		t.Helper()
+		c.Post(stream, "/grpc.testing.TestService/FullDuplexCall", "content-type: application/grpc", "te: trailers", "grpc-timeout: "+timeout)
+		c.Data(stream, false, "\x00\x00\x00\x00\x00")
+		c.Until(stream, "a message", func(a *testkit.Answered) bool { return len(a.Body) == 5 })
+		breakOff()
+		if wantReset != h2.ErrCodeNo {
+			if a := c.Until(stream, "the end", func(a *testkit.Answered) bool { return a.Ended || a.Reset >= 0 }); a.Reset != int(wantReset) {
+				t.Errorf("%s: %+v, want a reset with %v", what, a, wantReset)
+			}
+		}
+		w.counts(t, fmt.Sprintf("weir_grpc_calls_total{route=\"all\",code=%q}", wantCode), "1")
+		stream += 2
+	}
+	check("the client resets it", "1H", func() { c.Reset(stream, h2.ErrCodeCancel) }, h2.ErrCodeNo, "CANCELLED")
+	check("its deadline passes", "3S", func() {}, h2.ErrCodeCancel, "DEADLINE_EXCEEDED")
+	check("its target dies", "1H", o.Stop, h2.ErrCodeInternal, "INTERNAL")
 }
 
 // UNAVAILABLE is a failure of the target: it is retried where retry.on names it, and ejects.

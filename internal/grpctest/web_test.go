@@ -317,7 +317,7 @@ func TestWebBroken(t *testing.T) {
 				t.Errorf("HTTP/%d%s: what has no status ends with %v, %v", version, kind, a.err, a.trailer)
 			}
 		}
-		w.counts(t, `weir_grpc_calls_total{route="all",code="INTERNAL"}`, "2")
+		w.counts(t, `weir_grpc_calls_total{route="all",code="INTERNAL"}`, "4") // what breaks off, and what has no status
 	}
 }
 

@@ -241,11 +241,16 @@ func (s *stream) Delivered() int64 {
 	return s.delivered + int64(len(s.pending))
 }
 
-// Abort implements proxy.Front: the stream is reset.
+// Abort implements proxy.Front: the stream is reset. A call of gRPC whose deadline has passed is canceled: its client takes
+// that for DEADLINE_EXCEEDED, and any other code for a fault.
 func (s *stream) Abort() {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
-	s.reset(h2.ErrCodeInternal, errEnded)
+	code := h2.ErrCodeInternal
+	if s.Result.GRPC.DeadlineExceeded() {
+		code = h2.ErrCodeCancel
+	}
+	s.reset(code, errEnded)
 	s.flush()
 }
 

@@ -198,6 +198,9 @@ func (s *framedStream) Send(r *Request) (n int, err error) {
 	}
 	e.Fields(h, hostField)
 	s.out.last, s.out.round = c.Block(s.id, e.Block(), 0), c.Round
+	if r.Call {
+		s.out.last = -1
+	}
 	n = len(e.Block())
 	e.End()
 	s.out.held(r)

@@ -60,6 +60,8 @@ type Request struct {
 	Chunked bool
 	// More says that the body goes on: BodyWriter's Finish will end it.
 	More bool
+	// Call says that the request is a call of gRPC, which never ends with its head: servers wait for the end after it.
+	Call bool
 	// Crowded says, when the response begins, that others wait for the same client, so that what is read
 	// ahead of this one is to take little memory. nil means that none wait.
 	Crowded *atomic.Bool
