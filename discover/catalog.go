@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"weir/lb"
@@ -15,6 +16,12 @@ import (
 // cannot be used. A service of which the catalog has nothing any more keeps its endpoints for
 // empty_after, and one of which it has nothing that can be used keeps them for good.
 func (r *Registry) Replace(catalog string, entries []Entry) (rejected []error) {
+	return r.replace(catalog, entries, func() {})
+}
+
+// replace is Replace that calls done before the owner of the registry hears of services that have
+// come, with mu held.
+func (r *Registry) replace(catalog string, entries []Entry, done func()) (rejected []error) {
 	now := time.Now()
 	r.change(func() (touched []string) {
 		there := make(map[string]map[string]bool, len(r.services)) // URLs by service
@@ -49,6 +56,8 @@ func (r *Registry) Replace(catalog string, entries []Entry) (rejected []error) {
 				touched = append(touched, key)
 			}
 		}
+		done()
+		touched = append(touched, r.dropDeparted()...)
 		slices.Sort(touched)
 		return slices.Compact(touched)
 	})
@@ -197,27 +206,63 @@ type CatalogFollower struct {
 	cancel   context.CancelFunc
 	done     chan struct{}
 	registry *Registry
+	// answered is closed once the catalog has reported, failed or ended for the first time; answer
+	// closes it. reported says that it has reported, or ended; Registry.mu guards it.
+	answered chan struct{}
+	answer   func()
+	reported bool
 }
 
 // FollowCatalog makes the registry have what c reports, until Stop. name has no secrets. o is as
 // for a Follower; a catalog needs no Memory besides the registry's.
 func (r *Registry) FollowCatalog(name string, c Catalog, o Options) *CatalogFollower {
 	ctx, cancel := context.WithCancel(context.Background())
-	f := &CatalogFollower{runner: newRunner(name, o.Log, o.OnPanic), cancel: cancel, done: make(chan struct{}), registry: r}
+	f := &CatalogFollower{
+		runner: newRunner(name, o.Log, o.OnPanic), cancel: cancel, done: make(chan struct{}), registry: r, answered: make(chan struct{}),
+	}
+	f.answer = sync.OnceFunc(func() { close(f.answered) })
+	r.mu.Lock()
+	r.catalogs[name] = f
+	r.mu.Unlock()
 	complaints := NewComplaints(f.runner.log, name)
 	go func() {
 		defer close(f.done)
-		f.runner.keep(ctx, func(ctx context.Context) error {
+		ended := f.runner.keep(ctx, func(ctx context.Context) error {
+			defer f.answer()
 			return c.Run(ctx, func(entries []Entry) {
 				if ctx.Err() != nil {
 					return
 				}
 				f.runner.confirmed(time.Now())
-				complaints.Tell(r.Replace(name, entries))
+				complaints.Tell(r.replace(name, entries, f.hasReported))
 			})
 		})
+		if ended {
+			r.change(func() []string {
+				f.hasReported()
+				return r.dropDeparted()
+			})
+		}
 	}()
 	return f
+}
+
+// hasReported notes that the catalog has reported. Registry.mu must be held.
+func (f *CatalogFollower) hasReported() {
+	f.reported = true
+	f.answer()
+}
+
+// Wait returns when the registry has endpoints of the catalog, when the catalog has reported that there are
+// none, or has failed; or when ctx ends.
+func (f *CatalogFollower) Wait(ctx context.Context) {
+	if f.Status().Endpoints > 0 {
+		return
+	}
+	select {
+	case <-f.answered:
+	case <-ctx.Done():
+	}
 }
 
 // Status returns how the catalog is.
@@ -239,4 +284,9 @@ func (f *CatalogFollower) Status() SourceStatus {
 func (f *CatalogFollower) Stop() {
 	f.cancel()
 	<-f.done
+	f.registry.mu.Lock()
+	defer f.registry.mu.Unlock()
+	if f.registry.catalogs[f.runner.name] == f {
+		delete(f.registry.catalogs, f.runner.name)
+	}
 }

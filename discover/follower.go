@@ -45,8 +45,8 @@ type Follower struct {
 	stopped  bool
 	upstream *lb.Upstream // of the newest generation
 	sources  []*source    // in the order of the configuration
-	// departed are the endpoints of sources that others replaced which have not all
-	// reported yet.
+	// departed are the endpoints of sources, and the targets of the configuration, that
+	// sources replaced which have not all reported yet.
 	departed []lb.Endpoint
 	// given is what upstream was last given, and held are endpoints that were found and
 	// not given, because they come and go, with the time when they will be.
@@ -104,16 +104,20 @@ func NewFollower(o Options) *Follower {
 }
 
 // Follow makes the sources be those of a new generation, u: those that run already go
-// on, new ones begin, and those that are not among specs end.
+// on, new ones begin, and those that are not among specs end. What these had found stays
+// with the generations before u, and with u until all of its sources have reported; so do the
+// targets of the configuration, if u has sources alone.
 func (f *Follower) Follow(u *lb.Upstream, specs []Spec) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.stopped {
 		return
 	}
+	replaced := f.upstream
 	f.upstream = u
 	before := f.sources
 	f.sources = nil
+	started := false
 	for _, spec := range specs {
 		if i := slices.IndexFunc(before, func(s *source) bool { return s.ID == spec.ID }); i >= 0 {
 			s := before[i]
@@ -123,13 +127,30 @@ func (f *Follower) Follow(u *lb.Upstream, specs []Spec) {
 			continue
 		}
 		f.sources = append(f.sources, f.start(spec))
+		started = true
 	}
+	var parted []lb.Endpoint
 	for _, s := range before {
-		f.departed = append(f.departed, s.adjusted()...)
+		parted = append(parted, s.adjusted()...)
 		s.end()
 		f.o.Memory.drop(f.upstream.Name(), s.Name)
 	}
+	if len(parted) > 0 {
+		u.Part(parted)
+	}
+	f.departed = append(f.departed, parted...)
+	if started && replaced != nil && len(u.Config().Static()) == 0 {
+		f.departed = append(f.departed, staticOf(replaced)...)
+	}
 	f.settle(time.Now())
+}
+
+// staticOf returns the targets of the configuration of u.
+func staticOf(u *lb.Upstream) (list []lb.Endpoint) {
+	for _, t := range u.Config().Static() {
+		list = append(list, lb.Endpoint{URL: t.Origin(), Weight: t.Weight, Priority: t.Priority, Drain: t.Drain})
+	}
+	return list
 }
 
 // start begins to run a source. mu must be held.

@@ -204,6 +204,87 @@ func TestSourceIsReplaced(t *testing.T) {
 	})
 }
 
+// What a source had found stays with the generation before, which serves until the new one is in force.
+func TestSourceIsTakenAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		names := func(u *lb.Upstream) string {
+			var names []string
+			for _, t := range u.Targets() {
+				names = append(names, strings.TrimPrefix(t.Name(), "http://"))
+			}
+			return strings.Join(names, " ")
+		}
+		next := func(old *lb.Upstream, specs ...discover.Spec) *lb.Upstream {
+			cfg := config.DefaultUpstream()
+			cfg.Targets = []config.Target{{URL: "http://static", Weight: 1}}
+			u, err := lb.NewUpstream("test", &cfg, lb.Options{Algorithms: balance.Algorithms()}, old)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.f.Follow(u, specs)
+			return u
+		}
+		one, two := newFake(), newFake()
+		w.reload(spec("one", one), spec("two", two))
+		one.report("a", "b")
+		two.report("b", "c")
+		w.check("both have reported", "a b c")
+
+		first := w.u
+		second := next(first, spec("two", two))
+		equal(t, "the new generation", names(second), "static b c")
+		equal(t, "the one before", names(first), "static b c a")
+		two.report("d", "a")
+		time.Sleep(time.Second / 4)
+		synctest.Wait()
+		equal(t, "the new generation, after a report", names(second), "static a d")
+		equal(t, "the one before, after a report", names(first), "static a d b")
+		w.u = next(second)
+		equal(t, "the newest generation", names(w.u), "static")
+		equal(t, "the first", names(first), "static a d b")
+		first.Close()
+		second.Close()
+		w.reload()
+		equal(t, "in the end", names(w.u), "static")
+	})
+}
+
+// Sources in place of the targets of a configuration: these stay until the sources have reported.
+func TestSourceReplacesTargets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		check := func(what, want string) {
+			t.Helper()
+			time.Sleep(time.Second / 4)
+			synctest.Wait()
+			var names []string
+			for _, t := range w.u.Targets() {
+				names = append(names, strings.TrimPrefix(t.Name(), "http://"))
+			}
+			equal(t, what, strings.Join(names, " "), want)
+		}
+		one, two := newFake(), newFake()
+		w.static = false
+		w.reload(spec("one", one))
+		check("one has not reported", "static")
+		one.ends <- errors.New("not there")
+		check("one fails", "static")
+		w.reload(spec("one", one), spec("two", two))
+		two.report("b")
+		check("two has reported, one fails still", "b static")
+		one.report("a")
+		check("both have reported", "a b")
+
+		w.static = true
+		w.reload(spec("one", one), spec("two", two))
+		check("a target of the configuration again", "static a b")
+		w.static = false
+		w.reload(spec("one", one), spec("two", two))
+		check("it is taken away, and both sources have reported", "a b")
+	})
+}
+
 // A source that fails is run again, after waits that grow, and what it found stays.
 func TestSourceFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -24,6 +24,10 @@ type Registry struct {
 	services map[string]*service // by UpstreamName
 	// watchers are told of changes of a service, which may be unknown, by its UpstreamName.
 	watchers map[string][]chan struct{}
+	// catalogs are those that run, by their names, and departed says that there may be
+	// endpoints of some that settings has no more.
+	catalogs map[string]*CatalogFollower
+	departed bool
 	// timer fires at due, if that is not zero.
 	due   time.Time
 	timer *time.Timer
@@ -97,29 +101,50 @@ func NewRegistry(settings config.Discovery, o RegistryOptions) *Registry {
 	if o.OnChange == nil {
 		o.OnChange = func(Change) {}
 	}
-	r := &Registry{o: o, settings: settings, services: make(map[string]*service), watchers: make(map[string][]chan struct{})}
+	r := &Registry{
+		o: o, settings: settings, services: make(map[string]*service), watchers: make(map[string][]chan struct{}), catalogs: make(map[string]*CatalogFollower),
+	}
 	r.timer = time.AfterFunc(time.Hour, r.sweep)
 	r.timer.Stop()
 	r.restore(o.Memory.begin(r.saved))
 	return r
 }
 
-// Configure changes the settings: empty_after, forget_after, remove_after, and catalogs, of which
-// the endpoints of those that are gone are removed.
+// Configure changes the settings: empty_after, forget_after, remove_after, and catalogs. The
+// endpoints of those that are gone are removed once all others have reported.
 func (r *Registry) Configure(settings config.Discovery) {
-	r.change(func() (touched []string) {
+	r.change(func() []string {
 		r.settings = settings
 		r.wakeBy(time.Now())
-		for key, s := range r.services {
-			for k := range s.records {
-				if k.origin != "" && !slices.ContainsFunc(settings.Catalogs, func(url string) bool { return config.DisplayURL(url) == k.origin }) {
-					delete(s.records, k)
-					touched = append(touched, key)
-				}
+		r.departed = true
+		return r.dropDeparted()
+	})
+}
+
+// dropDeparted removes the endpoints of catalogs that settings has no more, if all that it has
+// have reported, and returns the services that had some. mu must be held.
+func (r *Registry) dropDeparted() (touched []string) {
+	if !r.departed {
+		return nil
+	}
+	wanted := make(map[string]bool, len(r.settings.Catalogs))
+	for _, url := range r.settings.Catalogs {
+		name := config.DisplayURL(url)
+		if f := r.catalogs[name]; f == nil || !f.reported {
+			return nil
+		}
+		wanted[name] = true
+	}
+	r.departed = false
+	for key, s := range r.services {
+		for k := range s.records {
+			if k.origin != "" && !wanted[k.origin] {
+				delete(s.records, k)
+				touched = append(touched, key)
 			}
 		}
-		return touched
-	})
+	}
+	return touched
 }
 
 // Add registers an endpoint of a service for good, or changes it. version may be empty. The

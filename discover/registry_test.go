@@ -1,6 +1,8 @@
 package discover_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -147,5 +149,58 @@ func TestCatalogOfNonsense(t *testing.T) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		equal(t, "nothing", urls(r, "shop", ""), "true")
+	})
+}
+
+// catalogOf is a catalog that reports what the test sends, and fails at nil.
+type catalogOf chan []discover.Entry
+
+func (c catalogOf) Run(ctx context.Context, report func([]discover.Entry)) error {
+	for {
+		select {
+		case list := <-c:
+			if list == nil {
+				return errors.New("not there")
+			}
+			report(list)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// One catalog in place of another: what the old one found stays until the new one has reported.
+func TestCatalogIsReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		settings := func(catalogs ...string) config.Discovery {
+			return config.Discovery{ForgetAfter: config.Duration(time.Hour), Catalogs: catalogs}
+		}
+		entry := func(name, url string) discover.Entry {
+			return discover.Entry{Name: name, Endpoint: lb.Endpoint{URL: url}}
+		}
+		check := func(r *discover.Registry, what, shop, cart string) {
+			t.Helper()
+			synctest.Wait()
+			equal(t, what+": shop", urls(r, "shop", ""), shop)
+			equal(t, what+": cart", urls(r, "cart", ""), cart)
+		}
+		one, two := make(catalogOf), make(catalogOf)
+		r := newRegistry(t, settings("file:/one"))
+		first := r.FollowCatalog("file:/one", one, discover.Options{})
+		one <- []discover.Entry{entry("shop", "http://a"), entry("cart", "http://c")}
+		check(r, "one has reported", "true http://a", "true http://c")
+
+		r.Configure(settings("file:/two"))
+		check(r, "two does not run yet", "true http://a", "true http://c")
+		second := r.FollowCatalog("file:/two", two, discover.Options{})
+		defer second.Stop()
+		first.Stop()
+		two <- nil
+		check(r, "two fails", "true http://a", "true http://c")
+		time.Sleep(time.Second)
+		two <- []discover.Entry{entry("shop", "http://a"), entry("shop", "http://b")}
+		check(r, "two has reported", "true http://a http://b", "true")
+		r.Configure(settings())
+		check(r, "no catalog is left", "true", "true")
 	})
 }

@@ -19,6 +19,8 @@
 //
 //	set of a generation = its static targets + the endpoints that were found
 //
+// and in older generations those besides that sources had found which the newest has no more.
+//
 // # Locks
 //
 // A pick takes no lock and allocates nothing: the set of targets is an

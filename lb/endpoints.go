@@ -30,6 +30,32 @@ func (u *Upstream) SetEndpoints(endpoints []Endpoint) error {
 	return u.replaceSets(slices.Clone(endpoints))
 }
 
+// Part says which endpoints were found by sources that the newest generation has no more.
+// Older generations keep them beside those of SetEndpoints: they serve until the newest one is in
+// force, and what runs on them may need another attempt.
+func (u *Upstream) Part(endpoints []Endpoint) {
+	c := u.core
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.parted = withParted(endpoints, c.parted)
+}
+
+// withParted returns found and those of parted that are not among them.
+func withParted(found, parted []Endpoint) []Endpoint {
+	seen := make(map[string]bool, len(found))
+	for _, e := range found {
+		seen[e.URL] = true
+	}
+	all := slices.Clone(found)
+	for _, e := range parted {
+		if !seen[e.URL] {
+			seen[e.URL] = true
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
 // SetWeight changes the weight of t by the operator's wish; 0 ends that. It counts for all
 // generations and survives reloads, as long as the target is configured or discovered.
 func (u *Upstream) SetWeight(t *Target, weight int) error {
@@ -67,10 +93,18 @@ func (u *Upstream) replaceSets(found []Endpoint) error {
 // be released. mu must be held.
 func (c *core) find(found []Endpoint) (old []*snapshot, changes []change, err error) {
 	known := c.known()
+	older := found
+	if len(c.parted) > 0 {
+		older = withParted(found, c.parted)
+	}
 	for i, u := range slices.Backward(c.open) {
-		s, err := u.newSnapshot(found, known)
+		newest, endpoints := i == len(c.open)-1, older
+		if newest {
+			endpoints = found
+		}
+		s, err := u.newSnapshot(endpoints, known)
 		if err != nil {
-			if i == len(c.open)-1 {
+			if newest {
 				return nil, nil, err
 			}
 			u.o.Log.Warn("an old generation cannot use what was found", "upstream", u.name, "error", err)
@@ -119,6 +153,9 @@ func (u *Upstream) Close() {
 	c := u.core
 	c.mu.Lock()
 	c.open = slices.DeleteFunc(c.open, func(o *Upstream) bool { return o == u })
+	if len(c.open) < 2 {
+		c.parted = nil
+	}
 	old := u.set.Swap(&snapshot{})
 	c.mu.Unlock()
 	old.release()

@@ -68,10 +68,12 @@ type Upstream struct {
 type core struct {
 	// mu guards changes of the state of targets, and of sets.
 	mu sync.Mutex
-	// open are the generations that are not closed yet, the newest last, and found
-	// are the endpoints that SetEndpoints was last given; mu guards both.
-	open  []*Upstream
-	found []Endpoint
+	// open are the generations that are not closed yet, the newest last, found are
+	// the endpoints that SetEndpoints was last given, and parted those of Part, which
+	// count while there are older generations; mu guards all three.
+	open   []*Upstream
+	found  []Endpoint
+	parted []Endpoint
 	// emptyReason is why nothing is found; nil means that nothing is known.
 	emptyReason atomic.Pointer[string]
 	// remembered is what a process before this one knew of targets that are not there

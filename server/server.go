@@ -234,6 +234,7 @@ func (s *Server) Start() error {
 	}
 	awaitTargets := func() {
 		s.awaitSources(g)
+		s.awaitCatalogs()
 		for _, u := range g.upstreams {
 			u.wait()
 		}
@@ -317,6 +318,7 @@ func (s *Server) Serve(ln net.Listener) error {
 	}
 	s.listeners[cfg.Address] = r
 	s.awaitSources(s.current.Load())
+	s.awaitCatalogs()
 	s.mu.Unlock()
 	l.Serve(func(c *listener.Conn) { s.speak(c, r.core.Load) })
 	return http.ErrServerClosed

@@ -55,11 +55,16 @@ func (s *Server) syncServices() {
 	s.memory.Move(cfg.Persist)
 	upstreams := s.current.Load().upstreams
 	s.memory.Retain(func(name string) bool { return upstreams[name] != nil })
+	s.syncKnown()
+	// On another goroutine, because a registry whose services go calls the server.
+	s.background.Go(func() { s.registry.Configure(s.current.Load().config.Discovery) })
+}
+
+// syncKnown is syncService for all services that the registry knows. s.mu is held.
+func (s *Server) syncKnown() {
 	for _, service := range s.registry.Services() {
 		s.syncService(discover.UpstreamName(service.Name, service.Version))
 	}
-	// On another goroutine, because a registry whose services go calls the server.
-	s.background.Go(func() { s.registry.Configure(s.current.Load().config.Discovery) })
 }
 
 // syncService makes the upstream of a service be there if the registry knows the service, and

@@ -245,6 +245,33 @@ func TestCatalogs(t *testing.T) {
 	testkit.Eventually(t, "its endpoints go", func() bool { return c.Get("/shop/v1/a").Status() == 503 })
 }
 
+// A start waits for what catalogs find, so that the first request finds its service, and a reload that puts one catalog
+// in the place of another loses no request.
+func TestCatalogsAreAwaited(t *testing.T) {
+	t.Parallel()
+	one := testkit.Listen(t, answers("one"))
+	text := byVersion + "catalogs = [\"etcd://one/services\"]\n"
+	first, second := make(fakeCatalog), make(fakeCatalog)
+	list := []discover.Entry{{Name: "shop", Version: "v1", Endpoint: lb.Endpoint{URL: one.URL}}}
+	time.AfterFunc(200*time.Millisecond, func() { first <- list }) // a registry that is not fast
+	w := launch(t, text, server.WithSchemes(discover.Scheme{Name: "etcd", Catalog: func(u *url.URL, _ discover.SchemeOptions) (discover.Catalog, error) {
+		if u.Host == "one" {
+			return first, nil
+		}
+		return second, nil
+	}}))
+	c := w.dial()
+	w.says(c, "the first request", "/shop/v1/a", "200 one /a")
+	if err := w.Reload(parse(t, strings.Replace(text, "//one/", "//two/", 1))); err != nil {
+		t.Fatal(err)
+	}
+	second <- nil // it runs, and so the settings that name it are in force
+	w.says(c, "another catalog, which fails", "/shop/v1/a", "200 one /a")
+	second <- []discover.Entry{{Name: "shop", Version: "v2", Endpoint: lb.Endpoint{URL: one.URL}}}
+	testkit.Eventually(t, "it has reported", func() bool { return c.Get("/shop/v2/a").Status() == 200 })
+	testkit.Eventually(t, "what the first one had goes", func() bool { return c.Get("/shop/v1/a").Status() == 503 })
+}
+
 // What is known of a target lasts over reloads, changes of its weight, and restarts of its source.
 func TestDiscoveredTargetsKeepTheirState(t *testing.T) {
 	t.Parallel()

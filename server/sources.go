@@ -59,7 +59,7 @@ func (s *Server) lookup() func(ctx context.Context, host string) ([]netip.Addr, 
 	}
 }
 
-// awaitLimit bounds how long a start, and a reload, wait for what new sources find.
+// awaitLimit bounds how long a start, and a reload, wait for what new sources find, and a start for catalogs.
 const awaitLimit = 2 * time.Second
 
 // awaitSources waits until each source of g has reported or failed, so that requests find targets. s.mu is
@@ -72,6 +72,17 @@ func (s *Server) awaitSources(g *generation) {
 			f.Wait(ctx)
 		}
 	}
+}
+
+// awaitCatalogs waits until each catalog has reported or failed, and makes the upstreams of the services
+// that they found. s.mu is held.
+func (s *Server) awaitCatalogs() {
+	ctx, cancel := context.WithTimeout(context.Background(), awaitLimit)
+	defer cancel()
+	for _, c := range s.catalogs {
+		c.Wait(ctx)
+	}
+	s.syncKnown() // who reported waits to say so until s.mu is free
 }
 
 // schemes returns those of the program, and that of the registry.

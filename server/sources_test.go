@@ -127,3 +127,51 @@ func TestSources(t *testing.T) {
 	w.Close()
 	equal(t, "running sources of a closed server", found.running.Load(), 0)
 }
+
+// No request is lost while a reload waits for what new sources find, nor after it: neither those to an upstream that has
+// lost its source, nor those to one that has got a source in place of its targets.
+func TestReloadAwaitsSources(t *testing.T) {
+	t.Parallel()
+	one := testkit.Listen(t, named("one"))
+	found, silent := &listSource{lists: make(chan []lb.Endpoint)}, &listSource{lists: make(chan []lb.Endpoint)}
+	text := func(a, b string) string {
+		return byService(one.URL) + fmt.Sprintf("[upstreams.a]\ntargets = [%q]\n[upstreams.b]\ntargets = [%q]\n", a, b)
+	}
+	w := launch(t, text("file:/found", one.URL), server.WithSchemes(discover.Scheme{Name: "file", Source: func(u *url.URL, _ discover.SchemeOptions) (discover.Source, error) {
+		if u.Path == "/found" {
+			return found, nil
+		}
+		return silent, nil
+	}}))
+	found.lists <- []lb.Endpoint{{URL: one.URL}}
+	c := w.dial()
+	testkit.Eventually(t, "the target is found", func() bool { return c.Get("/a/").Status() == 200 })
+
+	reloaded := make(chan error)
+	go func() { reloaded <- w.Reload(parse(t, text(one.URL, "file:/silent"))) }()
+	check := func(what string) {
+		t.Helper()
+		for _, path := range []string{"/a/", "/b/"} {
+			if m := c.Get(path); m.Status() != 200 || m.Body != "one" {
+				t.Errorf("%s %s: %s %q", what, path, m.Line, m.Body)
+			}
+		}
+	}
+	testkit.Eventually(t, "the new source runs", func() bool { return silent.running.Load() == 1 })
+	for done := false; !done; {
+		check("while the reload waits")
+		select {
+		case err := <-reloaded:
+			if err != nil {
+				t.Fatal(err)
+			}
+			done = true
+		default:
+		}
+		if t.Failed() {
+			<-reloaded
+			return
+		}
+	}
+	check("after the reload")
+}

@@ -81,6 +81,9 @@ func (s *Server) follow(g *generation) {
 				EmptyAfter: func() time.Duration { return s.current.Load().config.Discovery.EmptyAfter.D() },
 			})
 			s.followers[name] = f
+			if before := s.current.Load().upstreams[name]; before != nil && before != u {
+				f.Follow(before.Upstream, nil) // its targets stay until the sources have reported
+			}
 		}
 		f.Follow(u.Upstream, u.sources)
 	}
