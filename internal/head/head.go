@@ -62,6 +62,8 @@ type Head struct {
 	// fields are the lines in their order, dead ones included; not there as long as the
 	// head is unindexed.
 	fields []field
+	// scanned is what raw and fields have of the last response that was scanned; scanSame uses it.
+	scanned extent
 	parts
 }
 
@@ -144,7 +146,7 @@ func (h *Head) Reset() {
 func (h *Head) CopyTo(dst *Head) {
 	dst.Version, dst.Status, dst.Length, dst.Size = h.Version, h.Status, h.Length, h.Size
 	dst.base, dst.own, dst.fields = h.base, append(dst.own[:0], h.own...), append(dst.fields[:0], h.fields...)
-	dst.parts = h.parts
+	dst.parts, dst.scanned = h.parts, extent{}
 }
 
 // Clone makes dst a copy of h that shares nothing with h.
@@ -327,9 +329,13 @@ func appendLine[T string | []byte](h *Head, name T, list, value []byte) (start, 
 // newField adds a field to the index, to be written in place: a copy of a field that was just
 // written is slow, because the processor has to wait for the parts.
 func (h *Head) newField() *field {
+	h.overwrite()
 	h.fields = append(h.fields, field{})
 	return &h.fields[len(h.fields)-1]
 }
+
+// overwrite is called before a field is added: from there on, fields is not as a scan has left it.
+func (h *Head) overwrite() { h.scanned.fields = min(h.scanned.fields, int32(len(h.fields))) }
 
 // indexLine makes f the line that appendLine appended last.
 func (h *Head) indexLine(f *field, start, from int) {

@@ -28,6 +28,7 @@ func (h *Head) AddLines(l *Lines) {
 		return
 	}
 	first := len(h.fields)
+	h.overwrite()
 	h.fields = append(h.fields, l.fields...)
 	for i := first; i < len(h.fields); i++ {
 		f := &h.fields[i]

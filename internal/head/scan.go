@@ -76,7 +76,12 @@ func (h *Head) ScanRequest(buf []byte) error {
 // and 5.2).
 func (h *Head) ScanResponse(buf []byte) error {
 	s := h.scanOn(buf)
+	before := h.scanned
+	h.scanned = extent{}
 	for {
+		if err := h.scanSame(buf, before); err != nil {
+			return err
+		}
 		line, err := s.next(buf)
 		if err != nil {
 			return err
@@ -92,6 +97,7 @@ func (h *Head) ScanResponse(buf []byte) error {
 			if s.folded {
 				h.repair()
 			}
+			h.scanned = extent{int32(h.Size), int32(len(h.fields))}
 			return nil
 		default:
 			err = h.fieldLine(line, false)
@@ -103,6 +109,41 @@ func (h *Head) ScanResponse(buf []byte) error {
 			s.first = s.off
 		}
 	}
+}
+
+// extent is how much of raw and fields is as a scan has left it, though a Reset has made them empty since; edits of fields
+// show in the fields.
+type extent struct{ raw, fields int32 }
+
+// scanSame takes up the lines from where the scan is that are the same, byte for byte, as those at their places in the response that h
+// held before: the responses of a target differ in few lines. It stops at the first other one. Requests are not scanned so, because
+// a client could find out by time what others have sent.
+func (h *Head) scanSame(buf []byte, before extent) error {
+	s := &h.scan
+	if s.lines == 0 {
+		return nil
+	}
+	raw := h.raw[:before.raw]
+	for n := len(h.fields); n < int(before.fields); n++ {
+		f := &h.fields[:n+1][n]
+		if f.line.end > before.raw {
+			return nil // the line was changed
+		}
+		line, rest := raw[f.line.start:f.line.end], buf[s.off:]
+		if len(rest) < len(line) || string(rest[:len(line)]) != string(line) {
+			return nil
+		}
+		moved := int32(s.off) - f.line.start
+		f.line, f.nameEnd = span{f.line.start + moved, f.line.end + moved}, f.nameEnd+moved
+		f.value, f.dead = span{f.value.start + moved, f.value.end + moved}, false
+		h.fields = h.fields[:n+1]
+		s.off += len(line)
+		if err := h.note(f, f.id, false); err != nil {
+			return err
+		}
+		s.lines++
+	}
+	return nil
 }
 
 // ScanTrailer checks one line of a trailer section, without its CRLF, and adds a copy of
@@ -152,7 +193,7 @@ func (s *scanner) next(buf []byte) ([]byte, error) {
 func (h *Head) keep(buf []byte) {
 	h.Size = h.scan.off
 	h.raw = append(h.raw[:0], buf[:h.Size]...)
-	h.base = h.raw
+	h.base, h.scanned = h.raw, extent{}
 }
 
 // at is the span of a part of the line that was scanned last.
