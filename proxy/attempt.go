@@ -481,7 +481,8 @@ func (a *attempt) readHead() *attemptError {
 		return clientGone(a.stream.Sent())
 	}
 	started, err := a.receive()
-	prefetch.Of(a.x).Fetch()
+	prefetch.Of(&a.x.current).Fetch()
+	prefetch.Of(a).Fetch()
 	a.x.Client.Memory.Fetch()
 	return a.acceptHead(started, err)
 }
