@@ -42,11 +42,12 @@ func (x *Exchange) noteAttempt(a *attempt) {
 	m := &x.moments
 	m.began, m.connecting, m.firstByte, m.attempted = a.began.Sub(x.Start), a.connecting, a.firstByte, true
 	switch {
-	case a.firstByte > 0 && a.asked.Equal(a.began): // no body came meanwhile
-		m.firstByte -= min(a.connecting, a.firstByte)
-		fallthrough
 	case a.firstByte > 0:
-		m.answered = a.asked.Add(a.firstByte).Sub(x.Start)
+		asked := a.asked.Sub(x.Start)
+		m.answered = asked + a.firstByte
+		if asked == m.began { // no body came meanwhile
+			m.firstByte -= min(a.connecting, a.firstByte)
+		}
 	case a.stream == nil:
 		m.connecting = time.Since(a.began)
 	default:

@@ -18,8 +18,11 @@ const (
 
 // Options is what Connection names; 0 if there is no such line. Edits of Connection count.
 func (h *Head) Options() (o Options) {
-	if h.absent(Connection) {
+	switch {
+	case h.absent(Connection):
 		return 0
+	case h.asScanned:
+		return h.options
 	}
 	h.index()
 	for i := range h.fields {

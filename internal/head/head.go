@@ -80,6 +80,10 @@ type parts struct {
 	linesAt   int32
 	present   Set
 	repeated  Set
+	// options are those of the lines that were scanned. They are what Options returns if asScanned, which says that no line
+	// was added or changed since.
+	options   Options
+	asScanned bool
 	scan      scanner
 }
 
@@ -312,6 +316,7 @@ func (h *Head) All() iter.Seq[Field] {
 // appendLine appends a line to the Head's own bytes. Its value is list and value, with a
 // comma between them if list is not empty. It returns where the line and the value begin.
 func appendLine[T string | []byte](h *Head, name T, list, value []byte) (start, from int) {
+	h.asScanned = false
 	start = len(h.own)
 	own := append(append(h.own, name...), ": "...)
 	from = len(own)
@@ -469,6 +474,7 @@ func (h *Head) Underscored() bool {
 
 // DelFunc removes the lines for which remove returns true. remove must not change the head.
 func (h *Head) DelFunc(remove func(Field) bool) {
+	h.asScanned = false
 	h.index()
 	h.present = 0
 	for i := range h.fields {

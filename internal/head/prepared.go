@@ -24,6 +24,7 @@ func (h *Head) AddLines(l *Lines) {
 	at := int32(len(h.base) + len(h.own))
 	h.own = append(h.own, l.text...)
 	h.present |= l.names
+	h.asScanned = false
 	if h.unindexed {
 		return
 	}

@@ -12,7 +12,7 @@ func TestScanAfterOthers(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	lines := []string{
 		"Server: a", "Server: b", "Date: Tue, 14 May 2024 12:00:00 GMT", "Date: Tue, 14 May 2024 12:00:01 GMT", "Content-Length: 12", "Content-Length: 123",
-		"Transfer-Encoding: chunked", "Transfer-Encoding: gzip, chunked", "Connection: keep-alive", "Connection: close", "X-A: folded\r\n line", "X-A : space", "X-A:", "X-A:  b \t",
+		"Transfer-Encoding: chunked", "Transfer-Encoding: gzip, chunked", "Connection: keep-alive", "Connection: close", "Connection: keep-alive,\r\n close", "connection: Upgrade, x", "X-A: folded\r\n line", "X-A : space", "X-A:", "X-A:  b \t",
 		"Trailer: X-Sum", "Host: a", "Host: b", "X-Forwarded-Port: 1", "no colon", ": no name", "X-A: \x01", "X-A: b\r", "TE: c", "XE: c",
 	}
 	response := func() []byte {
@@ -34,6 +34,10 @@ func TestScanAfterOthers(t *testing.T) {
 	var other Head
 	use := []func(h *Head){
 		func(h *Head) { h.Del(Connection) },
+		func(h *Head) { h.Set(Connection, []byte("close")) },
+		func(h *Head) { h.Append(Connection, []byte("upgrade")) },
+		func(h *Head) { h.DelFunc(func(f Field) bool { return f.Is(Connection) && string(f.Value) == "close" }) },
+		func(h *Head) { var l Lines; l.Add(Connection, []byte("close")); h.AddLines(&l) },
 		func(h *Head) { h.Set(NewName("Server"), []byte("weir")) },
 		func(h *Head) { h.Set(NewName("Server"), make([]byte, 5000)) },
 		func(h *Head) { h.Add(Via, []byte("1.1 weir")) },
@@ -42,7 +46,6 @@ func TestScanAfterOthers(t *testing.T) {
 		func(h *Head) { h.DelSet(Framing) },
 		func(h *Head) { h.Append(CacheControl, []byte("no-store")) },
 		func(h *Head) { h.SetStatus(500) },
-		func(h *Head) { h.CopyTo(&other) },
 		func(h *Head) { h.Clone(&other) },
 		func(h *Head) { other.CopyTo(h) },
 		func(h *Head) { other.Clone(h) },
@@ -79,17 +82,31 @@ func TestScanAfterOthers(t *testing.T) {
 		}
 		return got
 	}
+	// options checks that Options has seen every edit.
+	options := func(h *Head) {
+		t.Helper()
+		got := h.Options()
+		slow := *h
+		slow.asScanned = false
+		if want := slow.Options(); got != want {
+			t.Fatalf("Options of %q is %b, want %b", h.AppendTo(nil), got, want)
+		}
+	}
 	var h Head
 	same := 0
 	for range 50_000 {
 		for range r.IntN(4) {
 			use[r.IntN(len(use))](&h)
+			options(&h)
 		}
 		text, step := response(), []int{1, 7, 1000}[r.IntN(3)]
 		before := min(h.scanned.fields, h.scanned.raw)
 		got, want := scanned(&h, text, step), scanned(new(Head), text, 1000)
 		if !reflect.DeepEqual(got, want) {
 			t.Fatalf("%q in steps of %d: after others %+v, alone %+v", text, step, got, want)
+		}
+		if want.err == nil {
+			options(&h)
 		}
 		if before > 0 && want.err == nil && len(want.fields) > 0 {
 			same++

@@ -193,7 +193,7 @@ func (s *scanner) next(buf []byte) ([]byte, error) {
 func (h *Head) keep(buf []byte) {
 	h.Size = h.scan.off
 	h.raw = append(h.raw[:0], buf[:h.Size]...)
-	h.base, h.scanned = h.raw, extent{}
+	h.base, h.scanned, h.asScanned = h.raw, extent{}, !h.scan.folded
 }
 
 // at is the span of a part of the line that was scanned last.
@@ -328,13 +328,13 @@ func notField(line []byte) *Defect {
 }
 
 // note gives a line that was scanned or filled its id, and checks the line if it says where
-// the message ends or whom it is for.
+// the message ends or whom it is for, and takes up what Connection names.
 func (h *Head) note(f *field, i id, strict bool) error {
 	f.id = i
 	bit := i.bit()
 	h.repeated |= h.present & bit
 	h.present |= bit
-	if bit&(Framing|1<<host|1<<trailer) == 0 {
+	if bit&(Framing|1<<host|1<<trailer|1<<connection) == 0 {
 		return nil
 	}
 	return h.special(i, h.value(f), strict)
@@ -360,7 +360,7 @@ func (h *Head) foldedLine(line []byte, strict bool) error {
 	return nil
 }
 
-// special looks at the fields that say where the message ends and whom it is for.
+// special looks at the fields that say where the message ends, whom it is for, and what becomes of the connection.
 func (h *Head) special(i id, value []byte, strict bool) error {
 	twice := h.repeated&i.bit() != 0
 	switch i {
@@ -397,6 +397,8 @@ func (h *Head) special(i id, value []byte, strict bool) error {
 		if strict {
 			return checkAnnounced(value)
 		}
+	case connection:
+		h.options |= optionsOf(value)
 	}
 	return nil
 }
