@@ -297,7 +297,7 @@ func NewExchange() *Exchange {
 // Reset makes x ready for the next request of the same or another connection. It
 // keeps buffers and forgets everything else.
 func (x *Exchange) Reset() {
-	x.current = current{Body: &x.room.empty, Response: &x.room.reply}
+	x.current = current{Body: &x.room.empty, Response: &x.room.reply, phase: phaseReceived}
 	x.Request.Reset()
 	x.RequestTarget = x.RequestTarget[:0]
 	x.Host = x.Host[:0]
