@@ -85,8 +85,10 @@ func appendHost(dst, scheme, host []byte) []byte {
 	if n := len(name); n > 1 && name[n-1] == '.' {
 		name = name[:n-1]
 	}
-	for _, c := range name {
-		dst = append(dst, field.Lower(c))
+	start := len(dst)
+	dst = append(dst, name...)
+	for i, c := range dst[start:] {
+		dst[start+i] = field.Lower(c)
 	}
 	return append(dst, port...)
 }
