@@ -72,10 +72,11 @@ func (u *Upstream) Spare(p *Pick) bool {
 
 // acquire is Acquire without waiting.
 func (u *Upstream) acquire(p *Pick) (*Target, error) {
-	kept := p.stage == stageBetween
-	if !kept && !u.count() {
+	before := p.stage
+	if before != stageBetween && !u.count() {
 		return nil, ErrBusy
 	}
+	p.stage = stageBetween // Leave gives the place back if an algorithm panics
 	p.mask = u.mask.Load()
 	p.lifts = p.trials()
 	p.maskOnly = p.n == 0 && u.ceiling == 0
@@ -84,7 +85,8 @@ func (u *Upstream) acquire(p *Pick) (*Target, error) {
 		p.stage = stageLater
 		return t, nil
 	}
-	if !kept {
+	if before != stageBetween {
+		p.stage = before
 		u.core.inFlight.Add(-1)
 	}
 	if p.full {

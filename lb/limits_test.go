@@ -175,6 +175,27 @@ func TestPlaceBetweenAttempts(t *testing.T) {
 	check("a higher limit", 3, true)
 }
 
+// An algorithm that panics costs no place.
+func TestPlaceAfterPanic(t *testing.T) {
+	s := newStand(t, "a", nil)
+	s.Options.Algorithms = append(s.Options.Algorithms, lb.Algorithm{
+		Name: "panics", New: func(lb.Input) (lb.Picker, error) { return panicking{}, nil },
+	})
+	u := s.Build("a", func(c *config.Upstream) { c.Balance = "panics" }, nil)
+	var p lb.Pick
+	func() {
+		defer func() { recover() }()
+		u.Acquire(&p)
+	}()
+	equal(t, "running after the panic", u.InFlight(), 1)
+	u.Leave(&p)
+	equal(t, "running at the end", u.InFlight(), 0)
+}
+
+type panicking struct{}
+
+func (panicking) Pick(*lb.Pick) *lb.Target { panic("an algorithm") }
+
 // A retry that finds all targets at their limits waits before all first attempts, and holds up none
 // that can have what it cannot. What must not wait does not.
 func TestRetriesGoFirst(t *testing.T) {
@@ -213,7 +234,7 @@ func TestRetriesGoFirst(t *testing.T) {
 			t.Fatal(err)
 		}
 		acquire("new 1", new(lb.Pick))
-		acquire("new 2", new(lb.Pick))
+		acquire("new 2", retries[1])
 		acquire("new 3", new(lb.Pick))
 		check("the queue is full", "new 3: too many running exchanges")
 		// The place at a is the first one's in the queue, the retry gets that at b.
@@ -223,15 +244,21 @@ func TestRetriesGoFirst(t *testing.T) {
 		hedge.NoWait = true
 		_, err = s.Acquire(&hedge)
 		equal(t, "without a wait", err, lb.ErrBusy)
-		acquire("retry", retries[0])
-		equal(t, "waiting", s.Queued(), 2)
+		acquire("new 4", new(lb.Pick))
+		acquire("retry 1", retries[0])
+		equal(t, "waiting, one more than the queue takes", s.Queued(), 3)
 		s.Release(a, ok) // of new 1
 		check("a is free again", "new 2 a")
-		acquire("new 4", new(lb.Pick))
+		s.ReleaseBetween(a, retries[1], timedOut)
+		check("a is free once more", "new 4 a")
+		acquire("new 5", new(lb.Pick))
+		acquire("retry 2", retries[1])
 		s.Release(b, ok)
-		check("b is free", "retry b")
+		check("b is free", "retry 1 b")
 		s.Release(b, ok)
-		check("b is free again", "new 4 b")
+		check("b is free again", "retry 2 b")
+		s.Release(b, ok)
+		check("b is free once more", "new 5 b")
 		equal(t, "waiting", s.Queued(), 0)
 
 		// A wait is over when the exchange's time is.

@@ -70,8 +70,8 @@ const (
 	// stageLater: it has had one. If it has one now, its place among the running exchanges
 	// goes with that.
 	stageLater
-	// stageBetween: it has no target, and has kept its place among the running exchanges for
-	// the next one.
+	// stageBetween: it has a place among the running exchanges, and no target. It has kept the
+	// place for its next attempt, or is about to get a target.
 	stageBetween
 )
 

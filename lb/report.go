@@ -25,7 +25,8 @@ func (u *Upstream) ReleaseBetween(t *Target, p *Pick, o Outcome) {
 	u.leave(t)
 }
 
-// Leave gives back the place that ReleaseBetween has kept for p, if it still has it.
+// Leave gives back the place that ReleaseBetween has kept for p, or an Acquire that panicked, if p
+// still has it.
 func (u *Upstream) Leave(p *Pick) {
 	if p.stage == stageBetween {
 		p.stage = stageLater

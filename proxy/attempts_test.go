@@ -370,7 +370,15 @@ func TestPlaceIsKept(t *testing.T) {
 			for i, target := range []string{"a", "b", "c"} {
 				s.on(target, scripts[i], answer("200", "hello"))
 			}
-			c := s.request(first).start()
+			c := s.request(first)
+			c.front.on["start"] = func() error {
+				if want != "200 ok" {
+					settle()
+					equal(t, name+": waiting while the client gets an error", s.sets["origin"].Queued(), 0)
+				}
+				return nil
+			}
+			c.start()
 			waits := s.request("GET /waits").start()
 			equal(t, name+": waiting", s.sets["origin"].Queued(), 1)
 			time.Sleep(time.Second) // the scripts go on
