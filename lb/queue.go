@@ -33,15 +33,15 @@ type waiter struct {
 func (u *Upstream) queue(p *Pick) (*Target, error) {
 	q := &u.core.queue
 	p.Queued = true
-	w := &waiter{look: make(chan struct{}, 1), later: p.stage != stageFirst}
-	room := u.cfg.Limits.Queue
-	if w.later {
+	later, room := p.stage != stageFirst, u.cfg.Limits.Queue
+	if later {
 		room *= 2 // a queue full of first attempts refuses no other
 	}
 	if q.waiting.Add(1) > int64(room) {
 		q.waiting.Add(-1)
 		return nil, ErrBusy
 	}
+	w := &waiter{look: make(chan struct{}, 1), later: later}
 	limit := u.cfg.Limits.QueueTimeout.D()
 	if p.Within > 0 {
 		limit = min(limit, p.Within)
