@@ -148,12 +148,14 @@ type Passive struct {
 
 // UpstreamLimits bound what is sent to an upstream at the same time. 0 means no bound.
 type UpstreamLimits struct {
-	// InFlight bounds the running exchanges of the upstream.
+	// InFlight bounds the running exchanges of the upstream. An exchange keeps its place
+	// between attempts.
 	InFlight int `toml:"in_flight"`
 	// TargetInFlight bounds the running exchanges of each target.
 	TargetInFlight int `toml:"target_in_flight"`
 	// Queue is how many exchanges may wait until the limits let them go on; the
-	// next one is answered with 503 immediately.
+	// next one is answered with 503 immediately. Retries wait before the others, and as many
+	// more of them may.
 	Queue int `toml:"queue"`
 	// QueueTimeout bounds the wait; after it the exchange is answered with 503.
 	QueueTimeout Duration `toml:"queue_timeout"`

@@ -5,8 +5,7 @@ import "slices"
 // Acquire picks a usable target that p did not try before and counts an
 // exchange on it. Each Acquire that returns a target needs one Release with
 // that target. The errors are ErrNoTarget, ErrBusy, ErrBreakerOpen and
-// ErrCanceled. It waits only if limits and a queue are configured, and only
-// for an exchange's first attempt.
+// ErrCanceled. It waits only if limits and a queue are configured.
 func (u *Upstream) Acquire(p *Pick) (*Target, error) {
 	now := p.Now
 	if now == 0 {
@@ -34,11 +33,11 @@ func (u *Upstream) Acquire(p *Pick) (*Target, error) {
 	return t, err
 }
 
-// enter is acquire with the queue, for those that may wait in it: an exchange's first
-// attempt, which lets those go first that wait already.
+// enter is acquire with the queue, for those that may wait in it. An exchange's first attempt
+// lets those go first that wait already; later ones go before it.
 func (u *Upstream) enter(p *Pick) (*Target, error) {
-	queues := u.cfg.Limits.Queue > 0 && p.n == 0
-	if queues && u.core.queue.waiting.Load() > 0 {
+	queues := u.cfg.Limits.Queue > 0 && !p.NoWait
+	if queues && p.stage == stageFirst && u.core.queue.waiting.Load() > 0 {
 		return u.queue(p)
 	}
 	t, err := u.acquire(p)
@@ -73,22 +72,36 @@ func (u *Upstream) Spare(p *Pick) bool {
 
 // acquire is Acquire without waiting.
 func (u *Upstream) acquire(p *Pick) (*Target, error) {
-	if limit := int64(u.cfg.Limits.InFlight); u.core.inFlight.Add(1) > limit && limit > 0 {
-		u.core.inFlight.Add(-1)
+	before := p.stage
+	if before != stageBetween && !u.count() {
 		return nil, ErrBusy
 	}
+	p.stage = stageBetween // Leave gives the place back if an algorithm panics
 	p.mask = u.mask.Load()
 	p.lifts = p.trials()
 	p.maskOnly = p.n == 0 && u.ceiling == 0
 	p.warmupSkips = maxWarmupSkips
 	if t := u.pick(p); t != nil {
+		p.stage = stageLater
 		return t, nil
 	}
-	u.core.inFlight.Add(-1)
+	if before != stageBetween {
+		p.stage = before
+		u.core.inFlight.Add(-1)
+	}
 	if p.full {
 		return nil, ErrBusy
 	}
 	return nil, ErrNoTarget
+}
+
+// count counts an exchange among the running ones, if the limit lets it.
+func (u *Upstream) count() bool {
+	if limit := int64(u.cfg.Limits.InFlight); u.core.inFlight.Add(1) > limit && limit > 0 {
+		u.core.inFlight.Add(-1)
+		return false
+	}
+	return true
 }
 
 // pick picks from the current set. A set that is replaced meanwhile may have targets

@@ -1,6 +1,7 @@
 // Package lb chooses targets. An Upstream is a named set of targets with one
 // balancing algorithm: Acquire picks a usable target for an attempt and counts
-// it, Release gives it back and says how it went. The package also holds what
+// it, Release gives it back and says how it went; ReleaseBetween does so between two
+// attempts of an exchange. The package also holds what
 // is decided from these outcomes: the retry budget, the hedge delay, in-flight
 // limits and the circuit breaker.
 //

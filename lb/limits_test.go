@@ -12,6 +12,7 @@ import (
 	"weir/config"
 	"weir/internal/testkit"
 	"weir/lb"
+	"weir/lb/lbtest"
 )
 
 func TestLimits(t *testing.T) {
@@ -110,21 +111,205 @@ func TestQueue(t *testing.T) {
 	})
 }
 
-func TestRetriesDoNotQueue(t *testing.T) {
-	s := newStand(t, "a b", func(c *config.Upstream) {
-		c.Limits = config.UpstreamLimits{TargetInFlight: 1, Queue: 5, QueueTimeout: config.Duration(time.Hour), Adaptive: "off"}
+// queueing is limits with a queue that nobody leaves before time.
+func queueing(c *config.Upstream) {
+	c.Limits.Queue, c.Limits.QueueTimeout = 2, config.Duration(time.Minute)
+}
+
+// An exchange keeps its place among the running ones between two attempts, whatever the limit is
+// then, and gives it back if there is no other attempt.
+func TestPlaceBetweenAttempts(t *testing.T) {
+	check := func(name string, reloaded int, again bool) {
+		synctest.Test(t, func(t *testing.T) {
+			limits := func(n int) func(c *config.Upstream) {
+				return func(c *config.Upstream) { queueing(c); c.Limits.InFlight = n }
+			}
+			s := newStand(t, "a b", limits(2))
+			var p lb.Pick
+			first, err := s.Acquire(&p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			other, err := s.Acquire(new(lb.Pick))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var served atomic.Int32
+			waits := func(u *lb.Upstream) {
+				go func() {
+					if target, err := u.Acquire(new(lb.Pick)); err == nil {
+						served.Add(1)
+						u.Release(target, ok)
+					}
+				}()
+				synctest.Wait()
+			}
+			waits(s.Upstream)
+			if reloaded > 0 {
+				waits(s.Build("a b", limits(reloaded), s.Upstream))
+			}
+			waiting := s.Queued()
+			s.ReleaseBetween(first, &p, refused)
+			synctest.Wait()
+			equal(t, name+": served before the retry", served.Load(), 0)
+			equal(t, name+": running", s.InFlight(), 2)
+			if again {
+				second, err := s.Acquire(&p)
+				equal(t, name+": the retry", err, nil)
+				equal(t, name+": its target", second.Same(first), false)
+				equal(t, name+": running", s.InFlight(), 2)
+				s.Release(second, ok)
+			}
+			s.Leave(&p)
+			s.Leave(&p)
+			s.Release(other, ok)
+			synctest.Wait()
+			equal(t, name+": served", int(served.Load()), waiting)
+			equal(t, name+": running at the end", s.InFlight(), 0)
+			equal(t, name+": waiting at the end", s.Queued(), 0)
+		})
+	}
+	check("a retry", 0, true)
+	check("no retry", 0, false)
+	check("a lower limit", 1, true)
+	check("a higher limit", 3, true)
+}
+
+// An algorithm that panics costs no place.
+func TestPlaceAfterPanic(t *testing.T) {
+	s := newStand(t, "a", nil)
+	s.Options.Algorithms = append(s.Options.Algorithms, lb.Algorithm{
+		Name: "panics", New: func(lb.Input) (lb.Picker, error) { return panicking{}, nil },
 	})
-	if _, err := s.Acquire(new(lb.Pick)); err != nil {
-		t.Fatal(err)
-	}
+	u := s.Build("a", func(c *config.Upstream) { c.Balance = "panics" }, nil)
 	var p lb.Pick
-	b, err := s.Acquire(&p)
-	if err != nil {
-		t.Fatal(err)
+	func() {
+		defer func() { recover() }()
+		u.Acquire(&p)
+	}()
+	equal(t, "running after the panic", u.InFlight(), 1)
+	u.Leave(&p)
+	equal(t, "running at the end", u.InFlight(), 0)
+}
+
+type panicking struct{}
+
+func (panicking) Pick(*lb.Pick) *lb.Target { panic("an algorithm") }
+
+// A retry that finds all targets at their limits waits before all first attempts, and holds up none
+// that can have what it cannot. What must not wait does not.
+func TestRetriesGoFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(t, "a b", func(c *config.Upstream) { queueing(c); c.Limits.TargetInFlight = 1 })
+		var order []string
+		var mu sync.Mutex
+		acquire := func(who string, p *lb.Pick) {
+			go func() {
+				target, err := s.Acquire(p)
+				mu.Lock()
+				defer mu.Unlock()
+				if err != nil {
+					order = append(order, who+": "+err.Error())
+					return
+				}
+				order = append(order, who+" "+lbtest.Name(target))
+			}()
+			synctest.Wait()
+		}
+		check := func(what, want string) {
+			t.Helper()
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			equal(t, what, strings.Join(order, ", "), want)
+			order = nil
+		}
+		retries := []*lb.Pick{{}, {}}
+		a, err := s.Acquire(retries[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := s.Acquire(new(lb.Pick))
+		if err != nil {
+			t.Fatal(err)
+		}
+		acquire("new 1", new(lb.Pick))
+		acquire("new 2", retries[1])
+		acquire("new 3", new(lb.Pick))
+		check("the queue is full", "new 3: too many running exchanges")
+		// The place at a is the first one's in the queue, the retry gets that at b.
+		s.ReleaseBetween(a, retries[0], timedOut)
+		check("a is free", "new 1 a")
+		hedge := *retries[0]
+		hedge.NoWait = true
+		_, err = s.Acquire(&hedge)
+		equal(t, "without a wait", err, lb.ErrBusy)
+		acquire("new 4", new(lb.Pick))
+		acquire("retry 1", retries[0])
+		equal(t, "waiting, one more than the queue takes", s.Queued(), 3)
+		s.Release(a, ok) // of new 1
+		check("a is free again", "new 2 a")
+		s.ReleaseBetween(a, retries[1], timedOut)
+		check("a is free once more", "new 4 a")
+		acquire("new 5", new(lb.Pick))
+		acquire("retry 2", retries[1])
+		s.Release(b, ok)
+		check("b is free", "retry 1 b")
+		s.Release(b, ok)
+		check("b is free again", "retry 2 b")
+		s.Release(b, ok)
+		check("b is free once more", "new 5 b")
+		equal(t, "waiting", s.Queued(), 0)
+
+		// A wait is over when the exchange's time is.
+		acquire("late", &lb.Pick{Within: time.Second})
+		time.Sleep(time.Second - time.Nanosecond)
+		check("not late yet", "")
+		time.Sleep(time.Nanosecond)
+		check("late", "late: too many running exchanges")
+		s.Release(a, ok)
+		s.Release(b, ok)
+		equal(t, "running", s.InFlight(), 0)
+	})
+}
+
+// No place is lost, and none is counted twice, where exchanges try again while others wait.
+func TestRetriesUnderLoad(t *testing.T) {
+	s := newStand(t, "a b c", func(c *config.Upstream) {
+		c.Limits = config.UpstreamLimits{InFlight: 4, TargetInFlight: 2, Queue: 100, QueueTimeout: config.Duration(time.Minute), Adaptive: "off"}
+		c.Health.Passive.Failures = 0
+	})
+	var clients sync.WaitGroup
+	for client := range 16 {
+		clients.Go(func() {
+			for i := range testkit.Rounds(1000, 4000) {
+				var p lb.Pick
+				for attempt := range 3 {
+					target, err := s.Acquire(&p)
+					if err != nil {
+						t.Errorf("attempt %d of client %d: a place was lost: %v", attempt, client, err)
+						return
+					}
+					runtime.Gosched()
+					if attempt == (client+i)%3 {
+						s.Release(target, ok)
+						break
+					}
+					s.ReleaseBetween(target, &p, cancelled)
+					if (client+i)%7 == 0 {
+						break // no other attempt
+					}
+				}
+				s.Leave(&p)
+			}
+		})
 	}
-	s.Release(b, refused)
-	_, err = s.Acquire(&p)
-	equal(t, "second attempt", err, lb.ErrBusy)
+	clients.Wait()
+	equal(t, "running", s.InFlight(), 0)
+	equal(t, "waiting", s.Queued(), 0)
+	for _, target := range s.Targets() {
+		equal(t, "running on "+lbtest.Name(target), target.InFlight(), 0)
+	}
 }
 
 // A place that becomes free is never lost, and those that wait get it before newcomers.

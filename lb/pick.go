@@ -30,12 +30,17 @@ type Pick struct {
 	Queued bool
 	// Cancel ends a wait in the queue when it is closed; nil never does.
 	Cancel <-chan struct{}
+	// Within bounds a wait in the queue besides the configured bound; 0 does not.
+	Within time.Duration
+	// NoWait says that Acquire must not wait: the attempt is not needed.
+	NoWait bool
 
 	key    uint64
 	hasKey bool
 
 	tried [maxTried]*live
 	n     int
+	stage stage
 
 	// The rest is set by each Acquire for Admits and the algorithms.
 
@@ -56,11 +61,25 @@ type Pick struct {
 	now         int64
 }
 
-// Reset makes p as good as new.
+// stage is how far an exchange has come with its attempts.
+type stage uint8
+
+const (
+	// stageFirst: it has had no target yet.
+	stageFirst stage = iota
+	// stageLater: it has had one. If it has one now, its place among the running exchanges
+	// goes with that.
+	stageLater
+	// stageBetween: it has a place among the running exchanges, and no target. It has kept the
+	// place for its next attempt, or is about to get a target.
+	stageBetween
+)
+
+// Reset makes p as good as new. It must not have kept a place.
 func (p *Pick) Reset() { *p = Pick{} }
 
-// Forget makes all targets look untried, for an exchange that begins again. Key
-// and cookie stay.
+// Forget makes all targets look untried, for an exchange that begins again. Key, cookie
+// and a place that was kept stay.
 func (p *Pick) Forget() { p.tried, p.n = [maxTried]*live{}, 0 }
 
 // SetKey gives the bytes that balance = "hash" makes its choice by.

@@ -6,8 +6,11 @@ import (
 	"time"
 )
 
-// queue is where exchanges wait for a place, first come, first served. Only the first one
-// looks for places, and leaves when it has one; so no place is lost, and none is overtaken.
+// queue is where exchanges wait for a place, first come, first served, those that have had a
+// target before all others. The first one looks for places, and leaves when it has one. A
+// later attempt that finds none passes the look on to the next one, because it does not take
+// a place at a target that it has tried. So no place is lost, and no first attempt is overtaken
+// by another.
 type queue struct {
 	waiting atomic.Int64 // how many wait
 
@@ -22,6 +25,7 @@ type queue struct {
 // waiter is one exchange in the queue.
 type waiter struct {
 	look       chan struct{} // has room for one wake
+	later      bool          // it has had a target
 	prev, next *waiter
 }
 
@@ -29,12 +33,20 @@ type waiter struct {
 func (u *Upstream) queue(p *Pick) (*Target, error) {
 	q := &u.core.queue
 	p.Queued = true
-	if q.waiting.Add(1) > int64(u.cfg.Limits.Queue) {
+	later, room := p.stage != stageFirst, u.cfg.Limits.Queue
+	if later {
+		room *= 2 // a queue full of first attempts refuses no other
+	}
+	if q.waiting.Add(1) > int64(room) {
 		q.waiting.Add(-1)
 		return nil, ErrBusy
 	}
-	w := &waiter{look: make(chan struct{}, 1)}
-	timer := time.NewTimer(u.cfg.Limits.QueueTimeout.D())
+	w := &waiter{look: make(chan struct{}, 1), later: later}
+	limit := u.cfg.Limits.QueueTimeout.D()
+	if p.Within > 0 {
+		limit = min(limit, p.Within)
+	}
+	timer := time.NewTimer(limit)
 	q.enter(w)
 	t, err := u.wait(p, w, timer.C)
 	timer.Stop()
@@ -54,7 +66,7 @@ func (u *Upstream) wait(p *Pick, w *waiter, timeout <-chan time.Time) (*Target, 
 			if err != ErrBusy {
 				return t, err
 			}
-			q.used(freed)
+			q.vain(w, freed)
 		case <-timeout:
 			return nil, ErrBusy
 		case <-p.Cancel:
@@ -63,16 +75,24 @@ func (u *Upstream) wait(p *Pick, w *waiter, timeout <-chan time.Time) (*Target, 
 	}
 }
 
-// enter adds w at the end. If w is the first one it is to look at once, for a place that
-// became free after it was refused and before it was here.
+// enter adds w at the end, or behind the last later attempt if it is one itself. If w is the
+// first one, or may be passed the look, it is to look at once, for a place that became free after it
+// was refused and before it was here.
 func (q *queue) enter(w *waiter) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	w.prev = q.last
-	q.link(w.prev, w)
-	q.link(w, nil)
-	if q.first == w {
-		q.tell()
+	prev, next := q.last, (*waiter)(nil)
+	if w.later {
+		prev, next = nil, q.first
+		for next != nil && next.later {
+			prev, next = next, next.next
+		}
+	}
+	q.link(prev, w)
+	q.link(w, next)
+	if prev == nil || prev.later {
+		q.freed = max(q.freed, 1) // if w does not look after all, the next one does
+		w.tell()
 	}
 }
 
@@ -111,10 +131,15 @@ func (q *queue) known() int {
 	return q.freed
 }
 
-// used says that so many of the places are taken by others.
-func (q *queue) used(n int) {
+// vain says that w has found none of so many places. If the next one cannot have any of them
+// either, others have taken them.
+func (q *queue) vain(w *waiter, n int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if w.later && w.next != nil {
+		w.next.tell()
+		return
+	}
 	q.freed = max(0, q.freed-n)
 }
 
@@ -141,8 +166,13 @@ func (q *queue) tell() {
 		q.freed = 0
 		return
 	}
+	q.first.tell()
+}
+
+// tell lets w look. The queue's mu must be held.
+func (w *waiter) tell() {
 	select {
-	case q.first.look <- struct{}{}:
+	case w.look <- struct{}{}:
 	default:
 	}
 }

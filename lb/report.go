@@ -11,6 +11,32 @@ func (u *Upstream) Release(t *Target, o Outcome) {
 		u.Report(t, o)
 	}
 	u.core.inFlight.Add(-1)
+	u.leave(t)
+}
+
+// ReleaseBetween is Release for an exchange that may go on with another attempt of p: it
+// keeps its place among the running exchanges for the next Acquire. Leave gives the place
+// back if there is none.
+func (u *Upstream) ReleaseBetween(t *Target, p *Pick, o Outcome) {
+	if o.Kind != AlreadyReported {
+		u.Report(t, o)
+	}
+	p.stage = stageBetween
+	u.leave(t)
+}
+
+// Leave gives back the place that ReleaseBetween has kept for p, or an Acquire that panicked, if p
+// still has it.
+func (u *Upstream) Leave(p *Pick) {
+	if p.stage == stageBetween {
+		p.stage = stageLater
+		u.core.inFlight.Add(-1)
+		u.core.queue.wake(1)
+	}
+}
+
+// leave gives back the place at t.
+func (u *Upstream) leave(t *Target) {
 	t.live.inFlight.Add(-1)
 	switch {
 	case u.core.queue.waiting.Load() == 0:

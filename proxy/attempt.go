@@ -136,6 +136,8 @@ type ending struct {
 	err error
 	// reusable says that the stream ended by its framing on both sides.
 	reusable bool
+	// keeps says that the exchange keeps its place in the upstream: another attempt may follow.
+	keeps bool
 }
 
 // end gives back stream and target, once, and says how the attempt went. An upload
@@ -159,7 +161,12 @@ func (a *attempt) end(e ending) {
 		latency = time.Since(a.began)
 	}
 	countAttempt(a.target, e.cause, latency) // before the target may go, and its figures with it
-	a.upstream.Set.Release(a.target, lb.Outcome{Kind: e.kind, Status: e.status, Latency: latency, Err: e.err})
+	o := lb.Outcome{Kind: e.kind, Status: e.status, Latency: latency, Err: e.err}
+	if e.keeps {
+		a.upstream.Set.ReleaseBetween(a.target, &a.x.pick, o)
+	} else {
+		a.upstream.Set.Release(a.target, o)
+	}
 }
 
 // tell tells those who follow the exchange how the attempt ended. It is a function of its own because
@@ -186,7 +193,7 @@ func (a *attempt) giveUp(e ending) {
 
 // fail ends an attempt that failed.
 func (a *attempt) fail(e *attemptError) {
-	a.giveUp(ending{kind: e.outcome(), cause: e.cause, status: e.status, err: e.err})
+	a.giveUp(ending{kind: e.outcome(), cause: e.cause, status: e.status, err: e.err, keeps: true})
 }
 
 // reportAfter is how long a response may take before the balancer is told that

@@ -78,13 +78,22 @@ func (x *Exchange) tryAll(a *attempt) {
 		var err error
 		if a, err = x.beginAttempt(time.Now()); err != nil {
 			budget.Refund(last.retry.at)
-			if last.status != 0 {
-				last.cause = x.noTarget(err).cause // its response is gone
-			}
-			x.failAttempt(last)
+			x.failAttempt(x.noRetry(last, err))
 			return
 		}
 	}
+}
+
+// noRetry says how an exchange ends that could not have another target after last because of err.
+func (x *Exchange) noRetry(last *attemptError, err error) *attemptError {
+	e := x.noTarget(err)
+	switch {
+	case e.cause == CauseClientGone, e.cause == CauseTotal:
+		return e // it has waited for one
+	case last.status != 0:
+		last.cause = e.cause // its response is gone
+	}
+	return last
 }
 
 // beginAttempt begins an attempt at a target that the balancer chooses.
@@ -162,12 +171,14 @@ func (x *Exchange) mayRetry(e *attemptError) bool {
 	return e.retry.granted
 }
 
-// acquire takes a target. A client that leaves gives up its place in the queue.
+// acquire takes a target. A client that leaves gives up its place in the queue, where no exchange
+// waits for longer than it may take.
 func (x *Exchange) acquire() (*lb.Target, error) {
 	set, pick := x.Upstream.Set, &x.pick
-	if !x.Upstream.queues || x.Result.Attempts > 0 {
+	if !x.Upstream.queues {
 		return set.Acquire(pick)
 	}
+	pick.Queued, pick.Within = false, x.time.left(x.now())
 	pick.Cancel = x.Client.Cancel.channel(x.Start)
 	began := x.traceNow()
 	t, err := set.Acquire(pick)
@@ -219,6 +230,8 @@ func (x *Exchange) noTarget(err error) *attemptError {
 		return &attemptError{cause: CauseBreaker, err: err}
 	case errors.Is(err, lb.ErrCanceled):
 		return clientGone(false)
+	case x.time.late(time.Now()):
+		return &attemptError{cause: CauseTotal, err: err}
 	}
 	return &attemptError{cause: CauseBusy, err: err}
 }
@@ -233,6 +246,7 @@ func clientGone(sent bool) *attemptError {
 // failAttempt tells the client how the last attempt failed, unless the cache
 // has an answer that is better than an error.
 func (x *Exchange) failAttempt(e *attemptError) {
+	x.Upstream.Set.Leave(&x.pick) // others need not wait until this client has its answer
 	if e.cause != CauseClientGone && x.answerStale(rule.FailedConnection) {
 		return
 	}

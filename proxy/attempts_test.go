@@ -354,3 +354,105 @@ func TestQueue(t *testing.T) {
 		equal(t, "streams", s.targets["a"].count(), 2)
 	})
 }
+
+// threeTargets is the configuration of a route to three targets, of which one exchange at a time is lent a
+// place, and others wait.
+const threeTargets = "[[routes]]\nname = \"all\"\nupstream = \"origin\"\n[upstreams.origin]\ntargets = [\"http://a\", \"http://b\", \"http://c\"]\n" +
+	"limits = { in_flight = 1, queue = 5, queue_timeout = \"1h\" }\nretry = { on = [\"connect\", \"reset\", \"503\"] }\n"
+
+// While others wait an exchange keeps its place until its last attempt has ended, and gives it back whatever
+// that end is.
+func TestPlaceIsKept(t *testing.T) {
+	check := func(name, text, first string, scripts [3]script, hooks Hooks, acts func(c *client), want string) {
+		t.Helper()
+		bubble(t, func(t *testing.T) {
+			s := newStand(t, text, hooks)
+			for i, target := range []string{"a", "b", "c"} {
+				s.on(target, scripts[i], answer("200", "hello"))
+			}
+			c := s.request(first)
+			c.front.on["start"] = func() error {
+				if want != "200 ok" {
+					settle()
+					equal(t, name+": waiting while the client gets an error", s.sets["origin"].Queued(), 0)
+				}
+				return nil
+			}
+			c.start()
+			waits := s.request("GET /waits").start()
+			equal(t, name+": waiting", s.sets["origin"].Queued(), 1)
+			time.Sleep(time.Second) // the scripts go on
+			if acts != nil {
+				acts(c)
+			}
+			time.Sleep(time.Minute)
+			settle()
+			if hooks.OnUpstream != nil {
+				s.panics++
+			}
+			equal(t, name, c.ended(), want)
+			equal(t, name+": the one that waited", waits.ended(), "200 ok")
+			if d := waits.Result.End.Sub(c.Result.End); d < 0 {
+				t.Errorf("%s: the one that waited was served %v earlier", name, -d)
+			}
+		})
+	}
+	later := func(play script) script { return after(time.Second/2, play) }
+	fails, busy, good := later(resets), later(answer("503", "busy")), answer("200", "hello")
+	check("a retry", threeTargets, "GET /", [3]script{fails, good, good}, Hooks{}, nil, "200 ok")
+	check("a status", threeTargets, "GET /", [3]script{busy, good, good}, Hooks{}, nil, "200 ok")
+	check("no second retry", threeTargets, "GET /", [3]script{fails, resets, good}, Hooks{}, nil, "502 reset")
+	check("no retry", threeTargets, "POST /", [3]script{fails, good, good}, Hooks{}, nil, "502 reset")
+	check("a retry that takes its time", threeTargets+"timeouts = { first_byte = \"20s\" }\n", "GET /", [3]script{fails, silent, good}, Hooks{}, nil, "504 first_byte_timeout")
+	check("a client that leaves", threeTargets, "GET /", [3]script{fails, silent, good}, Hooks{}, func(c *client) { c.gone.Cancel() }, "400 client_gone")
+	paused := strings.Replace(threeTargets, "\"503\"]", "\"503\"], backoff = \"10s\", backoff_max = \"20s\"", 1)
+	check("a client that leaves the pause", paused, "GET /", [3]script{fails, good, good}, Hooks{}, func(c *client) { c.gone.Cancel() }, "400 client_gone")
+	check("a pause", paused, "GET /", [3]script{fails, good, good}, Hooks{}, nil, "200 ok")
+	panics := func(x *Exchange) {
+		if x.Result.Attempts == 2 {
+			panic("a hook")
+		}
+	}
+	check("a panic", threeTargets, "GET /", [3]script{fails, good, good}, Hooks{OnUpstream: panics}, nil, "500 panic")
+}
+
+// A retry that finds no place at any target waits for one, within the exchange's time, as long as its
+// client does.
+func TestRetryWaits(t *testing.T) {
+	check := func(name, timeouts string, free time.Duration, acts func(c *client), want string) {
+		t.Helper()
+		bubble(t, func(t *testing.T) {
+			s := newStand(t, twoTargets+"limits = { target_in_flight = 1, queue = 1, queue_timeout = \"20s\" }\n"+timeouts)
+			s.on("a", after(time.Second, resets), after(50*time.Second, answer("200")))
+			s.on("b", after(free, answer("200")))
+			c := s.request("GET /1").start()
+			atB := s.request("GET /2").start()
+			atA := s.request("GET /3").start() // takes the place that the first one had
+			time.Sleep(2 * time.Second)
+			settle()
+			equal(t, name+": waiting", s.sets["origin"].Queued(), 1)
+			if acts != nil {
+				acts(c)
+			}
+			time.Sleep(2 * time.Minute)
+			equal(t, name, c.ended(), want)
+			equal(t, name+": the second", atB.ended(), "200 ok")
+			equal(t, name+": the third", atA.ended(), "200 ok")
+		})
+	}
+	check("a place", "", 10*time.Second, nil, "200 ok")
+	check("no place in the queue's time", "", 50*time.Second, nil, "502 reset")
+	check("a client that leaves", "", 10*time.Second, func(c *client) { c.gone.Cancel() }, "400 client_gone")
+	bubble(t, func(t *testing.T) {
+		s := newStand(t, twoTargets+"limits = { in_flight = 1, queue = 5, queue_timeout = \"1h\" }\ntimeouts = { total = \"5s\" }\n")
+		s.on("a", after(3*time.Second, answer("200")))
+		s.on("b", silent)
+		first, second := s.request("GET /1").start(), s.request("GET /2").start()
+		third := s.request("GET /3").start()
+		time.Sleep(10 * time.Second)
+		equal(t, "the first", first.ended(), "200 ok")
+		equal(t, "the second", second.ended(), "504 total_timeout")
+		equal(t, "one whose time was over while it waited", third.ended(), "504 total_timeout")
+		equal(t, "its attempts", third.Result.Attempts, 0)
+	})
+}

@@ -98,7 +98,9 @@ func (x *Exchange) hedgeTarget(first *attempt) *lb.Target {
 	if !budget.Withdraw(now) {
 		return nil
 	}
+	x.pick.NoWait = true
 	t, err := x.Upstream.Set.Acquire(&x.pick)
+	x.pick.NoWait = false
 	if err == nil && !t.Same(first.target) {
 		return t
 	}

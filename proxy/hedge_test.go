@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -197,4 +199,46 @@ func TestHedgePanic(t *testing.T) {
 		s.panics = 1
 		equal(t, "the end", s.request("GET /").serve(), "502 reset")
 	})
+}
+
+// A hedge is an exchange of its own to the limits: it is sent if there is a place at once, and each of the two
+// gives back one place.
+func TestHedgeWithinLimits(t *testing.T) {
+	first := func(play script) script {
+		var played atomic.Bool
+		return func(s *fakeStream) {
+			if !played.Swap(true) {
+				play(s)
+				return
+			}
+			s.answer("200", "later")
+		}
+	}
+	check := func(name string, inFlight int, a, b script, want, result string) {
+		t.Helper()
+		bubble(t, func(t *testing.T) {
+			s := newHedging(t, fmt.Sprintf(", attempts = 3 }\nlimits = { in_flight = %d, queue = 5, queue_timeout = \"1h\"", inFlight))
+			s.on("a", first(a))
+			s.on("b", first(b))
+			c := s.request("GET /x").start()
+			time.Sleep(2 * hedgeAfter)
+			var waiting []*client
+			for range 3 {
+				waiting = append(waiting, s.request("GET /waits").start())
+			}
+			equal(t, name+": waiting", s.sets["origin"].Queued(), 3)
+			time.Sleep(time.Minute)
+			equal(t, name, c.ended(), want)
+			for _, w := range waiting {
+				equal(t, name+": one that waited", w.ended(), "200 ok")
+			}
+			equal(t, name+": "+result, s.hedges(result), "1")
+		})
+	}
+	const late = 4 * hedgeAfter
+	check("no place", 1, after(late, answer("200", "a")), resets, "200 ok", "refused")
+	check("the second wins", 2, silent, after(late, answer("200", "b")), "200 ok", "won")
+	check("the first wins", 2, after(late, answer("200", "a")), silent, "200 ok", "lost")
+	check("both break", 2, after(late, resets), after(2*late, resets), "502 reset", "failed")
+	check("both are to be tried again", 2, after(late, answer("503", "a")), after(2*late, answer("503", "b")), "503 ok", "failed")
 }

@@ -64,6 +64,7 @@ func (x *Exchange) pass(to string, client net.Conn, hello []byte) (alert []byte)
 				last = x.noTarget(err)
 			} else {
 				budget.Refund(last.retry.at)
+				last = x.noRetry(last, err)
 			}
 			break
 		}
@@ -89,10 +90,6 @@ func (x *Exchange) passTo(t *lb.Target, client net.Conn, hello []byte) *attemptE
 	x.Result.Target = t
 	x.Result.Attempts++
 	began := time.Now()
-	end := func(cause Cause, o lb.Outcome) {
-		countAttempt(t, cause, o.Latency)
-		x.Upstream.Set.Release(t, o)
-	}
 	var target net.Conn
 	err := transport.ErrNoPass
 	if c, ok := t.Transport().(interface {
@@ -107,7 +104,8 @@ func (x *Exchange) passTo(t *lb.Target, client net.Conn, hello []byte) *attemptE
 	took := time.Since(began)
 	if err != nil {
 		e := dialFailure(err)
-		end(e.cause, lb.Outcome{Kind: e.outcome(), Latency: took, Err: err})
+		countAttempt(t, e.cause, took)
+		x.Upstream.Set.ReleaseBetween(t, &x.pick, lb.Outcome{Kind: e.outcome(), Latency: took, Err: err})
 		return e
 	}
 	defer target.Close()
@@ -126,6 +124,7 @@ func (x *Exchange) passTo(t *lb.Target, client net.Conn, hello []byte) *attemptE
 	if x.Result.BytesOut == 0 {
 		kind = lb.Canceled // client or target: who gave up is not known
 	}
-	end(CauseOK, lb.Outcome{Kind: kind, Latency: took})
+	countAttempt(t, CauseOK, took)
+	x.Upstream.Set.Release(t, lb.Outcome{Kind: kind, Latency: took})
 	return nil
 }

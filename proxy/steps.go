@@ -137,9 +137,11 @@ func (x *Exchange) nameUpstream(dst []byte) []byte {
 	return x.Route.upstreamName.Append(dst, x.room.lookup)
 }
 
-// leaveUpstream lets go of what pickUpstream found. Upstream stays set, for logs.
+// leaveUpstream lets go of what pickUpstream found, and of what attempts have left. Upstream stays
+// set, for logs.
 func (x *Exchange) leaveUpstream() {
 	if x.Upstream != nil {
+		x.Upstream.Set.Leave(&x.pick)
 		x.Upstream.release()
 	}
 }

@@ -215,6 +215,24 @@ func TestCachedAgain(t *testing.T) {
 	})
 }
 
+// An exchange that asks once more does so before those that wait.
+func TestCachedAgainKeepsItsPlace(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStand(t, cachedRoute+"limits = { in_flight = 1, queue = 1, queue_timeout = \"1h\" }\n")
+		s.on("a", answer("200\nCache-Control: max-age=60\nETag: \"1\"", "hello"), after(time.Second, answer("304\nETag: \"2\"")),
+			answer("200\nCache-Control: max-age=60\nETag: \"2\"", "new"), after(time.Second, answer("200", "other")))
+		equal(t, "the first", s.request("GET /x").serve(), "200 ok")
+		time.Sleep(61 * time.Second)
+		c, waits := s.request("GET /x").start(), s.request("POST /y").start()
+		equal(t, "waiting", s.sets["o"].Queued(), 1)
+		time.Sleep(time.Minute)
+		equal(t, "the end", c.ended(), "200 ok")
+		equal(t, "the body", c.front.sent(), "new")
+		equal(t, "the one that waited", waits.ended(), "200 ok")
+		equal(t, "its body", waits.front.sent(), "other")
+	})
+}
+
 // The figures name what they are about, and go when that goes.
 func TestWriteMetrics(t *testing.T) {
 	bubble(t, func(t *testing.T) {

@@ -80,7 +80,9 @@ func (x *Exchange) offerToCache(a *attempt, bodyless, closes bool) bool {
 		}
 		return true
 	case cache.Again:
-		a.endStoring(closes, nil)
+		e := a.stored(closes, nil)
+		e.keeps = true
+		a.end(e)
 		x.again()
 		return true
 	}
@@ -362,7 +364,10 @@ func (x *Exchange) noteStored() {
 }
 
 // endStoring ends an attempt whose response the cache has dealt with.
-func (a *attempt) endStoring(closes bool, err error) {
+func (a *attempt) endStoring(closes bool, err error) { a.end(a.stored(closes, err)) }
+
+// stored says how such an attempt ends, which waits for nothing more.
+func (a *attempt) stored(closes bool, err error) ending {
 	x := a.x
 	uploaded := a.stopUpload()
 	x.unwatch()
@@ -377,5 +382,5 @@ func (a *attempt) endStoring(closes bool, err error) {
 		e.cause = x.bodyCause(err)
 		e.kind, e.err = (&attemptError{cause: e.cause}).outcome(), err
 	}
-	a.end(e)
+	return e
 }
