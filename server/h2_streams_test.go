@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -403,6 +404,28 @@ func TestH2FlowControl(t *testing.T) {
 		c.Grant(1, 1<<20)
 		a := c.Whole(1)
 		equal(t, "whether the body is the origin's", a.Body == large, true)
+	})
+}
+
+// Padding takes room in the windows as data does, and is taken at once, also where no byte of data comes between.
+func TestH2Padding(t *testing.T) {
+	t.Parallel()
+	origin := testkit.Listen(t, func(c *testkit.Conn) {
+		m := c.Head()
+		if err := m.ReadBody(c.Reader); err != nil {
+			t.Error(err)
+		}
+		c.Send("HTTP/1.1 200 OK\r\nContent-Length: " + strconv.Itoa(len(m.Body)) + "\r\n\r\n" + m.Body)
+	})
+	framedThrough(t, origin).each(t, func(t *testing.T, c *testkit.Frames) {
+		c.Post(1, "/")
+		c.Write(batch(func(f *h2.Framer) {
+			for range 900 {
+				f.WriteDataPadded(1, false, nil, make([]byte, 255))
+			}
+			f.WriteData(1, true, []byte("end"))
+		}))
+		equal(t, "the body", c.Whole(1).Body, "end")
 	})
 }
 

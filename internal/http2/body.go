@@ -117,8 +117,16 @@ func (b *requestBody) here() bool {
 	return b.pieces.Size() > 0 || b.ended || b.failure != nil || b.paused
 }
 
-// grant lets the client send n bytes more.
+// grant lets the client send n bytes more, and tells it so.
 func (b *requestBody) grant(n int64) {
+	b.giveBack(n)
+	if c := b.s.c; len(c.Out) > 0 && !b.s.inline {
+		c.Flush()
+	}
+}
+
+// giveBack lets the client send n bytes more.
+func (b *requestBody) giveBack(n int64) {
 	c := b.s.c
 	c.giveBack(int(n))
 	b.taken += n
@@ -126,9 +134,6 @@ func (b *requestBody) grant(n int64) {
 		c.Window(b.s.id, b.taken)
 		b.window += b.taken
 		b.taken = 0
-	}
-	if len(c.Out) > 0 && !b.s.inline {
-		c.Flush()
 	}
 }
 

@@ -102,14 +102,13 @@ func (c *conn) takeData(f *h2.DataFrame) error {
 		c.giveBack(size)
 		return c.resetFor(id, h2.ErrCodeFlowControl, errMalformed)
 	}
-	if padding := size - len(data); padding > 0 {
-		c.giveBack(padding)
-		s.in.taken += int64(padding)
-	}
 	if !s.in.take(data, f.StreamEnded()) {
-		c.giveBack(len(data))
+		c.giveBack(size)
 		s.in.fail(defectLength)
 		return c.resetFor(id, h2.ErrCodeProtocol, errMalformed)
+	}
+	if padding := size - len(data); padding > 0 {
+		s.in.giveBack(int64(padding)) // no one reads it: only here the client gets its room again (RFC 9113 section 6.1)
 	}
 	return nil
 }

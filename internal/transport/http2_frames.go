@@ -245,6 +245,8 @@ func (c *framedConn) takeData(f *h2.DataFrame) error {
 		s.reset(h2.ErrCodeProtocol, defectFrames) // no head came before
 	case !in.take(data, f.StreamEnded()):
 		s.reset(h2.ErrCodeProtocol, defectLength)
+	case in.owes():
+		in.pay() // for padding, which no one reads (RFC 9113 section 6.1)
 	}
 	return nil
 }

@@ -872,6 +872,23 @@ func TestH2ResponseWindows(t *testing.T) {
 	still.Release(true)
 }
 
+// Padding takes room in the windows as data does, and is taken at once, also where no byte of data comes between.
+func TestH2Padding(t *testing.T) {
+	t.Parallel()
+	tr := framed(t, listenFrames(t, nil, func(p *framePeer) {
+		id := p.request()
+		p.headers(id, false, ok)
+		for range 900 {
+			p.WriteDataPadded(id, false, nil, make([]byte, 255))
+		}
+		p.WriteData(id, true, []byte("end"))
+		p.gone()
+	}), nil)
+	a := request(t, tr, "GET", "")
+	a.wants(t, "the answer", "200 end")
+	a.Release(true)
+}
+
 // A stream that is given back before its end is reset, and what still comes of it harms no other.
 func TestH2Cancel(t *testing.T) {
 	t.Parallel()
