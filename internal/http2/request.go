@@ -157,7 +157,7 @@ func (c *conn) takeFragment(p []byte, last bool) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.bounds.idleFrame() // a block that is ignored
+	return c.bounds.idleFrame(c.read) // a block that is ignored
 }
 
 // refuse tells the client that a stream was not served, and may be asked for again.
