@@ -490,6 +490,34 @@ func TestH2WebSocket(t *testing.T) {
 	equal(t, "the next answer", c.Whole(9).Status(), "404")
 }
 
+// The length that a client says of what follows an extended CONNECT does not reach the target, which would take the beginning
+// of another client's request for a body. Nor does a key, which is weir's own.
+func TestH2WebSocketLength(t *testing.T) {
+	t.Parallel()
+	lines := make(chan string, 10)
+	origin := testkit.Listen(t, func(c *testkit.Conn) {
+		for {
+			m, err := c.TryHead()
+			if err != nil || m.ReadBody(c.Reader) != nil {
+				return
+			}
+			lines <- m.Line + " " + m.Get("Content-Length") + " " + strconv.Itoa(len(m.Get("Sec-WebSocket-Key")))
+			if c.TrySend("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno") != nil {
+				return
+			}
+		}
+	})
+	framedThrough(t, origin).each(t, func(t *testing.T, c *testkit.Frames) {
+		c.Headers(1, false, ":method: CONNECT", ":protocol: websocket", ":scheme: https", ":authority: weir.test", ":path: /ws",
+			"sec-websocket-version: 13", "sec-websocket-key: abc", "content-length: 20")
+		equal(t, "the request for an upgrade", receive(t, lines), "GET /ws HTTP/1.1  24")
+		equal(t, "the refusal", c.Whole(1).Status(), "403")
+		c.Get(3, "/next")
+		equal(t, "the next request", receive(t, lines), "GET /next HTTP/1.1  0")
+		equal(t, "the next answer", c.Whole(3).Status(), "403")
+	})
+}
+
 // Bodies of any size pass in both directions.
 func TestH2LargeBodies(t *testing.T) {
 	testkit.Slow(t)
