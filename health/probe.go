@@ -198,12 +198,12 @@ func grpcProbe(cfg *config.Health, d dialer) Probe {
 		if err != nil {
 			return fmt.Errorf("cannot read the answer: %w", err)
 		}
-		status := resp.Trailer.Get("Grpc-Status")
-		if status == "" {
-			status = resp.Header.Get("Grpc-Status")
+		end := resp.Trailer
+		if end.Get("Grpc-Status") == "" {
+			end = resp.Header // an answer that is an error and nothing else has only a head
 		}
-		if status != "0" {
-			return fmt.Errorf("grpc-status is %q (%s), want 0", status, resp.Trailer.Get("Grpc-Message"))
+		if status := end.Get("Grpc-Status"); status != "0" {
+			return fmt.Errorf("grpc-status is %q (%s), want 0", status, end.Get("Grpc-Message"))
 		}
 		return servingStatus(body)
 	}

@@ -184,6 +184,11 @@ func grpcOrigin(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/grpc")
+	if string(body) == "\x00\x00\x00\x00\x06\x0a\x04head" { // a head that is also the end
+		w.Header().Set("Grpc-Status", "12")
+		w.Header().Set("Grpc-Message", "no such method")
+		return
+	}
 	w.Header().Set("Trailer", "Grpc-Status, Grpc-Message")
 	switch string(body) {
 	case "\x00\x00\x00\x00\x00", "\x00\x00\x00\x00\x06\x0a\x04good":
@@ -221,6 +226,7 @@ func TestGRPCProbe(t *testing.T) {
 	check(s.URL, "bad", "probe: status is NOT_SERVING, want SERVING", nil)
 	check(s.URL, "odd", "probe: the answer is no single uncompressed gRPC message", nil)
 	check(s.URL, "none", `probe: grpc-status is "5" (unknown service), want 0`, nil)
+	check(s.URL, "head", `probe: grpc-status is "12" (no such method), want 0`, nil)
 
 	// Over TLS, HTTP/2 is agreed on by ALPN, which gRPC servers insist on.
 	secure := httptest.NewUnstartedServer(http.HandlerFunc(grpcOrigin))

@@ -199,7 +199,7 @@ func grpcCodeOf(status int, cause Cause) int {
 // that means what the call's status does.
 func (a *attempt) judged() int {
 	status := a.status()
-	if a.x == nil || !a.x.grpc || status != 200 {
+	if !a.out.Call || status != 200 {
 		return status
 	}
 	s := grpcStatusOf(&a.response)

@@ -179,13 +179,13 @@ func (x *Exchange) race(a *attempt, t *lb.Target) *attemptError {
 
 // good says that the racer has a head that may be the client's.
 func (r *racer) good() bool {
-	return r.err == nil && r.status() != 0 && !r.upstream.Set.Retry().OnStatus(r.status(), false)
+	return r.err == nil && r.status() != 0 && !r.upstream.Set.Retry().OnStatus(r.judged(), r.out.Call)
 }
 
 // endBeaten gives back what the first attempt had. What it found out about its
 // target before the hedge won is told.
 func (r *racer) endBeaten() {
-	e := ending{kind: lb.Canceled, cause: CauseHedge, status: r.status()}
+	e := ending{kind: lb.Canceled, cause: CauseHedge, status: r.judged()}
 	switch {
 	case r.err == nil:
 		e.kind, e.cause = lb.Success, CauseOK
@@ -210,7 +210,7 @@ func (x *Exchange) newHedge(t *lb.Target) *racer {
 	a.request = request
 	a.out = transport.Request{
 		Head: request, Held: bytes.Clone(x.held), Chunked: x.chunked(), Trailer: cloneHead(x.requestTrailer()),
-		Crowded: x.Client.Crowded,
+		Crowded: x.Client.Crowded, Call: x.grpc,
 	}
 	a.x = nil
 	return &racer{attempt: a, until: x.headUntil(first.began)}
@@ -311,7 +311,7 @@ func (r *racer) endLost() {
 		f := dialFailure(r.err)
 		e.kind, e.cause, e.err = f.outcome(), f.cause, f.err
 	case r.err == nil && r.status() != 0:
-		e.kind, e.status, e.cause = lb.Success, r.status(), CauseOK
+		e.kind, e.status, e.cause = lb.Success, r.judged(), CauseOK
 	}
 	r.end(e)
 }

@@ -71,6 +71,22 @@ func TestHedge(t *testing.T) {
 	check("both are to be tried again", after(late, answer("503", "a")), answer("503", "b"), "503 ok", "a", "failed")
 }
 
+// A call of gRPC whose second attempt is answered with UNAVAILABLE, with the HTTP status 200, gets the answer of the first, and
+// the second one's request is a call's too.
+func TestHedgeUnavailable(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newHedging(t, "")
+		s.on("a", after(2*hedgeAfter, answer("200\nContent-Type: application/grpc\nGrpc-Status: 0")))
+		s.on("b", answer("200\nContent-Type: application/grpc\nGrpc-Status: 14"))
+		c := s.request("POST /x\nContent-Type: application/grpc\nIdempotency-Key: 1")
+		equal(t, "the call", c.serve(), "200 ok")
+		equal(t, "the status", c.Result.GRPC.String(), "OK")
+		equal(t, "the attempts", c.Result.Attempts, 2)
+		equal(t, "hedges that have failed", s.hedges("failed"), "1")
+		equal(t, "whether the second request is a call", s.targets["b"].stream(50).call, true)
+	})
+}
+
 // Interim responses of the attempt that wins reach the client, those of the other do not.
 func TestHedgeInterim(t *testing.T) {
 	hints := func(name string, wait time.Duration) script {

@@ -154,6 +154,7 @@ type fakeStream struct {
 	body        *feed
 	upload      *feed
 	head        string // the request's head
+	call        bool   // the request is a call of gRPC
 	held        string
 	trailer     string
 	sent        bool
@@ -183,7 +184,7 @@ func (s *fakeStream) Send(r *transport.Request) (int, error) {
 	if s.sendErr != nil {
 		return 0, s.sendErr
 	}
-	s.head, s.held, s.sent = string(r.Head.AppendTo(nil)), string(r.Held), true
+	s.head, s.held, s.call, s.sent = string(r.Head.AppendTo(nil)), string(r.Held), r.Call, true
 	if !r.Chunked {
 		s.upload.is(max(r.Head.Length, 0))
 	}

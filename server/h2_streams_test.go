@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -406,6 +407,28 @@ func TestH2FlowControl(t *testing.T) {
 	})
 }
 
+// Padding takes room in the windows as data does, and is taken at once, also where no byte of data comes between.
+func TestH2Padding(t *testing.T) {
+	t.Parallel()
+	origin := testkit.Listen(t, func(c *testkit.Conn) {
+		m := c.Head()
+		if err := m.ReadBody(c.Reader); err != nil {
+			t.Error(err)
+		}
+		c.Send("HTTP/1.1 200 OK\r\nContent-Length: " + strconv.Itoa(len(m.Body)) + "\r\n\r\n" + m.Body)
+	})
+	framedThrough(t, origin).each(t, func(t *testing.T, c *testkit.Frames) {
+		c.Post(1, "/")
+		c.Write(batch(func(f *h2.Framer) {
+			for range 900 {
+				f.WriteDataPadded(1, false, nil, make([]byte, 255))
+			}
+			f.WriteData(1, true, []byte("end"))
+		}))
+		equal(t, "the body", c.Whole(1).Body, "end")
+	})
+}
+
 // Extended CONNECT (RFC 8441) becomes an upgrade of HTTP/1.1.
 func TestH2WebSocket(t *testing.T) {
 	t.Parallel()
@@ -465,6 +488,34 @@ func TestH2WebSocket(t *testing.T) {
 	refused(7, "h2c", "/ws", "501")
 	c.Get(9, "/404")
 	equal(t, "the next answer", c.Whole(9).Status(), "404")
+}
+
+// The length that a client says of what follows an extended CONNECT does not reach the target, which would take the beginning
+// of another client's request for a body. Nor does a key, which is weir's own.
+func TestH2WebSocketLength(t *testing.T) {
+	t.Parallel()
+	lines := make(chan string, 10)
+	origin := testkit.Listen(t, func(c *testkit.Conn) {
+		for {
+			m, err := c.TryHead()
+			if err != nil || m.ReadBody(c.Reader) != nil {
+				return
+			}
+			lines <- m.Line + " " + m.Get("Content-Length") + " " + strconv.Itoa(len(m.Get("Sec-WebSocket-Key")))
+			if c.TrySend("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno") != nil {
+				return
+			}
+		}
+	})
+	framedThrough(t, origin).each(t, func(t *testing.T, c *testkit.Frames) {
+		c.Headers(1, false, ":method: CONNECT", ":protocol: websocket", ":scheme: https", ":authority: weir.test", ":path: /ws",
+			"sec-websocket-version: 13", "sec-websocket-key: abc", "content-length: 20")
+		equal(t, "the request for an upgrade", receive(t, lines), "GET /ws HTTP/1.1  24")
+		equal(t, "the refusal", c.Whole(1).Status(), "403")
+		c.Get(3, "/next")
+		equal(t, "the next request", receive(t, lines), "GET /next HTTP/1.1  0")
+		equal(t, "the next answer", c.Whole(3).Status(), "403")
+	})
 }
 
 // Bodies of any size pass in both directions.

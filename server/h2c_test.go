@@ -78,6 +78,28 @@ func TestH2Target(t *testing.T) {
 	equal(t, "connections", w.metric(`weir_upstream_connections{upstream="origin",target="`+url+`",state="open"}`), "1")
 }
 
+// A trailer section that a client of HTTP/2 announces beside content-length reaches targets of both versions, and the
+// length is kept to.
+func TestH2TrailerBesideLength(t *testing.T) {
+	t.Parallel()
+	url := framedOrigin(t, nil, sendBack)
+	for _, target := range []string{url, strings.Replace(url, "h2c:", "http:", 1)} {
+		w := overTLS(t, "", "[[routes]]\nupstream = \"origin\"\n[upstreams.origin]\ntargets = [%q]\n", target)
+		c := w.dial()
+		c.Post(1, "/x", "content-length: 3", "trailer: x-up")
+		c.Data(1, false, "abc")
+		c.Headers(1, true, "x-up: 1")
+		equal(t, "the trailer section", c.Whole(1).Trailer, "x-sum: 3 <nil>1\n")
+		c.Post(3, "/x", "content-length: 0", "trailer: x-up")
+		c.Headers(3, true, "x-up: 1")
+		equal(t, "the trailer section without a body", c.Whole(3).Trailer, "x-sum: 0 <nil>1\n")
+		c.Post(5, "/x", "content-length: 3", "trailer: x-up")
+		c.Data(5, false, "ab")
+		c.Headers(5, true, "x-up: 1")
+		equal(t, "the reset after less than that", c.Whole(5).Reset, int(h2.ErrCodeProtocol))
+	}
+}
+
 // Many exchanges share few connections, and none is lost while the target ends them. They can be repeated,
 // because a target that closes a connection with unread bytes takes its GOAWAY away from weir.
 func TestH2TargetConcurrent(t *testing.T) {

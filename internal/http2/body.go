@@ -34,10 +34,17 @@ type requestBody struct {
 // start says how long the body is: length is as in a head.
 func (b *requestBody) start(length int64) {
 	b.left, b.due = max(length, -1), max(length, -1)
+	if !b.ended && b.due >= 0 && b.s.Request.Has(trailerField) {
+		// A trailer section follows. The length is kept to, but not passed on: HTTP/1.1 has room for the section only
+		// after chunks.
+		b.left, b.s.Request.Length = -1, head.LengthChunked
+	}
 	if b.left == 0 || b.ended {
 		b.left, b.due, b.err = 0, 0, io.EOF
 	}
 }
+
+var trailerField = head.SetOf(head.Trailer)
 
 // complete says that nothing of the body is missing, though its end may not have been said.
 func (b *requestBody) complete() bool { return b.ended || b.due == 0 }
@@ -117,8 +124,16 @@ func (b *requestBody) here() bool {
 	return b.pieces.Size() > 0 || b.ended || b.failure != nil || b.paused
 }
 
-// grant lets the client send n bytes more.
+// grant lets the client send n bytes more, and tells it so.
 func (b *requestBody) grant(n int64) {
+	b.giveBack(n)
+	if c := b.s.c; len(c.Out) > 0 && !b.s.inline {
+		c.Flush()
+	}
+}
+
+// giveBack lets the client send n bytes more.
+func (b *requestBody) giveBack(n int64) {
 	c := b.s.c
 	c.giveBack(int(n))
 	b.taken += n
@@ -126,9 +141,6 @@ func (b *requestBody) grant(n int64) {
 		c.Window(b.s.id, b.taken)
 		b.window += b.taken
 		b.taken = 0
-	}
-	if len(c.Out) > 0 && !b.s.inline {
-		c.Flush()
 	}
 }
 

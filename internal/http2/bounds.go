@@ -6,6 +6,7 @@ import (
 
 	h2 "golang.org/x/net/http2"
 
+	"weir/internal/frames"
 	"weir/proxy"
 )
 
@@ -17,11 +18,8 @@ const (
 	// maxResets is how many streams may be reset in a second beyond those that were answered, by the
 	// client or because of it, and how many at once.
 	maxResets = 200
-	// maxIdleFrames is how many frames may come that move nothing. Answered requests and body
-	// bytes give back what such frames take.
-	maxIdleFrames = 1000
-	// idleForAnswer and idleForData are what an answered request and a frame of a body give back:
-	// a client may update two windows for each frame, and say a priority for each request.
+	// idleForAnswer and idleForData are what an answered request and a frame of a body give back of the frames
+	// that move nothing: a client may update two windows for each frame, and say a priority for each request.
 	idleForAnswer, idleForData = 16, 4
 	// maxContinuations bounds the frames of a header list after the first.
 	maxContinuations = 8
@@ -31,41 +29,41 @@ const (
 
 // bounds are what a client may still do. conn.mu guards them.
 type bounds struct {
-	resets     float64
-	resetsAt   time.Time
-	idleFrames int
+	resets   float64
+	resetsAt time.Time
+	idle     frames.Idle
 	// sent are bytes of bodies that were sent, for each KiB of which the client may update a window.
 	sent int
 }
 
 func (b *bounds) init(now time.Time) {
-	b.resets, b.resetsAt, b.idleFrames = maxResets, now, maxIdleFrames
+	b.resets, b.resetsAt, b.idle = maxResets, now, frames.NewIdle(now)
 }
 
 // answered notes that a request was answered.
 func (b *bounds) answered() {
 	b.resets = min(b.resets+1, maxResets)
-	b.idleFrames = min(b.idleFrames+idleForAnswer, maxIdleFrames)
+	b.idle.GiveBack(idleForAnswer)
 }
 
 // moved notes a frame with a part of a body.
-func (b *bounds) moved() { b.idleFrames = min(b.idleFrames+idleForData, maxIdleFrames) }
+func (b *bounds) moved() { b.idle.GiveBack(idleForData) }
 
 // idleFrame notes a frame that moves nothing.
-func (b *bounds) idleFrame() error {
-	if b.idleFrames--; b.idleFrames < 0 {
+func (b *bounds) idleFrame(now time.Time) error {
+	if !b.idle.Take(now) {
 		return &fault{h2.ErrCodeEnhanceYourCalm, proxy.EndIdleFrames, "too many frames that move nothing"}
 	}
 	return nil
 }
 
 // updated notes that the client has updated a window. Go's client updates two for each 4 KiB that it reads.
-func (b *bounds) updated() error {
+func (b *bounds) updated(now time.Time) error {
 	if b.sent >= 1<<10 {
 		b.sent -= 1 << 10
 		return nil
 	}
-	return b.idleFrame()
+	return b.idleFrame(now)
 }
 
 // reset notes that a stream was reset before it was answered, for which the client is to blame.

@@ -48,7 +48,7 @@ func (c *conn) take(f h2.Frame) error {
 		return protocolFault("PUSH_PROMISE of a client")
 	}
 	// After GOAWAY the client begins no more streams, and closes.
-	return c.bounds.idleFrame()
+	return c.bounds.idleFrame(c.read)
 }
 
 // resetFor resets a stream because of what the client has sent. c.mu is held.
@@ -73,7 +73,7 @@ func (c *conn) takeData(f *h2.DataFrame) error {
 	if len(data) > 0 {
 		c.bounds.moved()
 	} else if !f.StreamEnded() {
-		if err := c.bounds.idleFrame(); err != nil {
+		if err := c.bounds.idleFrame(c.read); err != nil {
 			return err
 		}
 	}
@@ -102,21 +102,20 @@ func (c *conn) takeData(f *h2.DataFrame) error {
 		c.giveBack(size)
 		return c.resetFor(id, h2.ErrCodeFlowControl, errMalformed)
 	}
-	if padding := size - len(data); padding > 0 {
-		c.giveBack(padding)
-		s.in.taken += int64(padding)
-	}
 	if !s.in.take(data, f.StreamEnded()) {
-		c.giveBack(len(data))
+		c.giveBack(size)
 		s.in.fail(defectLength)
 		return c.resetFor(id, h2.ErrCodeProtocol, errMalformed)
+	}
+	if padding := size - len(data); padding > 0 {
+		s.in.giveBack(int64(padding)) // no one reads it: only here the client gets its room again (RFC 9113 section 6.1)
 	}
 	return nil
 }
 
 // takeWindow lets more of bodies leave. c.mu is held.
 func (c *conn) takeWindow(f *h2.WindowUpdateFrame) error {
-	if err := c.bounds.updated(); err != nil {
+	if err := c.bounds.updated(c.read); err != nil {
 		return err
 	}
 	n := int64(f.Increment)
@@ -147,7 +146,7 @@ func (c *conn) takeReset(f *h2.RSTStreamFrame) error {
 	c.recent.forget(f.StreamID)
 	s := c.streams[f.StreamID]
 	if s == nil || s.state == streamClosed {
-		return c.bounds.idleFrame()
+		return c.bounds.idleFrame(c.read)
 	}
 	s.in.ended = true // nothing may follow
 	s.lose(errReset)
@@ -156,7 +155,7 @@ func (c *conn) takeReset(f *h2.RSTStreamFrame) error {
 
 // takeSettings takes what the client asks for. c.mu is held.
 func (c *conn) takeSettings(f *h2.SettingsFrame) error {
-	if err := c.bounds.idleFrame(); err != nil {
+	if err := c.bounds.idleFrame(c.read); err != nil {
 		return err
 	}
 	if f.IsAck() {
@@ -195,13 +194,13 @@ func (c *conn) takePing(f *h2.PingFrame) error {
 			c.partLast()
 			return nil
 		}
-		return c.bounds.idleFrame()
+		return c.bounds.idleFrame(c.read)
 	}
 	c.Ping(true, f.Data)
 	if err := c.boundAcks(); err != nil {
 		return err
 	}
-	return c.bounds.idleFrame()
+	return c.bounds.idleFrame(c.read)
 }
 
 // boundAcks ends a client that asks for answers and does not read them.

@@ -157,7 +157,7 @@ func (c *conn) takeFragment(p []byte, last bool) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.bounds.idleFrame() // a block that is ignored
+	return c.bounds.idleFrame(c.read) // a block that is ignored
 }
 
 // refuse tells the client that a stream was not served, and may be asked for again.
@@ -376,7 +376,8 @@ func (b *block) finish() error {
 	}
 	switch {
 	case b.s.tunnel:
-		h.Length = head.LengthNone
+		// What comes is no body: a target would take the beginning of the next request for it.
+		h.SetFraming(head.LengthNone)
 	case b.ends && h.Length > 0:
 		b.malformed = errMalformed // RFC 9113 section 8.1.1
 	case !b.ends && h.Length == head.LengthNone:
@@ -399,8 +400,11 @@ func (b *block) upgrade() error {
 	if b.protocol != "websocket" {
 		return nil
 	}
+	h.Del(websocketKey)
 	return h.Fill(nameKey, base64.StdEncoding.AppendEncode(nil, key[:]))
 }
+
+var websocketKey = head.NewName("Sec-WebSocket-Key")
 
 // noBody is the body of all requests without one. It never changes, so that it needs no lock.
 var noBody body.Memory

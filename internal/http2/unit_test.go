@@ -102,6 +102,19 @@ func TestResetBound(t *testing.T) {
 	}
 }
 
+// A client that asks by PING every ten seconds whether weir is there, as those of gRPC do, may do so for any time.
+func TestIdleBound(t *testing.T) {
+	var b bounds
+	now := time.Now()
+	b.init(now)
+	for i := range 10_000 {
+		now = now.Add(10 * time.Second)
+		if err := b.idleFrame(now); err != nil {
+			t.Fatalf("frame %d: %v", i, err)
+		}
+	}
+}
+
 // A drain ends the goroutines that wait, and what looks at them later finds none.
 func TestWorkersTrimAfterClose(t *testing.T) {
 	t.Parallel()

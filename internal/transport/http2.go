@@ -47,6 +47,10 @@ type HTTP2 struct {
 type waiter struct {
 	// place gets the connection, on which a place is taken, or why there is none.
 	place chan placed
+	// full is closed when no connection is being made, so that only the end of another exchange helps; told says that it
+	// is. t.mu guards told.
+	full chan struct{}
+	told bool
 }
 
 type placed struct {
@@ -95,28 +99,19 @@ func (t *HTTP2) take(within time.Duration) (*framedConn, error) {
 			return c, nil
 		}
 	}
-	limit := within
 	t.leaveOld()
-	if t.dial(); t.dialing == 0 {
-		// Only the end of another exchange helps.
-		if limit = shorter(t.wait, within); t.wait == 0 {
-			t.mu.Unlock()
-			return nil, ErrNoConn
-		}
+	if t.dial(); t.dialing == 0 && t.wait == 0 {
+		t.mu.Unlock()
+		return nil, ErrNoConn
 	}
-	w := &waiter{place: make(chan placed, 1)}
+	w := &waiter{place: make(chan placed, 1), full: make(chan struct{})}
 	t.waiting = append(t.waiting, w)
-	t.mu.Unlock()
-	var late <-chan time.Time
-	if limit > 0 {
-		timer := time.NewTimer(limit)
-		defer timer.Stop()
-		late = timer.C
+	if t.dialing == 0 {
+		w.tell()
 	}
-	select {
-	case p := <-w.place:
+	t.mu.Unlock()
+	if p, ok := w.await(within, t.wait); ok {
 		return p.conn, p.err
-	case <-late:
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -130,6 +125,38 @@ func (t *HTTP2) take(within time.Duration) (*framedConn, error) {
 		return nil, &DialError{Phase: "connect", Timeout: true, Err: errLate}
 	}
 	return nil, ErrNoConn
+}
+
+// await waits for a place for as long as within, and full for no longer than wait. ok is false if none came.
+func (w *waiter) await(within, wait time.Duration) (p placed, ok bool) {
+	var late, tooLate <-chan time.Time
+	if within > 0 {
+		timer := time.NewTimer(within)
+		defer timer.Stop()
+		late = timer.C
+	}
+	for full := w.full; ; full = nil {
+		select {
+		case p := <-w.place:
+			return p, true
+		case <-full:
+			timer := time.NewTimer(wait)
+			defer timer.Stop()
+			tooLate = timer.C
+		case <-late:
+			return p, false
+		case <-tooLate:
+			return p, false
+		}
+	}
+}
+
+// tell tells the exchange that no connection is being made. t.mu is held.
+func (w *waiter) tell() {
+	if !w.told {
+		w.told = true
+		close(w.full)
+	}
 }
 
 var errLate = errors.New("no connection in the time that the exchange has")
@@ -208,6 +235,14 @@ func (t *HTTP2) connect() {
 	c, err := dialReclaiming(t.reclaim, t.connectFrames)
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	defer func() {
+		if t.dialing > 0 {
+			return
+		}
+		for _, w := range t.waiting { // it had no room for them
+			w.tell()
+		}
+	}()
 	t.dialing--
 	if err != nil {
 		// Those wait no longer that this connection would have served.

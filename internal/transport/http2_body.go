@@ -98,7 +98,7 @@ func (b *framedBody) Next([]byte) ([]byte, error) {
 // they come.
 func (b *framedBody) grant(n int64) {
 	c := b.s.c
-	if b.taken += n; b.ended || b.s.lost != nil || b.taken < b.limit/2 {
+	if b.taken += n; !b.owes() {
 		return
 	}
 	if b.pieces.Size() == 0 && b.limit < maxWindow && c.grown+b.limit <= maxGrown {
@@ -106,10 +106,18 @@ func (b *framedBody) grant(n int64) {
 		b.taken += b.limit
 		b.limit *= 2
 	}
-	c.Window(b.s.id, b.taken)
+	b.pay()
+	c.Flush()
+}
+
+// owes says that the target is to be told what was taken.
+func (b *framedBody) owes() bool { return !b.ended && b.s.lost == nil && b.taken >= b.limit/2 }
+
+// pay tells the target what was taken.
+func (b *framedBody) pay() {
+	b.s.c.Window(b.s.id, b.taken)
 	b.window += b.taken
 	b.taken = 0
-	c.Flush()
 }
 
 func (b *framedBody) locked(what func() bool) bool {

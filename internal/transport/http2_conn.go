@@ -78,8 +78,8 @@ type framedConn struct {
 	// late is how many bytes may come of streams that were reset.
 	late int64
 	// grown is what windows of streams have grown by.
-	grown      int64
-	idleFrames int
+	grown int64
+	idle  frames.Idle
 	// sent are the bytes of bodies for which the target may still update windows: Go's server updates two for
 	// each 4 KiB that it reads.
 	sent  int
@@ -149,7 +149,7 @@ func newFramedConn(t *HTTP2, nc net.Conn, under *sock.PacedStream, era int) *fra
 	c := &framedConn{
 		t: t, conn: &Conn{Conn: nc}, nc: nc, under: under, settled: make(chan struct{}), limit: min(t.streams, expected), idleSince: now,
 		streams: make(map[uint32]*framedStream), next: 1, window: frames.InitialWindow, initial: frames.InitialWindow, held: connWindow,
-		idleFrames: maxIdleFrames,
+		idle: frames.NewIdle(now),
 	}
 	c.pulse.heard = now
 	var pace sock.Pace

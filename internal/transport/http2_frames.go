@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	// maxIdleFrames is how many frames may come that move nothing, idleForData what a frame of a
-	// body gives back of them in either direction, idleForHead the head of a response.
-	maxIdleFrames, idleForData, idleForHead = 1000, 4, 16
+	// idleForData is what a frame of a body in either direction gives back of the frames that may move nothing,
+	// idleForHead the head of a response.
+	idleForData, idleForHead = 4, 16
 	// updatedFor is how many bytes of a body that was sent allow the target one update of a window, maxUpdatedFor
 	// how many of them may count at once.
 	updatedFor, maxUpdatedFor = 1 << 10, 16 << 20
@@ -69,7 +69,7 @@ func (c *framedConn) take(f h2.Frame) error {
 
 // idleFrame notes a frame that moves nothing.
 func (c *framedConn) idleFrame() error {
-	if c.idleFrames--; c.idleFrames < 0 {
+	if !c.idle.Take(c.pulse.heard) {
 		return &fault{h2.ErrCodeEnhanceYourCalm, "too many frames that move nothing"}
 	}
 	return nil
@@ -77,7 +77,7 @@ func (c *framedConn) idleFrame() error {
 
 // moved notes that a frame moved something.
 func (c *framedConn) moved(gives int) {
-	c.idleFrames = min(c.idleFrames+gives, maxIdleFrames)
+	c.idle.GiveBack(gives)
 	c.pulse.moved()
 }
 
@@ -245,6 +245,8 @@ func (c *framedConn) takeData(f *h2.DataFrame) error {
 		s.reset(h2.ErrCodeProtocol, defectFrames) // no head came before
 	case !in.take(data, f.StreamEnded()):
 		s.reset(h2.ErrCodeProtocol, defectLength)
+	case in.owes():
+		in.pay() // for padding, which no one reads (RFC 9113 section 6.1)
 	}
 	return nil
 }

@@ -588,6 +588,40 @@ func TestH2Streams(t *testing.T) {
 	}
 }
 
+// An exchange for which a connection was made that has no room for it waits no longer than one that finds all full.
+func TestH2NoRoom(t *testing.T) {
+	t.Parallel()
+	for _, streams := range []uint32{0, 1} {
+		url := listenFrames(t, []h2.Setting{{ID: h2.SettingMaxConcurrentStreams, Val: streams}}, func(p *framePeer) { p.gone() })
+		tr := framed(t, url, func(cfg *config.Upstream) {
+			cfg.Connections.Max, cfg.Connections.Wait = 1, config.Duration(time.Millisecond)
+		})
+		ends := make(chan error)
+		for range 3 {
+			go func() {
+				_, err := tr.Open(0, transport.AnyVersion)
+				ends <- err
+			}()
+		}
+		open := uint32(0)
+		for range 3 {
+			select {
+			case err := <-ends:
+				if err == nil {
+					open++
+				} else if err != transport.ErrNoConn {
+					t.Errorf("the error is %v, want that all connections are full", err)
+				}
+			case <-time.After(testkit.Limit):
+				t.Fatal("an exchange waits for any time")
+			}
+		}
+		if open != streams {
+			t.Errorf("%d exchanges have places, want %d", open, streams)
+		}
+	}
+}
+
 // A connection that is silent is asked whether the target is there, and given up if no answer comes;
 // one that answers goes on.
 func TestH2Ping(t *testing.T) {
@@ -870,6 +904,23 @@ func TestH2ResponseWindows(t *testing.T) {
 		t.Errorf("%d bytes, %v", len(text), err)
 	}
 	still.Release(true)
+}
+
+// Padding takes room in the windows as data does, and is taken at once, also where no byte of data comes between.
+func TestH2Padding(t *testing.T) {
+	t.Parallel()
+	tr := framed(t, listenFrames(t, nil, func(p *framePeer) {
+		id := p.request()
+		p.headers(id, false, ok)
+		for range 900 {
+			p.WriteDataPadded(id, false, nil, make([]byte, 255))
+		}
+		p.WriteData(id, true, []byte("end"))
+		p.gone()
+	}), nil)
+	a := request(t, tr, "GET", "")
+	a.wants(t, "the answer", "200 end")
+	a.Release(true)
 }
 
 // A stream that is given back before its end is reset, and what still comes of it harms no other.
