@@ -76,14 +76,14 @@ type parts struct {
 	first span
 	// unindexed says that the head came from LendResponse and fields was not made yet;
 	// linesAt is where its lines begin.
-	unindexed bool
 	linesAt   int32
-	present   Set
-	repeated  Set
+	unindexed bool
 	// options are those of the lines that were scanned. They are what Options returns if asScanned, which says that no line
 	// was added or changed since.
-	options   Options
 	asScanned bool
+	options   Options
+	present   Set
+	repeated  Set
 	scan      scanner
 }
 
