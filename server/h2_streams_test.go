@@ -135,7 +135,7 @@ func TestH2FullDuplex(t *testing.T) {
 			c.Send("HTTP/1.1 100 Continue\r\n\r\n")
 		}
 		c.Send("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </b>\r\nConnection: x-y\r\nX-Y: 1\r\n\r\n" +
-			"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n")
+			"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n")
 		for {
 			piece, err := m.ReadChunk(c.Reader)
 			if err != nil || piece == "" {
