@@ -77,6 +77,9 @@ func (s *Server) awaitSources(g *generation) {
 // awaitCatalogs waits until each catalog has reported or failed, and makes the upstreams of the services
 // that they found. s.mu is held.
 func (s *Server) awaitCatalogs() {
+	if len(s.catalogs) == 0 {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), awaitLimit)
 	defer cancel()
 	for _, c := range s.catalogs {
