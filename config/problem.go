@@ -174,7 +174,7 @@ func OneOf(names []string) string {
 	return list
 }
 
-// NotOneOf is the Problem of a key whose value is none of those that are allowed.
+// NotOneOf is the Problem of a key whose value is not one of those that are allowed.
 func NotOneOf(key, value string, allowed []string) Problem {
 	return Problem{Key: key, Found: strconv.Quote(value), Want: OneOf(allowed), Hint: Nearest(value, allowed)}
 }

@@ -348,6 +348,12 @@ const (
 	wantTemplate = `a variable such as "{service}", or "{{" for a literal "{"`
 )
 
+// IsDNSName says whether s is a host name and no address.
+func IsDNSName(s string) bool {
+	_, err := netip.ParseAddr(s)
+	return err != nil && IsHostName(s)
+}
+
 // IsHostName says whether s is a host name of letters, digits and hyphens in
 // labels of at most 63 bytes. Underscores are allowed too, because they are
 // common in the names of containers.

@@ -1,8 +1,6 @@
 package discover_test
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -11,6 +9,7 @@ import (
 
 	"weir/config"
 	"weir/discover"
+	"weir/discover/sourcetest"
 	"weir/lb"
 )
 
@@ -152,23 +151,6 @@ func TestCatalogOfNonsense(t *testing.T) {
 	})
 }
 
-// catalogOf is a catalog that reports what the test sends, and fails at nil.
-type catalogOf chan []discover.Entry
-
-func (c catalogOf) Run(ctx context.Context, report func([]discover.Entry)) error {
-	for {
-		select {
-		case list := <-c:
-			if list == nil {
-				return errors.New("not there")
-			}
-			report(list)
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
 // One catalog in place of another: what the old one found stays until the new one has reported.
 func TestCatalogIsReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -184,7 +166,7 @@ func TestCatalogIsReplaced(t *testing.T) {
 			equal(t, what+": shop", urls(r, "shop", ""), shop)
 			equal(t, what+": cart", urls(r, "cart", ""), cart)
 		}
-		one, two := make(catalogOf), make(catalogOf)
+		one, two := make(sourcetest.FakeCatalog), make(sourcetest.FakeCatalog)
 		r := newRegistry(t, settings("file:/one"))
 		first := r.FollowCatalog("file:/one", one, discover.Options{})
 		one <- []discover.Entry{entry("shop", "http://a"), entry("cart", "http://c")}

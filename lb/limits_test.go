@@ -111,7 +111,7 @@ func TestQueue(t *testing.T) {
 	})
 }
 
-// queueing is limits with a queue that nobody leaves before time.
+// queueing sets limits with a queue in which an exchange waits for up to a minute.
 func queueing(c *config.Upstream) {
 	c.Limits.Queue, c.Limits.QueueTimeout = 2, config.Duration(time.Minute)
 }

@@ -7,9 +7,7 @@ import (
 
 // Release ends an exchange on t that Acquire began and tells how it went.
 func (u *Upstream) Release(t *Target, o Outcome) {
-	if o.Kind != AlreadyReported {
-		u.Report(t, o)
-	}
+	u.Report(t, o)
 	u.core.inFlight.Add(-1)
 	u.leave(t)
 }
@@ -18,9 +16,7 @@ func (u *Upstream) Release(t *Target, o Outcome) {
 // keeps its place among the running exchanges for the next Acquire. Leave gives the place
 // back if there is none.
 func (u *Upstream) ReleaseBetween(t *Target, p *Pick, o Outcome) {
-	if o.Kind != AlreadyReported {
-		u.Report(t, o)
-	}
+	u.Report(t, o)
 	p.stage = stageBetween
 	u.leave(t)
 }
@@ -50,8 +46,11 @@ func (u *Upstream) leave(t *Target) {
 
 // Report takes in how an exchange on t goes before it ends, for instance when
 // the head of an endless response is there. Release is then given
-// AlreadyReported. The exchange must be running.
+// AlreadyReported, of which Report takes in nothing. The exchange must be running.
 func (u *Upstream) Report(t *Target, o Outcome) {
+	if o.Kind == AlreadyReported {
+		return
+	}
 	now := u.now()
 	l := t.live
 	v := o.judge(&u.failures)

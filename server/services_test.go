@@ -1,8 +1,6 @@
 package server_test
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"net/url"
 	"path/filepath"
@@ -12,6 +10,7 @@ import (
 
 	"weir/admin"
 	"weir/discover"
+	"weir/discover/sourcetest"
 	"weir/internal/testkit"
 	"weir/lb"
 	"weir/server"
@@ -173,30 +172,13 @@ func TestRegistryAPI(t *testing.T) {
 	check("method", "PATCH", entry, "", "found method")
 }
 
-// fakeCatalog reports what the test sends; nil is a failure.
-type fakeCatalog chan []discover.Entry
-
-func (c fakeCatalog) Run(ctx context.Context, report func([]discover.Entry)) error {
-	for {
-		select {
-		case list := <-c:
-			if list == nil {
-				return errors.New("the registry is gone")
-			}
-			report(list)
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
 // A catalog fills the registry. When it fails or finds nothing, what it found stays, over a restart
 // too.
 func TestCatalogs(t *testing.T) {
 	t.Parallel()
 	one, two := testkit.Listen(t, answers("one")), testkit.Listen(t, answers("two"))
 	text := byVersion + "catalogs = [\"etcd://user:secret@host/services\"]\npersist = \"" + filepath.Join(t.TempDir(), "kept") + "\"\n"
-	catalog := make(fakeCatalog)
+	catalog := make(sourcetest.FakeCatalog)
 	scheme := server.WithSchemes(discover.Scheme{Name: "etcd", Catalog: func(*url.URL, discover.SchemeOptions) (discover.Catalog, error) {
 		return catalog, nil
 	}})
@@ -251,7 +233,7 @@ func TestCatalogsAreAwaited(t *testing.T) {
 	t.Parallel()
 	one := testkit.Listen(t, answers("one"))
 	text := byVersion + "catalogs = [\"etcd://one/services\"]\n"
-	first, second := make(fakeCatalog), make(fakeCatalog)
+	first, second := make(sourcetest.FakeCatalog), make(sourcetest.FakeCatalog)
 	list := []discover.Entry{{Name: "shop", Version: "v1", Endpoint: lb.Endpoint{URL: one.URL}}}
 	time.AfterFunc(200*time.Millisecond, func() { first <- list }) // a registry that is not fast
 	w := launch(t, text, server.WithSchemes(discover.Scheme{Name: "etcd", Catalog: func(u *url.URL, _ discover.SchemeOptions) (discover.Catalog, error) {

@@ -13,27 +13,33 @@ import (
 	"weir/server"
 )
 
+// warns checks what is warned of a configuration, what being the lines of it that matter.
+func warns(t *testing.T, what string, text []byte, want []string) {
+	t.Helper()
+	cfg, err := config.Parse("f", text, server.CheckParts, server.CheckFiles)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := ""
+	if found := server.Warnings(cfg, time.Now()); len(found) > 0 {
+		got = found.Error()
+	}
+	equal(t, what, got, strings.Join(want, "\n"))
+}
+
 // TestUnusedKeys: a key that another one would have to switch on is warned of, with its line.
 func TestUnusedKeys(t *testing.T) {
 	t.Parallel()
 	check := func(lines string, want ...string) {
 		t.Helper()
-		cfg, err := config.Parse("f", []byte(`
+		warns(t, lines, []byte(`
 [[listeners]]
 address = "127.0.0.1:0"
 [[routes]]
 upstream = "u"
 [upstreams.u]
 targets = ["http://127.0.0.1:1"]
-`+lines), server.CheckParts, server.CheckFiles)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := ""
-		if found := server.Warnings(cfg, time.Now()); len(found) > 0 {
-			got = found.Error()
-		}
-		equal(t, lines, got, strings.Join(want, "\n"))
+`+lines), want)
 	}
 	check("")
 	check(`health = { path = "/health", interval = "1s" }`,
@@ -60,16 +66,8 @@ func TestUnusedTLSKeys(t *testing.T) {
 	pair := testkit.NewAuthority(t).Issue("weir.test")
 	check := func(lines string, want ...string) {
 		t.Helper()
-		cfg, err := config.Parse("f", fmt.Appendf(nil, "[[listeners]]\naddress = \"127.0.0.1:0\"\ncertificates = [{ cert = %q, key = %q }]\n%s\n[[routes]]\nrespond = {}\n",
-			pair.Cert, pair.Key, lines), server.CheckParts, server.CheckFiles)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := ""
-		if found := server.Warnings(cfg, time.Now()); len(found) > 0 {
-			got = found.Error()
-		}
-		equal(t, lines, got, strings.Join(want, "\n"))
+		warns(t, lines, fmt.Appendf(nil, "[[listeners]]\naddress = \"127.0.0.1:0\"\ncertificates = [{ cert = %q, key = %q }]\n%s\n[[routes]]\nrespond = {}\n",
+			pair.Cert, pair.Key, lines), want)
 	}
 	check(`min_tls = "1.2"`)
 	check(`tls = "acme"`, `f:4: listeners[0].tls: changes nothing, because the listener has certificates and no domains: want domains there, or certificates.on_demand.ask`)

@@ -737,7 +737,7 @@ respond = { body = "hello" }
 	n.server.Close() // while it has not answered
 }
 
-// What is no host name goes to nobody on demand, neither to the application nor to the log.
+// On demand, a name that is no host name goes neither to the application nor to the log.
 func TestOnDemandNames(t *testing.T) {
 	t.Parallel()
 	asked := make(chan string, 10)

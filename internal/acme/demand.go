@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -80,7 +79,7 @@ func (s *setup) demand(hello *tls.ClientHelloInfo, limit time.Duration) *tls.Cer
 // isDemandable says whether a name that a client asks for is a host name as certificates have it, and no address (RFC 6066
 // section 3). Others go no further, neither to the application nor to the log: anybody may send any, of up to 64 KiB.
 func isDemandable(name string) bool {
-	if _, err := netip.ParseAddr(name); err == nil || !config.IsHostName(name) {
+	if !config.IsDNSName(name) {
 		return false
 	}
 	ascii, err := idna.Lookup.ToASCII(name)

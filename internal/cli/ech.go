@@ -3,7 +3,6 @@ package cli
 import (
 	"encoding/base64"
 	"fmt"
-	"net/netip"
 	"os"
 	"strings"
 
@@ -36,7 +35,7 @@ func makeECH(c *urfave.Command) error {
 		return usage("found no --%s: want the name that observers are to see, such as %q", flagPublicName, "example.org")
 	}
 	// Clients pass over a configuration with another name (RFC 9849 section 6.1.7).
-	if _, err := netip.ParseAddr(name); err == nil || !config.IsHostName(name) || strings.HasSuffix(name, ".") {
+	if !config.IsDNSName(name) || strings.HasSuffix(name, ".") {
 		return usage("--%s: found %q: want a host name such as %q", flagPublicName, name, "example.org")
 	}
 	file, list, err := server.NewECH(name)

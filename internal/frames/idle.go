@@ -7,7 +7,7 @@ const maxIdle = 1000
 
 // Idle bounds the frames of a peer that move nothing. What moves something gives some back, and so does each second:
 // peers that ask by PING whether the other one is there do so for hours in which no stream has anything to say.
-// Whoever has it guards it.
+// The connection that has an Idle guards it.
 type Idle struct {
 	left int
 	// since is until when seconds have been counted.

@@ -74,12 +74,12 @@ type parts struct {
 	method, target, phrase span
 	// first is the first line if AppendTo may copy it as it came.
 	first span
-	// unindexed says that the head came from LendResponse and fields was not made yet;
-	// linesAt is where its lines begin.
+	// linesAt is where the lines begin of a head that came from LendResponse; unindexed says that
+	// fields was not made of them yet.
 	linesAt   int32
 	unindexed bool
-	// options are those of the lines that were scanned. They are what Options returns if asScanned, which says that no line
-	// was added or changed since.
+	// asScanned says that no line was added or changed since the scan, so that Options returns options, which are those of the
+	// lines that were scanned.
 	asScanned bool
 	options   Options
 	present   Set

@@ -245,7 +245,6 @@ var (
 	nameCookie     = []byte("cookie")
 	nameConnection = []byte("connection")
 	nameUpgrade    = []byte("upgrade")
-	nameKey        = []byte("sec-websocket-key")
 )
 
 var (
@@ -400,11 +399,11 @@ func (b *block) upgrade() error {
 	if b.protocol != "websocket" {
 		return nil
 	}
-	h.Del(websocketKey)
-	return h.Fill(nameKey, base64.StdEncoding.AppendEncode(nil, key[:]))
+	h.Set(websocketKey, base64.StdEncoding.AppendEncode(nil, key[:])) // in place of one that the client sent
+	return nil
 }
 
-var websocketKey = head.NewName("Sec-WebSocket-Key")
+var websocketKey = head.NewName("sec-websocket-key")
 
 // noBody is the body of all requests without one. It never changes, so that it needs no lock.
 var noBody body.Memory
