@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"weir/internal/testkit"
 	"weir/lb"
 	"weir/server"
 )
@@ -38,15 +39,8 @@ func TestRegistryOfTwoProcesses(t *testing.T) {
 		t.Fatal(err)
 	}
 	next := launch(t, text, server.WithPredecessor(&server.Predecessor{Memory: memory}))
-	connect := func(from, to *weir) {
-		from.Tell(func(message []byte) {
-			if err := to.Learn(message); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	connect(old, next)
-	connect(next, old)
+	old.Connect(&testkit.Other{T: t, To: next})
+	next.Connect(&testkit.Other{T: t, To: old})
 	has(next, "by the memory", 1)
 	add(old, 2)
 	has(next, "added to the old one", 1, 2)
@@ -58,7 +52,7 @@ func TestRegistryOfTwoProcesses(t *testing.T) {
 	has(old, "removed from the new one")
 	add(old, 4)
 	has(next, "added again", 4)
-	old.Tell(nil)
+	old.Connect(nil)
 	add(old, 5)
 	has(next, "not told any more", 4)
 	for _, wrong := range []string{"registry", "registry {", `registry {"name": "a/b"}`, `registry {"name": "a", "endpoint": {"url": "ftp://a"}}`, `registry {"name": "a", "endpoint": "http://a", "ttl": -1}`} {

@@ -112,20 +112,20 @@ func TestProcesses(t *testing.T) {
 	hears(handover.Socket, "got front", nil)
 
 	for i := range 100 {
-		c.Post(handover.Message{Kind: handover.Ended, Name: strconv.Itoa(i)})
+		c.Post(handover.Message{Kind: handover.Changed, Name: strconv.Itoa(i)})
 	}
 	c.Flush()
 	for i := range 100 {
-		hears(handover.Ended, "got "+strconv.Itoa(i), nil)
+		hears(handover.Changed, "got "+strconv.Itoa(i), nil)
 	}
 	c.Close()
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("%v, %s", err, complaints.String())
 	}
 	// What comes too late is lost, and nothing waits for it.
-	c.Post(handover.Message{Kind: handover.Ended})
+	c.Post(handover.Message{Kind: handover.Changed})
 	c.Flush()
-	if err := c.Send(handover.Message{Kind: handover.Ended}, nil); err == nil {
+	if err := c.Send(handover.Message{Kind: handover.Changed}, nil); err == nil {
 		t.Error("a message was sent to a process that has ended")
 	}
 }
