@@ -88,6 +88,7 @@ upstream = '{service}/{version}'
 targets = [%q, 'http://127.0.0.1:9']
 health.passive.failures = 0
 `, origin.URL))
+	u.keepLog()
 	operators := unixClient(filepath.Join(filepath.Dir(u.program), "admin"))
 	clients := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	public := u.url

@@ -97,9 +97,10 @@ type Server struct {
 	done     chan struct{}
 	stopLook chan struct{}
 	lookDone chan struct{} // nil before the start
-	// background are what Close waits for.
-	background sync.WaitGroup
-	fetches    proxy.Fetches
+	// background are what Close waits for, and leavingPages the pages that HandOver left.
+	background   sync.WaitGroup
+	leavingPages sync.WaitGroup
+	fetches      proxy.Fetches
 	// observed are the metrics that routes take from what passes.
 	observed observe.Registry
 	recorder *inspect.Recorder

@@ -90,7 +90,10 @@ func (s *Server) EachSocket(f func(use string, socket syscall.Conn)) {
 		}
 	}
 	for _, p := range s.pages() {
-		if socket, ok := p.socket.(syscall.Conn); ok && p.server != nil {
+		if p.server == nil {
+			continue
+		}
+		if socket, ok := p.server.socket.(syscall.Conn); ok {
 			f(listener.PageUse(p.name, p.at), socket)
 		}
 	}
@@ -221,7 +224,7 @@ func (s *Server) setShared(shared bool) {
 	}
 	for _, p := range s.pages() {
 		if p.server != nil {
-			listener.OwnFile(p.socket, !shared)
+			listener.OwnFile(p.server.socket, !shared)
 		}
 	}
 }
@@ -249,8 +252,9 @@ func (s *Server) HandOver() error {
 	}
 	s.frames.Drain()
 	for _, p := range s.pages() {
-		if p.server != nil {
-			s.background.Go(func() { s.leavePage(p.server) })
+		if page := p.server; page != nil {
+			page.stopAccepting()
+			s.leavingPages.Go(func() { page.leave(s.stopLook) })
 		}
 	}
 	s.memory.Move("")              // the other process writes the file
@@ -263,19 +267,14 @@ func (s *Server) HandOver() error {
 	return nil
 }
 
-// leavePage ends a page for operators after the requests that run.
-func (s *Server) leavePage(page *http.Server) {
-	ctx, done := context.WithTimeout(context.Background(), partTime)
-	defer done()
-	page.Shutdown(ctx) // Close ends what is left
-}
-
 // part waits for the clients of a server that has handed over, as long as each may send a
-// request that was under way.
+// request that was under way, and for the operators.
 func (s *Server) part(ctx context.Context, list []*running) error {
 	ctx, done := context.WithTimeout(ctx, partTime)
 	defer done()
-	return waitAll(ctx, list)
+	err := waitAll(ctx, list)
+	s.leavingPages.Wait()
+	return err
 }
 
 // waitAll waits until no listener of list has a connection.

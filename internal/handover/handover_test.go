@@ -2,6 +2,7 @@ package handover_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -127,6 +128,62 @@ func TestProcesses(t *testing.T) {
 	c.Flush()
 	if err := c.Send(handover.Message{Kind: handover.Changed}, nil); err == nil {
 		t.Error("a message was sent to a process that has ended")
+	}
+}
+
+// TestAwait: who changes something goes on once the other process has learned that, or has ended, and does not
+// wait for one that confirms nothing.
+func TestAwait(t *testing.T) {
+	t.Parallel()
+	c, theirs, err := handover.Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	says := func(text string) {
+		t.Helper()
+		if _, err := theirs.Write(append([]byte{0, 0, 0, byte(len(text))}, text...)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	await := func(ctx context.Context) chan error {
+		done := make(chan error, 1)
+		go func() { done <- c.Await(ctx) }()
+		return done
+	}
+	c.Tell([]byte("before"))
+	if err := <-await(t.Context()); err != nil {
+		t.Error(err)
+	}
+	says(`{"kind":"joining","confirms":true}`)
+	if m, err := c.Receive(); m.Kind != handover.Joining || err != nil {
+		t.Fatalf("%q, %v", m.Kind, err)
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if err := <-await(ended); err != context.Canceled {
+		t.Errorf("the first change is not confirmed, but Await returns %v", err)
+	}
+	received := make(chan error, 1)
+	go func() {
+		_, err := c.Receive()
+		received <- err
+	}()
+	says(`{"kind":"learned"}`)
+	if err := <-await(t.Context()); err != nil {
+		t.Error(err)
+	}
+	c.Tell([]byte("last"))
+	if err := <-await(ended); err != context.Canceled {
+		t.Errorf("the second change is not confirmed, but Await returns %v", err)
+	}
+	done := await(t.Context())
+	theirs.Close()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if err := <-received; err == nil {
+		t.Error("a message came from nowhere")
 	}
 }
 
