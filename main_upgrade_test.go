@@ -1,8 +1,8 @@
 package main_test
 
 import (
-	"bytes"
 	"bufio"
+	"bytes"
 	"crypto/tls"
 	"fmt"
 	"io"
