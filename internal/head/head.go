@@ -62,8 +62,10 @@ type Head struct {
 	// fields are the lines in their order, dead ones included; not there as long as the
 	// head is unindexed.
 	fields []field
-	// scanned is what raw and fields have of the last response that was scanned; scanSame uses it.
+	// scanned is what raw and fields have of the last response that was scanned, and result what that scan has found besides;
+	// scanAgain and scanSame use them.
 	scanned extent
+	result  *result
 	parts
 }
 

@@ -77,6 +77,9 @@ func (h *Head) ScanRequest(buf []byte) error {
 func (h *Head) ScanResponse(buf []byte) error {
 	s := h.scanOn(buf)
 	before := h.scanned
+	if h.scanAgain(buf, before) {
+		return nil
+	}
 	h.scanned = extent{}
 	for {
 		if err := h.scanSame(buf, before); err != nil {
@@ -98,6 +101,10 @@ func (h *Head) ScanResponse(buf []byte) error {
 				h.repair()
 			}
 			h.scanned = extent{int32(h.Size), int32(len(h.fields))}
+			if h.result == nil {
+				h.result = new(result)
+			}
+			*h.result = result{h.Version, h.Status, h.Length, h.scanned.fields, h.parts}
 			return nil
 		default:
 			err = h.fieldLine(line, false)
@@ -114,6 +121,35 @@ func (h *Head) ScanResponse(buf []byte) error {
 // extent is how much of raw and fields is as a scan has left it, though a Reset has made them empty since; edits of fields
 // show in the fields.
 type extent struct{ raw, fields int32 }
+
+// result is what a scan of a response has found beside raw and fields.
+type result struct {
+	version Version
+	status  int
+	length  int64
+	fields  int32 // how many
+	parts   parts
+}
+
+// scanAgain makes h what the scan before made it if buf begins with the same head, byte for byte: most responses of a target
+// differ in Date at most, once a second.
+func (h *Head) scanAgain(buf []byte, before extent) bool {
+	size, r := int(before.raw), h.result
+	if size == 0 || before.fields != r.fields || r.parts.scan.folded || len(buf) < size || string(buf[:size]) != string(h.raw[:size]) {
+		return false // of a repaired head, raw is not as it came
+	}
+	fields := h.fields[:before.fields]
+	for i := range fields {
+		if fields[i].line.end > before.raw {
+			return false // the line was changed
+		}
+		fields[i].dead = false
+	}
+	h.Version, h.Status, h.Length, h.Size, h.parts = r.version, r.status, r.length, size, r.parts
+	h.fields, h.raw = fields, h.raw[:size]
+	h.base = h.raw
+	return true
+}
 
 // scanSame takes up the lines from where the scan is that are the same, byte for byte, as those at their places in the response that h
 // held before: the responses of a target differ in few lines. It stops at the first other one. Requests are not scanned so, because
