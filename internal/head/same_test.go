@@ -107,7 +107,10 @@ func TestScanAfterOthers(t *testing.T) {
 		if r.IntN(2) == 0 && last != nil {
 			text = last
 		}
-		before := min(h.scanned.fields, h.scanned.raw)
+		before := 0
+		if s := h.scanned; s != nil {
+			before = min(s.fields, s.raw)
+		}
 		got, want := scanned(&h, text, step), scanned(new(Head), text, 1000)
 		if !reflect.DeepEqual(got, want) {
 			t.Fatalf("%q in steps of %d: after others %+v, alone %+v", text, step, got, want)
