@@ -185,14 +185,14 @@ type listenerMetrics struct {
 	tunnels  atomic.Int64
 }
 
-func routeLabels(name string) string { return fmt.Sprintf("route=%q", name) }
+func routeLabels(name string) string { return "route=" + figures.Quote(name) }
 
-func listenerLabels(name string) string { return fmt.Sprintf("listener=%q", name) }
+func listenerLabels(name string) string { return "listener=" + figures.Quote(name) }
 
-func upstreamLabels(name string) string { return fmt.Sprintf("upstream=%q", name) }
+func upstreamLabels(name string) string { return "upstream=" + figures.Quote(name) }
 
 func targetLabels(upstream, target string) string {
-	return fmt.Sprintf("upstream=%q,target=%q", upstream, target)
+	return upstreamLabels(upstream) + ",target=" + figures.Quote(target)
 }
 
 func (m *Metrics) route(name string) *routeMetrics {
