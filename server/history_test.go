@@ -21,7 +21,8 @@ func TestHistory(t *testing.T) {
 		s.at = at.Add(time.Duration(i) * historyInterval)
 		s.totals.Requests[2] += 100
 		s.totals.Requests[5] += 2
-		all.Add(&figures.Sample{Duration: 7 * time.Millisecond, BytesOut: 4000})
+		s.totals.Requests[0] += 4 // clients that went away, and connections that were passed on
+		all.Add(&figures.Sample{Duration: 7 * time.Millisecond, BytesOut: 4000, Failed: true})
 		s.totals.All = all.Snapshot()
 		s.totals.Cache.Outcomes = map[string]uint64{"hit": s.totals.Requests[2] / 2, "miss": s.totals.Requests[2] / 2}
 		s.cpu += time.Second
@@ -32,7 +33,7 @@ func TestHistory(t *testing.T) {
 		t.Fatalf("%d points until %v", len(got.Time), got.Time[len(got.Time)-1])
 	}
 	last := fmt.Sprint(got.Requests[5], got.ServerErrors[5], got.BytesOut[5], got.CacheAsked[5], got.CacheHits[5], got.CPU[5])
-	if want := "51 1 2000 50 25 0.5"; last != want {
+	if want := "53 0.5 2000 50 25 0.5"; last != want {
 		t.Errorf("requests, errors, bytes, asked, hits, processors: %s, want %s", last, want)
 	}
 	if p50, p99 := got.P50[5], got.P99[5]; p50 < 0.006 || p50 > 0.008 || p99 > 0.008 {

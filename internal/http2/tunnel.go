@@ -24,6 +24,7 @@ func (s *stream) Tunnel(h *head.Head) (net.Conn, []byte, error) {
 	h.SetStatus(200)
 	h.Del(websocketAccept)
 	s.state, s.left = streamAnswering, -1
+	s.begun, s.joined = true, true
 	s.c.sendHead(s, h, 200, lengthUnsaid)
 	s.code = h2.ErrCodeCancel
 	s.flush()
