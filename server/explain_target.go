@@ -117,6 +117,7 @@ func (a *assumedTarget) Pipelined() (p transport.Pipelined, ok bool)         { r
 func (a *assumedTarget) Retire()                                             {}
 func (a *assumedTarget) Reused() bool                                        { return false }
 func (a *assumedTarget) Refuses() bool                                       { return false }
+func (a *assumedTarget) Version() head.Version                               { return head.HTTP11 }
 func (a *assumedTarget) Send(*transport.Request) (int, error)                { return 0, nil }
 func (a *assumedTarget) Sent() bool                                          { return true }
 func (a *assumedTarget) Await() error                                        { return nil }

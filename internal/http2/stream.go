@@ -61,8 +61,8 @@ type stream struct {
 	delivered int64
 	// begun says that the head of the answer was sent, joined that it was that of a tunnel, whose bytes are no body.
 	begun, joined bool
-	trailer   []byte // a trailer section that waits for tail
-	writable  sync.Cond
+	trailer       []byte // a trailer section that waits for tail
+	writable      sync.Cond
 	// grace and rate bound the client's silence. behind is how far it is behind rate in taking,
 	// stalled when the wait for it began.
 	grace   time.Duration
