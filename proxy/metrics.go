@@ -321,6 +321,9 @@ func (m *Metrics) WriteMetrics(w io.Writer, f figures.Format) {
 		targets[labels].writeAttempts(w)
 	}
 	for _, labels := range names {
+		targets[labels].writeResends(w)
+	}
+	for _, labels := range names {
 		counts := targets[labels].firstByte.Counts()
 		page = counts.Append(page[:0], f, "weir_upstream_first_byte_seconds", labels)
 		w.Write(page)

@@ -352,3 +352,26 @@ targets = ["TARGET"]
 		}
 	}
 }
+
+// A request that is sent again because its connection ended is one attempt, and counted, so that the figures say
+// how many requests the target got.
+func TestResendsAreCounted(t *testing.T) {
+	t.Parallel()
+	origin := testkit.Listen(t, func(c *testkit.Conn) {
+		c.Request()
+		c.Send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+		if c.Index == 0 {
+			c.Request() // and no answer
+		}
+	})
+	w := launch(t, toOrigin(origin.URL))
+	c := w.dial()
+	for range 2 {
+		equal(t, "status", c.Get("/").Status(), 200)
+	}
+	w.logged(2)
+	target := fmt.Sprintf("{upstream=%q,target=%q", "origin", origin.URL)
+	w.becomes("attempts", "weir_upstream_attempts_total"+target+`,cause="ok"}`, "2")
+	w.becomes("resends", "weir_upstream_resends_total"+target+"}", "1")
+	equal(t, "requests", origin.Requests(), 3)
+}
