@@ -216,10 +216,18 @@ func explain(cfg *config.Config, q Question, o *options, live map[string]*lb.Ups
 	}
 	x.Start = time.Now()
 	e.Explanation.Listener = listener.Label()
+	if to, name, ok := passedOn(listener, q.URL); ok {
+		e.pass(to, name)
+		return &e.Explanation, nil
+	}
 	if err := x.Request.ScanRequest(text); err != nil {
 		return nil, fmt.Errorf("a client cannot send this request: %w", err)
 	}
 	e.client = linesOf(&x.Request)
+	if limit := int(listener.Limits.HeaderBytes); x.Request.Size > limit {
+		e.refuse(limit)
+		return &e.Explanation, nil
+	}
 	e.core.Serve(x)
 	e.conclude()
 	return &e.Explanation, nil
