@@ -376,6 +376,11 @@ func (x *Exchange) settle() {
 		r.Status = 0 // of a head that never left
 	}
 	x.endTaps()
+	if r.Cause == CauseClientGone {
+		if why := x.Client.Cancel.reason(); why != nil {
+			r.Cause, r.Err = clientCause(why), why
+		}
+	}
 	if (r.Cause == CauseClientGone || r.Cause == CauseTruncated) && p.closing != nil && p.closing() {
 		r.Cause = CauseShutdown
 	}

@@ -90,9 +90,9 @@ const (
 var streams = sync.Pool{New: func() any { return &stream{Exchange: proxy.NewExchange(), state: streamBegun} }}
 
 var (
-	errReset     = errors.New("the client has reset the stream")
-	errMalformed = errors.New("malformed request or frame")
-	errEnded     = errors.New("the answer has ended")
+	errReset    = errors.New("the client has reset the stream")
+	errEnded    = errors.New("the answer has ended")
+	errNoTunnel = errors.New("the client has asked for no tunnel")
 )
 
 // begin makes a stream that the client has begun. c.mu is held.
@@ -184,7 +184,7 @@ func (s *stream) lose(why error) {
 		return
 	}
 	if _, slow := why.(*slowError); !slow { // which the exchange learns from what it waits for
-		s.cancel.Cancel()
+		s.cancel.CancelFor(why)
 	}
 }
 

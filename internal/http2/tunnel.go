@@ -19,7 +19,7 @@ func (s *stream) Tunnel(h *head.Head) (net.Conn, []byte, error) {
 	case err != nil:
 		return nil, nil, err
 	case !s.tunnel:
-		return nil, nil, errMalformed
+		return nil, nil, errNoTunnel
 	}
 	h.SetStatus(200)
 	h.Del(websocketAccept)
