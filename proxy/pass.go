@@ -43,7 +43,7 @@ func (passFront) Abort()                   {}
 // pass returns the alert that tells the client why it was not joined with a target; nil if it was.
 func (x *Exchange) pass(to string, client net.Conn, hello []byte) (alert []byte) {
 	if l := x.Client.Listener; l.addresses != nil && !l.addresses.Allow(x.ClientAddr) {
-		x.Result.Cause = CauseAddressDenied
+		x.Result.Cause, x.Result.Err = CauseAddressDenied, errListenerLists
 		return alertAccessDenied
 	}
 	u := x.proxy.upstreams[to]
