@@ -181,6 +181,7 @@ func explain(cfg *config.Config, q Question, o *options, live map[string]*lb.Ups
 		}
 	}
 	e := &explainer{config: cfg, live: live}
+	e.Routes = []RouteVerdict{} // also of a request that does not come as far
 	if err := e.assume(q.Answer); err != nil {
 		return nil, err
 	}
