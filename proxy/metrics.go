@@ -31,6 +31,8 @@ type Metrics struct {
 	mu      sync.Mutex
 	series  map[string]*series        // by kind and name of what they are about
 	targets map[string]*targetMetrics // by labels
+	// gone are the totals of routes whose series were dropped.
+	gone Totals
 }
 
 // series are the metrics about one configured thing.
@@ -61,6 +63,7 @@ func NewMetrics(set *metrics.Set) *Metrics {
 		panics:  set.NewCounter("weir_panics_total"),
 		series:  make(map[string]*series),
 		targets: make(map[string]*targetMetrics),
+		gone:    Totals{Cache: CacheTotals{Outcomes: copied(nil), Reasons: copied(nil), Unstored: copied(nil)}},
 	}
 	m.unrouted = m.route("")
 	return m
@@ -109,6 +112,9 @@ func (m *Metrics) Retain(proxies []*Proxy, listeners []*Listener) {
 		}
 		s.mu.Unlock()
 		delete(m.series, labels)
+		if s.route != nil {
+			s.route.addTo(&m.gone)
+		}
 	}
 }
 
