@@ -14,8 +14,8 @@ type History struct {
 	// Time is when each point was taken, in Unix time. Rates are of the interval that ended
 	// then.
 	Time []float64 `json:"time"`
-	// Requests, ClientErrors (4xx) and ServerErrors (5xx, and exchanges whose client got no
-	// status) are exchanges per second.
+	// Requests, ClientErrors (4xx) and ServerErrors (those that failed, and not because of the client, as
+	// weir_request_errors_total counts) are exchanges per second.
 	Requests     []float64 `json:"requests"`
 	ClientErrors []float64 `json:"client_errors"`
 	ServerErrors []float64 `json:"server_errors"`

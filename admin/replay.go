@@ -54,7 +54,26 @@ func (e ErrReplay) Error() string { return "cannot replay: " + e.Reason }
 // framing are the fields that frame a message or belong to one connection, which the replay has of
 // its own.
 var framing = []string{
-	"host", "content-length", "transfer-encoding", "connection", "keep-alive", "proxy-connection", "te", "trailer", "upgrade", "expect", "http2-settings",
+	"host", "content-length", "transfer-encoding", "connection", "keep-alive", "proxy-connection", "trailer", "upgrade", "expect", "http2-settings",
+}
+
+// ofConnection are the names, in lower case, of those of these fields that belong to one connection. What a recorded
+// request named in Connection does, too; what stands beside a field of that name which an operator gives was meant to be sent.
+func ofConnection(fields [][2]string, recorded bool) []string {
+	names := slices.Clone(framing)
+	for _, f := range fields {
+		switch {
+		case recorded && strings.EqualFold(f[0], "connection"):
+			for name := range strings.SplitSeq(strings.ToLower(f[1]), ",") {
+				if name = strings.TrimSpace(name); name != "te" {
+					names = append(names, name)
+				}
+			}
+		case strings.EqualFold(f[0], "te") && !strings.EqualFold(f[1], "trailers"):
+			names = append(names, "te")
+		}
+	}
+	return names
 }
 
 // Over fills in what the request does not say by what was recorded, which may be nil, and returns the
@@ -102,9 +121,10 @@ func (q *ReplayRequest) Over(d *ExchangeDetail) (body []byte, leftOut []string, 
 	if !given {
 		q.Fields = d.Request.Fields
 	}
+	own := ofConnection(q.Fields, !given)
 	q.Fields = slices.DeleteFunc(slices.Clone(q.Fields), func(f [2]string) bool {
 		name := strings.ToLower(f[0])
-		if slices.Contains(framing, name) || decoded && name == "content-encoding" {
+		if slices.Contains(own, name) || decoded && name == "content-encoding" {
 			return true
 		}
 		if strings.Contains(f[1], "(hidden)") {

@@ -141,7 +141,16 @@ type Explanation struct {
 // Explain looks for what there is of a URL, "https://host/target". now is in ns since the
 // epoch. It asks the other tiers, and may wait for them as long as a look-up does.
 func (s *Store) Explain(url string, now int64) Explanation {
-	key := rule.URLKey(url)
+	return s.explain(rule.URLKey(url), now, extends)
+}
+
+// ExplainKey is Explain for what there is under one key, in place of all keys of its URL.
+func (s *Store) ExplainKey(key string, now int64) Explanation {
+	return s.explain(key, now, func(k, key string) bool { return k == key })
+}
+
+// explain looks for what there is under the keys that fit key, and those of its variations.
+func (s *Store) explain(key string, now int64, fits func(k, key string) bool) Explanation {
 	var x Explanation
 	keys := append([]string{key}, s.variedKeys(key)...)
 	for _, a := range s.tiers {
@@ -154,7 +163,7 @@ func (s *Store) Explain(url string, now int64) Explanation {
 	}
 	var nodes []*node
 	for _, key := range keys {
-		match := func(k string) bool { return extends(k, key) && rule.KeyVaries(k) == rule.KeyVaries(key) }
+		match := func(k string) bool { return fits(k, key) && rule.KeyVaries(k) == rule.KeyVaries(key) }
 		url := string(rule.KeyURL([]byte(key)))
 		hash := s.hash([]byte(url))
 		sh := s.shard(hash)

@@ -16,13 +16,15 @@ var (
 	errMisdirected   = errors.New("the field Host is another name than the one that TLS asked for (SNI)")
 	errCredentials   = errors.New("no credentials of the scheme Basic")
 	errNoCertificate = errors.New("the client has shown no certificate that is good")
+	errListenerLists = errors.New("the listener's allow and deny do not let the client's address in")
+	errRouteLists    = errors.New("the route's allow and deny do not let the client's address in")
 	errAddressUnset  = errors.New("the client has no address, and only addresses of the list allow are allowed")
 )
 
 // admit refuses clients that the listener refuses, whatever they ask for.
 func (x *Exchange) admit() verdict {
 	l := x.Client.Listener
-	if l.addresses != nil && x.checkAddress(l.addresses) == ended {
+	if l.addresses != nil && x.checkAddress(l.addresses, errListenerLists) == ended {
 		return ended
 	}
 	// The client has shown a certificate for the name in the handshake (RFC 9110 section 15.5.20).
@@ -35,12 +37,12 @@ func (x *Exchange) admit() verdict {
 	return goOn
 }
 
-// checkAddress refuses a client whose address is not allowed.
-func (x *Exchange) checkAddress(list *access.Addresses) verdict {
+// checkAddress refuses a client whose address is not allowed, because of why.
+func (x *Exchange) checkAddress(list *access.Addresses, why error) verdict {
 	if list.Allow(x.ClientAddr) {
 		return goOn
 	}
-	if !x.ClientAddr.IsValid() {
+	if x.Result.Err = why; !x.ClientAddr.IsValid() {
 		x.Result.Err = errAddressUnset
 	}
 	x.fail(403, CauseAddressDenied)

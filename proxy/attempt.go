@@ -303,6 +303,9 @@ func (a *attempt) roundTrip() *attemptError {
 			return e
 		default:
 			stale++
+			if e.sent {
+				countResend(a.target)
+			}
 			a.drop()
 			if transport.WantsHTTP1(e.err) {
 				a.version = transport.OnlyHTTP1

@@ -26,16 +26,37 @@ type Cancel struct {
 	// waiting is what the exchange waits for, since when; nil while it does not wait.
 	waiting Interrupter
 	since   time.Time
+	// why is what the front end knows of the reason; nil for nothing.
+	why error
 }
 
 // Reset forgets that the last exchange was canceled. None may be waiting.
-func (c *Cancel) Reset() { c.canceled.Store(false) }
+func (c *Cancel) Reset() {
+	if c.canceled.Load() {
+		c.why = nil
+		c.canceled.Store(false)
+	}
+}
 
-// Cancel ends the exchange.
-func (c *Cancel) Cancel() {
+// Cancel ends the exchange, because the client went away.
+func (c *Cancel) Cancel() { c.CancelFor(nil) }
+
+// CancelFor ends the exchange. why is what is known of the reason: a *head.Defect if the client has broken a rule; nil
+// for nothing.
+func (c *Cancel) CancelFor(why error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.canceled.Load() {
+		c.why = why
+	}
 	c.cancelLocked()
+}
+
+// reason is why the exchange was canceled, as far as the front end has said.
+func (c *Cancel) reason() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.why
 }
 
 func (c *Cancel) cancelLocked() {

@@ -42,9 +42,9 @@ type Front interface {
 	// Finish ends the body, with a trailer section where the framing has room for
 	// one, and sends everything. trailer may be nil.
 	Finish(trailer *head.Head) error
-	// Delivered is how many bytes of the final response's body were written. It counts
-	// payload alone, and what TLS or the kernel has taken.
-	Delivered() int64
+	// Delivered is how many bytes of the final response's body were written, payload alone, and whether
+	// any of that response, its head included. What TLS or the kernel has taken counts as written.
+	Delivered() (bytes int64, begun bool)
 	// Abort makes sure that the client cannot take what it got for a whole
 	// response.
 	Abort()

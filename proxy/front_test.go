@@ -176,10 +176,10 @@ func (f *fakeFront) Finish(trailer *head.Head) error {
 }
 
 // Delivered implements Front.
-func (f *fakeFront) Delivered() int64 {
+func (f *fakeFront) Delivered() (int64, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return int64(f.text.Len())
+	return int64(f.text.Len()), true
 }
 
 // Abort implements Front.

@@ -319,7 +319,7 @@ func (s *h2stream) Write(p []byte) error {
 }
 
 // Delivered implements proxy.Front.
-func (s *h2stream) Delivered() int64 { return s.delivered }
+func (s *h2stream) Delivered() (int64, bool) { return s.delivered, true }
 
 // Move implements proxy.Front.
 func (s *h2stream) Move(body.Kernel, int64) (int64, error, error) {

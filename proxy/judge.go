@@ -85,6 +85,9 @@ func exhausted(err error) bool {
 
 // clientCause names why reading from or writing to a client failed.
 func clientCause(err error) Cause {
+	if d, ok := errors.AsType[*head.Defect](err); ok {
+		return CauseOf(d)
+	}
 	switch {
 	case sock.TimedOut(err):
 		return CauseClientSlow

@@ -31,6 +31,8 @@ type Metrics struct {
 	mu      sync.Mutex
 	series  map[string]*series        // by kind and name of what they are about
 	targets map[string]*targetMetrics // by labels
+	// gone are the totals of routes whose series were dropped.
+	gone Totals
 }
 
 // series are the metrics about one configured thing.
@@ -61,6 +63,7 @@ func NewMetrics(set *metrics.Set) *Metrics {
 		panics:  set.NewCounter("weir_panics_total"),
 		series:  make(map[string]*series),
 		targets: make(map[string]*targetMetrics),
+		gone:    Totals{Cache: CacheTotals{Outcomes: copied(nil), Reasons: copied(nil), Unstored: copied(nil)}},
 	}
 	m.unrouted = m.route("")
 	return m
@@ -109,6 +112,9 @@ func (m *Metrics) Retain(proxies []*Proxy, listeners []*Listener) {
 		}
 		s.mu.Unlock()
 		delete(m.series, labels)
+		if s.route != nil {
+			s.route.addTo(&m.gone)
+		}
 	}
 }
 
@@ -185,14 +191,14 @@ type listenerMetrics struct {
 	tunnels  atomic.Int64
 }
 
-func routeLabels(name string) string { return fmt.Sprintf("route=%q", name) }
+func routeLabels(name string) string { return "route=" + figures.Quote(name) }
 
-func listenerLabels(name string) string { return fmt.Sprintf("listener=%q", name) }
+func listenerLabels(name string) string { return "listener=" + figures.Quote(name) }
 
-func upstreamLabels(name string) string { return fmt.Sprintf("upstream=%q", name) }
+func upstreamLabels(name string) string { return "upstream=" + figures.Quote(name) }
 
 func targetLabels(upstream, target string) string {
-	return fmt.Sprintf("upstream=%q,target=%q", upstream, target)
+	return upstreamLabels(upstream) + ",target=" + figures.Quote(target)
 }
 
 func (m *Metrics) route(name string) *routeMetrics {
@@ -319,6 +325,9 @@ func (m *Metrics) WriteMetrics(w io.Writer, f figures.Format) {
 	names := slices.Sorted(maps.Keys(targets))
 	for _, labels := range names {
 		targets[labels].writeAttempts(w)
+	}
+	for _, labels := range names {
+		targets[labels].writeResends(w)
 	}
 	for _, labels := range names {
 		counts := targets[labels].firstByte.Counts()

@@ -36,14 +36,14 @@ func (p *Proxy) Pass(x *Exchange, to, name string, client net.Conn, hello []byte
 // passFront is the front of a client that gets no answers from weir.
 type passFront struct{ Front }
 
-func (passFront) Delivered() int64 { return 0 }
-func (passFront) CloseAfter()      {}
-func (passFront) Abort()           {}
+func (passFront) Delivered() (int64, bool) { return 0, false }
+func (passFront) CloseAfter()              {}
+func (passFront) Abort()                   {}
 
 // pass returns the alert that tells the client why it was not joined with a target; nil if it was.
 func (x *Exchange) pass(to string, client net.Conn, hello []byte) (alert []byte) {
 	if l := x.Client.Listener; l.addresses != nil && !l.addresses.Allow(x.ClientAddr) {
-		x.Result.Cause = CauseAddressDenied
+		x.Result.Cause, x.Result.Err = CauseAddressDenied, errListenerLists
 		return alertAccessDenied
 	}
 	u := x.proxy.upstreams[to]

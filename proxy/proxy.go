@@ -371,8 +371,16 @@ func (x *Exchange) settle() {
 		x.Body = x.web.request.src // the bytes that came
 	}
 	r.BytesIn += x.Body.Seen()
-	r.BytesOut += x.Client.Front.Delivered()
+	delivered, begun := x.Client.Front.Delivered()
+	if r.BytesOut += delivered; !begun {
+		r.Status = 0 // of a head that never left
+	}
 	x.endTaps()
+	if r.Cause == CauseClientGone {
+		if why := x.Client.Cancel.reason(); why != nil {
+			r.Cause, r.Err = clientCause(why), why
+		}
+	}
 	if (r.Cause == CauseClientGone || r.Cause == CauseTruncated) && p.closing != nil && p.closing() {
 		r.Cause = CauseShutdown
 	}

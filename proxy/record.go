@@ -24,8 +24,10 @@ type Tried struct {
 	Began, Opened, Asked time.Time
 	// FirstByte is how long it took from Asked to the response's head; 0 if none came.
 	FirstByte time.Duration
-	// Reused says that the connection was used before.
-	Reused bool
+	// Reused says that the connection was there before the attempt, and Version what is spoken on it; HTTP/1.1 without
+	// a connection.
+	Reused  bool
+	Version head.Version
 	// Status is that of the response; 0 if none came. Cause says how the attempt ended, and Err
 	// why; it may be nil.
 	Status int
@@ -43,7 +45,7 @@ func (a *attempt) tried(e *ending) Tried {
 		Status: e.status, Cause: e.cause, Err: e.err, Trace: a.trace, Upstream: a.upstream,
 	}
 	if a.stream != nil {
-		t.Reused = a.stream.Reused()
+		t.Reused, t.Version = a.connecting == 0, a.stream.Version()
 	}
 	return t
 }

@@ -34,7 +34,7 @@ func steps(r *config.Route, route *Route) []step {
 	addWaiting := func(take func(x *Exchange) verdict) { list = append(list, step{take: take, waits: true}) }
 	policy := route.cache
 	if route.addresses != nil {
-		add(func(x *Exchange) verdict { return x.checkAddress(route.addresses) })
+		add(func(x *Exchange) verdict { return x.checkAddress(route.addresses, errRouteLists) })
 	}
 	if r.ClientCertificate {
 		add((*Exchange).checkCertificate)
@@ -87,6 +87,7 @@ func (x *Exchange) limitBody() verdict {
 		return goOn
 	}
 	x.Client.Front.CloseAfter()
+	x.Result.Err = errBodyTooLarge
 	x.fail(413, CauseBodyTooLarge)
 	return ended
 }

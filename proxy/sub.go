@@ -47,7 +47,7 @@ func (NoClient) Room() int                           { return copyBuffer }
 func (NoClient) Write([]byte) error                  { return nil }
 func (NoClient) Flush() error                        { return nil }
 func (NoClient) Finish(*head.Head) error             { return nil }
-func (NoClient) Delivered() int64                    { return 0 }
+func (NoClient) Delivered() (int64, bool)            { return 0, true }
 func (NoClient) Abort()                              {}
 func (NoClient) CloseAfter()                         {}
 func (NoClient) PauseReading()                       {}

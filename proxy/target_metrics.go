@@ -24,6 +24,7 @@ type targetMetrics struct {
 
 	firstByte figures.Histogram
 	causes    [causes]atomic.Uint64
+	resends   atomic.Uint64
 }
 
 // NewTarget makes the figures of a target for lb.Options.NewAttachment, or shares those
@@ -61,6 +62,20 @@ func countAttempt(target *lb.Target, cause Cause, firstByte time.Duration) {
 		t.firstByte.Observe(firstByte)
 	}
 	t.causes[cause].Add(1)
+}
+
+// countResend counts a request that an attempt at target sends again.
+func countResend(target *lb.Target) {
+	if t, ok := target.Attachment().(*targetMetrics); ok {
+		t.resends.Add(1)
+	}
+}
+
+// writeResends writes the counter, if it has counted something.
+func (t *targetMetrics) writeResends(w io.Writer) {
+	if n := t.resends.Load(); n > 0 {
+		metrics.WriteCounterUint64(w, "weir_upstream_resends_total{"+t.labels+"}", n)
+	}
 }
 
 // writeAttempts writes the counters that have counted something.

@@ -178,6 +178,9 @@ func (s *fakeStream) Reused() bool { return s.reused }
 // Refuses implements transport.Stream.
 func (s *fakeStream) Refuses() bool { return false }
 
+// Version implements transport.Stream.
+func (s *fakeStream) Version() head.Version { return head.HTTP11 }
+
 // Send implements transport.Stream.
 func (s *fakeStream) Send(r *transport.Request) (int, error) {
 	s.use("Send")

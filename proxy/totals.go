@@ -1,14 +1,16 @@
 package proxy
 
 import (
+	"maps"
+
 	"github.com/VictoriaMetrics/metrics"
 
 	"weir/cache/rule"
 	"weir/internal/figures"
 )
 
-// Totals are what all routes together have counted since the start. They fall when a
-// route's series are dropped.
+// Totals are what all routes together have counted since the start, those that are gone included. What ends on a route
+// after its series were dropped is not in them.
 type Totals struct {
 	// Requests are the exchanges that have ended, by the first digit of the client's
 	// status; at 0 are those whose client got none.
@@ -41,8 +43,9 @@ func (c *CacheTotals) Answered() uint64 {
 
 // Totals returns the sums over all routes.
 func (m *Metrics) Totals() Totals {
-	t := Totals{Cache: CacheTotals{Outcomes: map[string]uint64{}, Reasons: map[string]uint64{}, Unstored: map[string]uint64{}}}
 	m.mu.Lock()
+	t := m.gone
+	t.Cache = CacheTotals{Outcomes: copied(t.Cache.Outcomes), Reasons: copied(t.Cache.Reasons), Unstored: copied(t.Cache.Unstored)}
 	var list []*routeMetrics
 	for _, s := range m.series {
 		if s.route != nil {
@@ -79,6 +82,13 @@ func (r *routeMetrics) addTo(t *Totals) {
 			addNamed(t.Cache.Unstored, rule.Reason(i).String, c.unstored[i].Load())
 		}
 	}
+}
+
+// copied is a copy of counts, never nil.
+func copied(counts map[string]uint64) map[string]uint64 {
+	all := make(map[string]uint64, len(counts))
+	maps.Copy(all, counts)
+	return all
 }
 
 // addNamed adds what a counter has, unless there is none, in whose case it may have no name.

@@ -192,10 +192,11 @@ func (t *tunnel) copy(dst, src net.Conn, first []byte, count *atomic.Int64) erro
 	buf.take(0)
 	for piece := first; ; {
 		if len(piece) > 0 {
-			if err := t.write(dst, piece); err != nil {
+			n, err := t.write(dst, piece)
+			count.Add(int64(n))
+			if err != nil {
 				return err
 			}
-			count.Add(int64(len(piece)))
 			t.last.Store(lb.Monotonic())
 			buf.fit(len(piece))
 		}
@@ -233,12 +234,11 @@ func (t *tunnel) read(src net.Conn, buf []byte) (int, error) {
 	}
 }
 
-func (t *tunnel) write(dst net.Conn, p []byte) error {
+func (t *tunnel) write(dst net.Conn, p []byte) (int, error) {
 	if t.idle > 0 {
 		dst.SetWriteDeadline(time.Now().Add(t.idle))
 	}
-	_, err := dst.Write(p)
-	return err
+	return dst.Write(p)
 }
 
 // closeWrite passes the end of one direction on; a connection that cannot be

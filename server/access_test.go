@@ -388,3 +388,39 @@ func TestStrictSNI(t *testing.T) {
 	check("other.test", "served")
 	check("127.0.0.1", "served")
 }
+
+// The log says which lists refused a client, and which bound a body exceeded that says how long it is.
+func TestRefusalsAreTold(t *testing.T) {
+	t.Parallel()
+	w := run(t, `
+[[listeners]]
+name = "main"
+address = "127.0.0.1:0"
+[[listeners]]
+name = "closed"
+address = "127.0.0.2:0"
+deny = ["127.0.0.0/8"]
+[[routes]]
+path = "/denied"
+deny = ["127.0.0.0/8"]
+respond = {}
+[[routes]]
+max_body = "4B"
+upstream = "o"
+[upstreams.o]
+targets = ["http://127.0.0.1:1"]
+`)
+	n := 0
+	check := func(listener, request, cause, why string) {
+		t.Helper()
+		c := testkit.Dial(t, w.Addr(listener))
+		c.Send(request)
+		c.Response("GET")
+		n++
+		line := w.logged(n)[n-1]
+		equal(t, request, line.Cause+": "+line.Error, cause+": "+why)
+	}
+	check("closed", get, "address_denied", "the listener's allow and deny do not let the client's address in")
+	check("main", "GET /denied HTTP/1.1\r\nHost: weir.test\r\n\r\n", "address_denied", "the route's allow and deny do not let the client's address in")
+	check("main", "POST / HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 5\r\n\r\nabcde", "body_too_large", "request body exceeds the route's max_body")
+}

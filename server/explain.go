@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"weir/cache/rule"
 	"weir/config"
 	"weir/internal/forward"
 	"weir/lb"
@@ -127,8 +126,8 @@ type ExplainedCache struct {
 	Key string `json:"key"`
 	// Verdict is "stored", or why the answer is not stored, by the names that Cache-Status has.
 	Verdict string `json:"verdict"`
-	// Next is what the cache of a running weir would do with a GET of the URL without any fields,
-	// and Because why; else they are empty.
+	// Next is what the cache of a running weir would do with a plain GET of that key, and Because why;
+	// else they are empty.
 	Next    string `json:"next,omitempty"`
 	Because string `json:"because,omitempty"`
 }
@@ -163,7 +162,7 @@ func (s *Server) Explain(q Question) (*Explanation, error) {
 		}
 	}
 	if err == nil && e.Cache != nil && g.store != nil {
-		x := g.store.Explain(string(rule.KeyURL([]byte(e.Cache.Key))), time.Now().UnixNano())
+		x := g.store.ExplainKey(e.Cache.Key, time.Now().UnixNano())
 		e.Cache.Next, e.Cache.Because = verdict(&x)
 	}
 	return e, err
@@ -182,6 +181,7 @@ func explain(cfg *config.Config, q Question, o *options, live map[string]*lb.Ups
 		}
 	}
 	e := &explainer{config: cfg, live: live}
+	e.Routes = []RouteVerdict{} // also of a request that does not come as far
 	if err := e.assume(q.Answer); err != nil {
 		return nil, err
 	}
@@ -216,10 +216,18 @@ func explain(cfg *config.Config, q Question, o *options, live map[string]*lb.Ups
 	}
 	x.Start = time.Now()
 	e.Explanation.Listener = listener.Label()
+	if to, name, ok := passedOn(listener, q.URL); ok {
+		e.pass(to, name)
+		return &e.Explanation, nil
+	}
 	if err := x.Request.ScanRequest(text); err != nil {
 		return nil, fmt.Errorf("a client cannot send this request: %w", err)
 	}
 	e.client = linesOf(&x.Request)
+	if limit := int(listener.Limits.HeaderBytes); x.Request.Size > limit {
+		e.refuse(limit)
+		return &e.Explanation, nil
+	}
 	e.core.Serve(x)
 	e.conclude()
 	return &e.Explanation, nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"weir/config"
 	"weir/internal/access"
 	"weir/internal/head"
+	"weir/internal/listener"
 	"weir/internal/match"
 	"weir/internal/tracing"
 	"weir/lb"
@@ -101,7 +103,9 @@ func (e *explainer) build(o *options) (err error) {
 	}
 	for name, u := range all {
 		set, err := lb.NewUpstream(name, u, lb.Options{
-			NewTransport:  func(url string, _ *config.Upstream) (lb.Transport, error) { return &assumedTarget{e: e, url: url}, nil },
+			NewTransport: func(url string, c *config.Upstream) (lb.Transport, error) {
+				return &assumedTarget{e: e, url: url, protocol: c.Connections.Protocol}, nil
+			},
 			NewAttachment: e.metrics.NewTarget, Algorithms: o.balancing(),
 		}, nil)
 		if err != nil {
@@ -150,8 +154,53 @@ func (e *explainer) sends(x *proxy.Exchange) {
 	}
 }
 
-// conclude notes what became of the exchange.
+// passedOn finds out where the listener passes on a connection for a URL, whose TLS then is not weir's.
+func passedOn(l *config.Listener, text string) (to, name string, ok bool) {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "https" {
+		return "", "", false
+	}
+	if name = strings.ToLower(strings.TrimSuffix(u.Hostname(), ".")); net.ParseIP(name) != nil {
+		name = "" // clients ask for no address by SNI
+	}
+	to, ok = listener.PassTo(l.PassThrough, name)
+	return to, name, ok
+}
+
+// pass passes on a connection that ends at once.
+func (e *explainer) pass(to, name string) {
+	client, end := net.Pipe()
+	end.Close()
+	defer client.Close()
+	x := e.exchange
+	e.core.Pass(x, to, name, client, nil)
+	e.end()
+	if x.Upstream != nil {
+		e.describeTargets(x)
+	}
+}
+
+// refuse refuses the request, whose head is larger than limit, as front ends do.
+func (e *explainer) refuse(limit int) {
+	x := e.exchange
+	d := head.DefectHeadSize
+	if !x.Request.LineWithin(limit) {
+		d = head.DefectLineSize
+	}
+	x.RequestTarget = append(x.RequestTarget[:0], x.Request.Target()...)
+	x.Request.StartRequest(x.Request.Version, bytes.Clone(x.Request.Method()), nil)
+	e.core.Refuse(x, d.Status, proxy.CauseOf(d), d)
+	e.end()
+}
+
+// conclude notes what became of an exchange that came as far as the routes.
 func (e *explainer) conclude() {
+	e.end()
+	e.describeWay()
+}
+
+// end notes how the exchange has ended.
+func (e *explainer) end() {
 	x := e.exchange
 	e.Cause = x.Result.Cause.String()
 	if err := x.Result.Err; err != nil {
@@ -161,6 +210,11 @@ func (e *explainer) conclude() {
 		e.ClientAddress = x.ClientAddr.String()
 	}
 	e.Explanation.Scheme = string(x.Scheme)
+}
+
+// describeWay notes which way the request took, and why.
+func (e *explainer) describeWay() {
+	x := e.exchange
 	if x.Route != nil {
 		e.Route = x.Route.Name
 	}
@@ -217,6 +271,18 @@ func wanted(route *config.Route, key string) string {
 }
 
 func (e *explainer) describeUpstream(route *config.Route, x *proxy.Exchange) {
+	e.describeTargets(x)
+	u := x.Upstream.Set.Config()
+	total, firstByte, idle := x.Limits()
+	text := func(d time.Duration) string { return config.Duration(d).String() }
+	e.Limits = &ExplainedLimits{
+		MaxBody: int64(route.MaxBody), Connect: u.Timeouts.Connect.String(), FirstByte: text(firstByte), Idle: text(idle), Total: text(total),
+		Attempts: u.Retry.Attempts,
+	}
+}
+
+// describeTargets notes to which upstream the exchange goes, and to which target.
+func (e *explainer) describeTargets(x *proxy.Exchange) {
 	e.Upstream = x.Upstream.Set.Name()
 	u, live := x.Upstream.Set.Config(), byURL(e.live[e.Upstream])
 	e.Balance = u.Balance
@@ -235,12 +301,6 @@ func (e *explainer) describeUpstream(route *config.Route, x *proxy.Exchange) {
 	}
 	if x.Result.Target != nil {
 		e.Target = x.Result.Target.Name()
-	}
-	total, firstByte, idle := x.Limits()
-	text := func(d time.Duration) string { return config.Duration(d).String() }
-	e.Limits = &ExplainedLimits{
-		MaxBody: int64(route.MaxBody), Connect: u.Timeouts.Connect.String(), FirstByte: text(firstByte), Idle: text(idle), Total: text(total),
-		Attempts: u.Retry.Attempts,
 	}
 }
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/url"
@@ -96,6 +97,9 @@ type assumedTarget struct {
 	e    *explainer
 	url  string
 	body body.Memory
+	// protocol is that of the upstream's connections, version what is spoken on the one that was opened last.
+	protocol string
+	version  head.Version
 }
 
 func (a *assumedTarget) Host() string {
@@ -106,17 +110,42 @@ func (a *assumedTarget) Host() string {
 	return u.Host
 }
 
-func (a *assumedTarget) Open(time.Duration, transport.Version) (transport.Stream, error) {
+// Open implements transport.Transport. A target that may speak HTTP/2 is assumed to do so.
+func (a *assumedTarget) Open(_ time.Duration, v transport.Version) (transport.Stream, error) {
+	scheme, _, _ := strings.Cut(a.url, ":")
+	a.version = head.HTTP11
+	switch {
+	case scheme == "h2c" && v == transport.OnlyHTTP1:
+		return nil, &transport.DialError{Phase: "http2", Err: transport.ErrVersion}
+	case scheme == "h2c":
+		a.version = head.HTTP2
+	case scheme == "demo", scheme == "handler", v == transport.OnlyHTTP1, a.protocol == config.ProtocolH1:
+	case v == transport.PreferHTTP2, a.protocol == config.ProtocolH2:
+		a.version = head.HTTP2
+	}
+	if r := a.e.Request; r != nil {
+		r.Line = strings.TrimSuffix(r.Line, head.HTTP11.String()) + a.version.String()
+	}
 	return a, nil
 }
+
 func (a *assumedTarget) Share(time.Duration, time.Duration) transport.Stream { return nil }
 func (a *assumedTarget) Attended() transport.Attended                        { return nil }
 func (a *assumedTarget) CloseIdle()                                          {}
 func (a *assumedTarget) Conns() (open, idle int)                             { return 0, 0 }
 func (a *assumedTarget) Pipelined() (p transport.Pipelined, ok bool)         { return p, false }
 func (a *assumedTarget) Retire()                                             {}
+
+// Connect returns a connection that has ended, for clients that are passed on.
+func (a *assumedTarget) Connect(context.Context, transport.Ends) (net.Conn, error) {
+	c, end := net.Pipe()
+	end.Close()
+	return c, nil
+}
+
 func (a *assumedTarget) Reused() bool                                        { return false }
 func (a *assumedTarget) Refuses() bool                                       { return false }
+func (a *assumedTarget) Version() head.Version                               { return a.version }
 func (a *assumedTarget) Send(*transport.Request) (int, error)                { return 0, nil }
 func (a *assumedTarget) Sent() bool                                          { return true }
 func (a *assumedTarget) Await() error                                        { return nil }

@@ -156,3 +156,70 @@ func TestExplainRefuses(t *testing.T) {
 		}
 	}
 }
+
+// Explanations know what happens before there is a route: a head that is larger than the listener takes, and a
+// connection that is passed on.
+func TestExplainBeforeRoutes(t *testing.T) {
+	t.Parallel()
+	cfg, err := config.Parse("test.toml", []byte(`
+[[listeners]]
+address = "127.0.0.1:8080"
+limits = { header_bytes = "1KiB" }
+[[listeners]]
+name = "tls"
+address = "127.0.0.1:8443"
+deny = ["192.0.2.0/24"]
+pass_through = { "*.one.test" = "u" }
+[[routes]]
+respond = { status = 204 }
+[upstreams.u]
+targets = ["https://127.0.0.1:1"]
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(q server.Question, want string) {
+		t.Helper()
+		e, err := server.Explain(cfg, q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		status := 0
+		if e.Response != nil {
+			status = e.Response.Status
+		}
+		equal(t, q.URL[:min(len(q.URL), 40)], fmt.Sprint(status, " ", e.Cause, " ", e.Route, " ", e.Upstream, " ", e.Target), want)
+	}
+	check(server.Question{URL: "http://a.test/"}, "204 fixed_response route-1  ")
+	check(server.Question{URL: "http://a.test/", Fields: []string{"X-Long: " + strings.Repeat("x", 1000)}}, "431 head_too_large   ")
+	check(server.Question{URL: "http://a.test/" + strings.Repeat("x", 1024)}, "414 target_too_long   ")
+	check(server.Question{URL: "https://A.one.test:8443/", Listener: "tls"}, "0 passed  u https://127.0.0.1:1")
+	check(server.Question{URL: "https://A.one.test/", Listener: "tls", From: netip.MustParseAddr("192.0.2.1")}, "0 address_denied   ")
+}
+
+// The request at the target has the version of HTTP that is spoken with it.
+func TestExplainVersions(t *testing.T) {
+	t.Parallel()
+	check := func(target, keys, field, want string) {
+		t.Helper()
+		cfg, err := config.Parse("test.toml", []byte("[[listeners]]\naddress = \"127.0.0.1:8080\"\n[[routes]]\nupstream = \"u\"\n[upstreams.u]\ntargets = [\""+target+"\"]\n"+keys))
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := server.Explain(cfg, server.Question{URL: "http://a.test/", Method: "POST", Fields: []string{field, "Content-Length: 0"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := e.Cause
+		if e.Request != nil && got == "ok" {
+			got = e.Request.Line
+		}
+		equal(t, target+" "+keys+" "+field, got, want)
+	}
+	check("http://127.0.0.1:1", "", "A: b", "POST / HTTP/1.1")
+	check("http://127.0.0.1:1", "", "Content-Type: application/grpc", "POST / HTTP/2.0")
+	check("https://127.0.0.1:1", "connections.protocol = \"h2\"", "A: b", "POST / HTTP/2.0")
+	check("http://127.0.0.1:1", "connections.protocol = \"h1\"", "Content-Type: application/grpc", "POST / HTTP/1.1")
+	check("h2c://127.0.0.1:1", "", "A: b", "POST / HTTP/2.0")
+	check("demo:one", "", "Content-Type: application/grpc", "POST / HTTP/1.1")
+}

@@ -285,7 +285,7 @@ func (s *Server) serveMetrics(w http.ResponseWriter, r *http.Request) {
 	var exemplars map[string]string
 	if asksForOpenMetrics(r.Header.Get("Accept")) && s.current.Load().config.Metrics.Histograms == config.HistogramsPrometheus {
 		w.Header().Set("Content-Type", "application/openmetrics-text; version=1.0.0; charset=utf-8")
-		exemplars = s.exemplars()
+		exemplars = s.exemplars(offLabels(&s.current.Load().config.Metrics))
 	}
 	if !acceptsGzip(r.Header.Get("Accept-Encoding")) {
 		s.writePage(w, exemplars)
@@ -300,11 +300,30 @@ func (s *Server) serveMetrics(w http.ResponseWriter, r *http.Request) {
 	z.Close() // a client that is gone needs no end
 }
 
-// exemplars returns the exemplars of histograms, by the names of their series.
-func (s *Server) exemplars() map[string]string {
+// exemplars returns the exemplars of histograms, by the names of their series. Of series that are one because
+// labels are switched off, it is the last.
+func (s *Server) exemplars(off []string) map[string]string {
 	list := make(map[string]string)
-	s.metrics.Exemplars(func(series, exemplar string) { list[series] = exemplar })
+	s.metrics.Exemplars(func(series, exemplar string) {
+		if name, _, ok := cutSeries(series+" 0", off); ok {
+			series = name
+		}
+		_, at, _ := cutLast(exemplar)
+		if before := list[series]; before != "" {
+			if _, last, _ := cutLast(before); later(last, at) {
+				return
+			}
+		}
+		list[series] = exemplar
+	})
 	return list
+}
+
+// later says whether the time a, in seconds, is after b.
+func later(a, b string) bool {
+	x, _ := strconv.ParseFloat(a, 64)
+	y, _ := strconv.ParseFloat(b, 64)
+	return x > y
 }
 
 // asksForOpenMetrics says whether an Accept has OpenMetrics, and not with less weight than the plain format.

@@ -167,7 +167,11 @@ func TestTruncatedResponse(t *testing.T) {
 					if err == nil && m.ReadBody(c.Reader) == nil {
 						t.Errorf("the response looks whole: %+v", m)
 					}
-					equal(t, "the log's line", w.ended(), "200 "+cause)
+					status := "200 "
+					if err != nil {
+						status = "0 "
+					}
+					equal(t, "the log's line", w.ended(), status+cause)
 				})
 			}
 		}

@@ -176,7 +176,7 @@ func TestH2AheadCanceled(t *testing.T) {
 	<-asked
 	c.Reset(3, h2.ErrCodeCancel)
 	<-ended
-	equal(t, "log line", w.logged(2)[1].String(), "400 client_gone")
+	equal(t, "log line", w.logged(2)[1].String(), "0 client_gone")
 	w.becomes("in flight", "weir_upstream_in_flight", "0")
 }
 

@@ -475,6 +475,7 @@ func TestH2WebSocket(t *testing.T) {
 	})
 	for _, line := range w.logged(2) {
 		equal(t, "the log's line", line.String(), "200 upgraded")
+		equal(t, "bytes from and to the client", fmt.Sprint(line.BytesIn, " ", line.BytesOut), "8 20")
 	}
 	c := w.dial()
 	refused := func(stream uint32, protocol, path, status string) {

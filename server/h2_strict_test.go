@@ -72,3 +72,43 @@ func framedCase(c testkit.StrictCase) (fields []string, body string, sayable boo
 	}
 	return fields, body, true
 }
+
+// The log says which rule a client of HTTP/2 has broken, also when weir has reset the stream for it.
+func TestH2ToldWhy(t *testing.T) {
+	t.Parallel()
+	origin := testkit.Listen(t, func(c *testkit.Conn) { c.Rest() })
+	w := launch(t, strings.Replace(toOrigin(origin.URL), "[[routes]]", "protocols = [\"h1\", \"h2c\"]\n[[routes]]", 1))
+	n := 0
+	check := func(what, want string, do func(c *testkit.Frames)) {
+		t.Helper()
+		c := testkit.DialFrames(t, w.addr, nil)
+		do(c)
+		n++
+		line := w.logged(n)[n-1]
+		equal(t, what, fmt.Sprint(line.Status, " ", line.Cause, ": ", line.Error), want)
+	}
+	post := func(c *testkit.Frames, fields ...string) {
+		c.Headers(1, false, append([]string{":method: POST", ":scheme: http", ":authority: weir.test", ":path: /"}, fields...)...)
+	}
+	check("too few bytes", "0 bad_request: Content-Length does not agree with the frames", func(c *testkit.Frames) {
+		post(c, "content-length: 10")
+		c.Data(1, true, "abc")
+	})
+	check("too many bytes", "0 bad_request: Content-Length does not agree with the frames", func(c *testkit.Frames) {
+		post(c, "content-length: 1")
+		c.Data(1, false, "abc")
+	})
+	check("a trailer section that does not end", "0 bad_request: trailer section that does not end the stream", func(c *testkit.Frames) {
+		post(c)
+		c.Headers(1, false, "a: b")
+	})
+	check("a reset", "0 client_gone: the client has reset the stream", func(c *testkit.Frames) {
+		post(c)
+		c.Reset(1, h2.ErrCodeCancel)
+	})
+	check("a field twice", "0 bad_request: pseudo-field that stands there twice", func(c *testkit.Frames) { post(c, ":path: /") })
+	check("a field of HTTP/1.1", "0 bad_request: field of a connection of HTTP/1.1, such as Connection or Transfer-Encoding", func(c *testkit.Frames) { post(c, "connection: close") })
+	check("no path", "0 bad_request: :method, :scheme or :path is not there before the fields", func(c *testkit.Frames) {
+		c.Headers(1, true, ":method: GET", ":scheme: http", ":authority: weir.test")
+	})
+}

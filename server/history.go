@@ -87,16 +87,13 @@ func between(a, b *sample) point {
 	p := point{
 		at: b.at, running: float64(b.running), connections: float64(b.connections), memory: float64(b.memory),
 		in: float64(late.BytesIn) / seconds, out: float64(late.BytesOut) / seconds,
-		cpu: (b.cpu - a.cpu).Seconds() / seconds,
+		cpu: (b.cpu - a.cpu).Seconds() / seconds, serverErrs: float64(late.Errors) / seconds,
 	}
 	for class := range b.totals.Requests {
 		n := rate(a.totals.Requests[class], b.totals.Requests[class])
 		p.requests += n
-		switch class {
-		case 4:
+		if class == 4 {
 			p.clientErrs += n
-		case 0, 5:
-			p.serverErrs += n
 		}
 	}
 	p.asked = rate(a.totals.Cache.Asked(), b.totals.Cache.Asked())

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"weir/internal/testkit"
 )
@@ -294,4 +295,83 @@ func TestClientsMakeNoSeries(t *testing.T) {
 		send(i + 1)
 	}
 	equal(t, "series", strings.Join(w.series(), "\n"), strings.Join(before, "\n"))
+}
+
+// Whatever names are, the page is in the text format: readers take no other escapes in the values of labels than
+// those of the backslash, the quote and the end of a line.
+func TestNamesAreEscaped(t *testing.T) {
+	t.Parallel()
+	const name = `n\"\\\t\u0001\u200b\u2028é\n`
+	w := launch(t, strings.NewReplacer("NAME", name, "UP", `n\"\\\u200b\u2028é`, "TARGET", testkit.Listen(t, testkit.Answer("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")).URL).Replace(`
+[[listeners]]
+name = "NAME"
+address = "127.0.0.1:0"
+[metrics]
+address = "127.0.0.1:0"
+[[objectives]]
+name = "NAME"
+percent = 99.0
+[[routes]]
+name = "NAME"
+path = "/{any}"
+upstream = "UP"
+cache = true
+[[routes.metrics]]
+name = "agents_total"
+labels = { agent = "query:agent" }
+[upstreams."UP"]
+targets = ["TARGET"]
+`))
+	c := testkit.Dial(t, w.Addr("n\"\\\t\u0001\u200b\u2028é\n"))
+	c.Send("GET /a?agent=%22%5c%09%01%e2%80%8b%ff%0a HTTP/1.1\r\nHost: weir.test\r\n\r\n")
+	equal(t, "status", c.Response("GET").Status(), 200)
+	w.becomes("the exchange", `weir_objective_requests_total{objective="n\"\\`+"\t\u0001\u200b\u2028é"+`\n"}`, "1")
+	for _, accept := range []string{"text/plain", "application/openmetrics-text"} {
+		r, err := http.NewRequest("GET", "http://"+w.MetricsAddr().String()+"/metrics", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Accept", accept)
+		response, err := http.DefaultTransport.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		page, err := io.ReadAll(response.Body)
+		response.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !utf8.Valid(page) || !bytes.Contains(page, []byte("agents_total{route=")) {
+			t.Errorf("%s: the page is no UTF-8, or lacks series", accept)
+		}
+		line := regexp.MustCompile(`^([a-z_]+)({([a-zA-Z_]+="([^"\\]|\\[\\"n])*",?)*})? [0-9eE.+-]+( # .*)?\n$`)
+		for text := range strings.Lines(string(page)) {
+			if !strings.HasPrefix(text, "#") && !line.MatchString(text) {
+				t.Errorf("%s: %q", accept, text)
+			}
+		}
+	}
+}
+
+// A request that is sent again because its connection ended is one attempt, and counted, so that the figures say
+// how many requests the target got.
+func TestResendsAreCounted(t *testing.T) {
+	t.Parallel()
+	origin := testkit.Listen(t, func(c *testkit.Conn) {
+		c.Request()
+		c.Send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+		if c.Index == 0 {
+			c.Request() // and no answer
+		}
+	})
+	w := launch(t, toOrigin(origin.URL))
+	c := w.dial()
+	for range 2 {
+		equal(t, "status", c.Get("/").Status(), 200)
+	}
+	w.logged(2)
+	target := fmt.Sprintf("{upstream=%q,target=%q", "origin", origin.URL)
+	w.becomes("attempts", "weir_upstream_attempts_total"+target+`,cause="ok"}`, "2")
+	w.becomes("resends", "weir_upstream_resends_total"+target+"}", "1")
+	equal(t, "requests", origin.Requests(), 3)
 }

@@ -79,6 +79,34 @@ respond = { status = 204 }
 	}
 }
 
+// Without series for each route their sum has exemplars, in each bucket the last one of all routes.
+func TestExemplarsOfSums(t *testing.T) {
+	t.Parallel()
+	w := run(t, `
+[metrics]
+address = "127.0.0.1:0"
+per_route = false
+[tracing]
+enabled = true
+endpoint = "none"
+[[routes]]
+path = "/a"
+respond = { status = 204 }
+[[routes]]
+path = "/b"
+respond = { status = 204 }
+`)
+	c := w.dial()
+	for _, path := range []string{"/a", "/b"} {
+		equal(t, "status", c.Get(path).Status(), 204)
+	}
+	w.logged(2)
+	_, page := w.scrape("application/openmetrics-text")
+	if n := len(regexp.MustCompile(`(?m)^weir_request_duration_seconds_bucket\{le="[^"]+"\} [12] # \{trace_id="[0-9a-f]{32}"\} [0-9.]+ [0-9]+\.[0-9]{3}$`).FindAllString(page, -1)); n != 1 && n != 2 {
+		t.Errorf("%d exemplars: %s", n, page)
+	}
+}
+
 // server_timing tells clients how long the phases took.
 func TestServerTiming(t *testing.T) {
 	t.Parallel()

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"weir/admin"
+	"weir/internal/testkit"
+	"weir/server"
 )
 
 // TestCacheForOperators: what the admin API says of the cache.
@@ -78,4 +80,29 @@ targets = [%q]
 		}
 		equal(t, by, strings.Join(list, " "), want)
 	}
+}
+
+// An explanation says what the cache would do now with the key of the request, whatever adds to it.
+func TestExplainNow(t *testing.T) {
+	t.Parallel()
+	origin := testkit.Listen(t, testkit.Answer("HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nContent-Length: 2\r\n\r\nok"))
+	w := launch(t, fmt.Sprintf("%s[[routes]]\nupstream = \"origin\"\ncache = { key.headers = [\"X-Key\"], key.ignore_query = [\"u\"] }\n[upstreams.origin]\ntargets = [%q]\n", plainListener, origin.URL))
+	check := func(url, want string, fields ...string) {
+		t.Helper()
+		e, err := w.Explain(server.Question{URL: url, Fields: fields})
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, fmt.Sprint(url, fields), e.Cache.Next, want)
+	}
+	check("http://weir.test/a", "miss")
+	c := w.dial()
+	c.Get("/a?u=1")
+	check("http://weir.test/a", "hit")
+	check("http://WEIR.test:80/a?u=2", "hit")
+	check("http://weir.test/a", "miss", "X-Key: 1")
+	c.Send("GET /b HTTP/1.1\r\nHost: weir.test\r\nX-Key: 1\r\n\r\n")
+	c.Response("GET")
+	check("http://weir.test/b", "miss")
+	check("http://weir.test/b", "hit", "X-Key: 1")
 }

@@ -13,6 +13,7 @@ import (
 
 	"weir/admin"
 	"weir/discover"
+	"weir/internal/figures"
 	"weir/lb"
 )
 
@@ -170,7 +171,7 @@ func (s *Server) origins(upstream string) map[string]discover.EndpointStatus {
 // writeSources writes the metrics of sources.
 func (s *Server) writeSources(w io.Writer) {
 	for _, source := range s.sourceStatus() {
-		labels := fmt.Sprintf("{upstream=%q,source=%q}", source.upstream, source.Name)
+		labels := fmt.Sprintf("{upstream=%s,source=%s}", figures.Quote(source.upstream), figures.Quote(source.Name))
 		up := uint64(1)
 		if source.Failing != "" || source.Seen.IsZero() {
 			up = 0

@@ -246,7 +246,7 @@ func (s *Server) writeMetrics(w io.Writer) {
 	}
 	for _, c := range s.certificates() {
 		if c.NotAfter != nil {
-			metrics.WriteGaugeUint64(w, fmt.Sprintf("weir_certificate_expiry_timestamp_seconds{listener=%q,certificate=%q}", c.Listener, c.Name), uint64(max(c.NotAfter.Unix(), 0)))
+			metrics.WriteGaugeUint64(w, fmt.Sprintf("weir_certificate_expiry_timestamp_seconds{listener=%s,certificate=%s}", figures.Quote(c.Listener), figures.Quote(c.Name)), uint64(max(c.NotAfter.Unix(), 0)))
 		}
 	}
 	if s.options.issuer != nil {
@@ -255,18 +255,18 @@ func (s *Server) writeMetrics(w io.Writer) {
 	s.writeDescriptors(w)
 	s.writeSources(w)
 	for _, d := range s.current.Load().config.Documents() {
-		metrics.WriteGaugeUint64(w, fmt.Sprintf("weir_config_documents_version{source=%q}", d.Name), uint64(d.Version))
+		metrics.WriteGaugeUint64(w, fmt.Sprintf("weir_config_documents_version{source=%s}", figures.Quote(d.Name)), uint64(d.Version))
 	}
 	log := s.accessLog.Load()
 	metrics.WriteCounterUint64(w, `weir_access_log_lines_total{result="written"}`, log.Written())
 	metrics.WriteCounterUint64(w, `weir_access_log_lines_total{result="dropped"}`, log.Dropped())
 	metrics.WriteCounterUint64(w, "weir_access_log_write_errors_total", log.WriteErrors())
 	metrics.WriteGaugeFloat64(w, "weir_uptime_seconds", time.Since(s.started).Seconds())
-	metrics.WriteGaugeUint64(w, fmt.Sprintf("weir_build_info{version=%q,goversion=%q}", s.options.version, runtime.Version()), 1)
+	metrics.WriteGaugeUint64(w, fmt.Sprintf("weir_build_info{version=%s,goversion=%s}", figures.Quote(s.options.version), figures.Quote(runtime.Version())), 1)
 }
 
 func writeListener(w io.Writer, name string, st listener.Stats) {
-	labels := fmt.Sprintf("listener=%q", name)
+	labels := "listener=" + figures.Quote(name)
 	metrics.WriteGaugeUint64(w, "weir_listener_connections{"+labels+"}", uint64(st.Open))
 	metrics.WriteCounterUint64(w, "weir_listener_connections_total{"+labels+"}", st.Accepted)
 	metrics.WriteCounterUint64(w, "weir_listener_accept_errors_total{"+labels+"}", st.AcceptErrors)

@@ -319,3 +319,22 @@ tls = { ca = %q, server_name = "one.test" }
 		}
 	}
 }
+
+// A connection that was passed on and has ended is no failure: the recorder does not keep it as one.
+func TestPassedIsNoFailure(t *testing.T) {
+	t.Parallel()
+	a := testkit.NewAuthority(t)
+	o := testkit.ListenTLS(t, tlsServer(a.Issue("one.test")), testkit.Answer(ok))
+	w := run(t, "[[listeners]]\nname = \"main\"\naddress = \"127.0.0.1:0\"\npass_through = { \"one.test\" = \"u\" }\n"+answers200+
+		"[inspect]\nsample = 1\n[admin]\naddress = \"127.0.0.1:0\"\n[upstreams.u]\ntargets = [%q]\n", o.URL)
+	c, _, err := shake(w, a, "one.test", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Get("/")
+	c.Close()
+	equal(t, "the log's line", w.ended(), "0 passed")
+	if state := w.api("GET", "/inspect", ""); !strings.Contains(state, `"failed":0`) {
+		t.Errorf("the recorder has %s", state)
+	}
+}

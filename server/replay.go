@@ -169,6 +169,6 @@ func (f *replayFront) Write(p []byte) error {
 	return nil
 }
 
-func (f *replayFront) Delivered() int64 { return f.written }
+func (f *replayFront) Delivered() (int64, bool) { return f.written, true }
 
 var _ proxy.Front = (*replayFront)(nil)

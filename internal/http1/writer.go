@@ -33,6 +33,8 @@ type writer struct {
 	// response's body were written.
 	overhead  int
 	delivered int64
+	// started says that the final response has begun to be gathered, begun that some of it was written.
+	started, begun bool
 	// pace bounds how slowly the client may take what is written.
 	pace sock.Pace
 
@@ -51,7 +53,7 @@ type writer struct {
 func (w *writer) reset() {
 	w.framing, w.left, w.bodyless, w.version, w.head = framingLength, 0, false, head.HTTP11, false
 	w.closing, w.finished, w.aborted, w.tunnel, w.err = false, false, false, false, nil
-	w.overhead, w.delivered = 0, 0
+	w.overhead, w.delivered, w.started, w.begun = 0, 0, false, false
 	w.pace.Reset(defaultGrace, 0)
 }
 
@@ -100,6 +102,7 @@ func (c *conn) Start(h *head.Head, length int64, bodyless bool) error {
 	case c.version == head.HTTP10:
 		h.Set(head.Connection, []byte("keep-alive"))
 	}
+	c.started = true
 	c.gather(h)
 	return nil
 }
@@ -222,11 +225,12 @@ func (c *conn) sendSecure(p, more []byte) (n int, err error) {
 // sent notes that n bytes have left, of which the first are those that were gathered.
 func (c *conn) sent(n int64) {
 	c.delivered += max(n-int64(c.overhead), 0)
+	c.begun = c.begun || c.started && n > 0
 	c.out, c.overhead = c.out[:0], 0
 }
 
 // Delivered implements proxy.Front.
-func (c *conn) Delivered() int64 { return c.delivered }
+func (c *conn) Delivered() (int64, bool) { return c.delivered, c.begun }
 
 // slow says which limit a client is below that took too little.
 func (c *conn) slow(err error) error {
@@ -341,7 +345,7 @@ func (c *conn) Tunnel(h *head.Head) (net.Conn, []byte, error) {
 	if c.mode == modeNone {
 		panic("BUG: a tunnel for a request without an Upgrade field")
 	}
-	c.closing, c.tunnel = true, true
+	c.closing, c.tunnel, c.started = true, true, true
 	c.gather(h)
 	if err := c.Flush(); err != nil {
 		return nil, nil, err

@@ -231,7 +231,7 @@ func (c *conn) frameError(h h2.FrameHeader, err error) error {
 		if h.StreamID > c.last {
 			return protocolFault("frame of a stream that was not begun")
 		}
-		return c.resetFor(h.StreamID, of.Code, errMalformed)
+		return c.resetFor(h.StreamID, of.Code, defectFrame)
 	case errors.As(err, &of):
 		return &fault{of.Code, proxy.EndProtocol, "malformed header frame"}
 	case errors.As(err, &all):

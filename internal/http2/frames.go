@@ -40,7 +40,7 @@ func (c *conn) take(f h2.Frame) error {
 		return c.takePing(f)
 	case *h2.PriorityFrame:
 		if f.StreamDep == f.StreamID {
-			return c.resetFor(f.StreamID, h2.ErrCodeProtocol, errMalformed)
+			return c.resetFor(f.StreamID, h2.ErrCodeProtocol, defectDepends)
 		}
 	case *h2.PriorityUpdateFrame:
 		c.prioritize(f.PrioritizedStreamID, f.Priority)
@@ -93,19 +93,19 @@ func (c *conn) takeData(f *h2.DataFrame) error {
 			}
 			return nil // sent before the client knew
 		}
-		return c.resetFor(id, h2.ErrCodeStreamClosed, errMalformed)
+		return c.resetFor(id, h2.ErrCodeStreamClosed, defectClosed)
 	case s.in.ended:
 		c.giveBack(size)
-		return c.resetFor(id, h2.ErrCodeStreamClosed, errMalformed)
+		return c.resetFor(id, h2.ErrCodeStreamClosed, defectClosed)
 	}
 	if s.in.window -= int64(size); s.in.window < 0 {
 		c.giveBack(size)
-		return c.resetFor(id, h2.ErrCodeFlowControl, errMalformed)
+		return c.resetFor(id, h2.ErrCodeFlowControl, defectWindow)
 	}
 	if !s.in.take(data, f.StreamEnded()) {
 		c.giveBack(size)
 		s.in.fail(defectLength)
-		return c.resetFor(id, h2.ErrCodeProtocol, errMalformed)
+		return c.resetFor(id, h2.ErrCodeProtocol, defectLength)
 	}
 	if padding := size - len(data); padding > 0 {
 		s.in.giveBack(int64(padding)) // no one reads it: only here the client gets its room again (RFC 9113 section 6.1)
@@ -133,7 +133,7 @@ func (c *conn) takeWindow(f *h2.WindowUpdateFrame) error {
 		return nil
 	}
 	if s.window += n; s.window > math.MaxInt32 {
-		return c.resetFor(s.id, h2.ErrCodeFlowControl, errMalformed)
+		return c.resetFor(s.id, h2.ErrCodeFlowControl, defectWide)
 	}
 	return nil
 }

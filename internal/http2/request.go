@@ -95,7 +95,7 @@ func (c *conn) takeHeaders(f frames.Headers) error {
 		b.trailer = new(head.Head)
 	}
 	if f.DependsOnItself {
-		b.malformed = errMalformed
+		b.malformed = defectDepends
 	}
 	c.decoder.SetEmitEnabled(kind == blockRequest || kind == blockTrailer)
 	return c.takeFragment(f.Block, f.Flags.Has(h2.FlagHeadersEndHeaders))
@@ -193,9 +193,9 @@ func (c *conn) takeField(f hpack.HeaderField) {
 	switch {
 	case b.malformed != nil || b.defect != nil:
 	case len(f.Name) == 0 || hasUpper(f.Name):
-		b.malformed = errMalformed
+		b.malformed = defectUpper
 	case f.Name[0] == ':' && b.kind == blockTrailer:
-		b.malformed = errMalformed
+		b.malformed = defectLate
 	case f.Name[0] == ':':
 		b.takePseudo(f)
 	case b.kind == blockTrailer:
@@ -232,8 +232,15 @@ func (b *block) takePseudo(f hpack.HeaderField) {
 	case ":protocol":
 		bit, to = pseudoProtocol, &b.protocol
 	}
-	if to == nil || b.pseudo&bit != 0 || b.started {
-		b.malformed = errMalformed
+	switch {
+	case to == nil:
+		b.malformed = defectUnknown
+		return
+	case b.pseudo&bit != 0:
+		b.malformed = defectTwice
+		return
+	case b.started:
+		b.malformed = defectLate
 		return
 	}
 	b.pseudo |= bit
@@ -245,6 +252,26 @@ var (
 	nameCookie     = []byte("cookie")
 	nameConnection = []byte("connection")
 	nameUpgrade    = []byte("upgrade")
+)
+
+// What makes a stream be reset, or its request be answered with an error.
+var (
+	defectDepends  = &head.Defect{Status: 400, Name: "stream depends on itself"}
+	defectUpper    = &head.Defect{Status: 400, Name: "field name is empty or has an upper-case letter"}
+	defectLate     = &head.Defect{Status: 400, Name: "pseudo-field after a field, or in a trailer section"}
+	defectUnknown  = &head.Defect{Status: 400, Name: "unknown pseudo-field"}
+	defectTwice    = &head.Defect{Status: 400, Name: "pseudo-field that stands there twice"}
+	defectLacks    = &head.Defect{Status: 400, Name: ":method, :scheme or :path is not there before the fields"}
+	defectEmpty    = &head.Defect{Status: 400, Name: ":path is empty"}
+	defectConnect  = &head.Defect{Status: 400, Name: "CONNECT with :scheme and :path, and without :protocol"}
+	defectProtocol = &head.Defect{Status: 400, Name: ":protocol with another method than CONNECT"}
+	defectHop      = &head.Defect{Status: 400, Name: "field of a connection of HTTP/1.1, such as Connection or Transfer-Encoding"}
+	defectTE       = &head.Defect{Status: 400, Name: "TE is not \"trailers\""}
+	defectNoEnd    = &head.Defect{Status: 400, Name: "trailer section that does not end the stream"}
+	defectFrame    = &head.Defect{Status: 400, Name: "malformed frame"}
+	defectClosed   = &head.Defect{Status: 400, Name: "DATA after the end of the stream"}
+	defectWindow   = &head.Defect{Status: 400, Name: "more DATA than the window of the stream"}
+	defectWide     = &head.Defect{Status: 400, Name: "window of the stream is too large"}
 )
 
 var (
@@ -266,29 +293,29 @@ func (b *block) start() {
 	switch b.pseudo & (needed | pseudoProtocol) {
 	case needed:
 		if method == "CONNECT" {
-			b.malformed = errMalformed // RFC 9113 section 8.5
+			b.malformed = defectConnect // RFC 9113 section 8.5
 			return
 		}
 	case needed | pseudoProtocol:
 		if method != "CONNECT" {
-			b.malformed = errMalformed // RFC 8441 section 4
+			b.malformed = defectProtocol // RFC 8441 section 4
 			return
 		}
 		// A target of HTTP/1.1 gets it as a request for an upgrade.
 		method, b.s.tunnel = "GET", true
 	case pseudoMethod:
 		if method != "CONNECT" {
-			b.malformed = errMalformed
+			b.malformed = defectLacks
 			return
 		}
 		path = b.authority
 	default:
-		b.malformed = errMalformed
+		b.malformed = defectLacks
 		return
 	}
 	switch {
 	case path == "":
-		b.malformed = errMalformed
+		b.malformed = defectEmpty
 		return
 	case path[0] != '/' && path != "*" && method != "CONNECT":
 		b.defect = defectPath
@@ -310,11 +337,11 @@ func (b *block) takeRegular(f hpack.HeaderField) {
 	name, value := bytesOf(f.Name), bytesOf(f.Value)
 	switch f.Name {
 	case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade":
-		b.malformed = errMalformed
+		b.malformed = defectHop
 		return
 	case "te":
 		if f.Value != "trailers" {
-			b.malformed = errMalformed
+			b.malformed = defectTE
 			return
 		}
 	case "cookie":
@@ -378,7 +405,7 @@ func (b *block) finish() error {
 		// What comes is no body: a target would take the beginning of the next request for it.
 		h.SetFraming(head.LengthNone)
 	case b.ends && h.Length > 0:
-		b.malformed = errMalformed // RFC 9113 section 8.1.1
+		b.malformed = defectLength // RFC 9113 section 8.1.1
 	case !b.ends && h.Length == head.LengthNone:
 		h.Length = head.LengthChunked // the end of the stream says how long it is
 	}
@@ -478,8 +505,10 @@ func (c *conn) finishTrailer() error {
 		return nil
 	}
 	switch {
-	case b.malformed != nil || !b.ends:
-		return c.resetFor(b.id, h2.ErrCodeProtocol, errMalformed)
+	case b.malformed != nil:
+		return c.resetFor(b.id, h2.ErrCodeProtocol, b.malformed)
+	case !b.ends:
+		return c.resetFor(b.id, h2.ErrCodeProtocol, defectNoEnd)
 	case b.tooLarge:
 		s.in.fail(head.DefectHeadSize)
 	case b.defect != nil:
@@ -489,7 +518,7 @@ func (c *conn) finishTrailer() error {
 	}
 	if !s.in.take(nil, true) {
 		s.in.fail(defectLength)
-		return c.resetFor(b.id, h2.ErrCodeProtocol, errMalformed)
+		return c.resetFor(b.id, h2.ErrCodeProtocol, defectLength)
 	}
 	return nil
 }

@@ -70,6 +70,7 @@ func (s *stream) Start(h *head.Head, length int64, bodyless bool) error {
 // takes a head that does not end the stream for the begin of messages. c.mu is held.
 func (s *stream) sendUnsent() {
 	if s.unsent != nil {
+		s.begun = true
 		s.c.sendHead(s, s.unsent, s.unsent.Status, s.unsentLength)
 		s.unsent = nil
 	}
@@ -235,10 +236,13 @@ func (s *stream) finishAnswer(trailer *head.Head) (writes bool, err error) {
 }
 
 // Delivered implements proxy.Front.
-func (s *stream) Delivered() int64 {
+func (s *stream) Delivered() (int64, bool) {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
-	return s.delivered + int64(len(s.pending))
+	if s.joined {
+		return 0, true
+	}
+	return s.delivered + int64(len(s.pending)), s.begun
 }
 
 // Abort implements proxy.Front: the stream is reset. A call of gRPC whose deadline has passed is canceled: its client takes

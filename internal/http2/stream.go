@@ -59,8 +59,10 @@ type stream struct {
 	bodyless  bool
 	left      int64
 	delivered int64
-	trailer   []byte // a trailer section that waits for tail
-	writable  sync.Cond
+	// begun says that the head of the answer was sent, joined that it was that of a tunnel, whose bytes are no body.
+	begun, joined bool
+	trailer       []byte // a trailer section that waits for tail
+	writable      sync.Cond
 	// grace and rate bound the client's silence. behind is how far it is behind rate in taking,
 	// stalled when the wait for it began.
 	grace   time.Duration
@@ -88,9 +90,9 @@ const (
 var streams = sync.Pool{New: func() any { return &stream{Exchange: proxy.NewExchange(), state: streamBegun} }}
 
 var (
-	errReset     = errors.New("the client has reset the stream")
-	errMalformed = errors.New("malformed request or frame")
-	errEnded     = errors.New("the answer has ended")
+	errReset    = errors.New("the client has reset the stream")
+	errEnded    = errors.New("the answer has ended")
+	errNoTunnel = errors.New("the client has asked for no tunnel")
 )
 
 // begin makes a stream that the client has begun. c.mu is held.
@@ -182,7 +184,7 @@ func (s *stream) lose(why error) {
 		return
 	}
 	if _, slow := why.(*slowError); !slow { // which the exchange learns from what it waits for
-		s.cancel.Cancel()
+		s.cancel.CancelFor(why)
 	}
 }
 

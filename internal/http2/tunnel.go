@@ -19,11 +19,12 @@ func (s *stream) Tunnel(h *head.Head) (net.Conn, []byte, error) {
 	case err != nil:
 		return nil, nil, err
 	case !s.tunnel:
-		return nil, nil, errMalformed
+		return nil, nil, errNoTunnel
 	}
 	h.SetStatus(200)
 	h.Del(websocketAccept)
 	s.state, s.left = streamAnswering, -1
+	s.begun, s.joined = true, true
 	s.c.sendHead(s, h, 200, lengthUnsaid)
 	s.code = h2.ErrCodeCancel
 	s.flush()

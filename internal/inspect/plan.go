@@ -120,7 +120,13 @@ func (p *Plan) onResponse(x *proxy.Exchange) {
 }
 
 func (p *Plan) onReply(x *proxy.Exchange) {
-	if r, ok := x.Record.(*recording); ok {
+	r, ok := x.Record.(*recording)
+	if !ok && x.Route == nil && p.others != nil && p.others.chooses() {
+		// The first hook that sees a request which no route took, or which was refused.
+		r = newRecording(p, p.others, x.Start)
+		x.Record = r
+	}
+	if r != nil {
 		r.watchResponse(x)
 	}
 }
@@ -156,7 +162,7 @@ func kindOf(x *proxy.Exchange, route *routePlan) string {
 
 // ok says whether an exchange ended as it should, as far as weir and its targets are concerned.
 func ok(x *proxy.Exchange) bool {
-	return x.Result.Cause <= proxy.CauseTunnelIdle && x.Result.Status < 500
+	return x.Result.Cause < proxy.CauseNoRoute && x.Result.Status < 500
 }
 
 // whyRoute says in a sentence which requests a route takes.

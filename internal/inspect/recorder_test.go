@@ -10,6 +10,7 @@ import (
 
 	"weir/admin"
 	"weir/internal/testkit"
+	"weir/server"
 )
 
 // An exchange is kept as client and target saw it.
@@ -176,4 +177,77 @@ func TestMemory(t *testing.T) {
 	if n := len(s.list("")); n != 0 {
 		t.Errorf("%d exchanges are left", n)
 	}
+}
+
+// Requests that no route takes are sampled as inspect.sample says, those that are refused too.
+func TestWithoutRoute(t *testing.T) {
+	t.Parallel()
+	s := startFile(t, "[inspect]\nsample = 1\n[[routes]]\npath = \"/there\"\nrespond = { status = 204 }\n")
+	s.send("GET", s.url+"/none", "")
+	d := s.only("path=/none")
+	equal(t, "complete", d.Complete, true)
+	equal(t, "notes", len(d.Notes), 0)
+	if d.Response == nil || d.Response.Body == nil || d.Response.Body.Text != "404 Not Found: no_route\n" {
+		t.Errorf("the response is %+v", d.Response)
+	}
+	c := testkit.Dial(t, s.Addr("main"))
+	c.Send("GET /bad HTTP/1.1\r\nHost: weir.test\r\nA : b\r\n\r\n")
+	c.Response("GET")
+	equal(t, "complete", s.only("path=/bad").Complete, true)
+}
+
+// Heads have the version of HTTP that was spoken on each side.
+func TestVersions(t *testing.T) {
+	t.Parallel()
+	old := testkit.Listen(t, testkit.Answer("HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n"))
+	var framed http.Protocols
+	framed.SetUnencryptedHTTP2(true)
+	o := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	o.Config.Protocols = &framed
+	o.Start()
+	t.Cleanup(o.Close)
+	s, err := server.New(parse(t, fmt.Sprintf(`
+[[listeners]]
+name = "framed"
+address = "127.0.0.2:0"
+protocols = "h2c"
+[inspect]
+sample = 1
+[[routes]]
+path = "/old"
+upstream = "old"
+[[routes]]
+path = "/new"
+upstream = "new"
+[upstreams.old]
+targets = [%q]
+[upstreams.new]
+targets = ["h2c://%s"]
+`, old.URL, o.Listener.Addr())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	check := func(client *http.Client, listener, path, want string) {
+		t.Helper()
+		st := &stand{Server: s, t: t, api: "http://" + s.AdminAddr().String()}
+		r, err := client.Get("http://" + s.Addr(listener).String() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Body.Close()
+		d := st.only("path=" + path + " listener=" + listener)
+		lines := []string{d.Request.Line, d.Forwarded.Line, d.Received.Line, d.Response.Line}
+		equal(t, path+" by "+listener, strings.Join(lines, ", "), want)
+	}
+	plain := new(http.Client)
+	client := &http.Client{Transport: &http.Transport{Protocols: &framed}}
+	t.Cleanup(client.CloseIdleConnections)
+	check(plain, "main", "/old", "GET /old HTTP/1.1, GET /old HTTP/1.1, HTTP/1.0 200 OK, HTTP/1.1 200 OK")
+	check(plain, "main", "/new", "GET /new HTTP/1.1, GET /new HTTP/2.0, HTTP/2.0 200, HTTP/1.1 200")
+	check(client, "framed", "/old", "GET /old HTTP/2.0, GET /old HTTP/1.1, HTTP/1.0 200 OK, HTTP/2.0 200 OK")
+	check(client, "framed", "/new", "GET /new HTTP/2.0, GET /new HTTP/2.0, HTTP/2.0 200, HTTP/2.0 200")
 }

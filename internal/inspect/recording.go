@@ -140,11 +140,11 @@ func (r *recording) take(p part, h *head.Head, line func(dst []byte) []byte) {
 	r.messages[p] = s
 }
 
-func (r *recording) takeRequest(p part, h *head.Head) {
+func (r *recording) takeRequest(p part, h *head.Head, version head.Version) {
 	r.take(p, h, func(dst []byte) []byte {
 		dst = append(append(dst, h.Method()...), ' ')
 		dst = append(r.appendTarget(dst, h.Target()), ' ')
-		return append(dst, h.Version.String()...)
+		return append(dst, version.String()...)
 	})
 }
 
@@ -162,7 +162,7 @@ func (r *recording) takeResponse(p part, h *head.Head, version string) {
 // received takes the head of a target's response.
 func (r *recording) received(x *proxy.Exchange) {
 	if x.Response.Status > 0 {
-		r.takeResponse(partReceived, x.Response, "HTTP/1.1")
+		r.takeResponse(partReceived, x.Response, x.Response.Version.String())
 	}
 }
 
@@ -171,7 +171,7 @@ const maxTries = 20
 
 // Tried implements proxy.Record.
 func (r *recording) Tried(t proxy.Tried) {
-	r.takeRequest(partForwarded, t.Request)
+	r.takeRequest(partForwarded, t.Request, t.Version)
 	now := time.Now()
 	r.begun, r.timing = t.Began, timingOf(&t, now)
 	if t.FirstByte == 0 {
@@ -297,7 +297,7 @@ func (r *recording) split(x *proxy.Exchange) admin.Timing {
 // heads puts the heads into k.
 func (r *recording) heads(k *kept, x *proxy.Exchange) {
 	if len(x.Request.Method()) > 0 {
-		r.takeRequest(partRequest, &x.Request)
+		r.takeRequest(partRequest, &x.Request, x.Request.Version)
 	}
 	if x.Result.Status > 0 {
 		r.takeResponse(partResponse, x.Response, x.Request.Version.String())
@@ -362,6 +362,6 @@ func isIdentity(name string) bool {
 
 // endless says that a response has no end by intention.
 func endless(x *proxy.Exchange) bool {
-	return x.Result.Cause == proxy.CauseUpgraded || x.Result.Cause == proxy.CauseTunnelIdle ||
+	return x.Result.Cause == proxy.CauseUpgraded || x.Result.Cause == proxy.CauseTunnelIdle || x.Result.Cause == proxy.CausePassed ||
 		bytes.HasPrefix(x.Response.Get(head.ContentType), []byte("text/event-stream"))
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"weir/admin"
+	"weir/internal/testkit"
 )
 
 // echo answers with what it got, under a name.
@@ -195,4 +196,35 @@ func TestHAR(t *testing.T) {
 			t.Errorf("%q: %d %s", wrong, status, answer)
 		}
 	}
+}
+
+// A replay has no field that belonged to the connection of the recorded request, those that Connection named among them,
+// and says that its client takes trailers if that one did, as clients of gRPC must.
+func TestReplayOfConnection(t *testing.T) {
+	t.Parallel()
+	heads := make(chan *testkit.Message, 1)
+	o := testkit.Listen(t, func(c *testkit.Conn) {
+		for {
+			m, err := c.TryHead()
+			if err != nil {
+				return
+			}
+			heads <- m
+			c.Send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+		}
+	})
+	s := startFile(t, fmt.Sprintf("[inspect]\nsample = 1\n[[routes]]\nupstream = \"o\"\n[upstreams.o]\ntargets = [%q]\n", o.URL))
+	c := testkit.Dial(t, s.Addr("main"))
+	c.Send("GET / HTTP/1.1\r\nHost: weir.test\r\nConnection: X-Hop, TE\r\nX-Hop: 1\r\nTE: trailers\r\nX-Own: 1\r\n\r\n")
+	c.Response("GET")
+	check := func(what string, m *testkit.Message) {
+		t.Helper()
+		equal(t, what, m.Get("X-Hop")+" "+m.Get("TE")+" "+m.Get("X-Own"), " trailers 1")
+	}
+	check("the request", <-heads)
+	status, _, text := s.replay(fmt.Sprintf(`{"id":%q}`, s.only("").ID))
+	if status != 200 {
+		t.Fatalf("%d %s", status, text)
+	}
+	check("the replay", <-heads)
 }

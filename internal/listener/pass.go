@@ -21,8 +21,9 @@ type Passed struct {
 // Passed says where a connection goes whose TLS is not ended here; nil for all others.
 func (c *Conn) Passed() *Passed { return c.passed }
 
-// passTo finds the upstream for a name: that of exactly the name, else of its longest wildcard, else of "*".
-func passTo(table map[string]string, name string) (string, bool) {
+// PassTo finds the upstream in a table of pass_through for a name in lower case, empty for none: that of exactly the
+// name, else of its longest wildcard, else of "*".
+func PassTo(table map[string]string, name string) (string, bool) {
 	if to, ok := table[name]; ok && name != "*" {
 		return to, true
 	}
@@ -49,7 +50,7 @@ func (c *Conn) pass(s *settings, under net.Conn) (net.Conn, error) {
 	case err != nil:
 		return nil, err
 	default:
-		if to, ok := passTo(s.config.PassThrough, name); ok {
+		if to, ok := PassTo(s.config.PassThrough, name); ok {
 			c.passed = &Passed{Upstream: to, ServerName: name, Hello: read}
 			return nil, nil
 		}

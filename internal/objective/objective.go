@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"weir/config"
+	"weir/internal/figures"
 	"weir/proxy"
 )
 
@@ -210,7 +211,7 @@ func (r *Registry) Objectives(now time.Time) (list []Objective) {
 // WriteMetrics writes the series in the text format of Prometheus.
 func (r *Registry) WriteMetrics(w io.Writer) {
 	for _, o := range r.Objectives(time.Now()) {
-		label := fmt.Sprintf("objective=%q", o.Name)
+		label := "objective=" + figures.Quote(o.Name)
 		fmt.Fprintf(w, "weir_objective_goal_ratio{%s} %.12g\n", label, o.Percent/100)
 		fmt.Fprintf(w, "weir_objective_requests_total{%s} %d\n", label, o.Good+o.Slow+o.Failed)
 		fmt.Fprintf(w, "weir_objective_bad_total{%s,reason=\"slow\"} %d\n", label, o.Slow)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"unicode/utf8"
+
+	"weir/internal/figures"
 )
 
 // shape is what makes a family: if a reload changes any of it, counting begins anew.
@@ -157,9 +159,9 @@ func (f *family) write(w io.Writer) {
 	defer f.mu.Unlock()
 	for _, key := range slices.Sorted(maps.Keys(f.series)) {
 		s := f.series[key]
-		labels := "route=" + quote(f.route)
+		labels := "route=" + figures.Quote(f.route)
 		for i, name := range f.labels {
-			labels += "," + name + "=" + quote(s.labels[i])
+			labels += "," + name + "=" + figures.Quote(s.labels[i])
 		}
 		if f.kind != "histogram" {
 			fmt.Fprintf(w, "%s{%s} %s\n", f.name, labels, number(s.value))
@@ -178,15 +180,9 @@ func (f *family) write(w io.Writer) {
 	}
 	for r, n := range f.skipped {
 		if n > 0 {
-			fmt.Fprintf(w, "weir_body_metrics_skipped_total{route=%s,metric=%q,reason=%q} %d\n", quote(f.route), f.name, reason(r).String(), n)
+			fmt.Fprintf(w, "weir_body_metrics_skipped_total{route=%s,metric=%q,reason=%q} %d\n", figures.Quote(f.route), f.name, reason(r).String(), n)
 		}
 	}
 }
 
 func number(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
-
-// quote makes text a quoted label value, as the text format has it: only the backslash, the quote and
-// the end of a line are escaped.
-func quote(text string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(text) + `"`
-}

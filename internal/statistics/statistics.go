@@ -259,7 +259,7 @@ func (r *Registry) WriteMetrics(w io.Writer, f figures.Format) {
 		page = page[:0]
 		for _, at := range list {
 			if s := at.Snapshot(); s.Count > 0 {
-				page = appendPath(page, f, fmt.Sprintf("route=%q,path=%q", label, at.template), &s)
+				page = appendPath(page, f, "route="+figures.Quote(label)+",path="+figures.Quote(at.template), &s)
 			}
 		}
 		w.Write(page)

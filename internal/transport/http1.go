@@ -33,6 +33,9 @@ func (t *HTTP1) Share(within, write time.Duration) Stream {
 // Refuses implements Stream.
 func (c *Conn) Refuses() bool { return false }
 
+// Version implements Stream.
+func (c *Conn) Version() head.Version { return head.HTTP11 }
+
 // Send implements Stream.
 func (c *Conn) Send(r *Request) (n int, err error) {
 	if c.slot == nil {

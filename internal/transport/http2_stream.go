@@ -161,6 +161,9 @@ func (s *framedStream) Reused() bool {
 // Refuses implements Stream: by RST_STREAM or GOAWAY (RFC 9113 section 8.7).
 func (s *framedStream) Refuses() bool { return true }
 
+// Version implements Stream.
+func (s *framedStream) Version() head.Version { return head.HTTP2 }
+
 var hostField = head.SetOf(head.Host)
 
 // Send implements Stream.

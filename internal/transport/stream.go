@@ -78,6 +78,8 @@ type Stream interface {
 	// Reused says whether an earlier exchange used the connection, so that the target
 	// may have closed it meanwhile.
 	Reused() bool
+	// Version is the version of HTTP that is spoken with the target.
+	Version() head.Version
 	// Refuses says whether the target may refuse a request that was sent without looking at it:
 	// Sent is false then, and it is safe to repeat.
 	Refuses() bool

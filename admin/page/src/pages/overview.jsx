@@ -21,7 +21,7 @@ function Figures({ h, status }) {
   return (
     <dl class="stats">
       <Stat label="Requests" value={short(requests / points)} note="a second" />
-      <Stat label="Succeeded" value={requests ? percent(requests - bad, requests) : '–'} note={bad ? short(bad / points) + ' failed a second' : 'no server errors'} tone={bad ? 'bad' : ''} />
+      <Stat label="Succeeded" value={requests ? percent(requests - bad, requests) : '–'} note={bad ? short(bad / points) + ' failed a second' : 'none failed'} tone={bad ? 'bad' : ''} />
       <Stat label="Latency p99" value={requests ? duration(p99) : '–'} note={requests ? 'p50 ' + duration(h.p50.at(-1)) : 'no requests'} />
       <Stat label="Running" value={whole(status.running)} note={plural(status.listeners.reduce((s, l) => s + l.open, 0), 'connection')} />
       <Stat label="Cache hits" value={asked ? percent(sum(h.cache_hits, n), asked) : '–'} note={asked ? short(asked / points) + ' asked a second' : 'not asked'} />
@@ -35,7 +35,7 @@ const Charts = ({ h }) => (
     <Chart title="Requests a second" time={h.time} text={short} series={[
       { label: 'all', colour: 'accent', values: h.requests, fill: true },
       { label: '4xx', colour: 'warn', values: h.client_errors },
-      { label: '5xx', colour: 'bad', values: h.server_errors },
+      { label: 'failed', colour: 'bad', values: h.server_errors },
     ]} />
     <Chart title="Latency" time={h.time} text={duration} series={[
       { label: 'p50', colour: 'ok', values: h.p50 },
