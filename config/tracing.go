@@ -56,7 +56,7 @@ func (t *Tracing) setDefaults() {
 }
 
 func (t *Tracing) validate(at keyPath) {
-	at.share("sample", t.Sample, 0, 1)
+	at.upTo("sample", t.Sample, 1)
 	at.oneOf("accept", t.Accept, AcceptAll, AcceptTrusted, AcceptNone)
 	at.between("queue", t.Queue, 1, 1_000_000)
 	at.positive("timeout", t.Timeout)

@@ -122,11 +122,11 @@ func (p keyPath) between(name string, value, least, most int) {
 	}
 }
 
-// share reports a number that is out of range.
-func (p keyPath) share(name string, value, least, most float64) {
-	p.note(func(r *rules) { r.bounds[name] = [2]float64{least, most} })
-	if !(value >= least && value <= most) { // so that NaN is wrong too
-		p.wrong(name, fmt.Sprint(value), fmt.Sprintf("%v to %v", least, most))
+// upTo reports a number that is not from 0 to most.
+func (p keyPath) upTo(name string, value, most float64) {
+	p.note(func(r *rules) { r.bounds[name] = [2]float64{0, most} })
+	if !(value >= 0 && value <= most) { // so that NaN is wrong too
+		p.wrong(name, fmt.Sprint(value), fmt.Sprintf("0 to %v", most))
 	}
 }
 

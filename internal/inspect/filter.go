@@ -164,7 +164,7 @@ func textOf(key string) (func(k *kept) string, error) {
 	}
 	for prefix, p := range map[string]part{"request.": partRequest, "response.": partResponse} {
 		if name, ok := strings.CutPrefix(key, prefix); ok && name != "" {
-			return func(k *kept) string { value, _ := k.messages[p].field(name); return value }, nil
+			return func(k *kept) string { return k.messages[p].field(name) }, nil
 		}
 	}
 	if numbers[key] != nil {

@@ -339,8 +339,8 @@ func (t *HTTP2) leave(c *framedConn) {
 	}
 }
 
-// closed notes that a connection is closed, which has been made to leave.
-func (t *HTTP2) closed(c *framedConn) {
+// closed notes that a connection, which has left before, is closed.
+func (t *HTTP2) closed() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.open--

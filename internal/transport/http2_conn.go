@@ -218,7 +218,7 @@ func (c *framedConn) end() {
 	c.mu.Unlock()
 	c.conn.Close()
 	if c.agreed {
-		c.t.closed(c)
+		c.t.closed()
 	}
 }
 
