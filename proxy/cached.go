@@ -257,7 +257,7 @@ func (x *Exchange) follow(f *cache.Fetch) cache.Role {
 	c := &x.cached
 	gone := x.Client.Cancel.channel(x.Start)
 	role, reason, err := f.Wait(c.request, &c.found, gone)
-	if x.Client.Cancel.left() || errors.Is(err, cache.ErrGone) {
+	if x.Client.Cancel.noticeGone() || errors.Is(err, cache.ErrGone) {
 		x.clientFailed(errClientGone)
 		return cache.Alone
 	}

@@ -59,7 +59,8 @@ func (u *upload) ended() bool {
 	}
 }
 
-// upload begins to send the rest of the request's body.
+// startUpload begins to send the rest of the request's body. Time limits are those of a write, and of the response's head
+// once the body has ended; 0 means no limit.
 func (a *attempt) startUpload(writeLimit, firstByte time.Duration) {
 	x, u := a.x, &a.upload
 	u.done = make(chan struct{})
