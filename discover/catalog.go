@@ -76,18 +76,10 @@ func (r *Registry) dropMissing(s *service, catalog string, there map[string]bool
 			dropped = true
 		case rec.missing.IsZero():
 			rec.missing = now
-			r.wakeBy(now.Add(wait))
+			r.alarm.ringBy(now.Add(wait))
 		}
 	}
 	return dropped
-}
-
-// wakeBy makes sweep run at the time t, or before. mu must be held.
-func (r *Registry) wakeBy(t time.Time) {
-	if r.due.IsZero() || t.Before(r.due) {
-		r.due = t
-		r.timer.Reset(time.Until(t))
-	}
 }
 
 // sweepEvery is how long sweep waits at least before it looks again.
@@ -98,7 +90,7 @@ const sweepEvery = 100 * time.Millisecond
 func (r *Registry) sweep() {
 	r.change(func() (touched []string) {
 		now := time.Now()
-		r.due = time.Time{}
+		r.alarm.rang()
 		var next time.Time
 		passed := func(t time.Time) bool {
 			if t.After(now) && (next.IsZero() || t.Before(next)) {
@@ -125,7 +117,7 @@ func (r *Registry) sweep() {
 			if soonest := now.Add(sweepEvery); next.Before(soonest) {
 				next = soonest
 			}
-			r.wakeBy(next)
+			r.alarm.ringBy(next)
 		}
 		return touched
 	})
@@ -183,8 +175,8 @@ func (s registrySource) Run(ctx context.Context, report func([]lb.Endpoint)) err
 		}
 		list, _ = s.r.Upstream(s.key)
 		report(list)
-		if !sleep(ctx, watchPause) {
-			return ctx.Err()
+		if err := Sleep(ctx, watchPause); err != nil {
+			return err
 		}
 	}
 }

@@ -28,9 +28,7 @@ type Registry struct {
 	// endpoints of some that settings has no more.
 	catalogs map[string]*CatalogFollower
 	departed bool
-	// timer fires at due, if that is not zero.
-	due   time.Time
-	timer *time.Timer
+	alarm    alarm // calls sweep
 }
 
 // RegistryOptions are what a Registry may be told. The zero RegistryOptions are good.
@@ -104,8 +102,7 @@ func NewRegistry(settings config.Discovery, o RegistryOptions) *Registry {
 	r := &Registry{
 		o: o, settings: settings, services: make(map[string]*service), watchers: make(map[string][]chan struct{}), catalogs: make(map[string]*CatalogFollower),
 	}
-	r.timer = time.AfterFunc(time.Hour, r.sweep)
-	r.timer.Stop()
+	r.alarm.init(r.sweep)
 	r.restore(o.Memory.begin(r.saved))
 	return r
 }
@@ -115,7 +112,7 @@ func NewRegistry(settings config.Discovery, o RegistryOptions) *Registry {
 func (r *Registry) Configure(settings config.Discovery) {
 	r.change(func() []string {
 		r.settings = settings
-		r.wakeBy(time.Now())
+		r.alarm.ringBy(time.Now())
 		r.departed = true
 		return r.dropDeparted()
 	})
@@ -218,7 +215,7 @@ func (r *Registry) put(name, version string, k recordKey, to record, now time.Ti
 	to.seen = now
 	if to.ttl > 0 {
 		to.expires = now.Add(to.ttl)
-		r.wakeBy(to.expires)
+		r.alarm.ringBy(to.expires)
 	}
 	s.records[k] = &to
 	s.emptySince = time.Time{}
@@ -451,7 +448,7 @@ func (r *Registry) change(f func() (touched []string)) {
 	for _, key := range touched {
 		if s := r.services[key]; s != nil && len(s.records) == 0 && s.emptySince.IsZero() {
 			s.emptySince = now
-			r.wakeBy(now.Add(r.settings.ForgetAfter.D()))
+			r.alarm.ringBy(now.Add(r.settings.ForgetAfter.D()))
 		}
 		for _, ch := range r.watchers[key] {
 			select {
@@ -471,12 +468,11 @@ func (r *Registry) change(f func() (touched []string)) {
 	}
 }
 
-// Close ends the registry's timer.
+// Close makes the registry drop nothing any more when its time comes.
 func (r *Registry) Close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.timer.Stop()
-	r.due = time.Unix(0, 1) // nothing is earlier
+	r.alarm.stop()
 }
 
 // savedEntry is a record in the file of a Memory, or, without an endpoint, a service that has none.
@@ -514,7 +510,7 @@ func (r *Registry) restore(list []savedEntry) {
 		}
 		if len(e.Endpoint) == 0 {
 			r.service(e.Name, e.Version).emptySince = now
-			r.wakeBy(now.Add(r.settings.ForgetAfter.D()))
+			r.alarm.ringBy(now.Add(r.settings.ForgetAfter.D()))
 			continue
 		}
 		if endpoint, err := ParseEndpoint(e.Endpoint); err == nil && e.TTL >= 0 {

@@ -53,7 +53,7 @@ func imitate(set, live *lb.Upstream) error {
 func unresolved(u *config.Upstream) (list []lb.Endpoint) {
 	for _, t := range u.Targets {
 		if t.IsName() {
-			list = append(list, lb.Endpoint{URL: t.Origin(), Weight: t.Weight, Priority: t.Priority, Drain: t.Drain})
+			list = append(list, lb.EndpointOf(t))
 		}
 	}
 	return list

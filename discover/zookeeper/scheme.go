@@ -165,16 +165,13 @@ type source struct {
 // Run reports the endpoints that the children of the path have.
 func (s *source) Run(ctx context.Context, report func([]lb.Endpoint)) error {
 	return s.watch(ctx, func(found *node) error {
-		list := []lb.Endpoint{}
-		var bad []error
-		for _, c := range found.sorted() {
+		list, bad := discover.Usable(found.sorted(), func(c child) (lb.Endpoint, error) {
 			e, err := discover.ParseEndpoint(c.data)
 			if err != nil {
-				bad = append(bad, fmt.Errorf("node %q: %w", c.name, err))
-				continue
+				err = fmt.Errorf("node %q: %w", c.name, err)
 			}
-			list = append(list, e)
-		}
+			return e, err
+		})
 		if err := s.complaints.Judge("endpoints", len(list), bad); err != nil {
 			return err
 		}
