@@ -21,7 +21,7 @@ type Endpoint struct {
 	Sharers int
 }
 
-// EndpointOf returns the endpoint that a target of the configuration is; the target is not one whose addresses a source finds.
+// EndpointOf returns what a target of the configuration is as an endpoint.
 func EndpointOf(t config.Target) Endpoint {
 	return Endpoint{URL: t.Origin(), Weight: t.Weight, Priority: t.Priority, Drain: t.Drain}
 }
