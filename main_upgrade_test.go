@@ -238,7 +238,7 @@ func loads(t *testing.T, stop <-chan struct{}, rate int, addresses map[string]*t
 func TestUpgrade(t *testing.T) {
 	testkit.Slow(t)
 	t.Parallel()
-	upgrades, rate, count := soak(t, "WEIR_SOAK_UPGRADES", 3), soak(t, "WEIR_SOAK_RATE", 300), soak(t, "WEIR_SOAK_SOCKETS", 10)
+	upgrades, rate, count := testkit.Soak(t, "WEIR_SOAK_UPGRADES", 3), testkit.Soak(t, "WEIR_SOAK_RATE", 300), testkit.Soak(t, "WEIR_SOAK_SOCKETS", 10)
 	var asked atomic.Int64
 	origin, other := upgradeOrigin(t, &asked), upgradeOrigin(t, &asked)
 	authority := testkit.NewAuthority(t)

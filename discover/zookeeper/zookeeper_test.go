@@ -25,12 +25,7 @@ import (
 // begin starts a server; the caller ends it.
 func begin(t *testing.T) *zookeepertest.Server {
 	t.Helper()
-	if _, err := os.Stat(zookeepertest.Program); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	testkit.Program(t, zookeepertest.Program)
 	s, err := zookeepertest.Start()
 	must(t, err)
 	return s
