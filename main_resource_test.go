@@ -217,18 +217,14 @@ func TestFewDescriptors(t *testing.T) {
 	for _, nc := range clients {
 		nc.Close()
 	}
-	for end := time.Now().Add(testkit.Limit); ; time.Sleep(10 * time.Millisecond) {
+	testkit.Eventually(t, "weir has recovered", func() bool {
 		response, err := http.Get(c.url)
-		if err == nil {
-			response.Body.Close()
-			if response.StatusCode == 200 {
-				break
-			}
+		if err != nil {
+			return false
 		}
-		if time.Now().After(end) {
-			t.Fatalf("weir does not recover: %v", err)
-		}
-	}
+		response.Body.Close()
+		return response.StatusCode == 200
+	})
 	c.signal(syscall.SIGTERM)
 	c.ends(0)
 }
