@@ -318,6 +318,23 @@ func (p keyPath) pageAddress(a Address, seen addresses) {
 func (l *Listener) validate(at keyPath) {
 	at.needs("address", string(l.Address), wantAddress)
 	at.parameters(l.MinTLS, l.MaxTLS, l.Ciphers, l.Curves)
+	l.validateProtocols(at)
+	at.oneOf("tls", l.Issuer, "", IssuerACME, IssuerInternal)
+	l.validateClientCertificates(at)
+	if !l.Secure() {
+		l.validatePlain(at)
+	}
+	for i, path := range l.ECH {
+		at.key("ech").index(i).file("", path)
+	}
+	l.validatePassThrough(at)
+	validateAccess(at, l.Allow, l.Deny)
+	if l.HTTPSRedirect && l.Secure() {
+		at.wrong("https_redirect", "true beside certificates", "it on the listener that speaks plain HTTP")
+	}
+}
+
+func (l *Listener) validateProtocols(at keyPath) {
 	for i, protocol := range l.Protocols {
 		at := at.key("protocols").index(i)
 		at.oneOf("", protocol, ProtocolH1, ProtocolH2, ProtocolH2C)
@@ -328,7 +345,9 @@ func (l *Listener) validate(at keyPath) {
 			at.wrong("", `"h2c" beside certificates`, `"h2", which is HTTP/2 by TLS`)
 		}
 	}
-	at.oneOf("tls", l.Issuer, "", IssuerACME, IssuerInternal)
+}
+
+func (l *Listener) validateClientCertificates(at keyPath) {
 	at.oneOf("client_auth", l.ClientAuth, ClientAuthRequire, ClientAuthOptional, ClientAuthRequest)
 	if l.ClientCA != "" {
 		at.file("client_ca", l.ClientCA)
@@ -342,31 +361,23 @@ func (l *Listener) validate(at keyPath) {
 	if len(l.ClientAllow) > 0 && l.ClientCA == "" {
 		at.wrong("client_allow", "it without client_ca", "it beside client_ca, which verifies what certificates say")
 	}
-	if !l.Secure() {
-		const found, want = "it without certificates", "it on a listener with certificates, which speaks TLS"
-		if l.ClientCA != "" {
-			at.wrong("client_ca", found, want)
+}
+
+// validatePlain reports keys that mean nothing on a listener without TLS.
+func (l *Listener) validatePlain(at keyPath) {
+	for _, key := range []struct {
+		name string
+		set  bool
+	}{
+		{"client_ca", l.ClientCA != ""},
+		{"strict_sni", l.StrictSNI},
+		{"client_auth", l.ClientAuth == ClientAuthRequest},
+		{"hsts", l.HSTS.Value() != ""},
+		{"ech", len(l.ECH) > 0},
+	} {
+		if key.set {
+			at.wrong(key.name, "it without certificates", "it on a listener with certificates, which speaks TLS")
 		}
-		if l.StrictSNI {
-			at.wrong("strict_sni", found, want)
-		}
-		if l.ClientAuth == ClientAuthRequest {
-			at.wrong("client_auth", found, want)
-		}
-		if l.HSTS.Value() != "" {
-			at.wrong("hsts", found, want)
-		}
-		if len(l.ECH) > 0 {
-			at.wrong("ech", found, want)
-		}
-	}
-	for i, path := range l.ECH {
-		at.key("ech").index(i).file("", path)
-	}
-	l.validatePassThrough(at)
-	validateAccess(at, l.Allow, l.Deny)
-	if l.HTTPSRedirect && l.Secure() {
-		at.wrong("https_redirect", "true beside certificates", "it on the listener that speaks plain HTTP")
 	}
 }
 
