@@ -2,7 +2,9 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -65,7 +67,7 @@ func (t *Tracing) validate(at keyPath) {
 			at.wrong("endpoint", strconv.Quote(t.Endpoint), err.Error())
 		}
 	}
-	for _, name := range sortedKeys(t.Headers) {
+	for _, name := range slices.Sorted(maps.Keys(t.Headers)) {
 		if !field.IsToken(name) {
 			at.key("headers").wrong("", strconv.Quote(name), "the name of a field")
 		}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -242,7 +243,7 @@ func (c *Config) validate(at keyPath) {
 		at.key("routes").index(i).unique("name", c.Routes[i].Label(i), names)
 	}
 	c.validateObjectives(at)
-	for _, name := range sortedKeys(c.Upstreams) {
+	for _, name := range slices.Sorted(maps.Keys(c.Upstreams)) {
 		if name == "" || hasControl(name) {
 			at.wrong("upstreams", strconv.Quote(name), "a name without control characters")
 		}
