@@ -24,7 +24,7 @@ type Access struct {
 	hosts []string
 }
 
-// token is a secret and who has it. Of the secret there is only the hash.
+// token is the hash of a secret, and the name of its holder.
 type token struct {
 	name, role string
 	sum        [sha256.Size]byte

@@ -544,8 +544,8 @@ type responseBody struct {
 	reader body.Reader
 	// reading is when the first wait began.
 	reading time.Time
-	// stopped is set by who wants the body to end early. It is nil for a body that only the
-	// client waits for, who ends it by going away.
+	// stopped is set to end the body early, by the exchange that stores it or by Fetches.Cut. It is nil for a body that only
+	// the client waits for, who ends it by going away.
 	stopped *atomic.Bool
 	// err is the target's fault in the body.
 	err error

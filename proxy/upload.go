@@ -19,8 +19,8 @@ const (
 	uploadNone uploadState = iota
 	// uploadRunning: the end of the body was not read yet.
 	uploadRunning
-	// uploadRead: the last byte was read, before it leaves: who sees the answer to
-	// the whole request also sees that the request is whole.
+	// uploadRead: the last byte was read. The upload says so before that byte leaves, so that an exchange
+	// which sees the answer to the whole request also sees that the request is whole.
 	uploadRead
 )
 

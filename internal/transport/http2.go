@@ -245,7 +245,7 @@ func (t *HTTP2) connect() {
 	}()
 	t.dialing--
 	if err != nil {
-		// Those wait no longer that this connection would have served.
+		// The exchanges that this connection would have served wait no longer.
 		n := min(len(t.waiting), t.expected())
 		for _, w := range t.waiting[:n] {
 			w.place <- placed{err: err}
