@@ -209,7 +209,7 @@ func (n *announcements) reached(position string) {
 	n.position = position
 }
 
-// count says how many purges and invalidations wait, and how many of the latter were forgotten.
+// count says how many purges and invalidations wait, and how many invalidations were forgotten.
 func (n *announcements) count() (waiting int, forgotten uint64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

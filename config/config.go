@@ -593,8 +593,8 @@ type Forwarding struct {
 	// CancelOnHalfClose ends the exchange of a client that closed its sending side while
 	// weir waits for the target, and tells the target so by closing too. A client that closes
 	// its connection looks exactly like one that only ends its sending side and still
-	// reads, so with true the latter gets no answer that takes longer than a second, and
-	// with false the former makes targets work in vain. A connection of HTTP/2 whose client closes its sending
+	// reads: with true a client that still reads gets no answer that takes longer than a second, and
+	// with false targets work for clients that have gone. A connection of HTTP/2 whose client closes its sending
 	// side ends at once in any case.
 	CancelOnHalfClose bool `toml:"cancel_on_half_close"`
 }

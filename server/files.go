@@ -61,7 +61,7 @@ func CheckFiles(cfg *config.Config) config.Errors {
 // expiryWarning is how long before its end a certificate is warned of.
 const expiryWarning = 14 * 24 * time.Hour
 
-// Warnings reports what works, but is hardly meant: upstreams that no route uses, keys that change nothing,
+// Warnings reports what works, but is most likely a mistake: upstreams that no route uses, keys that change nothing,
 // certificates that are not valid at the time now, or soon will not be, hosts of
 // routes that no certificate covers, and routes that let nobody in.
 func Warnings(cfg *config.Config, now time.Time) config.Errors {
