@@ -91,11 +91,14 @@ func (p keyPath) absent(name, path string, err error, want string) {
 // needs reports an empty string.
 func (p keyPath) needs(name, value, want string) { p.required(name, value == "", want) }
 
+// foundNothing is what problems of missing keys have found.
+const foundNothing = "nothing"
+
 // required reports a key that is missing.
 func (p keyPath) required(name string, missing bool, want string) {
 	if missing {
 		p.note(func(r *rules) { r.required = append(r.required, name) })
-		p.wrong(name, "nothing", want)
+		p.wrong(name, foundNothing, want)
 	}
 }
 
