@@ -9,7 +9,6 @@ import (
 	"math"
 	"net"
 	"runtime"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -473,9 +472,9 @@ func (c *conn) Read(p []byte) (int, error) {
 // slowBody says which limit a client is below whose body did not go on in time.
 func (c *conn) slowBody() error {
 	if c.behind > 0 {
-		return &slowError{what: "sent less than " + strconv.FormatInt(c.rate, 10) + " bytes per second", key: "timeouts.min_rate"}
+		return listener.SentLess(c.rate)
 	}
-	return &slowError{what: "sent nothing for " + c.grace.String(), key: "timeouts.grace"}
+	return listener.SentNothing(c.grace)
 }
 
 // Room implements proxy.Front.
