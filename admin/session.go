@@ -14,7 +14,7 @@ import (
 
 // caller is who uses the API.
 type caller struct {
-	// Role is "read", "write", or empty for one who may do nothing yet.
+	// Role is "read", "write", or empty for a caller who may do nothing yet.
 	Role string `json:"role"`
 	Name string `json:"name"`
 	// Login says that tokens are asked for.

@@ -73,7 +73,8 @@ func byURL(set *lb.Upstream) map[string]*lb.Target {
 // maxAssumed bounds the body of an assumed answer.
 const maxAssumed = 1 << 20
 
-// assume takes the lines of the assumed answer, whose body has the length that they say, and is empty without.
+// assume takes the lines of the assumed answer. Its body has the length that a Content-Length
+// among them says; without one the body is empty.
 func (e *explainer) assume(lines []string) error {
 	e.answer = slices.DeleteFunc(slices.Clone(lines), func(line string) bool {
 		name, _, _ := strings.Cut(line, ":")

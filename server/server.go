@@ -362,9 +362,9 @@ func (s *Server) Addr(name string) net.Addr {
 	return nil
 }
 
-// Reload puts cfg into force: exchanges that run go on with the old generation,
-// new ones get the new, listeners whose address stays keep their socket and
-// connections. On an error nothing has changed.
+// Reload puts cfg into force: exchanges that run go on with the old configuration,
+// new exchanges get the new one, and listeners whose address stays keep their socket and
+// connections. After an error nothing has changed.
 func (s *Server) Reload(cfg *config.Config) error {
 	err := s.reload(cfg)
 	s.reloads.count(err)

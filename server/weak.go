@@ -93,7 +93,8 @@ func (w *weak) secret(path string, key []any) {
 	}
 }
 
-// revocation looks at a file of revocation lists, which are about whose certificates.
+// revocation looks at a file of revocation lists; whose says in a warning whose certificates the
+// lists are about.
 func (w *weak) revocation(file, whose string, key []any) {
 	revoked, err := secure.LoadRevocation(file)
 	if err != nil {

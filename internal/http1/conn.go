@@ -428,7 +428,7 @@ type reader struct {
 	behind time.Duration
 }
 
-// mode says who bounds the time of a read.
+// mode says what bounds the time of a read.
 type mode uint8
 
 const (

@@ -49,7 +49,7 @@ type stream struct {
 	window        int64
 	// lent is the buffer for bytes of the answer that the exchange holds.
 	lent int
-	// last is where in out, of that round, the stream's last frame is whose flags may be changed;
+	// last is where in out, of that round, the last frame of the stream is with flags that may be changed;
 	// -1 if there is none.
 	last  int
 	round uint64

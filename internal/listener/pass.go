@@ -18,7 +18,7 @@ type Passed struct {
 	Hello []byte
 }
 
-// Passed says where a connection goes whose TLS is not ended here; nil for all others.
+// Passed says where a connection goes on to if its TLS is not ended here; nil for all others.
 func (c *Conn) Passed() *Passed { return c.passed }
 
 // passTo finds the upstream for a name: that of exactly the name, else of its longest wildcard, else of "*".

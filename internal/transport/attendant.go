@@ -199,7 +199,7 @@ func (a *attendant) early() bool {
 	case attendantAsked:
 		return !c.interrupted.Load() && (c.readArmed.IsZero() || time.Now().Before(c.readArmed))
 	case attendantUnused:
-		runtime.Gosched() // perhaps for who has taken it
+		runtime.Gosched() // perhaps for the goroutine that has taken the connection
 		return a.t.attendants.rest(a)
 	}
 	return false
@@ -212,7 +212,7 @@ func (s *attendants) rest(a *attendant) bool {
 	defer s.mu.Unlock()
 	i := slices.Index(s.idle, a)
 	if a.offered && i < 0 {
-		return true // who has taken it is about to set a deadline
+		return true // the goroutine that has taken the connection is about to set a deadline
 	}
 	if end := a.used.Add(a.t.hc.MaxIdleConnDuration); time.Now().Before(end) {
 		a.c.ReadUntil(end)
