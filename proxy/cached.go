@@ -163,7 +163,7 @@ func (x *Exchange) askCache() {
 		forward.Clean(c.cleaned)
 		q.Head = c.cleaned
 	}
-	q.Scheme, q.Host, q.Told, q.Target = x.Scheme, x.ClientHost, x.Told, x.RequestTarget
+	q.Scheme, q.Host, q.OtherOrigins, q.Target = x.Scheme, x.ClientHost, x.OtherOrigins, x.RequestTarget
 	if len(x.proxy.hooks.onRequest) > 0 {
 		q.Target = x.Request.Target() // a hook may have sent the request elsewhere
 	}

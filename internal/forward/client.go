@@ -143,10 +143,10 @@ func (f *Forwarder) Host(h *head.Head, p *Peer) []byte {
 	return own
 }
 
-// AppendTold adds what targets get to know of scheme and host besides those that Scheme and
-// Host returned: by Host, and by the Forwarded of a trusted peer. It adds nothing if there is
-// nothing else.
-func (f *Forwarder) AppendTold(dst []byte, h *head.Head, p *Peer, scheme, host []byte) []byte {
+// AppendOtherOrigins adds to dst the hosts and schemes that fields tell targets besides those that
+// Scheme and Host returned: the field Host, and the Forwarded of a trusted peer. It adds nothing if
+// both tell the same.
+func (f *Forwarder) AppendOtherOrigins(dst []byte, h *head.Head, p *Peer, scheme, host []byte) []byte {
 	if !h.Has(forwardingFields) || !f.Trusts(p) {
 		return dst
 	}
