@@ -12,7 +12,7 @@ import (
 	"weir/config"
 )
 
-// caller is who uses the API.
+// caller is the client of a request to the API.
 type caller struct {
 	// Role is "read", "write", or empty for a caller who may do nothing yet.
 	Role string `json:"role"`
