@@ -568,8 +568,8 @@ type UpstreamTLS struct {
 
 // Forwarding is about the fields that tell targets who the client was.
 type Forwarding struct {
-	// TrustedProxies are the peers whose X-Forwarded-*, Forwarded and
-	// request id fields are believed.
+	// TrustedProxies are the peers whose forwarding fields (X-Forwarded-* and
+	// that of RFC 7239) and request id fields are believed.
 	TrustedProxies []Prefix `toml:"trusted_proxies"`
 	// XForwarded sends X-Forwarded-For, -Proto and -Host.
 	XForwarded bool `toml:"x_forwarded"`
