@@ -332,7 +332,8 @@ type Route struct {
 	BufferRequest Size `toml:"buffer_request"`
 	// Upgrade are the protocols that clients may switch to (RFC 9110 section 7.8), such as
 	// "websocket": names with or without a version. A request for another protocol is forwarded
-	// without the fields that ask for it. "h2c" is refused, because requests in it would pass by
+	// without the fields that ask for it; over HTTP/2, where an extended CONNECT asks for it, the
+	// answer is 501. "h2c" is refused, because requests in it would pass by
 	// all routes.
 	Upgrade Strings `toml:"upgrade"`
 
