@@ -472,9 +472,9 @@ func (c *conn) Read(p []byte) (int, error) {
 // slowBody says which limit a client is below whose body did not go on in time.
 func (c *conn) slowBody() error {
 	if c.behind > 0 {
-		return listener.SentLess(c.rate)
+		return proxy.SentLess(c.rate)
 	}
-	return listener.SentNothing(c.grace)
+	return proxy.SentNothing(c.grace)
 }
 
 // Room implements proxy.Front.

@@ -8,8 +8,8 @@ import (
 
 	"weir/internal/body"
 	"weir/internal/head"
-	"weir/internal/listener"
 	"weir/internal/sock"
+	"weir/proxy"
 )
 
 // outBuffer is how much of a response is gathered before it is written: a head
@@ -230,7 +230,7 @@ func (c *conn) Delivered() int64 { return c.delivered }
 
 // slow says which limit a client is below that took too little.
 func (c *conn) slow(err error) error {
-	return listener.Slow(err, c.pace.Grace(), c.pace.Rate())
+	return proxy.Slow(err, c.pace.Grace(), c.pace.Rate())
 }
 
 // defaultGrace bounds the writing of answers to requests whose head never came

@@ -9,7 +9,6 @@ import (
 
 	"weir/internal/frames"
 	"weir/internal/head"
-	"weir/internal/listener"
 	"weir/internal/prefetch"
 	"weir/proxy"
 )
@@ -180,7 +179,7 @@ func (s *stream) lose(why error) {
 		s.close(time.Now())
 		return
 	}
-	if _, slow := why.(*listener.SlowClient); !slow { // which the exchange learns from what it waits for
+	if _, slow := why.(*proxy.SlowClient); !slow { // which the exchange learns from what it waits for
 		s.cancel.Cancel()
 	}
 }

@@ -1,4 +1,4 @@
-package listener_test
+package proxy_test
 
 import (
 	"errors"
@@ -7,19 +7,19 @@ import (
 	"testing"
 	"time"
 
-	"weir/internal/listener"
 	"weir/internal/sock"
+	"weir/proxy"
 )
 
 // The errors of slow clients name the limit, and are time-outs; other errors stay as they are.
 func TestSlow(t *testing.T) {
-	slow := func(err error) error { return listener.Slow(err, 10*time.Second, 240) }
+	slow := func(err error) error { return proxy.Slow(err, 10*time.Second, 240) }
 	for _, c := range []struct {
 		err  error
 		want string
 	}{
-		{listener.SentNothing(time.Minute), "client sent nothing for 1m0s (timeouts.grace)"},
-		{listener.SentLess(100), "client sent less than 100 bytes per second (timeouts.min_rate)"},
+		{proxy.SentNothing(time.Minute), "client sent nothing for 1m0s (timeouts.grace)"},
+		{proxy.SentLess(100), "client sent less than 100 bytes per second (timeouts.min_rate)"},
 		{slow(sock.ErrTookNothing), "client took nothing for 10s (timeouts.grace)"},
 		{slow(fmt.Errorf("tls: %w", sock.ErrTookLittle)), "client took less than 240 bytes per second (timeouts.min_rate)"},
 	} {
