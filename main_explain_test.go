@@ -73,6 +73,14 @@ cache = "stored"
 	fails("Cookie = false", "Accept = false", `request_headers.Accept is "*/*", want none`)
 	fails("Server = false", "Server = true", `response_headers.Server is not there, want any value`)
 	fails(`cache = "stored"`, `cache = "private"`, `cache is "stored", want "private"`)
+	// A target may be spelled as in the configuration, or as weir names it.
+	spelled := file(t, strings.Replace(small, `targets = ["demo:one", "demo:two"]`, `targets = ["HTTP://App.example:80/"]`, 1))
+	for _, url := range []string{"http://app.example:80", "http://app.example", "HTTP://App.example:80/"} {
+		text := "[[tests]]\nrequest = 'http://a.example/x'\nwant.target = '" + url + "'\n"
+		if out, code := run(text, "--config", spelled); code != 0 {
+			t.Errorf("%s: exit code %d, %s", url, code, out)
+		}
+	}
 	// What is wrong with the files.
 	fails("[tests.want]", "[tests.wants]", `tests.wants: found an unknown key`, `did you mean "want"?`)
 	fails("route =", "rout =", `tests.want.rout: found an unknown key`, `did you mean "route"?`)

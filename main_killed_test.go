@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -21,10 +20,7 @@ import (
 func TestPurgeKilled(t *testing.T) {
 	testkit.Slow(t)
 	t.Parallel()
-	n := 5
-	if more, err := strconv.Atoi(os.Getenv("WEIR_SOAK_PURGES")); err == nil {
-		n = more
-	}
+	n := testkit.Soak(t, "WEIR_SOAK_PURGES", 5)
 	t.Run("disk", func(t *testing.T) {
 		t.Parallel()
 		purgeKilled(t, n, fmt.Sprintf("[cache.persist]\nfolder = %q\n", t.TempDir()))

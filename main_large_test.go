@@ -62,7 +62,7 @@ func ramp(first, size int) []byte {
 // is its size.
 func TestLargeObject(t *testing.T) {
 	testkit.Slow(t)
-	size := int64(soak(t, "WEIR_SOAK_MIB", 128)) << 20
+	size := int64(testkit.Soak(t, "WEIR_SOAK_MIB", 128)) << 20
 	var asked atomic.Int64
 	var hold atomic.Pointer[chan struct{}]
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -156,12 +156,7 @@ func TestCommandsAreDocumented(t *testing.T) {
 
 // TestManual: the formatter of manual pages has no complaint.
 func TestManual(t *testing.T) {
-	if _, err := exec.LookPath("groff"); err != nil {
-		if os.Getenv("CI") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	testkit.Program(t, "groff")
 	manual, _, _ := weir(t, "man")
 	cmd := exec.CommandContext(t.Context(), "groff", "-man", "-Tascii", "-ww")
 	cmd.Stdin = strings.NewReader(manual)

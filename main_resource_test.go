@@ -56,20 +56,6 @@ func (c *child) addr() string {
 	return strings.TrimPrefix(strings.TrimPrefix(c.url, "http://"), "https://")
 }
 
-// soak is the number of a long test: small, unless the environment asks for more.
-func soak(t testing.TB, name string, small int) int {
-	t.Helper()
-	text := os.Getenv(name)
-	if text == "" {
-		return small
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
-
 // quiet is a configuration for a child in front of one target.
 func quiet(target, listener string) string {
 	return fmt.Sprintf(`
@@ -100,7 +86,7 @@ type plain struct{ io.Reader }
 // with and without a length, plain and through TLS. WEIR_SOAK_MIB is their size.
 func TestLargeBodies(t *testing.T) {
 	testkit.Slow(t)
-	size := int64(soak(t, "WEIR_SOAK_MIB", 128)) << 20
+	size := int64(testkit.Soak(t, "WEIR_SOAK_MIB", 128)) << 20
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == "POST" {
 			n, err := io.Copy(io.Discard, r.Body)
@@ -161,7 +147,7 @@ func TestLargeBodies(t *testing.T) {
 // TestIdleConnections says what a connection that waits for its next request costs.
 func TestIdleConnections(t *testing.T) {
 	testkit.Slow(t)
-	n := soak(t, "WEIR_SOAK_IDLE", 1000)
+	n := testkit.Soak(t, "WEIR_SOAK_IDLE", 1000)
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "hello") }))
 	defer origin.Close()
 	c := start(t, "run", "--config", file(t, quiet(origin.URL, "")))
@@ -231,18 +217,14 @@ func TestFewDescriptors(t *testing.T) {
 	for _, nc := range clients {
 		nc.Close()
 	}
-	for end := time.Now().Add(testkit.Limit); ; time.Sleep(10 * time.Millisecond) {
+	testkit.Eventually(t, "weir has recovered", func() bool {
 		response, err := http.Get(c.url)
-		if err == nil {
-			response.Body.Close()
-			if response.StatusCode == 200 {
-				break
-			}
+		if err != nil {
+			return false
 		}
-		if time.Now().After(end) {
-			t.Fatalf("weir does not recover: %v", err)
-		}
-	}
+		response.Body.Close()
+		return response.StatusCode == 200
+	})
 	c.signal(syscall.SIGTERM)
 	c.ends(0)
 }

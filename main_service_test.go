@@ -10,21 +10,26 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"weir/internal/testkit"
 )
+
+// passedSocket opens a listening socket, as a service manager does, and the file of it that a
+// process gets. Both are closed after the test.
+func passedSocket(t *testing.T) (net.Listener, *os.File) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	testkit.Must(t, err)
+	t.Cleanup(func() { ln.Close() })
+	passed, err := ln.(*net.TCPListener).File()
+	testkit.Must(t, err)
+	t.Cleanup(func() { passed.Close() })
+	return ln, passed
+}
 
 // TestPassedSocket: a socket that the service manager opened is served, by name,
 // and stays open over reload and end, so that no client is refused.
 func TestPassedSocket(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	passed, err := ln.(*net.TCPListener).File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer passed.Close()
+	ln, passed := passedSocket(t)
 	path := file(t, strings.Replace(small, "127.0.0.1:0", "systemd:web", 1))
 	// LISTEN_PID must be that of weir: the shell's, which becomes weir.
 	shell := fmt.Sprintf("LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=web exec %s run --config %s", binary, path)

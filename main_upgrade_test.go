@@ -262,7 +262,7 @@ func loads(t *testing.T, stop <-chan struct{}, rate int, addresses map[string]*t
 func TestUpgrade(t *testing.T) {
 	testkit.Slow(t)
 	t.Parallel()
-	upgrades, rate, count := soak(t, "WEIR_SOAK_UPGRADES", 3), soak(t, "WEIR_SOAK_RATE", 300), soak(t, "WEIR_SOAK_SOCKETS", 10)
+	upgrades, rate, count := testkit.Soak(t, "WEIR_SOAK_UPGRADES", 3), testkit.Soak(t, "WEIR_SOAK_RATE", 300), testkit.Soak(t, "WEIR_SOAK_SOCKETS", 10)
 	var asked atomic.Int64
 	origin, other := upgradeOrigin(t, &asked), upgradeOrigin(t, &asked)
 	authority := testkit.NewAuthority(t)
@@ -525,16 +525,7 @@ drain = "10m"
 func TestUpgradeService(t *testing.T) {
 	testkit.Slow(t)
 	t.Parallel()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	passed, err := ln.(*net.TCPListener).File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer passed.Close()
+	_, passed := passedSocket(t)
 	manager := filepath.Join(t.TempDir(), "notify")
 	told, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: manager, Net: "unixgram"})
 	if err != nil {

@@ -24,7 +24,7 @@ type Access struct {
 	hosts []string
 }
 
-// token is a secret and who has it. Of the secret there is only the hash.
+// token is the hash of a secret, and the name of its holder.
 type token struct {
 	name, role string
 	sum        [sha256.Size]byte
@@ -97,8 +97,9 @@ func (a *Access) find(secret string) *token {
 	return found
 }
 
-// certified returns who has shown a certificate of an authority that is believed now; nil if it
-// is none. It is asked for each request, because a reload may have changed the authorities.
+// certified returns the caller that chain, the certificates of a connection, stands for; nil if
+// no authority of now has signed it. Each request calls it, because a reload may have changed
+// the authorities.
 func (a *Access) certified(chain []*x509.Certificate) *caller {
 	if a.clientCAs == nil || len(chain) == 0 {
 		return nil

@@ -34,7 +34,7 @@ type Weir interface {
 	Status() Status
 	// History returns how weir was after a time, as far as it remembers.
 	History(since time.Time) History
-	// Problems returns what works, but is hardly meant, in the configuration in force.
+	// Problems returns what works, but is most likely a mistake, in the configuration in force.
 	Problems() []string
 	// CacheStats returns the figures of the cache; the error is ErrNoCache or nil.
 	CacheStats() (CacheStats, error)

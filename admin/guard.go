@@ -48,7 +48,8 @@ func (a *api) checkOrigin(r *http.Request) error {
 			return fmt.Errorf("found Content-Type %q: want \"application/json\"", r.Header.Get("Content-Type"))
 		}
 	}
-	// Browsers say so whose page has made the request. One may lead to the page here.
+	// Browsers say here what site the page is from that makes the request. A page of any site
+	// may have a link to weir's.
 	switch site := r.Header.Get("Sec-Fetch-Site"); {
 	case site == "" || site == "same-origin" || site == "none":
 	case r.Method == http.MethodGet && isPage(r.URL.Path) && r.Header.Get("Sec-Fetch-Mode") == "navigate":

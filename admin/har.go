@@ -180,7 +180,7 @@ func toPairs(fields [][2]string) []HARPair {
 	return list
 }
 
-// cut says of a body whose end is missing how long it was.
+// cut says how long b was if the end of b was not kept; empty if all of b is there.
 func cut(b *Body) string {
 	if b.Truncated {
 		return fmt.Sprintf("cut: %d bytes passed", b.Size)

@@ -53,7 +53,7 @@ type Registration struct {
 
 // Source is a source of targets, or of services.
 type Source struct {
-	// Upstream is whose targets it finds; empty for a catalog.
+	// Upstream is the upstream whose targets the source finds; empty for a catalog.
 	Upstream string `json:"upstream,omitempty"`
 	// Name is its URL without secrets.
 	Name string `json:"name"`

@@ -12,9 +12,9 @@ import (
 	"weir/config"
 )
 
-// caller is who uses the API.
+// caller is the client of a request to the API.
 type caller struct {
-	// Role is "read", "write", or empty for one who may do nothing yet.
+	// Role is "read", "write", or empty for a caller who may do nothing yet.
 	Role string `json:"role"`
 	Name string `json:"name"`
 	// Login says that tokens are asked for.

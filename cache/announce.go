@@ -108,8 +108,8 @@ func (n *announcements) recall() string {
 	return n.position
 }
 
-// kick makes the tier be told what waits.
-func (n *announcements) kick() {
+// wakeUp makes the goroutine that announces begin with what waits.
+func (n *announcements) wakeUp() {
 	select {
 	case n.wake <- struct{}{}:
 	default:
@@ -123,7 +123,7 @@ func (n *announcements) purge(marks []tier.Mark) (done <-chan error) {
 	n.mu.Lock()
 	n.addPurgeLocked(purgeNews{marks: marks, done: c})
 	n.mu.Unlock()
-	n.kick()
+	n.wakeUp()
 	return c
 }
 
@@ -137,7 +137,7 @@ func (n *announcements) add(m tier.Mark) {
 		n.forgetLocked()
 	}
 	n.mu.Unlock()
-	n.kick()
+	n.wakeUp()
 }
 
 func (n *announcements) addPurgeLocked(p purgeNews) {
@@ -199,7 +199,7 @@ func (n *announcements) repeat() {
 	}
 	n.told = nil
 	n.mu.Unlock()
-	n.kick()
+	n.wakeUp()
 }
 
 // reached notes up to which position announcements came from the tier.
@@ -209,7 +209,7 @@ func (n *announcements) reached(position string) {
 	n.position = position
 }
 
-// count says how many purges and invalidations wait, and how many of the latter were forgotten.
+// count says how many purges and invalidations wait, and how many invalidations were forgotten.
 func (n *announcements) count() (waiting int, forgotten uint64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -307,7 +307,7 @@ func (n *announcements) announce(marks []tier.Mark, purge bool) error {
 	if err != nil {
 		n.a.errors.Add(1)
 	}
-	if !errors.Is(err, tier.ErrUnavailable) { // why is reported by who connects
+	if !errors.Is(err, tier.ErrUnavailable) { // the tier reports why it cannot connect
 		n.a.state.set(announcing, err)
 	}
 	return err

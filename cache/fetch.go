@@ -102,7 +102,7 @@ func (f *Fetch) foundLocked(outcome rule.Outcome, reason rule.Reason) Found {
 	return found
 }
 
-// end is the position after the last byte that came.
+// endLocked is the position after the last byte that came.
 func (f *Fetch) endLocked() int64 { return f.base + int64(len(f.body)) }
 
 // Write takes the next bytes of the body. It keeps none of p. It blocks only

@@ -86,7 +86,7 @@ func (a *attached) CaughtUp(position string) {
 func (a *attached) Report(err error) {
 	a.state.set(connecting, err)
 	if err == nil {
-		a.news.kick()
+		a.news.wakeUp()
 	}
 }
 

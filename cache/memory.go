@@ -33,20 +33,20 @@ func (r *resource) url() (url string, extended bool) {
 	return r.key[:i], true
 }
 
-// enter puts what is in the set of that name.
-func enter[T comparable](sets map[string]map[T]struct{}, name string, what T) {
+// enter adds a member to the set of that name, which it makes if it is not there.
+func enter[T comparable](sets map[string]map[T]struct{}, name string, member T) {
 	set := sets[name]
 	if set == nil {
 		set = make(map[T]struct{})
 		sets[name] = set
 	}
-	set[what] = struct{}{}
+	set[member] = struct{}{}
 }
 
-// leave takes what out of the set of that name.
-func leave[T comparable](sets map[string]map[T]struct{}, name string, what T) {
+// leave removes a member from the set of that name, and the set with its last member.
+func leave[T comparable](sets map[string]map[T]struct{}, name string, member T) {
 	if set := sets[name]; set != nil {
-		delete(set, what)
+		delete(set, member)
 		if len(set) == 0 {
 			delete(sets, name)
 		}

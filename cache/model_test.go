@@ -395,7 +395,7 @@ func (m *model) put(a ask, k kept) {
 	m.kept[a.url] = append([]kept{k}, m.kept[a.url]...)
 }
 
-// stale says whether k may answer when the origin failed.
+// onFailure says whether k may answer when the origin failed.
 func (k kept) onFailure(a ask, connection bool) bool {
 	d := a.fields.directives()
 	if _, no := d["no-cache"]; no || k.neverStale() {

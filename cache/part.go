@@ -106,8 +106,8 @@ func (f *Fetch) respondPart(r *rule.Response) (e *Entry, s rule.Span, reason rul
 			return nil, s, reason
 		}
 	} else if rule.HasValue(&f.head, head.IfRange) {
-		// It may lack fields that the client is known to have (RFC 9110 section
-		// 15.3.7), so others cannot be answered from it.
+		// The 206 may lack fields that the client is known to have (RFC 9110 section
+		// 15.3.7), so other clients cannot be answered from it.
 		return nil, s, rule.ReasonPartial
 	}
 	switch {

@@ -157,7 +157,7 @@ type Selection struct {
 }
 
 // PurgeRequest ends what a request selects, as Purge does: of a URL all variants, under both
-// http and https, for who purges often cannot know by which clients come. An error says
+// http and https: a client that purges often cannot know which of them other clients use. An error says
 // what is not known.
 func (s *Store) PurgeRequest(q *Request, sel *Selection) (Purged, error) {
 	q.prepare(s)

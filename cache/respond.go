@@ -160,7 +160,7 @@ const maxFailureNote = 10
 
 // mark notes that answers for the key are not storable for now, so that requests for it
 // do not wait for each other and keep their clients' conditions. A note is made where
-// another request waited, or the client's own condition was left out in vain, and made
+// another request waited, or leaving out the client's own condition brought nothing to store, and made
 // anew by each answer that comes while it is there: a client that asks for ever new keys
 // must not fill the memory with notes.
 func (f *Fetch) mark(now int64, status int) {

@@ -3,14 +3,16 @@ package cache_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/BurntSushi/toml"
 	"weir/cache/rule"
 	"weir/config"
 	"weir/internal/head"
+
+	"github.com/BurntSushi/toml"
 )
 
 // TestScenarios runs testdata/*.txtar. A section is an exchange:
@@ -205,7 +207,7 @@ func (d *driver) checkOutcome(t *testing.T, name string, r *result, words []stri
 			ok = r.refresh
 		default:
 			ok = r.outcome.String() == w
-			if !containsName(rule.Outcomes(), w) {
+			if !slices.Contains(rule.Outcomes(), w) {
 				t.Fatalf("%s: no outcome %q", name, w)
 			}
 		}
@@ -213,13 +215,4 @@ func (d *driver) checkOutcome(t *testing.T, name string, r *result, words []stri
 			t.Errorf("%s: not %q: %v, %v, decided %v %v, stored %v, asked %v", name, w, r.outcome, r.reason, r.decision.Action, r.decision.Reason, r.stored, r.asked)
 		}
 	}
-}
-
-func containsName(list []string, name string) bool {
-	for _, s := range list {
-		if s == name {
-			return true
-		}
-	}
-	return false
 }

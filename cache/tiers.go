@@ -197,7 +197,7 @@ func (a *attached) take(buf []byte, e *Entry) []byte {
 	case errors.Is(err, tier.ErrDropped):
 		a.dropped.Add(1)
 	case errors.Is(err, tier.ErrUnavailable):
-		a.errors.Add(1) // why is reported by who connects
+		a.errors.Add(1) // the tier reports why it cannot connect
 	case err != nil:
 		a.errors.Add(1)
 		a.state.set(writing, err)

@@ -19,7 +19,7 @@ func (f *Fetch) Wait(q *Request, found *Found, done <-chan struct{}) (role Role,
 	}
 	switch {
 	case err == errLate:
-		// The next request for the key need not wait as long in vain.
+		// So that the next request for the key does not wait as long for nothing.
 		found.uncacheable = q.At + int64(q.Policy.Wait())
 		f.mu.Unlock()
 		f.mark(found.uncacheable, 0)

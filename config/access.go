@@ -1,6 +1,7 @@
 package config
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,7 +30,7 @@ func (b *BasicAuth) validate(at keyPath) {
 		at.wrong("realm", strconv.Quote(b.Realm), "a text of ASCII characters")
 	}
 	at.required("users", len(b.Users) == 0 && b.File == "", "at least one user, or a file with users")
-	for _, name := range sortedKeys(b.Users) {
+	for _, name := range slices.Sorted(maps.Keys(b.Users)) {
 		if want := UserNameProblem(name); want != "" {
 			at.wrong("users", strconv.Quote(name), want)
 		}

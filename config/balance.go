@@ -266,7 +266,7 @@ func (r *Retry) validate(at keyPath) {
 		at.wrong("backoff_max", strconv.Quote(r.BackoffMax.String()), "at least backoff, "+strconv.Quote(r.Backoff.String()))
 	}
 	at.bytes("body", r.Body, 0, 1<<30)
-	at.share("budget", r.Budget, 0, 1)
+	at.upTo("budget", r.Budget, 1)
 	if r.Hedge != 0 && !(r.Hedge >= 0.5 && r.Hedge <= 0.999) {
 		at.wrong("hedge", fmt.Sprint(r.Hedge), "0 for off, or 0.5 to 0.999")
 	}
@@ -284,21 +284,21 @@ func (h *Health) validate(at keyPath) {
 	}
 	at.positive("interval", h.Interval)
 	at.positive("timeout", h.Timeout)
-	at.share("jitter", h.Jitter, 0, 1)
+	at.upTo("jitter", h.Jitter, 1)
 	at.between("rise", h.Rise, 1, 1000)
 	at.between("fall", h.Fall, 1, 1000)
-	at.share("panic_below", h.PanicBelow, 0, 1)
+	at.upTo("panic_below", h.PanicBelow, 1)
 }
 
 func (p *Passive) validate(at keyPath) {
-	at.share("outlier", p.Outlier, 0, 100)
+	at.upTo("outlier", p.Outlier, 100)
 	at.between("outlier_requests", p.OutlierRequests, 1, 1_000_000)
 	at.positive("interval", p.Interval)
 	at.positive("eject", p.Eject)
 	if p.EjectMax < p.Eject {
 		at.wrong("eject_max", strconv.Quote(p.EjectMax.String()), "at least eject, "+strconv.Quote(p.Eject.String()))
 	}
-	at.share("max_ejected", p.MaxEjected, 0, 1)
+	at.upTo("max_ejected", p.MaxEjected, 1)
 	at.positive("redial", p.Redial)
 }
 
@@ -313,7 +313,7 @@ func (l *UpstreamLimits) validate(at keyPath) {
 }
 
 func (b *Breaker) validate(at keyPath) {
-	at.share("failures", b.Failures, 0, 1)
+	at.upTo("failures", b.Failures, 1)
 	at.between("requests", b.Requests, 1, 1_000_000)
 	at.positive("window", b.Window)
 	at.positive("open", b.Open)

@@ -159,9 +159,9 @@ type RouteCache struct {
 	// fetch, and for a body of unknown length that only memory can take, before it
 	// asks the origin itself.
 	Wait Duration `toml:"wait"`
-	// Uncacheable is for how long requests for a key are not collapsed after
-	// a response that may not be stored, or one that took longer than Wait. Each
-	// further one within that time begins it anew.
+	// Uncacheable is for how long requests for a key do not wait for each other
+	// after a response that may not be stored, or one that took longer than Wait.
+	// Each further such response begins that time anew.
 	Uncacheable Duration `toml:"uncacheable"`
 
 	// Key is what makes two requests the same.

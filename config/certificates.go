@@ -83,8 +83,8 @@ type OnDemand struct {
 	Timeout Duration `toml:"timeout"`
 	// PerMinute bounds the new certificates that are asked of the CA within a minute.
 	PerMinute int `toml:"per_minute"`
-	// Keep is how many of these certificates are in memory at most. Beyond that the one that was used least recently
-	// leaves it, and is read from the storage when a client asks for it again.
+	// Keep is how many of these certificates are in memory at most. Beyond that the certificate that was used least
+	// recently leaves the memory, and is read from the storage when a client asks for its name again.
 	Keep int `toml:"keep"`
 }
 

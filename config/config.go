@@ -325,19 +325,20 @@ type Route struct {
 	// MaxBody bounds a request body; a longer one is answered with 413. 0 means
 	// no bound.
 	MaxBody Size `toml:"max_body"`
-	// BufferRequest is how much memory one request body of unknown length may take,
-	// which is then read whole and sent with its length, for targets that
-	// need one; a longer one is answered with 413. 0 means that such bodies go on in
-	// chunks as they come.
+	// BufferRequest makes weir read request bodies of unknown length whole and send
+	// them with their length, for targets that need one. It is how much memory such a
+	// body may take; a longer body is answered with 413. 0 means that such bodies go on
+	// in chunks as they come.
 	BufferRequest Size `toml:"buffer_request"`
 	// Upgrade are the protocols that clients may switch to (RFC 9110 section 7.8), such as
-	// "websocket": names with or without a version. A request for another one is forwarded as
-	// one that asks for none. "h2c" is refused, because requests in it would pass by all
-	// routes.
+	// "websocket": names with or without a version. A request for another protocol is forwarded
+	// without the fields that ask for it; over HTTP/2, where an extended CONNECT asks for it, the
+	// answer is 501. "h2c" is refused, because requests in it would pass by
+	// all routes.
 	Upgrade Strings `toml:"upgrade"`
 
 	// GRPCWeb translates calls of gRPC-Web, which browsers make, into calls of gRPC, and their
-	// answers back. Without it they are forwarded as they are, for targets that translate them.
+	// answers back. Without it calls of gRPC-Web go on as they are, for targets that translate them.
 	GRPCWeb bool `toml:"grpc_web"`
 
 	// Timeouts replace those of the upstream and of the listener for this route.
@@ -568,8 +569,8 @@ type UpstreamTLS struct {
 
 // Forwarding is about the fields that tell targets who the client was.
 type Forwarding struct {
-	// TrustedProxies are the peers whose X-Forwarded-*, Forwarded and
-	// request id fields are believed.
+	// TrustedProxies are the peers whose forwarding fields (X-Forwarded-* and
+	// that of RFC 7239) and request id fields are believed.
 	TrustedProxies []Prefix `toml:"trusted_proxies"`
 	// XForwarded sends X-Forwarded-For, -Proto and -Host.
 	XForwarded bool `toml:"x_forwarded"`
@@ -586,15 +587,15 @@ type Forwarding struct {
 	// ProxyStatus sends the Proxy-Status field (RFC 9209) with answers of weir's own that
 	// are errors: what kind of failure it was, and a sentence without addresses.
 	ProxyStatus bool `toml:"proxy_status"`
-	// DropUnderscores removes every request field that has "_" in its name. Without it
-	// those are removed that targets such as CGI programs would take for a field which weir
-	// writes or ends, for the request id, or for one that the route sets or removes.
+	// DropUnderscores removes every request field that has "_" in its name. Without it weir
+	// removes only those fields that targets such as CGI programs would take for another one:
+	// a field that weir writes or ends, the request id, or a field that the route sets or removes.
 	DropUnderscores bool `toml:"drop_underscores"`
 	// CancelOnHalfClose ends the exchange of a client that closed its sending side while
 	// weir waits for the target, and tells the target so by closing too. A client that closes
 	// its connection looks exactly like one that only ends its sending side and still
-	// reads, so with true the latter gets no answer that takes longer than a second, and
-	// with false the former makes targets work in vain. A connection of HTTP/2 whose client closes its sending
+	// reads: with true a client that still reads gets no answer that takes longer than a second, and
+	// with false targets work for clients that have gone. A connection of HTTP/2 whose client closes its sending
 	// side ends at once in any case.
 	CancelOnHalfClose bool `toml:"cancel_on_half_close"`
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"encoding"
 	"fmt"
+	"maps"
 	"os"
 	"reflect"
 	"slices"
@@ -169,7 +170,7 @@ func (d *decoder) table(path string, dst reflect.Value, src any) {
 			d.decode(child(path, f.name), dst.Field(f.index), value)
 		}
 	}
-	for _, name := range sortedKeys(table) {
+	for _, name := range slices.Sorted(maps.Keys(table)) {
 		if !slices.ContainsFunc(known, func(f tagged) bool { return f.name == name }) {
 			var names []string
 			for _, f := range known {
@@ -187,7 +188,7 @@ func (d *decoder) dictionary(path string, dst reflect.Value, src any) {
 		return
 	}
 	dst.Set(reflect.MakeMapWithSize(dst.Type(), len(table)))
-	for _, name := range sortedKeys(table) {
+	for _, name := range slices.Sorted(maps.Keys(table)) {
 		value := reflect.New(dst.Type().Elem()).Elem()
 		d.layouts.initialise(value)
 		d.decode(child(path, name), value, table[name])
@@ -435,13 +436,4 @@ func wantOf(t reflect.Type) string {
 		return want + "a number"
 	}
 	return want + "a whole number"
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }

@@ -55,6 +55,21 @@ func TestDocumentation(t *testing.T) {
 	}
 }
 
+// Texts about keys name other keys as files do, and leave all other words alone.
+func TestKeysInComments(t *testing.T) {
+	all := comments()
+	for field, want := range map[string]string{
+		"RouteCache.Uncacheable":   "one that took longer than wait. Each",
+		"ListenerTimeouts.MinRate": "0 means grace alone",
+		"Certificates.CA":          "ca is the URL of the CA's directory",
+		"Forwarding.XForwarded":    "x_forwarded sends X-Forwarded-For",
+	} {
+		if !strings.Contains(all[field], want) {
+			t.Errorf("%s: found %q, want %q in it", field, all[field], want)
+		}
+	}
+}
+
 type documentation struct {
 	comments map[string]string
 	text     strings.Builder

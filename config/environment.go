@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -78,7 +79,7 @@ func (r *reading) spread(v *variableSetting, parts []string) (list [][]string) {
 		return list
 	}
 	upstreams, _ := r.table["upstreams"].(map[string]any)
-	for _, name := range sortedKeys(upstreams) {
+	for _, name := range slices.Sorted(maps.Keys(upstreams)) {
 		with(name)
 	}
 	if parts[1] == "1" && len(list) != 1 {
@@ -130,7 +131,7 @@ func (v *variableSetting) put(old any, t reflect.Type, parts []string, path stri
 		if table == nil {
 			table = make(map[string]any)
 		}
-		name := matching(sortedKeys(table), parts[0])
+		name := matching(slices.Sorted(maps.Keys(table)), parts[0])
 		if value := v.put(table[name], t.Elem(), parts[1:], child(path, name)); value != nil {
 			table[name] = value
 		}

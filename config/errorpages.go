@@ -1,7 +1,9 @@
 package config
 
 import (
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -21,7 +23,7 @@ type ErrorPages struct {
 const MaxErrorPage = 1 << 20
 
 func (e *ErrorPages) validate(at keyPath) {
-	for _, status := range sortedKeys(e.Files) {
+	for _, status := range slices.Sorted(maps.Keys(e.Files)) {
 		class, isClass := strings.CutSuffix(status, "xx")
 		n, err := strconv.Atoi(status)
 		if isClass && class != "4" && class != "5" || !isClass && (err != nil || len(status) != 3 || n < 400 || n > 599) {

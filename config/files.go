@@ -1,7 +1,9 @@
 package config
 
 import (
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -50,7 +52,7 @@ func (f *Files) validate(at keyPath) {
 			at.wrong("fallback", strconv.Quote(f.Fallback), `a path such as "/index.html"`)
 		}
 	}
-	for _, ending := range sortedKeys(f.Types) {
+	for _, ending := range slices.Sorted(maps.Keys(f.Types)) {
 		if len(ending) < 2 || ending[0] != '.' || ending != strings.ToLower(ending) || strings.ContainsAny(ending[1:], "./") {
 			at.key("types").wrong(ending, strconv.Quote(ending), `an ending in lower case such as ".wasm"`)
 		}

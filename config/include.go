@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -99,7 +100,7 @@ func renumbered(key string, offsets map[string]int) string {
 // merge puts the keys of src, a table of a file, into dst. Tables become one; the same
 // key in two files is a problem, except for the lists to which each file may add.
 func (r *reading) merge(path string, dst, src map[string]any, own *source) {
-	for _, name := range sortedKeys(src) {
+	for _, name := range slices.Sorted(maps.Keys(src)) {
 		before, there := dst[name]
 		inner, isTable := src[name].(map[string]any)
 		outer, wasTable := before.(map[string]any)
@@ -211,7 +212,7 @@ func (r *reading) allowed(d Document) bool {
 		return true // its syntax is looked at next
 	}
 	good := true
-	for _, key := range sortedKeys(table) {
+	for _, key := range slices.Sorted(maps.Keys(table)) {
 		if key != "routes" && key != "upstreams" {
 			r.problems = append(r.problems, Problem{File: d.Name, Key: key, Message: "found a key that only files may have: want routes and upstreams"})
 			good = false

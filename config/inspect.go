@@ -36,7 +36,7 @@ func (i *Inspect) setDefaults() {
 const leastInspectMemory = 1 << 20
 
 func (i *Inspect) validate(at keyPath) {
-	at.share("sample", i.Sample, 0, 1)
+	at.upTo("sample", i.Sample, 1)
 	at.bytes("body", i.Body, 0, maxInspectBody)
 	at.bytes("memory", i.Memory, leastInspectMemory, 64<<30)
 	for k, name := range i.Secrets {
@@ -68,7 +68,7 @@ func (r *RouteInspect) setDefaults() { r.Enabled, r.Sample = true, 1 }
 func (r *RouteInspect) short() any { return &r.Enabled }
 
 func (r *RouteInspect) validate(at keyPath) {
-	at.share("sample", r.Sample, 0, 1)
+	at.upTo("sample", r.Sample, 1)
 	at.bytes("body", r.Body, 0, maxInspectBody)
 }
 

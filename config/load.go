@@ -104,7 +104,7 @@ func (l *Loader) parse(name string, data []byte, checks []func(*Config) Errors) 
 		return nil, problems
 	}
 	for _, p := range c.problems() {
-		if !sameValue(p, problems) {
+		if !sameValue(p, problems) && !misspelt(p, problems) {
 			problems = append(problems, p)
 		}
 	}
@@ -130,6 +130,16 @@ func (l *Loader) parse(name string, data []byte, checks []func(*Config) Errors) 
 // that could not be decoded keeps its default.
 func sameValue(p Problem, earlier Errors) bool {
 	return slices.ContainsFunc(earlier, func(e Problem) bool { return within(e.Key, p.Key) || within(p.Key, e.Key) })
+}
+
+// misspelt says whether p is about a key that is missing because an earlier problem has found it under another
+// name, and says so.
+func misspelt(p Problem, earlier Errors) bool {
+	return p.Found == foundNothing && slices.ContainsFunc(earlier, func(e Problem) bool {
+		table, ok := strings.CutSuffix(p.Key, e.Hint)
+		name, inTable := strings.CutPrefix(e.Key, table)
+		return ok && e.Hint != "" && (table == "" || table[len(table)-1] == '.') && inTable && !strings.ContainsAny(name, ".[")
+	})
 }
 
 // causedBySibling says whether p is about an element of a list that has an

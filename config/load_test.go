@@ -194,7 +194,6 @@ conect = "1s"
 levle = "info"
 format = "txt"
 `, `
-config.toml:1: listeners[0].address: found nothing: want "host:port", ":port", "unix:/path" or "systemd:NAME"
 config.toml:2: listeners[0].adress: found an unknown key: want one of name, address, certificates, tls, domains, https_redirect, min_tls, max_tls, ciphers, curves, hsts, ech, tickets, protocols, client_ca, client_crl, client_auth, client_allow, strict_sni, ocsp_stapling, pass_through, allow, deny, proxy_protocol, limits, timeouts; did you mean "address"?
 config.toml:3: listeners[0].min_tls: found "1.4": want one of "1.0", "1.1", "1.2", "1.3"; did you mean "1.0"?
 config.toml:4: listeners[0].timeouts.idle: found "1 minute": want a time span such as "250ms", "5s" or "1h30m"

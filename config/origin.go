@@ -3,6 +3,8 @@ package config
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 )
 
@@ -42,7 +44,7 @@ func (c *Config) Origins(all bool) []Origin {
 func (c *Config) origins(path string, v any, list *[]Origin) {
 	switch v := v.(type) {
 	case map[string]any:
-		for _, name := range sortedKeys(v) {
+		for _, name := range slices.Sorted(maps.Keys(v)) {
 			c.origins(child(path, name), v[name], list)
 		}
 		if len(v) > 0 || path == "" {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -151,7 +152,7 @@ func (r *Route) pattern(at keyPath) (p Pattern) {
 	p.Scheme, p.Client = r.Scheme, r.Client
 	at.oneOf("scheme", p.Scheme, "", "http", "https")
 	p.Headers = headerConditions(at.key("header"), r.Header)
-	for _, name := range sortedKeys(r.Query) {
+	for _, name := range slices.Sorted(maps.Keys(r.Query)) {
 		if name == "" {
 			at.wrong("query", `""`, "the name of a parameter")
 		}
@@ -168,7 +169,7 @@ func newCondition(name, value string) Condition {
 }
 
 func headerConditions(at keyPath, fields map[string]string) (list []Condition) {
-	for _, name := range sortedKeys(fields) {
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		at.field(name, name)
 		value := fields[name]
 		at.text(name, value)

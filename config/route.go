@@ -1,6 +1,7 @@
 package config
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -162,7 +163,7 @@ func (r *Respond) validate(at keyPath) {
 		at.wrong("body", "one for status "+strconv.Itoa(r.Status), "none, because such a response has no content")
 	}
 	seen := map[string]string{}
-	for _, name := range sortedKeys(r.Headers) {
+	for _, name := range slices.Sorted(maps.Keys(r.Headers)) {
 		at := at.key("headers")
 		at.settable(name, name, seen)
 		at.text(name, r.Headers[name])
@@ -190,11 +191,11 @@ func (h *HeaderRules) empty() bool { return len(h.Set)+len(h.Add)+len(h.Remove) 
 
 func (h *HeaderRules) validate(at keyPath) {
 	set, add, remove := map[string]string{}, map[string]string{}, map[string]string{}
-	for _, name := range sortedKeys(h.Set) {
+	for _, name := range slices.Sorted(maps.Keys(h.Set)) {
 		at.key("set").settable(name, name, set)
 		at.key("set").text(name, h.Set[name].String())
 	}
-	for _, name := range sortedKeys(h.Add) {
+	for _, name := range slices.Sorted(maps.Keys(h.Add)) {
 		at.key("add").settable(name, name, add)
 		if strings.EqualFold(name, "Content-Type") {
 			at.key("add").wrong(name, strconv.Quote(name), "it under set: of two, some recipients read the first and some the last (RFC 9110 section 8.3)")
@@ -213,10 +214,10 @@ func (h *HeaderRules) validateDate(at keyPath) {
 			at.wrong(key, strconv.Quote(name), "another field: this one says when the origin answered (RFC 9110 section 6.6.1)")
 		}
 	}
-	for _, name := range sortedKeys(h.Set) {
+	for _, name := range slices.Sorted(maps.Keys(h.Set)) {
 		check(at.key("set"), name, name)
 	}
-	for _, name := range sortedKeys(h.Add) {
+	for _, name := range slices.Sorted(maps.Keys(h.Add)) {
 		check(at.key("add"), name, name)
 	}
 	for i, name := range h.Remove {

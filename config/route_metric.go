@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"regexp"
 	"slices"
@@ -140,7 +141,7 @@ func (m *RouteMetric) validate(at keyPath) {
 	} else {
 		m.validateSource(at, "value", s)
 	}
-	for _, name := range sortedKeys(m.Labels) {
+	for _, name := range slices.Sorted(maps.Keys(m.Labels)) {
 		at := at.key("labels")
 		if !labelName.MatchString(name) || strings.HasPrefix(name, "__") || name == "route" || name == "le" {
 			at.wrong(name, strconv.Quote(name), `letters, digits and "_", without a digit or "__" in front, and neither "route" nor "le", which weir sets`)
@@ -179,13 +180,13 @@ func (r *Route) validateMetrics(at keyPath, pattern Pattern) {
 		for name, text := range m.Labels {
 			sources["labels."+name] = text
 		}
-		for _, key := range sortedKeys(sources) {
+		for _, key := range slices.Sorted(maps.Keys(sources)) {
 			name, ok := strings.CutPrefix(sources[key], "capture:")
 			if available := pattern.captures(); ok && name != "" && !slices.Contains(available, name) {
 				at.unknown(key, strconv.Quote(name), "a capture that every path of the route has: "+OneOf(available), Nearest(name, available))
 			}
 		}
-		shape := metricShape{at: at.path, what: fmt.Sprint(m.Type, sortedKeys(m.Labels))}
+		shape := metricShape{at: at.path, what: fmt.Sprint(m.Type, slices.Sorted(maps.Keys(m.Labels)))}
 		if m.Type == "histogram" {
 			shape.what += fmt.Sprint(m.Buckets)
 		}

@@ -10,6 +10,7 @@ import (
 	"go/parser"
 	"go/token"
 	"reflect"
+	"regexp"
 	"strings"
 	"unicode"
 )
@@ -91,8 +92,8 @@ func addComments(list map[string]string, types *ast.GenDecl) {
 }
 
 // inKeys replaces names of fields, which users of a file do not know, by names
-// of keys: the name that the text starts with, and all names in mixed case
-// ("MinRate"), which cannot be ordinary words.
+// of keys: the name that the text starts with, all names in mixed case
+// ("MinRate"), which cannot be ordinary words, and other names within a sentence.
 func inKeys(text string, s *ast.StructType) string {
 	for _, f := range s.Fields.List {
 		for _, name := range f.Names {
@@ -100,11 +101,16 @@ func inKeys(text string, s *ast.StructType) string {
 				continue
 			}
 			key := reflect.StructTag(strings.Trim(f.Tag.Value, "`")).Get("toml")
-			if rest, ok := strings.CutPrefix(text, name.Name+" "); ok {
-				text = key + " " + rest
+			if rest, ok := strings.CutPrefix(text, name.Name); ok && strings.HasPrefix(strings.TrimPrefix(rest, ","), " ") {
+				text = key + rest
 			}
-			if strings.ContainsFunc(name.Name[1:], unicode.IsUpper) && strings.ContainsFunc(name.Name, unicode.IsLower) {
+			switch {
+			case !strings.ContainsFunc(name.Name, unicode.IsLower): // an abbreviation, such as URL
+			case strings.ContainsFunc(name.Name[1:], unicode.IsUpper):
 				text = strings.ReplaceAll(text, name.Name, key)
+			default:
+				within := regexp.MustCompile(`([a-z0-9,;] )` + name.Name + `\b`)
+				text = within.ReplaceAllString(text, "${1}"+key)
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"crypto/tls"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -77,7 +78,7 @@ func (t *Tickets) validate(at keyPath) {
 // validatePassThrough reports names that are none, and upstreams that TLS cannot be passed on to.
 func (l *Listener) validatePassThrough(at keyPath) {
 	at = at.key("pass_through")
-	for _, name := range sortedKeys(l.PassThrough) {
+	for _, name := range slices.Sorted(maps.Keys(l.PassThrough)) {
 		host := strings.TrimPrefix(name, "*.")
 		switch {
 		case name == "*" && l.Secure():

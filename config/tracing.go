@@ -2,7 +2,9 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -56,7 +58,7 @@ func (t *Tracing) setDefaults() {
 }
 
 func (t *Tracing) validate(at keyPath) {
-	at.share("sample", t.Sample, 0, 1)
+	at.upTo("sample", t.Sample, 1)
 	at.oneOf("accept", t.Accept, AcceptAll, AcceptTrusted, AcceptNone)
 	at.between("queue", t.Queue, 1, 1_000_000)
 	at.positive("timeout", t.Timeout)
@@ -65,7 +67,7 @@ func (t *Tracing) validate(at keyPath) {
 			at.wrong("endpoint", strconv.Quote(t.Endpoint), err.Error())
 		}
 	}
-	for _, name := range sortedKeys(t.Headers) {
+	for _, name := range slices.Sorted(maps.Keys(t.Headers)) {
 		if !field.IsToken(name) {
 			at.key("headers").wrong("", strconv.Quote(name), "the name of a field")
 		}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -10,7 +11,7 @@ import (
 // upstreamNames returns the names of all upstreams, sorted.
 func (c *check) upstreamNames() []string {
 	if c.upstreams == nil {
-		c.upstreams = newNameList(sortedKeys(c.config.Upstreams))
+		c.upstreams = newNameList(slices.Sorted(maps.Keys(c.config.Upstreams)))
 	}
 	return c.upstreams.names
 }
@@ -57,7 +58,7 @@ func (c *Config) UnmetTemplates() (unmet Errors) {
 	if len(d.Catalogs) > 0 || d.Upstream != "" || d.Persist != "" || c.Admin.Address != "" {
 		return nil
 	}
-	list := newNameList(sortedKeys(c.Upstreams))
+	list := newNameList(slices.Sorted(maps.Keys(c.Upstreams)))
 routes:
 	for i := range c.Routes {
 		t := c.Routes[i].Upstream
@@ -152,7 +153,7 @@ func (c *Config) UnusedUpstreams() Errors {
 			used[name] = true
 		}
 	}
-	list, seen := newNameList(sortedKeys(c.Upstreams)), map[string]bool{}
+	list, seen := newNameList(slices.Sorted(maps.Keys(c.Upstreams))), map[string]bool{}
 	for i := range c.Routes {
 		t := c.Routes[i].Upstream
 		if t.Names() == nil {

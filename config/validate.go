@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -90,11 +91,14 @@ func (p keyPath) absent(name, path string, err error, want string) {
 // needs reports an empty string.
 func (p keyPath) needs(name, value, want string) { p.required(name, value == "", want) }
 
+// foundNothing is what problems of missing keys have found.
+const foundNothing = "nothing"
+
 // required reports a key that is missing.
 func (p keyPath) required(name string, missing bool, want string) {
 	if missing {
 		p.note(func(r *rules) { r.required = append(r.required, name) })
-		p.wrong(name, "nothing", want)
+		p.wrong(name, foundNothing, want)
 	}
 }
 
@@ -122,11 +126,11 @@ func (p keyPath) between(name string, value, least, most int) {
 	}
 }
 
-// share reports a number that is out of range.
-func (p keyPath) share(name string, value, least, most float64) {
-	p.note(func(r *rules) { r.bounds[name] = [2]float64{least, most} })
-	if !(value >= least && value <= most) { // so that NaN is wrong too
-		p.wrong(name, fmt.Sprint(value), fmt.Sprintf("%v to %v", least, most))
+// upTo reports a number that is not from 0 to most.
+func (p keyPath) upTo(name string, value, most float64) {
+	p.note(func(r *rules) { r.bounds[name] = [2]float64{0, most} })
+	if !(value >= 0 && value <= most) { // so that NaN is wrong too
+		p.wrong(name, fmt.Sprint(value), fmt.Sprintf("0 to %v", most))
 	}
 }
 
@@ -242,7 +246,7 @@ func (c *Config) validate(at keyPath) {
 		at.key("routes").index(i).unique("name", c.Routes[i].Label(i), names)
 	}
 	c.validateObjectives(at)
-	for _, name := range sortedKeys(c.Upstreams) {
+	for _, name := range slices.Sorted(maps.Keys(c.Upstreams)) {
 		if name == "" || hasControl(name) {
 			at.wrong("upstreams", strconv.Quote(name), "a name without control characters")
 		}
@@ -318,6 +322,23 @@ func (p keyPath) pageAddress(a Address, seen addresses) {
 func (l *Listener) validate(at keyPath) {
 	at.needs("address", string(l.Address), wantAddress)
 	at.parameters(l.MinTLS, l.MaxTLS, l.Ciphers, l.Curves)
+	l.validateProtocols(at)
+	at.oneOf("tls", l.Issuer, "", IssuerACME, IssuerInternal)
+	l.validateClientCertificates(at)
+	if !l.Secure() {
+		l.validatePlain(at)
+	}
+	for i, path := range l.ECH {
+		at.key("ech").index(i).file("", path)
+	}
+	l.validatePassThrough(at)
+	validateAccess(at, l.Allow, l.Deny)
+	if l.HTTPSRedirect && l.Secure() {
+		at.wrong("https_redirect", "true beside certificates", "it on the listener that speaks plain HTTP")
+	}
+}
+
+func (l *Listener) validateProtocols(at keyPath) {
 	for i, protocol := range l.Protocols {
 		at := at.key("protocols").index(i)
 		at.oneOf("", protocol, ProtocolH1, ProtocolH2, ProtocolH2C)
@@ -328,7 +349,9 @@ func (l *Listener) validate(at keyPath) {
 			at.wrong("", `"h2c" beside certificates`, `"h2", which is HTTP/2 by TLS`)
 		}
 	}
-	at.oneOf("tls", l.Issuer, "", IssuerACME, IssuerInternal)
+}
+
+func (l *Listener) validateClientCertificates(at keyPath) {
 	at.oneOf("client_auth", l.ClientAuth, ClientAuthRequire, ClientAuthOptional, ClientAuthRequest)
 	if l.ClientCA != "" {
 		at.file("client_ca", l.ClientCA)
@@ -342,31 +365,23 @@ func (l *Listener) validate(at keyPath) {
 	if len(l.ClientAllow) > 0 && l.ClientCA == "" {
 		at.wrong("client_allow", "it without client_ca", "it beside client_ca, which verifies what certificates say")
 	}
-	if !l.Secure() {
-		const found, want = "it without certificates", "it on a listener with certificates, which speaks TLS"
-		if l.ClientCA != "" {
-			at.wrong("client_ca", found, want)
+}
+
+// validatePlain reports keys that mean nothing on a listener without TLS.
+func (l *Listener) validatePlain(at keyPath) {
+	for _, key := range []struct {
+		name string
+		set  bool
+	}{
+		{"client_ca", l.ClientCA != ""},
+		{"strict_sni", l.StrictSNI},
+		{"client_auth", l.ClientAuth == ClientAuthRequest},
+		{"hsts", l.HSTS.Value() != ""},
+		{"ech", len(l.ECH) > 0},
+	} {
+		if key.set {
+			at.wrong(key.name, "it without certificates", "it on a listener with certificates, which speaks TLS")
 		}
-		if l.StrictSNI {
-			at.wrong("strict_sni", found, want)
-		}
-		if l.ClientAuth == ClientAuthRequest {
-			at.wrong("client_auth", found, want)
-		}
-		if l.HSTS.Value() != "" {
-			at.wrong("hsts", found, want)
-		}
-		if len(l.ECH) > 0 {
-			at.wrong("ech", found, want)
-		}
-	}
-	for i, path := range l.ECH {
-		at.key("ech").index(i).file("", path)
-	}
-	l.validatePassThrough(at)
-	validateAccess(at, l.Allow, l.Deny)
-	if l.HTTPSRedirect && l.Secure() {
-		at.wrong("https_redirect", "true beside certificates", "it on the listener that speaks plain HTTP")
 	}
 }
 

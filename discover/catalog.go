@@ -23,29 +23,17 @@ func (r *Registry) Replace(catalog string, entries []Entry) (rejected []error) {
 // come, with mu held.
 func (r *Registry) replace(catalog string, entries []Entry, done func()) (rejected []error) {
 	now := time.Now()
-	r.change(func() (touched []string) {
+	r.change(func() []string {
 		there := make(map[string]map[string]bool, len(r.services)) // URLs by service
 		unusable := make(map[string]bool)                          // services with rejected endpoints
+		var touched []string
 		for _, e := range entries {
-			key := UpstreamName(e.Name, e.Version)
-			err := CheckService(e.Name, e.Version)
-			if err == nil {
-				e.Endpoint, err = checked(e.Endpoint)
-				unusable[key] = unusable[key] || err != nil
-			}
+			changed, err := r.putEntry(catalog, e, now, there, unusable)
 			if err != nil {
 				rejected = append(rejected, err)
-				continue
 			}
-			if there[key] == nil {
-				there[key] = make(map[string]bool)
-			}
-			if there[key][e.URL] {
-				continue // the first one counts
-			}
-			there[key][e.URL] = true
-			if r.put(e.Name, e.Version, recordKey{e.URL, catalog}, record{Endpoint: e.Endpoint}, now) {
-				touched = append(touched, key)
+			if changed {
+				touched = append(touched, UpstreamName(e.Name, e.Version))
 			}
 		}
 		for key, s := range r.services {
@@ -64,6 +52,28 @@ func (r *Registry) replace(catalog string, entries []Entry, done func()) (reject
 	return rejected
 }
 
+// putEntry takes one entry of a catalog, notes its URL in there and its service in unusable if it
+// is rejected, and reports whether it changes the registry. The first entry of a URL counts.
+// mu must be held.
+func (r *Registry) putEntry(catalog string, e Entry, now time.Time, there map[string]map[string]bool, unusable map[string]bool) (changed bool, err error) {
+	if err := CheckService(e.Name, e.Version); err != nil {
+		return false, err
+	}
+	key := UpstreamName(e.Name, e.Version)
+	if e.Endpoint, err = checked(e.Endpoint); err != nil {
+		unusable[key] = true
+		return false, err
+	}
+	if there[key][e.URL] {
+		return false, nil
+	}
+	if there[key] == nil {
+		there[key] = make(map[string]bool)
+	}
+	there[key][e.URL] = true
+	return r.put(e.Name, e.Version, recordKey{e.URL, catalog}, record{Endpoint: e.Endpoint}, now), nil
+}
+
 // dropMissing removes the records of a catalog that are not there any more, if that is believed.
 // mu must be held.
 func (r *Registry) dropMissing(s *service, catalog string, there map[string]bool, now time.Time) (dropped bool) {
@@ -76,18 +86,10 @@ func (r *Registry) dropMissing(s *service, catalog string, there map[string]bool
 			dropped = true
 		case rec.missing.IsZero():
 			rec.missing = now
-			r.wakeBy(now.Add(wait))
+			r.alarm.ringBy(now.Add(wait))
 		}
 	}
 	return dropped
-}
-
-// wakeBy makes sweep run at the time t, or before. mu must be held.
-func (r *Registry) wakeBy(t time.Time) {
-	if r.due.IsZero() || t.Before(r.due) {
-		r.due = t
-		r.timer.Reset(time.Until(t))
-	}
 }
 
 // sweepEvery is how long sweep waits at least before it looks again.
@@ -97,38 +99,49 @@ const sweepEvery = 100 * time.Millisecond
 // more, and services that have been empty for long.
 func (r *Registry) sweep() {
 	r.change(func() (touched []string) {
-		now := time.Now()
-		r.due = time.Time{}
-		var next time.Time
-		passed := func(t time.Time) bool {
-			if t.After(now) && (next.IsZero() || t.Before(next)) {
-				next = t
-			}
-			return !t.After(now)
-		}
+		r.alarm.rang()
+		due := ends{now: time.Now()}
 		for key, s := range r.services {
-			before := len(s.records)
-			for k, rec := range s.records {
-				if !rec.expires.IsZero() && passed(rec.expires) || !rec.missing.IsZero() && passed(rec.missing.Add(r.settings.EmptyAfter.D())) {
-					delete(s.records, k)
-				}
-			}
-			forget := len(s.records) == 0 && !s.emptySince.IsZero() && passed(s.emptySince.Add(r.settings.ForgetAfter.D()))
+			dropped := r.dropExpired(s, &due)
+			forget := len(s.records) == 0 && !s.emptySince.IsZero() && due.passed(s.emptySince.Add(r.settings.ForgetAfter.D()))
 			if forget {
 				delete(r.services, key)
 			}
-			if forget || len(s.records) != before {
+			if forget || dropped {
 				touched = append(touched, key)
 			}
 		}
-		if !next.IsZero() {
-			if soonest := now.Add(sweepEvery); next.Before(soonest) {
-				next = soonest
+		if !due.next.IsZero() {
+			if soonest := due.now.Add(sweepEvery); due.next.Before(soonest) {
+				due.next = soonest
 			}
-			r.wakeBy(next)
+			r.alarm.ringBy(due.next)
 		}
 		return touched
 	})
+}
+
+// dropExpired removes the records of s whose time has passed. mu must be held.
+func (r *Registry) dropExpired(s *service, due *ends) (dropped bool) {
+	for k, rec := range s.records {
+		if !rec.expires.IsZero() && due.passed(rec.expires) || !rec.missing.IsZero() && due.passed(rec.missing.Add(r.settings.EmptyAfter.D())) {
+			delete(s.records, k)
+			dropped = true
+		}
+	}
+	return dropped
+}
+
+// ends are the times at which something ends, as a sweep at now sees them. next is the first of
+// those that are still to come; zero if there is none.
+type ends struct{ now, next time.Time }
+
+// passed says whether t has passed, and otherwise counts t as a time to come.
+func (e *ends) passed(t time.Time) bool {
+	if t.After(e.now) && (e.next.IsZero() || t.Before(e.next)) {
+		e.next = t
+	}
+	return !t.After(e.now)
 }
 
 const (
@@ -187,8 +200,8 @@ func (s registrySource) Run(ctx context.Context, report func([]lb.Endpoint)) err
 			return ctx.Err()
 		}
 		report(s.Known())
-		if !sleep(ctx, watchPause) {
-			return ctx.Err()
+		if err := Sleep(ctx, watchPause); err != nil {
+			return err
 		}
 	}
 }

@@ -30,6 +30,20 @@ func (c *Complaints) Tell(bad []error) {
 	c.told = now
 }
 
+// Usable parses what each of list says. It returns what can be used, which is never nil, and what is wrong with the others.
+func Usable[V, R any](list []V, parse func(V) (R, error)) (usable []R, bad []error) {
+	usable = make([]R, 0, len(list))
+	for _, v := range list {
+		r, err := parse(v)
+		if err != nil {
+			bad = append(bad, err)
+			continue
+		}
+		usable = append(usable, r)
+	}
+	return usable, bad
+}
+
 // Judge takes in all that is wrong now, as Tell does. The error says that nothing of a report can be
 // used, whose parts are called what, such as "endpoints"; usable is how many of them can be.
 func (c *Complaints) Judge(what string, usable int, bad []error) error {

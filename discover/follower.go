@@ -53,9 +53,9 @@ type Follower struct {
 	given  []lb.Endpoint
 	held   map[string]time.Time
 	damper damper
-	// next is when the set may be replaced again. timer fires at due, if that is not zero.
-	next, due time.Time
-	timer     *time.Timer
+	// next is when the set may be replaced again.
+	next  time.Time
+	alarm alarm // calls fire
 }
 
 // source is a source that runs, or has ended with nil.
@@ -98,8 +98,7 @@ func NewFollower(o Options) *Follower {
 		o.EmptyAfter = func() time.Duration { return 0 }
 	}
 	f := &Follower{o: o}
-	f.timer = time.AfterFunc(time.Hour, f.fire)
-	f.timer.Stop()
+	f.alarm.init(f.fire)
 	return f
 }
 
@@ -148,7 +147,7 @@ func (f *Follower) Follow(u *lb.Upstream, specs []Spec) {
 // staticOf returns the targets of the configuration of u.
 func staticOf(u *lb.Upstream) (list []lb.Endpoint) {
 	for _, t := range u.Config().Static() {
-		list = append(list, lb.Endpoint{URL: t.Origin(), Weight: t.Weight, Priority: t.Priority, Drain: t.Drain})
+		list = append(list, lb.EndpointOf(t))
 	}
 	return list
 }
@@ -271,7 +270,7 @@ func (f *Follower) Cancel() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.stopped = true
-	f.timer.Stop()
+	f.alarm.stop()
 	for _, s := range f.sources {
 		s.end()
 	}
@@ -305,7 +304,7 @@ func (f *Follower) report(s *source, endpoints []lb.Endpoint) {
 	}
 	s.reports(endpoints)
 	if now.Before(f.next) {
-		f.wakeBy(f.next)
+		f.alarm.ringBy(f.next)
 		return
 	}
 	f.settle(now)
@@ -324,21 +323,13 @@ func (f *Follower) done(s *source) {
 	f.settle(time.Now())
 }
 
-// fire settles at the time for which the timer was set.
+// fire settles at the time for which the alarm was set.
 func (f *Follower) fire() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.due = time.Time{}
+	f.alarm.rang()
 	if !f.stopped {
 		f.settle(time.Now())
-	}
-}
-
-// wakeBy makes settle run at the time t, or before. mu must be held.
-func (f *Follower) wakeBy(t time.Time) {
-	if f.due.IsZero() || t.Before(f.due) {
-		f.due = t
-		f.timer.Reset(time.Until(t))
 	}
 }
 
@@ -410,18 +401,12 @@ func (f *Follower) clean(s *source) []lb.Endpoint {
 // settle gives the upstream what all sources have found, if that has changed. mu must be
 // held.
 func (f *Follower) settle(now time.Time) {
-	var wake time.Time
-	soonest := func(t time.Time) {
-		if !t.IsZero() && (wake.IsZero() || t.Before(wake)) {
-			wake = t
-		}
-	}
 	for _, s := range f.sources {
-		soonest(f.take(s, now))
+		f.alarm.ringBy(f.take(s, now))
 	}
 	all := f.damp(f.combine(), now)
 	for _, when := range f.held {
-		soonest(when)
+		f.alarm.ringBy(when)
 	}
 	if !slices.Equal(all, f.given) {
 		if err := f.upstream.SetEndpoints(all); err != nil {
@@ -432,35 +417,21 @@ func (f *Follower) settle(now time.Time) {
 	}
 	end := time.Now()
 	f.next = end.Add(max(settleEvery, settleShare*end.Sub(now)))
-	if !wake.IsZero() {
-		f.wakeBy(wake)
-	}
 }
 
 // combine returns what all sources have found. mu must be held.
-func (f *Follower) combine() (all []lb.Endpoint) {
+func (f *Follower) combine() []lb.Endpoint {
 	if !slices.ContainsFunc(f.sources, func(s *source) bool { return !s.reported }) {
 		f.departed = nil
 	}
 	if len(f.sources) == 1 && len(f.departed) == 0 {
 		return f.sources[0].adjusted() // most upstreams: a list without doubles
 	}
-	seen := make(map[string]bool)
-	add := func(e lb.Endpoint) {
-		if !seen[e.URL] {
-			seen[e.URL] = true
-			all = append(all, e)
-		}
-	}
+	lists := make([][]lb.Endpoint, 0, len(f.sources)+1)
 	for _, s := range f.sources {
-		for _, e := range s.adjusted() {
-			add(e)
-		}
+		lists = append(lists, s.adjusted())
 	}
-	for _, e := range f.departed {
-		add(e)
-	}
-	return all
+	return lb.Distinct(append(lists, f.departed)...)
 }
 
 // damp leaves out endpoints that come and go, unless nothing would be left. mu must be

@@ -136,8 +136,8 @@ func (m *Merged) Run(ctx context.Context, report func([]Entry)) error {
 		if known {
 			report(all)
 		}
-		if !sleep(ctx, reportPause) {
-			return ctx.Err()
+		if err := Sleep(ctx, reportPause); err != nil {
+			return err
 		}
 	}
 }

@@ -72,8 +72,8 @@ func (n *Name) Run(ctx context.Context, report func([]lb.Endpoint)) error {
 		if wait == 0 {
 			return nil
 		}
-		if !sleep(ctx, wait) {
-			return ctx.Err()
+		if err := Sleep(ctx, wait); err != nil {
+			return err
 		}
 	}
 }

@@ -27,6 +27,18 @@ func ParseQuery(text string) *Query {
 	return &Query{options: options, err: err}
 }
 
+// Servers returns the servers of a URL whose host is several, joined by ",". A server that names no
+// port gets this one.
+func Servers(host, port string) []string {
+	list := strings.Split(host, ",")
+	for i, server := range list {
+		if !strings.Contains(server, ":") {
+			list[i] = server + ":" + port
+		}
+	}
+	return list
+}
+
 // Err returns the first problem of the options, such as one that nothing has asked for, or nil. It is
 // called last.
 func (q *Query) Err() error {

@@ -30,9 +30,7 @@ type Registry struct {
 	departed bool
 	// woken says that the change that runs gave endpoints to a service without any.
 	woken bool
-	// timer fires at due, if that is not zero.
-	due   time.Time
-	timer *time.Timer
+	alarm alarm // calls sweep
 }
 
 // RegistryOptions are what a Registry may be told. The zero RegistryOptions are good.
@@ -107,8 +105,7 @@ func NewRegistry(settings config.Discovery, o RegistryOptions) *Registry {
 	r := &Registry{
 		o: o, settings: settings, services: make(map[string]*service), watchers: make(map[string][]chan struct{}), catalogs: make(map[string]*CatalogFollower),
 	}
-	r.timer = time.AfterFunc(time.Hour, r.sweep)
-	r.timer.Stop()
+	r.alarm.init(r.sweep)
 	r.restore(o.Memory.begin(r.saved))
 	return r
 }
@@ -118,7 +115,7 @@ func NewRegistry(settings config.Discovery, o RegistryOptions) *Registry {
 func (r *Registry) Configure(settings config.Discovery) {
 	r.change(func() []string {
 		r.settings = settings
-		r.wakeBy(time.Now())
+		r.alarm.ringBy(time.Now())
 		r.departed = true
 		return r.dropDeparted()
 	})
@@ -221,7 +218,7 @@ func (r *Registry) put(name, version string, k recordKey, to record, now time.Ti
 	to.seen = now
 	if to.ttl > 0 {
 		to.expires = now.Add(to.ttl)
-		r.wakeBy(to.expires)
+		r.alarm.ringBy(to.expires)
 	}
 	r.woken = r.woken || len(s.records) == 0
 	s.records[k] = &to
@@ -456,7 +453,7 @@ func (r *Registry) change(f func() (touched []string)) {
 	for _, key := range touched {
 		if s := r.services[key]; s != nil && len(s.records) == 0 && s.emptySince.IsZero() {
 			s.emptySince = now
-			r.wakeBy(now.Add(r.settings.ForgetAfter.D()))
+			r.alarm.ringBy(now.Add(r.settings.ForgetAfter.D()))
 		}
 		for _, ch := range r.watchers[key] {
 			select {
@@ -476,12 +473,11 @@ func (r *Registry) change(f func() (touched []string)) {
 	}
 }
 
-// Close ends the registry's timer.
+// Close makes the registry drop nothing any more when its time comes.
 func (r *Registry) Close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.timer.Stop()
-	r.due = time.Unix(0, 1) // nothing is earlier
+	r.alarm.stop()
 }
 
 // savedEntry is a record in the file of a Memory, or, without an endpoint, a service that has none.
@@ -519,7 +515,7 @@ func (r *Registry) restore(list []savedEntry) {
 		}
 		if len(e.Endpoint) == 0 {
 			r.service(e.Name, e.Version).emptySince = now
-			r.wakeBy(now.Add(r.settings.ForgetAfter.D()))
+			r.alarm.ringBy(now.Add(r.settings.ForgetAfter.D()))
 			continue
 		}
 		if endpoint, err := ParseEndpoint(e.Endpoint); err == nil && e.TTL >= 0 {

@@ -86,7 +86,7 @@ func (r *runner) keep(ctx context.Context, run func(ctx context.Context) error) 
 		if asked, ok := errors.AsType[*retryAfter](err); ok {
 			pause = max(pause, min(asked.wait, restingWait))
 		}
-		if !sleep(ctx, pause) {
+		if Sleep(ctx, pause) != nil {
 			return false
 		}
 		wait = min(2*wait, longest)
@@ -189,14 +189,14 @@ func (r *runner) status() SourceStatus {
 	return s
 }
 
-// sleep waits and returns true, or false if ctx ends first.
-func sleep(ctx context.Context, d time.Duration) bool {
+// Sleep waits for d. It returns the error of ctx if ctx ends first.
+func Sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return true
+		return nil
 	case <-ctx.Done():
-		return false
+		return ctx.Err()
 	}
 }

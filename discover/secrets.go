@@ -58,6 +58,16 @@ type Secret struct{ path string }
 // Secret returns the option that names the file of a password or token.
 func (q *Query) Secret(name string) Secret { return Secret{q.file(name)} }
 
+// Login returns the options "user" and "password_file", which belong together. The user is "" and
+// the Secret zero if neither is given.
+func (q *Query) Login() (user string, password Secret) {
+	user, password = q.Text("user"), q.Secret("password_file")
+	if (user != "") != password.Given() {
+		q.Wrong("user", "user and password_file, which belong together")
+	}
+	return user, password
+}
+
 // Given says whether there is a file.
 func (s Secret) Given() bool { return s.path != "" }
 

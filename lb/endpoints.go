@@ -1,6 +1,10 @@
 package lb
 
-import "slices"
+import (
+	"slices"
+
+	"weir/config"
+)
 
 // Endpoint is an address as a source reports it.
 type Endpoint struct {
@@ -17,6 +21,25 @@ type Endpoint struct {
 	Sharers int
 }
 
+// EndpointOf returns what a target of the configuration is as an endpoint.
+func EndpointOf(t config.Target) Endpoint {
+	return Endpoint{URL: t.Origin(), Weight: t.Weight, Priority: t.Priority, Drain: t.Drain}
+}
+
+// Distinct returns the endpoints of all lists in their order. Of several with the same URL the first counts.
+func Distinct(lists ...[]Endpoint) (all []Endpoint) {
+	seen := make(map[string]bool)
+	for _, list := range lists {
+		for _, e := range list {
+			if !seen[e.URL] {
+				seen[e.URL] = true
+				all = append(all, e)
+			}
+		}
+	}
+	return all
+}
+
 // SetEndpoints says which endpoints were found besides the static targets, in place of
 // those that it was given before. It counts for all generations, the later ones included.
 // Targets that stay keep connections, counts and health; those that are gone get no
@@ -27,7 +50,13 @@ type Endpoint struct {
 func (u *Upstream) SetEndpoints(endpoints []Endpoint) error {
 	c := u.core
 	c.mu.Lock()
-	return u.replaceSets(slices.Clone(endpoints))
+	old, changes, err := c.find(slices.Clone(endpoints))
+	c.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	u.replaced(old, changes)
+	return nil
 }
 
 // Part says which endpoints were found by sources that the newest generation has no more.
@@ -37,23 +66,7 @@ func (u *Upstream) Part(endpoints []Endpoint) {
 	c := u.core
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.parted = withParted(endpoints, c.parted)
-}
-
-// withParted returns found and those of parted that are not among them.
-func withParted(found, parted []Endpoint) []Endpoint {
-	seen := make(map[string]bool, len(found))
-	for _, e := range found {
-		seen[e.URL] = true
-	}
-	all := slices.Clone(found)
-	for _, e := range parted {
-		if !seen[e.URL] {
-			seen[e.URL] = true
-			all = append(all, e)
-		}
-	}
-	return all
+	c.parted = Distinct(endpoints, c.parted)
 }
 
 // SetWeight changes the weight of t by the operator's wish; 0 ends that. It counts for all
@@ -62,40 +75,37 @@ func (u *Upstream) SetWeight(t *Target, weight int) error {
 	c := u.core
 	c.mu.Lock()
 	before := t.live.weight.Swap(int64(weight))
-	err := u.replaceSets(c.found)
+	old, changes, err := c.find(c.found)
 	if err != nil {
 		t.live.weight.Store(before)
 	}
-	return err
-}
-
-// replaceSets makes the sets of all generations anew, with these endpoints besides the
-// static targets. mu must be held and is unlocked.
-func (u *Upstream) replaceSets(found []Endpoint) error {
-	c := u.core
-	old, changes, err := c.find(found)
 	c.mu.Unlock()
 	if err != nil {
 		return err
 	}
+	u.replaced(old, changes)
+	return nil
+}
+
+// replaced does what find leaves to be done without the lock.
+func (u *Upstream) replaced(old []*snapshot, changes []change) {
 	for _, s := range old {
 		s.release()
 	}
 	u.tell(changes)
-	c.queue.wakeAll()
-	if w := c.watcher.Load(); w != nil && w.Replaced != nil {
+	u.core.queue.wakeAll()
+	if w := u.core.watcher.Load(); w != nil && w.Replaced != nil {
 		w.Replaced()
 	}
-	return nil
 }
 
-// find replaces the sets of all generations. It returns the sets they had, which are to
-// be released. mu must be held.
+// find makes the sets of all generations anew, with these endpoints besides the static targets. It returns the sets
+// that they had and what has changed, for replaced. mu must be held.
 func (c *core) find(found []Endpoint) (old []*snapshot, changes []change, err error) {
 	known := c.known()
 	older := found
 	if len(c.parted) > 0 {
-		older = withParted(found, c.parted)
+		older = Distinct(found, c.parted)
 	}
 	for i, u := range slices.Backward(c.open) {
 		newest, endpoints := i == len(c.open)-1, older

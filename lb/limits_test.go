@@ -56,40 +56,22 @@ func TestQueue(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var order []string
-		var mu sync.Mutex
+		o := newOrder(t, s)
 		wait := func(who string, p *lb.Pick) {
-			go func() {
-				target, err := s.Acquire(p)
-				mu.Lock()
-				defer mu.Unlock()
-				if err != nil {
-					order = append(order, who+": "+err.Error())
-					return
-				}
-				order = append(order, who)
+			o.acquire(who, p, func(target *lb.Target) {
 				time.Sleep(time.Second)
 				s.Release(target, ok)
-			}()
-			synctest.Wait()
-		}
-		check := func(what, want string) {
-			t.Helper()
-			synctest.Wait()
-			mu.Lock()
-			defer mu.Unlock()
-			equal(t, what, strings.Join(order, ", "), want)
-			order = nil
+			})
 		}
 		// Two wait, the third is too many, and they are served in order.
 		wait("first", new(lb.Pick))
 		wait("second", new(lb.Pick))
 		wait("third", new(lb.Pick))
 		equal(t, "queued", s.Queued(), 2)
-		check("queue full", "third: too many running exchanges")
+		o.check("queue full", "third: too many running exchanges")
 		s.Release(running, ok)
 		time.Sleep(5 * time.Second)
-		check("served", "first, second")
+		o.check("served", "first a, second a")
 		equal(t, "queued", s.Queued(), 0)
 		equal(t, "in flight", s.InFlight(), 0)
 
@@ -99,16 +81,59 @@ func TestQueue(t *testing.T) {
 		wait("gone", &lb.Pick{Cancel: gone})
 		wait("patient", new(lb.Pick))
 		close(gone)
-		check("client gone", "gone: canceled while waiting for a target")
+		o.check("client gone", "gone: canceled while waiting for a target")
 		time.Sleep(9 * time.Second)
-		check("still waiting", "")
+		o.check("still waiting", "")
 		time.Sleep(2 * time.Second)
-		check("waited too long", "patient: too many running exchanges")
-		// A target that comes up serves the exchange that waits.
+		o.check("waited too long", "patient: too many running exchanges")
+		// The exchanges that waited in vain have left no trace.
 		s.Release(running, ok)
 		equal(t, "in flight", s.InFlight(), 0)
 		equal(t, "queued", s.Queued(), 0)
 	})
+}
+
+// order notes in which order exchanges get a target of s.
+type order struct {
+	t *testing.T
+	s *stand
+
+	mu  sync.Mutex
+	got []string
+}
+
+func newOrder(t *testing.T, s *stand) *order { return &order{t: t, s: s} }
+
+// acquire begins an exchange, and calls then, unless it is nil, when the exchange has a target.
+func (o *order) acquire(who string, p *lb.Pick, then func(*lb.Target)) {
+	go func() {
+		target, err := o.s.Acquire(p)
+		if err != nil {
+			o.note(who + ": " + err.Error())
+			return
+		}
+		o.note(who + " " + lbtest.Name(target))
+		if then != nil {
+			then(target)
+		}
+	}()
+	synctest.Wait()
+}
+
+func (o *order) note(what string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.got = append(o.got, what)
+}
+
+// check checks what has come since the last check.
+func (o *order) check(what, want string) {
+	o.t.Helper()
+	synctest.Wait()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	equal(o.t, what, strings.Join(o.got, ", "), want)
+	o.got = nil
 }
 
 // queueing sets limits with a queue in which an exchange waits for up to a minute.
@@ -201,29 +226,8 @@ func (panicking) Pick(*lb.Pick) *lb.Target { panic("an algorithm") }
 func TestRetriesGoFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t, "a b", func(c *config.Upstream) { queueing(c); c.Limits.TargetInFlight = 1 })
-		var order []string
-		var mu sync.Mutex
-		acquire := func(who string, p *lb.Pick) {
-			go func() {
-				target, err := s.Acquire(p)
-				mu.Lock()
-				defer mu.Unlock()
-				if err != nil {
-					order = append(order, who+": "+err.Error())
-					return
-				}
-				order = append(order, who+" "+lbtest.Name(target))
-			}()
-			synctest.Wait()
-		}
-		check := func(what, want string) {
-			t.Helper()
-			synctest.Wait()
-			mu.Lock()
-			defer mu.Unlock()
-			equal(t, what, strings.Join(order, ", "), want)
-			order = nil
-		}
+		o := newOrder(t, s)
+		acquire := func(who string, p *lb.Pick) { o.acquire(who, p, nil) }
 		retries := []*lb.Pick{{}, {}}
 		a, err := s.Acquire(retries[0])
 		if err != nil {
@@ -236,10 +240,10 @@ func TestRetriesGoFirst(t *testing.T) {
 		acquire("new 1", new(lb.Pick))
 		acquire("new 2", retries[1])
 		acquire("new 3", new(lb.Pick))
-		check("the queue is full", "new 3: too many running exchanges")
+		o.check("the queue is full", "new 3: too many running exchanges")
 		// The place at a is the first one's in the queue, the retry gets that at b.
 		s.ReleaseBetween(a, retries[0], timedOut)
-		check("a is free", "new 1 a")
+		o.check("a is free", "new 1 a")
 		hedge := *retries[0]
 		hedge.NoWait = true
 		_, err = s.Acquire(&hedge)
@@ -248,25 +252,25 @@ func TestRetriesGoFirst(t *testing.T) {
 		acquire("retry 1", retries[0])
 		equal(t, "waiting, one more than the queue takes", s.Queued(), 3)
 		s.Release(a, ok) // of new 1
-		check("a is free again", "new 2 a")
+		o.check("a is free again", "new 2 a")
 		s.ReleaseBetween(a, retries[1], timedOut)
-		check("a is free once more", "new 4 a")
+		o.check("a is free once more", "new 4 a")
 		acquire("new 5", new(lb.Pick))
 		acquire("retry 2", retries[1])
 		s.Release(b, ok)
-		check("b is free", "retry 1 b")
+		o.check("b is free", "retry 1 b")
 		s.Release(b, ok)
-		check("b is free again", "retry 2 b")
+		o.check("b is free again", "retry 2 b")
 		s.Release(b, ok)
-		check("b is free once more", "new 5 b")
+		o.check("b is free once more", "new 5 b")
 		equal(t, "waiting", s.Queued(), 0)
 
 		// A wait is over when the exchange's time is.
 		acquire("late", &lb.Pick{Within: time.Second})
 		time.Sleep(time.Second - time.Nanosecond)
-		check("not late yet", "")
+		o.check("not late yet", "")
 		time.Sleep(time.Nanosecond)
-		check("late", "late: too many running exchanges")
+		o.check("late", "late: too many running exchanges")
 		s.Release(a, ok)
 		s.Release(b, ok)
 		equal(t, "running", s.InFlight(), 0)

@@ -6,19 +6,19 @@ import (
 	"time"
 )
 
-// queue is where exchanges wait for a place, first come, first served, those that have had a
-// target before all others. The first one looks for places, and leaves when it has one. A
-// later attempt that finds none passes the look on to the next one, because it does not take
-// a place at a target that it has tried. So no place is lost, and no first attempt is overtaken
-// by another.
+// queue is where exchanges wait for a place, first come, first served, later attempts before
+// all first ones. The first exchange in the queue looks for places, and leaves when it has one.
+// A later attempt that finds none lets the next exchange look, because a later attempt takes no
+// place at a target that it has tried. So no place is lost, and no first attempt overtakes
+// another.
 type queue struct {
 	waiting atomic.Int64 // how many wait
 
 	mu    sync.Mutex
 	first *waiter
 	last  *waiter
-	// freed is how many places have become free, as far as is known, since the first one
-	// looked last.
+	// freed is how many places have become free, as far as is known, since the first
+	// exchange looked last.
 	freed int
 }
 
@@ -60,13 +60,13 @@ func (u *Upstream) wait(p *Pick, w *waiter, timeout <-chan time.Time) (*Target, 
 	for {
 		select {
 		case <-w.look:
-			freed := q.known()
+			freed := q.places()
 			p.now = u.now()
 			t, err := u.acquire(p)
 			if err != ErrBusy {
 				return t, err
 			}
-			q.vain(w, freed)
+			q.foundNone(w, freed)
 		case <-timeout:
 			return nil, ErrBusy
 		case <-p.Cancel:
@@ -75,9 +75,9 @@ func (u *Upstream) wait(p *Pick, w *waiter, timeout <-chan time.Time) (*Target, 
 	}
 }
 
-// enter adds w at the end, or behind the last later attempt if it is one itself. If w is the
-// first one, or may be passed the look, it is to look at once, for a place that became free after it
-// was refused and before it was here.
+// enter adds w at the end, or behind the last later attempt if w is one itself. If only later
+// attempts are before w, or nothing is, w looks at once: a place may have become free after w
+// was refused and before it was in the queue.
 func (q *queue) enter(w *waiter) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -96,8 +96,8 @@ func (q *queue) enter(w *waiter) {
 	}
 }
 
-// leave takes w out, which has got a place if err is nil. The next one looks if more
-// places have become free, or if there may be no target for any of them.
+// leave takes w out of the queue; w has a place if err is nil. The next exchange looks if
+// more places have become free, or if there may be no target for anyone.
 func (q *queue) leave(w *waiter, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -124,16 +124,16 @@ func (q *queue) link(a, b *waiter) {
 	}
 }
 
-// known returns how many places have become free.
-func (q *queue) known() int {
+// places returns how many places have become free.
+func (q *queue) places() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.freed
 }
 
-// vain says that w has found none of so many places. If the next one cannot have any of them
-// either, others have taken them.
-func (q *queue) vain(w *waiter, n int) {
+// foundNone says that w has looked for n places that had become free, and has found none. A
+// later attempt lets the next exchange look; after a first attempt, others have taken the places.
+func (q *queue) foundNone(w *waiter, n int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if w.later && w.next != nil {
@@ -160,7 +160,7 @@ func (q *queue) wake(places int) {
 // wakeAll says that any number of places may have become free.
 func (q *queue) wakeAll() { q.wake(int(q.waiting.Load())) }
 
-// tell lets the first one look. mu must be held.
+// tell lets the first exchange look. mu must be held.
 func (q *queue) tell() {
 	if q.first == nil {
 		q.freed = 0

@@ -59,7 +59,7 @@ func (u *Upstream) endpoints(found []Endpoint) ([]Endpoint, error) {
 	list := make([]Endpoint, 0, len(targets)+len(found))
 	static := make(map[string]int, len(targets))
 	for i, t := range targets {
-		e := Endpoint{URL: t.Origin(), Weight: t.Weight, Priority: t.Priority, Drain: t.Drain}
+		e := EndpointOf(t)
 		if _, twice := static[e.URL]; twice {
 			return nil, errTwice(e.URL)
 		}

@@ -484,8 +484,8 @@ func (a *attempt) receive() (started bool, err error) {
 	return a.stream.ReadHead(&a.response)
 }
 
-// readHead reads response heads until the final one and passes interim ones on. The limit
-// that was set for that has taken back the interruption of an exchange that was canceled before.
+// readHead reads response heads until the final one and passes interim ones on. It looks for a client that has
+// left: the limit of reading that was set before has taken back the interruption by its Cancel.
 func (a *attempt) readHead() *attemptError {
 	if a.x.cancel().Canceled() {
 		return clientGone(a.stream.Sent())
@@ -547,8 +547,8 @@ type responseBody struct {
 	reader body.Reader
 	// reading is when the first wait began.
 	reading time.Time
-	// stopped is set by who wants the body to end early. It is nil for a body that only the
-	// client waits for, who ends it by going away.
+	// stopped is set to end the body early, by the exchange that stores it or by Fetches.Cut. It is nil for a body that only
+	// the client waits for, who ends it by going away.
 	stopped *atomic.Bool
 	// err is the target's fault in the body.
 	err error
@@ -558,7 +558,7 @@ func (b *responseBody) reset() {
 	b.Source, b.a, b.reading, b.stopped, b.err = nil, nil, time.Time{}, nil, nil
 }
 
-// openBody makes body the body that comes after the response's head.
+// openBody makes a.body deliver what comes after the response's head.
 func (a *attempt) openBody(bodyless bool) {
 	a.body.reset()
 	a.body.a = a
@@ -593,7 +593,7 @@ func (b *responseBody) NextHere(buf []byte) ([]byte, error) {
 	return p, b.judge(err)
 }
 
-// judge notes an error of the target's in the body.
+// judge notes that the target broke off the body.
 func (b *responseBody) judge(err error) error {
 	if err != nil && !b.Done() {
 		if b.stopped != nil && b.stopped.Load() {

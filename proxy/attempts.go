@@ -188,7 +188,7 @@ func (x *Exchange) acquire() (*lb.Target, error) {
 		return t, err
 	}
 	x.tracePart(TraceQueue, began)
-	if x.Client.Cancel.left() && err == nil {
+	if x.Client.Cancel.noticeGone() && err == nil {
 		set.Release(t, lb.Outcome{Kind: lb.Canceled})
 		return nil, lb.ErrCanceled
 	}

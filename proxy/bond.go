@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 
+	"weir/internal/field"
 	"weir/internal/head"
 	"weir/internal/transport"
 	"weir/lb"
@@ -124,14 +125,14 @@ func (x *Exchange) tie() {
 
 // tiesConnection says whether a field names a scheme that authenticates a connection
 // (RFC 4559 section 6).
-func tiesConnection(h *head.Head, field head.Name) bool {
-	for line := range h.Lines(field) {
+func tiesConnection(h *head.Head, name head.Name) bool {
+	for line := range h.Lines(name) {
 		// A line may have several challenges, whose parameters have commas of their own:
 		// each word that comes first after a comma counts.
-		for challenge := range bytes.SplitSeq(line, []byte(",")) {
-			scheme, _, _ := bytes.Cut(bytes.TrimSpace(challenge), []byte(" "))
-			for _, name := range [...]string{"NTLM", "Negotiate", "Nego2"} {
-				if bytes.EqualFold(scheme, []byte(name)) {
+		for challenge := range field.Tokens(line) {
+			scheme, _, _ := bytes.Cut(challenge, []byte(" "))
+			for _, known := range [...]string{"NTLM", "Negotiate", "Nego2"} {
+				if field.EqualFold(scheme, known) {
 					return true
 				}
 			}

@@ -163,7 +163,7 @@ func (x *Exchange) askCache() {
 		forward.Clean(c.cleaned)
 		q.Head = c.cleaned
 	}
-	q.Scheme, q.Host, q.Told, q.Target = x.Scheme, x.ClientHost, x.Told, x.RequestTarget
+	q.Scheme, q.Host, q.OtherOrigins, q.Target = x.Scheme, x.ClientHost, x.OtherOrigins, x.RequestTarget
 	if len(x.proxy.hooks.onRequest) > 0 {
 		q.Target = x.Request.Target() // a hook may have sent the request elsewhere
 	}
@@ -257,7 +257,7 @@ func (x *Exchange) follow(f *cache.Fetch) cache.Role {
 	c := &x.cached
 	gone := x.Client.Cancel.channel(x.Start)
 	role, reason, err := f.Wait(c.request, &c.found, gone)
-	if x.Client.Cancel.left() || errors.Is(err, cache.ErrGone) {
+	if x.Client.Cancel.noticeGone() || errors.Is(err, cache.ErrGone) {
 		x.clientFailed(errClientGone)
 		return cache.Alone
 	}

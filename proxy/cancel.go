@@ -89,9 +89,9 @@ func (c *Cancel) disarm() bool {
 	return c.canceled.Load()
 }
 
-// left is disarm after a wait in which the client may have left unnoticed: others are about to
-// work for it, so it is looked for.
-func (c *Cancel) left() bool {
+// noticeGone is disarm after a wait in which the client may have left unnoticed: a target is about to work for
+// that client, so noticeGone looks for it.
+func (c *Cancel) noticeGone() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	half := time.Since(c.since) >= CheckAfter

@@ -1,7 +1,7 @@
 package proxy
 
-// Cause is the named reason why an exchange ended as it did. Access log,
-// metrics and the Proxy-Status of later front ends use its name.
+// Cause is the named reason why an exchange ended as it did. Access log
+// and metrics use its name.
 type Cause uint8
 
 // The causes. Each has its name below.
@@ -56,7 +56,7 @@ const (
 	CauseBadRequest
 	// CauseBadPath: matching and forwarding could disagree about the path.
 	CauseBadPath
-	// CauseBadVersion: neither HTTP/1.0 nor HTTP/1.1.
+	// CauseBadVersion: the request line names a version of HTTP other than 1.0 and 1.1.
 	CauseBadVersion
 	// CauseMethod: CONNECT or TRACE, or neither GET nor HEAD where there are files only.
 	CauseMethod

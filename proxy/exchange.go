@@ -111,8 +111,9 @@ type Exchange struct {
 	// Host is the Host field, or the authority of an absolute target, as the client sent it or
 	// OnRequest changed it.
 	Host []byte
-	// Told is empty, or what targets get to know of other hosts and schemes than ClientHost and Scheme.
-	Told []byte
+	// OtherOrigins has what fields tell targets of hosts and schemes other than ClientHost and Scheme;
+	// empty if they tell of none.
+	OtherOrigins []byte
 	// RequestID identifies the exchange in logs.
 	RequestID []byte
 	// User is the name of the user whose password the client has shown; empty if the route asks
@@ -301,7 +302,7 @@ func (x *Exchange) Reset() {
 	x.Request.Reset()
 	x.RequestTarget = x.RequestTarget[:0]
 	x.Host = x.Host[:0]
-	x.Told = x.Told[:0]
+	x.OtherOrigins = x.OtherOrigins[:0]
 	x.RequestID = x.RequestID[:0]
 	x.User = x.User[:0]
 	x.Captures.Reset()

@@ -52,8 +52,8 @@ func (x *Exchange) translateWeb() {
 	x.grpc = true
 	w := &webCall{suffix: suffix, textIn: text, textOut: text}
 	x.web = w
-	for item := range bytes.SplitSeq(q.Joined(accept), []byte{','}) {
-		if _, text, ok := webType(field.Trim(item)); ok {
+	for item := range field.Tokens(q.Joined(accept)) {
+		if _, text, ok := webType(item); ok {
 			w.textOut = text
 			break
 		}

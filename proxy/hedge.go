@@ -46,7 +46,7 @@ func (x *Exchange) hedgeDelay() (time.Duration, bool) {
 // within delay.
 func (a *attempt) waitHead(delay time.Duration) *attemptError {
 	s := a.stream
-	s.ReadUntil(time.Now().Add(delay)) // connecting may have taken longer than that
+	s.ReadUntil(time.Now().Add(delay)) // from now on: connecting alone may have taken longer than delay
 	if a.x.cancel().Canceled() {
 		return clientGone(s.Sent()) // as in readHead
 	}

@@ -8,7 +8,7 @@ import (
 
 // Hooks are functions that are called at fixed points of each exchange after
 // untrusted input was cleaned. Each may be nil. They run on the exchange's
-// goroutine and should be quick; OnRequest and OnReply must not wait for anything, because
+// goroutine and should be quick; OnRequest, OnRoute and OnReply must not wait for anything, because
 // they may run where a front end reads requests. A panic in one ends the exchange
 // with a 500 and is counted.
 type Hooks struct {
@@ -16,7 +16,7 @@ type Hooks struct {
 	// exchange with Answer, and Tap either body.
 	OnRequest func(x *Exchange)
 	// OnRoute is called when the route was found; it may Tap either body. It must not wait
-	// for anything, like OnRequest.
+	// for anything.
 	OnRoute func(x *Exchange)
 	// OnUpstream is called for each attempt, when the target is chosen and
 	// before anything is sent; it may change Outgoing, for this attempt alone. A cache has

@@ -58,7 +58,7 @@ func (e *attemptError) Error() string { return e.cause.String() + ": " + e.err.E
 
 func (e *attemptError) Unwrap() error { return e.err }
 
-// dialFailure turns what Transport.Acquire returned into an attemptError.
+// dialFailure turns what Transport.Open returned into an attemptError.
 func dialFailure(err error) *attemptError {
 	e := &attemptError{cause: CauseConnect, err: err}
 	var de *transport.DialError

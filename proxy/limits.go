@@ -115,5 +115,5 @@ func (x *Exchange) pause(wait time.Duration) bool {
 	case <-t.C:
 	case <-gone:
 	}
-	return !x.Client.Cancel.left()
+	return !x.Client.Cancel.noticeGone()
 }

@@ -251,7 +251,7 @@ func (x *Exchange) takeHost() {
 	if host := f.Host(h, peer); !bytes.Equal(host, x.Host) {
 		x.ClientHost = bytes.Clone(host)
 	}
-	x.Told = f.AppendTold(x.Told[:0], h, peer, x.Scheme, x.ClientHost)
+	x.OtherOrigins = f.AppendOtherOrigins(x.OtherOrigins[:0], h, peer, x.Scheme, x.ClientHost)
 }
 
 // locate takes a request target apart and finds out which path matching sees. It refuses

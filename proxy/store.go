@@ -80,7 +80,7 @@ func (x *Exchange) offerToCache(a *attempt, bodyless, closes bool) bool {
 		}
 		return true
 	case cache.Again:
-		e := a.stored(closes, nil)
+		e := a.storingEnding(closes, nil)
 		e.keeps = true
 		a.end(e)
 		x.again()
@@ -94,7 +94,7 @@ func (x *Exchange) offerToCache(a *attempt, bodyless, closes bool) bool {
 		a.endStoring(closes || !bodyless, nil)
 		c.found = cache.Found{Outcome: result.Outcome, Reason: result.Reason, Entry: e}
 		if x.answerFromCache() {
-			x.ofTarget()
+			x.noteFromTarget()
 		}
 		return true
 	}
@@ -129,8 +129,8 @@ func (x *Exchange) answerInstead(d cache.Decision) {
 	}
 }
 
-// ofTarget notes that what was sent as if from the cache came from a target just now.
-func (x *Exchange) ofTarget() {
+// noteFromTarget notes that what was sent as if from the cache came from a target just now.
+func (x *Exchange) noteFromTarget() {
 	if x.Result.Cause == CauseCached {
 		x.Result.Cause = CauseOK
 	}
@@ -210,7 +210,7 @@ func (x *Exchange) replyWhileStoring(a *attempt, bodyless, closes bool) {
 		if x.sendAnswer(part); x.Result.Cause != CauseCached {
 			x.stopReading(a, reader)
 		}
-		x.ofTarget() // and what the client did not want is stored too
+		x.noteFromTarget() // and what the client did not want is stored too
 	default:
 		x.addStickyCookie() // the entry has none
 		x.replyStoring(a, reader, length, bodyless)
@@ -364,10 +364,10 @@ func (x *Exchange) noteStored() {
 }
 
 // endStoring ends an attempt whose response the cache has dealt with.
-func (a *attempt) endStoring(closes bool, err error) { a.end(a.stored(closes, err)) }
+func (a *attempt) endStoring(closes bool, err error) { a.end(a.storingEnding(closes, err)) }
 
-// stored says how such an attempt ends, which waits for nothing more.
-func (a *attempt) stored(closes bool, err error) ending {
+// storingEnding says how an attempt ends whose response the cache has dealt with, and stops what it still waits for.
+func (a *attempt) storingEnding(closes bool, err error) ending {
 	x := a.x
 	uploaded := a.stopUpload()
 	x.unwatch()

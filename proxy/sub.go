@@ -30,7 +30,7 @@ func (x *Exchange) newSub() *Exchange {
 	s.splitTarget(s.Request.Target())
 	s.Canonical = append(s.room.canonical[:0], x.Canonical...)
 	s.Host = append(s.Host, x.Host...)
-	s.ClientHost, s.Told = bytes.Clone(x.ClientHost), append(s.Told, x.Told...)
+	s.ClientHost, s.OtherOrigins = bytes.Clone(x.ClientHost), append(s.OtherOrigins, x.OtherOrigins...)
 	s.ClientAddr, s.Scheme = x.ClientAddr, x.Scheme
 	s.RequestID = append(s.RequestID, x.RequestID...)
 	s.User = append(s.User, x.User...)

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"weir/internal/field"
 	"weir/internal/forward"
 	"weir/internal/head"
 	"weir/internal/sock"
@@ -48,8 +49,7 @@ func (x *Exchange) staysHTTP() bool { return !x.Request.Has(upgrades) }
 // Upgrade field.
 func (r *Route) allowedProtocols(dst []byte, h *head.Head) []byte {
 	for line := range h.Lines(head.Upgrade) {
-		for protocol := range bytes.SplitSeq(line, []byte(",")) {
-			protocol = bytes.TrimSpace(protocol)
+		for protocol := range field.Tokens(line) {
 			if !r.allowsProtocol(protocol) {
 				continue
 			}
@@ -67,7 +67,7 @@ func (r *Route) allowedProtocols(dst []byte, h *head.Head) []byte {
 func (r *Route) allowsProtocol(protocol []byte) bool {
 	name, _, _ := bytes.Cut(protocol, []byte("/"))
 	for _, allowed := range r.upgrade {
-		if bytes.EqualFold(protocol, []byte(allowed)) || bytes.EqualFold(name, []byte(allowed)) {
+		if field.EqualFold(protocol, allowed) || field.EqualFold(name, allowed) {
 			return true
 		}
 	}
@@ -125,22 +125,16 @@ var (
 	errEarlySwitch   = errors.New("101 before the end of the request's body")
 )
 
-// asked says whether every protocol that was agreed on stands in the list that
-// was asked for.
+// asked says whether a target has agreed on protocols, each of which stands in the list that was asked for.
 func asked(list, agreed []byte) bool {
-	if len(agreed) == 0 {
-		return false
-	}
-	for a := range bytes.SplitSeq(agreed, []byte(",")) {
-		found := false
-		for l := range bytes.SplitSeq(list, []byte(",")) {
-			found = found || bytes.EqualFold(bytes.TrimSpace(a), bytes.TrimSpace(l))
-		}
-		if !found {
+	agrees := false
+	for protocol := range field.Tokens(agreed) {
+		if !field.HasToken(list, string(protocol)) {
 			return false
 		}
+		agrees = true
 	}
-	return true
+	return agrees
 }
 
 // tunnel joins two connections. Each direction ends on its own (half-close);

@@ -19,8 +19,8 @@ const (
 	uploadNone uploadState = iota
 	// uploadRunning: the end of the body was not read yet.
 	uploadRunning
-	// uploadRead: the last byte was read, before it leaves: who sees the answer to
-	// the whole request also sees that the request is whole.
+	// uploadRead: the last byte was read. The upload says so before that byte leaves, so that an exchange
+	// which sees the answer to the whole request also sees that the request is whole.
 	uploadRead
 )
 
@@ -59,7 +59,8 @@ func (u *upload) ended() bool {
 	}
 }
 
-// upload begins to send the rest of the request's body.
+// startUpload begins to send the rest of the request's body. Time limits are those of a write, and of the response's head
+// once the body has ended; 0 means no limit.
 func (a *attempt) startUpload(writeLimit, firstByte time.Duration) {
 	x, u := a.x, &a.upload
 	u.done = make(chan struct{})

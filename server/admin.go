@@ -27,7 +27,7 @@ func checkAdmin(cfg *config.Admin) (problems config.Errors) {
 	return problems
 }
 
-// adminDoor is who may use the admin API, and how it speaks TLS.
+// adminDoor says who may use the admin API, and how the API speaks TLS.
 type adminDoor struct {
 	access *admin.Access
 	tls    *tls.Config // nil: without

@@ -293,16 +293,7 @@ func TestCompressLostClients(t *testing.T) {
 // that.
 func TestCompressingOrigin(t *testing.T) {
 	t.Parallel()
-	program, err := exec.LookPath("nginx")
-	if err != nil {
-		if _, err = os.Stat("/usr/sbin/nginx"); err != nil {
-			if os.Getenv("CI") != "" {
-				t.Fatal("no nginx")
-			}
-			t.Skip("no nginx")
-		}
-		program = "/usr/sbin/nginx"
-	}
+	program := testkit.Program(t, "nginx", "/usr/sbin/nginx")
 	folder := t.TempDir()
 	address := testkit.Reserve(t)
 	write := func(name, text string) string {

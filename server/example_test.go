@@ -262,6 +262,71 @@ func ExampleWithLoadBalance() {
 	// Output: 200 v2 /tea
 }
 
+// byOrder is a balancing algorithm: the target at the place that its option names, and the ones behind it while that
+// one admits nothing.
+type byOrder struct {
+	first   int
+	targets []*lb.Target
+}
+
+func (b byOrder) Pick(p *lb.Pick) *lb.Target {
+	for i := range b.targets {
+		if t := b.targets[(b.first+i)%len(b.targets)]; p.Admits(t) {
+			return t
+		}
+	}
+	return nil
+}
+
+// The program has a balancing algorithm of its own, with an option.
+func ExampleWithAlgorithms() {
+	type options struct {
+		First int `toml:"first"`
+	}
+	algorithm := lb.Algorithm{
+		Name:    "by_order",
+		Options: func() any { return &options{First: 0} },
+		New: func(in lb.Input) (lb.Picker, error) {
+			return byOrder{in.Options.(*options).First, in.Targets}, nil
+		},
+	}
+	cfg, err := config.Parse("example.toml", []byte(`
+[[listeners]]
+name = "main"
+address = "127.0.0.1:0"
+
+[[routes]]
+upstream = "numbers"
+
+[upstreams.numbers]
+targets = ["handler:one", "handler:two"]
+balance = "by_order"
+balance_options = { first = 1 }
+
+[access_log]
+output = "off"
+`))
+	if err != nil {
+		log.Fatal(err)
+	}
+	number := func(name string) server.Option {
+		return server.WithHandler(name, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, name) }))
+	}
+	srv, err := server.New(cfg, number("one"), number("two"), server.WithAlgorithms(algorithm))
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := srv.Start(); err != nil {
+		log.Fatal(err)
+	}
+	defer srv.Close()
+	ask(srv, "/")
+	ask(srv, "/")
+	// Output:
+	// 200 two
+	// 200 two
+}
+
 // forwardTo is a configuration that sends everything to one target.
 func forwardTo(target string) *config.Config {
 	cfg := config.Default()

@@ -54,7 +54,7 @@ func imitate(set, live *lb.Upstream) error {
 func unresolved(u *config.Upstream) (list []lb.Endpoint) {
 	for _, t := range u.Targets {
 		if t.IsName() {
-			list = append(list, lb.Endpoint{URL: t.Origin(), Weight: t.Weight, Priority: t.Priority, Drain: t.Drain})
+			list = append(list, lb.EndpointOf(t))
 		}
 	}
 	return list
@@ -74,7 +74,8 @@ func byURL(set *lb.Upstream) map[string]*lb.Target {
 // maxAssumed bounds the body of an assumed answer.
 const maxAssumed = 1 << 20
 
-// assume takes the lines of the assumed answer, whose body has the length that they say, and is empty without.
+// assume takes the lines of the assumed answer. Its body has the length that a Content-Length
+// among them says; without one the body is empty.
 func (e *explainer) assume(lines []string) error {
 	e.answer = slices.DeleteFunc(slices.Clone(lines), func(line string) bool {
 		name, _, _ := strings.Cut(line, ":")

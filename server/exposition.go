@@ -130,7 +130,7 @@ func (f *family) write(out *bufio.Writer, name string, exemplars map[string]stri
 	for _, part := range f.parts {
 		for line := range bytes.Lines(part) {
 			out.Write(bytes.TrimSuffix(line, []byte{'\n'}))
-			if series, _, _ := cutLast(string(line)); exemplars[series] != "" {
+			if series, _ := cutLast(string(line)); exemplars[series] != "" {
 				out.WriteString(" # " + exemplars[series])
 			}
 			out.WriteByte('\n')
@@ -210,7 +210,7 @@ func (f *family) add(line []byte, off []string) {
 	}
 	i, again := f.sums[name]
 	if again {
-		_, before, _ := cutLast(strings.TrimSuffix(string(f.parts[i]), "\n"))
+		_, before := cutLast(strings.TrimSuffix(string(f.parts[i]), "\n"))
 		value = add(before, value)
 	} else {
 		i = len(f.parts)
@@ -222,7 +222,7 @@ func (f *family) add(line []byte, off []string) {
 // cutSeries takes the labels that are switched off out of the name of a series; ok says
 // that it had one of them.
 func cutSeries(line string, off []string) (name, value string, ok bool) {
-	series, value, _ := cutLast(line)
+	series, value := cutLast(line)
 	name, labels, _ := strings.Cut(series, "{")
 	labels = strings.TrimSuffix(labels, "}")
 	var kept []string
@@ -245,10 +245,10 @@ func cutSeries(line string, off []string) (name, value string, ok bool) {
 	return name, value, ok
 }
 
-// cutLast cuts a line before its value.
-func cutLast(line string) (series, value string, ok bool) {
+// cutLast cuts a line before its value, which follows the last space.
+func cutLast(line string) (series, value string) {
 	i := strings.LastIndexByte(line, ' ')
-	return line[:i], line[i+1:], i >= 0
+	return line[:i], line[i+1:]
 }
 
 // add adds two numbers, whole ones exactly.
@@ -308,9 +308,9 @@ func (s *Server) exemplars(off []string) map[string]string {
 		if name, _, ok := cutSeries(series+" 0", off); ok {
 			series = name
 		}
-		_, at, _ := cutLast(exemplar)
+		_, at := cutLast(exemplar)
 		if before := list[series]; before != "" {
-			if _, last, _ := cutLast(before); later(last, at) {
+			if _, last := cutLast(before); later(last, at) {
 				return
 			}
 		}

@@ -61,15 +61,26 @@ func CheckFiles(cfg *config.Config) config.Errors {
 // expiryWarning is how long before its end a certificate is warned of.
 const expiryWarning = 14 * 24 * time.Hour
 
-// Warnings reports what works, but is hardly meant: upstreams that no route uses, keys that change nothing,
+// Warnings reports what works, but is most likely a mistake: upstreams that no route uses, keys that change nothing,
 // certificates that are not valid at the time now, or soon will not be, hosts of
 // routes that no certificate covers, and routes that let nobody in.
 func Warnings(cfg *config.Config, now time.Time) config.Errors {
-	warnings := append(cfg.UnusedUpstreams(), cfg.UnmetTemplates()...)
-	add := func(p config.Problem) { warnings = append(warnings, cfg.Locate(config.Errors{p})...) }
-	warnings = append(warnings, cfg.Locate(weaknesses(cfg, now))...)
-	warnings = append(warnings, cfg.Locate(unusedKeys(cfg))...)
-	covers := make(map[string]*coverage) // by listener
+	certificates, covers := certificateWarnings(cfg, now)
+	found := slices.Concat(weaknesses(cfg, now), unusedKeys(cfg), certificates, echWarnings(cfg, covers), routeWarnings(cfg, covers))
+	warnings := slices.Concat(cfg.UnusedUpstreams(), cfg.UnmetTemplates(), cfg.Locate(found))
+	slices.SortStableFunc(warnings, func(a, b config.Problem) int { return a.Line - b.Line })
+	return warnings
+}
+
+// warning is a problem with what works.
+func warning(text string, key ...any) config.Problem {
+	return config.Problem{Key: config.Key(key...), Message: text}
+}
+
+// certificateWarnings reports certificates that are not valid, and names for which a CA gives none. covers says what
+// each listener that speaks TLS has certificates for, by its label.
+func certificateWarnings(cfg *config.Config, now time.Time) (warnings config.Errors, covers map[string]*coverage) {
+	covers = make(map[string]*coverage)
 	coverageOf := func(l *config.Listener) *coverage {
 		if covers[l.Label()] == nil {
 			covers[l.Label()] = newCoverage()
@@ -84,18 +95,24 @@ func Warnings(cfg *config.Config, now time.Time) config.Errors {
 				continue // an error of CheckFiles
 			}
 			if text := judgeExpiry(c.Leaf.NotBefore, c.Leaf.NotAfter, now); text != "" {
-				add(config.Problem{Key: config.Key("listeners", i, "certificates", k), Message: fmt.Sprintf("certificate %q %s", files.Cert, text)})
+				warnings = append(warnings, warning(fmt.Sprintf("certificate %q %s", files.Cert, text), "listeners", i, "certificates", k))
 			}
 			coverageOf(l).add(namesOf(c.Leaf))
 		}
 		for _, name := range cfg.UnlikelyDomains(l) {
-			add(config.Problem{Key: config.Key("listeners", i, "tls"), Message: fmt.Sprintf("no CA of the internet gives a certificate for %q: want tls = \"internal\", or a CA of your own in certificates.ca", name)})
+			text := fmt.Sprintf("no CA of the internet gives a certificate for %q: want tls = \"internal\", or a CA of your own in certificates.ca", name)
+			warnings = append(warnings, warning(text, "listeners", i, "tls"))
 		}
 		if l.Issuer != "" {
 			coverageOf(l).add(cfg.Domains(l))
 			coverageOf(l).all = l.Issuer == config.IssuerACME && cfg.Certificates.OnDemand.Ask != ""
 		}
 	}
+	return warnings, covers
+}
+
+// echWarnings reports public names of Encrypted Client Hello that no certificate of their listener covers.
+func echWarnings(cfg *config.Config, covers map[string]*coverage) (warnings config.Errors) {
 	for i := range cfg.Listeners {
 		l := &cfg.Listeners[i]
 		keys, err := secure.LoadECH(l.ECH)
@@ -103,28 +120,31 @@ func Warnings(cfg *config.Config, now time.Time) config.Errors {
 			continue // an error of CheckFiles
 		}
 		for _, key := range keys {
-			if !coverageOf(l).covers(key.PublicName) {
-				add(config.Problem{Key: config.Key("listeners", i, "ech"), Message: fmt.Sprintf("no certificate covers %q, its public name: clients with an old key could not learn the new one", key.PublicName)})
+			if c := covers[l.Label()]; c == nil || !c.covers(key.PublicName) {
+				text := fmt.Sprintf("no certificate covers %q, its public name: clients with an old key could not learn the new one", key.PublicName)
+				warnings = append(warnings, warning(text, "listeners", i, "ech"))
 			}
 		}
 	}
+	return warnings
+}
+
+// routeWarnings reports hosts of routes that no certificate covers, and files of passwords without users.
+func routeWarnings(cfg *config.Config, covers map[string]*coverage) (warnings config.Errors) {
 	for i := range cfg.Routes {
 		for k, host := range cfg.Routes[i].Host {
 			if !covered(&cfg.Routes[i], host, covers) {
-				add(config.Problem{Key: config.Key("routes", i, "host", k), Message: fmt.Sprintf("no certificate covers %q", host)})
+				warnings = append(warnings, warning(fmt.Sprintf("no certificate covers %q", host), "routes", i, "host", k))
 			}
 		}
-	}
-	for i := range cfg.Routes {
 		c := cfg.Routes[i].BasicAuth
 		if c == nil {
 			continue
 		}
 		if users, err := access.NewUsers(c); err == nil && users.Len() == 0 {
-			add(config.Problem{Key: config.Key("routes", i, "basic_auth"), Message: fmt.Sprintf("%q has no users, so nobody is let in", c.File)})
+			warnings = append(warnings, warning(fmt.Sprintf("%q has no users, so nobody is let in", c.File), "routes", i, "basic_auth"))
 		}
 	}
-	slices.SortStableFunc(warnings, func(a, b config.Problem) int { return a.Line - b.Line })
 	return warnings
 }
 

@@ -211,7 +211,7 @@ func TestH2AheadOwnAnswers(t *testing.T) {
 			}
 		}
 		var clients sync.WaitGroup
-		requests := soak(t, "AHEAD_REQUESTS", testkit.Rounds(20, 40))
+		requests := testkit.Soak(t, "AHEAD_REQUESTS", testkit.Rounds(20, 40))
 		for i := range 4 {
 			var mu sync.Mutex
 			var conns []net.Conn

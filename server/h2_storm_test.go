@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"weir/internal/testkit"
 )
 
 // Whatever clients take back, and whenever, the exchanges beside on the same connection are whole, in both
@@ -48,10 +49,7 @@ health.passive.failures = 0
 [upstreams.plain.connections]
 protocol = "h1"
 `, origin)
-	rounds := 8
-	if !testing.Short() {
-		rounds = 100
-	}
+	rounds := testkit.Rounds(8, 100)
 	var whole, broken, taken atomic.Int64
 	var wg sync.WaitGroup
 	for range 2 {

@@ -572,10 +572,7 @@ func TestH2Downloads(t *testing.T) {
 	w := framedThrough(t, origin)
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: w.secure.Clone(), ForceAttemptHTTP2: true}}
 	t.Cleanup(client.CloseIdleConnections)
-	rounds := 20
-	if !testing.Short() {
-		rounds = 200
-	}
+	rounds := testkit.Rounds(20, 200)
 	var wg sync.WaitGroup
 	for k := range 16 {
 		wg.Go(func() {

@@ -42,7 +42,7 @@ type Issuer interface {
 // The server closes i in the end.
 func WithIssuer(i Issuer) Option { return func(o *options) { o.issuer = i } }
 
-// checkIssuer reports listeners whose certificates nobody gets.
+// checkIssuer reports listeners that need an Issuer if there is none.
 func checkIssuer(cfg *config.Config, o *options) (problems config.Errors) {
 	if o.issuer != nil {
 		return nil

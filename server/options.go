@@ -60,7 +60,7 @@ func WithHooks(h hook.Hooks) Option {
 func WithAccessLogWriter(w io.Writer) Option { return func(o *options) { o.accessLog = w } }
 
 // WithAlgorithms adds balancing algorithms for upstreams whose balance names
-// them. One with the name of a weir's own replaces that.
+// them. One that has the name of an algorithm of weir's own replaces that one.
 func WithAlgorithms(a ...lb.Algorithm) Option {
 	return func(o *options) { o.algorithms = append(o.algorithms, a...) }
 }

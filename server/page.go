@@ -43,8 +43,8 @@ func (m *reloadMetrics) init(set *metrics.Set) {
 	m.last.Set(float64(time.Now().Unix()))
 }
 
-// ReloadFailed counts a reload that ended before Reload could be called, such as
-// one whose file cannot be read or is refused. err says why; the admin API shows it.
+// ReloadFailed counts a reload that ended before Reload could be called, because the
+// configuration cannot be read, for example, or is refused. err says why; the admin API shows it.
 func (s *Server) ReloadFailed(err error) { s.reloads.count(err) }
 
 // count counts a reload that failed with err, or worked if that is nil.

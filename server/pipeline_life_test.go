@@ -224,7 +224,7 @@ func TestPipelineUnderLoad(t *testing.T) {
 	for i := range 16 {
 		c := w.dial()
 		clients.Go(func() {
-			for n := range soak(t, "PIPELINE_REQUESTS", testkit.Rounds(25, 60)) {
+			for n := range testkit.Soak(t, "PIPELINE_REQUESTS", testkit.Rounds(25, 60)) {
 				path := fmt.Sprintf("/%d-%d", i, n)
 				fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: weir.test\r\n\r\n", path)
 				m, err := testkit.ReadResponse(c.Reader, "GET")

@@ -136,7 +136,7 @@ func TestPipelineOwnAnswers(t *testing.T) {
 					}
 				}()
 				const clients = 24
-				requests := soak(t, "PIPELINE_REQUESTS", testkit.Rounds(20, 50))
+				requests := testkit.Soak(t, "PIPELINE_REQUESTS", testkit.Rounds(20, 50))
 				ownAnswers(t, w, clients, requests)
 				close(stop)
 				<-stopped

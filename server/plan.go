@@ -82,8 +82,8 @@ func rows(table map[string]any, key string) []map[string]any {
 	return list
 }
 
-// differences are the keys whose values differ in two tables, with those of tables in them. If
-// nothing that can be shown differs, it is a secret.
+// differences are the keys whose values differ in two tables, with the keys of tables in them.
+// If none differs, the tables differ in a secret, which they do not show.
 func differences(was, is map[string]any) (keys []string) {
 	keys = compare(nil, "", was, is)
 	if len(keys) == 0 {

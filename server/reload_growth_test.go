@@ -62,7 +62,7 @@ func TestReloadsLeaveNothing(t *testing.T) {
 	}
 	reload(20)
 	before := measure()
-	n := soak(t, "WEIR_SOAK_GROWTH", testkit.Rounds(25, 60))
+	n := testkit.Soak(t, "WEIR_SOAK_GROWTH", testkit.Rounds(25, 60))
 	reload(n)
 	// What a few generations that have just ended hold is no growth, nor are new buckets of histograms.
 	var now size

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,21 +19,6 @@ import (
 	"weir/config"
 	"weir/internal/testkit"
 )
-
-// soak is the number of a soak test: small, unless the environment asks for more
-// (make soak does).
-func soak(t testing.TB, name string, small int) int {
-	t.Helper()
-	text := os.Getenv(name)
-	if text == "" {
-		return small
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
 
 // parse reads a configuration that must be good.
 func parse(t testing.TB, text string) *config.Config {
@@ -153,7 +137,7 @@ const upgradeRequest = "GET /tunnel HTTP/1.1\r\nHost: weir.test\r\nConnection: u
 func TestNoRequestFailsWhileReloading(t *testing.T) {
 	testkit.Slow(t)
 	t.Parallel()
-	requests, reloads := soak(t, "WEIR_SOAK_REQUESTS", 2000), soak(t, "WEIR_SOAK_RELOADS", 10)
+	requests, reloads := testkit.Soak(t, "WEIR_SOAK_REQUESTS", 2000), testkit.Soak(t, "WEIR_SOAK_RELOADS", 10)
 	first, second := newMortal(t, echo), newMortal(t, echo)
 	tunnels := testkit.Listen(t, tunnelEcho)
 	dir := t.TempDir()

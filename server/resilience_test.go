@@ -178,7 +178,7 @@ timeouts = { %s }
 // other clients wait. WEIR_SOAK_SLOW is their number.
 func TestManySlowClients(t *testing.T) {
 	// Not parallel: it measures what a normal client gets.
-	n := soak(t, "WEIR_SOAK_SLOW", testkit.Rounds(50, 200))
+	n := testkit.Soak(t, "WEIR_SOAK_SLOW", testkit.Rounds(50, 200))
 	origin := newMortal(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/large" {
 			io.CopyN(w, zeros{}, 8<<20)

@@ -3,8 +3,6 @@ package server_test
 import (
 	"bytes"
 	"fmt"
-	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -17,10 +15,7 @@ import (
 // are sent.
 func TestRequestsMakeNoSeries(t *testing.T) {
 	t.Parallel()
-	requests, err := strconv.Atoi(os.Getenv("WEIR_SERIES"))
-	if err != nil {
-		requests = 4000
-	}
+	requests := testkit.Soak(t, "WEIR_SERIES", 4000)
 	const clients = 4
 	w := run(t, `
 [access_log]

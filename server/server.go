@@ -202,10 +202,7 @@ func New(cfg *config.Config, opts ...Option) (_ *Server, err error) {
 	s.tickets = s.recalled.Tickets
 	s.recalled = memory{}
 	s.mu.Unlock()
-	s.observed.Show(g.observed)
-	s.recorder.Use(g.recorded)
-	s.statistics.Show(cfg, g.counted)
-	s.objectives.Show(g.aims)
+	s.show(g)
 	s.set.RegisterMetricsWriter(s.writeMetrics)
 	return s, nil
 }
@@ -391,9 +388,9 @@ func (s *Server) Addr(name string) net.Addr {
 	return nil
 }
 
-// Reload puts cfg into force: exchanges that run go on with the old generation,
-// new ones get the new, listeners whose address stays keep their socket and
-// connections. On an error nothing has changed.
+// Reload puts cfg into force: exchanges that run go on with the old configuration,
+// new exchanges get the new one, and listeners whose address stays keep their socket and
+// connections. After an error nothing has changed.
 func (s *Server) Reload(cfg *config.Config) error {
 	err := s.reload(cfg)
 	s.reloads.count(err)
@@ -461,10 +458,7 @@ func (s *Server) reload(cfg *config.Config) error {
 	if serving {
 		s.followCatalogs(cfg)
 	}
-	s.observed.Show(next.observed)
-	s.recorder.Use(next.recorded)
-	s.statistics.Show(cfg, next.counted)
-	s.objectives.Show(next.aims)
+	s.show(next)
 	commit()
 	drop()
 	s.front.Leave()
@@ -473,6 +467,15 @@ func (s *Server) reload(cfg *config.Config) error {
 	s.retiring = append(s.retiring, old)
 	s.background.Go(func() { s.retire(old, oldLog, cfg.Lifecycle.Drain.D()) })
 	return nil
+}
+
+// show makes what is kept over generations be that of g, the current one: metrics of routes, records, statistics and
+// objectives.
+func (s *Server) show(g *generation) {
+	s.observed.Show(g.observed)
+	s.recorder.Use(g.recorded)
+	s.statistics.Show(g.config, g.counted)
+	s.objectives.Show(g.aims)
 }
 
 // retire ends an old generation when its exchanges have ended, and then the

@@ -51,7 +51,7 @@ func TestServicesLeaveNothing(t *testing.T) {
 		goroutines, descriptors := resources(t)
 		return size{int(m.HeapAlloc), goroutines, descriptors, strings.Count(w.metrics(), "\n")}
 	}
-	services, seconds := 100, soak(t, "WEIR_SERVICE_SECONDS", 0)
+	services, seconds := 100, testkit.Soak(t, "WEIR_SERVICE_SECONDS", 0)
 	if seconds > 0 {
 		services = 1000
 	}

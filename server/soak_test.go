@@ -219,10 +219,7 @@ func (s *soakClient) tunnel(id string) error {
 // targets that break off, reloads. Every answer must be that to its own request,
 // and nothing may be left at the end. WEIR_SOAK_SECONDS makes it longer.
 func TestSoak(t *testing.T) {
-	limit := time.Duration(soak(t, "WEIR_SOAK_SECONDS", 2)) * time.Second
-	if testing.Short() {
-		limit = time.Second
-	}
+	limit := time.Duration(testkit.Soak(t, "WEIR_SOAK_SECONDS", testkit.Rounds(1, 2))) * time.Second
 	done := leaksNothing(t)
 	t.Run("life", func(t *testing.T) {
 		first, second := newMortal(t, soakOrigin), newMortal(t, soakOrigin)

@@ -113,7 +113,7 @@ func does(r *config.Route, route map[string]any) string {
 	return fmt.Sprintf("upstream %q", route["upstream"])
 }
 
-// Problems returns what works, but is hardly meant, in the configuration in force.
+// Problems returns what works, but is most likely a mistake, in the configuration in force.
 func (o operator) Problems() []string {
 	list := []string{}
 	for _, p := range Warnings(o.s.current.Load().config, time.Now()) {

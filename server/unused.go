@@ -13,57 +13,63 @@ import (
 // unusedKeys reports keys of upstreams that change nothing, because the key that would put them to use is not set: a path
 // for probes, say, where nothing is probed.
 func unusedKeys(cfg *config.Config) (problems config.Errors) {
-	usual := config.DefaultUpstream()
 	for _, name := range slices.Sorted(maps.Keys(cfg.Upstreams)) {
 		u := cfg.Upstreams[name]
-		// report tells of those keys of a table that have not their usual value.
-		report := func(table []any, got, usual any, without, want string, keys ...string) {
-			for _, key := range keys {
-				if sameValue(got, usual, key) {
-					continue
-				}
-				at := append(append([]any{"upstreams", name}, table...), key)
-				problems = append(problems, config.Problem{
-					Key: config.Key(at...), Message: fmt.Sprintf("changes nothing, because %s: want %s", without, want),
-				})
-			}
-		}
-		if h := &u.Health; h.Probe == usual.Health.Probe {
-			report([]any{"health"}, *h, usual.Health, `health.probe is "off"`, `"http", "tcp" or "grpc" there`,
-				"path", "host", "status", "body", "service", "interval", "jitter", "timeout", "rise", "fall", "wait")
-		}
-		if p := &u.Health.Passive; p.Outlier == 0 {
-			report([]any{"health", "passive"}, *p, usual.Health.Passive, "health.passive.outlier is 0", "more there", "outlier_requests", "interval")
-		}
-		if u.Balance != "hash" && slices.ContainsFunc(new(options).balancing(), func(a lb.Algorithm) bool { return a.Name == u.Balance }) {
-			report([]any{"hash"}, u.Hash, usual.Hash, fmt.Sprintf("balance is %q", u.Balance), `"hash" there`, "by", "bounded_load")
-		}
-		if s := &u.Sticky; s.Cookie == "" {
-			report([]any{"sticky"}, *s, usual.Sticky, "sticky.cookie is empty", "the name of a cookie there", "path", "max_age", "secure", "http_only", "same_site", "secret")
-		}
-		if r := &u.Retry; r.Hedge == 0 {
-			report([]any{"retry"}, *r, usual.Retry, "retry.hedge is 0", "a share such as 0.95 there", "hedge_min")
-		}
-		if b := &u.Breaker; b.Failures == 0 {
-			report([]any{"breaker"}, *b, usual.Breaker, "breaker.failures is 0", "a share such as 0.5 there", "requests", "window", "open", "half_open")
-		}
+		problems = append(problems, unusedOfUpstream(&u).Below("upstreams", name)...)
 	}
 	for i := range cfg.Listeners {
-		l := &cfg.Listeners[i]
-		add := func(key, without, want string) {
-			problems = append(problems, config.Problem{
-				Key: config.Key("listeners", i, key), Message: fmt.Sprintf("changes nothing, because %s: want %s", without, want),
-			})
+		problems = append(problems, unusedOfListener(cfg, &cfg.Listeners[i]).Below("listeners", i)...)
+	}
+	return problems
+}
+
+// changesNothing is the problem of a key that without makes useless.
+func changesNothing(without, want string, key ...any) config.Problem {
+	return config.Problem{Key: config.Key(key...), Message: fmt.Sprintf("changes nothing, because %s: want %s", without, want)}
+}
+
+func unusedOfUpstream(u *config.Upstream) (problems config.Errors) {
+	usual := config.DefaultUpstream()
+	// report tells of those keys of a table that have not their usual value.
+	report := func(table []any, got, usual any, without, want string, keys ...string) {
+		for _, key := range keys {
+			if !sameValue(got, usual, key) {
+				problems = append(problems, changesNothing(without, want, append(slices.Clone(table), key)...))
+			}
 		}
-		if l.Issuer == config.IssuerACME && cfg.Certificates.OnDemand.Ask == "" && len(cfg.Domains(l)) == 0 {
-			add("tls", "the listener has certificates and no domains", "domains there, or certificates.on_demand.ask")
-		}
-		if len(l.Ciphers) > 0 && l.MinTLS == "1.3" {
-			add("ciphers", `min_tls is "1.3", whose ciphers are always on`, `"1.2" there`)
-		}
-		if l.ClientAuth == config.ClientAuthOptional && l.ClientCA == "" {
-			add("client_auth", "there is no client_ca", "the authorities of clients there")
-		}
+	}
+	if h := &u.Health; h.Probe == usual.Health.Probe {
+		report([]any{"health"}, *h, usual.Health, `health.probe is "off"`, `"http", "tcp" or "grpc" there`,
+			"path", "host", "status", "body", "service", "interval", "jitter", "timeout", "rise", "fall", "wait")
+	}
+	if p := &u.Health.Passive; p.Outlier == 0 {
+		report([]any{"health", "passive"}, *p, usual.Health.Passive, "health.passive.outlier is 0", "more there", "outlier_requests", "interval")
+	}
+	if u.Balance != "hash" && slices.ContainsFunc(new(options).balancing(), func(a lb.Algorithm) bool { return a.Name == u.Balance }) {
+		report([]any{"hash"}, u.Hash, usual.Hash, fmt.Sprintf("balance is %q", u.Balance), `"hash" there`, "by", "bounded_load")
+	}
+	if s := &u.Sticky; s.Cookie == "" {
+		report([]any{"sticky"}, *s, usual.Sticky, "sticky.cookie is empty", "the name of a cookie there", "path", "max_age", "secure", "http_only", "same_site", "secret")
+	}
+	if r := &u.Retry; r.Hedge == 0 {
+		report([]any{"retry"}, *r, usual.Retry, "retry.hedge is 0", "a share such as 0.95 there", "hedge_min")
+	}
+	if b := &u.Breaker; b.Failures == 0 {
+		report([]any{"breaker"}, *b, usual.Breaker, "breaker.failures is 0", "a share such as 0.5 there", "requests", "window", "open", "half_open")
+	}
+	return problems
+}
+
+func unusedOfListener(cfg *config.Config, l *config.Listener) (problems config.Errors) {
+	add := func(key, without, want string) { problems = append(problems, changesNothing(without, want, key)) }
+	if l.Issuer == config.IssuerACME && cfg.Certificates.OnDemand.Ask == "" && len(cfg.Domains(l)) == 0 {
+		add("tls", "the listener has certificates and no domains", "domains there, or certificates.on_demand.ask")
+	}
+	if len(l.Ciphers) > 0 && l.MinTLS == "1.3" {
+		add("ciphers", `min_tls is "1.3", whose ciphers are always on`, `"1.2" there`)
+	}
+	if l.ClientAuth == config.ClientAuthOptional && l.ClientCA == "" {
+		add("client_auth", "there is no client_ca", "the authorities of clients there")
 	}
 	return problems
 }

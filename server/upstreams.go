@@ -97,8 +97,8 @@ func (s *Server) follow(g *generation) {
 }
 
 // setUpstream adds an upstream at run time, or replaces the one that was added with
-// this name. Routes find it whose template becomes its name, unless the configuration has
-// one of that name. It lasts over reloads. Targets that stay keep what is known of them.
+// this name. Routes whose template becomes its name find it, unless the configuration has
+// an upstream of that name. The added upstream lasts over reloads. Targets that stay keep what is known of them.
 // cfg must be valid and must not be changed afterwards; endpoints are its targets
 // besides those of cfg. After an error nothing has changed.
 func (s *Server) setUpstream(name string, cfg *config.Upstream, endpoints []lb.Endpoint) error {

@@ -216,7 +216,7 @@ func TestUpstreamsComeAndGoUnderLoad(t *testing.T) {
 	}
 	other := defaults()
 	other.Timeouts.Connect++
-	for i := range soak(t, "WEIR_UPSTREAM_ROUNDS", 60) {
+	for i := range testkit.Soak(t, "WEIR_UPSTREAM_ROUNDS", 60) {
 		// Each round waits for one kind of answer, so that the other changes follow at once.
 		seen := func(kind int, what string) {
 			if i%3 == kind {

@@ -7,6 +7,7 @@ import (
 	"crypto/x509/pkix"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,63 +22,87 @@ import (
 func NewECH(publicName string) (file, list []byte, err error) { return secure.NewECH(publicName) }
 
 // weaknesses reports what of the TLS of a configuration is weak.
-func weaknesses(cfg *config.Config, now time.Time) (problems config.Errors) {
-	add := func(key, format string, args ...any) {
-		problems = append(problems, config.Problem{Key: key, Message: fmt.Sprintf(format, args...)})
-	}
-	parameters := func(least string, ciphers config.Strings, parts ...any) {
-		at := func(more ...any) string { return config.Key(append(append([]any{}, parts...), more...)...) }
-		if least == "1.0" || least == "1.1" {
-			add(at("min_tls"), "TLS %s is weak (RFC 8996): want \"1.2\" or \"1.3\"", least)
-		}
-		for i, name := range ciphers {
-			if why := config.WeakCipher(name); why != "" {
-				add(at("ciphers", i), "%q is weak: %s", name, why)
-			}
-		}
-	}
-	secret := func(key, path string) {
-		if path == "" {
-			return
-		}
-		if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o004 != 0 {
-			add(key, "every user of this machine can read %q: want chmod o-r", path)
-		}
-	}
+func weaknesses(cfg *config.Config, now time.Time) config.Errors {
+	w := weak{now: now}
 	for i := range cfg.Listeners {
-		l := &cfg.Listeners[i]
-		parameters(l.MinTLS, l.Ciphers, "listeners", i)
-		secret(config.Key("listeners", i, "tickets", "file"), l.Tickets.File)
-		for k, path := range l.ECH {
-			secret(config.Key("listeners", i, "ech", k), path)
-		}
-		for k, files := range l.Certificates {
-			secret(config.Key("listeners", i, "certificates", k, "key"), files.Key)
-			if c, err := listener.LoadCertificate(files); err == nil {
-				for _, why := range weakCertificate(c) {
-					add(config.Key("listeners", i, "certificates", k), "certificate %q is weak: %s", files.Cert, why)
-				}
-			}
-		}
-		if revoked, err := secure.LoadRevocation(l.ClientCRL); err == nil {
-			revoked.Ends(now, func(issuer pkix.Name, end time.Time) {
-				add(config.Key("listeners", i, "client_crl"), "the revocation list of %q has expired on %s: its clients are refused", issuer, end.UTC().Format(expiryDay))
-			})
-		}
+		w.listener(&cfg.Listeners[i], "listeners", i)
 	}
 	for name, u := range cfg.Upstreams {
-		parameters(u.TLS.MinTLS, u.TLS.Ciphers, "upstreams", name, "tls")
-		secret(config.Key("upstreams", name, "tls", "key"), u.TLS.Key)
-		if u.TLS.InsecureSkipVerify {
-			add(config.Key("upstreams", name, "tls", "insecure_skip_verify"), "targets are not verified, so anybody on the way can read and change everything: want ca, and server_name if the name differs")
+		w.upstream(&u.TLS, "upstreams", name, "tls")
+	}
+	return w.problems
+}
+
+// weak gathers what is weak at a time. Its methods take the key of what they look at.
+type weak struct {
+	now      time.Time
+	problems config.Errors
+}
+
+func (w *weak) add(text string, key ...any) { w.problems = append(w.problems, warning(text, key...)) }
+
+func (w *weak) listener(l *config.Listener, key ...any) {
+	below := func(parts ...any) []any { return slices.Concat(key, parts) }
+	w.parameters(l.MinTLS, l.Ciphers, key)
+	w.secret(l.Tickets.File, below("tickets", "file"))
+	for k, path := range l.ECH {
+		w.secret(path, below("ech", k))
+	}
+	for k, files := range l.Certificates {
+		w.secret(files.Key, below("certificates", k, "key"))
+		c, err := listener.LoadCertificate(files)
+		if err != nil {
+			continue // an error of CheckFiles
 		}
-		if revoked, err := secure.LoadRevocation(u.TLS.CRL); err == nil {
-			revoked.Ends(now, func(issuer pkix.Name, end time.Time) {
-				add(config.Key("upstreams", name, "tls", "crl"), "the revocation list of %q has expired on %s: its targets are refused", issuer, end.UTC().Format(expiryDay))
-			})
+		for _, why := range weakCertificate(c) {
+			w.add(fmt.Sprintf("certificate %q is weak: %s", files.Cert, why), below("certificates", k)...)
 		}
 	}
-	return problems
+	w.revocation(l.ClientCRL, "clients", below("client_crl"))
+}
+
+func (w *weak) upstream(t *config.UpstreamTLS, key ...any) {
+	below := func(part string) []any { return slices.Concat(key, []any{part}) }
+	w.parameters(t.MinTLS, t.Ciphers, key)
+	w.secret(t.Key, below("key"))
+	if t.InsecureSkipVerify {
+		w.add("targets are not verified, so anybody on the way can read and change everything: want ca, and server_name if the name differs", below("insecure_skip_verify")...)
+	}
+	w.revocation(t.CRL, "targets", below("crl"))
+}
+
+// parameters looks at the oldest version of TLS and the ciphers.
+func (w *weak) parameters(oldest string, ciphers config.Strings, key []any) {
+	if oldest == "1.0" || oldest == "1.1" {
+		w.add(fmt.Sprintf("TLS %s is weak (RFC 8996): want \"1.2\" or \"1.3\"", oldest), slices.Concat(key, []any{"min_tls"})...)
+	}
+	for i, name := range ciphers {
+		if why := config.WeakCipher(name); why != "" {
+			w.add(fmt.Sprintf("%q is weak: %s", name, why), slices.Concat(key, []any{"ciphers", i})...)
+		}
+	}
+}
+
+// secret looks at a file that nobody else is to read.
+func (w *weak) secret(path string, key []any) {
+	if path == "" {
+		return
+	}
+	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o004 != 0 {
+		w.add(fmt.Sprintf("every user of this machine can read %q: want chmod o-r", path), key...)
+	}
+}
+
+// revocation looks at a file of revocation lists; whose says in a warning whose certificates the
+// lists are about.
+func (w *weak) revocation(file, whose string, key []any) {
+	revoked, err := secure.LoadRevocation(file)
+	if err != nil {
+		return // an error of CheckFiles
+	}
+	revoked.Ends(w.now, func(issuer pkix.Name, end time.Time) {
+		w.add(fmt.Sprintf("the revocation list of %q has expired on %s: its %s are refused", issuer, end.UTC().Format(expiryDay), whose), key...)
+	})
 }
 
 // weakCertificate says what is weak about a certificate and those that come with it.

@@ -291,7 +291,7 @@ func (e *epoll) handle(ph *epollPhase, i int, events uint32) {
 	if !c.busy {
 		// Closed, or bytes that no request asked for, between two exchanges.
 		if err == nil {
-			ph.out.failed(causeExtra, 1)
+			ph.out.failed(causeExtra)
 		}
 		ph.out.reconnected()
 		e.free.remove(i)
@@ -329,7 +329,7 @@ func (e *epoll) handle(ph *epollPhase, i int, events uint32) {
 func (e *epoll) fail(ph *epollPhase, i int, cause string) {
 	c := &e.conns[i]
 	now := e.now()
-	ph.out.failed(cause, 1)
+	ph.out.failed(cause)
 	if cause == causeTimeout {
 		ph.out.record(now - c.at)
 	}
@@ -358,7 +358,7 @@ func (e *epoll) sweep(ph *epollPhase, now int64) {
 	dead := e.dead
 	e.dead = nil
 	for _, i := range dead {
-		ph.out.failed(causeConnect, 1)
+		ph.out.failed(causeConnect)
 		e.reopen(i)
 	}
 	for i := range e.conns {
@@ -378,7 +378,7 @@ func (e *epoll) giveUp(ph *epollPhase, now int64) {
 	}
 	if ph.Rate > 0 && ph.until == 0 {
 		for ; ph.issued < ph.Requests; ph.issued++ {
-			ph.out.failed(causeTimeout, 1)
+			ph.out.failed(causeTimeout)
 			if waited := now - ph.due(); waited >= 0 {
 				ph.out.record(waited)
 			}

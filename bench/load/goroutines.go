@@ -87,7 +87,7 @@ func (g *goroutines) run(p Phase, out *tally) time.Duration {
 	if gaveUp && p.Rate > 0 {
 		// All that the phase still owed has failed; what was due has waited.
 		for k := source.issued.Load(); k < p.Requests; k++ {
-			out.failed(causeTimeout, 1)
+			out.failed(causeTimeout)
 			if waited := time.Since(dueAt(start, p, k)); waited >= 0 {
 				out.record(int64(waited))
 			}
@@ -205,7 +205,7 @@ func (w *worker) run(s *source, out *tally, stop <-chan struct{}) {
 			return
 		}
 		if w.used && w.lane.renew() != nil {
-			out.failed(causeConnect, 1)
+			out.failed(causeConnect)
 			if !pause(stop) {
 				return
 			}
@@ -224,7 +224,7 @@ func (w *worker) run(s *source, out *tally, stop <-chan struct{}) {
 			out.reconnected()
 		} else {
 			cause := causeOf(err)
-			out.failed(cause, 1)
+			out.failed(cause)
 			if cause == causeTimeout {
 				out.record(latency)
 			}
@@ -245,7 +245,7 @@ func (w *worker) run(s *source, out *tally, stop <-chan struct{}) {
 			if _, ok := s.take(stop); !ok {
 				return
 			}
-			out.failed(causeConnect, 1)
+			out.failed(causeConnect)
 		}
 	}
 }

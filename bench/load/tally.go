@@ -74,7 +74,7 @@ func (t *tally) answered(a answer, latency int64) {
 	t.bytes += a.body
 	t.recordLocked(latency)
 	if cause != "" {
-		t.failLocked(cause, 1)
+		t.failLocked(cause)
 		return
 	}
 	t.requests++
@@ -101,22 +101,22 @@ func (t *tally) recordLocked(latency int64) {
 	}
 }
 
-// failed counts n requests that ended for one cause.
-func (t *tally) failed(cause string, n int64) {
+// failed counts a request that ended for a cause.
+func (t *tally) failed(cause string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.abandoned {
 		t.roll()
-		t.failLocked(cause, n)
+		t.failLocked(cause)
 	}
 }
 
-func (t *tally) failLocked(cause string, n int64) {
+func (t *tally) failLocked(cause string) {
 	if t.errors == nil {
 		t.errors = make(map[string]int64)
 	}
-	t.errors[cause] += n
-	t.piece.Failed += n
+	t.errors[cause]++
+	t.piece.Failed++
 }
 
 func (t *tally) reconnected() {

@@ -57,7 +57,7 @@ type Tier struct {
 	bytes    int64     // of segments and blobs
 	opened   bool      // the folder is this process's
 	ready    bool      // the index is whole
-	unread   bool      // there are blobs, and it is not known whose
+	unread   bool      // there are blobs, and the index does not know yet of which entries
 	closed   bool
 	dirty    bool
 

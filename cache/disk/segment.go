@@ -102,7 +102,7 @@ func (s *segment) headSum(b, key []byte) uint32 {
 	return crc32.Update(crc32.Update(s.salted, castagnoli, b), castagnoli, key)
 }
 
-// head reads a record's head, without key and value, and their checksums.
+// readHead reads a record's head: the lengths of key and value, the checksum of the value and that of head and key.
 func readHead(b []byte) (r record, key, value int, sum, head uint32, err error) {
 	if binary.LittleEndian.Uint32(b) != magic {
 		return r, 0, 0, 0, 0, tier.ErrDamaged

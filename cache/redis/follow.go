@@ -25,8 +25,8 @@ import (
 // Redis may lose entries: it was flushed, restarted without what it had, failed over to a
 // replica that lagged, or evicted the stream. A follower sees that from the entry that
 // it read last: if that is no longer there, others may not be either. It reads everything again,
-// and begins a new epoch, from which those learn of the loss who cannot see it themselves: who
-// was away, or has read nothing yet. Values of other epochs are not believed any more.
+// and begins a new epoch, which tells of the loss to followers that cannot see it themselves:
+// those that were away, or have read nothing yet. Values of other epochs are not believed any more.
 const (
 	markTime   = 26 * time.Hour
 	maxPurges  = 100_000
@@ -201,7 +201,7 @@ func (w *watch) take(e rueidis.XRangeEntry, now int64) {
 	_, cut := e.FieldValues["cut"]
 	switch {
 	case !w.caughtUp:
-		w.Lost(min(epoch+int64(tier.Skew), now)) // by the clock of who wrote it
+		w.Lost(min(epoch+int64(tier.Skew), now)) // by the clock of the process that wrote the entry
 	case !cut:
 		w.Lost(now)
 	}
@@ -329,7 +329,7 @@ func (t *Tier) announcePurge(ctx context.Context, c commander, message []byte) e
 	}
 	role, err := c.Do(ctx, c.B().Role().Build()).ToArray()
 	if err != nil || len(role) < 3 {
-		return nil // who may not ask cannot know of replicas
+		return nil // a user that may not ask for the role cannot know of replicas
 	}
 	if replicas, err := role[2].ToArray(); err != nil || len(replicas) == 0 {
 		return nil

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,15 +18,11 @@ import (
 	"weir/cache/redis"
 	"weir/cache/rule"
 	"weir/config"
+	"weir/internal/testkit"
 )
 
 // purges is how many purges each test of them makes; WEIR_SOAK_PURGES changes it.
-func purges() int {
-	if n, err := strconv.Atoi(os.Getenv("WEIR_SOAK_PURGES")); err == nil {
-		return n
-	}
-	return 10
-}
+func purges(t *testing.T) int { return testkit.Soak(t, "WEIR_SOAK_PURGES", 10) }
 
 // link is a way to a server that can be cut, and lead to another one.
 type link struct {
@@ -244,7 +239,7 @@ func check(t *testing.T, n int, nodes map[string]*weir) {
 // TestPurgeFull: a server that has used up its memory takes purges all the same.
 func TestPurgeFull(t *testing.T) {
 	t.Parallel()
-	n := purges()
+	n := purges(t)
 	p := newProcess(t, "--maxmemory", "4mb", "--maxmemory-policy", "noeviction")
 	a, b := newWeir(t, "redis://"+p.addr()), newWeir(t, "redis://"+p.addr())
 	fill(t, n, a, b)
@@ -264,7 +259,7 @@ func TestPurgeFull(t *testing.T) {
 // of weir, when the server comes back with what it had.
 func TestPurgeStopped(t *testing.T) {
 	t.Parallel()
-	n, folder := purges(), t.TempDir()
+	n, folder := purges(t), t.TempDir()
 	p := newProcess(t, "--dir", t.TempDir())
 	a, b := withFolder(t, "redis://"+p.addr(), folder), newWeir(t, "redis://"+p.addr())
 	fill(t, n, a, b)
@@ -285,7 +280,7 @@ func TestPurgeStopped(t *testing.T) {
 // data when it is back, validates what it has.
 func TestPurgeEmpty(t *testing.T) {
 	t.Parallel()
-	n, folder := purges(), t.TempDir()
+	n, folder := purges(t), t.TempDir()
 	p := newProcess(t)
 	k := newLink(t, p)
 	a, b, c := newWeir(t, "redis://"+p.addr()), newWeir(t, k.url()), withFolder(t, k.url(), folder)
@@ -311,7 +306,7 @@ func TestPurgeEmpty(t *testing.T) {
 // primary had was pending.
 func TestPurgeFailover(t *testing.T) {
 	t.Parallel()
-	n := purges()
+	n := purges(t)
 	p, r := newProcess(t), newProcess(t)
 	k := newLink(t, p)
 	p.replicate(r)
@@ -344,7 +339,7 @@ func TestPurgeFailover(t *testing.T) {
 // still there.
 func TestPurgeStreamGone(t *testing.T) {
 	t.Parallel()
-	n := purges()
+	n := purges(t)
 	p := newProcess(t)
 	k := newLink(t, p)
 	a, b := newWeir(t, "redis://"+p.addr()), newWeir(t, k.url())
@@ -364,7 +359,7 @@ func TestPurgeStreamGone(t *testing.T) {
 // and of one that has heard of it and finds no server after a restart.
 func TestPurgeOnDisk(t *testing.T) {
 	t.Parallel()
-	n, downFolder, upFolder := purges(), t.TempDir(), t.TempDir()
+	n, downFolder, upFolder := purges(t), t.TempDir(), t.TempDir()
 	p := newProcess(t)
 	a, down, up := newWeir(t, "redis://"+p.addr()), withFolder(t, "redis://"+p.addr(), downFolder), withFolder(t, "redis://"+p.addr(), upFolder)
 	fill(t, n, a, down, up)
@@ -393,7 +388,7 @@ func TestPurgeOnDisk(t *testing.T) {
 // pending until then.
 func TestPurgePartition(t *testing.T) {
 	t.Parallel()
-	n := purges()
+	n := purges(t)
 	p := newProcess(t)
 	k := newLink(t, p)
 	a, b := newWeir(t, "redis://"+p.addr()), newWeir(t, k.url())

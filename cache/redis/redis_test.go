@@ -26,11 +26,7 @@ const limit = time.Minute
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(limit); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("in vain waited until %s", what)
-		}
-	}
+	testkit.EventuallyWithin(t, limit, what, ok)
 }
 
 // process is a real redis-server. In its arguments PORT stands for the port, and

@@ -41,7 +41,7 @@ func (s *Stored) Precondition(q *Request) Verdict {
 		}
 	}
 	if list := h.Joined(head.IfNoneMatch); list != nil {
-		// It makes If-Modified-Since void (RFC 9110 section 13.1.3).
+		// If-None-Match makes If-Modified-Since void (RFC 9110 section 13.1.3).
 		if s.Status == 200 && matchTags(list, s.ETag, false) {
 			return NotModified
 		}

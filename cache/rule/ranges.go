@@ -13,6 +13,7 @@ const maxRanges = 16
 // Span is a part of a body: bytes from first to last, both included.
 type Span struct{ First, Last int64 }
 
+// Size is how many bytes there are.
 func (s Span) Size() int64 { return s.Last - s.First + 1 }
 
 // ParseRange reads a Range (RFC 9110 section 14.2) for a body of that length.
@@ -37,43 +38,14 @@ func ParseRange(b []byte, length int64) (list []Span, ok bool) {
 		if count++; count > maxRanges {
 			return nil, false
 		}
-		from, to, found := bytes.Cut(item, []byte{'-'})
-		if !found {
+		s, ok := parseSpan(item, length)
+		if !ok {
 			return nil, false
 		}
-		s := Span{}
-		switch {
-		case len(from) == 0:
-			n, ok := parsePosition(to)
-			if !ok {
-				return nil, false
-			}
-			if length == 0 && n > 0 {
-				return nil, false // satisfiable, but Content-Range cannot say it
-			}
-			if n == 0 {
-				continue
-			}
-			s = Span{max(length-n, 0), length - 1}
-		default:
-			first, ok := parsePosition(from)
-			if !ok {
-				return nil, false
-			}
-			last := length - 1
-			if len(to) > 0 {
-				if last, ok = parsePosition(to); !ok || last < first {
-					return nil, false
-				}
-				last = min(last, length-1)
-			}
-			if first >= length {
-				continue
-			}
-			s = Span{first, last}
+		if s.Size() > 0 {
+			total += s.Size()
+			list = append(list, s)
 		}
-		total += s.Size()
-		list = append(list, s)
 	}
 	if count == 0 {
 		return nil, false
@@ -84,6 +56,40 @@ func ParseRange(b []byte, length int64) (list []Span, ok bool) {
 		return nil, false
 	}
 	return list, true
+}
+
+// parseSpan reads one part of a Range: FIRST-LAST, FIRST- or -LENGTH. It is empty if the body has none of its bytes.
+func parseSpan(item []byte, length int64) (s Span, ok bool) {
+	from, to, found := bytes.Cut(item, []byte{'-'})
+	if !found {
+		return s, false
+	}
+	empty := Span{First: 0, Last: -1}
+	if len(from) == 0 {
+		n, ok := parsePosition(to)
+		switch {
+		case !ok, length == 0 && n > 0: // the latter is satisfiable, but Content-Range cannot say it
+			return s, false
+		case n == 0:
+			return empty, true
+		}
+		return Span{max(length-n, 0), length - 1}, true
+	}
+	first, ok := parsePosition(from)
+	if !ok {
+		return s, false
+	}
+	last := length - 1
+	if len(to) > 0 {
+		if last, ok = parsePosition(to); !ok || last < first {
+			return s, false
+		}
+		last = min(last, length-1)
+	}
+	if first >= length {
+		return empty, true
+	}
+	return Span{first, last}, true
 }
 
 // parsePosition reads 1*DIGIT and saturates.

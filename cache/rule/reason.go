@@ -129,7 +129,3 @@ func (r Reason) String() string { return reasonNames[r] }
 func (r Reason) ForOne() bool {
 	return r == ReasonNoStore || r == ReasonPrivate || r == ReasonAuthorization
 }
-
-// Reasons are all the names there are, for metrics that want every label
-// from the start. The caller owns the list.
-func Reasons() []string { return append([]string(nil), reasonNames[1:]...) }

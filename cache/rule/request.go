@@ -55,8 +55,9 @@ type Request struct {
 	// Scheme is "http" or "https", Host the authority as the client wrote it,
 	// Target the raw path and query.
 	Scheme, Host, Target []byte
-	// Told is what targets get to know of other hosts and schemes; empty if nothing.
-	Told []byte
+	// OtherOrigins has what fields tell targets of hosts and schemes other than Host and Scheme, so
+	// that an answer to it is used for nothing else; empty if they tell of none.
+	OtherOrigins []byte
 	// Body says that the request has a body, and Content is all of it if that was read,
 	// as for a QUERY whose answer may be stored; else nil.
 	Body    bool
@@ -104,8 +105,8 @@ func (q *Request) Prepare() {
 // AppendKey adds the key of a target that is asked for as q is.
 func (q *Request) AppendKey(dst, target []byte) []byte {
 	dst = q.Policy.AppendKey(dst, q.Scheme, q.Host, target, q.sees)
-	if len(q.Told) > 0 {
-		dst = append(appendKeyLine(dst, "told", ' '), q.Told...)
+	if len(q.OtherOrigins) > 0 {
+		dst = append(appendKeyLine(dst, "told", ' '), q.OtherOrigins...)
 	}
 	return dst
 }

@@ -11,7 +11,7 @@ import (
 	"weir/cache/rule"
 )
 
-// Mark is a purge or invalidation as those who share a tier tell each other.
+// Mark is a purge or invalidation, as the processes that share a tier tell it to each other.
 type Mark struct {
 	Node string `json:"node,omitempty"`
 	At   int64  `json:"at"` // ns since the epoch

@@ -25,16 +25,9 @@ import (
 func start(t *testing.T) *consultest.Server {
 	t.Helper()
 	s, err := consultest.Start()
-	must(t, err)
+	testkit.Must(t, err)
 	t.Cleanup(func() { s.Stop() })
 	return s
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 func source(t *testing.T, text string) *sourcetest.Run {
@@ -91,7 +84,7 @@ func TestOptions(t *testing.T) {
 	s := start(t)
 	s.Token = "secret"
 	token := filepath.Join(t.TempDir(), "token")
-	must(t, os.WriteFile(token, []byte("secret\n"), 0o600))
+	testkit.Must(t, os.WriteFile(token, []byte("secret\n"), 0o600))
 	s.Register(service("one", 1, "a"), api.HealthPassing)
 	s.Register(service("two", 2, "a", "b"), api.HealthPassing)
 	v := service("three", 3, "a", "b")
@@ -158,20 +151,20 @@ func TestRegistrar(t *testing.T) {
 	r := sourcetest.Open(t, consul.Scheme().Registrar, "consul://"+s.Addr)
 	t.Cleanup(func() { r.Close() })
 	e := discover.Entry{Name: "shop", Version: "v1", Endpoint: lb.Endpoint{URL: "https://10.0.0.1:8443", Weight: 3, Priority: 1}}
-	must(t, r.Put(t.Context(), e, time.Minute))
+	testkit.Must(t, r.Put(t.Context(), e, time.Minute))
 	seen.Sees("[{https://10.0.0.1:8443 3 1 false 0}]")
 	e.Drain = true
-	must(t, r.Put(t.Context(), e, time.Minute))
+	testkit.Must(t, r.Put(t.Context(), e, time.Minute))
 	seen.Sees("[{https://10.0.0.1:8443 3 1 true 0}]")
 	s.Forget()
 	seen.Sees("[]")
-	must(t, r.Put(t.Context(), e, time.Minute))
+	testkit.Must(t, r.Put(t.Context(), e, time.Minute))
 	seen.Sees("[{https://10.0.0.1:8443 3 1 true 0}]")
-	must(t, r.Put(t.Context(), e, time.Minute)) // a heartbeat
-	must(t, r.Withdraw(t.Context(), e))
+	testkit.Must(t, r.Put(t.Context(), e, time.Minute)) // a heartbeat
+	testkit.Must(t, r.Withdraw(t.Context(), e))
 	seen.Sees("[]")
-	must(t, r.Withdraw(t.Context(), e))
-	must(t, r.Put(t.Context(), e, 100*time.Millisecond)) // with no other one after it
+	testkit.Must(t, r.Withdraw(t.Context(), e))
+	testkit.Must(t, r.Put(t.Context(), e, 100*time.Millisecond)) // with no other one after it
 	testkit.Eventually(t, "the check is critical", func() bool { return s.Status("shop%2Fv1%2Fhttps:%252F%252F10.0.0.1:8443") == api.HealthCritical })
 	seen.Sees("[]")
 	e.URL = "unix:/socket"

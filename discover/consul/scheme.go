@@ -106,10 +106,8 @@ func (p *place) query(ctx context.Context, ask func(*api.QueryOptions) (*api.Que
 		default:
 			index = max(meta.LastIndex, 1)
 		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := discover.Sleep(ctx, pause); err != nil {
+			return err
 		}
 	}
 }

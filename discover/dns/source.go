@@ -13,6 +13,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"weir/discover"
 	"weir/lb"
 )
 
@@ -46,10 +47,8 @@ func (s *settings) again(ctx context.Context, look func() (ttl time.Duration, er
 		if err != nil {
 			return err
 		}
-		select {
-		case <-time.After(s.wait(ttl)):
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := discover.Sleep(ctx, s.wait(ttl)); err != nil {
+			return err
 		}
 	}
 }

@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
-	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -41,29 +39,14 @@ func begin(t *testing.T) *etcdtest.Server {
 	return s
 }
 
-var shared struct {
-	sync.Mutex
-	*etcdtest.Server
-}
+var shared testkit.Shared[*etcdtest.Server]
 
-// TestMain ends the server that tests share.
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if shared.Server != nil {
-		shared.Close()
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { shared.Main(m) }
 
 // server returns the server that tests share; each uses keys of its own.
 func server(t *testing.T) *etcdtest.Server {
 	t.Helper()
-	shared.Lock()
-	defer shared.Unlock()
-	if shared.Server == nil {
-		shared.Server = begin(t)
-	}
-	return shared.Server
+	return shared.Get(t, begin)
 }
 
 func source(t *testing.T, s *etcdtest.Server, prefix string) *sourcetest.Run {
@@ -85,13 +68,6 @@ func remove(t *testing.T, s *etcdtest.Server, key string) {
 	}
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestSource(t *testing.T) {
 	t.Parallel()
 	s := server(t)
@@ -107,11 +83,11 @@ func TestSource(t *testing.T) {
 	remove(t, s, "/a/shop/v1/two")
 	r.Sees("[{http://one 3 0 false 0}]")
 	lease, err := s.Client.Grant(t.Context(), 60)
-	must(t, err)
+	testkit.Must(t, err)
 	put(t, s, "/a/shop/v1/four", "http://four", clientv3.WithLease(lease.ID))
 	r.Sees("[{http://four 1 0 false 0} {http://one 3 0 false 0}]")
 	_, err = s.Client.Revoke(t.Context(), lease.ID) // as if it had run out
-	must(t, err)
+	testkit.Must(t, err)
 	r.Sees("[{http://one 3 0 false 0}]")
 	remove(t, s, "/a/shop/v1/three")
 	remove(t, s, "/a/shop/v1/one")
@@ -158,9 +134,9 @@ func TestCompaction(t *testing.T) {
 	}
 	remove(t, s, "/d/one")
 	now, err := s.Client.Get(t.Context(), "/d")
-	must(t, err)
+	testkit.Must(t, err)
 	_, err = s.Client.Compact(t.Context(), now.Header.Revision)
-	must(t, err)
+	testkit.Must(t, err)
 	s.Break(false)
 	r.Sees("[{http://two9 1 0 false 0}]")
 	put(t, s, "/d/two", "http://two")
@@ -215,12 +191,12 @@ func TestRegistrar(t *testing.T) {
 	e := discover.Entry{Name: "shop", Version: "v1", Endpoint: lb.Endpoint{URL: "http://10.0.0.1:8080", Weight: 1}}
 	put := func() {
 		t.Helper()
-		must(t, r.Put(t.Context(), e, time.Minute))
+		testkit.Must(t, r.Put(t.Context(), e, time.Minute))
 	}
 	lease := func() int64 {
 		t.Helper()
 		now, err := s.Client.Get(t.Context(), "/g/shop/v1/http:%2F%2F10.0.0.1:8080")
-		must(t, err)
+		testkit.Must(t, err)
 		if len(now.Kvs) != 1 {
 			t.Fatalf("there are %d keys", len(now.Kvs))
 		}
@@ -246,12 +222,12 @@ func TestRegistrar(t *testing.T) {
 	seen.Sees("[]")
 	put()
 	seen.Sees("[{http://10.0.0.1:8080 5 0 true 0}]")
-	must(t, r.Withdraw(t.Context(), e))
+	testkit.Must(t, r.Withdraw(t.Context(), e))
 	seen.Sees("[]")
-	must(t, r.Withdraw(t.Context(), e))
-	must(t, r.Put(t.Context(), e, 2*time.Minute))
+	testkit.Must(t, r.Withdraw(t.Context(), e))
+	testkit.Must(t, r.Put(t.Context(), e, 2*time.Minute))
 	left, err := s.Client.TimeToLive(t.Context(), clientv3.LeaseID(lease()))
-	must(t, err)
+	testkit.Must(t, err)
 	if left.GrantedTTL != 120 {
 		t.Errorf("granted %d s, want 120", left.GrantedTTL)
 	}

@@ -67,20 +67,11 @@ func newPlace(u *url.URL) (place, error) {
 	if u.Host == "" || u.User != nil || p.prefix == "" || u.Fragment != "" {
 		return p, errors.New(`found a URL without a host or a prefix, or with a user: want "etcd://HOST:PORT/PREFIX", perhaps with several hosts, joined by ","`)
 	}
-	for _, host := range strings.Split(u.Host, ",") {
-		if !strings.Contains(host, ":") {
-			host += ":2379"
-		}
-		p.servers = append(p.servers, host)
-	}
+	p.servers = discover.Servers(u.Host, "2379")
 	q := discover.ParseQuery(u.RawQuery)
 	p.tls = q.TLS()
 	p.secure = q.Flag("tls", p.tls.Given())
-	p.user = q.Text("user")
-	p.password = q.Secret("password_file")
-	if (p.user != "") != p.password.Given() {
-		q.Wrong("user", "user and password_file, which belong together")
-	}
+	p.user, p.password = q.Login()
 	return p, q.Err()
 }
 
@@ -122,16 +113,13 @@ type source struct {
 // Run reports the endpoints below the prefix.
 func (s *source) Run(ctx context.Context, report func([]lb.Endpoint)) error {
 	return s.watch(ctx, s.prefix+"/", func(found *keys) error {
-		list := []lb.Endpoint{}
-		var bad []error
-		for _, kv := range found.sorted() {
+		list, bad := discover.Usable(found.sorted(), func(kv pair) (lb.Endpoint, error) {
 			e, err := discover.ParseEndpoint(kv.value)
 			if err != nil {
-				bad = append(bad, fmt.Errorf("key %q: %w", kv.key, err))
-				continue
+				err = fmt.Errorf("key %q: %w", kv.key, err)
 			}
-			list = append(list, e)
-		}
+			return e, err
+		})
 		if err := s.complaints.Judge("endpoints", len(list), bad); err != nil {
 			return err
 		}
@@ -149,16 +137,9 @@ type catalog struct {
 // Run reports all entries below the prefix.
 func (c *catalog) Run(ctx context.Context, report func([]discover.Entry)) error {
 	return c.watch(ctx, c.prefix+"/", func(found *keys) error {
-		list := []discover.Entry{}
-		var bad []error
-		for _, kv := range found.sorted() {
-			e, err := discover.ParseEntry(kv.key[len(c.prefix)+1:], kv.value)
-			if err != nil {
-				bad = append(bad, err)
-				continue
-			}
-			list = append(list, e)
-		}
+		list, bad := discover.Usable(found.sorted(), func(kv pair) (discover.Entry, error) {
+			return discover.ParseEntry(kv.key[len(c.prefix)+1:], kv.value)
+		})
 		if err := c.complaints.Judge("entries", len(list), bad); err != nil {
 			return err
 		}

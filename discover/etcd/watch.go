@@ -136,7 +136,7 @@ func follow(ctx context.Context, c *clientv3.Client, prefix string, all *keys, f
 			if time.Since(heard) > silent {
 				return fmt.Errorf("the server has not answered for %v", silent)
 			}
-			// It waits as long as there is no connection.
+			// On a goroutine of its own, because the call waits as long as there is no connection.
 			go c.RequestProgress(ctx)
 		case <-ctx.Done():
 			return ctx.Err()

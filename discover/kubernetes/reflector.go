@@ -13,6 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
+
+	"weir/discover"
 )
 
 const (
@@ -42,21 +44,13 @@ func follow(ctx context.Context, from endpointSlices, labels string, changed fun
 	}()
 	var wait time.Duration // the first list is reported at once
 	for range c.news {
-		sleep(ctx, wait)
+		discover.Sleep(ctx, wait)
 		wait = gather
 		if err := changed(c.all()); err != nil {
 			fail(err)
 		}
 	}
 	return context.Cause(ctx)
-}
-
-// sleep waits for a time, or until ctx has ended.
-func sleep(ctx context.Context, d time.Duration) {
-	select {
-	case <-time.After(d):
-	case <-ctx.Done():
-	}
 }
 
 // sliceStore is the copy of the slices that a Reflector keeps.
@@ -110,7 +104,7 @@ func (r *reflector) run(ctx context.Context) {
 		err := reflected.ListAndWatchWithContext(ctx)
 		switch {
 		case r.expired.Swap(false):
-			sleep(ctx, pause)
+			discover.Sleep(ctx, pause)
 		case err != nil:
 			r.fail(explained(err))
 		default:

@@ -68,14 +68,11 @@ func (l *level) Run(ctx context.Context, report func([]discover.Entry)) error {
 
 // entries returns the endpoints of a service that can be used.
 func (l *level) entries(found *node) (list []discover.Entry, bad []error) {
-	list = []discover.Entry{}
-	for _, c := range found.sorted() {
+	return discover.Usable(found.sorted(), func(c child) (discover.Entry, error) {
 		e, err := discover.ParseEntry(strings.TrimPrefix(l.below+"/"+c.name, "/"), c.data)
 		if err != nil {
-			bad = append(bad, fmt.Errorf("node %w", err))
-			continue
+			err = fmt.Errorf("node %w", err)
 		}
-		list = append(list, e)
-	}
-	return list, bad
+		return e, err
+	})
 }

@@ -55,7 +55,7 @@ func (r *registrar) Put(ctx context.Context, e discover.Entry, ttl time.Duration
 		case err != nil:
 			return err
 		case stat.EphemeralOwner != r.conn.SessionID():
-			// It is of a session that is over, or will be: the node would go with it.
+			// The node is of a session that is over, or will be, and would go with that session.
 			if err := r.conn.Delete(path, stat.Version); err != nil && !errors.Is(err, zk.ErrNoNode) {
 				return err
 			}

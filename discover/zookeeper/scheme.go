@@ -69,21 +69,12 @@ func newPlace(u *url.URL) (place, error) {
 	if u.Host == "" || u.User != nil || p.path == "" || strings.Contains(p.path, "//") || u.Fragment != "" {
 		return p, errors.New(`found a URL without a host or a path, or with a user: want "zookeeper://HOST:PORT/PATH", perhaps with several hosts, joined by ","`)
 	}
-	for _, host := range strings.Split(u.Host, ",") {
-		if !strings.Contains(host, ":") {
-			host += ":2181"
-		}
-		p.servers = append(p.servers, host)
-	}
+	p.servers = discover.Servers(u.Host, "2181")
 	q := discover.ParseQuery(u.RawQuery)
 	p.session = q.Duration("session", session, time.Second, time.Minute)
 	p.tls = q.TLS()
 	p.secure = q.Flag("tls", p.tls.Given())
-	p.user = q.Text("user")
-	p.password = q.Secret("password_file")
-	if (p.user != "") != p.password.Given() {
-		q.Wrong("user", "user and password_file, which belong together")
-	}
+	p.user, p.password = q.Login()
 	return p, q.Err()
 }
 
@@ -165,16 +156,13 @@ type source struct {
 // Run reports the endpoints that the children of the path have.
 func (s *source) Run(ctx context.Context, report func([]lb.Endpoint)) error {
 	return s.watch(ctx, func(found *node) error {
-		list := []lb.Endpoint{}
-		var bad []error
-		for _, c := range found.sorted() {
+		list, bad := discover.Usable(found.sorted(), func(c child) (lb.Endpoint, error) {
 			e, err := discover.ParseEndpoint(c.data)
 			if err != nil {
-				bad = append(bad, fmt.Errorf("node %q: %w", c.name, err))
-				continue
+				err = fmt.Errorf("node %q: %w", c.name, err)
 			}
-			list = append(list, e)
-		}
+			return e, err
+		})
 		if err := s.complaints.Judge("endpoints", len(list), bad); err != nil {
 			return err
 		}

@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
-	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -25,47 +23,20 @@ import (
 // begin starts a server; the caller ends it.
 func begin(t *testing.T) *zookeepertest.Server {
 	t.Helper()
-	if _, err := os.Stat(zookeepertest.Program); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	testkit.Program(t, zookeepertest.Program)
 	s, err := zookeepertest.Start()
-	must(t, err)
+	testkit.Must(t, err)
 	return s
 }
 
-var shared struct {
-	sync.Mutex
-	*zookeepertest.Server
-}
+var shared testkit.Shared[*zookeepertest.Server]
 
-// TestMain ends the server that tests share.
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if shared.Server != nil {
-		shared.Close()
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { shared.Main(m) }
 
 // server returns the server that tests share; each uses nodes of its own.
 func server(t *testing.T) *zookeepertest.Server {
 	t.Helper()
-	shared.Lock()
-	defer shared.Unlock()
-	if shared.Server == nil {
-		shared.Server = begin(t)
-	}
-	return shared.Server
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
+	return shared.Get(t, begin)
 }
 
 func source(t *testing.T, text string) *sourcetest.Run {
@@ -78,28 +49,28 @@ func TestSource(t *testing.T) {
 	s := server(t)
 	r := source(t, "zookeeper://"+s.Addr+"/a/shop")
 	r.Sees("[]") // the node is not there
-	must(t, s.Put("/a/shop/one", "http://one"))
+	testkit.Must(t, s.Put("/a/shop/one", "http://one"))
 	r.Sees("[{http://one 1 0 false 0}]")
-	must(t, s.Put("/a/shop/two", `{"url":"http://two","weight":5,"priority":1,"drain":true}`))
+	testkit.Must(t, s.Put("/a/shop/two", `{"url":"http://two","weight":5,"priority":1,"drain":true}`))
 	r.Sees("[{http://one 1 0 false 0} {http://two 5 1 true 0}]")
-	must(t, s.Put("/a/shop/three", "nonsense"))
-	must(t, s.Put("/a/shop/one", `{"url":"http://one","weight":3}`))
+	testkit.Must(t, s.Put("/a/shop/three", "nonsense"))
+	testkit.Must(t, s.Put("/a/shop/one", `{"url":"http://one","weight":3}`))
 	r.Sees("[{http://one 3 0 false 0} {http://two 5 1 true 0}]")
-	must(t, s.Conn.Delete("/a/shop/two", -1))
+	testkit.Must(t, s.Conn.Delete("/a/shop/two", -1))
 	r.Sees("[{http://one 3 0 false 0}]")
 	// A node that ends with its session.
 	c, _, err := zk.Connect([]string{s.Addr}, 10*time.Second, zk.WithLogInfo(false))
-	must(t, err)
+	testkit.Must(t, err)
 	_, err = c.Create("/a/shop/four", []byte("http://four"), zk.FlagEphemeral, zk.WorldACL(zk.PermAll))
-	must(t, err)
+	testkit.Must(t, err)
 	r.Sees("[{http://four 1 0 false 0} {http://one 3 0 false 0}]")
 	c.Close()
 	r.Sees("[{http://one 3 0 false 0}]")
 	for _, name := range []string{"/one", "/three", ""} {
-		must(t, s.Conn.Delete("/a/shop"+name, -1))
+		testkit.Must(t, s.Conn.Delete("/a/shop"+name, -1))
 	}
 	r.Sees("[]")
-	must(t, s.Put("/a/shop/one", "http://one"))
+	testkit.Must(t, s.Put("/a/shop/one", "http://one"))
 	r.Sees("[{http://one 1 0 false 0}]")
 }
 
@@ -107,7 +78,7 @@ func TestSource(t *testing.T) {
 func TestFails(t *testing.T) {
 	t.Parallel()
 	s := server(t)
-	must(t, s.Put("/b/one", "nonsense"))
+	testkit.Must(t, s.Put("/b/one", "nonsense"))
 	if err := <-source(t, "zookeeper://"+s.Addr+"/b").Ended; err == nil || !strings.Contains(err.Error(), "none of the endpoints") {
 		t.Errorf("nonsense: got %v", err)
 	}
@@ -115,22 +86,22 @@ func TestFails(t *testing.T) {
 		t.Error("no server: no error")
 	}
 	web, err := discovertest.StartRelay(testkit.Reserve(t))
-	must(t, err)
+	testkit.Must(t, err)
 	t.Cleanup(web.Close)
 	web.Break(true)
 	if err := <-source(t, "zookeeper://"+web.Addr+"/b").Ended; err == nil {
 		t.Error("a server of something else: no error")
 	}
-	must(t, s.Put("/c/one", "http://one"))
+	testkit.Must(t, s.Put("/c/one", "http://one"))
 	source(t, "zookeeper://"+testkit.Reserve(t)+","+s.Addr+"/c").Sees("[{http://one 1 0 false 0}]")
 }
 
 func TestDocuments(t *testing.T) {
 	t.Parallel()
 	s := server(t)
-	must(t, s.Put("/f/weir", "one = 1"))
-	must(t, s.Put("/f/weir/b", "two = 2"))
-	must(t, s.Put("/f/weird", "odd = 1"))
+	testkit.Must(t, s.Put("/f/weir", "one = 1"))
+	testkit.Must(t, s.Put("/f/weir/b", "two = 2"))
+	testkit.Must(t, s.Put("/f/weird", "odd = 1"))
 	d := sourcetest.Open(t, zookeeper.Scheme().Documents, "zookeeper://"+s.Addr+"/f/weir")
 	var version int64
 	r := sourcetest.Follow(t, func(ctx context.Context, r *sourcetest.Run) error {
@@ -143,9 +114,9 @@ func TestDocuments(t *testing.T) {
 		})
 	})
 	r.Sees("[{zookeeper:/f/weir one = 1} {zookeeper:/f/weir/b two = 2}]")
-	must(t, s.Conn.Delete("/f/weir/b", -1))
-	must(t, s.Put("/f/weir/a", "three = 3"))
-	must(t, s.Put("/f/weir", "one = 2"))
+	testkit.Must(t, s.Conn.Delete("/f/weir/b", -1))
+	testkit.Must(t, s.Put("/f/weir/a", "three = 3"))
+	testkit.Must(t, s.Put("/f/weir", "one = 2"))
 	r.Sees("[{zookeeper:/f/weir one = 2} {zookeeper:/f/weir/a three = 3}]")
 }
 
@@ -158,7 +129,7 @@ func TestRegistrar(t *testing.T) {
 	r := sourcetest.Open(t, zookeeper.Scheme().Registrar, "zookeeper://"+s.Addr+"/g")
 	put := func() {
 		t.Helper()
-		must(t, r.Put(t.Context(), e, 10*time.Second))
+		testkit.Must(t, r.Put(t.Context(), e, 10*time.Second))
 	}
 	put()
 	seen.Sees("[{http://10.0.0.1:8080 1 0 false 0}]")
@@ -166,21 +137,21 @@ func TestRegistrar(t *testing.T) {
 	put()
 	seen.Sees("[{http://10.0.0.1:8080 5 0 true 0}]")
 	// What was lost, or is another session's, is mended.
-	must(t, s.Conn.Delete(path, -1))
+	testkit.Must(t, s.Conn.Delete(path, -1))
 	seen.Sees("[]")
 	put()
 	seen.Sees("[{http://10.0.0.1:8080 5 0 true 0}]")
-	must(t, s.Conn.Delete(path, -1))
-	must(t, s.Put(path, "http://10.0.0.1:8080"))
+	testkit.Must(t, s.Conn.Delete(path, -1))
+	testkit.Must(t, s.Put(path, "http://10.0.0.1:8080"))
 	seen.Sees("[{http://10.0.0.1:8080 1 0 false 0}]")
 	put()
 	seen.Sees("[{http://10.0.0.1:8080 5 0 true 0}]")
-	must(t, r.Withdraw(t.Context(), e))
+	testkit.Must(t, r.Withdraw(t.Context(), e))
 	seen.Sees("[]")
-	must(t, r.Withdraw(t.Context(), e))
+	testkit.Must(t, r.Withdraw(t.Context(), e))
 	put()
 	seen.Sees("[{http://10.0.0.1:8080 5 0 true 0}]")
-	must(t, r.Close())
+	testkit.Must(t, r.Close())
 	seen.Sees("[]")
 	// The context bounds the wait for a server.
 	r = sourcetest.Open(t, zookeeper.Scheme().Registrar, "zookeeper://"+testkit.Reserve(t)+"/g")
@@ -224,26 +195,26 @@ func TestCatalog(t *testing.T) {
 	r := sourcetest.Catalog(t, zookeeper.Scheme(), "zookeeper://"+s.Addr+"/h/all")
 	r.Sees("") // there is no such node yet
 	for _, path := range []string{"/h", "/h/all", "/h/all/shop", "/h/all/shop/v1", "/h/all/shop/-", "/h/all/cart", "/h/all/cart/v2"} {
-		must(t, s.Put(path, ""))
+		testkit.Must(t, s.Put(path, ""))
 	}
-	must(t, s.Put("/h/all/shop/v1/one", "http://one"))
-	must(t, s.Put("/h/all/shop/-/two", "http://two"))
+	testkit.Must(t, s.Put("/h/all/shop/v1/one", "http://one"))
+	testkit.Must(t, s.Put("/h/all/shop/-/two", "http://two"))
 	r.Sees("shop http://two, shop/v1 http://one")
-	must(t, s.Put("/h/all/cart/v2/three", "http://three"))
-	must(t, s.Put("/h/all/cart/v2/odd", "nonsense"))
-	must(t, s.Put("/h/all/shop/v1/one", "http://another"))
+	testkit.Must(t, s.Put("/h/all/cart/v2/three", "http://three"))
+	testkit.Must(t, s.Put("/h/all/cart/v2/odd", "nonsense"))
+	testkit.Must(t, s.Put("/h/all/shop/v1/one", "http://another"))
 	r.Sees("cart/v2 http://three, shop http://two, shop/v1 http://another")
-	must(t, s.Conn.Delete("/h/all/shop/v1/one", -1))
-	must(t, s.Conn.Delete("/h/all/shop/v1", -1))
+	testkit.Must(t, s.Conn.Delete("/h/all/shop/v1/one", -1))
+	testkit.Must(t, s.Conn.Delete("/h/all/shop/v1", -1))
 	r.Sees("cart/v2 http://three, shop http://two")
-	must(t, s.Put("/h/all/shop/v1", ""))
-	must(t, s.Put("/h/all/shop/v1/one", "http://again"))
+	testkit.Must(t, s.Put("/h/all/shop/v1", ""))
+	testkit.Must(t, s.Put("/h/all/shop/v1/one", "http://again"))
 	r.Sees("cart/v2 http://three, shop http://two, shop/v1 http://again")
 
 	// What a registrar writes is in it.
 	registrar := sourcetest.Open(t, zookeeper.Scheme().Registrar, "zookeeper://"+s.Addr+"/h/all")
-	must(t, registrar.Put(t.Context(), discover.Entry{Name: "till", Endpoint: lb.Endpoint{URL: "http://10.0.0.1:80", Weight: 1}}, 10*time.Second))
+	testkit.Must(t, registrar.Put(t.Context(), discover.Entry{Name: "till", Endpoint: lb.Endpoint{URL: "http://10.0.0.1:80", Weight: 1}}, 10*time.Second))
 	r.Sees("cart/v2 http://three, shop http://two, shop/v1 http://again, till http://10.0.0.1")
-	must(t, registrar.Close())
+	testkit.Must(t, registrar.Close())
 	r.Sees("cart/v2 http://three, shop http://two, shop/v1 http://again")
 }

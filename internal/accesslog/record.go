@@ -108,7 +108,7 @@ const (
 	fieldDuration
 	fieldFirstByte
 
-	// Those from here on are only in templates.
+	// The fields from here on are in templates alone.
 	fieldTimeCLF
 	fieldRequestHeader
 	fieldResponseHeader

@@ -141,8 +141,8 @@ func (s *source) cached(names []string) {
 	s.demand(names[0], d.keep) // here, because the client may have left meanwhile
 }
 
-// demand notes that the certificate of a name is used on demand. Beyond the number to keep the one that was used least
-// recently leaves the memory.
+// demand notes that the certificate of a name is used on demand. If there are more than keep of these certificates, the
+// one that was used least recently leaves the memory.
 func (s *source) demand(name string, keep int) {
 	s.mu.Lock()
 	s.demanded.use(name)

@@ -11,7 +11,7 @@ import (
 )
 
 // ErrTruncated says that a body ended before its framing said so. A message
-// that ends like this must not look complete to the one that it is sent on to.
+// that ends like this must not look complete to its receiver.
 var ErrTruncated = errors.New("body ended before its framing did")
 
 // ErrPaused says that a body is not read on for now. It is the only error of Next that is not final:
@@ -26,8 +26,8 @@ const MaxChunkLine = 4096
 // cannot make us read much to forward little.
 const maxChunkOverhead = 16 << 10
 
-// DefaultMaxTrailer bounds a trailer section in bytes.
-const DefaultMaxTrailer = 16 << 10
+// maxTrailer bounds a trailer section in bytes.
+const maxTrailer = 16 << 10
 
 // Framing is how a body's end is known (RFC 9112 section 6.3).
 type Framing uint8
@@ -341,14 +341,14 @@ func (b *Reader) nextChunk() error {
 		b.part = partTrailer
 	}
 	for {
-		line, err := b.readLine(DefaultMaxTrailer, DefectTrailerSize)
+		line, err := b.readLine(maxTrailer, DefectTrailerSize)
 		if err != nil {
 			return err
 		}
 		if len(line) == 0 {
 			return io.EOF
 		}
-		if b.trailerSize += len(line) + 2; b.trailerSize > DefaultMaxTrailer {
+		if b.trailerSize += len(line) + 2; b.trailerSize > maxTrailer {
 			return DefectTrailerSize
 		}
 		if err := b.trailer.ScanTrailer(line); err != nil {

@@ -65,9 +65,9 @@ func count(n int, thing string) string {
 	return fmt.Sprintf("%d %s", n, thing)
 }
 
-// warn logs what works in a configuration, but is hardly meant.
+// warn logs what works in a configuration, but is most likely a mistake.
 func warn(log *slog.Logger, cfg *config.Config) {
 	for _, w := range server.Warnings(cfg, time.Now()) {
-		log.Warn("the configuration works, but is hardly meant so", "warning", w.Error())
+		log.Warn("the configuration works, but something in it is most likely a mistake", "warning", w.Error())
 	}
 }

@@ -100,46 +100,7 @@ func explanation(c *urfave.Command, q server.Question) (*server.Explanation, err
 
 // printExplanation prints the way of a request from the listener to the response.
 func printExplanation(w io.Writer, e *server.Explanation) error {
-	facts := table{{"listener", e.Listener}, {"client", e.ClientAddress + " by " + e.Scheme}}
-	for _, r := range e.Routes {
-		facts.add("route", r.Route, "  "+routeVerdict(e, r))
-	}
-	if e.Upstream != "" {
-		facts.add("upstream", e.Upstream+", "+e.Balance)
-	}
-	for _, t := range e.Targets {
-		note := "  weight " + share(t.Weight, t.Sharers)
-		if t.Priority > 0 {
-			note += fmt.Sprintf(", group %d", t.Priority)
-		}
-		if t.State != "" {
-			note += fmt.Sprintf(", %s, %s", t.State, count(t.InFlight, "running exchange"))
-		}
-		if t.Reason != "" {
-			note += ", " + t.Reason
-		}
-		if t.Source != "" {
-			note += fmt.Sprintf(", found by %s, seen %s ago", t.Source, time.Since(*t.Seen).Round(time.Second))
-		}
-		if t.Kept != "" {
-			note += ", kept: " + t.Kept
-		}
-		if t.URL == e.Target {
-			note += ", is picked"
-		}
-		facts.add("target", t.URL, note)
-	}
-	for _, source := range e.Sources {
-		facts.add("source", source, "  finds targets while weir runs")
-	}
-	if l := e.Limits; l != nil {
-		bounds := fmt.Sprintf("connect %s, first byte %s, idle %s, total %s", l.Connect, l.FirstByte, l.Idle, l.Total)
-		facts.add("limits", fmt.Sprintf("%s; %s", bounds, count(l.Attempts, "attempt")))
-		if l.MaxBody > 0 {
-			facts.add("", fmt.Sprintf("a body of at most %s", count(int(l.MaxBody), "byte")))
-		}
-	}
-	if err := facts.print(w); err != nil {
+	if err := explanationFacts(e).print(w); err != nil {
 		return err
 	}
 	if r := e.Request; r != nil {
@@ -155,9 +116,9 @@ func printExplanation(w io.Writer, e *server.Explanation) error {
 	}
 	if k := e.Cache; k != nil {
 		fmt.Fprintf(w, "\nthe cache: %s\n  key %s\n", k.Verdict, strings.ReplaceAll(k.Key, "\n", "\n      "))
-	}
-	if k := e.Cache; k != nil && k.Next != "" {
-		fmt.Fprintf(w, "  now %s: %s\n", k.Next, k.Because)
+		if k.Next != "" {
+			fmt.Fprintf(w, "  now %s: %s\n", k.Next, k.Because)
+		}
 	}
 	end := "cause: " + e.Cause
 	if e.Error != "" {
@@ -165,6 +126,64 @@ func printExplanation(w io.Writer, e *server.Explanation) error {
 	}
 	_, err := fmt.Fprintln(w, "\n"+end)
 	return err
+}
+
+// explanationFacts says where the request goes, and what was decided on the way.
+func explanationFacts(e *server.Explanation) table {
+	facts := table{{"listener", e.Listener}, {"client", e.ClientAddress + " by " + e.Scheme}}
+	for _, r := range e.Routes {
+		facts.add("route", r.Route, "  "+routeVerdict(e, r))
+	}
+	if e.Upstream != "" {
+		facts.add("upstream", e.Upstream+", "+e.Balance)
+	}
+	for i := range e.Targets {
+		t := &e.Targets[i]
+		facts.add("target", t.URL, "  "+targetNote(t, t.URL == e.Target))
+	}
+	for _, source := range e.Sources {
+		facts.add("source", source, "  finds targets while weir runs")
+	}
+	if l := e.Limits; l != nil {
+		bounds := fmt.Sprintf("connect %s, first byte %s, idle %s, total %s", orNone(l.Connect), orNone(l.FirstByte), orNone(l.Idle), orNone(l.Total))
+		facts.add("limits", fmt.Sprintf("%s; %s", bounds, count(l.Attempts, "attempt")))
+		if l.MaxBody > 0 {
+			facts.add("", fmt.Sprintf("a body of at most %s", count(int(l.MaxBody), "byte")))
+		}
+	}
+	return facts
+}
+
+// orNone prints a limit of time: "0s" means that there is none.
+func orNone(limit string) string {
+	if limit == "0s" {
+		return "none"
+	}
+	return limit
+}
+
+// targetNote says in one line what is known of a target.
+func targetNote(t *server.ExplainedTarget, picked bool) string {
+	note := "weight " + share(t.Weight, t.Sharers)
+	if t.Priority > 0 {
+		note += fmt.Sprintf(", group %d", t.Priority)
+	}
+	if t.State != "" {
+		note += fmt.Sprintf(", %s, %s", t.State, count(t.InFlight, "running exchange"))
+	}
+	if t.Reason != "" {
+		note += ", " + t.Reason
+	}
+	if t.Source != "" {
+		note += fmt.Sprintf(", found by %s, seen %s ago", t.Source, time.Since(*t.Seen).Round(time.Second))
+	}
+	if t.Kept != "" {
+		note += ", kept: " + t.Kept
+	}
+	if picked {
+		note += ", is picked"
+	}
+	return note
 }
 
 // routeVerdict says whether a route takes the request, and why not.

@@ -26,7 +26,7 @@ func healthCommand() *urfave.Command {
 		Usage: "ask a weir on this machine whether it serves, as containers do",
 		Flags: []urfave.Flag{
 			configFlag("the configuration `FILE` of the running weir"),
-			&urfave.BoolFlag{Name: flagReady, Usage: "be content only if it is ready for clients: it is not while it drains"},
+			&urfave.BoolFlag{Name: flagReady, Usage: "succeed only if it is ready for clients, which it is not while it drains"},
 		},
 	})
 }

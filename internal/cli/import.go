@@ -14,7 +14,7 @@ import (
 func importCommand() *urfave.Command {
 	return withArguments(translate, &urfave.Command{
 		Name:      "import",
-		Usage:     "translate a configuration of nginx, HAProxy, Caddy or Traefik, and name what is not translated; exit status 3 if there is such",
+		Usage:     "translate a configuration of nginx, HAProxy, Caddy or Traefik, and name what is not translated, with exit status 3",
 		ArgsUsage: "PROGRAM FILE",
 		Flags: []urfave.Flag{
 			&urfave.BoolFlag{Name: "without-limits", Usage: "leave out limits on rates and connections that weir does not have, instead of closing their routes; they are named all the same"},

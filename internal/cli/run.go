@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	"strconv"
@@ -99,20 +100,16 @@ func serve(c *urfave.Command, before *predecessor) error {
 	parts.used(cfg)
 	limit := memoryLimit(log)
 	p.load = func() (*config.Config, error) {
-		cfg, err := read()
+		cfg, now, err := fitted(read, log)
 		if err == nil {
-			limit = memoryLimit(log)
-			fit(cfg, limit)
+			limit = now
 		}
 		return cfg, err
 	}
 	p.tune = func(cfg *config.Config) { p.memory.tune(cfg, limit, log) }
 	// planned reads what a reload would read, on goroutines of the admin API.
 	planned := func() (*config.Config, error) {
-		cfg, err := read()
-		if err == nil {
-			fit(cfg, memoryLimit(log))
-		}
+		cfg, _, err := fitted(read, log)
 		return cfg, err
 	}
 	fit(cfg, limit)
@@ -149,6 +146,16 @@ func serve(c *urfave.Command, before *predecessor) error {
 		p.tellUpgrade(upgradeVerdict{attempt, upgradeDone, strconv.Itoa(os.Getpid())})
 	}
 	return p.serve()
+}
+
+// fitted reads the configuration and fits it into the memory that there is now.
+func fitted(read func() (*config.Config, error), log *slog.Logger) (cfg *config.Config, limit int64, err error) {
+	if cfg, err = read(); err != nil {
+		return nil, 0, err
+	}
+	limit = memoryLimit(log)
+	fit(cfg, limit)
+	return cfg, limit, nil
 }
 
 // loader returns how to read the configuration, at the start and for reloads,

@@ -33,9 +33,6 @@ var names = [...]string{Identity: "identity", Zstd: "zstd", Brotli: "br", Gzip: 
 // String is the coding's name in fields.
 func (c Coding) String() string { return names[c] }
 
-// Names are those of all codings but identity, in the order of their preference.
-func Names() []string { return slices.Clone(names[Zstd:]) }
-
 // Named is the coding of that name; Identity if there is none.
 func Named(name string) Coding { return Coding(max(slices.Index(names[:], name), 0)) }
 

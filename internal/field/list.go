@@ -14,8 +14,7 @@ import (
 func Next(list []byte) (member, rest []byte, more bool) { return next(list, true) }
 
 // NextTag is Next for entity tags (RFC 9110 section 8.8.3): unlike in quoted
-// strings
-// a backslash in one is a byte like any other.
+// strings, a backslash in one is a byte like any other.
 func NextTag(list []byte) (tag, rest []byte, more bool) { return next(list, false) }
 
 func next(list []byte, escapes bool) (member, rest []byte, more bool) {
@@ -56,7 +55,7 @@ func Unquoted(b []byte) []byte {
 	return nil
 }
 
-// Tokens are the members of a list of tokens that are not empty. Every comma
+// Tokens are the members of a list that are not empty, without the space around them. Every comma
 // counts, so that a quotation mark cannot hide a name, as in Connection.
 func Tokens(list []byte) iter.Seq[[]byte] {
 	return func(yield func(token []byte) bool) {

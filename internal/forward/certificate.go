@@ -15,11 +15,11 @@ import (
 
 // Certificate is the certificate that a peer has shown. It is shared and never changed.
 type Certificate struct {
-	// Subject and Issuer are names (RFC 4514), Serial and Fingerprint digits in hexadecimal, the latter of
+	// Subject and Issuer are names (RFC 4514), Serial and Fingerprint digits in hexadecimal; the fingerprint is that of
 	// SHA-256. SANs are the alternative names, such as "DNS:a.example.org, URI:spiffe://a/b".
 	Subject, Issuer, Serial, Fingerprint, SANs []byte
-	// Whole returns the certificate, and the ones between it and the authority, as RFC 9440 has them;
-	// the latter are empty if there are none.
+	// Whole returns the certificate, and the chain between it and the authority, as RFC 9440 has them; the chain is
+	// empty if the authority itself has signed the certificate.
 	Whole func() (certificate, chain []byte)
 	// Identity is what conditions of routes are compared with.
 	Identity *config.ClientIdentity

@@ -109,11 +109,8 @@ func (f *Forwarder) Scheme(h *head.Head, p *Peer) []byte {
 	if !h.Has(forwardingFields) || !f.Trusts(p) {
 		return p.Scheme
 	}
-	said := h.Get(head.XForwardedProto)
-	if len(said) > 0 {
-		said, _, _ = bytes.Cut(said, comma)
-		said = field.Trim(said)
-	} else {
+	said, ok := firstElement(h.Get(head.XForwardedProto))
+	if !ok {
 		_, said = firstForwarded(h)
 	}
 	switch {
@@ -136,11 +133,8 @@ func (f *Forwarder) Host(h *head.Head, p *Peer) []byte {
 	if !h.Has(forwardingFields) || !f.Trusts(p) {
 		return own
 	}
-	said := h.Get(head.XForwardedHost)
-	if len(said) > 0 {
-		said, _, _ = bytes.Cut(said, comma)
-		said = field.Trim(said)
-	} else {
+	said, ok := firstElement(h.Get(head.XForwardedHost))
+	if !ok {
 		said, _ = firstForwarded(h)
 	}
 	if len(said) > 0 && head.ValidHost(said) {
@@ -149,10 +143,10 @@ func (f *Forwarder) Host(h *head.Head, p *Peer) []byte {
 	return own
 }
 
-// AppendTold adds what targets get to know of scheme and host besides those that Scheme and
-// Host returned: by Host, and by the Forwarded of a trusted peer. It adds nothing if there is
-// nothing else.
-func (f *Forwarder) AppendTold(dst []byte, h *head.Head, p *Peer, scheme, host []byte) []byte {
+// AppendOtherOrigins adds to dst the hosts and schemes that fields tell targets besides those that
+// Scheme and Host returned: the field Host, and the Forwarded of a trusted peer. It adds nothing if
+// both tell the same.
+func (f *Forwarder) AppendOtherOrigins(dst []byte, h *head.Head, p *Peer, scheme, host []byte) []byte {
 	if !h.Has(forwardingFields) || !f.Trusts(p) {
 		return dst
 	}
@@ -165,6 +159,12 @@ func (f *Forwarder) AppendTold(dst []byte, h *head.Head, p *Peer, scheme, host [
 		dst = append(append(dst, ' '), toldScheme...)
 	}
 	return dst
+}
+
+// firstElement returns the first element of a list, which may be empty; false without a list.
+func firstElement(list []byte) ([]byte, bool) {
+	first, _, _ := bytes.Cut(list, comma)
+	return field.Trim(first), len(list) > 0
 }
 
 // firstForwarded is what the first element of Forwarded says of the client's host and scheme.

@@ -242,7 +242,7 @@ var changing, changingNames = func() (all head.Set, begins [64][]byte) {
 }()
 
 // secret are the fields that no table of a connection with messages of several clients may have:
-// who sees the sizes of blocks could guess them (RFC 7541 section 7.1).
+// a client who sees the sizes of blocks could guess them (RFC 7541 section 7.1).
 var secret = head.SetOf(head.Authorization, head.Cookie)
 
 // lower is name in lower case, until the next call.

@@ -522,9 +522,8 @@ func TestReloadsAndStops(t *testing.T) {
 		t.Error(err)
 	}
 	one.GracefulStop()
-	for n := calls.Load() + 50; calls.Load() < n; {
-		time.Sleep(time.Millisecond)
-	}
+	enough := calls.Load() + 50
+	testkit.Eventually(t, "50 more calls were made", func() bool { return calls.Load() >= enough })
 	close(stop)
 	running.Wait()
 }

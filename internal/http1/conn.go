@@ -9,7 +9,6 @@ import (
 	"math"
 	"net"
 	"runtime"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -429,7 +428,7 @@ type reader struct {
 	behind time.Duration
 }
 
-// mode says who bounds the time of a read.
+// mode says what bounds the time of a read.
 type mode uint8
 
 const (
@@ -473,9 +472,9 @@ func (c *conn) Read(p []byte) (int, error) {
 // slowBody says which limit a client is below whose body did not go on in time.
 func (c *conn) slowBody() error {
 	if c.behind > 0 {
-		return &slowError{what: "sent less than " + strconv.FormatInt(c.rate, 10) + " bytes per second", key: "timeouts.min_rate"}
+		return proxy.SentLess(c.rate)
 	}
-	return &slowError{what: "sent nothing for " + c.grace.String(), key: "timeouts.grace"}
+	return proxy.SentNothing(c.grace)
 }
 
 // Room implements proxy.Front.

@@ -3,13 +3,13 @@ package http1
 import (
 	"errors"
 	"net"
-	"strconv"
 	"syscall"
 	"time"
 
 	"weir/internal/body"
 	"weir/internal/head"
 	"weir/internal/sock"
+	"weir/proxy"
 )
 
 // outBuffer is how much of a response is gathered before it is written: a head
@@ -234,25 +234,8 @@ func (c *conn) Delivered() (int64, bool) { return c.delivered, c.begun }
 
 // slow says which limit a client is below that took too little.
 func (c *conn) slow(err error) error {
-	switch {
-	case errors.Is(err, sock.ErrTookNothing):
-		return &slowError{what: "took nothing for " + c.pace.Grace().String(), key: "timeouts.grace"}
-	case errors.Is(err, sock.ErrTookLittle):
-		return &slowError{what: "took less than " + strconv.FormatInt(c.pace.Rate(), 10) + " bytes per second", key: "timeouts.min_rate"}
-	}
-	return err
+	return proxy.Slow(err, c.pace.Grace(), c.pace.Rate())
 }
-
-// slowError is a client that is slower than the key of a limit allows.
-type slowError struct{ what, key string }
-
-func (e *slowError) Error() string { return "client " + e.what + " (" + e.key + ")" }
-
-// Timeout makes it a time-out, as package net has them.
-func (*slowError) Timeout() bool { return true }
-
-// Temporary implements net.Error.
-func (*slowError) Temporary() bool { return false }
 
 // defaultGrace bounds the writing of answers to requests whose head never came
 // as far as naming the limits.

@@ -63,7 +63,7 @@ func (c *conn) sendHead(s *stream, h *head.Head, status int, length int64) {
 
 // Failed implements frames.Owner: all streams end, and the reader too.
 func (c *conn) Failed() {
-	if err := slow(c.Broken, c.c.Config().Timeouts.Grace.D()); err != c.Broken {
+	if err := proxy.Slow(c.Broken, c.c.Config().Timeouts.Grace.D(), 0); err != c.Broken {
 		c.Broken = err
 		c.listener().CountEnd(proxy.EndStalled)
 	}

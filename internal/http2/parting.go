@@ -104,9 +104,9 @@ func (b *requestBody) tooSlow(now time.Time) error {
 	}
 	switch waited := now.Sub(b.waiting); {
 	case b.s.rate > 0 && b.sized() && b.behind > 0 && waited+b.behind >= b.s.grace:
-		return belowRate("sent", b.s.rate)
+		return proxy.SentLess(b.s.rate)
 	case waited >= b.s.grace:
-		return &slowError{what: "sent nothing for " + b.s.grace.String(), key: "timeouts.grace"}
+		return proxy.SentNothing(b.s.grace)
 	}
 	return nil
 }
@@ -130,9 +130,9 @@ func (s *stream) tooSlow(now time.Time, passed time.Duration) error {
 	}
 	switch {
 	case !since.IsZero() && now.Sub(since) >= s.grace:
-		return tookNothing(s.grace)
+		return proxy.TookNothing(s.grace)
 	case s.rate > 0 && s.behind >= s.grace:
-		return belowRate("took", s.rate)
+		return proxy.TookLess(s.rate)
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ const (
 	crowd = 8
 )
 
-// share is the size of the buffer that a stream gets whose windows have room for n bytes: the
+// share is the size of the buffer of a stream whose windows have room for n bytes: the
 // more the others hold the less. c.mu is held.
 func (c *conn) share(n int64) int {
 	left := maxLent - c.lent

@@ -2,7 +2,6 @@ package http2
 
 import (
 	"errors"
-	"strconv"
 	"sync"
 	"time"
 
@@ -11,7 +10,6 @@ import (
 	"weir/internal/frames"
 	"weir/internal/head"
 	"weir/internal/prefetch"
-	"weir/internal/sock"
 	"weir/proxy"
 )
 
@@ -50,7 +48,7 @@ type stream struct {
 	window        int64
 	// lent is the buffer for bytes of the answer that the exchange holds.
 	lent int
-	// last is where in out, of that round, the stream's last frame is whose flags may be changed;
+	// last is where in out, of that round, the last frame of the stream is with flags that may be changed;
 	// -1 if there is none.
 	last  int
 	round uint64
@@ -183,7 +181,7 @@ func (s *stream) lose(why error) {
 		s.close(time.Now())
 		return
 	}
-	if _, slow := why.(*slowError); !slow { // which the exchange learns from what it waits for
+	if _, slow := why.(*proxy.SlowClient); !slow { // which the exchange learns from what it waits for
 		s.cancel.CancelFor(why)
 	}
 }
@@ -245,31 +243,4 @@ func (s *stream) close(at time.Time) {
 		s.tail = nil
 	}
 	streams.Put(s)
-}
-
-// slowError is a client that is slower than the key of a limit allows.
-type slowError struct{ what, key string }
-
-func (e *slowError) Error() string { return "client " + e.what + " (" + e.key + ")" }
-
-// Timeout makes it a time-out, as package net has them.
-func (*slowError) Timeout() bool { return true }
-
-// Temporary implements net.Error.
-func (*slowError) Temporary() bool { return false }
-
-func tookNothing(grace time.Duration) error {
-	return &slowError{what: "took nothing for " + grace.String(), key: "timeouts.grace"}
-}
-
-func belowRate(verb string, rate int64) error {
-	return &slowError{what: verb + " less than " + strconv.FormatInt(rate, 10) + " bytes per second", key: "timeouts.min_rate"}
-}
-
-// slow says which limit a client is below that took too little.
-func slow(err error, grace time.Duration) error {
-	if errors.Is(err, sock.ErrTookNothing) || errors.Is(err, sock.ErrTookLittle) {
-		return tookNothing(grace)
-	}
-	return err
 }

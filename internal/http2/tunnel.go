@@ -42,7 +42,7 @@ type tunnel struct {
 	rest        []byte // of the piece that was read in part
 }
 
-// deadline wakes who waits when its time has come.
+// deadline wakes the goroutines that wait once its time has come.
 type deadline struct {
 	at    time.Time
 	timer *time.Timer

@@ -101,9 +101,9 @@ func (h *haproxyImport) frontend(p *proxySection) {
 	}
 	switch rest := p.last("default_backend"); {
 	case rest != nil:
-		h.route(rs, []match{{}}, rest.at, rest.word(1), rest)
+		h.route(rs, []match{{}}, rest.at, rest.word(1))
 	case p.kind == "listen":
-		h.route(rs, []match{{}}, p.at, p.name, nil)
+		h.route(rs, []match{{}}, p.at, p.name)
 	default:
 		none := route{section: section{at: p.at}}
 		none.set("respond", []pair{{"status", 503}})
@@ -225,7 +225,7 @@ func (h *haproxyImport) use(rs *rules, st *statement, acls map[string]test) {
 		if c.inexact != "" {
 			h.d.note(st.at, "%s: %s", st.String(), c.inexact)
 		}
-		h.route(rs, c.matches, st.at, st.word(1), st)
+		h.route(rs, c.matches, st.at, st.word(1))
 	}
 }
 
@@ -247,7 +247,7 @@ func servers(p *proxySection) []statement {
 }
 
 // route adds a rule that leads to a backend, with what the backend does to requests.
-func (h *haproxyImport) route(rs *rules, matches []match, at Place, name string, st *statement) {
+func (h *haproxyImport) route(rs *rules, matches []match, at Place, name string) {
 	b := h.section(name, "backend", "listen")
 	r := route{section: section{at: at}}
 	if b == nil {

@@ -300,7 +300,7 @@ func (h *haproxyImport) path(rs *rules, st *statement, c condition) {
 	case m[2] != "":
 		change.cut += "/"
 	}
-	// It changes the paths that the expression fits.
+	// The rule changes the paths that its expression fits.
 	changes := both(c.matches, []match{{path: path{text: change.cut}}})
 	h.changes(changes, change.put)
 	rs.guard(changes, func(r *route) {

@@ -175,22 +175,6 @@ func compare(t *testing.T, socket string, translation []byte, probes []probe) {
 	}
 }
 
-// program finds a program to compare with. Without it the test is skipped, but not in CI.
-func program(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		if _, err := os.Stat("/usr/sbin/" + name); err == nil {
-			return "/usr/sbin/" + name
-		}
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-	return path
-}
-
 // run starts a program until the end of the test.
 func run(t *testing.T, args ...string) {
 	t.Helper()
@@ -219,7 +203,7 @@ func TestNginx(t *testing.T) {
 	if got := notes(result); !slices.Equal(got, []string{"closed 42", "closed 54"}) {
 		t.Errorf("notes: %v", result.Notes)
 	}
-	nginx := program(t, "nginx")
+	nginx := testkit.Program(t, "nginx", "/usr/sbin/nginx")
 
 	// The same configuration on a socket, for a program without root's rights.
 	socket := filepath.Join(folder, "s")
@@ -255,7 +239,7 @@ func TestHAProxy(t *testing.T) {
 	if len(result.Notes) > 0 {
 		t.Errorf("notes: %v", result.Notes)
 	}
-	haproxy := program(t, "haproxy")
+	haproxy := testkit.Program(t, "haproxy", "/usr/sbin/haproxy")
 	socket := filepath.Join(folder, "s")
 	text, err := os.ReadFile(file)
 	if err != nil {

@@ -442,10 +442,10 @@ func (n *nginxImport) serverRules(s *nginxServer) []*route {
 	n.refuseUnknown(rs, s, locations)
 	n.locations = locations
 	for _, l := range locations {
-		n.location(rs, s, l, locations)
+		n.location(rs, l, locations)
 	}
 	if s.scope.value("root") != "" {
-		n.content(rs, s.scope, &rest, path{})
+		n.content(s.scope, &rest, path{})
 		n.common(s.scope, &rest)
 	} else {
 		rest.set("respond", []pair{{"status", 404}})
@@ -614,7 +614,7 @@ func reouter(s, server *scope) *scope {
 }
 
 // location adds the rules of a location.
-func (n *nginxImport) location(rs *rules, s *nginxServer, l *nginxLocation, all []*nginxLocation) {
+func (n *nginxImport) location(rs *rules, l *nginxLocation, all []*nginxLocation) {
 	if l.regular {
 		return
 	}
@@ -630,7 +630,7 @@ func (n *nginxImport) location(rs *rules, s *nginxServer, l *nginxLocation, all 
 		return
 	}
 	n.common(l.scope, &r)
-	n.content(rs, l.scope, &r, l.path)
+	n.content(l.scope, &r, l.path)
 	rs.add([]match{m}, r)
 
 	// nginx redirects to the prefix of a location that proxies.

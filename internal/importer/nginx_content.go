@@ -313,7 +313,7 @@ func (n *nginxImport) common(s *scope, r *route) {
 }
 
 // content translates what a location answers with.
-func (n *nginxImport) content(rs *rules, s *scope, r *route, p path) {
+func (n *nginxImport) content(s *scope, r *route, p path) {
 	for _, dir := range s.own("rewrite") {
 		if r.change = rewriteSwap(&dir, p); r.change == nil && dir.arg(2) != "permanent" && dir.arg(2) != "redirect" {
 			r.refuse(n.d, dir.at, notImplemented, "rewrite %s is not translated", strings.Join(dir.args, " "))

@@ -156,7 +156,23 @@ func traefikTime(text string) string {
 
 // certificates gives listeners with TLS their certificates.
 func (t *traefikImport) certificates() {
-	var all [][]pair
+	all := t.pairs()
+	t.findSecure()
+	for _, name := range t.names {
+		e := t.entryPoints[name]
+		switch {
+		case !e.secure:
+		case all != nil:
+			e.listener.set("certificates", all)
+		default:
+			t.d.note(e.listener.at, "entry point %s: its certificates are not in the files, so its routers are not served until the listener has some", name)
+			e.listener.comment("This listener speaks TLS in Traefik, but its certificates are not known.")
+		}
+	}
+}
+
+// pairs returns the certificates of all files, and notes what of their options is not translated.
+func (t *traefikImport) pairs() (all [][]pair) {
 	for _, f := range t.files {
 		certs := append(f.get("tls", "certificates").items, f.get("tls", "stores", "default", "defaultCertificate"))
 		for _, c := range certs {
@@ -170,6 +186,11 @@ func (t *traefikImport) certificates() {
 			}
 		}
 	}
+	return all
+}
+
+// findSecure marks the entry points of routers with TLS.
+func (t *traefikImport) findSecure() {
 	for _, f := range t.files {
 		for _, r := range f.get("http", "routers").items {
 			if r.get("tls").is() {
@@ -179,17 +200,6 @@ func (t *traefikImport) certificates() {
 					}
 				}
 			}
-		}
-	}
-	for _, name := range t.names {
-		e := t.entryPoints[name]
-		switch {
-		case !e.secure:
-		case all != nil:
-			e.listener.set("certificates", all)
-		default:
-			t.d.note(e.listener.at, "entry point %s: its certificates are not in the files, so its routers are not served until the listener has some", name)
-			e.listener.comment("This listener speaks TLS in Traefik, but its certificates are not known.")
 		}
 	}
 }

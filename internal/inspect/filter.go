@@ -3,6 +3,7 @@ package inspect
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -148,15 +149,6 @@ var numbers = map[string]func(k *kept) float64{
 	"out":      func(k *kept) float64 { return float64(k.BytesOut) },
 }
 
-// keysOf are the names in a table of keys.
-func keysOf[V any](table map[string]V) (names []string) {
-	for name := range table {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
-
 // textOf is what a key stands for.
 func textOf(key string) (func(k *kept) string, error) {
 	if get := texts[key]; get != nil {
@@ -164,13 +156,13 @@ func textOf(key string) (func(k *kept) string, error) {
 	}
 	for prefix, p := range map[string]part{"request.": partRequest, "response.": partResponse} {
 		if name, ok := strings.CutPrefix(key, prefix); ok && name != "" {
-			return func(k *kept) string { value, _ := k.messages[p].field(name); return value }, nil
+			return func(k *kept) string { return k.messages[p].field(name) }, nil
 		}
 	}
 	if numbers[key] != nil {
 		return nil, fmt.Errorf(`found an operator for texts: want one of ">", ">=", "<", "<=" for %q`, key)
 	}
-	known := append(keysOf(texts), "body", "duration", "in", "out", "request.NAME", "response.NAME")
+	known := append(slices.Sorted(maps.Keys(texts)), "body", "duration", "in", "out", "request.NAME", "response.NAME")
 	err := fmt.Errorf("found key %q: want %s", key, config.OneOf(known))
 	if meant := config.Nearest(key, known); meant != "" {
 		err = fmt.Errorf("%w; did you mean %q?", err, meant)
@@ -238,7 +230,7 @@ func pattern(want string) func(text string) bool {
 func comparison(key, op, value string) (term, error) {
 	get := numbers[key]
 	if get == nil {
-		return nil, fmt.Errorf("found %q for %q: want it for %s", op, key, config.OneOf(keysOf(numbers)))
+		return nil, fmt.Errorf("found %q for %q: want it for %s", op, key, config.OneOf(slices.Sorted(maps.Keys(numbers))))
 	}
 	want, err := quantity(key, value)
 	if err != nil {

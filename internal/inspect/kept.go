@@ -187,17 +187,17 @@ func imageType(b *bodyPart) string {
 	return ""
 }
 
-// field returns the value of the first field of that name, which is in lower case.
-func (m *message) field(name string) (string, bool) {
+// field returns the value of the first field of that name, in whatever case; "" if there is none.
+func (m *message) field(name string) string {
 	if m == nil {
-		return "", false
+		return ""
 	}
 	for line := range strings.Lines(m.fields) {
 		if n, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": "); strings.EqualFold(n, name) {
-			return value, true
+			return value
 		}
 	}
-	return "", false
+	return ""
 }
 
 // contains says whether the body has a text, without case.

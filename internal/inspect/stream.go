@@ -8,8 +8,8 @@ import (
 	"weir/admin"
 )
 
-// stream is one who watches what is recorded. It looks into the rings when it is asked for news, so that exchanges do
-// not wait for those who watch, and what is watched takes no memory besides that of the rings.
+// stream shows what is recorded to one watcher. It looks into the rings when the watcher asks for news, so that exchanges
+// do not wait for watchers, and watching takes no memory besides that of the rings.
 type stream struct {
 	recorder *Recorder
 	filter   filter

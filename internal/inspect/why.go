@@ -79,7 +79,7 @@ func (r *recording) notes(k *kept, x *proxy.Exchange) {
 		add("this exchange was not sampled: it is kept because it is %s, without bodies and attempts", k.Kind)
 	}
 	if m := k.messages[partResponse]; m != nil && k.Complete {
-		if now, _ := m.field("content-encoding"); now != r.coding && r.kind != "" {
+		if now := m.field("content-encoding"); now != r.coding && r.kind != "" {
 			add("weir compressed the response (%s); the body is shown as it was before", now)
 		}
 	}

@@ -156,11 +156,11 @@ func (l *Listener) isFromFile(leaf *x509.Certificate) bool {
 // RFC 6066 section 3): one with exactly that name, else one with the wildcard
 // for it, else the first. Of several for the same name (say RSA and ECDSA) the first that the
 // client can use is taken.
-func (c *certificates) choose(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	if found, err := c.chooseExact(hello); found != nil || err != nil {
-		return found, err
+func (c *certificates) choose(hello *tls.ClientHelloInfo) *tls.Certificate {
+	if found := c.chooseExact(hello); found != nil {
+		return found
 	}
-	return c.forOthers(hello), nil
+	return c.forOthers(hello)
 }
 
 // forOthers finds the certificate for a name that none of them has.
@@ -168,20 +168,19 @@ func (c *certificates) forOthers(hello *tls.ClientHelloInfo) *tls.Certificate {
 	return usable(hello, c.table.Load().first)
 }
 
-// chooseExact is choose without the first certificate for other names: with neither a certificate
-// nor an error, crypto/tls sends the alert unrecognized_name.
-func (c *certificates) chooseExact(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+// chooseExact is choose without the first certificate for other names: it returns nil for those.
+func (c *certificates) chooseExact(hello *tls.ClientHelloInfo) *tls.Certificate {
 	t := c.table.Load()
 	name := strings.ToLower(strings.TrimSuffix(hello.ServerName, "."))
 	if found := usable(hello, t.byName[name]); found != nil {
-		return found, nil
+		return found
 	}
 	if dot := strings.IndexByte(name, '.'); dot > 0 {
 		if found := usable(hello, t.byName["*"+name[dot:]]); found != nil {
-			return found, nil
+			return found
 		}
 	}
-	return nil, nil
+	return nil
 }
 
 // usable returns the first of list that the client supports, the first if it

@@ -28,9 +28,9 @@ func LoadClientCA(path string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// clientTrust is whose certificates clients may show. It is never changed.
+// clientTrust is what a listener demands of the certificates of clients. A clientTrust never changes.
 type clientTrust struct {
-	pool    *x509.CertPool // nil: no certificate is verified
+	pool    *x509.CertPool // the authorities; nil: no certificate is verified
 	revoked *secure.Revocation
 	allow   []config.ClientPattern // empty: all whose certificates are good
 	// ask is what handshakes ask clients for.

@@ -33,8 +33,8 @@ func (s *settings) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, er
 // neither a certificate nor an error, crypto/tls sends the alert unrecognized_name.
 func (s *settings) find(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if s.certificates != nil && !s.asksChallenge(hello) {
-		if found, err := s.certificates.chooseExact(hello); found != nil || err != nil {
-			return found, err
+		if found := s.certificates.chooseExact(hello); found != nil {
+			return found, nil
 		}
 	}
 	if s.issuer != nil {

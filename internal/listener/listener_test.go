@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -102,13 +101,7 @@ func line(t *testing.T, r io.Reader) string {
 // until waits for a condition that other goroutines bring about.
 func until(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	for end := time.Now().Add(limit); !condition(); {
-		if time.Now().After(end) {
-			t.Fatalf("waited in vain: %s", what)
-		}
-		runtime.Gosched()
-		time.Sleep(time.Millisecond)
-	}
+	testkit.EventuallyWithin(t, limit, what, condition)
 }
 
 // closed fails unless the peer closes without having sent anything.

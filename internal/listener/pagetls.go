@@ -30,7 +30,7 @@ func NewTLS(files []config.Certificate) (*tls.Config, error) {
 				_, _ = c.refresh() // files that cannot be read leave the old ones
 			}
 			mu.Unlock()
-			return c.choose(hello)
+			return c.choose(hello), nil
 		},
 	}, nil
 }

@@ -18,7 +18,7 @@ type Passed struct {
 	Hello []byte
 }
 
-// Passed says where a connection goes whose TLS is not ended here; nil for all others.
+// Passed says where a connection goes on to if its TLS is not ended here; nil for all others.
 func (c *Conn) Passed() *Passed { return c.passed }
 
 // PassTo finds the upstream in a table of pass_through for a name in lower case, empty for none: that of exactly the

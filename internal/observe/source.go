@@ -13,6 +13,8 @@ import (
 	"weir/proxy"
 )
 
+// init adds what gjson lacks: it keeps modifiers in a map of its own, without a lock, which must not change any more
+// once a goroutine asks for values.
 func init() {
 	gjson.AddModifier("argmax", func(json, _ string) string {
 		return fold(json, func(i int, _ float64) string { return strconv.Itoa(i) })

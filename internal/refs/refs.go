@@ -1,5 +1,5 @@
-// Package refs counts who has a thing, so that the last one closes it, exactly
-// once. It knows nothing of what is counted. Packages lb and proxy count the holders
+// Package refs counts the holders of a thing, so that the last one closes it, exactly
+// once. It knows nothing of the thing. Packages lb and proxy count the holders
 // of targets and of upstreams with it.
 package refs
 

@@ -37,17 +37,10 @@ type registry struct {
 	lose func() error
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 func openEtcd(t *testing.T, _ string) registry {
 	testkit.Program(t, "etcd")
 	s, err := etcdtest.Start()
-	must(t, err)
+	testkit.Must(t, err)
 	t.Cleanup(s.Close)
 	get := func() *clientv3.GetResponse {
 		found, err := s.Client.Get(context.Background(), "/services/", clientv3.WithPrefix())
@@ -80,7 +73,7 @@ func openEtcd(t *testing.T, _ string) registry {
 func openZooKeeper(t *testing.T, _ string) registry {
 	testkit.Program(t, zookeepertest.Program)
 	s, err := zookeepertest.Start()
-	must(t, err)
+	testkit.Must(t, err)
 	t.Cleanup(s.Close)
 	const parent = "/services/shop/v1"
 	child := func() (string, []byte) {
@@ -113,7 +106,7 @@ func openZooKeeper(t *testing.T, _ string) registry {
 
 func openConsul(t *testing.T, _ string) registry {
 	s, err := consultest.Start()
-	must(t, err)
+	testkit.Must(t, err)
 	t.Cleanup(func() { s.Stop() })
 	return registry{
 		flags: []string{"--registry", "consul://" + s.Addr},
@@ -137,7 +130,7 @@ func openConsul(t *testing.T, _ string) registry {
 func openWeir(t *testing.T, binary string) registry {
 	folder := t.TempDir()
 	socket, config := filepath.Join(folder, "admin"), filepath.Join(folder, "weir.toml")
-	must(t, os.WriteFile(config, fmt.Appendf(nil, "listeners = [{ address = \"127.0.0.1:0\" }]\nroutes = [{ respond = { body = \"x\" } }]\nadmin.address = \"unix:%s\"\n", socket), 0o600))
+	testkit.Must(t, os.WriteFile(config, fmt.Appendf(nil, "listeners = [{ address = \"127.0.0.1:0\" }]\nroutes = [{ respond = { body = \"x\" } }]\nadmin.address = \"unix:%s\"\n", socket), 0o600))
 	begin(t, exec.Command(binary, "run", "--config", config))
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", socket)
@@ -184,9 +177,9 @@ func begin(t *testing.T, cmd *exec.Cmd) *program {
 	t.Helper()
 	p := &program{cmd, make(chan struct{})}
 	log, err := os.CreateTemp(t.TempDir(), "log")
-	must(t, err)
+	testkit.Must(t, err)
 	cmd.Stdout, cmd.Stderr = log, log
-	must(t, cmd.Start())
+	testkit.Must(t, cmd.Start())
 	go func() {
 		cmd.Wait()
 		close(p.ended)
@@ -220,7 +213,7 @@ func TestRegister(t *testing.T) {
 
 func keeps(t *testing.T, binary string, r registry) {
 	address, err := discovertest.FreeAddress()
-	must(t, err)
+	testkit.Must(t, err)
 	pidFile := filepath.Join(t.TempDir(), "pid")
 	service := []string{binary, "run", "--listen", address, "--to", "demo:one", "--pid-file", pidFile}
 	register := func(more ...string) *program {
@@ -244,13 +237,13 @@ func keeps(t *testing.T, binary string, r registry) {
 			_, wrong := fmt.Sscan(string(text), &pid)
 			return err == nil && wrong == nil && pid > 1
 		})
-		must(t, syscall.Kill(pid, syscall.SIGKILL))
+		testkit.Must(t, syscall.Kill(pid, syscall.SIGKILL))
 	}
 	command := append([]string{"--"}, service...)
 
 	one := register(command...)
 	has("started")
-	must(t, r.lose())
+	testkit.Must(t, r.lose())
 	has("lost")
 	kill()
 	<-one.ended
@@ -261,7 +254,7 @@ func keeps(t *testing.T, binary string, r registry) {
 
 	two := register(command...)
 	has("started again")
-	must(t, two.Process.Signal(syscall.SIGTERM))
+	testkit.Must(t, two.Process.Signal(syscall.SIGTERM))
 	testkit.Eventually(t, "it drains", func() bool { return strings.Contains(strings.ReplaceAll(r.entry(), " ", ""), r.drains) })
 	kill() // which ends the drain
 	<-two.ended
@@ -270,7 +263,7 @@ func keeps(t *testing.T, binary string, r registry) {
 	running := begin(t, exec.Command(service[0], service[1:]...))
 	three := register("--pid", fmt.Sprint(running.Process.Pid))
 	has("--pid")
-	must(t, three.Process.Kill())
+	testkit.Must(t, three.Process.Kill())
 	<-three.ended
 	gone("weir register was killed")
 	select {

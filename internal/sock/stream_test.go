@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"weir/internal/sock"
+	"weir/internal/testkit"
 )
 
 // pair returns the two ends of a TCP connection, the first as a Stream.
@@ -100,18 +101,15 @@ func TestStreamAsks(t *testing.T) {
 	// Used again: what no request asked for makes it useless.
 	far.Write([]byte("surplus"))
 	waiting := sock.NewProbe(s.Conn)
-	for waiting.Look() != sock.PendingBytes {
-		time.Sleep(time.Millisecond) // the bytes are on their way
-	}
+	testkit.Eventually(t, "the bytes are there", func() bool { return waiting.Look() == sock.PendingBytes })
 	if sent, err := ask([]byte("q"), false); sent != 0 || !errors.Is(err, sock.ErrNotQuiet) {
 		t.Errorf("with surplus bytes: %d sent, %v", sent, err)
 	}
 
 	s, far = pair(t)
 	far.Close()
-	for waiting = sock.NewProbe(s.Conn); waiting.Look() == sock.PendingNothing; {
-		time.Sleep(time.Millisecond)
-	}
+	waiting = sock.NewProbe(s.Conn)
+	testkit.Eventually(t, "the end is there", func() bool { return waiting.Look() != sock.PendingNothing })
 	if sent, err := ask([]byte("q"), false); sent != 0 || !errors.Is(err, sock.ErrNotQuiet) {
 		t.Errorf("closed: %d sent, %v", sent, err)
 	}
@@ -119,9 +117,8 @@ func TestStreamAsks(t *testing.T) {
 	// that could wake the reader.
 	s, far = pair(t)
 	far.Write([]byte("early"))
-	for waiting = sock.NewProbe(s.Conn); waiting.Look() != sock.PendingBytes; {
-		time.Sleep(time.Millisecond)
-	}
+	waiting = sock.NewProbe(s.Conn)
+	testkit.Eventually(t, "the early answer is there", func() bool { return waiting.Look() == sock.PendingBytes })
 	s.SetReadDeadline(time.Now().Add(time.Minute))
 	if sent, err := ask([]byte("q"), true); sent != 1 || string(p[:n]) != "early" || err != nil {
 		t.Errorf("early answer: %d sent, answer %q, %v", sent, p[:n], err)

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// These are for machines on which weir is developed (macOS): right, and not fast.
+// The functions of this file are for machines on which weir is developed (macOS): right, and not fast.
 
 // send writes what one call takes of p, or of more after p.
 func (t *transfer) send(fd uintptr) (uintptr, syscall.Errno) {

@@ -92,7 +92,7 @@ func serve(t testing.TB, scheme, address string, cfg *tls.Config, script func(*C
 // Close stops accepting, cuts all connections and waits for the scripts.
 func (o *Origin) Close() {
 	o.once.Do(func() {
-		o.ln.Close() // first: who notices the end of a connection must not get another one
+		o.ln.Close() // first: a client that notices the end of a connection must not get another one
 		close(o.closing)
 		o.mu.Lock()
 		for _, c := range o.conns {

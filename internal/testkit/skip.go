@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 )
 
@@ -20,11 +21,17 @@ func Program(t testing.TB, names ...string) string {
 			return path
 		}
 	}
-	if os.Getenv("CI") != "" {
-		t.Fatalf("%s is not installed: .ci/run installs it", names[0])
-	}
-	t.Skipf("%s is not installed", names[0])
+	Lacks(t, names[0]+", which .ci/run installs")
 	return ""
+}
+
+// Lacks skips a test for which this machine lacks something, or fails it where the variable CI is set.
+func Lacks(t testing.TB, what any) {
+	t.Helper()
+	if os.Getenv("CI") != "" {
+		t.Fatal("this machine lacks what the test needs: ", what)
+	}
+	t.Skip("this machine lacks what the test needs: ", what)
 }
 
 // Programs is Program for programs that a test needs all of.
@@ -42,6 +49,20 @@ func Rounds(few, all int) int {
 		return few
 	}
 	return all
+}
+
+// Soak is a number of a long test: small, unless the environment has a variable with another one, as "make soak" does.
+func Soak(t testing.TB, variable string, small int) int {
+	t.Helper()
+	text := os.Getenv(variable)
+	if text == "" {
+		return small
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("%s: %v", variable, err)
+	}
+	return n
 }
 
 // Slow skips a test that takes long in "make test"; "make test-all" runs it.

@@ -26,8 +26,8 @@ type attendant struct {
 	c     *Conn
 	lease lease
 	state atomic.Uint32 // an attendantState
-	// sending is held by who asks: the answer may come before the write has returned. The exchange does not go on before that, because
-	// what is written lies in its buffers.
+	// sending is held by the goroutine that writes the request: the answer may come before the write has returned. The exchange does not
+	// go on before that, because the request lies in its buffers.
 	sending sync.Mutex
 	claim   func() bool // ask, as a value that is made once
 	// next is what the attendant goes on with once it was asked.
@@ -43,11 +43,11 @@ type attendant struct {
 	closes sync.Once
 }
 
-// attendantState says who has an attendant's connection.
+// attendantState says which goroutine has an attendant's connection.
 type attendantState = uint32
 
 const (
-	// attendantUnused: it is offered, or who took it has not sent anything yet.
+	// attendantUnused: it is offered, or the goroutine that took it has not sent anything yet.
 	attendantUnused attendantState = iota
 	// attendantAsked: a request was sent, or is being sent.
 	attendantAsked
@@ -177,7 +177,7 @@ func (a *attendant) await(look func(fd uintptr) bool) bool {
 }
 
 // look reads the beginning of an answer, if it is there. The first call of a wait offers the connection instead: what comes from then
-// on wakes the attendant, and who takes the connection looks whether anything came before, which saves a read here.
+// on wakes the attendant, and a goroutine that takes the connection looks whether anything came before, which saves a read here.
 func (a *attendant) look(fd uintptr) bool {
 	switch {
 	case !a.offered:
@@ -188,7 +188,7 @@ func (a *attendant) look(fd uintptr) bool {
 	case sock.Silent(fd): // it was woken by what had been read before
 		return false
 	case a.state.CompareAndSwap(attendantUnused, attendantOver):
-		return true // bytes that no request asked for, or the end; neither is read, so that they cannot be missed by who takes the connection
+		return true // bytes that no request asked for, or the end; neither is read, so that a goroutine that takes the connection cannot miss them
 	}
 	return a.state.Load() == attendantOver || a.c.first.Look(fd)
 }
@@ -199,7 +199,7 @@ func (a *attendant) early() bool {
 	case attendantAsked:
 		return !c.interrupted.Load() && (c.readArmed.IsZero() || time.Now().Before(c.readArmed))
 	case attendantUnused:
-		runtime.Gosched() // perhaps for who has taken it
+		runtime.Gosched() // perhaps for the goroutine that has taken the connection
 		return a.t.attendants.rest(a)
 	}
 	return false
@@ -212,7 +212,7 @@ func (s *attendants) rest(a *attendant) bool {
 	defer s.mu.Unlock()
 	i := slices.Index(s.idle, a)
 	if a.offered && i < 0 {
-		return true // who has taken it is about to set a deadline
+		return true // the goroutine that has taken the connection is about to set a deadline
 	}
 	if end := a.used.Add(a.t.hc.MaxIdleConnDuration); time.Now().Before(end) {
 		a.c.ReadUntil(end)
@@ -224,7 +224,8 @@ func (s *attendants) rest(a *attendant) bool {
 	return false
 }
 
-// spared says that the attendant was not asked, or not reached, by who gives the connection back. It is closed then.
+// spared says that the exchange which gives the connection back has not asked the attendant, or not reached it. The attendant then closes
+// the connection.
 func (a *attendant) spared() bool {
 	a.dismiss()
 	return a.state.Load() == attendantOver

@@ -245,7 +245,7 @@ func (t *HTTP2) connect() {
 	}()
 	t.dialing--
 	if err != nil {
-		// Those wait no longer that this connection would have served.
+		// The exchanges that this connection would have served wait no longer.
 		n := min(len(t.waiting), t.expected())
 		for _, w := range t.waiting[:n] {
 			w.place <- placed{err: err}
@@ -339,8 +339,8 @@ func (t *HTTP2) leave(c *framedConn) {
 	}
 }
 
-// closed notes that a connection is closed, which has been made to leave.
-func (t *HTTP2) closed(c *framedConn) {
+// closed notes that a connection, which has left before, is closed.
+func (t *HTTP2) closed() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.open--

@@ -218,7 +218,7 @@ func (c *framedConn) end() {
 	c.mu.Unlock()
 	c.conn.Close()
 	if c.agreed {
-		c.t.closed(c)
+		c.t.closed()
 	}
 }
 
@@ -347,7 +347,7 @@ func (c *framedConn) fail(why error) {
 	c.lose(why)
 }
 
-// lose is fail for who holds mu.
+// lose is fail for callers that hold mu.
 func (c *framedConn) lose(why error) {
 	if c.gone == nil {
 		c.gone = why

@@ -269,7 +269,7 @@ func (c *sharedConn) leave(s *slot) {
 	}
 	s.settle(slotLeft)
 	if head && s.sent || c.live == 0 {
-		// It is not known what the target is doing, or no exchange waits for it any
+		// Nobody knows what the target is doing, or no exchange waits for the target any
 		// more.
 		c.interrupt()
 	}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"weir/internal/testkit"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/input"
@@ -69,10 +70,7 @@ type tab struct {
 func open(t *testing.T, address string, first ...chromedp.Action[chromedp.Void]) *tab {
 	t.Helper()
 	if chromium.once.Do(startChromium); chromium.err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("cannot start Chromium:", chromium.err)
-		}
-		t.Skip("cannot start Chromium:", chromium.err)
+		testkit.Lacks(t, fmt.Sprint("Chromium: ", chromium.err))
 	}
 	ctx, end := chromedp.NewContext(chromium.ctx)
 	b := &tab{t: t, ctx: ctx}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"weir/internal/testkit"
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -183,9 +184,7 @@ func TestImageAndHex(t *testing.T) {
 // A shell that runs the copied line sends what was recorded, whatever is in it.
 func TestCurl(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("curl"); err != nil {
-		t.Skip("there is no curl")
-	}
+	testkit.Program(t, "curl")
 	got := make(chan string, 9)
 	s := recorded(t, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)

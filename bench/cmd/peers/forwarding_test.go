@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"weir/internal/testkit"
 )
 
 // recorder is an origin that keeps the names of the fields that it gets.
@@ -109,9 +110,7 @@ func (r *recorder) sees(t *testing.T, run *runner, p peer) (upstream, downstream
 // What is compared must do the same work: all peers send the forwarding fields
 // that weir sends by default, and none of them with -forwarding=false.
 func TestForwardingFields(t *testing.T) {
-	if testing.Short() {
-		t.Skip("builds weir and starts processes")
-	}
+	testkit.Slow(t) // it builds weir and starts processes
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"weir/internal/testkit"
 )
 
 // TestMain lets this test binary be the servers that the command starts of itself.
@@ -33,9 +34,7 @@ func exitCode(err error) int {
 
 // The whole way with what is always there: our origin and httputil.
 func TestMeasuresAProcess(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts processes")
-	}
+	testkit.Slow(t) // it starts processes
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -153,9 +152,7 @@ func TestConfigurations(t *testing.T) {
 
 // Scenarios say how many fields a response has, whatever the origin is.
 func TestOriginFields(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts processes")
-	}
+	testkit.Slow(t) // it starts processes
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

@@ -10,7 +10,7 @@ type target struct {
 	scenario string
 	// against is a peer's name, best, or "" for an absolute figure.
 	against string
-	// subject is who is measured; empty means weir.
+	// subject is the proxy that is measured; empty means weir.
 	subject string
 	what    string // for people
 	figure  func(sample) float64

@@ -128,7 +128,7 @@ func (s *Server) SetKey(key, value string) {
 	})
 }
 
-// change does f and answers those who wait.
+// change does f and answers the requests that wait for a change.
 func (s *Server) change(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
