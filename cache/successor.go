@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"time"
 
 	"weir/cache/tier"
 )
@@ -83,7 +84,7 @@ func (s *Store) Learn(message []byte) error {
 				a.news.add(m)
 			}
 		}
-		s.end(m, math.MaxInt64)
+		s.end(m, math.MaxInt64, time.Now().UnixNano())
 	}
 	return nil
 }
