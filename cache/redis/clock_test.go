@@ -36,7 +36,7 @@ func TestClockAhead(t *testing.T) {
 	p := newProcess(t)
 	c := config.Default().Cache.Far
 	c.URL, c.Timeout = "redis://"+p.addr(), timeout
-	r, err := redis.New(&c)
+	r, err := redis.New(&c, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

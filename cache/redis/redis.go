@@ -22,6 +22,7 @@ import (
 
 	"weir/cache/tier"
 	"weir/config"
+	"weir/internal/resp"
 )
 
 const (
@@ -39,6 +40,7 @@ const (
 type Tier struct {
 	option   rueidis.ClientOption
 	prefix   string
+	largest  int64
 	timeout  time.Duration
 	failures int32
 	cooldown time.Duration
@@ -67,8 +69,9 @@ type Tier struct {
 	ends sync.WaitGroup
 }
 
-// New makes a tier of what the configuration says. It connects in Start.
-func New(c *config.CacheFar) (*Tier, error) {
+// New makes a tier of what the configuration says, for bodies of up to largest bytes. It connects in
+// Start.
+func New(c *config.CacheFar, largest config.Size) (*Tier, error) {
 	port := "6379"
 	if c.Sentinel != "" {
 		port = "26379"
@@ -101,7 +104,7 @@ func New(c *config.CacheFar) (*Tier, error) {
 	option.Dialer.Timeout = commandTimeout
 	option.ConnWriteTimeout = commandTimeout
 	return &Tier{
-		wall: time.Now, began: time.Now(), option: option, prefix: c.Prefix, timeout: c.Timeout.D(),
+		wall: time.Now, began: time.Now(), largest: int64(largest), option: option, prefix: c.Prefix, timeout: c.Timeout.D(),
 		failures: int32(max(c.Failures, 1)), cooldown: c.Cooldown.D(),
 	}, nil
 }
@@ -154,7 +157,7 @@ func (t *Tier) Name() string { return "redis" }
 func (t *Tier) Start(f tier.Follower, from string) error {
 	ctx, stop := context.WithCancel(context.Background())
 	t.stop = stop
-	t.option.DialCtxFn = background(ctx, t.option.DialCtxFn)
+	t.option.DialCtxFn = background(ctx, resp.Bounded(t.option.DialCtxFn, 2*t.largest)) // a value is a body and its head
 	t.ends.Go(func() { t.run(ctx, newWatch(f, from)) })
 	return nil
 }
