@@ -221,7 +221,7 @@ func TestNonsense(t *testing.T) {
 	t.Parallel()
 	for _, said := range []string{
 		"$-5\r\n", "$9223372036854775807\r\n", "*-7\r\n", "*2147483647\r\n", "%4611686018427387904\r\n",
-		strings.Repeat("*1\r\n", 1<<20), "HTTP/1.1 400 Bad Request\r\n\r\n",
+		strings.Repeat("*1\r\n", 1<<20), strings.Repeat("+OK\r\n", 50), ">2\r\n+subscribe\r\n+x\r\n", "HTTP/1.1 400 Bad Request\r\n\r\n",
 	} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {

@@ -1,6 +1,7 @@
 // Package resp bounds what a server of RESP, the protocol of Redis, can say. The client library
-// makes room for whatever length a reply announces, and has a stack as deep as replies are nested:
-// a server that is broken, or is none of Redis at all, would end the process.
+// makes room for whatever length a reply announces, has a stack as deep as replies are nested, and
+// panics if a reply comes to no command: a server that is broken, or is none of Redis at all, would
+// end the process.
 //
 // It knows the frames of the protocol and no commands. The far cache and the storage of
 // certificates use it for their connections.
@@ -10,9 +11,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"math"
 	"net"
 	"strconv"
+	"sync/atomic"
 )
 
 const (
@@ -53,15 +57,33 @@ func Bounded(with Dial, longest int64) Dial {
 }
 
 // Bound returns c, of which Read fails once a reply has a text longer than longest bytes, or is
-// otherwise more than a server has reason to say, or no reply at all. What is wrong is not passed on.
+// otherwise more than a server has reason to say, or no reply to what was written. What is wrong is not
+// passed on.
 func Bound(c net.Conn, longest int64) net.Conn {
-	return &conn{Conn: c, replies: replies{longest: longest}}
+	return &conn{Conn: c, commands: replies{longest: math.MaxInt64 - maxLine}, replies: replies{longest: longest}}
 }
 
 type conn struct {
 	net.Conn
-	replies replies
-	bad     error
+	// commands are what was written, which has the form of replies; sent is how many.
+	commands replies
+	sent     atomic.Int64
+	// subscribed says that messages come that are no replies.
+	subscribed atomic.Bool
+	replies    replies
+	bad        error
+}
+
+// Write implements net.Conn.
+func (c *conn) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte("SUBSCRIBE\r\n")) {
+		c.subscribed.Store(true)
+	}
+	if err := c.commands.add(p); err != nil {
+		return 0, err
+	}
+	c.sent.Store(c.commands.whole)
+	return c.Conn.Write(p)
 }
 
 // Read implements net.Conn.
@@ -70,7 +92,15 @@ func (c *conn) Read(p []byte) (int, error) {
 		return 0, c.bad
 	}
 	n, err := c.Conn.Read(p)
-	if c.bad = c.replies.add(p[:n]); c.bad != nil {
+	if c.bad = c.replies.add(p[:n]); c.bad == nil && !c.subscribed.Load() {
+		switch {
+		case c.replies.pushed:
+			c.bad = errors.New("found a message that is no reply")
+		case c.replies.whole > c.sent.Load():
+			c.bad = errors.New("found a reply to no command")
+		}
+	}
+	if c.bad != nil {
 		return 0, c.bad
 	}
 	return n, err
@@ -90,6 +120,9 @@ type replies struct {
 	left []int64
 	// elements are those of the reply so far.
 	elements int
+	// whole counts the replies that are whole; pushed says that there was a message that is none.
+	whole  int64
+	pushed bool
 }
 
 // add takes the next bytes and returns what is wrong with them.
@@ -132,7 +165,7 @@ func (r *replies) addLine(part []byte, whole bool) error {
 			r.end()
 		}
 		return nil
-	case '$', '!', '=', '*', '~', '>', '%', '|':
+	case '$', '!', '=', '*', '~', '>', '%':
 		if r.length > maxNumber {
 			return fmt.Errorf("found a length of more than %d bytes", maxNumber)
 		}
@@ -165,11 +198,11 @@ func (r *replies) begin() error {
 		if n > maxElements {
 			return fmt.Errorf("found a list of %d elements: want %d at most", n, maxElements)
 		}
-		if r.kind == '%' || r.kind == '|' {
+		switch r.kind {
+		case '%':
 			n *= 2 // a name and a value each
-		}
-		if r.kind == '|' && len(r.left) > 0 {
-			r.left[len(r.left)-1]++ // it comes before an element and is none itself
+		case '>':
+			r.pushed = true
 		}
 		if n > 0 {
 			if len(r.left) == maxDepth {
@@ -193,4 +226,5 @@ func (r *replies) end() {
 		r.left = r.left[:n-1]
 	}
 	r.elements = 0
+	r.whole++
 }

@@ -8,11 +8,27 @@ import (
 	"testing"
 )
 
+// commands is how many the server of read gets.
+const commands = 50
+
 // read returns what comes through of what a server says, in pieces of that size.
 func read(t *testing.T, said string, size int) (string, error) {
 	t.Helper()
 	server, client := net.Pipe()
 	defer client.Close()
+	bound := Bound(client, 100)
+	const asked = "*2\r\n$3\r\nGET\r\n$1\r\nx\r\n"
+	written := make(chan error, 1)
+	go func() {
+		_, err := io.WriteString(bound, strings.Repeat(asked, commands))
+		written <- err
+	}()
+	if _, err := io.ReadFull(server, make([]byte, len(asked)*commands)); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-written; err != nil {
+		t.Fatal(err)
+	}
 	go func() {
 		defer server.Close()
 		for b := []byte(said); len(b) > 0; b = b[min(size, len(b)):] {
@@ -21,7 +37,7 @@ func read(t *testing.T, said string, size int) (string, error) {
 			}
 		}
 	}()
-	b, err := io.ReadAll(Bound(client, 100))
+	b, err := io.ReadAll(bound)
 	return string(b), err
 }
 
@@ -48,11 +64,13 @@ func TestBound(t *testing.T) {
 	good("-ERR no\r\n:-5\r\n_\r\n,1.5\r\n#t\r\n(12345678901234567890123456789\r\n")
 	good("$3\r\na\nb\r\n$0\r\n\r\n$-1\r\n!3\r\nERR\r\n=5\r\ntxt:a\r\n")
 	good("$100\r\n" + strings.Repeat("$", 100) + "\r\n")
-	good("*2\r\n*0\r\n*2\r\n$1\r\n*\r\n%1\r\n+a\r\n~1\r\n:1\r\n*-1\r\n>1\r\n+b\r\n")
-	good("*1\r\n|1\r\n+name\r\n+value\r\n:1\r\n")
+	good("*2\r\n*0\r\n*2\r\n$1\r\n*\r\n%1\r\n+a\r\n~1\r\n:1\r\n*-1\r\n")
 	good(strings.Repeat("*1\r\n", maxDepth) + ":1\r\n")
 	good("*100000\r\n" + strings.Repeat(":1\r\n", 100000)) // replies are counted anew each time
 
+	bad(strings.Repeat("$3\r\nabc\r\n", commands), "to no command")
+	bad(">2\r\n+subscribe\r\n+x\r\n", "no reply")
+	bad("|1\r\n+name\r\n+value\r\n:1\r\n", "found '|'")
 	bad("HTTP/1.1 400 Bad Request\r\n", `found 'H'`)
 	bad("$101\r\n", "found a text of 101 bytes")
 	bad("$2147483647\r\n", "found a text")
