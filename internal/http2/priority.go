@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -162,9 +163,16 @@ func (c *conn) prioritize(stream uint32, value string) {
 	switch s := c.streams[stream]; {
 	case s != nil:
 		s.priority = p
-	case stream > c.last && stream%2 == 1 && len(c.advanced) < maxAdvanced:
+	case stream > c.last && stream%2 == 1:
 		if c.advanced == nil {
 			c.advanced = make(map[uint32]priority)
+		}
+		if _, known := c.advanced[stream]; !known && len(c.advanced) == maxAdvanced {
+			// A later stream closes those before it that were never used (RFC 9113 section 5.1.1).
+			maps.DeleteFunc(c.advanced, func(id uint32, _ priority) bool { return id <= c.last })
+			if len(c.advanced) == maxAdvanced {
+				return
+			}
 		}
 		c.advanced[stream] = p
 	}
