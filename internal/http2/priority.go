@@ -106,6 +106,10 @@ func (c *conn) refills(s *stream) {
 	}
 }
 
+// bulkSize is from which size on of what a stream sends at once more is expected soon: what comes in small
+// pieces, such as events, would keep others back that may send much meanwhile.
+const bulkSize = 4 << 10
+
 // refillTime is how long a stream that has to wait for its next bytes keeps those back that it
 // outranks: a target that sends is hardly ever silent for longer.
 const refillTime = 5 * time.Millisecond
@@ -139,7 +143,7 @@ func (c *conn) refilled(s *stream) {
 // queue makes p what s has to send. c.mu is held.
 func (c *conn) queue(s *stream, p []byte) {
 	c.refilled(s)
-	s.pending = p
+	s.pending, s.bulk = p, len(p) >= bulkSize
 	if c.sending = append(c.sending, s); len(c.sending) == crowd {
 		c.crowded.Store(true)
 	}
