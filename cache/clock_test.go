@@ -39,13 +39,16 @@ func TestDoubtAfterClockSetBack(t *testing.T) {
 	m := &memoryTier{values: map[string][]byte{}}
 	d := attach(t, m) // everything until now is in doubt
 	d.now = d.now.Add(-time.Hour)
-	if !d.asked(t, "http://h/x") || d.asked(t, "http://h/x") {
+	if first, again := d.asked(t, "http://h/x"), d.asked(t, "http://h/x"); !first || again {
 		t.Error("what was fetched after the clock was set back does not answer")
 	}
 	testkit.Eventually(t, "the entry is written", func() bool { return d.store.TierStats()[0].Written == 1 })
 	other := attach(t, m)
 	other.now = d.now
-	if other.asked(t, "http://h/x") || other.asked(t, "http://h/x") {
+	for range 2 {
+		if !other.asked(t, "http://h/x") {
+			continue
+		}
 		t.Error("what a tier that others share gives after the clock was set back does not answer")
 	}
 }
@@ -57,7 +60,7 @@ func TestPurgeAfterClockSetBack(t *testing.T) {
 	d := attach(t, m)
 	ahead := d.now
 	for _, url := range []string{"http://h/x", "http://h/y"} {
-		if !d.asked(t, url) || d.asked(t, url) {
+		if first, again := d.asked(t, url), d.asked(t, url); !first || again {
 			t.Fatalf("%s does not answer", url)
 		}
 	}
