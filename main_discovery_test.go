@@ -3,11 +3,15 @@ package main_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -56,76 +60,118 @@ func unixClient(socket string) *http.Client {
 	}}}
 }
 
-// TestUpgradeKeepsRegistrations: what is registered while a process replaces another one is in the registry
-// afterwards, whichever of the two was asked.
-func TestUpgradeKeepsRegistrations(t *testing.T) {
+// TestUpgradeKeepsChanges: what an operator or a client changes while a process replaces another one holds for
+// both, from the answer on, whichever of the two gets the next request.
+func TestUpgradeKeepsChanges(t *testing.T) {
 	testkit.Slow(t)
 	t.Parallel()
-	u := startUpgrading(t, "[[listeners]]\naddress = '127.0.0.1:0'\n[[routes]]\npath = '/{service}/{version}/'\nupstream = '{service}/{version}'\n")
-	client := unixClient(filepath.Join(filepath.Dir(u.program), "admin"))
-	// do returns the status of the answer; 0 if there was none, so that it is not known what happened.
-	do := func(method, endpoint string) int {
-		request, err := http.NewRequestWithContext(t.Context(), method, "http://localhost/registry/shop/v1/"+endpoint, nil)
+	var version atomic.Int64
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=600")
+		if r.Method == http.MethodPost {
+			version.Add(1)
+		}
+		fmt.Fprint(w, version.Load())
+	}))
+	defer origin.Close()
+	u := startUpgrading(t, fmt.Sprintf(`
+[[listeners]]
+address = '127.0.0.1:0'
+[[routes]]
+path = '/stored'
+upstream = 'fixed'
+cache = true
+[[routes]]
+path = '/{service}/{version}/'
+upstream = '{service}/{version}'
+[upstreams.fixed]
+targets = [%q, 'http://127.0.0.1:9']
+health.passive.failures = 0
+`, origin.URL))
+	u.keepLog()
+	operators := unixClient(filepath.Join(filepath.Dir(u.program), "admin"))
+	clients := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	public := u.url
+	ask := func(client *http.Client, method, url, body string) (status int, text string) {
+		request, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 		if err != nil {
 			t.Error(err)
-			return 0
+			return 0, ""
 		}
 		response, err := client.Do(request)
 		if err != nil {
-			return 0
+			t.Errorf("%s %s: %v", method, url, err)
+			return 0, ""
 		}
-		response.Body.Close()
-		return response.StatusCode
+		defer response.Body.Close()
+		read, _ := io.ReadAll(response.Body)
+		return response.StatusCode, string(read)
 	}
-	enough, ended := make(chan struct{}), make(chan map[string]bool)
-	registered := make(chan struct{}, 1) // has a token when something was registered since it was taken
-	go func() {
-		there := make(map[string]bool)
-		for port := 1; ; port++ {
-			select {
-			case <-enough:
-				ended <- there
-				return
-			default:
-			}
-			endpoint := fmt.Sprintf("127.0.0.1:%d", port)
-			status := do(http.MethodPut, endpoint)
-			if port%5 == 0 {
-				status = do(http.MethodDelete, endpoint) // 404 after a PUT without an answer
-			}
-			switch {
-			case status == http.StatusOK, status == http.StatusNotFound && port%5 == 0:
-				there["http://"+endpoint] = port%5 != 0
-			case status != 0:
-				t.Errorf("status %d about %s", status, endpoint)
-			}
-			select {
-			case registered <- struct{}{}:
-			default:
-			}
+	want := func(what string, got, want any) {
+		if got != want {
+			t.Errorf("%s: %v; want %v", what, got, want)
 		}
-	}()
-	<-registered
-	u.upgrade()
-	<-registered
-	<-registered
-	close(enough)
-	there := <-ended
-	var wrong []string
-	defer func() {
-		if t.Failed() {
-			t.Logf("of %d endpoints these are lost, or not removed: %q", len(there), wrong)
-		}
-	}()
-	testkit.Eventually(t, "the new process has what was registered", func() bool {
-		stdout, _, _ := weir(t, "services", "--json", "--config", u.config)
-		wrong = nil
-		for endpoint, is := range there {
-			if is != strings.Contains(stdout, `"`+endpoint+`"`) {
-				wrong = append(wrong, endpoint)
+	}
+	enough := make(chan struct{})
+	var all sync.WaitGroup
+	rounds := make([]atomic.Int64, 3)
+	repeat := func(i int, f func(n int)) {
+		all.Go(func() {
+			for n := 1; !t.Failed(); n++ {
+				select {
+				case <-enough:
+					return
+				default:
+					f(n)
+					rounds[i].Add(1)
+				}
 			}
-		}
-		return len(wrong) == 0
+		})
+	}
+	repeat(0, func(n int) {
+		service := fmt.Sprintf("shop/v%d", n%7)
+		endpoint := "http://localhost/registry/" + service + "/" + origin.Listener.Addr().String()
+		status, _ := ask(operators, http.MethodPut, endpoint, "")
+		want("PUT "+service, status, 200)
+		status, _ = ask(clients, http.MethodGet, public+"/"+service+"/", "")
+		want("GET of what is registered", status, 200)
+		status, _ = ask(operators, http.MethodDelete, endpoint, "")
+		want("DELETE "+service, status, 200)
+		status, _ = ask(operators, http.MethodDelete, endpoint, "")
+		want("DELETE again", status, 404)
 	})
+	repeat(1, func(n int) {
+		on := n%2 == 1
+		status, _ := ask(operators, http.MethodPost, "http://localhost/drain", fmt.Sprintf(`{"upstream":"fixed","target":"http://127.0.0.1:9","on":%t}`, on))
+		want("POST /drain", status, 200)
+		status, text := ask(operators, http.MethodGet, "http://localhost/upstreams", "")
+		want("GET /upstreams", status, 200)
+		want(fmt.Sprintf("a target drains, asked for %t", on), strings.Contains(text, `"draining"`), on)
+	})
+	repeat(2, func(int) {
+		before := fmt.Sprint(version.Load())
+		status, text := ask(clients, http.MethodGet, public+"/stored", "")
+		if status == 200 {
+			want("GET /stored", text, before)
+		}
+		if status, _ = ask(clients, http.MethodPost, public+"/stored", ""); status == 200 {
+			_, text = ask(clients, http.MethodGet, public+"/stored", "")
+			want("GET /stored after a POST", text, fmt.Sprint(version.Load()))
+		}
+	})
+	more := func() {
+		t.Helper()
+		for i := range rounds {
+			n := rounds[i].Load()
+			testkit.Eventually(t, "more is changed", func() bool { return t.Failed() || rounds[i].Load() > n+1 })
+		}
+	}
+	for range 3 {
+		more()
+		u.upgrade()
+	}
+	more()
+	close(enough)
+	all.Wait()
 	u.stop()
 }

@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -87,6 +88,29 @@ func (u *upgrading) installText(data []byte) {
 	if err := os.Rename(u.program+".new", u.program); err != nil {
 		u.t.Fatal(err)
 	}
+}
+
+// keepLog reads the log from now on, so that processes that write more than a pipe holds do not wait for the
+// test. Who reads u.stderr then gets the log at the end of all processes.
+func (u *upgrading) keepLog() {
+	log := &endedLog{ended: make(chan struct{})}
+	from := u.stderr
+	go func() {
+		defer close(log.ended)
+		io.Copy(&log.text, from)
+	}()
+	u.stderr = bufio.NewReader(log)
+}
+
+// endedLog can be read once ended is closed.
+type endedLog struct {
+	ended chan struct{}
+	text  bytes.Buffer
+}
+
+func (l *endedLog) Read(b []byte) (int, error) {
+	<-l.ended
+	return l.text.Read(b)
 }
 
 // pid returns the process id in the pid file.

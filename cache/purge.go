@@ -94,6 +94,9 @@ func (s *Store) purge(marks ...tier.Mark) (p Purged) {
 			p.Pending = append(p.Pending, s.tiers[i].Name())
 		}
 	}
+	if s.awaitOther(ctx) != nil {
+		p.Pending = append(p.Pending, otherName)
+	}
 	return p
 }
 
@@ -108,9 +111,7 @@ func (s *Store) endHere(m *tier.Mark) int {
 	for _, a := range s.tiers {
 		a.unswept.Store(true)
 	}
-	if tell := s.tell.Load(); tell != nil {
-		news{Marks: []tier.Mark{*m}}.send(*tell)
-	}
+	s.tell(news{Marks: []tier.Mark{*m}})
 	return s.end(*m, math.MaxInt64, now)
 }
 
@@ -376,6 +377,7 @@ func (s *Store) Unsafe(q *Request, r *rule.Response) (f *Fetch, invalidated int)
 	for _, g := range rule.ParseGroups(r.Fields.Joined("Cache-Group-Invalidation")) {
 		invalidated += s.invalidate(tier.Mark{At: q.At, Group: g, Origin: rule.KeyOrigin(string(q.Key))})
 	}
+	s.awaitInvalidation()
 	if q.Method == rule.MethodPost && same && r.Status == 200 {
 		f = s.newFetch(q)
 		f.asked.ContentLocation = true

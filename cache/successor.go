@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -42,15 +43,48 @@ func (s *Store) Recall(m Memory) {
 	s.doubt(m.Doubted)
 }
 
-// Tell makes f get a message for Learn of the other process's store whenever this one's
-// entries are purged or invalidated, on the goroutine that does, which f must not hold up.
-// nil ends that.
-func (s *Store) Tell(f func(message []byte)) {
-	if f == nil {
-		s.tell.Store(nil)
+// Other is the other process of an upgrade, while both serve.
+type Other interface {
+	// Tell gives the other process a message for its Learn, in the order of the calls, and does not block.
+	Tell(message []byte)
+	// Await returns nil when the other process has learned all that it was told before, or has ended,
+	// and the error of ctx if that ends first.
+	Await(ctx context.Context) error
+}
+
+// Connect makes the store tell other, for the Learn of its store, whenever entries are purged or
+// invalidated. Who purged or invalidated waits until other has learned that. nil ends that.
+func (s *Store) Connect(other Other) {
+	if other == nil {
+		s.other.Store(nil)
 		return
 	}
-	s.tell.Store(&f)
+	s.other.Store(&other)
+}
+
+// otherName is the other process among what is Pending of a purge.
+const otherName = "the other process of the upgrade"
+
+// otherLimit bounds how long an invalidation waits for the other process of an upgrade.
+const otherLimit = time.Second
+
+// awaitInvalidation waits until the other process, if there is one, has learned what was invalidated, so that
+// a client who has its answer finds no older one there.
+func (s *Store) awaitInvalidation() {
+	if s.other.Load() == nil {
+		return
+	}
+	ctx, done := context.WithTimeout(context.Background(), otherLimit)
+	defer done()
+	s.awaitOther(ctx) // a process that does not answer must not hold the client up
+}
+
+// awaitOther waits until the other process, if there is one, has learned what it was told.
+func (s *Store) awaitOther(ctx context.Context) error {
+	if other := s.other.Load(); other != nil {
+		return (*other).Await(ctx)
+	}
+	return nil
 }
 
 // news is a message from one process to the other.
@@ -59,12 +93,17 @@ type news struct {
 	Doubted int64       `json:"doubted,omitempty"`
 }
 
-func (n news) send(f func(message []byte)) {
+// tell tells the other process, if there is one.
+func (s *Store) tell(n news) {
+	other := s.other.Load()
+	if other == nil {
+		return
+	}
 	b, err := json.Marshal(n)
 	if err != nil {
 		panic("BUG: cannot encode marks: " + err.Error())
 	}
-	f(b)
+	(*other).Tell(b)
 }
 
 // Learn ends what the store of the other process has ended, and tells the tiers.
@@ -90,20 +129,21 @@ func (s *Store) Learn(message []byte) error {
 }
 
 // Release gives the tiers that only one process can have to the process that replaces this
-// one, after what waits for them was written, and tells that what other tiers do not know
+// one, after what waits for them was written, and tells that process what other tiers do not know
 // yet. From then on the store does without them.
-func (s *Store) Release(tell func(message []byte)) error {
+func (s *Store) Release() error {
 	var failed error
+	var waiting []tier.Mark
 	for _, a := range s.tiers {
 		if a.Shared() {
-			a.news.hand(tell)
+			waiting = append(waiting, a.news.waiting()...)
 			continue
 		}
 		if err := a.release(); err != nil {
 			failed = fmt.Errorf("cannot close the tier %q cleanly: %w", a.Name(), err)
 		}
 	}
-	news{Doubted: s.doubted.Load()}.send(tell)
+	s.tell(news{Marks: waiting, Doubted: s.doubted.Load()})
 	return failed
 }
 
@@ -117,10 +157,10 @@ func (a *attached) release() error {
 	return a.Tier.Close()
 }
 
-// hand tells the process that replaces this one what the tier is still to be told.
-func (n *announcements) hand(tell func(message []byte)) {
+// waiting returns what the tier is still to be told.
+func (n *announcements) waiting() (marks []tier.Mark) {
 	n.mu.Lock()
-	var marks []tier.Mark
+	defer n.mu.Unlock()
 	for _, p := range n.purges {
 		marks = append(marks, p.marks...)
 	}
@@ -128,8 +168,5 @@ func (n *announcements) hand(tell func(message []byte)) {
 		name.At, name.Node = at, n.a.store.node
 		marks = append(marks, name)
 	}
-	n.mu.Unlock()
-	if len(marks) > 0 {
-		news{Marks: marks}.send(tell)
-	}
+	return marks
 }

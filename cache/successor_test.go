@@ -64,16 +64,9 @@ func TestReplaced(t *testing.T) {
 	testkit.Eventually(t, "all is written", func() bool { return old.store.TierStats()[0].Written == 4 })
 
 	next := newProcess(t, folder, true, old.store.Memory())
-	old.store.Tell(func(m []byte) {
-		if err := next.store.Learn(m); err != nil {
-			t.Error(err)
-		}
-	})
-	next.store.Tell(func(m []byte) {
-		if err := old.store.Learn(m); err != nil {
-			t.Error(err)
-		}
-	})
+	told := &testkit.Other{T: t, To: next.store}
+	old.store.Connect(told)
+	next.store.Connect(&testkit.Other{T: t, To: old.store})
 	// The new one has no folder yet: a miss, and a purge that is pending.
 	if got := next.outcome(t, "http://h/kept"); got != rule.Miss {
 		t.Errorf("without a folder: %v", got)
@@ -85,14 +78,9 @@ func TestReplaced(t *testing.T) {
 	if got := old.outcome(t, "http://h/by-new"); got == rule.Fresh {
 		t.Error("the old process still answers what the new one has purged")
 	}
-	var told int
-	if err := old.store.Release(func(m []byte) {
-		told++
-		if err := next.store.Learn(m); err != nil {
-			t.Error(err)
-		}
-	}); err != nil || told == 0 {
-		t.Errorf("%d messages, %v", told, err)
+	before := told.Messages
+	if err := old.store.Release(); err != nil || told.Messages == before {
+		t.Errorf("%d messages before, %d after: %v", before, told.Messages, err)
 	}
 	// What the old one still does has no folder any more.
 	next.fillWith(t, "http://h/posted", 10, "ETag: \"b\"")

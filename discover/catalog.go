@@ -163,6 +163,12 @@ type registrySource struct {
 	key string
 }
 
+// Known returns what the registry has now.
+func (s registrySource) Known() []lb.Endpoint {
+	list, _ := s.r.Upstream(s.key)
+	return list
+}
+
 func (s registrySource) Run(ctx context.Context, report func([]lb.Endpoint)) error {
 	ch := make(chan struct{}, 1)
 	s.r.mu.Lock()
@@ -172,8 +178,7 @@ func (s registrySource) Run(ctx context.Context, report func([]lb.Endpoint)) err
 	again := time.NewTicker(watchAgain)
 	defer again.Stop()
 	for {
-		list, _ := s.r.Upstream(s.key)
-		report(list)
+		report(s.Known())
 		select {
 		case <-ch:
 		case <-again.C:
@@ -181,8 +186,7 @@ func (s registrySource) Run(ctx context.Context, report func([]lb.Endpoint)) err
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		list, _ = s.r.Upstream(s.key)
-		report(list)
+		report(s.Known())
 		if !sleep(ctx, watchPause) {
 			return ctx.Err()
 		}

@@ -162,10 +162,12 @@ func (f *Follower) start(spec Spec) *source {
 	s := &source{Spec: spec, runner: newRunner(spec.Name, f.o.Log, f.o.OnPanic), cancel: cancel, complaints: NewComplaints(f.o.Log, spec.Name)}
 	s.answered = make(chan struct{})
 	s.answer = sync.OnceFunc(func() { close(s.answered) })
-	s.found, s.foundAt = spec.Found, time.Now()
 	if !s.Exact {
 		s.found, s.foundAt = f.o.Memory.recall(f.upstream.Name(), spec.Name)
 		s.restored = len(s.found) > 0
+	}
+	if known, ok := spec.Source.(knower); ok {
+		s.reports(known.Known()) // so that there is no time without
 	}
 	f.running.Go(func() {
 		done := s.keep(ctx, func(ctx context.Context) error {
@@ -179,6 +181,28 @@ func (f *Follower) start(spec Spec) *source {
 		}
 	})
 	return s
+}
+
+// knower is a source that can say at any time what it would report.
+type knower interface{ Known() []lb.Endpoint }
+
+// reports takes in what s finds now; settle uses it. Follower.mu must be held.
+func (s *source) reports(endpoints []lb.Endpoint) {
+	s.reported, s.restored, s.changed = true, false, true
+	s.raw = slices.Clone(endpoints)
+}
+
+// Look makes the source of this ID, if it is one that knows at any time what it finds, report that, and
+// uses it at once.
+func (f *Follower) Look(id string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, s := range f.sources {
+		if known, ok := s.Source.(knower); ok && s.ID == id && !f.stopped {
+			s.reports(known.Known())
+			f.settle(time.Now())
+		}
+	}
 }
 
 // foundNothing tells the upstream why s finds nothing; a nil err changes nothing.
@@ -268,6 +292,9 @@ func (f *Follower) report(s *source, endpoints []lb.Endpoint) {
 		return
 	}
 	defer s.answer()
+	if known, ok := s.Source.(knower); ok {
+		endpoints = known.Known() // Look may have used a newer list than this report's
+	}
 	s.confirmed(now)
 	f.upstream.SetEmptyReason("")
 	if s.reported && slices.Equal(s.raw, endpoints) {
@@ -276,8 +303,7 @@ func (f *Follower) report(s *source, endpoints []lb.Endpoint) {
 		}
 		return
 	}
-	s.reported, s.restored, s.changed = true, false, true
-	s.raw = slices.Clone(endpoints)
+	s.reports(endpoints)
 	if now.Before(f.next) {
 		f.wakeBy(f.next)
 		return

@@ -28,6 +28,8 @@ type Registry struct {
 	// endpoints of some that settings has no more.
 	catalogs map[string]*CatalogFollower
 	departed bool
+	// woken says that the change that runs gave endpoints to a service without any.
+	woken bool
 	// timer fires at due, if that is not zero.
 	due   time.Time
 	timer *time.Timer
@@ -35,8 +37,9 @@ type Registry struct {
 
 // RegistryOptions are what a Registry may be told. The zero RegistryOptions are good.
 type RegistryOptions struct {
-	// OnService is called when a service has come or gone, by its UpstreamName, on the goroutine
-	// that did it. Lookup tells which of the two is the case now. It may call the registry.
+	// OnService is called when a service has come or gone, or has endpoints again after it had none, by
+	// its UpstreamName, on the goroutine that did it. Lookup tells what is the case now. OnService may
+	// call the registry.
 	OnService func(upstream string)
 	// OnFailure is called by Failure with the service's UpstreamName and the URL of an endpoint.
 	OnFailure func(upstream, url string)
@@ -220,6 +223,7 @@ func (r *Registry) put(name, version string, k recordKey, to record, now time.Ti
 		to.expires = now.Add(to.ttl)
 		r.wakeBy(to.expires)
 	}
+	r.woken = r.woken || len(s.records) == 0
 	s.records[k] = &to
 	s.emptySince = time.Time{}
 	return differs
@@ -445,9 +449,10 @@ func (s *service) export() Service {
 func (r *Registry) change(f func() (touched []string)) {
 	r.mu.Lock()
 	before := len(r.services)
+	r.woken = false
 	touched := f()
 	now := time.Now()
-	came := len(r.services) != before
+	differ := r.woken || len(r.services) < before
 	for _, key := range touched {
 		if s := r.services[key]; s != nil && len(s.records) == 0 && s.emptySince.IsZero() {
 			s.emptySince = now
@@ -464,7 +469,7 @@ func (r *Registry) change(f func() (touched []string)) {
 	if len(touched) > 0 {
 		r.o.Memory.changed()
 	}
-	if came {
+	if differ {
 		for _, key := range touched {
 			r.o.OnService(key)
 		}

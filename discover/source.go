@@ -33,8 +33,6 @@ type Spec struct {
 	Name string
 	// Source must not have been started; it is not used if one of the same ID runs.
 	Source Source
-	// Found is what counts until the source has reported for the first time.
-	Found []lb.Endpoint
 	// Exact says that the source is right when it finds nothing.
 	Exact bool
 	// Weight multiplies the weights that the source reports; below 1 counts as 1. Priority

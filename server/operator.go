@@ -18,43 +18,58 @@ import (
 // over reloads, as long as the target is configured or discovered. A drain that
 // the configuration asks for is not ended by it.
 func (s *Server) Drain(upstream, target string, on bool) error {
-	_, err := s.drain(upstream, target, on)
+	_, err := s.change(targetChange{Upstream: upstream, Target: target, Drain: &on})
 	return err
-}
-
-func (s *Server) drain(upstream, target string, on bool) (*lb.Target, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	u, t, err := s.find(upstream, target)
-	if err != nil {
-		return nil, fmt.Errorf("cannot drain: %w", err)
-	}
-	u.SetDrain(t, on)
-	return t, nil
 }
 
 // SetWeight changes the weight of a target to 1 to config.MaxWeight; 0 makes it that of the
 // configuration or of discovery again. target is its URL, or its name in logs and
 // metrics. Like a drain, the weight lasts over reloads.
 func (s *Server) SetWeight(upstream, target string, weight int) error {
-	_, err := s.setWeight(upstream, target, weight)
+	_, err := s.change(targetChange{Upstream: upstream, Target: target, Weight: &weight})
 	return err
 }
 
-func (s *Server) setWeight(upstream, target string, weight int) (*lb.Target, error) {
+// targetChange is what an operator wants of a target: that it drains or does not, or a weight.
+type targetChange struct {
+	Upstream string `json:"upstream"`
+	Target   string `json:"target"`
+	Drain    *bool  `json:"drain,omitempty"`
+	Weight   *int   `json:"weight,omitempty"`
+}
+
+// change changes a target here and in the other process of an upgrade, and returns it.
+func (s *Server) change(c targetChange) (*lb.Target, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	u, t, err := s.find(upstream, target)
-	if err == nil && (weight < 0 || weight > config.MaxWeight) {
-		err = fmt.Errorf("found %d: want 0 to %d", weight, config.MaxWeight)
+	t, err := s.changeTarget(c)
+	if err == nil {
+		s.tell(aboutTarget, c)
+	}
+	s.mu.Unlock()
+	s.awaitOther()
+	return t, err
+}
+
+// changeTarget changes a target of this process. s.mu is held.
+func (s *Server) changeTarget(c targetChange) (*lb.Target, error) {
+	u, t, err := s.find(c.Upstream, c.Target)
+	if c.Weight == nil {
+		if err != nil {
+			return nil, fmt.Errorf("cannot drain: %w", err)
+		}
+		u.SetDrain(t, c.Drain != nil && *c.Drain)
+		return t, nil
+	}
+	if err == nil && (*c.Weight < 0 || *c.Weight > config.MaxWeight) {
+		err = fmt.Errorf("found %d: want 0 to %d", *c.Weight, config.MaxWeight)
 	}
 	if err == nil {
-		err = u.SetWeight(t, weight)
+		err = u.SetWeight(t, *c.Weight)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot change a weight: %w", err)
 	}
-	_, t, err = s.find(upstream, target) // as it is now
+	_, t, err = s.find(c.Upstream, c.Target) // as it is now
 	return t, err
 }
 
@@ -105,7 +120,7 @@ func (o operator) Purge(p admin.Purge) (admin.Purged, error) {
 }
 
 func (o operator) Drain(upstream, target string, on bool) (admin.Target, error) {
-	t, err := o.s.drain(upstream, target, on)
+	t, err := o.s.change(targetChange{Upstream: upstream, Target: target, Drain: &on})
 	if err != nil {
 		return admin.Target{}, err
 	}
@@ -113,7 +128,7 @@ func (o operator) Drain(upstream, target string, on bool) (admin.Target, error) 
 }
 
 func (o operator) SetWeight(upstream, target string, weight int) (admin.Target, error) {
-	t, err := o.s.setWeight(upstream, target, weight)
+	t, err := o.s.change(targetChange{Upstream: upstream, Target: target, Weight: &weight})
 	if err != nil {
 		return admin.Target{}, err
 	}

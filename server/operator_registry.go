@@ -83,8 +83,10 @@ func (o operator) registered(name, version, url string) (admin.Endpoint, error) 
 	return endpointOf(&e), o.keep()
 }
 
-// keep writes a change of the registry to its file, if it has one.
+// keep writes a change of the registry to its file, if it has one, and waits until the other process of an
+// upgrade has the change too.
 func (o operator) keep() error {
+	o.s.awaitOther()
 	if err := o.s.memory.Sync(); err != nil {
 		return fmt.Errorf("%w: %w", admin.ErrNotKept, err)
 	}

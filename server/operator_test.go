@@ -291,10 +291,17 @@ func TestAdminMoves(t *testing.T) {
 	}
 	left.SetUnlinkOnClose(false)
 	left.Close()
+	half := testkit.Dial(t, w.AdminAddr())
+	half.Send("POST /purge HTTP/1.1\r\nHost: localhost\r\nContent-Length: 12\r\nExpect: 100-continue\r\n\r\n")
+	equal(t, "the request that runs during the reload", half.Take(25), "HTTP/1.1 100 Continue\r\n\r\n")
 	if err := reload("unix:" + socket); err != nil {
 		t.Fatal(err)
 	}
 	equal(t, "address", w.AdminAddr().String(), socket)
+	half.Send(`{"all":true}`)
+	if m := half.Response("POST"); m.Status() != 404 || !strings.Contains(m.Body, "no route has a cache") {
+		t.Errorf("the request that ran during the reload: %d %s", m.Status(), m.Body)
+	}
 	testkit.Eventually(t, "the old address is closed", func() bool {
 		c, err := net.Dial("tcp", first)
 		if err == nil {

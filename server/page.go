@@ -88,8 +88,7 @@ type page struct {
 	name    string
 	handler http.Handler
 	at      config.Address
-	server  *http.Server // nil if there is no page
-	socket  net.Listener
+	server  *pageServer // nil if there is no page
 }
 
 // initPages makes the pages; none is served yet.
@@ -146,26 +145,26 @@ func (moves pageMoves) close() {
 // ones. s.mu is held.
 func (s *Server) movePages(moves pageMoves) {
 	for _, m := range moves {
-		var next *http.Server
+		var next *pageServer
 		if m.socket != nil {
-			next = &http.Server{Handler: m.page.handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: time.Minute, IdleTimeout: time.Minute}
-			socket := m.socket
+			next = newPageServer(m.socket, m.page.handler)
+			var socket net.Listener = m.socket
 			if m.page == &s.adminPage {
 				next.ConnContext = peerOf
 				socket = adminSocket{socket, func() *tls.Config { return s.current.Load().door.tls }}
 			} else {
-				next.Handler = admin.LocalOnly(next.Handler, socket.Addr())
+				next.handler = admin.LocalOnly(next.handler, socket.Addr())
 			}
 			s.background.Go(func() {
-				if err := next.Serve(socket); !errors.Is(err, http.ErrServerClosed) {
+				if err := next.serve(socket); err != nil {
 					s.log.Error("a page for operators has failed", "page", m.page.name, "error", err)
 				}
 			})
-			m.page.socket = m.socket
 			listener.OwnFile(m.socket, !s.shared)
 		}
-		if m.page.server != nil {
-			m.page.server.Close()
+		if before := m.page.server; before != nil {
+			before.stopAccepting()
+			s.background.Go(func() { before.leave(s.stopLook) })
 		}
 		m.page.server, m.page.at = next, m.at
 	}
@@ -196,7 +195,7 @@ func (s *Server) pageAddr(p *page) net.Addr {
 	if p.server == nil {
 		return nil
 	}
-	return p.socket.Addr()
+	return p.server.socket.Addr()
 }
 
 func (s *Server) serveReady(w http.ResponseWriter, _ *http.Request) {

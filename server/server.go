@@ -77,11 +77,11 @@ type Server struct {
 	registry *discover.Registry
 	memory   *discover.Memory
 	catalogs map[string]*discover.CatalogFollower
-	// shared says that another process has the sockets, too; tell gets what the cache ends.
+	// shared says that another process has the sockets, too; join, nil after its one call, is Predecessor.Join.
 	shared bool
-	tell   func(message []byte)
-	// tellChanges is tell, for changes of the registry.
-	tellChanges atomic.Pointer[func(message []byte)]
+	join   func(*Server)
+	// other is what Connect got last.
+	other atomic.Pointer[Other]
 	// handedOver says that another process gets the clients that come.
 	handedOver bool
 	// added are the upstreams in table, by name.
@@ -97,9 +97,10 @@ type Server struct {
 	done     chan struct{}
 	stopLook chan struct{}
 	lookDone chan struct{} // nil before the start
-	// background are what Close waits for.
-	background sync.WaitGroup
-	fetches    proxy.Fetches
+	// background are what Close waits for, and leavingPages the pages that HandOver left.
+	background   sync.WaitGroup
+	leavingPages sync.WaitGroup
+	fetches      proxy.Fetches
 	// observed are the metrics that routes take from what passes.
 	observed observe.Registry
 	recorder *inspect.Recorder
@@ -212,6 +213,9 @@ func New(cfg *config.Config, opts ...Option) (_ *Server, err error) {
 // Start opens the configured listeners and the operators' pages and serves in the
 // background. On an error nothing stays open.
 func (s *Server) Start() error {
+	if err := s.meet(); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.begin(); err != nil {
@@ -232,24 +236,46 @@ func (s *Server) Start() error {
 		closeAll(opened)
 		return err
 	}
-	awaitTargets := func() {
-		s.awaitSources(g)
-		s.awaitCatalogs()
-		for _, u := range g.upstreams {
-			u.wait()
-		}
-	}
-	if s.shared {
-		awaitTargets() // the process before this one answers operators meanwhile
-	}
 	s.movePages(pages)
-	awaitTargets()
+	s.awaitTargets()
 	for _, r := range opened {
 		s.serve(r)
 	}
 	s.tickets = nil
 	s.sockets.Drop()
 	return nil
+}
+
+// meet makes a server that replaces another process's know what that one knows and what there is to find,
+// while the other one still serves everybody.
+func (s *Server) meet() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.shared {
+		return nil
+	}
+	if err := s.begin(); err != nil {
+		return err
+	}
+	s.awaitTargets()
+	if join := s.join; join != nil {
+		s.join = nil
+		s.mu.Unlock() // what is learned may need it
+		join(s)
+		s.mu.Lock()
+	}
+	return nil
+}
+
+// awaitTargets waits until all that is to find targets has reported or failed, and health checks have said
+// what they think of those. s.mu is held.
+func (s *Server) awaitTargets() {
+	g := s.current.Load()
+	s.awaitSources(g)
+	s.awaitCatalogs()
+	for _, u := range g.upstreams {
+		u.wait()
+	}
 }
 
 // begin makes the server serve, if it may.

@@ -32,9 +32,15 @@ func (s *Server) openRegistry(cfg *config.Discovery) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.syncService(name)
+			for _, f := range s.followers {
+				f.Look(registryURL(name))
+			}
+			if u := s.added[name]; u != nil && u.follower != nil {
+				u.follower.Look(registryURL(name))
+			}
 		},
 		OnFailure: s.blame,
-		OnChange:  s.tellChange,
+		OnChange:  func(c discover.Change) { s.tell(aboutRegistry, c) },
 		Memory:    memory,
 	})
 }
@@ -89,7 +95,7 @@ func (s *Server) syncService(name string) {
 		s.log.Error("a service cannot be reached", "service", name, "error", err)
 		return
 	}
-	u.sources = []discover.Spec{{ID: "registry:" + name, Source: s.registry.SourceOf(name), Exact: true}}
+	u.sources = []discover.Spec{{ID: registryURL(name), Source: s.registry.SourceOf(name), Exact: true}}
 	if before != nil {
 		u.follower = before.follower
 	} else {
@@ -97,6 +103,9 @@ func (s *Server) syncService(name string) {
 	}
 	s.addLocked(u)
 }
+
+// registryURL returns the URL of the source of a service's endpoints.
+func registryURL(service string) string { return "registry:" + service }
 
 // serviceSettings returns the settings of the upstreams of services.
 func serviceSettings(cfg *config.Config) *config.Upstream {
@@ -121,7 +130,6 @@ func (s *Server) addLocked(u *upstream) {
 // watchAdded starts to look after an upstream that was added.
 func (s *Server) watchAdded(u *upstream) {
 	if u.follower != nil {
-		u.sources[0].Found, _ = s.registry.Upstream(u.Name()) // so that there is no time without
 		u.follower.Follow(u.Upstream, u.sources)
 	}
 	u.watch()

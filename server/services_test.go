@@ -81,7 +81,15 @@ func TestServices(t *testing.T) {
 	testkit.Eventually(t, "known, but empty", func() bool { return c.Get("/shop/v1/a").Status() == 503 })
 	equal(t, "deleted twice", r.Delete("shop", "v1", one.URL), false)
 	add("shop", "v1", lb.Endpoint{URL: two.URL})
-	testkit.Eventually(t, "added again", func() bool { return c.Get("/shop/v1/a").Status() == 200 })
+	w.says(c, "added again", "/shop/v1/a", "200 two /a")
+	for range 10 {
+		r.Delete("shop", "v1", two.URL)
+		add("shop", "v1", lb.Endpoint{URL: one.URL})
+		w.says(c, "another in its place", "/shop/v1/a", "200 one /a")
+		r.Delete("shop", "v1", one.URL)
+		add("shop", "v1", lb.Endpoint{URL: two.URL})
+		w.says(c, "the first again", "/shop/v1/a", "200 two /a")
+	}
 	equal(t, "removed", r.Remove("shop", "v1"), true)
 	w.says(c, "removed", "/shop/v1/a", "404")
 	w.says(c, "the other one", "/shop/v2/a", "200 two /a")

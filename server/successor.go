@@ -30,6 +30,10 @@ type Predecessor struct {
 	Sockets []PassedSocket
 	// Memory is what Memory returned; empty means nothing.
 	Memory []byte
+	// Join is called once by Start, before the server accepts clients. It calls Connect, and Learn for
+	// what the other process has changed since Memory, and returns when the server knows all of that;
+	// nil does nothing.
+	Join func(s *Server)
 }
 
 // PassedSocket is a listening socket of the process before this one.
@@ -65,7 +69,7 @@ func (s *Server) adopt(p *Predecessor) error {
 	for _, socket := range p.Sockets {
 		s.sockets.Add(socket.Use, socket.File)
 	}
-	s.shared = true
+	s.shared, s.join = true, p.Join
 	if len(p.Memory) == 0 {
 		return nil
 	}
@@ -86,7 +90,10 @@ func (s *Server) EachSocket(f func(use string, socket syscall.Conn)) {
 		}
 	}
 	for _, p := range s.pages() {
-		if socket, ok := p.socket.(syscall.Conn); ok && p.server != nil {
+		if p.server == nil {
+			continue
+		}
+		if socket, ok := p.server.socket.(syscall.Conn); ok {
 			f(listener.PageUse(p.name, p.at), socket)
 		}
 	}
@@ -115,37 +122,67 @@ func (s *Server) Memory() ([]byte, error) {
 	return json.Marshal(m)
 }
 
-// Tell makes f get a message for Learn of the other process's server for each purge and each
-// invalidation of the cache, and for each change of the registry that a program or an operator makes; f
-// must not block. nil ends that.
-func (s *Server) Tell(f func(message []byte)) {
+// Other is the other process of an upgrade, while both serve.
+type Other = cache.Other
+
+// Connect makes the server tell other each purge and each invalidation of the cache, and each change of
+// the registry or of a target that a program or an operator makes. Operators get their answers when
+// other knows of it, so that it makes no difference which process gets their next request. nil ends that.
+func (s *Server) Connect(other Other) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tell = f
-	s.tellChanges.Store(&f)
+	s.other.Store(&other)
 	if st := s.current.Load().store; st != nil {
-		st.Tell(f)
+		st.Connect(other)
 	}
 }
 
-// aboutRegistry begins a message about the registry; all others are the cache's.
-const aboutRegistry = "registry "
+// otherProcess returns the other process of an upgrade; nil if there is none.
+func (s *Server) otherProcess() Other {
+	if other := s.other.Load(); other != nil {
+		return *other
+	}
+	return nil
+}
 
-// tellChange tells the other process, if there is one, of a change of the registry.
-func (s *Server) tellChange(c discover.Change) {
-	tell := s.tellChanges.Load()
-	if tell == nil || *tell == nil {
+// learnLimit bounds how long the answer to an operator waits for the other process.
+const learnLimit = time.Second
+
+// awaitOther waits until the other process, if there is one, knows what this one has changed. s.mu is not
+// held, because the other process may wait in the same way for this one.
+func (s *Server) awaitOther() {
+	other := s.otherProcess()
+	if other == nil {
 		return
 	}
-	text, err := json.Marshal(c)
-	if err != nil {
-		panic("BUG: cannot encode a change of the registry: " + err.Error())
+	ctx, done := context.WithTimeout(context.Background(), learnLimit)
+	defer done()
+	if other.Await(ctx) != nil {
+		s.log.Warn("the other process of the upgrade does not know of a change yet", "waited", learnLimit)
 	}
-	(*tell)(append([]byte(aboutRegistry), text...))
 }
 
-// Learn ends in the cache what the other process has ended, and does to the registry what was done
-// to the other process's.
+// What begins a message that is not the cache's: about the registry, and about a target.
+const (
+	aboutRegistry = "registry "
+	aboutTarget   = "target "
+)
+
+// tell tells the other process, if there is one, of a change.
+func (s *Server) tell(about string, change any) {
+	other := s.otherProcess()
+	if other == nil {
+		return
+	}
+	text, err := json.Marshal(change)
+	if err != nil {
+		panic("BUG: cannot encode a change: " + err.Error())
+	}
+	other.Tell(append([]byte(about), text...))
+}
+
+// Learn changes in this process what the other process says it has changed. An error says what cannot be
+// changed here.
 func (s *Server) Learn(message []byte) error {
 	if text, ok := bytes.CutPrefix(message, []byte(aboutRegistry)); ok {
 		var c discover.Change
@@ -153,6 +190,16 @@ func (s *Server) Learn(message []byte) error {
 			return err
 		}
 		return s.registry.Apply(c)
+	}
+	if text, ok := bytes.CutPrefix(message, []byte(aboutTarget)); ok {
+		var c targetChange
+		if err := json.Unmarshal(text, &c); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		_, err := s.changeTarget(c)
+		return err
 	}
 	g := s.enter() // so that a reload does not close the store meanwhile
 	defer g.leave()
@@ -177,18 +224,18 @@ func (s *Server) setShared(shared bool) {
 	}
 	for _, p := range s.pages() {
 		if p.server != nil {
-			listener.OwnFile(p.socket, !shared)
+			listener.OwnFile(p.server.socket, !shared)
 		}
 	}
 }
 
 // HandOver leaves the clients that come to another process, which accepts from the same
-// sockets, and the cache's tiers that only one process can have; tell gets what the other
-// process's Learn is to know. Shutdown then waits for the clients that this process has:
+// sockets, and the cache's tiers that only one process can have; that of Connect is told what it is to
+// know of them. Shutdown then waits for the clients that this process has:
 // connections of HTTP/1.1 serve one more request each, so that none is lost on its way, and
 // end when they have waited for one for 5 seconds. The error is http.ErrServerClosed if the
 // server does not serve.
-func (s *Server) HandOver(tell func(message []byte)) error {
+func (s *Server) HandOver() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state.Load() != stateServing {
@@ -205,33 +252,29 @@ func (s *Server) HandOver(tell func(message []byte)) error {
 	}
 	s.frames.Drain()
 	for _, p := range s.pages() {
-		if p.server != nil {
-			s.background.Go(func() { s.leavePage(p.server) })
+		if page := p.server; page != nil {
+			page.stopAccepting()
+			s.leavingPages.Go(func() { page.leave(s.stopLook) })
 		}
 	}
 	s.memory.Move("")              // the other process writes the file
 	s.background.Go(s.closeIssuer) // and renews certificates
 	if st := s.current.Load().store; st != nil {
-		if err := st.Release(tell); err != nil {
+		if err := st.Release(); err != nil {
 			s.log.Warn("cannot hand the cache over cleanly", "error", err)
 		}
 	}
 	return nil
 }
 
-// leavePage ends a page for operators after the requests that run.
-func (s *Server) leavePage(page *http.Server) {
-	ctx, done := context.WithTimeout(context.Background(), partTime)
-	defer done()
-	page.Shutdown(ctx) // Close ends what is left
-}
-
 // part waits for the clients of a server that has handed over, as long as each may send a
-// request that was under way.
+// request that was under way, and for the operators.
 func (s *Server) part(ctx context.Context, list []*running) error {
 	ctx, done := context.WithTimeout(ctx, partTime)
 	defer done()
-	return waitAll(ctx, list)
+	err := waitAll(ctx, list)
+	s.leavingPages.Wait()
+	return err
 }
 
 // waitAll waits until no listener of list has a connection.

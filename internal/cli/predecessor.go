@@ -18,6 +18,10 @@ type predecessor struct {
 	released chan struct{}
 	main     chan struct{} // closed when this process is the one that counts
 	attempt  string        // before main is closed, what names the upgrade
+	// confirms says that the process before this one confirms what it learns. joined is closed when this
+	// process has learned all that the other one has told without waiting for that.
+	confirms bool
+	joined   chan struct{}
 	// early is what the process before this one told before its memory came.
 	early [][]byte
 }
@@ -28,7 +32,7 @@ func meet() (*predecessor, error) {
 	if conn == nil {
 		return nil, err
 	}
-	p := &predecessor{conn: conn, released: make(chan struct{}), main: make(chan struct{})}
+	p := &predecessor{conn: conn, released: make(chan struct{}), main: make(chan struct{}), joined: make(chan struct{})}
 	for {
 		m, err := conn.Receive()
 		if err != nil {
@@ -39,20 +43,21 @@ func meet() (*predecessor, error) {
 			p.passed.Sockets = append(p.passed.Sockets, server.PassedSocket{Use: m.Name, File: m.File})
 		case handover.PIDFile:
 			p.pidFile = &pidFile{file: m.File, left: true}
-		case handover.Ended:
+		case handover.Changed:
 			p.early = append(p.early, m.Data)
 		case handover.Memory:
-			p.passed.Memory = m.Data
+			p.passed.Memory, p.confirms = m.Data, m.Confirms
 			return p, nil
 		}
 	}
 }
 
 // options are those of a server that goes on where the other's is.
-func (p *predecessor) options() []server.Option {
+func (p *predecessor) options(log *slog.Logger) []server.Option {
 	if p == nil {
 		return nil
 	}
+	p.passed.Join = func(s *server.Server) { p.join(s, log) }
 	return []server.Option{server.WithPredecessor(&p.passed)}
 }
 
@@ -79,15 +84,24 @@ func (p *predecessor) fail(err error) {
 	}
 }
 
+// join makes s learn what the process before this one has changed, and tell that what s changes. It
+// returns when s knows every change that the other process did not wait with; for all others that
+// process waits until s has learned them.
+func (p *predecessor) join(s *server.Server, log *slog.Logger) {
+	s.Connect(p.conn)
+	go p.listen(s, log)
+	if p.confirms {
+		p.conn.Post(handover.Message{Kind: handover.Joining, Confirms: true})
+		<-p.joined
+	}
+}
+
 // replace says that s can serve, and returns when the process before this one leaves the
-// clients to it, or has gone. In the background it then hears what that still has to say. name
-// is what names the upgrade.
-func (p *predecessor) replace(s *server.Server, log *slog.Logger) (attempt string) {
+// clients to it, or has gone. attempt is what names the upgrade.
+func (p *predecessor) replace(s *server.Server) (attempt string) {
 	if p == nil {
 		return ""
 	}
-	s.Tell(func(message []byte) { p.conn.Post(handover.Message{Kind: handover.Ended, Data: message}) })
-	go p.listen(s, log)
 	p.conn.Post(handover.Message{Kind: handover.Ready})
 	<-p.main
 	s.Own()
@@ -98,10 +112,12 @@ func (p *predecessor) replace(s *server.Server, log *slog.Logger) (attempt strin
 func (p *predecessor) listen(s *server.Server, log *slog.Logger) {
 	main := sync.OnceFunc(func() { close(p.main) })
 	released := sync.OnceFunc(func() { close(p.released) })
+	joined := sync.OnceFunc(func() { close(p.joined) })
 	learn := func(message []byte) {
 		if err := s.Learn(message); err != nil {
-			log.Warn("this process may have what the process before it has ended", "error", err)
+			log.Warn("this process does not have a change of the process before it", "error", err)
 		}
+		p.conn.Confirm()
 	}
 	for _, message := range p.early {
 		learn(message)
@@ -110,9 +126,10 @@ func (p *predecessor) listen(s *server.Server, log *slog.Logger) {
 		m, err := p.conn.Receive()
 		switch {
 		case err != nil:
+			joined()
 			main()
 			released()
-			s.Tell(nil)
+			s.Connect(nil)
 			p.conn.Close()
 			log.Info("the process before this one has ended")
 			return
@@ -121,7 +138,9 @@ func (p *predecessor) listen(s *server.Server, log *slog.Logger) {
 			main()
 		case m.Kind == handover.Released:
 			released()
-		case m.Kind == handover.Ended:
+		case m.Kind == handover.Joined:
+			joined()
+		case m.Kind == handover.Changed:
 			learn(m.Data)
 		}
 	}

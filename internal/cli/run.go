@@ -126,14 +126,14 @@ func serve(c *urfave.Command, before *predecessor) error {
 		return err
 	}
 	defer p.pidFile.close()
-	if p.server, err = server.New(cfg, append(before.options(), server.WithLog(log), server.WithSystemdSockets(), server.WithTiers(tiersAfter(before.release())),
+	if p.server, err = server.New(cfg, append(before.options(log), server.WithLog(log), server.WithSystemdSockets(), server.WithTiers(tiersAfter(before.release())),
 		server.WithSchemes(schemes()...), server.WithIssuer(newIssuer(log)), server.WithTraceExporter(traceExporter(c.Root().Version)), server.WithChecked(), server.WithLoader(planned), server.WithVersion(c.Root().Version))...); err != nil {
 		return err
 	}
 	if err := p.server.Start(); err != nil {
 		return errors.Join(err, p.server.Close())
 	}
-	attempt := before.replace(p.server, log)
+	attempt := before.replace(p.server)
 	if err := p.pidFile.write(os.Getpid()); err != nil {
 		return errors.Join(err, p.server.Close())
 	}

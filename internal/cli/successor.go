@@ -60,13 +60,8 @@ func startSuccessor(program string, s *server.Server) (*successor, error) {
 		conn.Close()
 		return nil, fmt.Errorf("cannot start %q: %w", program, err)
 	}
-	s.Tell(n.tell)
+	s.Connect(conn)
 	return n, nil
-}
-
-// tell tells the new process what the cache has ended.
-func (n *successor) tell(message []byte) {
-	n.conn.Post(handover.Message{Kind: handover.Ended, Data: message})
 }
 
 // await gives the new process what it needs, and returns when it can serve, or why it cannot.
@@ -124,7 +119,7 @@ func (n *successor) give(pid *pidFile) (err error) {
 	if err != nil {
 		return err
 	}
-	return n.conn.Send(handover.Message{Kind: handover.Memory, Data: memory}, nil)
+	return n.conn.Send(handover.Message{Kind: handover.Memory, Data: memory, Confirms: true}, nil)
 }
 
 // listen hears the new process until that ends.
@@ -139,8 +134,11 @@ func (n *successor) listen() {
 			once.Do(func() { close(n.ready) }) // another version may say it again
 		case m.Kind == handover.Failed:
 			n.reason = m.Text
-		case m.Kind == handover.Ended:
+		case m.Kind == handover.Joining:
+			n.conn.Post(handover.Message{Kind: handover.Joined})
+		case m.Kind == handover.Changed:
 			n.server.Learn(m.Data) // an error is that of another version
+			n.conn.Confirm()
 		}
 	}
 }
@@ -158,7 +156,7 @@ func (n *successor) why() error {
 
 // end ends the new process, if it runs, and waits for that.
 func (n *successor) end() {
-	n.server.Tell(nil)
+	n.server.Connect(nil)
 	n.cmd.Process.Kill() // fails if it has ended
 	<-n.ended
 	n.conn.Close()
@@ -220,7 +218,7 @@ func (p *process) handOver() error {
 	}
 	limit := p.cfg.Lifecycle.Drain.D()
 	p.log.Info("the new process serves, this one ends when its clients have left", "process", pid, "at_most", limit)
-	if err := p.server.HandOver(next.tell); err != nil {
+	if err := p.server.HandOver(); err != nil {
 		return errors.Join(err, p.server.Close())
 	}
 	next.conn.Post(handover.Message{Kind: handover.Released})

@@ -57,12 +57,14 @@ var ends = func() (list [buckets]time.Duration) {
 	return list
 }()
 
-// starts are the first buckets that durations of so many bits may be in.
-var starts = func() (list [65]int) {
-	for n := range list {
-		least := uint64(1) << max(n-1, 0)
-		if list[n] = slices.IndexFunc(ends[:], func(e time.Duration) bool { return uint64(e) >= least }); list[n] < 0 {
-			list[n] = buckets
+// starts are the first buckets that durations may be in, by how many bits they have and by the three bits
+// after the first. Shorter ones than shortest are in none.
+var starts = func() (list [64][8]uint8) {
+	for n := 4; n < len(list); n++ {
+		for next := range list[n] {
+			least := time.Duration(8+next) << (n - 4)
+			i, _ := slices.BinarySearch(ends[:], least)
+			list[n][next] = uint8(i)
 		}
 	}
 	return list
@@ -112,7 +114,8 @@ func (h *Histogram) at(d time.Duration) *atomic.Uint64 {
 	if d <= shortest {
 		return &h.below
 	}
-	i := starts[bits.Len64(uint64(d))]
+	n := bits.Len64(uint64(d))
+	i := int(starts[n%64][d>>(uint(n-4)%64)&7])
 	for i < buckets && d > ends[i] {
 		i++
 	}

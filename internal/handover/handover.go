@@ -8,6 +8,7 @@
 package handover
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -50,9 +51,14 @@ const (
 	// Main says that the new process is the one that counts from now on. Name is what it puts
 	// before its verdict on the upgrade.
 	Main Kind = "main"
-	// Ended brings, in Data, what the cache has purged or invalidated, or what has changed in the registry
-	// of services. Both processes send it.
-	Ended Kind = "ended"
+	// Joining says that the new process is about to accept clients. Joined answers it, after all Changed
+	// that the old process sent without waiting for their Learned.
+	Joining Kind = "joining"
+	Joined  Kind = "joined"
+	// Changed brings, in Data, what a process has changed that the other is to change as well. Both
+	// processes send it. Learned answers it; Conn counts both.
+	Changed Kind = "ended" // the word of the first version
+	Learned Kind = "learned"
 	// Released says that the old process has given back what only one can have.
 	Released Kind = "released"
 	// Failed says, in Text, why the new process ends.
@@ -69,6 +75,8 @@ type Message struct {
 	// receiver, who closes it.
 	Carries bool     `json:"carries,omitempty"`
 	File    *os.File `json:"-"`
+	// Confirms says that the sender answers each Changed by Learned.
+	Confirms bool `json:"confirms,omitempty"`
 }
 
 // Conn is one end. Its methods may be called from any goroutine, but Receive from one at a time.
@@ -80,6 +88,14 @@ type Conn struct {
 	posted []Message
 	// posting is closed when all that was posted has been sent; nil while nothing is.
 	posting chan struct{}
+
+	// changes is about the Changed that this end has sent.
+	changes struct {
+		sync.Mutex
+		told, learned int
+		confirmed     bool          // the other process confirms, and has not ended
+		progress      chan struct{} // closed when learned or confirmed differs; nil if nobody waits
+	}
 }
 
 // Pair returns an end, and the descriptor of the other for a child process.
@@ -206,6 +222,51 @@ func (c *Conn) post() {
 	}
 }
 
+// Tell posts a Changed with data.
+func (c *Conn) Tell(data []byte) {
+	c.changes.Lock()
+	defer c.changes.Unlock() // after Post, so that no Await counts what is not posted
+	c.changes.told++
+	c.Post(Message{Kind: Changed, Data: data})
+}
+
+// Confirm posts a Learned, for a Changed that was received.
+func (c *Conn) Confirm() { c.Post(Message{Kind: Learned}) }
+
+// Await waits until the other process has learned what Tell was called with before, or has ended, and
+// returns nil then; else ctx's error. It does not wait for a process that confirms nothing.
+// Receive must run meanwhile.
+func (c *Conn) Await(ctx context.Context) error {
+	c.changes.Lock()
+	defer c.changes.Unlock()
+	for told := c.changes.told; c.changes.confirmed && c.changes.learned < told; {
+		if c.changes.progress == nil {
+			c.changes.progress = make(chan struct{})
+		}
+		progress := c.changes.progress
+		c.changes.Unlock()
+		select {
+		case <-progress:
+			c.changes.Lock()
+		case <-ctx.Done():
+			c.changes.Lock()
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// note changes what is known about the changes by f, and wakes those who wait.
+func (c *Conn) note(f func()) {
+	c.changes.Lock()
+	defer c.changes.Unlock()
+	f()
+	if c.changes.progress != nil {
+		close(c.changes.progress)
+		c.changes.progress = nil
+	}
+}
+
 // Flush waits until what was posted has been sent.
 func (c *Conn) Flush() {
 	c.posts.Lock()
@@ -216,8 +277,25 @@ func (c *Conn) Flush() {
 	}
 }
 
-// Receive waits for a message. io.EOF says that the other process has ended, or closed its end.
-func (c *Conn) Receive() (m Message, err error) {
+// Receive waits for a message that is no Learned. io.EOF says that the other process has ended, or
+// closed its end.
+func (c *Conn) Receive() (Message, error) {
+	for {
+		m, err := c.receive()
+		switch {
+		case err != nil:
+			c.note(func() { c.changes.confirmed = false })
+		case m.Kind == Learned:
+			c.note(func() { c.changes.learned++ })
+			continue
+		case m.Confirms:
+			c.note(func() { c.changes.confirmed = true })
+		}
+		return m, err
+	}
+}
+
+func (c *Conn) receive() (m Message, err error) {
 	var length [4]byte
 	if _, err := io.ReadFull(c.conn, length[:]); err != nil {
 		return m, err

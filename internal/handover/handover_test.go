@@ -2,6 +2,7 @@ package handover_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -112,21 +113,77 @@ func TestProcesses(t *testing.T) {
 	hears(handover.Socket, "got front", nil)
 
 	for i := range 100 {
-		c.Post(handover.Message{Kind: handover.Ended, Name: strconv.Itoa(i)})
+		c.Post(handover.Message{Kind: handover.Changed, Name: strconv.Itoa(i)})
 	}
 	c.Flush()
 	for i := range 100 {
-		hears(handover.Ended, "got "+strconv.Itoa(i), nil)
+		hears(handover.Changed, "got "+strconv.Itoa(i), nil)
 	}
 	c.Close()
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("%v, %s", err, complaints.String())
 	}
 	// What comes too late is lost, and nothing waits for it.
-	c.Post(handover.Message{Kind: handover.Ended})
+	c.Post(handover.Message{Kind: handover.Changed})
 	c.Flush()
-	if err := c.Send(handover.Message{Kind: handover.Ended}, nil); err == nil {
+	if err := c.Send(handover.Message{Kind: handover.Changed}, nil); err == nil {
 		t.Error("a message was sent to a process that has ended")
+	}
+}
+
+// TestAwait: who changes something goes on once the other process has learned that, or has ended, and does not
+// wait for one that confirms nothing.
+func TestAwait(t *testing.T) {
+	t.Parallel()
+	c, theirs, err := handover.Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	says := func(text string) {
+		t.Helper()
+		if _, err := theirs.Write(append([]byte{0, 0, 0, byte(len(text))}, text...)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	await := func(ctx context.Context) chan error {
+		done := make(chan error, 1)
+		go func() { done <- c.Await(ctx) }()
+		return done
+	}
+	c.Tell([]byte("before"))
+	if err := <-await(t.Context()); err != nil {
+		t.Error(err)
+	}
+	says(`{"kind":"joining","confirms":true}`)
+	if m, err := c.Receive(); m.Kind != handover.Joining || err != nil {
+		t.Fatalf("%q, %v", m.Kind, err)
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if err := <-await(ended); err != context.Canceled {
+		t.Errorf("the first change is not confirmed, but Await returns %v", err)
+	}
+	received := make(chan error, 1)
+	go func() {
+		_, err := c.Receive()
+		received <- err
+	}()
+	says(`{"kind":"learned"}`)
+	if err := <-await(t.Context()); err != nil {
+		t.Error(err)
+	}
+	c.Tell([]byte("last"))
+	if err := <-await(ended); err != context.Canceled {
+		t.Errorf("the second change is not confirmed, but Await returns %v", err)
+	}
+	done := await(t.Context())
+	theirs.Close()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if err := <-received; err == nil {
+		t.Error("a message came from nowhere")
 	}
 }
 

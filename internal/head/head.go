@@ -62,8 +62,8 @@ type Head struct {
 	// fields are the lines in their order, dead ones included; not there as long as the
 	// head is unindexed.
 	fields []field
-	// scanned is what raw and fields have of the last response that was scanned; scanSame uses it.
-	scanned extent
+	// scanned is about the last response that was scanned; nil if none ever was. scanAgain and scanSame use it.
+	scanned *scanned
 	parts
 }
 
@@ -150,7 +150,8 @@ func (h *Head) Reset() {
 func (h *Head) CopyTo(dst *Head) {
 	dst.Version, dst.Status, dst.Length, dst.Size = h.Version, h.Status, h.Length, h.Size
 	dst.base, dst.own, dst.fields = h.base, append(dst.own[:0], h.own...), append(dst.fields[:0], h.fields...)
-	dst.parts, dst.scanned = h.parts, extent{}
+	dst.parts = h.parts
+	dst.forget()
 }
 
 // Clone makes dst a copy of h that shares nothing with h.
@@ -340,7 +341,11 @@ func (h *Head) newField() *field {
 }
 
 // overwrite is called before a field is added: from there on, fields is not as a scan has left it.
-func (h *Head) overwrite() { h.scanned.fields = min(h.scanned.fields, int32(len(h.fields))) }
+func (h *Head) overwrite() {
+	if s := h.scanned; s != nil {
+		s.fields = min(s.fields, len(h.fields))
+	}
+}
 
 // indexLine makes f the line that appendLine appended last.
 func (h *Head) indexLine(f *field, start, from int) {

@@ -76,8 +76,10 @@ func (h *Head) ScanRequest(buf []byte) error {
 // and 5.2).
 func (h *Head) ScanResponse(buf []byte) error {
 	s := h.scanOn(buf)
-	before := h.scanned
-	h.scanned = extent{}
+	if h.scanAgain(buf) {
+		return nil
+	}
+	before := h.forget()
 	for {
 		if err := h.scanSame(buf, before); err != nil {
 			return err
@@ -97,7 +99,7 @@ func (h *Head) ScanResponse(buf []byte) error {
 			if s.folded {
 				h.repair()
 			}
-			h.scanned = extent{int32(h.Size), int32(len(h.fields))}
+			h.remember()
 			return nil
 		default:
 			err = h.fieldLine(line, false)
@@ -111,9 +113,56 @@ func (h *Head) ScanResponse(buf []byte) error {
 	}
 }
 
+// scanned is what a Head knows of the last response that was scanned.
+type scanned struct {
+	extent
+	// What the scan has found, beside raw and as many fields.
+	version Version
+	status  int
+	length  int64
+	found   int
+	parts   parts
+}
+
 // extent is how much of raw and fields is as a scan has left it, though a Reset has made them empty since; edits of fields
 // show in the fields.
-type extent struct{ raw, fields int32 }
+type extent struct{ raw, fields int }
+
+// remember keeps what a scan has found.
+func (h *Head) remember() {
+	if h.scanned == nil {
+		h.scanned = new(scanned)
+	}
+	*h.scanned = scanned{extent{h.Size, len(h.fields)}, h.Version, h.Status, h.Length, len(h.fields), h.parts}
+}
+
+// forget says that raw and fields are not those of a scan any more, and returns what they have been.
+func (h *Head) forget() (before extent) {
+	if s := h.scanned; s != nil {
+		before, s.extent = s.extent, extent{}
+	}
+	return before
+}
+
+// scanAgain makes h what the scan before made it if buf begins with the same head, byte for byte: most responses of a target
+// differ in Date at most, once a second.
+func (h *Head) scanAgain(buf []byte) bool {
+	s := h.scanned
+	if s == nil || s.raw == 0 || s.fields != s.found || s.parts.scan.folded || len(buf) < s.raw || string(buf[:s.raw]) != string(h.raw[:s.raw]) {
+		return false // of a repaired head, raw is not as it came
+	}
+	fields := h.fields[:s.fields]
+	for i := range fields {
+		if int(fields[i].line.end) > s.raw {
+			return false // the line was changed
+		}
+		fields[i].dead = false
+	}
+	h.Version, h.Status, h.Length, h.Size, h.parts = s.version, s.status, s.length, s.raw, s.parts
+	h.fields, h.raw = fields, h.raw[:s.raw]
+	h.base = h.raw
+	return true
+}
 
 // scanSame takes up the lines from where the scan is that are the same, byte for byte, as those at their places in the response that h
 // held before: the responses of a target differ in few lines. It stops at the first other one. Requests are not scanned so, because
@@ -124,9 +173,9 @@ func (h *Head) scanSame(buf []byte, before extent) error {
 		return nil
 	}
 	raw := h.raw[:before.raw]
-	for n := len(h.fields); n < int(before.fields); n++ {
+	for n := len(h.fields); n < before.fields; n++ {
 		f := &h.fields[:n+1][n]
-		if f.line.end > before.raw {
+		if int(f.line.end) > before.raw {
 			return nil // the line was changed
 		}
 		line, rest := raw[f.line.start:f.line.end], buf[s.off:]
@@ -193,7 +242,8 @@ func (s *scanner) next(buf []byte) ([]byte, error) {
 func (h *Head) keep(buf []byte) {
 	h.Size = h.scan.off
 	h.raw = append(h.raw[:0], buf[:h.Size]...)
-	h.base, h.scanned, h.asScanned = h.raw, extent{}, !h.scan.folded
+	h.base, h.asScanned = h.raw, !h.scan.folded
+	h.forget()
 }
 
 // at is the span of a part of the line that was scanned last.
