@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -10,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
 
 	"weir/internal/testkit"
 )
@@ -75,6 +78,44 @@ func TestOwnLog(t *testing.T) {
 	c.logged("msg=reloaded")
 	c.signal(syscall.SIGTERM)
 	c.ends(0)
+}
+
+// TestLibraryLog: what a client library says of a target's frames is in weir's own log, and bounded.
+func TestLibraryLog(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				framer := http2.NewFramer(c, c)
+				framer.WriteSettings()
+				for range 1000 { // of a kind that only clients send
+					if framer.WritePriority(1, http2.PriorityParam{}) != nil {
+						return
+					}
+				}
+				io.Copy(io.Discard, c)
+			}()
+		}
+	}()
+	c := start(t, "run", "--config", file(t, small+`
+[upstreams.framed]
+targets = ["h2c://`+l.Addr().String()+`"]
+health = { probe = "grpc", timeout = "1s" }
+`))
+	c.logged("target changed")
+	if n := strings.Count(c.seen, "unhandled response frame"); n < 1 || n > 20 || !strings.Contains(c.seen, `msg="a library says"`) {
+		t.Errorf("%d lines of unhandled frames; the log is\n%.2000s", n, c.seen)
+	}
 }
 
 // The lines of weir's own log have their priority in systemd's journal.

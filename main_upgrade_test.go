@@ -437,6 +437,19 @@ func TestUpgradeFails(t *testing.T) {
 	}
 }
 
+// TestUpgradeWrapped: a new process that ends has ended, though one that it has started goes on.
+func TestUpgradeWrapped(t *testing.T) {
+	testkit.Slow(t)
+	t.Parallel()
+	u := startUpgrading(t, small+"[lifecycle]\nupgrade = '10s'\n")
+	u.installText([]byte("#!/bin/sh\nsleep 20 >/dev/null 2>&1 &\nexit 4\n"))
+	if _, stderr, code := weir(t, "upgrade", "--pid-file", u.pidFile); code != 1 || !strings.Contains(stderr, "the new process ended before it was ready: exit status 4") {
+		t.Errorf("exit code %d, %s", code, stderr)
+	}
+	u.install(binary)
+	u.upgrade()
+}
+
 // TestUpgradeListeners: after an upgrade a listener takes the PROXY protocol as before, and TLS sessions go on.
 func TestUpgradeListeners(t *testing.T) {
 	testkit.Slow(t)

@@ -29,8 +29,9 @@ type Store struct {
 	node      string       // the store's name among those who share tiers
 	marks     *tier.Marks  // of tiers; empty if there are none
 	skew      atomic.Int64 // how far the clocks of those who fill the tiers may differ, in ns
-	begun     int64        // when the store was made, in ns
+	begun     time.Time    // when the store was made
 	doubted   atomic.Int64 // what was received until then must be validated, in ns
+	newest    atomic.Int64 // when the newest of what was fetched was received, in ns
 	keeper    tier.Keeper  // of notes on other tiers; nil if there is none
 	blobs     *blobStore   // for large bodies; nil if there is none
 	pages     *filePages   // for sending without a copy; nil if there are none
@@ -66,7 +67,7 @@ func NewStore(c *config.Cache) (*Store, error) {
 		used:      new(atomic.Int64),
 		node:      tier.NewNode(),
 		marks:     tier.NewMarks(tier.MarksLimit),
-		begun:     time.Now().UnixNano(),
+		begun:     time.Now(),
 	}
 	s.variations.seed = s.seed
 	for i := range s.shards {

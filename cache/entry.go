@@ -28,8 +28,9 @@ type Entry struct {
 	partial bool
 	pieces  []piece
 
-	// vouched is when a tier that others share gave the entry, which knows of all purges
-	// before that; 0 if it came from elsewhere.
+	// vouched is until when all purges by others are known to have spared the entry: a tier that
+	// others share has given it, or it was asked for only after what Store.doubted is about. 0 if
+	// nothing is known beyond Received.
 	vouched int64
 	// purged is when a soft purge ended the lifetime, in ns; 0 means never.
 	purged atomic.Int64
@@ -82,6 +83,14 @@ func (e *Entry) Key() string { return e.key }
 // arrived until then.
 func (e *Entry) doubtful(until int64) bool { return max(e.Received, e.vouched) <= until }
 
+// vouch notes that at now nobody had purged the entry. doubted was Store.doubted then, and is later
+// if the clock was set back since.
+func (e *Entry) vouch(now, doubted int64) {
+	if e.vouched = now; doubted > 0 {
+		e.vouched = max(now, doubted+1)
+	}
+}
+
 // expire ends the entry's lifetime. The first time counts.
 func (e *Entry) expire(now int64) { e.purged.CompareAndSwap(0, now) }
 
@@ -108,7 +117,7 @@ func (e *Entry) withPieces(pieces []piece) *Entry {
 
 // bare is a copy of the entry without body, pieces and atomics.
 func (e *Entry) bare() *Entry {
-	return &Entry{Stored: e.Stored, key: e.key, hash: e.hash, v: e.v, variant: e.variant, hitForMiss: e.hitForMiss}
+	return &Entry{Stored: e.Stored, key: e.key, hash: e.hash, v: e.v, variant: e.variant, hitForMiss: e.hitForMiss, vouched: e.vouched}
 }
 
 // record is the entry as tiers keep it.

@@ -31,6 +31,7 @@ type Fetch struct {
 	holds     bool            // v; the shard's lock guards it
 	exact     string          // the exact key
 	ends      uint64          // Store.ends when it began
+	doubted   int64           // Store.doubted when it began
 	flightKey string          // under which the shard has the fetch; empty if it has not
 	joined    atomic.Bool
 	asked     rule.Asked

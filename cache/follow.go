@@ -12,14 +12,14 @@ import (
 // what it has.
 const hearingWait = 3 * time.Second
 
-// informed says whether what a keeps can be believed at that time: the past
-// announcements of all tiers are known.
-func (s *Store) informed(a *attached, now int64) bool {
+// informed says whether what a keeps can be believed: the past announcements of all tiers are
+// known.
+func (s *Store) informed(a *attached) bool {
 	for _, other := range s.tiers {
 		if other.caughtUp.Load() || other == a {
 			continue
 		}
-		if !other.Shared() || now < s.begun+int64(hearingWait) {
+		if !other.Shared() || time.Since(s.begun) < hearingWait {
 			return false
 		}
 	}
@@ -45,7 +45,7 @@ func (a *attached) Follow(message []byte) {
 				local.news.add(m) // or a restart would bring back what it keeps
 			}
 		}
-		a.store.end(m, m.At+rule.Skew)
+		a.store.end(m, m.At+rule.Skew, time.Now().UnixNano())
 	}
 }
 

@@ -223,7 +223,7 @@ func (s *Store) newFetch(q *Request) *Fetch {
 	if f.exact = f.key; f.v != nil {
 		f.exact = string(q.exact)
 	}
-	f.ends = s.ends.of(f.path)
+	f.ends, f.doubted = s.ends.of(f.path), q.doubted
 	f.keepHead(q)
 	return f
 }

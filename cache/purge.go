@@ -100,9 +100,11 @@ func (s *Store) purge(marks ...tier.Mark) (p Purged) {
 	return p
 }
 
-// endHere ends what m, a mark of this store's own, names.
+// endHere ends what m, a mark of this store's own, names. If the clock was set back, the mark is as
+// late as what was received before: tiers may have that, and its time comes again.
 func (s *Store) endHere(m *tier.Mark) int {
-	m.Node = s.node
+	now := m.At
+	m.Node, m.At = s.node, max(now, s.newest.Load())
 	if len(s.tiers) > 0 {
 		s.marks.Add(*m)
 	}
@@ -110,7 +112,7 @@ func (s *Store) endHere(m *tier.Mark) int {
 		a.unswept.Store(true)
 	}
 	s.tell(news{Marks: []tier.Mark{*m}})
-	return s.end(*m, math.MaxInt64)
+	return s.end(*m, math.MaxInt64, now)
 }
 
 // invalidate ends what m names, and tells the others in the background.
@@ -125,9 +127,10 @@ func (s *Store) invalidate(m tier.Mark) int {
 }
 
 // end ends the entries in the near tier that m names and that are not newer
-// than before.
-func (s *Store) end(m tier.Mark, before int64) int {
+// than before. A mark may be later than now, if a clock was set back.
+func (s *Store) end(m tier.Mark, before, now int64) int {
 	s.countEnd(m)
+	m.At = min(m.At, now)
 	switch {
 	case m.All:
 		return s.endWhere(m, before, func(string) bool { return true })

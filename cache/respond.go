@@ -230,6 +230,7 @@ func (f *Fetch) freshen(r *rule.Response) {
 // newEntry is an entry without a body for the variant that the fetch asked for.
 func (f *Fetch) newEntry(s rule.Stored) *Entry {
 	e := &Entry{Stored: s, key: f.key, hash: f.hash, v: f.v, variant: string(f.policy.AppendVary(nil, s.Vary, &f.head))}
+	f.received(e)
 	v := f.store.variations.admit(f.path, f.policy.Variation(s.Fields()))
 	if e.v.Same(v) {
 		return e
@@ -242,6 +243,17 @@ func (f *Fetch) newEntry(s rule.Stored) *Entry {
 	return e
 }
 
+// received notes that the origin has sent e, or said that it is good.
+func (f *Fetch) received(e *Entry) {
+	e.vouch(e.Received, f.doubted)
+	for newest := &f.store.newest; ; {
+		before := newest.Load()
+		if e.Received <= before || newest.CompareAndSwap(before, e.Received) {
+			return
+		}
+	}
+}
+
 // updated is e with what a 304 brought, or why it may no longer be stored.
 func (f *Fetch) updated(e *Entry, q rule.Asked, r *rule.Response) (*Entry, rule.Reason) {
 	s, reason := f.policy.Update(&e.Stored, q, r)
@@ -250,5 +262,6 @@ func (f *Fetch) updated(e *Entry, q rule.Asked, r *rule.Response) (*Entry, rule.
 	}
 	n := &Entry{Stored: s, key: e.key, hash: e.hash, v: e.v, variant: e.variant, body: e.body, blob: e.blob}
 	n.encoded.Store(e.encoded.Load()) // of the same body
+	f.received(n)
 	return n, reason
 }

@@ -123,7 +123,7 @@ func (s *Store) Learn(message []byte) error {
 				a.news.add(m)
 			}
 		}
-		s.end(m, math.MaxInt64)
+		s.end(m, math.MaxInt64, time.Now().UnixNano())
 	}
 	return nil
 }

@@ -251,7 +251,7 @@ func (e *Entry) keep(now int64) time.Duration {
 
 // find looks for what q selects.
 func (a *attached) find(q *Request) *Entry {
-	if a.released.Load() || !a.store.informed(a, q.At) {
+	if a.released.Load() || !a.store.informed(a) {
 		a.misses.Add(1)
 		return nil
 	}
@@ -297,7 +297,7 @@ func (a *attached) find(q *Request) *Entry {
 		e.expire(q.At)
 	}
 	if a.Shared() {
-		e.vouched = q.At
+		e.vouch(q.At, q.doubted)
 	}
 	a.hits.Add(1)
 	return e

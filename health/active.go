@@ -88,7 +88,7 @@ func (m *Monitor) probeTarget(ctx context.Context, t *lb.Target, first bool) {
 			if s.up {
 				m.u.SetUp(t)
 			} else {
-				m.u.SetDown(t, "probe: "+err.Error())
+				m.u.SetDown(t, "probe: "+brief(err))
 			}
 		} else if err == nil && !t.Reachable() {
 			m.u.SetReachable(t)
@@ -110,7 +110,7 @@ func (m *Monitor) probe(ctx context.Context, t *lb.Target, probe Probe) error {
 	defer cancel()
 	err := probe(ctx)
 	if err != nil {
-		m.log.Debug("probe failed", "upstream", m.u.Name(), "target", t.Name(), "error", err)
+		m.log.Debug("probe failed", "upstream", m.u.Name(), "target", t.Name(), "error", brief(err))
 	}
 	return err
 }

@@ -47,7 +47,7 @@ func (m *Monitor) dialTarget(t *lb.Target) {
 			m.u.SetReachable(t)
 			break
 		}
-		m.log.Debug("target still unreachable", "upstream", m.u.Name(), "target", t.Name(), "error", err)
+		m.log.Debug("target still unreachable", "upstream", m.u.Name(), "target", t.Name(), "error", brief(err))
 	}
 	m.mu.Lock()
 	delete(m.dialing, t.Identity())

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -110,7 +109,7 @@ func httpProbe(cfg *config.Health, d dialer) Probe {
 	if host == "" {
 		host = d.Host()
 	}
-	client, scheme := httpClient(d)
+	ask, scheme := httpAsker(d)
 	return func(ctx context.Context) error {
 		// The URL's host is not dialled. Opaque sends the path as it was written.
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://target/", nil)
@@ -121,45 +120,41 @@ func httpProbe(cfg *config.Health, d dialer) Probe {
 		req.Host = host
 		req.Header.Set("User-Agent", "weir-health")
 		req.Close = true
-		defer client.CloseIdleConnections()
-		resp, err := client.Do(req)
-		if err != nil {
-			return unwrapURL(err)
-		}
-		defer resp.Body.Close()
-		if !slices.ContainsFunc(ranges, func(r statusRange) bool {
-			return r.least <= resp.StatusCode && resp.StatusCode <= r.most
-		}) {
-			return fmt.Errorf("status is %d, want %s", resp.StatusCode, strings.Join(cfg.Status, ", "))
-		}
-		if cfg.Body == "" {
-			return nil
-		}
-		body, err := io.ReadAll(io.LimitReader(resp.Body, maxProbeBody))
-		if !bytes.Contains(body, []byte(cfg.Body)) {
-			if err != nil {
-				return fmt.Errorf("cannot read body: %w", err)
+		return ask.do(req, func(resp *http.Response) error {
+			if !slices.ContainsFunc(ranges, func(r statusRange) bool {
+				return r.least <= resp.StatusCode && resp.StatusCode <= r.most
+			}) {
+				return fmt.Errorf("status is %d, want %s", resp.StatusCode, strings.Join(cfg.Status, ", "))
 			}
-			return fmt.Errorf("body has no %q", cfg.Body)
-		}
-		return nil
+			if cfg.Body == "" {
+				return nil
+			}
+			body, err := io.ReadAll(io.LimitReader(resp.Body, maxProbeBody))
+			if !bytes.Contains(body, []byte(cfg.Body)) {
+				if err != nil {
+					return fmt.Errorf("cannot read body: %w", err)
+				}
+				return fmt.Errorf("body has no %q", cfg.Body)
+			}
+			return nil
+		})
 	}
 }
 
-// httpClient returns a client that speaks to the target of d as exchanges do, and the scheme of its
+// httpAsker returns an asker that speaks to the target of d as exchanges do, and the scheme of its
 // requests.
-func httpClient(d dialer) (client *http.Client, scheme string) {
+func httpAsker(d dialer) (ask *asker, scheme string) {
 	protocols, p := d.Protocols(), new(http.Protocols)
 	switch {
 	case !slices.Contains(protocols, "h2"):
-		return probeClient(d, nil), "http"
+		return &asker{dialer: d}, "http"
 	case len(protocols) == 1:
 		p.SetUnencryptedHTTP2(true)
-		return probeClient(d, p), "http"
+		return &asker{dialer: d, protocols: p}, "http"
 	}
 	p.SetHTTP1(true)
 	p.SetHTTP2(true)
-	return probeClient(d, p, protocols...), "https" // ALPN decides
+	return &asker{d, p, protocols}, "https" // ALPN decides
 }
 
 // grpcProbe calls grpc.health.v1.Health/Check and succeeds if the response is
@@ -169,7 +164,7 @@ func httpClient(d dialer) (client *http.Client, scheme string) {
 func grpcProbe(cfg *config.Health, d dialer) Probe {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true) // on each connection that Dial made, TLS too
-	client := probeClient(d, protocols, "h2")
+	ask := &asker{d, protocols, []string{"h2"}}
 	host := cfg.Host
 	if host == "" {
 		host = d.Host()
@@ -185,27 +180,23 @@ func grpcProbe(cfg *config.Health, d dialer) Probe {
 		req.Header.Set("Content-Type", "application/grpc")
 		req.Header.Set("Te", "trailers")
 		req.Header.Set("User-Agent", "weir-health")
-		defer client.CloseIdleConnections()
-		resp, err := client.Do(req)
-		if err != nil {
-			return unwrapURL(err)
-		}
-		defer resp.Body.Close()
-		if resp.StatusCode != http.StatusOK {
-			return fmt.Errorf("status is %d, want 200", resp.StatusCode)
-		}
-		body, err := io.ReadAll(io.LimitReader(resp.Body, maxProbeBody))
-		if err != nil {
-			return fmt.Errorf("cannot read the answer: %w", err)
-		}
-		end := resp.Trailer
-		if end.Get("Grpc-Status") == "" {
-			end = resp.Header // an answer that is an error and nothing else has only a head
-		}
-		if status := end.Get("Grpc-Status"); status != "0" {
-			return fmt.Errorf("grpc-status is %q (%s), want 0", status, end.Get("Grpc-Message"))
-		}
-		return servingStatus(body)
+		return ask.do(req, func(resp *http.Response) error {
+			if resp.StatusCode != http.StatusOK {
+				return fmt.Errorf("status is %d, want 200", resp.StatusCode)
+			}
+			body, err := io.ReadAll(io.LimitReader(resp.Body, maxProbeBody))
+			if err != nil {
+				return fmt.Errorf("cannot read the answer: %w", err)
+			}
+			end := resp.Trailer
+			if end.Get("Grpc-Status") == "" {
+				end = resp.Header // an answer that is an error and nothing else has only a head
+			}
+			if status := end.Get("Grpc-Status"); status != "0" {
+				return fmt.Errorf("grpc-status is %q (%s), want 0", status, end.Get("Grpc-Message"))
+			}
+			return servingStatus(body)
+		})
 	}
 }
 
@@ -251,29 +242,4 @@ func servingStatus(body []byte) error {
 		return fmt.Errorf("status is %s, want SERVING", names[status])
 	}
 	return fmt.Errorf("status is %d, want SERVING", status)
-}
-
-// probeClient is an HTTP client whose connections all go to the target of d, where alpn is offered if it
-// has TLS. It follows no redirects and ignores the proxies of the environment.
-func probeClient(d dialer, protocols *http.Protocols, alpn ...string) *http.Client {
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return d.Dial(ctx, alpn...) }
-	return &http.Client{
-		Transport: &http.Transport{
-			DialContext:            dial,
-			DialTLSContext:         dial,
-			Protocols:              protocols,
-			DisableCompression:     true,
-			MaxResponseHeaderBytes: 64 << 10,
-			MaxIdleConnsPerHost:    -1,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-}
-
-// unwrapURL removes the URL, which has no real host, from a client's error.
-func unwrapURL(err error) error {
-	if inner := errors.Unwrap(err); inner != nil {
-		return inner
-	}
-	return err
 }

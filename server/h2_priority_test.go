@@ -76,6 +76,22 @@ func TestH2Priorities(t *testing.T) {
 		c.Framer.WritePriorityUpdate(3, "u=0")
 		after("what has become urgent", 3, map[uint32]int{1: 64<<10 - 1})
 	})
+	t.Run("streams that were never used", func(t *testing.T) {
+		c := w.dial(h2.Setting{ID: h2.SettingInitialWindowSize, Val: 1 << 30})
+		c.Still(true)
+		const first = 1001
+		for stream := uint32(1); stream < first; stream += 2 {
+			c.Framer.WritePriorityUpdate(stream, "u=1")
+		}
+		c.Get(first, "/large")
+		c.Until(first, "the window is used up", func(a *testkit.Answered) bool { return len(a.Body) == 64<<10-1 })
+		c.Framer.WritePriorityUpdate(first+2, "u=7")
+		c.Get(first+2, "/large")
+		waits(c, first+2)
+		c.Grant(0, len(large)/2) // which is given twice, to all streams
+		equal(t, "what is urgent", len(c.Whole(first).Body), len(large))
+		c.Until(first+2, "the other has the rest of the window", func(a *testkit.Answered) bool { return len(a.Body) == 64<<10-1 })
+	})
 	t.Run("small beside large", func(t *testing.T) {
 		c := begin()
 		c.Get(3, "/small")

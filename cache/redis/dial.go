@@ -8,6 +8,7 @@ import (
 	"net"
 
 	"weir/cache/tier"
+	"weir/internal/resp"
 )
 
 // withoutDial returns a context whose commands do not make a connection: others would wait
@@ -21,21 +22,9 @@ type noDialKey struct{}
 // noDial is the context of look-ups.
 var noDial = withoutDial(context.Background())
 
-// dial makes a connection as the client library wants it.
-type dial func(ctx context.Context, address string, d *net.Dialer, secure *tls.Config) (net.Conn, error)
-
 // background returns a dial that refuses commands that are not to make a connection, and whose connections close
-// when ctx ends: a command that waits for announcements would hold up Close. With nil it dials
-// as the client library does by itself.
-func background(ctx context.Context, with dial) dial {
-	if with == nil {
-		with = func(ctx context.Context, address string, d *net.Dialer, secure *tls.Config) (net.Conn, error) {
-			if secure == nil {
-				return d.DialContext(ctx, "tcp", address)
-			}
-			return (&tls.Dialer{NetDialer: d, Config: secure}).DialContext(ctx, "tcp", address)
-		}
-	}
+// when ctx ends: a command that waits for announcements would hold up Close.
+func background(ctx context.Context, with resp.Dial) resp.Dial {
 	return func(dialing context.Context, address string, d *net.Dialer, secure *tls.Config) (net.Conn, error) {
 		if dialing.Value(noDialKey{}) != nil {
 			return nil, tier.ErrUnavailable

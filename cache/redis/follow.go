@@ -65,7 +65,10 @@ type watch struct {
 	// epoch is that of the stream, 0 before it is known; bornEntry is the time of the
 	// newest entry that says so, in ns.
 	epoch, bornEntry int64
-	caughtUp         bool
+	// bornAt is when this follower has added such an entry because of its age, which is known by the
+	// server's clock alone: that may be far behind.
+	bornAt   time.Time
+	caughtUp bool
 }
 
 func newWatch(f tier.Follower, from string) *watch {
@@ -150,7 +153,7 @@ func (t *Tier) follow(ctx context.Context, w *watch) error {
 		}
 		return err
 	}
-	now := time.Now().UnixNano()
+	now, elapsed := t.wall().UnixNano(), t.elapsed()
 	if !whole {
 		t.seen.Store(0)
 		w.again(now)
@@ -170,8 +173,9 @@ func (t *Tier) follow(ctx context.Context, w *watch) error {
 	ctx = withoutDial(ctx)
 	switch {
 	case w.epoch == 0, w.lost > 0 && w.epoch < w.lost-int64(bornLately):
-		return t.born(ctx, c, now)
-	case now-w.bornEntry > int64(bornAgain):
+		return t.born(ctx, c, max(now, w.lost)) // the clock may have been set back since
+	case now-w.bornEntry > int64(bornAgain) && (w.bornAt.IsZero() || time.Since(w.bornAt) > bornAgain):
+		w.bornAt = time.Now()
 		return t.born(ctx, c, w.epoch)
 	}
 	t.epoch.Store(w.epoch)
@@ -179,7 +183,7 @@ func (t *Tier) follow(ctx context.Context, w *watch) error {
 		w.caughtUp = true
 		w.CaughtUp(w.proof)
 	}
-	t.seen.Store(now)
+	t.seen.Store(elapsed)
 	return nil
 }
 
@@ -309,13 +313,13 @@ func (t *Tier) Announce(ctx context.Context, a tier.Announcement) error {
 
 // announcePurge adds a purge to its stream, and waits until a replica has it if there are any.
 func (t *Tier) announcePurge(ctx context.Context, c commander, message []byte) error {
-	oldest := strconv.FormatInt(time.Now().Add(-markTime).UnixMilli(), 10)
+	oldest := strconv.FormatInt(t.wall().Add(-markTime).UnixMilli(), 10)
 	add := func() error {
 		return t.add(ctx, c, t.purgeStream(), "NOMKSTREAM", "MINID", "~", oldest, "*", "m", rueidis.BinaryString(message))
 	}
 	err := add()
 	if errors.Is(err, errNoStream) {
-		if err = t.born(ctx, c, time.Now().UnixNano()); err == nil {
+		if err = t.born(ctx, c, t.wall().UnixNano()); err == nil {
 			err = add()
 		}
 	}
@@ -347,7 +351,7 @@ func (t *Tier) cut(ctx context.Context, c commander) error {
 	if err != nil || n <= maxPurges {
 		return err
 	}
-	if err := t.born(ctx, c, time.Now().UnixNano(), "cut", ""); err != nil {
+	if err := t.born(ctx, c, t.wall().UnixNano(), "cut", ""); err != nil {
 		return err
 	}
 	return c.Do(ctx, c.B().Xtrim().Key(t.purgeStream()).Maxlen().Almost().Threshold(strconv.Itoa(maxPurges/2)).Build()).Error()

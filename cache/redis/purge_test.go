@@ -139,7 +139,7 @@ func withFolder(t *testing.T, url, folder string) *weir {
 	if err != nil {
 		t.Fatal(err)
 	}
-	far, err := redis.New(&c.Far)
+	far, err := redis.New(&c.Far, c.MaxObject)
 	if err != nil {
 		t.Fatal(err)
 	}

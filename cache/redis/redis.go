@@ -22,6 +22,7 @@ import (
 
 	"weir/cache/tier"
 	"weir/config"
+	"weir/internal/resp"
 )
 
 const (
@@ -39,6 +40,7 @@ const (
 type Tier struct {
 	option   rueidis.ClientOption
 	prefix   string
+	largest  int64
 	timeout  time.Duration
 	failures int32
 	cooldown time.Duration
@@ -48,10 +50,13 @@ type Tier struct {
 	// background makes one.
 	connected atomic.Bool
 	gate      sync.RWMutex
-	// seen is when the announcements were read last, in ns; 0 before all of
+	// wall tells the time of the wall. began is when the tier was made, from which elapsed counts.
+	wall  func() time.Time
+	began time.Time
+	// seen is when the announcements were read last, as elapsed says; 0 before all of
 	// the past ones were.
 	seen atomic.Int64
-	// failed counts failures in a row; openUntil is when the circuit closes.
+	// failed counts failures in a row; openUntil is when the circuit closes, as elapsed says.
 	failed    atomic.Int32
 	openUntil atomic.Int64
 	// epoch is when the stream of purges was born, in ns. Values say when that was as they
@@ -64,8 +69,9 @@ type Tier struct {
 	ends sync.WaitGroup
 }
 
-// New makes a tier of what the configuration says. It connects in Start.
-func New(c *config.CacheFar) (*Tier, error) {
+// New makes a tier of what the configuration says, for bodies of up to largest bytes. It connects in
+// Start.
+func New(c *config.CacheFar, largest config.Size) (*Tier, error) {
 	port := "6379"
 	if c.Sentinel != "" {
 		port = "26379"
@@ -98,7 +104,7 @@ func New(c *config.CacheFar) (*Tier, error) {
 	option.Dialer.Timeout = commandTimeout
 	option.ConnWriteTimeout = commandTimeout
 	return &Tier{
-		option: option, prefix: c.Prefix, timeout: c.Timeout.D(),
+		wall: time.Now, began: time.Now(), largest: int64(largest), option: option, prefix: c.Prefix, timeout: c.Timeout.D(),
 		failures: int32(max(c.Failures, 1)), cooldown: c.Cooldown.D(),
 	}, nil
 }
@@ -151,7 +157,7 @@ func (t *Tier) Name() string { return "redis" }
 func (t *Tier) Start(f tier.Follower, from string) error {
 	ctx, stop := context.WithCancel(context.Background())
 	t.stop = stop
-	t.option.DialCtxFn = background(ctx, t.option.DialCtxFn)
+	t.option.DialCtxFn = background(ctx, resp.Bounded(t.option.DialCtxFn, 2*t.largest)) // a value is a body and its head
 	t.ends.Go(func() { t.run(ctx, newWatch(f, from)) })
 	return nil
 }
@@ -175,11 +181,14 @@ func (t *Tier) key(key []byte) string {
 	return t.prefix + "sha256:" + hex.EncodeToString(sum[:])
 }
 
+// elapsed is the time since the tier was made, in ns, whatever the clock of the wall does.
+func (t *Tier) elapsed() int64 { return int64(time.Since(t.began)) }
+
 // ready returns the client if entries can be believed: there is a connection, the circuit is
 // closed, and the announcements are known.
 func (t *Tier) ready(now int64) rueidis.Client {
-	c := t.client.Load()
-	if c == nil || !t.connected.Load() || now-t.seen.Load() > int64(fresh) || now < t.openUntil.Load() {
+	c, seen := t.client.Load(), t.seen.Load()
+	if c == nil || !t.connected.Load() || seen == 0 || now-seen > int64(fresh) || now < t.openUntil.Load() {
 		return nil
 	}
 	return *c
@@ -187,7 +196,7 @@ func (t *Tier) ready(now int64) rueidis.Client {
 
 // Get implements tier.Tier.
 func (t *Tier) Get(key []byte) ([]byte, tier.Blob, error) {
-	now := time.Now().UnixNano()
+	now := t.elapsed()
 	c := t.ready(now)
 	if c == nil || !t.gate.TryRLock() {
 		return nil, nil, tier.ErrUnavailable
@@ -229,7 +238,7 @@ func (t *Tier) Blobs() tier.Blobs { return nil }
 
 // Set implements tier.Tier.
 func (t *Tier) Set(key, value []byte, _ tier.Blob, ttl time.Duration) error {
-	now := time.Now().UnixNano()
+	now := t.elapsed()
 	c := t.ready(now)
 	if c == nil || !t.gate.TryRLock() {
 		return tier.ErrUnavailable

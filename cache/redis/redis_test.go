@@ -161,7 +161,7 @@ func newWeirWith(t *testing.T, log *slog.Logger, url string, more ...func(*confi
 	if err != nil {
 		t.Fatal(err)
 	}
-	tier, err := redis.New(&c.Far)
+	tier, err := redis.New(&c.Far, c.MaxObject)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -345,7 +345,7 @@ func TestDamaged(t *testing.T) {
 func TestURL(t *testing.T) {
 	check := func(url, want string) {
 		t.Helper()
-		_, err := redis.New(&config.CacheFar{URL: url})
+		_, err := redis.New(&config.CacheFar{URL: url}, 0)
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", url, err, want)
 		}

@@ -78,7 +78,7 @@ func TestTrust(t *testing.T) {
 		t.Fatal(err)
 	}
 	for file, want := range map[string]string{empty: "found no certificate", empty + "x": "no such file"} {
-		if _, err := redis.New(&config.CacheFar{URL: "rediss://a", CA: file}); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := redis.New(&config.CacheFar{URL: "rediss://a", CA: file}, 0); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", file, err, want)
 		}
 	}

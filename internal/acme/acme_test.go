@@ -102,9 +102,15 @@ func parse(t *testing.T, text string) *config.Config {
 // start starts a weir.
 func start(t *testing.T, text string) *node {
 	t.Helper()
+	return startTrying(t, text, 20*time.Millisecond)
+}
+
+// startTrying starts a weir that tries again after retry.
+func startTrying(t *testing.T, text string, retry time.Duration) *node {
+	t.Helper()
 	n := &node{t: t, log: new(logText)}
 	log := slog.New(slog.NewTextHandler(n.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	n.manager = acme.New(acme.Options{Log: log, Openers: openers, Retry: 20 * time.Millisecond, Look: 50 * time.Millisecond})
+	n.manager = acme.New(acme.Options{Log: log, Openers: openers, Retry: retry, Look: 50 * time.Millisecond})
 	var err error
 	if n.server, err = server.New(parse(t, text), server.WithIssuer(n.manager), server.WithLog(log)); err != nil {
 		t.Fatal(err)
@@ -572,6 +578,48 @@ func TestCADown(t *testing.T) {
 	if s := n.state(name); s.Error != "" || s.Retry != nil {
 		t.Errorf("the state is %+v", s)
 	}
+}
+
+// A CA that has forgotten the account gives certificates at once all the same, new ones and renewals.
+func TestAccountForgotten(t *testing.T) {
+	t.Parallel()
+	ca := pebble(t)
+	first, address := ca.host(t)
+	second, _ := ca.host(t)
+	ca.names.set(second, address)
+	folder := t.TempDir()
+	forgotten := func() (before string) {
+		t.Helper()
+		found, err := filepath.Glob(filepath.Join(folder, "acme", "*", "users", "default", "*.json"))
+		if err != nil || len(found) != 1 {
+			t.Fatalf("found %q: %v", found, err)
+		}
+		text, err := os.ReadFile(found[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		var account map[string]any
+		if err := json.Unmarshal(text, &account); err != nil {
+			t.Fatal(err)
+		}
+		before = account["location"].(string)
+		account["location"] = before + "0" // of nobody
+		if text, err = json.Marshal(account); err == nil {
+			err = os.WriteFile(found[0], text, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return before
+	}
+	text := ca.configuration(address, folder, fmt.Sprintf("domains = [%q]", first), "profile = \"short\"")
+	n := startTrying(t, text, time.Hour)
+	n.gets(first, ca.roots(t))
+	n.server.Close()
+	before := forgotten()
+	n = startTrying(t, strings.Replace(text, fmt.Sprintf("[%q]", first), fmt.Sprintf("[%q, %q]", first, second), 1), time.Hour)
+	n.gets(second, ca.roots(t))
+	renewed(t, "another account has renewed it", func() bool { return accountOf(t, folder, first) != before })
 }
 
 // What a CA refuses does not keep other names from their certificates.

@@ -103,7 +103,7 @@ func (s *source) failed(name string, renewal bool, err error, a *attempt) {
 	}
 	switch {
 	case !renewal || a != nil && a.anew:
-	case isOrderRefused(err) && s.setup.Load().anew != nil:
+	case (isOrderRefused(err) || isAccountForgotten(err)) && s.setup.Load().anew != nil:
 		s.manager.log.Debug("the CA refuses a renewal, it is asked for a certificate that replaces none", "name", name, "error", err)
 		s.background(func() { s.renewAnew(name, nil) })
 	default:
@@ -121,6 +121,11 @@ func isOrderRefused(err error) bool {
 	problem, ok := errors.AsType[acme.Problem](err)
 	return ok && problem.Resource == nil && problem.Type != acme.ProblemTypeRateLimited
 }
+
+// isAccountForgotten says whether an attempt failed because the CA does not know the account, as after it was
+// made anew. certmagic then makes another account, orders with the old one once more, and says this in the end. The
+// next attempt has the new account.
+func isAccountForgotten(err error) bool { return err != nil && err.Error() == "no certificate chains" }
 
 // errRenewed ends attempts for certificates that were renewed meanwhile.
 var errRenewed = errors.New("the certificate was renewed meanwhile")

@@ -14,6 +14,8 @@ import (
 
 	"github.com/caddyserver/certmagic"
 	"github.com/redis/rueidis"
+
+	"weir/internal/resp"
 )
 
 const (
@@ -39,6 +41,7 @@ func OpenRedis(u *url.URL) (certmagic.Storage, error) {
 	option.ForceSingleClient = option.Sentinel.MasterSet == ""
 	option.PipelineMultiplex = -1
 	option.ClientName = "weir"
+	option.DialCtxFn = resp.Bounded(option.DialCtxFn, resp.LeastText)
 	option.Dialer.Timeout, option.ConnWriteTimeout = redisWithin, redisWithin
 	s := &redisStorage{option: option, held: make(map[string]*heldLock)}
 	s.Reader = Reader{Value: s.load, Keys: s.keys}

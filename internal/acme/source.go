@@ -194,12 +194,14 @@ func (s *source) get(ctx context.Context, name string, loaded func()) error {
 		if s.kind == config.IssuerACME { // the local CA answers at once, and is waited for
 			loaded()
 		}
-		ctx, a := newAttempt(ctx, false)
-		err = a.result(setup.config.ObtainCertAsync(ctx, name))
+		err = s.obtain(ctx, setup, name)
+		if isAccountForgotten(err) {
+			s.manager.log.Info("the CA does not know the account any more, a new one is used", "name", name)
+			err = s.obtain(ctx, setup, name)
+		}
 		if err == nil {
 			cert, err = s.load(ctx, setup, name)
 		}
-		a.cancel()
 	}
 	if err != nil {
 		return err
@@ -208,6 +210,13 @@ func (s *source) get(ctx context.Context, name string, loaded func()) error {
 		return s.cache.RenewManagedCertificates(s.ctx)
 	}
 	return nil
+}
+
+// obtain asks the CA once.
+func (s *source) obtain(ctx context.Context, setup *setup, name string) error {
+	ctx, a := newAttempt(ctx, false)
+	defer a.cancel()
+	return a.result(setup.config.ObtainCertAsync(ctx, name))
 }
 
 // load takes the certificate for a name from the storage into memory, in place of others for the name.

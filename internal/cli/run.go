@@ -96,6 +96,7 @@ func serve(c *urfave.Command, before *predecessor) error {
 	}
 	defer p.log.close()
 	log := p.log.Logger
+	takeLibraryLog(log)
 	parts.log.use(log.Handler())
 	parts.used(cfg)
 	limit := memoryLimit(log)

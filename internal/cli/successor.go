@@ -7,12 +7,16 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"weir/internal/handover"
 	"weir/server"
 )
+
+// lastWords is how long after the end of a process what it has said is read, all of which is there.
+const lastWords = time.Second
 
 // successor is a process that is to replace this one.
 type successor struct {
@@ -70,7 +74,8 @@ func (n *successor) await(pid *pidFile, limit time.Duration) error {
 	}()
 	go func() {
 		n.exit = n.cmd.Wait()
-		<-heard // so that the reason is known
+		n.conn.HearFor(lastWords) // a process that it has started may hold its end open
+		<-heard                   // so that the reason is known
 		close(n.ended)
 	}()
 	given := make(chan error, 1)
@@ -119,13 +124,14 @@ func (n *successor) give(pid *pidFile) (err error) {
 
 // listen hears the new process until that ends.
 func (n *successor) listen() {
+	var once sync.Once
 	for {
 		m, err := n.conn.Receive()
 		switch {
 		case err != nil:
 			return
 		case m.Kind == handover.Ready:
-			close(n.ready)
+			once.Do(func() { close(n.ready) }) // another version may say it again
 		case m.Kind == handover.Failed:
 			n.reason = m.Text
 		case m.Kind == handover.Joining:

@@ -26,7 +26,7 @@ func tiers(c *config.Cache, released <-chan struct{}) ([]server.Tier, error) {
 		list = append(list, server.Tier{Tier: t, Queue: c.Far.Queue})
 	}
 	if c.Far.URL != "" {
-		t, err := redis.New(&c.Far)
+		t, err := redis.New(&c.Far, c.MaxObject)
 		if err != nil {
 			return nil, err
 		}
@@ -49,7 +49,7 @@ func checkTiers(cfg *config.Config) config.Errors {
 		}
 	}
 	if c.Far.URL != "" {
-		if _, err := redis.New(&c.Far); err != nil {
+		if _, err := redis.New(&c.Far, c.MaxObject); err != nil {
 			problems = append(problems, config.Problem{Key: config.Key("cache", "far", "url"), Message: err.Error()})
 		}
 	}

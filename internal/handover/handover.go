@@ -20,6 +20,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -335,6 +336,11 @@ func (c *Conn) receiveFile(name string) (*os.File, error) {
 	}
 	unix.CloseOnExec(fds[0])
 	return os.NewFile(uintptr(fds[0]), name), nil
+}
+
+// HearFor ends Receive after d, even if the other end stays open.
+func (c *Conn) HearFor(d time.Duration) {
+	_ = c.conn.SetReadDeadline(time.Now().Add(d)) // fails if it is closed
 }
 
 // Close closes this end.

@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -105,6 +106,10 @@ func (c *conn) refills(s *stream) {
 	}
 }
 
+// bulkSize is from which size on of what a stream sends at once more is expected soon: what comes in small
+// pieces, such as events, would keep others back that may send much meanwhile.
+const bulkSize = 4 << 10
+
 // refillTime is how long a stream that has to wait for its next bytes keeps those back that it
 // outranks: a target that sends is hardly ever silent for longer.
 const refillTime = 5 * time.Millisecond
@@ -138,7 +143,7 @@ func (c *conn) refilled(s *stream) {
 // queue makes p what s has to send. c.mu is held.
 func (c *conn) queue(s *stream, p []byte) {
 	c.refilled(s)
-	s.pending = p
+	s.pending, s.bulk = p, len(p) >= bulkSize
 	if c.sending = append(c.sending, s); len(c.sending) == crowd {
 		c.crowded.Store(true)
 	}
@@ -162,9 +167,16 @@ func (c *conn) prioritize(stream uint32, value string) {
 	switch s := c.streams[stream]; {
 	case s != nil:
 		s.priority = p
-	case stream > c.last && stream%2 == 1 && len(c.advanced) < maxAdvanced:
+	case stream > c.last && stream%2 == 1:
 		if c.advanced == nil {
 			c.advanced = make(map[uint32]priority)
+		}
+		if _, known := c.advanced[stream]; !known && len(c.advanced) == maxAdvanced {
+			// A later stream closes those before it that were never used (RFC 9113 section 5.1.1).
+			maps.DeleteFunc(c.advanced, func(id uint32, _ priority) bool { return id <= c.last })
+			if len(c.advanced) == maxAdvanced {
+				return
+			}
 		}
 		c.advanced[stream] = p
 	}

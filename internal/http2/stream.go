@@ -45,7 +45,9 @@ type stream struct {
 	// pending are body bytes that wait for room, tail is what they lie in if the exchange does
 	// not wait for them.
 	pending, tail []byte
-	window        int64
+	// bulk says that what was queued last was large.
+	bulk   bool
+	window int64
 	// lent is the buffer for bytes of the answer that the exchange holds.
 	lent int
 	// last is where in out, of that round, the last frame of the stream is with flags that may be changed;
@@ -194,7 +196,7 @@ func (s *stream) taken() {
 	}
 	s.tail = s.tail[:0]
 	s.writable.Signal()
-	if !s.inline && !s.tunnel {
+	if s.bulk && !s.inline && !s.tunnel {
 		s.c.refills(s)
 	}
 }

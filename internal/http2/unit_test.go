@@ -59,6 +59,26 @@ func TestChoose(t *testing.T) {
 	check("no window of the stream", "3 3 3 3 3 3", 1, blocked, s(3, 0, sharingUnsaid))
 }
 
+// A stream that sends much at once keeps back those that it outranks while its next bytes are on their
+// way, and one of small pieces does not.
+func TestRefills(t *testing.T) {
+	check := func(what string, size int, want bool) {
+		t.Helper()
+		var c conn
+		urgent, other := &stream{c: &c, id: 1, priority: priority{3, sharingIncremental}}, &stream{c: &c, id: 3}
+		urgent.writable.L = &c.mu
+		c.queue(other, make([]byte, 100))
+		c.queue(urgent, make([]byte, size))
+		c.unqueue(urgent)
+		urgent.taken()
+		if got := len(c.refilling) > 0; got != want {
+			t.Errorf("%s: %v, want %v", what, got, want)
+		}
+	}
+	check("much", 16<<10, true)
+	check("an event", 100, false)
+}
+
 // A client is crowded as long as enough answers wait for it.
 func TestCrowd(t *testing.T) {
 	var c conn
