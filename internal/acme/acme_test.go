@@ -590,7 +590,7 @@ func TestAccountForgotten(t *testing.T) {
 	folder := t.TempDir()
 	forgotten := func() (before string) {
 		t.Helper()
-		found, err := filepath.Glob(filepath.Join(folder, "acme", "*", "users", "default", "*.json"))
+		found, err := filepath.Glob(filepath.Join(folder, "acme", "*", "users", "forgotten@example.org", "*.json"))
 		if err != nil || len(found) != 1 {
 			t.Fatalf("found %q: %v", found, err)
 		}
@@ -612,7 +612,8 @@ func TestAccountForgotten(t *testing.T) {
 		}
 		return before
 	}
-	text := ca.configuration(address, folder, fmt.Sprintf("domains = [%q]", first), "profile = \"short\"")
+	// Without an address, certmagic takes one of another server of the same process.
+	text := ca.configuration(address, folder, fmt.Sprintf("domains = [%q]", first), "profile = \"short\"\nemail = \"forgotten@example.org\"")
 	n := startTrying(t, text, time.Hour)
 	n.gets(first, ca.roots(t))
 	n.server.Close()
