@@ -99,7 +99,7 @@ type Purge struct {
 type Purged struct {
 	// Purged is how many entries there were in this process's memory.
 	Purged int `json:"purged"`
-	// Pending are the names of the tiers of the cache that could not be told yet: what
+	// Pending are the names of the tiers of the cache, and of the other process of an upgrade, that could not be told yet: what
 	// they keep may come back, and others who share them may still answer with it. They are
 	// told as soon as they can be.
 	Pending []string `json:"pending,omitempty"`
