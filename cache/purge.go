@@ -38,7 +38,7 @@ type Purge struct {
 type Purged struct {
 	// Entries is how many answers were ended in this process's memory.
 	Entries int
-	// Pending are the names of the tiers, and otherName, that could not be told yet: others who share them
+	// Pending are the names of the tiers, and "the other process of the upgrade", that could not be told yet: others who share them
 	// may still answer with what was purged. They are told as soon as they can be; after a
 	// restart of this process only if the store has a tier that keeps notes.
 	Pending []string

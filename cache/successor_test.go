@@ -1,10 +1,12 @@
 package cache_test
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"weir/cache"
@@ -129,4 +131,28 @@ func TestNeverReleased(t *testing.T) {
 	}
 	old.fillWith(t, "http://h/x", 10, "ETag: \"a\"")
 	testkit.Eventually(t, "the old process writes", func() bool { return old.store.TierStats()[0].Written == 1 })
+}
+
+// deafOther learns nothing.
+type deafOther struct{}
+
+func (deafOther) Tell([]byte)                     {}
+func (deafOther) Await(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+
+// A purge that the other process of an upgrade does not learn is done here, and says so.
+func TestPurgeUnheard(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newDriver(t, 1<<20, nil)
+		p.fillWith(t, "http://h/a", 10)
+		p.store.Connect(deafOther{})
+		done := p.store.Purge(cache.Purge{All: true}, time.Now().UnixNano())
+		if done.Entries != 1 || !slices.Equal(done.Pending, []string{"the other process of the upgrade"}) {
+			t.Errorf("purged %d, pending: %q", done.Entries, done.Pending)
+		}
+		p.store.Connect(nil)
+		if done := p.store.Purge(cache.Purge{All: true}, time.Now().UnixNano()); len(done.Pending) > 0 {
+			t.Errorf("pending: %q", done.Pending)
+		}
+	})
 }
