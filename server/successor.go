@@ -273,7 +273,16 @@ func (s *Server) part(ctx context.Context, list []*running) error {
 	ctx, done := context.WithTimeout(ctx, partTime)
 	defer done()
 	err := waitAll(ctx, list)
-	s.leavingPages.Wait()
+	left := make(chan struct{})
+	go func() {
+		defer close(left)
+		s.leavingPages.Wait()
+	}()
+	select {
+	case <-left:
+	case <-ctx.Done():
+		err = errors.Join(err, ctx.Err())
+	}
 	return err
 }
 
