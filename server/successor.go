@@ -158,7 +158,7 @@ func (s *Server) awaitOther() {
 	ctx, done := context.WithTimeout(context.Background(), learnLimit)
 	defer done()
 	if other.Await(ctx) != nil {
-		s.log.Warn("the other process of the upgrade does not know of a change yet", "waited", learnLimit)
+		s.log.Warn("the other process of the upgrade does not know of a change yet")
 	}
 }
 
