@@ -48,6 +48,11 @@ func TestEndWhileJoining(t *testing.T) {
 	check("reload", nil, func(s *server.Server, joined chan<- struct{}) error {
 		reloaded := make(chan error, 1)
 		go func() { reloaded <- s.Reload(parse(t, text)) }()
+		select {
+		case <-reloaded:
+			t.Error("a reload does not wait for the start")
+		case <-after(50): // it waits, or has not begun
+		}
 		close(joined)
 		return <-reloaded
 	})
