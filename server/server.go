@@ -66,6 +66,8 @@ type Server struct {
 	// table has the upstreams that were added at run time, for routes.
 	table proxy.Upstreams
 
+	// starting makes Start and Reload take turns, also while Start calls Predecessor.Join. It is locked before mu.
+	starting sync.Mutex
 	// mu makes Start, Serve, Reload, Shutdown and Close take turns.
 	mu          sync.Mutex
 	listeners   map[config.Address]*running
@@ -210,6 +212,8 @@ func New(cfg *config.Config, opts ...Option) (_ *Server, err error) {
 // Start opens the configured listeners and the operators' pages and serves in the
 // background. On an error nothing stays open.
 func (s *Server) Start() error {
+	s.starting.Lock()
+	defer s.starting.Unlock()
 	if err := s.meet(); err != nil {
 		return err
 	}
@@ -401,6 +405,8 @@ func (s *Server) reload(cfg *config.Config) error {
 	if err := check(cfg, &s.options); err != nil {
 		return err
 	}
+	s.starting.Lock()
+	defer s.starting.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state.Load() >= stateDraining {

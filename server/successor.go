@@ -158,7 +158,7 @@ func (s *Server) awaitOther() {
 	ctx, done := context.WithTimeout(context.Background(), learnLimit)
 	defer done()
 	if other.Await(ctx) != nil {
-		s.log.Warn("the other process of the upgrade does not know of a change yet", "waited", learnLimit)
+		s.log.Warn("the other process of the upgrade does not know of a change yet")
 	}
 }
 
@@ -273,7 +273,16 @@ func (s *Server) part(ctx context.Context, list []*running) error {
 	ctx, done := context.WithTimeout(ctx, partTime)
 	defer done()
 	err := waitAll(ctx, list)
-	s.leavingPages.Wait()
+	left := make(chan struct{})
+	go func() {
+		defer close(left)
+		s.leavingPages.Wait()
+	}()
+	select {
+	case <-left:
+	case <-ctx.Done():
+		err = errors.Join(err, ctx.Err())
+	}
 	return err
 }
 

@@ -183,3 +183,20 @@ func TestPagesLeave(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestPagesLeaveInTime: a shutdown after a handover does not wait longer for operators than it is told to.
+func TestPagesLeaveInTime(t *testing.T) {
+	t.Parallel()
+	w := run(t, "[[listeners]]\naddress = \"127.0.0.1:0\"\n[metrics]\naddress = \"127.0.0.1:0\"\n[[routes]]\nrespond = {status = 204}\n")
+	c := testkit.Dial(t, w.MetricsAddr())
+	c.Send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	equal(t, "status", c.Response("GET").Status(), 200)
+	if err := w.HandOver(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, end := context.WithCancel(t.Context())
+	end()
+	w.Shutdown(ctx)
+	c.Send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	equal(t, "status while the page leaves", c.Response("GET").Status(), 200)
+}

@@ -68,7 +68,7 @@ func parseSpan(item []byte, length int64) (s Span, ok bool) {
 	if len(from) == 0 {
 		n, ok := parsePosition(to)
 		switch {
-		case !ok, length == 0 && n > 0: // the latter is satisfiable, but Content-Range cannot say it
+		case !ok, length == 0 && n > 0: // of an empty body that is satisfiable, but Content-Range cannot say it
 			return s, false
 		case n == 0:
 			return empty, true

@@ -94,6 +94,7 @@ type Conn struct {
 		sync.Mutex
 		told, learned int
 		confirmed     bool          // the other process confirms, and has not ended
+		silent        bool          // the other process has confirmed nothing in the time of an Await, nor since
 		progress      chan struct{} // closed when learned or confirmed differs; nil if nobody waits
 	}
 }
@@ -233,13 +234,21 @@ func (c *Conn) Tell(data []byte) {
 // Confirm posts a Learned, for a Changed that was received.
 func (c *Conn) Confirm() { c.Post(Message{Kind: Learned}) }
 
+// errSilent is the error of an Await that expects nothing.
+var errSilent = errors.New("the other process has not answered for long")
+
 // Await waits until the other process has learned what Tell was called with before, or has ended, and
-// returns nil then; else ctx's error. It does not wait for a process that confirms nothing.
-// Receive must run meanwhile.
+// returns nil then; else ctx's error. It does not wait for a process that confirms nothing. Of one that has
+// confirmed nothing until the deadline of an Await, as one that is stopped, nothing is expected any more
+// before it confirms something: that is an error at once. Receive must run meanwhile.
 func (c *Conn) Await(ctx context.Context) error {
 	c.changes.Lock()
 	defer c.changes.Unlock()
+	before := c.changes.learned
 	for told := c.changes.told; c.changes.confirmed && c.changes.learned < told; {
+		if c.changes.silent {
+			return errSilent
+		}
 		if c.changes.progress == nil {
 			c.changes.progress = make(chan struct{})
 		}
@@ -250,6 +259,7 @@ func (c *Conn) Await(ctx context.Context) error {
 			c.changes.Lock()
 		case <-ctx.Done():
 			c.changes.Lock()
+			c.changes.silent = c.changes.silent || c.changes.learned == before && ctx.Err() == context.DeadlineExceeded
 			return ctx.Err()
 		}
 	}
@@ -286,7 +296,7 @@ func (c *Conn) Receive() (Message, error) {
 		case err != nil:
 			c.note(func() { c.changes.confirmed = false })
 		case m.Kind == Learned:
-			c.note(func() { c.changes.learned++ })
+			c.note(func() { c.changes.learned, c.changes.silent = c.changes.learned+1, false })
 			continue
 		case m.Confirms:
 			c.note(func() { c.changes.confirmed = true })

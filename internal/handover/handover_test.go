@@ -14,8 +14,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"weir/internal/handover"
+	"weir/internal/testkit"
 )
 
 // TestMain is also the other process of the tests.
@@ -173,13 +175,24 @@ func TestAwait(t *testing.T) {
 	if err := <-await(t.Context()); err != nil {
 		t.Error(err)
 	}
+	c.Tell([]byte("unheard"))
+	short, done := context.WithTimeout(t.Context(), time.Millisecond)
+	defer done()
+	if err := <-await(short); err != context.DeadlineExceeded {
+		t.Errorf("nothing was confirmed in time, but Await returns %v", err)
+	}
+	if err := <-await(t.Context()); err == nil {
+		t.Error("nothing was confirmed, but Await returns nil")
+	}
+	says(`{"kind":"learned"}`)
+	testkit.Eventually(t, "the process is heard again", func() bool { return <-await(t.Context()) == nil })
 	c.Tell([]byte("last"))
 	if err := <-await(ended); err != context.Canceled {
 		t.Errorf("the second change is not confirmed, but Await returns %v", err)
 	}
-	done := await(t.Context())
+	last := await(t.Context())
 	theirs.Close()
-	if err := <-done; err != nil {
+	if err := <-last; err != nil {
 		t.Error(err)
 	}
 	if err := <-received; err == nil {
