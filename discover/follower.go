@@ -165,8 +165,8 @@ func (f *Follower) start(spec Spec) *source {
 		s.found, s.foundAt = f.o.Memory.recall(f.upstream.Name(), spec.Name)
 		s.restored = len(s.found) > 0
 	}
-	if known, ok := spec.Source.(knower); ok {
-		s.reports(known.Known()) // so that there is no time without
+	if endpoints, ok := s.known(); ok {
+		s.reports(endpoints) // so that there is no time without
 	}
 	f.running.Go(func() {
 		done := s.keep(ctx, func(ctx context.Context) error {
@@ -185,6 +185,15 @@ func (f *Follower) start(spec Spec) *source {
 // knower is a source that can say at any time what it would report.
 type knower interface{ Known() []lb.Endpoint }
 
+// known returns what s would report now, if it is a knower.
+func (s *source) known() (endpoints []lb.Endpoint, ok bool) {
+	source, ok := s.Source.(knower)
+	if ok {
+		endpoints = source.Known()
+	}
+	return endpoints, ok
+}
+
 // reports takes in what s finds now; settle uses it. Follower.mu must be held.
 func (s *source) reports(endpoints []lb.Endpoint) {
 	s.reported, s.restored, s.changed = true, false, true
@@ -197,9 +206,14 @@ func (f *Follower) Look(id string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, s := range f.sources {
-		if known, ok := s.Source.(knower); ok && s.ID == id && !f.stopped {
-			s.reports(known.Known())
-			f.settle(time.Now())
+		if s.ID != id {
+			continue
+		}
+		if endpoints, ok := s.known(); ok {
+			f.hear(s, endpoints)
+			if s.changed && !s.gone { // it waits for the time of the next set
+				f.settle(time.Now())
+			}
 		}
 	}
 }
@@ -284,16 +298,21 @@ func (f *Follower) Stop() {
 
 // report takes in what s found.
 func (f *Follower) report(s *source, endpoints []lb.Endpoint) {
-	now := time.Now()
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if now, ok := s.known(); ok {
+		endpoints = now // Look may have used a newer list than this report's
+	}
+	f.hear(s, endpoints)
+}
+
+// hear is report. mu must be held.
+func (f *Follower) hear(s *source, endpoints []lb.Endpoint) {
 	if s.gone {
 		return
 	}
+	now := time.Now()
 	defer s.answer()
-	if known, ok := s.Source.(knower); ok {
-		endpoints = known.Known() // Look may have used a newer list than this report's
-	}
 	s.confirmed(now)
 	f.upstream.SetEmptyReason("")
 	if s.reported && slices.Equal(s.raw, endpoints) {
