@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"sync/atomic"
 	"time"
 
 	"weir/cache/rule"
@@ -62,13 +63,16 @@ func (a *attached) Lost(at int64) {
 
 // doubt makes what was received until then be validated before it answers. It reports false
 // if that is so already.
-func (s *Store) doubt(until int64) bool {
+func (s *Store) doubt(until int64) bool { return raise(&s.doubted, until) }
+
+// raise makes v be to, and reports false if v is that or more already.
+func raise(v *atomic.Int64, to int64) bool {
 	for {
-		before := s.doubted.Load()
-		if until <= before {
+		before := v.Load()
+		if to <= before {
 			return false
 		}
-		if s.doubted.CompareAndSwap(before, until) {
+		if v.CompareAndSwap(before, to) {
 			return true
 		}
 	}

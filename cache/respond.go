@@ -246,12 +246,7 @@ func (f *Fetch) newEntry(s rule.Stored) *Entry {
 // received notes that the origin has sent e, or said that it is good.
 func (f *Fetch) received(e *Entry) {
 	e.vouch(e.Received, f.doubted)
-	for newest := &f.store.newest; ; {
-		before := newest.Load()
-		if e.Received <= before || newest.CompareAndSwap(before, e.Received) {
-			return
-		}
-	}
+	raise(&f.store.newest, e.Received)
 }
 
 // updated is e with what a 304 brought, or why it may no longer be stored.
