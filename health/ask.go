@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 )
 
 // asker sends the requests of the probes of one target.
@@ -25,15 +24,13 @@ type asker struct {
 func (a *asker) do(req *http.Request, judge func(*http.Response) error) error {
 	ctx, cancel := context.WithCancel(req.Context())
 	defer cancel()
-	var made connections
-	defer made.close()
 	// The context that the library passes goes on after the request.
 	dial := func(context.Context, string, string) (net.Conn, error) {
 		c, err := a.Dial(ctx, a.alpn...)
-		if err != nil {
-			return nil, err
+		if err == nil {
+			context.AfterFunc(ctx, func() { c.Close() })
 		}
-		return c, made.add(c)
+		return c, err
 	}
 	client := http.Client{
 		Transport: &http.Transport{
@@ -59,34 +56,6 @@ func unwrapURL(err error) error {
 		return inner
 	}
 	return err
-}
-
-// connections are those of one probe.
-type connections struct {
-	mu    sync.Mutex
-	open  []net.Conn
-	ended bool
-}
-
-// add adds c, or closes it if the probe has ended, which is an error.
-func (s *connections) add(c net.Conn) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ended {
-		c.Close()
-		return net.ErrClosed
-	}
-	s.open = append(s.open, c)
-	return nil
-}
-
-func (s *connections) close() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.ended = true
-	for _, c := range s.open {
-		c.Close()
-	}
 }
 
 // longestReason is how many bytes of what a target's server says go into logs and states.
