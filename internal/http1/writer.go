@@ -33,8 +33,7 @@ type writer struct {
 	// response's body were written.
 	overhead  int
 	delivered int64
-	// started says that the final response has begun to be gathered, begun that some of it was written.
-	started, begun bool
+	progress  progress
 	// pace bounds how slowly the client may take what is written.
 	pace sock.Pace
 
@@ -50,10 +49,22 @@ type writer struct {
 	err      error
 }
 
+// progress is how far the final response has come.
+type progress uint8
+
+const (
+	// responseAwaited: interim responses at most were gathered.
+	responseAwaited progress = iota
+	// responseGathered: the head was gathered, and nothing of it written.
+	responseGathered
+	// responseBegun: some of it was written.
+	responseBegun
+)
+
 func (w *writer) reset() {
 	w.framing, w.left, w.bodyless, w.version, w.head = framingLength, 0, false, head.HTTP11, false
 	w.closing, w.finished, w.aborted, w.tunnel, w.err = false, false, false, false, nil
-	w.overhead, w.delivered, w.started, w.begun = 0, 0, false, false
+	w.overhead, w.delivered, w.progress = 0, 0, responseAwaited
 	w.pace.Reset(defaultGrace, 0)
 }
 
@@ -102,7 +113,7 @@ func (c *conn) Start(h *head.Head, length int64, bodyless bool) error {
 	case c.version == head.HTTP10:
 		h.Set(head.Connection, []byte("keep-alive"))
 	}
-	c.started = true
+	c.progress = responseGathered
 	c.gather(h)
 	return nil
 }
@@ -225,12 +236,14 @@ func (c *conn) sendSecure(p, more []byte) (n int, err error) {
 // sent notes that n bytes have left, of which the first are those that were gathered.
 func (c *conn) sent(n int64) {
 	c.delivered += max(n-int64(c.overhead), 0)
-	c.begun = c.begun || c.started && n > 0
+	if c.progress == responseGathered && n > 0 {
+		c.progress = responseBegun
+	}
 	c.out, c.overhead = c.out[:0], 0
 }
 
 // Delivered implements proxy.Front.
-func (c *conn) Delivered() (int64, bool) { return c.delivered, c.begun }
+func (c *conn) Delivered() (int64, bool) { return c.delivered, c.progress == responseBegun }
 
 // slow says which limit a client is below that took too little.
 func (c *conn) slow(err error) error {
@@ -328,7 +341,7 @@ func (c *conn) Tunnel(h *head.Head) (net.Conn, []byte, error) {
 	if c.mode == modeNone {
 		panic("BUG: a tunnel for a request without an Upgrade field")
 	}
-	c.closing, c.tunnel, c.started = true, true, true
+	c.closing, c.tunnel, c.progress = true, true, responseGathered
 	c.gather(h)
 	if err := c.Flush(); err != nil {
 		return nil, nil, err
