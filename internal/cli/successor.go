@@ -124,14 +124,14 @@ func (n *successor) give(pid *pidFile) (err error) {
 
 // listen hears the new process until that ends.
 func (n *successor) listen() {
-	var once sync.Once
+	ready := sync.OnceFunc(func() { close(n.ready) })
 	for {
 		m, err := n.conn.Receive()
 		switch {
 		case err != nil:
 			return
 		case m.Kind == handover.Ready:
-			once.Do(func() { close(n.ready) }) // another version may say it again
+			ready() // another version may say it again
 		case m.Kind == handover.Failed:
 			n.reason = m.Text
 		case m.Kind == handover.Joining:

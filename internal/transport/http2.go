@@ -47,10 +47,8 @@ type HTTP2 struct {
 type waiter struct {
 	// place gets the connection, on which a place is taken, or why there is none.
 	place chan placed
-	// full is closed when no connection is being made, so that only the end of another exchange helps; told says that it
-	// is. t.mu guards told.
+	// full is closed, with t.mu held, when no connection is being made, so that only the end of another exchange helps.
 	full chan struct{}
-	told bool
 }
 
 type placed struct {
@@ -153,8 +151,9 @@ func (w *waiter) await(within, wait time.Duration) (p placed, ok bool) {
 
 // tell tells the exchange that no connection is being made. t.mu is held.
 func (w *waiter) tell() {
-	if !w.told {
-		w.told = true
+	select {
+	case <-w.full: // it was told before
+	default:
 		close(w.full)
 	}
 }
