@@ -83,33 +83,19 @@ func TestOwnLog(t *testing.T) {
 // TestLibraryLog: what a client library says of a target's frames is in weir's own log, and bounded.
 func TestLibraryLog(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
+	target := testkit.Listen(t, func(c *testkit.Conn) {
+		framer := http2.NewFramer(c, c)
+		framer.WriteSettings()
+		for range 1000 { // of a kind that only clients send
+			if framer.WritePriority(1, http2.PriorityParam{}) != nil {
 				return
 			}
-			go func() {
-				defer c.Close()
-				framer := http2.NewFramer(c, c)
-				framer.WriteSettings()
-				for range 1000 { // of a kind that only clients send
-					if framer.WritePriority(1, http2.PriorityParam{}) != nil {
-						return
-					}
-				}
-				io.Copy(io.Discard, c)
-			}()
 		}
-	}()
+		io.Copy(io.Discard, c)
+	})
 	c := start(t, "run", "--config", file(t, small+`
 [upstreams.framed]
-targets = ["h2c://`+l.Addr().String()+`"]
+targets = ["h2c://`+strings.TrimPrefix(target.URL, "http://")+`"]
 health = { probe = "grpc", timeout = "1s" }
 `))
 	c.logged("target changed")

@@ -216,39 +216,25 @@ func TestSentinel(t *testing.T) {
 	eventually(t, "the purge reaches the other", func() bool { return a.store.Stats().Entries == 0 })
 }
 
-// TestNonsense: a server whose replies announce what cannot be, or is none of Redis, costs misses.
+// TestNonsense: a server whose replies announce what cannot be, or is no Redis, costs misses.
 func TestNonsense(t *testing.T) {
 	t.Parallel()
 	for _, said := range []string{
 		"$-5\r\n", "$9223372036854775807\r\n", "*-7\r\n", "*2147483647\r\n", "%4611686018427387904\r\n",
 		strings.Repeat("*1\r\n", 1<<20), strings.Repeat("+OK\r\n", 50), ">2\r\n+subscribe\r\n+x\r\n", "HTTP/1.1 400 Bad Request\r\n\r\n",
 	} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { l.Close() })
-		go func() {
+		server := testkit.Listen(t, func(c *testkit.Conn) {
+			buf := make([]byte, 4096)
 			for {
-				c, err := l.Accept()
-				if err != nil {
+				if _, err := c.Read(buf); err != nil {
 					return
 				}
-				go func() {
-					defer c.Close()
-					buf := make([]byte, 4096)
-					for {
-						if _, err := c.Read(buf); err != nil {
-							return
-						}
-						if _, err := io.WriteString(c, said); err != nil {
-							return
-						}
-					}
-				}()
+				if _, err := io.WriteString(c, said); err != nil {
+					return
+				}
 			}
-		}()
-		a, lines := logged(t, "redis://"+l.Addr().String())
+		})
+		a, lines := logged(t, "redis://"+strings.TrimPrefix(server.URL, "http://"))
 		eventually(t, "the reason is logged", func() bool { return lines.count("cache tier fails") > 0 })
 		if _, asked := a.get("/x", cacheable); !asked || a.tier().Up {
 			t.Errorf("%.30q: asked %v, up %v", said, asked, a.tier().Up)
