@@ -20,7 +20,7 @@ type Certificate struct {
 	Listener string `json:"listener"`
 	// Source is "file", or the value of the listener's tls.
 	Source string `json:"source"`
-	// Issuer is the common name of the authority that has signed the certificate; empty if there is none yet.
+	// Issuer is the common name of the authority that has signed the certificate; empty before there is a certificate.
 	Issuer string `json:"issuer,omitempty"`
 	// NotBefore and NotAfter are when it is valid; nil if there is none yet.
 	NotBefore *time.Time `json:"not_before,omitempty"`

@@ -83,7 +83,7 @@ func (e *Entry) Key() string { return e.key }
 // arrived until then.
 func (e *Entry) doubtful(until int64) bool { return max(e.Received, e.vouched) <= until }
 
-// vouch notes that at now nobody had purged the entry. doubted was Store.doubted then, and is later
+// vouch notes that no purge had ended the entry at now. doubted was Store.doubted then, and is later
 // if the clock was set back since.
 func (e *Entry) vouch(now, doubted int64) {
 	if e.vouched = now; doubted > 0 {

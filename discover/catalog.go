@@ -133,7 +133,7 @@ func (r *Registry) dropExpired(s *service, due *ends) (dropped bool) {
 }
 
 // ends are the times at which something ends, as a sweep at now sees them. next is the first of
-// those that are still to come; zero if there is none.
+// those that are still to come; zero if all have passed.
 type ends struct{ now, next time.Time }
 
 // passed says whether t has passed, and otherwise counts t as a time to come.

@@ -603,7 +603,7 @@ func TestAccountForgotten(t *testing.T) {
 			t.Fatal(err)
 		}
 		before = account["location"].(string)
-		account["location"] = before + "0" // of nobody
+		account["location"] = before + "0" // an account that the CA does not have
 		if text, err = json.Marshal(account); err == nil {
 			err = os.WriteFile(found[0], text, 0o600)
 		}

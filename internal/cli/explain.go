@@ -154,7 +154,7 @@ func explanationFacts(e *server.Explanation) table {
 	return facts
 }
 
-// orNone prints a limit of time: "0s" means that there is none.
+// orNone prints a limit of time: "0s" means no limit.
 func orNone(limit string) string {
 	if limit == "0s" {
 		return "none"

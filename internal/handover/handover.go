@@ -95,7 +95,7 @@ type Conn struct {
 		told, learned int
 		confirmed     bool          // the other process confirms, and has not ended
 		silent        bool          // the other process has confirmed nothing in the time of an Await, nor since
-		progress      chan struct{} // closed when learned or confirmed differs; nil if nobody waits
+		progress      chan struct{} // closed when learned or confirmed differs; nil while no Await waits
 	}
 }
 

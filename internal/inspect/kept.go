@@ -187,7 +187,7 @@ func imageType(b *bodyPart) string {
 	return ""
 }
 
-// field returns the value of the first field of that name, in whatever case; "" if there is none.
+// field returns the value of the first field of that name, in whatever case; "" without such a field.
 func (m *message) field(name string) string {
 	if m == nil {
 		return ""

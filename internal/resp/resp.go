@@ -1,6 +1,6 @@
 // Package resp bounds what a server of RESP, the protocol of Redis, can say. The client library
 // makes room for whatever length a reply announces, has a stack as deep as replies are nested, and
-// panics if a reply comes to no command: a server that is broken, or is none of Redis at all, would
+// panics if a reply comes to no command: a server that is broken, or is no Redis at all, would
 // end the process.
 //
 // It knows the frames of the protocol and no commands. The far cache and the storage of
@@ -120,7 +120,7 @@ type replies struct {
 	left []int64
 	// elements are those of the reply so far.
 	elements int
-	// whole counts the replies that are whole; pushed says that there was a message that is none.
+	// whole counts the replies that are whole; pushed says that a message came that is no reply.
 	whole  int64
 	pushed bool
 }

@@ -269,7 +269,7 @@ func (c *sharedConn) leave(s *slot) {
 	}
 	s.settle(slotLeft)
 	if head && s.sent || c.live == 0 {
-		// Nobody knows what the target is doing, or no exchange waits for the target any
+		// weir does not know what the target is doing, or no exchange waits for the target any
 		// more.
 		c.interrupt()
 	}
