@@ -24,11 +24,14 @@ type asker struct {
 func (a *asker) do(req *http.Request, judge func(*http.Response) error) error {
 	ctx, cancel := context.WithCancel(req.Context())
 	defer cancel()
+	// The end closes the connections; the time of the probe alone does not, so that its error is the time-out.
+	over, end := context.WithCancel(context.Background())
+	defer end()
 	// The context that the library passes goes on after the request.
 	dial := func(context.Context, string, string) (net.Conn, error) {
 		c, err := a.Dial(ctx, a.alpn...)
 		if err == nil {
-			context.AfterFunc(ctx, func() { c.Close() })
+			context.AfterFunc(over, func() { c.Close() })
 		}
 		return c, err
 	}
