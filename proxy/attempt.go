@@ -428,6 +428,8 @@ func (a *attempt) fillRequest() {
 	a.out.Head, a.out.Held, a.out.Trailer = a.request, x.held, x.requestTrailer()
 	a.out.Chunked, a.out.More, a.out.Crowded = x.chunked(), !x.Body.Done(), x.Client.Crowded
 	a.out.Call = x.grpc
+	a.out.Memory = x.Client.Memory
+	a.out.Memory[len(a.out.Memory)-1] = prefetch.Of(x)
 }
 
 // requestTrailer is the trailer section of the request as targets may have it; nil if there is none.
@@ -491,9 +493,6 @@ func (a *attempt) readHead() *attemptError {
 		return clientGone(a.stream.Sent())
 	}
 	started, err := a.receive()
-	prefetch.Of(&a.x.current).Fetch()
-	prefetch.Of(a).Fetch()
-	a.x.Client.Memory.Fetch()
 	return a.acceptHead(started, err)
 }
 

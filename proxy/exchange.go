@@ -94,8 +94,8 @@ type Client struct {
 	// Crowded says that many answers wait for the client to take them. nil, for connections that carry
 	// one exchange at a time, means that none do.
 	Crowded *atomic.Bool
-	// Memory is what the front end uses to answer. It may be empty.
-	Memory prefetch.Region
+	// Memory is what the front end uses to answer: up to two regions, for the core adds its own.
+	Memory prefetch.Regions
 }
 
 // Exchange is one request and its answer, from first byte in to last byte out.

@@ -89,10 +89,11 @@ func newConn(f *Front, c *listener.Conn, l func() *proxy.Listener) *conn {
 	cn.cancel.Gone = cn.gone
 	cn.client = proxy.Client{
 		Front: cn, Cancel: &cn.cancel, Bond: &cn.bond, Peer: &cn.peer, Remote: c.RemoteAddr(), TLS: c.TLS() != nil, Handshake: c.TLS(),
-		Memory: prefetch.Of(cn),
+		Memory: prefetch.Regions{prefetch.Of(cn)},
 	}
 	if cn.stream = sock.NewStream(cn.nc); cn.stream != nil {
 		cn.nc = cn.stream
+		cn.client.Memory[1] = prefetch.Of(cn.stream)
 		cn.readFirst(cn.stream)
 	} else if secure, ok := cn.nc.(*tls.Conn); ok {
 		if cn.under, _ = secure.NetConn().(*sock.PacedStream); cn.under != nil {

@@ -40,6 +40,7 @@ func (c *Conn) Version() head.Version { return head.HTTP11 }
 func (c *Conn) Send(r *Request) (n int, err error) {
 	if c.slot == nil {
 		c.first.Small = r.Crowded
+		c.first.Expect(r.Memory)
 	}
 	out := r.assemble()
 	if !r.More {

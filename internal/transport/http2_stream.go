@@ -12,6 +12,7 @@ import (
 
 	"weir/internal/body"
 	"weir/internal/head"
+	"weir/internal/prefetch"
 	"weir/internal/sock"
 )
 
@@ -40,6 +41,8 @@ type framedStream struct {
 	out                framedUpload
 	readable, writable sync.Cond
 	readBy, writeBy    time.Time
+	// memory is what the exchange uses when the response has begun to come.
+	memory prefetch.Regions
 	// writeEnded says that InterruptWrite was called since Unlimit.
 	writeEnded bool
 }
@@ -185,6 +188,7 @@ func (s *framedStream) Send(r *Request) (n int, err error) {
 	}
 	c.streams[s.id] = s
 	s.in.window, s.in.limit = firstWindow, firstWindow
+	s.memory = r.Memory
 	s.isHead = string(h.Method()) == "HEAD"
 	s.out.begin(r, c.initial)
 	e := &c.Encoder
@@ -248,6 +252,7 @@ func (s *framedStream) await() error {
 		if err := s.wait(&s.readable, s.readBy); err != nil {
 			return err
 		}
+		s.memory.Fetch()
 	}
 	return nil
 }

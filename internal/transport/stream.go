@@ -7,6 +7,7 @@ import (
 
 	"weir/internal/body"
 	"weir/internal/head"
+	"weir/internal/prefetch"
 )
 
 // Transport is the connections to one target, whichever version of HTTP they speak.
@@ -65,6 +66,8 @@ type Request struct {
 	// Crowded says, when the response begins, that others wait for the same client, so that what is read
 	// ahead of this one is to take little memory. nil means that none wait.
 	Crowded *atomic.Bool
+	// Memory is what is used as soon as the response has begun to come.
+	Memory prefetch.Regions
 	// Room is a buffer for the stream to use until the response begins. Send
 	// leaves there what became of it.
 	Room []byte
