@@ -76,15 +76,10 @@ type Client struct {
 	// after the connection. nil, for connections that carry several exchanges at once, means
 	// that nothing can be kept.
 	Bond *Bond
-	// Handshake is what client and listener have agreed on by TLS; nil without, or if that is
-	// not known.
-	Handshake *tls.ConnectionState
 	// Listener is where the client came in.
 	Listener *Listener
 	// Peer is the other end of the connection.
 	Peer *forward.Peer
-	// Remote is the peer's address and port; invalid for unix sockets.
-	Remote netip.AddrPort
 	// TLS says whether the client's connection is encrypted.
 	TLS bool
 	// Room is how many bytes of a body Front takes without waiting for the client: ServeNow
@@ -94,8 +89,13 @@ type Client struct {
 	// Crowded says that many answers wait for the client to take them. nil, for connections that carry
 	// one exchange at a time, means that none do.
 	Crowded *atomic.Bool
-	// Memory is what the front end uses to answer: up to two regions, for the core adds its own.
-	Memory prefetch.Regions
+	// Memory is what the front end uses to answer. It may be empty.
+	Memory prefetch.Region
+	// Handshake is what client and listener have agreed on by TLS; nil without, or if that is
+	// not known.
+	Handshake *tls.ConnectionState
+	// Remote is the peer's address and port; invalid for unix sockets.
+	Remote netip.AddrPort
 }
 
 // Exchange is one request and its answer, from first byte in to last byte out.

@@ -15,15 +15,15 @@ type Peer struct {
 	// Address is the peer's address without zone, IPv4 as IPv4; invalid for
 	// unix sockets.
 	Address netip.Addr
-	// Text is Address as text; "unknown" for a unix socket.
-	Text []byte
-	// Port is the peer's port as text; empty for a unix socket.
-	Port []byte
 	// Scheme is "http" or "https".
 	Scheme []byte
 	// Certificate is what the peer has shown; nil if it has shown none, or one that was not
 	// good where that does not end the handshake.
 	Certificate *Certificate
+	// Text is Address as text; "unknown" for a unix socket.
+	Text []byte
+	// Port is the peer's port as text; empty for a unix socket.
+	Port []byte
 	// Verified is "ok", "none" if the peer has shown no certificate, "unverified" if there are no authorities
 	// to verify it with, or "failed: " and why; empty if it was not asked for one.
 	Verified []byte

@@ -33,52 +33,57 @@ var inputs = sock.NewBuffers(readBuffer)
 // conn is one client's connection. Its goroutine owns it, but for what says
 // otherwise.
 type conn struct {
+	// What every exchange uses comes first: it lies together, because the processor's cache has lost most of it before it is used
+	// again.
+
 	front    *Front
-	c        *listener.Conn
-	nc       net.Conn
-	stream   *sock.Stream      // the same; nil under TLS
-	under    *sock.PacedStream // what TLS reads from and writes to; nil without TLS
+	from     *listener.Listener // which has accepted c
+	stream   *sock.Stream       // nc; nil under TLS
+	under    *sock.PacedStream  // what TLS reads from and writes to; nil without TLS
 	listener func() *proxy.Listener
-	peer     forward.Peer
-	client   proxy.Client // of all exchanges
 	// br is nil while the connection waits for a request, unless it is no socket.
 	// That is less memory, and requests of many connections go through few
 	// buffers, which stay in the processor's cache.
 	br     *bufio.Reader
 	first  sock.FirstRead // zero if the connection is no socket
-	cancel proxy.Cancel
+	client proxy.Client   // of all exchanges
 	bond   proxy.Bond
-	probe  *sock.Probe // used by look only
-	// probing makes look safe for several goroutines.
-	probing sync.Mutex
+	cancel proxy.Cancel
 
 	// state says whether Front may interrupt the wait for a request.
 	state atomic.Uint32
 	// paused makes reads of the request's body end with body.ErrPaused.
 	paused atomic.Bool
-
-	reader
-	writer
-	// since is when the last exchange ended, or the connection began; served says that
-	// there was one.
-	since  time.Time
+	// served says that there was an exchange.
 	served bool
 	// over says that serveInside has served the connection's last request, linger that the client may
 	// still be sending when the connection is to end.
 	over, linger bool
-	// early is what was read of a connection that speaks HTTP/2; nil for all others.
-	early []byte
+	reader
+	// since is when the last exchange ended, or the connection began.
+	since time.Time
 	// spare is the time from which the connection may be ended to make room for others, if it
 	// still waits for a request then.
 	spare atomic.Int64
 	// seen is what spare was when lookOnce last looked.
 	seen int64
+	writer
+
+	peer  forward.Peer
+	c     *listener.Conn
+	nc    net.Conn
+	probe *sock.Probe // used by look only
+	// probing makes look safe for several goroutines.
+	probing sync.Mutex
+	// early is what was read of a connection that speaks HTTP/2; nil for all others.
+	early []byte
 }
 
 func newConn(f *Front, c *listener.Conn, l func() *proxy.Listener) *conn {
 	cn := &conn{
 		front:    f,
 		c:        c,
+		from:     c.Listener(),
 		nc:       c.NetConn(),
 		listener: l,
 		probe:    sock.NewProbe(c.Raw()),
@@ -89,11 +94,10 @@ func newConn(f *Front, c *listener.Conn, l func() *proxy.Listener) *conn {
 	cn.cancel.Gone = cn.gone
 	cn.client = proxy.Client{
 		Front: cn, Cancel: &cn.cancel, Bond: &cn.bond, Peer: &cn.peer, Remote: c.RemoteAddr(), TLS: c.TLS() != nil, Handshake: c.TLS(),
-		Memory: prefetch.Regions{prefetch.Of(cn)},
+		Memory: prefetch.Of(cn),
 	}
 	if cn.stream = sock.NewStream(cn.nc); cn.stream != nil {
 		cn.nc = cn.stream
-		cn.client.Memory[1] = prefetch.Of(cn.stream)
 		cn.readFirst(cn.stream)
 	} else if secure, ok := cn.nc.(*tls.Conn); ok {
 		if cn.under, _ = secure.NetConn().(*sock.PacedStream); cn.under != nil {
@@ -151,7 +155,7 @@ func (c *conn) wakeIdle() {
 
 // draining says that the connection is to end after the running exchange.
 func (c *conn) draining() bool {
-	return c.front.draining.Load() || c.front.parting.Load() || c.c.Listener().Closed() || c.c.Outdated()
+	return c.front.draining.Load() || c.front.parting.Load() || c.from.Closed() || (c.client.TLS || c.from.Verifies()) && c.c.Outdated()
 }
 
 // leaving says that the connection is to end even if a request is under way to it.
@@ -165,15 +169,14 @@ func (c *conn) next() (again bool) {
 	if !c.await() {
 		return false
 	}
-	cfg := c.c.Config() // now: the wait may have been long
+	cfg := c.from.Config() // now: the wait may have been long
 	e := c.begin()
 	status, cause, err := c.readHead(e, cfg)
 	switch {
 	case err == nil:
 		c.front.Handler.Serve(e.Exchange)
 	case err == errPreface:
-		e.Reset()
-		exchanges.Put(e)
+		e.free()
 		return false
 	default:
 		c.front.Handler.Refuse(e.Exchange, status, cause, err)
@@ -199,13 +202,12 @@ func (c *conn) serveInside() (again bool) {
 	if !c.served || len(buf) == c.br.Size() || !bytes.HasPrefix(buf, methodGet) && !bytes.HasPrefix(buf, methodHead) {
 		return false
 	}
-	cfg := c.c.Config()
+	cfg := c.from.Config()
 	e := c.begin()
 	h := &e.Request
 	whole := h.ScanRequest(buf) == nil && h.Size == len(buf) && h.Size <= int(cfg.Limits.HeaderBytes)
 	if !whole || h.Length > 0 || h.Length == head.LengthChunked || h.Has(upgrade) || !c.state.CompareAndSwap(idle, busy) {
-		e.Reset()
-		exchanges.Put(e)
+		e.free()
 		return false
 	}
 	c.accept(e, cfg)
@@ -215,20 +217,19 @@ func (c *conn) serveInside() (again bool) {
 		c.over = true
 		return false
 	}
-	return c.rest(c.c.Config())
+	return c.rest(c.from.Config())
 }
 
 // begin makes an exchange of a request that has begun to come.
 func (c *conn) begin() *exchange {
 	e := exchanges.Get().(*exchange)
+	prefetch.Of(e.Exchange).Fetch() // another connection may have had it
 	e.Start = time.Now()
 	c.writer.reset()
 	c.reader.behind = 0
 	c.cancel.Reset()
 	c.client.Listener = c.listener()
 	e.Client = &c.client
-	e.body.Reset(c.br, body.FramingNone, 0)
-	e.Body = &e.body
 	return e
 }
 
@@ -238,12 +239,11 @@ func (c *conn) end(e *exchange) (again bool) {
 	again = c.finished && !c.closing && !c.aborted
 	c.linger = !again && !c.aborted && c.finished && !c.tunnel
 	// A body that was not read must not be taken for the next request.
-	if again && !e.body.Done() {
+	if again && !e.Body.Done() {
 		again, c.linger = false, true
 	}
 	c.since, c.served = e.Result.End, true
-	e.Reset()
-	exchanges.Put(e)
+	e.free()
 	c.releaseOut()
 	return again
 }
@@ -258,7 +258,7 @@ func (c *conn) await() bool {
 	if c.br != nil && c.br.Buffered() > 0 {
 		return true
 	}
-	waits := c.rest(c.c.Config())
+	waits := c.rest(c.from.Config())
 	var err error
 	if waits {
 		err = c.arrive()
@@ -276,7 +276,7 @@ func (c *conn) await() bool {
 		runtime.Gosched()
 	}
 	c.state.Store(busy)
-	end := time.Now().Add(c.c.Config().Timeouts.Header.D())
+	end := time.Now().Add(c.from.Config().Timeouts.Header.D())
 	if c.br == nil || c.br.Buffered() == 0 {
 		if p := c.look(); p != sock.PendingBytes && p != sock.PendingEnd {
 			if end = c.since.Add(firstRequest); c.served || time.Now().After(end) {
@@ -369,10 +369,12 @@ func (c *conn) accept(e *exchange, cfg *config.Listener) {
 	switch {
 	case h.Length == head.LengthChunked:
 		e.body.Reset(c.br, body.FramingChunked, 0)
+		e.Body = &e.body
 	case h.Length >= 0:
 		e.body.Reset(c.br, body.FramingLength, h.Length)
+		e.Body = &e.body
 	}
-	if c.onSocket() && e.body.Done() && c.br.Buffered() == 0 {
+	if c.onSocket() && e.Body.Done() && c.br.Buffered() == 0 {
 		// Nothing is read before the next request, so the buffer can serve others.
 		inputs.Put(c.br)
 		c.br = nil

@@ -137,7 +137,17 @@ func (c *conn) gone(half bool) bool {
 // exchange is a proxy.Exchange with what HTTP/1.1 needs for one.
 type exchange struct {
 	*proxy.Exchange
+	// body is the request's body, if it has one.
 	body body.Reader
+}
+
+// free makes e ready for another request.
+func (e *exchange) free() {
+	if e.Body == &e.body {
+		e.body.Reset(nil, body.FramingNone, 0)
+	}
+	e.Reset()
+	exchanges.Put(e)
 }
 
 // exchanges pools them for all servers of a process.

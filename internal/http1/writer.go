@@ -34,19 +34,18 @@ type writer struct {
 	overhead  int
 	delivered int64
 	progress  progress
+	framing   framing
+	bodyless  bool
+	version   head.Version // of the request
+	head      bool         // the request's method is HEAD
+	closing   bool         // the connection ends after this exchange
+	finished  bool
+	aborted   bool
+	tunnel    bool
+	left      int64 // bytes of a framingLength body to come
+	err       error
 	// pace bounds how slowly the client may take what is written.
 	pace sock.Pace
-
-	framing  framing
-	left     int64 // bytes of a framingLength body to come
-	bodyless bool
-	version  head.Version // of the request
-	head     bool         // the request's method is HEAD
-	closing  bool         // the connection ends after this exchange
-	finished bool
-	aborted  bool
-	tunnel   bool
-	err      error
 }
 
 // progress is how far the final response has come.

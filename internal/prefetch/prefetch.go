@@ -31,16 +31,6 @@ func (r Region) Fetch() {
 	}
 }
 
-// Regions are up to three regions that are used together.
-type Regions [3]Region
-
-// Fetch asks for all of them.
-func (r *Regions) Fetch() {
-	for i := range r {
-		r[i].Fetch()
-	}
-}
-
 // maxLines is how much Slice asks for.
 const maxLines = 16
 

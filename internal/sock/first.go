@@ -72,9 +72,8 @@ type FirstRead struct {
 	// be more, to the owner, who must also look at the socket once while Await waits after Served,
 	// because an end that came together with the message is not told of.
 	Served func() bool
-	// memory is the owner's, expected that of who waits for the message to come.
-	memory   prefetch.Region
-	expected prefetch.Regions
+	// memory is the owner's, and what Expect was told of.
+	memory [3]prefetch.Region
 
 	begin  func(fd uintptr) bool
 	active bool
@@ -90,11 +89,13 @@ func (f *FirstRead) Init(s *Stream, owner io.Reader, reader **bufio.Reader, buff
 }
 
 // Near says which memory the owner uses as soon as bytes have come.
-func (f *FirstRead) Near(memory prefetch.Region) { f.memory = memory }
+func (f *FirstRead) Near(memory prefetch.Region) { f.memory[0] = memory }
 
 // Expect says which memory besides the owner's is used as soon as the next message has begun to come. f keeps that memory from
 // being collected until another call.
-func (f *FirstRead) Expect(memory prefetch.Regions) { f.expected = memory }
+func (f *FirstRead) Expect(memory [2]prefetch.Region) {
+	f.memory[1], f.memory[2] = memory[0], memory[1]
+}
 
 // Await returns when the first bytes of a message are in the owner's reader, when Served has
 // returned false, or when the connection has ended. After a time-out it may be called again.
@@ -123,8 +124,9 @@ func (f *FirstRead) AwaitBy(begin func(fd uintptr) bool) error {
 // of AwaitBy.
 func (f *FirstRead) Look(fd uintptr) bool {
 	prefetch.Stack()
-	f.memory.Fetch()
-	f.expected.Fetch()
+	for i := range f.memory {
+		f.memory[i].Fetch()
+	}
 	prefetch.Of(f.stream).Fetch()
 	if *f.reader == nil {
 		buffers := f.buffers

@@ -16,23 +16,25 @@ import (
 // more. One goroutine may read while another writes. Everything else is the
 // connection's.
 type Stream struct {
-	net.Conn
-	raw syscall.RawConn
-
-	in      reading
-	out     transfer
-	asking  question
-	fresh   bool // nothing was asked before
-	answer  func(fd uintptr) bool
+	// What every exchange uses lies together, out at its end: of 512 connections, the processor's cache has lost most
+	// before it is used again.
+	raw     syscall.RawConn
 	readFn  func(fd uintptr) bool
 	writeFn func(fd uintptr) bool
-	fileFn  func(fd uintptr) bool
 	askFn   func(fd uintptr) bool
-	heldFn  func(fd uintptr)
 	aheadFn func(fd uintptr) bool
+	answer  func(fd uintptr) bool
 	claim   func() bool
 	claimed bool
+	asking  question
+	fresh   bool  // nothing was asked before
 	held    int32 // what heldFn found
+	in      reading
+	out     transfer
+
+	net.Conn
+	fileFn func(fd uintptr) bool
+	heldFn func(fd uintptr)
 }
 
 // maxCall bounds what one system call moves, because the scheduler cannot take
@@ -54,8 +56,9 @@ type transfer struct {
 	n     int
 	errno syscall.Errno
 	hasty bool // rather stop than wait
-	vec   [2]syscall.Iovec
-	msg   syscall.Msghdr // of vec
+	// vec is used where there is more.
+	vec [2]syscall.Iovec
+	msg syscall.Msghdr // of vec
 	// file is where size bytes are read from, at offset, after p and more.
 	file         int
 	offset, size int64
@@ -210,7 +213,7 @@ func (s *Stream) WriteBoth(p, more []byte) (int, error) {
 	t := &s.out
 	t.p, t.more, t.n, t.errno = p, more, 0, 0
 	err := s.raw.Write(s.writeFn)
-	t.p, t.more, t.vec[0].Base, t.vec[1].Base = nil, nil, nil, nil
+	t.p, t.more = nil, nil
 	if err == nil && t.errno != 0 {
 		err = s.fault("write", t.errno)
 	}

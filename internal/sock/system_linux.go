@@ -20,6 +20,7 @@ func (t *transfer) send(fd uintptr) (uintptr, syscall.Errno) {
 	t.vec[1].SetLen(min(len(t.more), maxCall-len(t.p)))
 	t.msg.Iov, t.msg.Iovlen = &t.vec[0], 2
 	n, _, errno := syscall.RawSyscall(syscall.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&t.msg)), sendFlags)
+	t.vec[0].Base, t.vec[1].Base = nil, nil
 	return n, errno
 }
 

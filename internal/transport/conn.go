@@ -16,7 +16,9 @@ import (
 // but one goroutine may write while another reads, and SetDeadline may be
 // called from anywhere to end both.
 type Conn struct {
-	net.Conn
+	// What every exchange uses comes first: it lies together, because the processor's cache has lost most of it before it is used
+	// again.
+
 	// Reader reads the connection from the beginning of the response on (Await);
 	// before that it may be nil. A caller that needs a larger one (sock.Grow) puts
 	// it here.
@@ -35,25 +37,25 @@ type Conn struct {
 	first   sock.FirstRead // zero without stream
 	// slot is set if the connection is shared; then it is Conn, too.
 	slot *slot
-	// old says that no further exchange is to use the connection.
-	old atomic.Bool
-	// renewal makes the connection old if its address goes; nil means that nothing does.
-	renewal   *renewal
-	renewable renewable
-
-	probe *sock.Probe
-	dry   *dryConn // under TLS, else nil
-	// readArmed and writeArmed are the deadlines that are set on Conn.
-	readArmed, writeArmed time.Time
-	// writeEnded says that InterruptWrite was called since Unlimit.
-	writeEnded atomic.Bool
-
+	dry  *dryConn // under TLS, else nil
 	// attendant waits at the connection while no exchange uses it; nil for connections of the pool.
 	attendant *attendant
 	// attend says that one is to wait there from the end of the exchange on.
 	attend bool
+	// old says that no further exchange is to use the connection.
+	old atomic.Bool
 	// interrupted says that Interrupt was called since the attendant was taken.
 	interrupted atomic.Bool
+	// writeEnded says that InterruptWrite was called since Unlimit.
+	writeEnded atomic.Bool
+	// readArmed and writeArmed are the deadlines that are set on Conn.
+	readArmed, writeArmed time.Time
+
+	net.Conn
+	probe *sock.Probe
+	// renewal makes the connection old if its address goes; nil means that nothing does.
+	renewal   *renewal
+	renewable renewable
 }
 
 func newConn(c, raw net.Conn, dry *dryConn) *Conn {

@@ -176,6 +176,10 @@ func (t *HTTP1) Acquire(within time.Duration) (*Conn, error) {
 			return nil, ErrNoConn
 		}
 		c := l.Conn().(*Conn)
+		prefetch.Of(c).Fetch()
+		if c.stream != nil {
+			prefetch.Of(c.stream).Fetch()
+		}
 		c.home, c.lease, c.maxHead = t, l, t.head
 		c.reused = !l.LastUseTime().IsZero()
 		if c.reused && (c.old.Load() || c.stream == nil && !c.Quiet()) {
@@ -205,7 +209,7 @@ func (t *HTTP1) Release(c *Conn, reusable bool) {
 	c.letGo()
 	l := c.lease
 	c.lease, c.request, c.first.Small = nil, nil, nil
-	c.first.Expect(prefetch.Regions{})
+	c.first.Expect([2]prefetch.Region{})
 	switch {
 	case c.attendant != nil:
 		c.attendant.release(reusable)
