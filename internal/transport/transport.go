@@ -176,10 +176,6 @@ func (t *HTTP1) Acquire(within time.Duration) (*Conn, error) {
 			return nil, ErrNoConn
 		}
 		c := l.Conn().(*Conn)
-		prefetch.Of(c).Fetch()
-		if c.stream != nil {
-			prefetch.Of(c.stream).Fetch()
-		}
 		c.home, c.lease, c.maxHead = t, l, t.head
 		c.reused = !l.LastUseTime().IsZero()
 		if c.reused && (c.old.Load() || c.stream == nil && !c.Quiet()) {
