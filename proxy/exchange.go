@@ -90,7 +90,7 @@ type Client struct {
 	// one exchange at a time, means that none do.
 	Crowded *atomic.Bool
 	// Memory is what the front end uses to answer. It may be empty.
-	Memory prefetch.Region
+	Memory, Memory2 prefetch.Region
 	// Handshake is what client and listener have agreed on by TLS; nil without, or if that is
 	// not known.
 	Handshake *tls.ConnectionState

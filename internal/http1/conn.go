@@ -98,6 +98,7 @@ func newConn(f *Front, c *listener.Conn, l func() *proxy.Listener) *conn {
 	}
 	if cn.stream = sock.NewStream(cn.nc); cn.stream != nil {
 		cn.nc = cn.stream
+		cn.client.Memory2 = prefetch.Of(cn.stream)
 		cn.readFirst(cn.stream)
 	} else if secure, ok := cn.nc.(*tls.Conn); ok {
 		if cn.under, _ = secure.NetConn().(*sock.PacedStream); cn.under != nil {

@@ -73,7 +73,7 @@ type FirstRead struct {
 	// because an end that came together with the message is not told of.
 	Served func() bool
 	// memory is the owner's, and what Expect was told of.
-	memory [3]prefetch.Region
+	memory [4]prefetch.Region
 
 	begin  func(fd uintptr) bool
 	active bool
@@ -93,8 +93,8 @@ func (f *FirstRead) Near(memory prefetch.Region) { f.memory[0] = memory }
 
 // Expect says which memory besides the owner's is used as soon as the next message has begun to come. f keeps that memory from
 // being collected until another call.
-func (f *FirstRead) Expect(memory [2]prefetch.Region) {
-	f.memory[1], f.memory[2] = memory[0], memory[1]
+func (f *FirstRead) Expect(memory [3]prefetch.Region) {
+	f.memory[1], f.memory[2], f.memory[3] = memory[0], memory[1], memory[2]
 }
 
 // Await returns when the first bytes of a message are in the owner's reader, when Served has

@@ -42,7 +42,7 @@ type framedStream struct {
 	readable, writable sync.Cond
 	readBy, writeBy    time.Time
 	// memory is what the exchange uses when the response has begun to come.
-	memory [2]prefetch.Region
+	memory [3]prefetch.Region
 	// writeEnded says that InterruptWrite was called since Unlimit.
 	writeEnded bool
 }
