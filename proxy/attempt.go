@@ -428,7 +428,7 @@ func (a *attempt) fillRequest() {
 	a.out.Head, a.out.Held, a.out.Trailer = a.request, x.held, x.requestTrailer()
 	a.out.Chunked, a.out.More, a.out.Crowded = x.chunked(), !x.Body.Done(), x.Client.Crowded
 	a.out.Call = x.grpc
-	a.out.Memory = [3]prefetch.Region{prefetch.Of(x), x.Client.Memory, x.Client.Memory2}
+	a.out.Memory = prefetch.Regions{prefetch.Of(x), x.Client.Memory[0], x.Client.Memory[1]}
 }
 
 // requestTrailer is the trailer section of the request as targets may have it; nil if there is none.

@@ -89,8 +89,8 @@ type Client struct {
 	// Crowded says that many answers wait for the client to take them. nil, for connections that carry
 	// one exchange at a time, means that none do.
 	Crowded *atomic.Bool
-	// Memory is what the front end uses to answer. It may be empty.
-	Memory, Memory2 prefetch.Region
+	// Memory is what the front end uses to answer. Both regions may be empty.
+	Memory [2]prefetch.Region
 	// Handshake is what client and listener have agreed on by TLS; nil without, or if that is
 	// not known.
 	Handshake *tls.ConnectionState

@@ -56,6 +56,7 @@ type conn struct {
 	paused atomic.Bool
 	// served says that there was an exchange.
 	served bool
+	mode   mode
 	// over says that serveInside has served the connection's last request, linger that the client may
 	// still be sending when the connection is to end.
 	over, linger bool
@@ -94,11 +95,11 @@ func newConn(f *Front, c *listener.Conn, l func() *proxy.Listener) *conn {
 	cn.cancel.Gone = cn.gone
 	cn.client = proxy.Client{
 		Front: cn, Cancel: &cn.cancel, Bond: &cn.bond, Peer: &cn.peer, Remote: c.RemoteAddr(), TLS: c.TLS() != nil, Handshake: c.TLS(),
-		Memory: prefetch.Of(cn),
+		Memory: [2]prefetch.Region{prefetch.Of(cn)},
 	}
 	if cn.stream = sock.NewStream(cn.nc); cn.stream != nil {
 		cn.nc = cn.stream
-		cn.client.Memory2 = prefetch.Of(cn.stream)
+		cn.client.Memory[1] = prefetch.Of(cn.stream)
 		cn.readFirst(cn.stream)
 	} else if secure, ok := cn.nc.(*tls.Conn); ok {
 		if cn.under, _ = secure.NetConn().(*sock.PacedStream); cn.under != nil {
@@ -422,7 +423,6 @@ func (c *conn) noteRefused(e *exchange, raw []byte) {
 
 // reader is the reading half of a conn.
 type reader struct {
-	mode      mode
 	readArmed time.Time
 	// grace and rate bound a body: it may be behind rate by grace, however much came before,
 	// and so be silent for grace. Only waiting for the client counts, not what the target

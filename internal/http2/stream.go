@@ -102,7 +102,7 @@ func (c *conn) begin(id uint32, ends bool) *stream {
 	prefetch.Of(s.Exchange).Fetch()
 	s.c, s.id = c, id
 	s.client = proxy.Client{
-		Front: s, Memory: prefetch.Of(s), Cancel: &s.cancel, Listener: c.listener(), Peer: &c.peer, Remote: c.c.RemoteAddr(), TLS: c.c.TLS() != nil, Handshake: c.c.TLS(),
+		Front: s, Memory: [2]prefetch.Region{prefetch.Of(s)}, Cancel: &s.cancel, Listener: c.listener(), Peer: &c.peer, Remote: c.c.RemoteAddr(), TLS: c.c.TLS() != nil, Handshake: c.c.TLS(),
 		Crowded: &c.crowded,
 	}
 	s.cancel.Reset()

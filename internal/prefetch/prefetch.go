@@ -31,6 +31,16 @@ func (r Region) Fetch() {
 	}
 }
 
+// Regions are up to three regions that are used at the same time.
+type Regions [3]Region
+
+// Fetch asks for all of them.
+func (r *Regions) Fetch() {
+	for i := range r {
+		r[i].Fetch()
+	}
+}
+
 // maxLines is how much Slice asks for.
 const maxLines = 16
 

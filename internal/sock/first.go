@@ -72,8 +72,9 @@ type FirstRead struct {
 	// be more, to the owner, who must also look at the socket once while Await waits after Served,
 	// because an end that came together with the message is not told of.
 	Served func() bool
-	// memory is the owner's, and what Expect was told of.
-	memory [4]prefetch.Region
+	// memory is the owner's, expected what Expect was told of.
+	memory   prefetch.Region
+	expected prefetch.Regions
 
 	begin  func(fd uintptr) bool
 	active bool
@@ -89,13 +90,11 @@ func (f *FirstRead) Init(s *Stream, owner io.Reader, reader **bufio.Reader, buff
 }
 
 // Near says which memory the owner uses as soon as bytes have come.
-func (f *FirstRead) Near(memory prefetch.Region) { f.memory[0] = memory }
+func (f *FirstRead) Near(memory prefetch.Region) { f.memory = memory }
 
 // Expect says which memory besides the owner's is used as soon as the next message has begun to come. f keeps that memory from
 // being collected until another call.
-func (f *FirstRead) Expect(memory [3]prefetch.Region) {
-	f.memory[1], f.memory[2], f.memory[3] = memory[0], memory[1], memory[2]
-}
+func (f *FirstRead) Expect(memory prefetch.Regions) { f.expected = memory }
 
 // Await returns when the first bytes of a message are in the owner's reader, when Served has
 // returned false, or when the connection has ended. After a time-out it may be called again.
@@ -124,9 +123,8 @@ func (f *FirstRead) AwaitBy(begin func(fd uintptr) bool) error {
 // of AwaitBy.
 func (f *FirstRead) Look(fd uintptr) bool {
 	prefetch.Stack()
-	for i := range f.memory {
-		f.memory[i].Fetch()
-	}
+	f.memory.Fetch()
+	f.expected.Fetch()
 	prefetch.Of(f.stream).Fetch()
 	if *f.reader == nil {
 		buffers := f.buffers

@@ -42,7 +42,7 @@ type framedStream struct {
 	readable, writable sync.Cond
 	readBy, writeBy    time.Time
 	// memory is what the exchange uses when the response has begun to come.
-	memory [3]prefetch.Region
+	memory prefetch.Regions
 	// writeEnded says that InterruptWrite was called since Unlimit.
 	writeEnded bool
 }
@@ -252,8 +252,7 @@ func (s *framedStream) await() error {
 		if err := s.wait(&s.readable, s.readBy); err != nil {
 			return err
 		}
-		s.memory[0].Fetch()
-		s.memory[1].Fetch()
+		s.memory.Fetch()
 	}
 	return nil
 }

@@ -67,7 +67,7 @@ type Request struct {
 	// ahead of this one is to take little memory. nil means that none wait.
 	Crowded *atomic.Bool
 	// Memory is what is used as soon as the response has begun to come.
-	Memory [3]prefetch.Region
+	Memory prefetch.Regions
 	// Room is a buffer for the stream to use until the response begins. Send
 	// leaves there what became of it.
 	Room []byte

@@ -205,7 +205,7 @@ func (t *HTTP1) Release(c *Conn, reusable bool) {
 	c.letGo()
 	l := c.lease
 	c.lease, c.request, c.first.Small = nil, nil, nil
-	c.first.Expect([3]prefetch.Region{})
+	c.first.Expect(prefetch.Regions{})
 	switch {
 	case c.attendant != nil:
 		c.attendant.release(reusable)
