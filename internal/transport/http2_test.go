@@ -178,7 +178,8 @@ func (a *asked) answer() (string, error) {
 			break
 		}
 	}
-	body, text := a.Response(&a.head, false, nil), fmt.Sprint(a.head.Status, " ")
+	body, _ := a.Response(&a.head, false, nil)
+	text := fmt.Sprint(a.head.Status, " ")
 	for {
 		piece, err := body.Next(nil)
 		text += string(piece)
