@@ -2,8 +2,6 @@ package discover
 
 import (
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -33,13 +31,9 @@ func (f TLSFiles) Given() bool { return f != TLSFiles{} }
 func (f TLSFiles) Load() (*tls.Config, error) {
 	c := &tls.Config{ServerName: f.serverName}
 	if f.ca != "" {
-		text, err := config.ReadPEM(f.ca)
-		if err != nil {
+		var err error
+		if c.RootCAs, err = config.LoadAuthorities(f.ca); err != nil {
 			return nil, err
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(text) {
-			return nil, errors.New(f.ca + " has no certificate in PEM")
 		}
 	}
 	if f.cert != "" {

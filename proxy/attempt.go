@@ -515,7 +515,7 @@ func (a *attempt) acceptHead(started bool, err error) *attemptError {
 			}
 			a.headSeen()
 			a.firstByte = max(time.Since(a.asked), 1)
-			return nil
+			return a.openBody()
 		case h.Status == 101:
 			return &attemptError{cause: CauseBadResponse, err: errUnasked, sent: true}
 		}
@@ -556,11 +556,19 @@ func (b *responseBody) reset() {
 	b.Source, b.a, b.reading, b.stopped, b.err = nil, nil, time.Time{}, nil, nil
 }
 
-// openBody makes a.body deliver what comes after the response's head.
-func (a *attempt) openBody(bodyless bool) {
+// openBody makes a.body deliver what comes after the response's head. A body that is known to break off
+// fails the attempt while the client has got nothing, so that another attempt or an error can answer.
+func (a *attempt) openBody() *attemptError {
+	if a.response.Status == 101 {
+		return nil
+	}
 	a.body.reset()
 	a.body.a = a
-	a.body.Source = a.stream.Response(&a.response, bodyless, &a.body.reader)
+	src, err := a.stream.Response(&a.response, a.x.bodyless(a.response.Status), &a.body.reader)
+	if a.body.Source = src; err != nil {
+		return &attemptError{cause: a.x.bodyCause(err), err: err, sent: true}
+	}
+	return nil
 }
 
 // Next implements body.Source. An error that is not io.EOF stays in err.

@@ -403,7 +403,6 @@ func (x *Exchange) relay(a *attempt) {
 	bodyless := x.bodyless(h.Status)
 	closes := closesAfter(h)
 	x.tieByResponse(h)
-	a.openBody(bodyless)
 	x.proxy.dates.Complete(h, a.asked.Add(a.firstByte))
 	forward.Clean(h)
 	x.proxy.forwarder.Via(h)

@@ -120,6 +120,31 @@ func TestReplyBroken(t *testing.T) {
 	check(os.ErrDeadlineExceeded, "200 stalled")
 }
 
+// A body that is known to break off when its head is there fails the attempt: nothing has left for the client.
+func TestReplyNeverBegun(t *testing.T) {
+	check := func(request string, flaw error, want string, attempts int) {
+		t.Helper()
+		bubble(t, func(t *testing.T) {
+			s := newStand(t, twoTargets)
+			s.on("a", func(s *fakeStream) {
+				s.flaw = flaw
+				s.body.send("hel").fail(flaw)
+				s.respond("200\nContent-Length: 5")
+			})
+			s.on("b", answer("200", "hello"))
+			c := s.request(request)
+			equal(t, request, c.serve(), want)
+			equal(t, request+": attempts", c.Result.Attempts, attempts)
+			equal(t, request+": whether the answer was cut", c.front.did("abort"), false)
+		})
+	}
+	check("GET /", body.ErrTruncated, "200 ok", 2)
+	check("GET /", body.DefectChunk, "200 ok", 2)
+	check("POST /", body.ErrTruncated, "502 truncated", 1)
+	check("POST /", body.DefectChunk, "502 bad_response", 1)
+	check("HEAD /", body.ErrTruncated, "200 ok", 1)
+}
+
 // A large body that lies in the kernel stays there, unless someone watches it.
 func TestReplyMoves(t *testing.T) {
 	large := strings.Repeat("x", moveMin)

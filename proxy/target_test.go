@@ -152,6 +152,7 @@ type fakeStream struct {
 	heads       chan any // string or error
 	peeked      any
 	body        *feed
+	flaw        error // of what has come of body with the head
 	upload      *feed
 	head        string // the request's head
 	call        bool   // the request is a call of gRPC
@@ -267,12 +268,12 @@ func (s *fakeStream) ReadHead(h *head.Head) (started bool, err error) {
 }
 
 // Response implements transport.Stream.
-func (s *fakeStream) Response(_ *head.Head, bodyless bool, _ *body.Reader) body.Source {
+func (s *fakeStream) Response(_ *head.Head, bodyless bool, _ *body.Reader) (body.Source, error) {
 	s.use("Response")
 	if bodyless {
-		return newFeed(0)
+		return newFeed(0), nil
 	}
-	return s.body
+	return s.body, s.flaw
 }
 
 // BodyWriter implements transport.Stream.

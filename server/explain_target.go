@@ -172,7 +172,7 @@ func (a *assumedTarget) ReadHead(h *head.Head) (started bool, err error) {
 	return true, h.ScanResponse([]byte(text + "\r\n"))
 }
 
-func (a *assumedTarget) Response(*head.Head, bool, *body.Reader) body.Source {
+func (a *assumedTarget) Response(*head.Head, bool, *body.Reader) (body.Source, error) {
 	a.body.Reset(make([]byte, a.e.length))
-	return &a.body
+	return &a.body, nil
 }

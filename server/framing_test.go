@@ -164,12 +164,14 @@ func TestTruncatedResponse(t *testing.T) {
 					// The head may not have left yet when the fault is found.
 					m, err := testkit.ReadResponseHead(c.Reader, "GET")
 					close(sent)
-					if err == nil && m.ReadBody(c.Reader) == nil {
-						t.Errorf("the response looks whole: %+v", m)
-					}
 					status := "200 "
-					if err != nil {
+					switch {
+					case err != nil:
 						status = "0 "
+					case m.Status() == 502 && cause == "bad_response":
+						status = "502 " // what is wrong came with the head
+					case m.ReadBody(c.Reader) == nil:
+						t.Errorf("the response looks whole: %+v", m)
 					}
 					equal(t, "the log's line", w.ended(), status+cause)
 				})

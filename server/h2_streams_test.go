@@ -249,7 +249,7 @@ func TestH2Truncated(t *testing.T) {
 	check("length, after much", "HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n"+strings.Repeat("hello", 40000), "truncated")
 	check("length without a byte", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n", "truncated")
 	check("between chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "truncated")
-	check("garbage", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nHTTP\r\n", "bad_response")
+	check("garbage after much", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n30d40\r\n"+strings.Repeat("hello", 40000)+"\r\nHTTP\r\n", "bad_response")
 }
 
 // A client that resets a stream ends its exchange, whatever that does at the moment, and the

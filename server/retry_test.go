@@ -1,9 +1,14 @@
 package server_test
 
 import (
+	"bytes"
 	"fmt"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
+
+	h2 "golang.org/x/net/http2"
 
 	"weir/internal/testkit"
 )
@@ -122,4 +127,93 @@ func TestRefusedConnection(t *testing.T) {
 		equal(t, "status", c.Response("POST").Status(), 200)
 	}
 	equal(t, "requests", origin.Requests(), 4)
+}
+
+// An answer that breaks off in what came with its head is none: another target gives one, or weir an error. The
+// client is not cut off, and nothing is asked twice that must not be.
+func TestAnswerBrokenAtOnce(t *testing.T) {
+	t.Parallel()
+	const chunked = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+	plain := func(answer string) func(*testkit.Conn) {
+		return func(c *testkit.Conn) {
+			if c.Request() != nil {
+				c.Send(answer)
+			}
+		}
+	}
+	framed := func(reset bool) func(*testkit.Conn) {
+		return func(c *testkit.Conn) {
+			if _, err := c.Reader.Discard(len(h2.ClientPreface)); err != nil {
+				return
+			}
+			var out bytes.Buffer
+			f := h2.NewFramer(&out, c.Reader)
+			f.WriteSettings()
+			f.WriteSettingsAck()
+			c.Send(out.String())
+			for {
+				frame, err := f.ReadFrame()
+				if err != nil {
+					return
+				}
+				if _, ok := frame.(*h2.HeadersFrame); !ok {
+					continue
+				}
+				stream := frame.Header().StreamID
+				out.Reset()
+				// 8 is the entry of the static table for a status of 200.
+				f.WriteHeaders(h2.HeadersFrameParam{StreamID: stream, BlockFragment: []byte{0x80 | 8}, EndHeaders: true})
+				f.WriteData(stream, !reset, []byte("hello"))
+				if reset {
+					f.WriteRSTStream(stream, h2.ErrCodeInternal)
+				}
+				c.Send(out.String())
+			}
+		}
+	}
+	check := func(name, keys string, broken, sound func(*testkit.Conn), scheme string) {
+		for _, method := range []string{"GET", "POST"} {
+			for _, client := range []string{"h1", "h2"} {
+				t.Run(name+", "+method+" by "+client, func(t *testing.T) {
+					t.Parallel()
+					var connections atomic.Int32
+					script := func(c *testkit.Conn) {
+						if connections.Add(1) == 1 {
+							broken(c)
+						} else {
+							sound(c)
+						}
+					}
+					one, two := testkit.Listen(t, script), testkit.Listen(t, script)
+					w := overTLS(t, "", "[[routes]]\nupstream = \"origin\"\n%s\n[upstreams.origin]\ntargets = [%q, %q]\n", keys,
+						strings.Replace(one.URL, "http:", scheme, 1), strings.Replace(two.URL, "http:", scheme, 1))
+					w.weir.secure = w.secure
+					status, attempts := 200, 2
+					if method == "POST" {
+						status, attempts = 502, 1
+					}
+					if client == "h1" {
+						c := w.weir.dial()
+						c.Send(method + " / HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 0\r\n\r\n")
+						equal(t, "the answer", c.Response(method).Status(), status)
+					} else {
+						c := testkit.DialFrames(t, w.addr, w.secure)
+						if method == "GET" {
+							c.Get(1, "/")
+						} else {
+							c.Post(1, "/")
+							c.Data(1, true, "")
+						}
+						equal(t, "the answer", c.Whole(1).Status(), strconv.Itoa(status))
+					}
+					equal(t, "attempts", w.logged(1)[0].Attempts, attempts)
+				})
+			}
+		}
+	}
+	for _, keys := range []string{"", "[routes.cache]", "compress = true"} {
+		check("chunk line, "+keys, keys, plain(chunked+"HTTP\r\n"), testkit.Answer(ok), "http:")
+		check("trailer section, "+keys, keys, plain(chunked+"0\r\ngarbage\r\n\r\n"), testkit.Answer(ok), "http:")
+		check("a reset stream, "+keys, keys, framed(true), framed(false), "h2c:")
+	}
 }

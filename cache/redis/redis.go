@@ -8,7 +8,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -109,22 +108,6 @@ func New(c *config.CacheFar, largest config.Size) (*Tier, error) {
 	}, nil
 }
 
-// authorities reads those to trust; nil, the system's, if path is empty.
-func authorities(path string) (*x509.CertPool, error) {
-	if path == "" {
-		return nil, nil
-	}
-	data, err := config.ReadPEM(path)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the far cache's authorities: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(data) {
-		return nil, fmt.Errorf("cannot use the far cache's authorities %q: found no certificate, want PEM", path)
-	}
-	return pool, nil
-}
-
 // secure sets what a connection by TLS needs.
 func secure(o *rueidis.ClientOption, c *config.CacheFar) error {
 	if o.TLSConfig == nil {
@@ -133,8 +116,8 @@ func secure(o *rueidis.ClientOption, c *config.CacheFar) error {
 	// Each node of a cluster is to prove its own name, not the first one's.
 	o.TLSConfig.ServerName = ""
 	var err error
-	if o.TLSConfig.RootCAs, err = authorities(c.CA); err != nil {
-		return err
+	if o.TLSConfig.RootCAs, err = config.LoadAuthorities(c.CA); err != nil {
+		return fmt.Errorf("cannot read the far cache's authorities: %w", err)
 	}
 	if c.Cert == "" {
 		return nil

@@ -77,7 +77,7 @@ func TestTrust(t *testing.T) {
 	if err := os.WriteFile(empty, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for file, want := range map[string]string{empty: "found no certificate", empty + "x": "no such file"} {
+	for file, want := range map[string]string{empty: "no certificate in it", empty + "x": "no such file"} {
 		if _, err := redis.New(&config.CacheFar{URL: "rediss://a", CA: file}, 0); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", file, err, want)
 		}

@@ -1,7 +1,6 @@
 package acme
 
 import (
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -82,14 +81,11 @@ func (s *setup) newTemplate(log *slog.Logger) (*certmagic.ACMEIssuer, error) {
 		t.ExternalAccount = &acme.EAB{KeyID: c.EAB.KeyID, MACKey: c.EAB.Key()}
 	}
 	if c.CARoots != "" {
-		pem, err := config.ReadPEM(c.CARoots)
+		roots, err := config.LoadAuthorities(c.CARoots)
 		if err != nil {
 			return nil, fmt.Errorf("cannot read ca_roots: %w", err)
 		}
-		t.TrustedRoots = x509.NewCertPool()
-		if !t.TrustedRoots.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("cannot use ca_roots %q: no certificate in it", c.CARoots)
-		}
+		t.TrustedRoots = roots
 	}
 	if !slices.Contains(s.challenges, config.ChallengeDNS) {
 		return t, nil

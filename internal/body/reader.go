@@ -167,6 +167,50 @@ func (b *Reader) Whole() bool {
 	return b.ended || b.framing == FramingLength && b.left <= int64(b.br.Buffered())
 }
 
+// Flaw returns what is wrong with that part of a body in chunks that is already in the reader: what Next will return
+// after the bytes before it. Call it before the first Next.
+func (b *Reader) Flaw() error {
+	if b.framing != FramingChunked {
+		return nil
+	}
+	p, _ := b.br.Peek(b.br.Buffered())
+	overhead, trails := int64(0), false
+	for {
+		end := bytes.IndexByte(p, '\n')
+		if end < 0 {
+			return nil
+		}
+		if end == 0 || p[end-1] != '\r' {
+			return DefectChunk
+		}
+		line := p[:end-1]
+		p = p[end+1:]
+		if trails {
+			if len(line) == 0 {
+				return nil
+			}
+			if _, err := head.TrailerName(line); err != nil {
+				return err
+			}
+			continue
+		}
+		size, err := chunkLine(line, &overhead)
+		if err != nil {
+			return err
+		}
+		if trails = size == 0; trails {
+			continue
+		}
+		if int64(len(p)) < size+2 {
+			return nil
+		}
+		if p[size] != '\r' || p[size+1] != '\n' {
+			return DefectChunk
+		}
+		p = p[size+2:]
+	}
+}
+
 // Trailer implements Source.
 func (b *Reader) Trailer() *head.Head {
 	if b.trailerSize == 0 || !b.Done() {
@@ -325,14 +369,9 @@ func (b *Reader) nextChunk() error {
 		if err != nil {
 			return err
 		}
-		size, err := parseChunkLine(line)
+		size, err := chunkLine(line, &b.overhead)
 		if err != nil {
 			return err
-		}
-		b.overhead += int64(len(line)) + 4 - 16 - 2*min(size, 1<<20)
-		b.overhead = max(b.overhead, 0)
-		if b.overhead > maxChunkOverhead {
-			return DefectChunkOverhead
 		}
 		if size > 0 {
 			b.left, b.part = size, partData
@@ -401,6 +440,18 @@ func (b *Reader) readLine(limit int, tooLong *head.Defect) ([]byte, error) {
 			return nil, err
 		}
 	}
+}
+
+// chunkLine returns the size that the line of a chunk says, and counts the chunk's framing.
+func chunkLine(line []byte, overhead *int64) (size int64, err error) {
+	if size, err = parseChunkLine(line); err != nil {
+		return 0, err
+	}
+	*overhead = max(*overhead+int64(len(line))+4-16-2*min(size, 1<<20), 0)
+	if *overhead > maxChunkOverhead {
+		return 0, DefectChunkOverhead
+	}
+	return size, nil
 }
 
 // parseChunkLine parses "HEX [BWS ;ext]" (RFC 9112 section 7.1). Extensions are

@@ -630,3 +630,43 @@ func TestReaderPaused(t *testing.T) {
 	check(body.FramingChunked, -1, "5\r\nhello\rx", "hello", body.DefectChunk)
 	check(body.FramingChunked, -1, "5\r\nhello\r\n1", "hello", body.ErrTruncated)
 }
+
+// A reader knows what is wrong with what has come of a body before any of it is read, and nothing else.
+func TestReaderFlaw(t *testing.T) {
+	check := func(input string, want error) {
+		t.Helper()
+		br := bufio.NewReaderSize(strings.NewReader(input), 4096)
+		if _, err := br.Peek(1); err != nil {
+			t.Fatal(err)
+		}
+		var b body.Reader
+		b.Reset(br, body.FramingChunked, 0)
+		if got := b.Flaw(); got != want {
+			t.Errorf("%.50q: found %v, want %v", input, got, want)
+		}
+		if _, err := readBody(&b); (err == io.EOF) != (want == nil) && err != body.ErrTruncated {
+			t.Errorf("%.50q: read to %v, but found %v", input, err, want)
+		}
+	}
+	check("0\r\n\r\n", nil)
+	check("5\r\nhello\r\n0\r\nX-A: 1\r\n\r\n", nil)
+	check("5;a=b\r\nhello\r\n", nil)
+	check("5\r\nhel", nil) // more may come
+	check("5\r\nhello", nil)
+	check("5\r\nhello\r", nil)
+	check("5\r\nhello\r\nzz", nil)
+	check("zz\r\n", body.DefectChunk)
+	check("\r\n", body.DefectChunk)
+	check("5\n", body.DefectChunk)
+	check("5\r\nhelloworld", body.DefectChunk)
+	check("5\r\nhello\r\n-1\r\n", body.DefectChunk)
+	check("5\r\nhello\r\n0\r\ngarbage\r\n\r\n", head.DefectTrailer)
+	check(strings.Repeat("1;"+strings.Repeat("e", 50)+"\r\na\r\n", 60), nil)
+
+	// A body by length, or until the end of the connection, has none.
+	var b body.Reader
+	b.Reset(bufio.NewReader(strings.NewReader("zz\r\n")), body.FramingLength, 10)
+	if err := b.Flaw(); err != nil {
+		t.Error(err)
+	}
+}

@@ -151,17 +151,14 @@ func reachByFile(path string, client *admin.Client) error {
 
 // trust makes cfg believe the certificates of a PEM file besides those of the system.
 func trust(cfg *tls.Config, path string) error {
-	text, err := config.ReadPEM(path)
-	if err != nil {
-		return fmt.Errorf("cannot read the certificates that the admin API may show: %w", err)
-	}
 	if cfg.RootCAs == nil {
+		var err error
 		if cfg.RootCAs, err = x509.SystemCertPool(); err != nil {
 			cfg.RootCAs = x509.NewCertPool()
 		}
 	}
-	if !cfg.RootCAs.AppendCertsFromPEM(text) {
-		return fmt.Errorf("found no certificate in %q", path)
+	if err := config.AddAuthorities(cfg.RootCAs, path); err != nil {
+		return fmt.Errorf("cannot read the certificates that the admin API may show: %w", err)
 	}
 	return nil
 }

@@ -195,12 +195,21 @@ func (h *Head) scanSame(buf []byte, before extent) error {
 	return nil
 }
 
+// TrailerName checks a line of a trailer section, without its CRLF, and returns where the name ends.
+func TrailerName(line []byte) (end int, err error) {
+	end = tokenEnd(line)
+	if end == 0 || end == len(line) || line[end] != ':' || !sound(line[end+1:]) {
+		return 0, DefectTrailer
+	}
+	return end, nil
+}
+
 // ScanTrailer checks one line of a trailer section, without its CRLF, and adds a copy of
 // it to h, which holds nothing but such lines. It returns nil or DefectTrailer.
 func (h *Head) ScanTrailer(line []byte) error {
-	end := tokenEnd(line)
-	if end == 0 || end == len(line) || line[end] != ':' || !sound(line[end+1:]) {
-		return DefectTrailer
+	end, err := TrailerName(line)
+	if err != nil {
+		return err
 	}
 	at := int32(len(h.base) + len(h.own))
 	h.own = append(append(h.own, line...), "\r\n"...)

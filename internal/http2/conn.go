@@ -48,7 +48,8 @@ type conn struct {
 	later     []*stream
 	readArmed time.Time
 	// read is when the frames of this batch came.
-	read time.Time
+	read     time.Time
+	settings frames.PeerSettings
 	// settled says that the client's first SETTINGS have come.
 	settled bool
 	// list is the limit of the header list that was announced, plain that of its bytes alone.

@@ -161,15 +161,11 @@ func (c *conn) takeSettings(f *h2.SettingsFrame) error {
 	if f.IsAck() {
 		return nil
 	}
+	if code := c.settings.Take(f); code != h2.ErrCodeNo {
+		return &fault{code, proxy.EndProtocol, "invalid SETTINGS"}
+	}
 	for i := range f.NumSettings() {
 		s := f.Setting(i)
-		if err := s.Valid(); err != nil {
-			code := h2.ErrCodeProtocol
-			if s.ID == h2.SettingInitialWindowSize {
-				code = h2.ErrCodeFlowControl
-			}
-			return &fault{code, proxy.EndProtocol, "invalid SETTINGS"}
-		}
 		switch s.ID {
 		case h2.SettingHeaderTableSize:
 			c.Encoder.TableSize(s.Val)

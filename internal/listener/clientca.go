@@ -14,16 +14,9 @@ import (
 
 // LoadClientCA reads the authorities whose certificates clients must show; nil if path is empty.
 func LoadClientCA(path string) (*x509.CertPool, error) {
-	if path == "" {
-		return nil, nil
-	}
-	pem, err := config.ReadPEM(path)
+	pool, err := config.LoadAuthorities(path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read client_ca: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("cannot use client_ca %q: no certificate in it", path)
 	}
 	return pool, nil
 }

@@ -24,7 +24,7 @@ func New(rawURL string, cfg *config.Upstream, o Options) (Transport, error) {
 		return newHTTP1(d, cfg, o), nil
 	}
 	return &both{
-		HTTP1: newHTTP1(d, cfg, o), frames: newHTTP2(d, cfg, o), first: cfg.Connections.Protocol == config.ProtocolH2,
+		HTTP1: newHTTP1(d, cfg, o), frames: newHTTP2(d, cfg, o), first: cfg.Connections.Protocol == config.ProtocolH2, made: time.Now(),
 	}, nil
 }
 
@@ -42,8 +42,9 @@ type both struct {
 	frames *HTTP2
 	// first says that exchanges that can do with any version use HTTP/2 if the target speaks it.
 	first bool
-	// until is when a target is asked again that did not speak HTTP/2; 0: it may be asked.
+	// until is when, since made, a target is asked again that did not speak HTTP/2; 0: it may be asked.
 	until atomic.Int64
+	made  time.Time
 }
 
 // askAgain is how long a target that does not speak HTTP/2 is not asked for it.
@@ -54,7 +55,7 @@ func (t *both) Open(within time.Duration, v Version) (Stream, error) {
 	if v != PreferHTTP2 && (v == OnlyHTTP1 || !t.first) {
 		return t.HTTP1.Open(within, v)
 	}
-	if until := t.until.Load(); until != 0 && time.Now().UnixNano() < until {
+	if until := t.until.Load(); until != 0 && int64(time.Since(t.made)) < until {
 		return t.HTTP1.Open(within, v)
 	}
 	s, err := t.frames.Open(within, v)
@@ -63,7 +64,7 @@ func (t *both) Open(within time.Duration, v Version) (Stream, error) {
 		return s, nil
 	}
 	if t.lacksFrames(err) {
-		t.until.Store(time.Now().Add(askAgain).UnixNano())
+		t.until.Store(int64(time.Since(t.made) + askAgain))
 		return t.HTTP1.Open(within, v)
 	}
 	return nil, err

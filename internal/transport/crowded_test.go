@@ -57,7 +57,7 @@ func TestCrowded(t *testing.T) {
 				}
 				var reader body.Reader
 				var got strings.Builder
-				src := s.Response(&response, false, &reader)
+				src, _ := s.Response(&response, false, &reader)
 				buf := make([]byte, 16<<10)
 				for !src.Done() {
 					p, err := src.Next(buf)

@@ -76,7 +76,7 @@ func ReadAnswer(s Stream) (text string, err error) {
 		return "", err
 	}
 	var reader body.Reader
-	src := s.Response(&h, false, &reader)
+	src, _ := s.Response(&h, false, &reader)
 	for buf := make([]byte, 100); ; {
 		p, err := src.Next(buf)
 		if err == io.EOF {

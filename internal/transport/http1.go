@@ -108,7 +108,7 @@ func (c *Conn) ReadHead(h *head.Head) (started bool, err error) {
 }
 
 // Response implements Stream, by RFC 9112 section 6.3.
-func (c *Conn) Response(h *head.Head, bodyless bool, r *body.Reader) body.Source {
+func (c *Conn) Response(h *head.Head, bodyless bool, r *body.Reader) (body.Source, error) {
 	switch {
 	case bodyless:
 		r.Reset(c.Reader, body.FramingNone, 0)
@@ -121,7 +121,7 @@ func (c *Conn) Response(h *head.Head, bodyless bool, r *body.Reader) body.Source
 	default:
 		r.Reset(c.Reader, body.FramingClose, 0)
 	}
-	return r
+	return r, r.Flaw()
 }
 
 // Tunnel implements Stream.

@@ -42,11 +42,12 @@ type framedConn struct {
 	under *sock.PacedStream
 
 	// br and in are nil while the reader waits.
-	br      *bufio.Reader
-	in      *frames.Reader
-	first   sock.FirstRead
-	decoder *hpack.Decoder
-	block   framedBlock
+	br       *bufio.Reader
+	in       *frames.Reader
+	first    sock.FirstRead
+	decoder  *hpack.Decoder
+	block    framedBlock
+	settings frames.PeerSettings
 	// settled is closed when the target's first SETTINGS have come, or will not.
 	settled chan struct{}
 	agreed  bool // they have come
@@ -147,7 +148,8 @@ func (t *HTTP2) connectFrames() (*framedConn, error) {
 func newFramedConn(t *HTTP2, nc net.Conn, under *sock.PacedStream, era int) *framedConn {
 	now := time.Now()
 	c := &framedConn{
-		t: t, conn: &Conn{Conn: nc}, nc: nc, under: under, settled: make(chan struct{}), limit: min(t.streams, expected), idleSince: now,
+		settings: frames.PeerSettings{Server: true},
+		t:        t, conn: &Conn{Conn: nc}, nc: nc, under: under, settled: make(chan struct{}), limit: min(t.streams, expected), idleSince: now,
 		streams: make(map[uint32]*framedStream), next: 1, window: frames.InitialWindow, initial: frames.InitialWindow, held: connWindow,
 		idle: frames.NewIdle(now),
 	}

@@ -86,16 +86,12 @@ func (c *framedConn) takeSettings(f *h2.SettingsFrame) error {
 	if err := c.idleFrame(); err != nil || f.IsAck() {
 		return err
 	}
+	if code := c.settings.Take(f); code != h2.ErrCodeNo {
+		return &fault{code, "invalid SETTINGS"}
+	}
 	streams := int64(-1)
 	for i := range f.NumSettings() {
 		s := f.Setting(i)
-		if err := s.Valid(); err != nil {
-			code := h2.ErrCodeProtocol
-			if s.ID == h2.SettingInitialWindowSize {
-				code = h2.ErrCodeFlowControl
-			}
-			return &fault{code, "invalid SETTINGS"}
-		}
 		switch s.ID {
 		case h2.SettingMaxConcurrentStreams:
 			streams = int64(s.Val)

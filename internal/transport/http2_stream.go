@@ -288,13 +288,16 @@ func (s *framedStream) ReadHead(h *head.Head) (started bool, err error) {
 }
 
 // Response implements Stream.
-func (s *framedStream) Response(_ *head.Head, bodyless bool, _ *body.Reader) body.Source {
+func (s *framedStream) Response(_ *head.Head, bodyless bool, _ *body.Reader) (body.Source, error) {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
-	if bodyless {
+	switch {
+	case bodyless:
 		s.in.skip()
+	case !s.in.ended:
+		return &s.in, s.lost
 	}
-	return &s.in
+	return &s.in, nil
 }
 
 // BodyWriter implements Stream. How long the body is was said by Send.

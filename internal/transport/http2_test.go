@@ -178,7 +178,8 @@ func (a *asked) answer() (string, error) {
 			break
 		}
 	}
-	body, text := a.Response(&a.head, false, nil), fmt.Sprint(a.head.Status, " ")
+	body, _ := a.Response(&a.head, false, nil)
+	text := fmt.Sprint(a.head.Status, " ")
 	for {
 		piece, err := body.Next(nil)
 		text += string(piece)
@@ -317,6 +318,16 @@ func TestH2Misbehaving(t *testing.T) {
 		{"a window that is too large", "window of the connection", int(h2.ErrCodeFlowControl), func(p *framePeer, _ uint32) { p.WriteWindowUpdate(0, 1<<31-1) }},
 		{"a stream's window that is too large", defect, -1, func(p *framePeer, id uint32) { p.WriteWindowUpdate(id, 1<<31-1) }},
 		{"a window update of nothing", defect, -1, func(p *framePeer, id uint32) { p.WriteWindowUpdate(id, 0) }},
+		{"settings that allow pushes", "invalid SETTINGS", int(h2.ErrCodeProtocol), func(p *framePeer, _ uint32) {
+			p.WriteSettings(h2.Setting{ID: h2.SettingEnablePush, Val: 1})
+		}},
+		{"settings that take extended CONNECT back", "invalid SETTINGS", int(h2.ErrCodeProtocol), func(p *framePeer, _ uint32) {
+			p.WriteSettings(h2.Setting{ID: h2.SettingEnableConnectProtocol, Val: 1})
+			p.WriteSettings(h2.Setting{ID: h2.SettingEnableConnectProtocol, Val: 0})
+		}},
+		{"settings that change priorities", "invalid SETTINGS", int(h2.ErrCodeProtocol), func(p *framePeer, _ uint32) {
+			p.WriteSettings(h2.Setting{ID: h2.SettingNoRFC7540Priorities, Val: 1})
+		}},
 		{"a bad setting", "malformed frame", int(h2.ErrCodeFlowControl), func(p *framePeer, _ uint32) {
 			p.WriteSettings(h2.Setting{ID: h2.SettingInitialWindowSize, Val: 1 << 31})
 		}},

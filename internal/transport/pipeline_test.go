@@ -81,7 +81,8 @@ func TestPipelineAllocations(t *testing.T) {
 		if _, err := s.ReadHead(&h); err != nil {
 			t.Error(err)
 		}
-		if p, err := s.Response(&h, false, &r).Next(nil); string(p) != "hello" {
+		src, _ := s.Response(&h, false, &r)
+		if p, err := src.Next(nil); string(p) != "hello" {
 			t.Errorf("the body is %q, %v", p, err)
 		}
 		s.Release(true)

@@ -112,16 +112,9 @@ func CheckTLS(cfg *config.Upstream) (problems config.Errors) {
 
 // loadAuthorities reads the authorities to trust; nil, the system's, if path is empty.
 func loadAuthorities(path string) (*x509.CertPool, error) {
-	if path == "" {
-		return nil, nil
-	}
-	pem, err := config.ReadPEM(path)
+	pool, err := config.LoadAuthorities(path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read ca: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("cannot use ca %q: no certificate in it", path)
 	}
 	return pool, nil
 }

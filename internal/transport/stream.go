@@ -99,8 +99,9 @@ type Stream interface {
 	// started says that at least one byte of it came.
 	ReadHead(h *head.Head) (started bool, err error)
 	// Response is the body of the response whose head was read last. Who calls it lends
-	// reader, which a stream of HTTP/1.1 uses.
-	Response(h *head.Head, bodyless bool, reader *body.Reader) body.Source
+	// reader, which a stream of HTTP/1.1 uses. err says that the body breaks off, as far as what has
+	// come of it tells without a wait: Next returns it after what came before.
+	Response(h *head.Head, bodyless bool, reader *body.Reader) (src body.Source, err error)
 	// BodyWriter writes what follows a Request with More. Each write is bounded by
 	// limit.
 	BodyWriter(chunked bool, limit time.Duration) BodyWriter

@@ -10,7 +10,6 @@ import (
 	"compress/gzip"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -83,13 +82,9 @@ func New(cfg *config.Tracing, version string, getenv func(string) string) (trace
 	transport.MaxIdleConnsPerHost = 1
 	certificate, _ := either(getenv, "CERTIFICATE")
 	if ca := cmp.Or(cfg.CA, certificate); ca != "" {
-		pem, err := config.ReadPEM(ca)
+		pool, err := config.LoadAuthorities(ca)
 		if err != nil {
 			return nil, fmt.Errorf("cannot read the collector's authorities: %w", err)
-		}
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("found no certificate in %q: want those of the collector's authorities, as PEM", ca)
 		}
 		transport.TLSClientConfig = &tls.Config{RootCAs: pool}
 	}
