@@ -38,7 +38,8 @@ func (r *Registry) replace(catalog string, entries []Entry, done func()) (reject
 		}
 		for key, s := range r.services {
 			if len(there[key]) == 0 && unusable[key] {
-				continue // nonsense, and not that there is nothing
+				s.notMissing(catalog) // nonsense, and not that there is nothing
+				continue
 			}
 			if r.dropMissing(s, catalog, there[key], now) {
 				touched = append(touched, key)
@@ -60,7 +61,10 @@ func (r *Registry) putEntry(catalog string, e Entry, now time.Time, there map[st
 		return false, err
 	}
 	key := UpstreamName(e.Name, e.Version)
-	if e.Endpoint, err = checked(e.Endpoint); err != nil {
+	if err = e.Wrong; err == nil {
+		e.Endpoint, err = checked(e.Endpoint)
+	}
+	if err != nil {
 		unusable[key] = true
 		return false, err
 	}
@@ -90,6 +94,25 @@ func (r *Registry) dropMissing(s *service, catalog string, there map[string]bool
 		}
 	}
 	return dropped
+}
+
+// notMissing ends the time for which a catalog has had nothing of s: it begins anew with the next report. Registry.mu
+// must be held.
+func (s *service) notMissing(catalog string) {
+	for k, rec := range s.records {
+		if k.origin == catalog {
+			rec.missing = time.Time{}
+		}
+	}
+}
+
+// catalogFailed says that a catalog has failed, which says nothing about services of which it had nothing before.
+func (r *Registry) catalogFailed(catalog string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.services {
+		s.notMissing(catalog)
+	}
 }
 
 // sweepEvery is how long sweep waits at least before it looks again.
@@ -228,6 +251,8 @@ type CatalogFollower struct {
 	answered chan struct{}
 	answer   func()
 	reported bool
+	// rejected is how many entries of the last report cannot be used. Registry.mu guards it.
+	rejected int
 }
 
 // FollowCatalog makes the registry have what c reports, until Stop. name has no secrets. o is as
@@ -246,13 +271,19 @@ func (r *Registry) FollowCatalog(name string, c Catalog, o Options) *CatalogFoll
 		defer close(f.done)
 		ended := f.runner.keep(ctx, func(ctx context.Context) error {
 			defer f.answer()
-			return c.Run(ctx, func(entries []Entry) {
+			err := c.Run(ctx, func(entries []Entry) {
 				if ctx.Err() != nil {
 					return
 				}
 				f.runner.confirmed(time.Now())
-				complaints.Tell(r.replace(name, entries, f.hasReported))
+				rejected := r.replace(name, entries, f.hasReported)
+				complaints.Tell(rejected)
+				f.rejects(len(rejected))
 			})
+			if err != nil && ctx.Err() == nil {
+				r.catalogFailed(name)
+			}
+			return err
 		})
 		if ended {
 			r.change(func() []string {
@@ -268,6 +299,13 @@ func (r *Registry) FollowCatalog(name string, c Catalog, o Options) *CatalogFoll
 func (f *CatalogFollower) hasReported() {
 	f.reported = true
 	f.answer()
+}
+
+// rejects notes how many entries of the last report cannot be used.
+func (f *CatalogFollower) rejects(n int) {
+	f.registry.mu.Lock()
+	defer f.registry.mu.Unlock()
+	f.rejected = n
 }
 
 // Wait returns when the registry has endpoints of the catalog, when the catalog has reported that there are
@@ -287,6 +325,7 @@ func (f *CatalogFollower) Status() SourceStatus {
 	status := f.runner.status()
 	f.registry.mu.Lock()
 	defer f.registry.mu.Unlock()
+	status.Rejected = f.rejected
 	for _, s := range f.registry.services {
 		for k := range s.records {
 			if k.origin == status.Name {

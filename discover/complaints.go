@@ -3,18 +3,27 @@ package discover
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 )
 
 // Complaints logs what is wrong with single endpoints, once for as long as it stays so. One
 // goroutine at a time may use it.
 type Complaints struct {
-	log  *slog.Logger
-	told map[string]bool
+	log      *slog.Logger
+	rejected func(n int) // may be nil
+	told     map[string]bool
 }
 
 // NewComplaints returns Complaints about what a source found.
 func NewComplaints(log *slog.Logger, source string) *Complaints {
 	return &Complaints{log: log.With("source", source)}
+}
+
+// Complaints returns those about what a source found, which o.Rejected hears of.
+func (o *SchemeOptions) Complaints(source string) *Complaints {
+	c := NewComplaints(o.Log, source)
+	c.rejected = o.Rejected
+	return c
 }
 
 // Tell takes in all that is wrong now.
@@ -28,6 +37,9 @@ func (c *Complaints) Tell(bad []error) {
 		now[text] = true
 	}
 	c.told = now
+	if c.rejected != nil {
+		c.rejected(len(bad))
+	}
 }
 
 // Usable parses what each of list says. It returns what can be used, which is never nil, and what is wrong with the others.
@@ -42,6 +54,13 @@ func Usable[V, R any](list []V, parse func(V) (R, error)) (usable []R, bad []err
 		usable = append(usable, r)
 	}
 	return usable, bad
+}
+
+// JudgeEntries is Judge of the entries of a catalog: bad is what is wrong beside them. Of entries that are wrong the
+// registry says so.
+func (c *Complaints) JudgeEntries(entries []Entry, bad []error) error {
+	c.Tell(bad)
+	return noneUsable(entries, slices.Clip(bad))
 }
 
 // Judge takes in all that is wrong now, as Tell does. The error says that nothing of a report can be

@@ -37,9 +37,9 @@ func ParseEndpoints(text []byte) (good []lb.Endpoint, bad []error, err error) {
 }
 
 // ParseEntries reads a document that lists the endpoints of services: in TOML or JSON a table with the key
-// "services", which has a list for each "NAME/VERSION", or NAME without a version. What cannot be used is left
-// out, and bad and err say why as those of ParseEndpoints do.
-func ParseEntries(text []byte) (good []Entry, bad []error, err error) {
+// "services", which has a list for each "NAME/VERSION", or NAME without a version. What is wrong with an endpoint is in
+// its entry. Names that no service may have are left out, and bad says why; err is as that of ParseEndpoints.
+func ParseEntries(text []byte) (entries []Entry, bad []error, err error) {
 	value, err := parse(text)
 	if err != nil {
 		return nil, nil, err
@@ -57,16 +57,30 @@ func ParseEntries(text []byte) (good []Entry, bad []error, err error) {
 		}
 		list, err := listOf(services[key])
 		if err != nil {
-			bad = append(bad, fmt.Errorf("services.%s: %w", key, err))
+			entries = append(entries, Entry{Name: name, Version: version, Wrong: fmt.Errorf("services.%s: %w", key, err)})
 			continue
 		}
 		endpoints, wrong := endpointsOf("services."+key, list)
-		good, bad = append(good, EntriesOf(name, version, endpoints)...), append(bad, wrong...)
+		entries = append(entries, EntriesOf(name, version, endpoints)...)
+		for _, err := range wrong {
+			entries = append(entries, Entry{Name: name, Version: version, Wrong: err})
+		}
 	}
-	if len(good) == 0 && len(bad) > 0 {
-		return nil, bad, fmt.Errorf("none of the entries can be used: %w", bad[0])
+	return entries, bad, noneUsable(entries, bad)
+}
+
+// noneUsable returns an error if there are entries, or reasons why there are none, and nothing can be used.
+func noneUsable(entries []Entry, bad []error) error {
+	for _, e := range entries {
+		if e.Wrong == nil {
+			return nil
+		}
+		bad = append(bad, e.Wrong)
 	}
-	return good, bad, nil
+	if len(bad) == 0 {
+		return nil
+	}
+	return fmt.Errorf("none of the entries can be used: %w", bad[0])
 }
 
 // ParseEndpoint reads one endpoint: a URL, or "host:port" for one of http, as plain text or as a JSON

@@ -14,6 +14,9 @@ type Entry struct {
 	// empty.
 	Name, Version string
 	lb.Endpoint
+	// Wrong is why Endpoint cannot be used; nil if it can, as far as is known. A service all of whose entries
+	// are wrong keeps the endpoints that it had.
+	Wrong error
 }
 
 // UpstreamName returns the name of the upstream of a service: "name/version", or the name

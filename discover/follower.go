@@ -83,8 +83,10 @@ type source struct {
 	// found is what is used of it, and foundAt is when it last said so.
 	found   []lb.Endpoint
 	foundAt time.Time
-	// emptySince is since when it finds nothing, which is not believed yet.
+	// emptySince is since when it finds nothing, which is not believed yet: a failure, or a report of which
+	// nothing can be used, in between says nothing about it, and the time begins anew with the next report.
 	emptySince time.Time
+	anew       bool // the next report counts as a change, because that time began and a failure ended it
 	// unusable says that the last report had endpoints, of which none can be used.
 	unusable bool
 }
@@ -172,7 +174,7 @@ func (f *Follower) start(spec Spec) *source {
 		done := s.keep(ctx, func(ctx context.Context) error {
 			defer s.answer()
 			err := s.Source.Run(ctx, func(endpoints []lb.Endpoint) { f.report(s, endpoints) })
-			f.foundNothing(s, err)
+			f.failed(s, err)
 			return err
 		})
 		if done {
@@ -196,7 +198,7 @@ func (s *source) known() (endpoints []lb.Endpoint, ok bool) {
 
 // reports takes in what s finds now; settle uses it. Follower.mu must be held.
 func (s *source) reports(endpoints []lb.Endpoint) {
-	s.reported, s.restored, s.changed = true, false, true
+	s.reported, s.restored, s.changed, s.anew = true, false, true, false
 	s.raw = slices.Clone(endpoints)
 }
 
@@ -218,12 +220,16 @@ func (f *Follower) Look(id string) {
 	}
 }
 
-// foundNothing tells the upstream why s finds nothing; a nil err changes nothing.
-func (f *Follower) foundNothing(s *source, err error) {
+// failed takes in how s failed; a nil err changes nothing.
+func (f *Follower) failed(s *source, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err != nil && !s.gone {
-		f.upstream.SetEmptyReason(err.Error())
+	if err == nil || s.gone {
+		return
+	}
+	f.upstream.SetEmptyReason(err.Error())
+	if !s.emptySince.IsZero() {
+		s.emptySince, s.anew = time.Time{}, true
 	}
 }
 
@@ -315,7 +321,7 @@ func (f *Follower) hear(s *source, endpoints []lb.Endpoint) {
 	defer s.answer()
 	s.confirmed(now)
 	f.upstream.SetEmptyReason("")
-	if s.reported && slices.Equal(s.raw, endpoints) {
+	if s.reported && !s.anew && slices.Equal(s.raw, endpoints) {
 		if s.emptySince.IsZero() && !s.unusable {
 			s.foundAt = now
 		}
@@ -361,6 +367,7 @@ func (f *Follower) take(s *source, now time.Time) (again time.Time) {
 		s.unusable = len(good) == 0 && s.rejected > 0
 		switch {
 		case s.unusable: // nonsense, and not that there is nothing
+			s.emptySince = time.Time{}
 			f.o.Log.Warn("nothing that a source finds can be used, what it found before stays", "source", s.Name, "upstream", f.upstream.Name(), "endpoints", s.rejected)
 		case len(good) > 0 || len(s.found) == 0 || s.Exact:
 			f.believe(s, good, now)

@@ -32,7 +32,8 @@ func ParseKey(key string) (name, version string, err error) {
 	return name, version, CheckService(name, version)
 }
 
-// ParseEntry reads an entry of a registry that has keys.
+// ParseEntry reads an entry of a registry that has keys. The error is about the key; what is wrong with the value is in
+// the entry.
 func ParseEntry(key string, value []byte) (Entry, error) {
 	name, version, err := ParseKey(key)
 	if err != nil {
@@ -40,7 +41,7 @@ func ParseEntry(key string, value []byte) (Entry, error) {
 	}
 	e, err := ParseEndpoint(value)
 	if err != nil {
-		return Entry{}, fmt.Errorf("key %q: %w", key, err)
+		err = fmt.Errorf("key %q: %w", key, err)
 	}
-	return Entry{Name: name, Version: version, Endpoint: e}, nil
+	return Entry{Name: name, Version: version, Endpoint: e, Wrong: err}, nil
 }

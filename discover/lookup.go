@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -25,7 +26,7 @@ type Addresses struct {
 	TTL   time.Duration
 	Timed bool
 	// No4 and No6 say that the addresses of this family could not be looked up, so that their
-	// absence means nothing.
+	// absence means nothing. If there are none of the other family either, the lookup has failed.
 	No4, No6 bool
 }
 
@@ -49,13 +50,16 @@ func NewLookup(r *net.Resolver) Lookup {
 		}}
 		list, err := own.LookupNetIP(ctx, "ip", host)
 		var failed *net.DNSError
+		found := seen.addresses()
 		if errors.As(err, &failed) && failed.IsNotFound {
 			err = nil
+			if found.No4 || found.No6 { // there may be addresses of that family
+				err = fmt.Errorf("lookup %s: there is no answer about one family of addresses, and none of the other", host)
+			}
 		}
 		if err != nil {
 			return Addresses{}, err
 		}
-		found := seen.addresses()
 		for _, a := range list {
 			found.List = append(found.List, a.Unmap())
 		}

@@ -119,11 +119,11 @@ func TestMerged(t *testing.T) {
 func TestParseEntries(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		`{"services": {"shop/v1": ["http://a", {"url": "http://b", "weight": 3}], "cart": []}}`:      "[{shop v1 {http://a 1 0 false 0}} {shop v1 {http://b 3 0 false 0}}] [] <nil>",
-		"[services]\n\"shop/v1\" = [\"a:80\"]\ncart = [\"http://c\"]":                                "[{cart  {http://c 1 0 false 0}} {shop v1 {http://a 1 0 false 0}}] [] <nil>",
-		"[[services.cart]]\nurl = \"http://c\"":                                                      "[{cart  {http://c 1 0 false 0}}] [] <nil>",
+		`{"services": {"shop/v1": ["http://a", {"url": "http://b", "weight": 3}], "cart": []}}`:      "[{shop v1 {http://a 1 0 false 0} <nil>} {shop v1 {http://b 3 0 false 0} <nil>}] [] <nil>",
+		"[services]\n\"shop/v1\" = [\"a:80\"]\ncart = [\"http://c\"]":                                "[{cart  {http://c 1 0 false 0} <nil>} {shop v1 {http://a 1 0 false 0} <nil>}] [] <nil>",
+		"[[services.cart]]\nurl = \"http://c\"":                                                      "[{cart  {http://c 1 0 false 0} <nil>}] [] <nil>",
 		`{"services": {}}`:                                                                           "[] [] <nil>",
-		`{"services": {"a b": ["http://a"], "c": 5, "d": ["ftp://d"], "e/": [], "f": ["http://f"]}}`: "[{f  {http://f 1 0 false 0}}] 4 <nil>",
+		`{"services": {"a b": ["http://a"], "c": 5, "d": ["ftp://d"], "e/": [], "f": ["http://f"]}}`: "[{c  { 0 0 false 0} services.c: found 5: want a list} {d  { 0 0 false 0} services.d[0]: found \"ftp://d\": want \"http://host:port\", \"https://host:port\", \"h2c://host:port\", \"unix:/path\", \"demo:NAME\" or \"handler:NAME\"} {f  {http://f 1 0 false 0} <nil>}] 2 <nil>",
 		`{"services": {"d": ["ftp://d"]}}`:                                                           "none of the entries can be used",
 		`{"targets": []}`:                                                                            `no table "services"`,
 		`{"services": [], "a": 1}`:                                                                   `no table "services"`,

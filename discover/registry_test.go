@@ -1,6 +1,7 @@
 package discover_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -148,6 +149,42 @@ func TestCatalogOfNonsense(t *testing.T) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		equal(t, "nothing", urls(r, "shop", ""), "true")
+	})
+}
+
+// That a catalog has nothing of a service is not believed when it then fails, or has what cannot be used: the time begins
+// anew when it says so again.
+func TestCatalogEmptyThenFailing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		entry := func(name, url string) discover.Entry {
+			return discover.Entry{Name: name, Endpoint: lb.Endpoint{URL: url}}
+		}
+		wrong := discover.Entry{Name: "shop", Wrong: errors.New("found nonsense")}
+		cart := entry("cart", "http://c")
+		for what, interrupt := range map[string]func(c sourcetest.FakeCatalog){
+			"fails":    func(c sourcetest.FakeCatalog) { c <- nil; time.Sleep(time.Second) },
+			"nonsense": func(c sourcetest.FakeCatalog) { c <- []discover.Entry{entry("shop", "ftp://a"), cart} },
+			"wrong":    func(c sourcetest.FakeCatalog) { c <- []discover.Entry{wrong, cart} },
+		} {
+			r := newRegistry(t, config.Discovery{EmptyAfter: config.Duration(30 * time.Second), ForgetAfter: config.Duration(time.Hour)})
+			c := make(sourcetest.FakeCatalog)
+			f := r.FollowCatalog("catalog", c, discover.Options{})
+			c <- []discover.Entry{entry("shop", "http://a"), cart}
+			c <- []discover.Entry{cart}
+			interrupt(c)
+			time.Sleep(time.Hour)
+			synctest.Wait()
+			equal(t, what, urls(r, "shop", ""), "true http://a")
+			equal(t, what+": rejected", f.Status().Rejected, map[string]int{"fails": 0, "nonsense": 1, "wrong": 1}[what])
+			c <- []discover.Entry{cart}
+			time.Sleep(29 * time.Second)
+			synctest.Wait()
+			equal(t, what+", nothing again", urls(r, "shop", ""), "true http://a")
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			equal(t, what+", nothing for long", urls(r, "shop", ""), "true")
+			f.Stop()
+		}
 	})
 }
 

@@ -33,6 +33,9 @@ type Scheme struct {
 type SchemeOptions struct {
 	// Log gets what is wrong with single entries. It is never nil.
 	Log *slog.Logger
+	// Rejected is told with each report of a source how many endpoints were left out of it because they cannot be
+	// used; nil if that is of no interest.
+	Rejected func(n int)
 }
 
 // Catalog finds the endpoints of many services.

@@ -43,4 +43,6 @@ type Spec struct {
 	// Shared says that all endpoints together have the weight, in equal parts, and that the source
 	// itself sees to it that they do not come and go.
 	Shared bool
+	// Rejected says how many endpoints Source left out of its last report; nil means none.
+	Rejected func() int
 }

@@ -20,6 +20,9 @@ func (f *Follower) Status() (list []SourceStatus) {
 	for _, s := range f.sources {
 		status := s.status()
 		status.Endpoints, status.Rejected = len(s.found), s.rejected
+		if s.Rejected != nil {
+			status.Rejected += s.Rejected()
+		}
 		status.EmptySince, status.Restored = s.emptySince, s.restored
 		list = append(list, status)
 	}

@@ -55,6 +55,34 @@ func TestEmptyAnswer(t *testing.T) {
 	})
 }
 
+// That a source finds nothing is not believed when it then fails, or finds what cannot be used: the time begins anew when it
+// says so again.
+func TestEmptyThenFailing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for what, interrupt := range map[string]func(s *fake){
+			"fails":    func(s *fake) { s.ends <- errors.New("gone"); time.Sleep(time.Second) },
+			"nonsense": func(s *fake) { s.reports <- []lb.Endpoint{{URL: "ftp://a"}} },
+		} {
+			w := newWorld(t)
+			w.empty = 30 * time.Second
+			s := newFake()
+			w.reload(spec("s", s))
+			s.report("a", "b")
+			w.check(what+", found", "a b")
+			s.report()
+			w.check(what+", nothing", "a b")
+			interrupt(s)
+			time.Sleep(time.Hour)
+			w.check(what+", for long", "a b")
+			s.report()
+			time.Sleep(29 * time.Second)
+			w.check(what+", nothing again", "a b")
+			time.Sleep(time.Second)
+			w.check(what+", nothing for long", "")
+		}
+	})
+}
+
 // An endpoint that comes and goes is used once it has stayed; one that is the last is used at
 // once.
 func TestFlapping(t *testing.T) {

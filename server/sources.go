@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"weir/config"
@@ -26,13 +27,14 @@ func (s *Server) sources(cfg *config.Upstream) (specs []discover.Spec, err error
 		if !t.IsSource() {
 			continue
 		}
-		source, err := s.schemes().Source(t.URL, discover.SchemeOptions{Log: s.log})
+		var rejected atomic.Int64
+		source, err := s.schemes().Source(t.URL, discover.SchemeOptions{Log: s.log, Rejected: func(n int) { rejected.Store(int64(n)) }})
 		if err != nil {
 			return nil, err
 		}
 		specs = append(specs, discover.Spec{
 			ID: t.URL, Name: config.DisplayURL(t.URL), Source: source, Exact: strings.HasPrefix(t.URL, "registry:"),
-			Weight: t.Weight, Priority: t.Priority, Drain: t.Drain,
+			Weight: t.Weight, Priority: t.Priority, Drain: t.Drain, Rejected: func() int { return int(rejected.Load()) },
 		})
 	}
 	return specs, nil

@@ -33,7 +33,7 @@ type source struct {
 }
 
 func newSource(u *url.URL, o discover.SchemeOptions) (discover.Source, error) {
-	s := &source{complaints: discover.NewComplaints(o.Log, u.String())}
+	s := &source{complaints: o.Complaints(u.String())}
 	q := discover.ParseQuery(u.RawQuery)
 	if err := s.read(u, q); err != nil {
 		return nil, err

@@ -212,6 +212,54 @@ func TestManyServices(t *testing.T) {
 	follow(t, s, "srv:_http._tcp.app.test").sees("1,000 records", strings.Join(want, " "))
 }
 
+// One family fails and there is nothing of the other: that is no answer that there are no addresses.
+func TestHalfAnAnswer(t *testing.T) {
+	t.Parallel()
+	s := serve(t, "app.test. 0 IN A 10.0.0.1", "_http._tcp.app.test. 0 IN SRV 1 1 80 app.test.")
+	fails := func(m *dns.Msg) *dns.Msg {
+		if m.Question[0].Qtype == dns.TypeA {
+			m.Answer, m.Rcode = nil, dns.RcodeServerFailure
+		}
+		return m
+	}
+	s.Answer(fails)
+	for _, text := range []string{"dns:app.test:80", "srv:_http._tcp.app.test"} {
+		r := follow(t, s, text)
+		r.fails(text, "SERVFAIL")
+		s.Answer(nil)
+		r.start()
+		r.sees(text+" is mended", "10.0.0.1:80/0/1")
+		r.end()
+		s.Answer(fails)
+	}
+}
+
+// That there is nothing is asked again soon, however long the answer may be remembered: it is mostly a mistake.
+func TestNothingIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	s.Answer(func(m *dns.Msg) *dns.Msg {
+		if len(m.Answer) > 0 {
+			return m
+		}
+		soa, err := dns.NewRR("test. 3600 IN SOA ns.test. admin.test. 1 2 3 4 3600")
+		if err != nil {
+			panic(err)
+		}
+		m.Ns = append(m.Ns, soa)
+		return m
+	})
+	addresses := follow(t, s, "dns:app.test:80?min_ttl=100ms&max_ttl=1h")
+	services := follow(t, s, "srv:_http._tcp.app.test?min_ttl=100ms&max_ttl=1h")
+	addresses.sees("no such name", "")
+	services.sees("no such records", "")
+	if err := s.Set("app.test. 9 IN A 10.0.0.1", "_http._tcp.app.test. 9 IN SRV 1 1 80 app.test."); err != nil {
+		t.Fatal(err)
+	}
+	addresses.sees("an address", "10.0.0.1:80/0/1")
+	services.sees("a record", "10.0.0.1:80/0/1")
+}
+
 // An answer too large for a packet is asked for over TCP.
 func TestManyAddresses(t *testing.T) {
 	t.Parallel()

@@ -65,6 +65,12 @@ func TestLookup(t *testing.T) {
 	if found, err := look(t.Context(), "app.test"); err != nil || len(found.List) != 2 || found.No4 || !found.No6 {
 		t.Errorf("AAAA fails: got %+v and %v", found, err)
 	}
+	// One family fails, and there is nothing of the other.
+	for _, host := range []string{"now.test", "none.test"} {
+		if found, err := look(t.Context(), host); (err == nil) != (host == "now.test") {
+			t.Errorf("AAAA of %s fails: got %+v and %v", host, found, err)
+		}
+	}
 	// All fail.
 	s.Answer(func(m *dns.Msg) *dns.Msg { m.Answer, m.Rcode = nil, dns.RcodeServerFailure; return m })
 	if found, err := look(t.Context(), "app.test"); err == nil {

@@ -36,7 +36,7 @@ func (s *addresses) Run(ctx context.Context, report func([]lb.Endpoint)) error {
 			list = append(list, s.endpoint(a, s.port))
 		}
 		report(list)
-		return ttl, nil
+		return s.timeOf(list, ttl), nil
 	})
 }
 
@@ -51,6 +51,15 @@ func (s *settings) again(ctx context.Context, look func() (ttl time.Duration, er
 			return err
 		}
 	}
+}
+
+// timeOf is how long a list is used whose answers may be used for ttl. That there is nothing is asked again as soon as
+// may be, whatever its time: it is mostly a mistake, and counts only if it is said again and again.
+func (s *settings) timeOf(list []lb.Endpoint, ttl time.Duration) time.Duration {
+	if len(list) == 0 {
+		return s.least
+	}
+	return ttl
 }
 
 func (s *settings) endpoint(a netip.Addr, port string) lb.Endpoint {
@@ -73,7 +82,8 @@ func (h *host) all(s *settings) []netip.Addr {
 	return all
 }
 
-// look asks for the addresses. One family that fails keeps what it had; an error says that all did.
+// look asks for the addresses. One family that fails keeps what it had; an error says that all did, or that one did
+// and there is nothing of the others.
 func (h *host) look(ctx context.Context, s *settings) (ttl time.Duration, err error) {
 	found := s.resolver.lookup(ctx, h.name, s.families...)
 	if !slices.ContainsFunc(found, func(r result) bool { return r.err == nil }) {
@@ -87,6 +97,9 @@ func (h *host) look(ctx context.Context, s *settings) (ttl time.Duration, err er
 		if found[i].err == nil {
 			h.known[family] = found[i].answer
 		}
+	}
+	if i := slices.IndexFunc(found, func(r result) bool { return r.err != nil }); i >= 0 && len(h.all(s)) == 0 {
+		return 0, found[i].err
 	}
 	for _, a := range h.known {
 		// A family without addresses says little about when those of the other one change.
@@ -117,7 +130,7 @@ func (s *services) Run(ctx context.Context, report func([]lb.Endpoint)) error {
 			return 0, err
 		}
 		report(list)
-		return min(found.ttl, ttl), nil
+		return s.timeOf(list, min(found.ttl, ttl)), nil
 	})
 }
 

@@ -143,6 +143,34 @@ func TestCompaction(t *testing.T) {
 	r.Sees("[{http://two 1 0 false 0}]")
 }
 
+// A server that begins empty, or from a backup, has another history: what was there before is gone, whether the new one is
+// shorter than the old one or longer.
+func TestAnotherHistory(t *testing.T) {
+	t.Parallel()
+	for what, changes := range map[string]int{"shorter": 0, "longer": 50} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			s := start(t)
+			for i := range 20 {
+				put(t, s, "/h/one", fmt.Sprintf("http://one%d", i))
+			}
+			put(t, s, "/h/two", "http://two")
+			r := source(t, s, "/h")
+			r.Sees("[{http://one19 1 0 false 0} {http://two 1 0 false 0}]")
+			s.Break(true)
+			testkit.Must(t, s.Restart())
+			for i := range changes {
+				put(t, s, "/other", fmt.Sprint(i))
+			}
+			put(t, s, "/h/three", "http://three")
+			s.Break(false)
+			r.Sees("[{http://three 1 0 false 0}]")
+			put(t, s, "/h/four", "http://four")
+			r.Sees("[{http://four 1 0 false 0} {http://three 1 0 false 0}]")
+		})
+	}
+}
+
 func TestCatalog(t *testing.T) {
 	t.Parallel()
 	s := server(t)
@@ -153,8 +181,8 @@ func TestCatalog(t *testing.T) {
 	r := sourcetest.Follow(t, func(ctx context.Context, r *sourcetest.Run) error {
 		return c.Run(ctx, func(list []discover.Entry) { r.Report(fmt.Sprintf("%+v", list)) })
 	})
-	const two = "{Name:shop Version: Endpoint:{URL:http://two Weight:1 Priority:0 Drain:false Sharers:0}}"
-	r.Sees("[" + two + " {Name:shop Version:v1 Endpoint:{URL:http://one Weight:1 Priority:0 Drain:false Sharers:0}}]")
+	const two = "{Name:shop Version: Endpoint:{URL:http://two Weight:1 Priority:0 Drain:false Sharers:0} Wrong:<nil>}"
+	r.Sees("[" + two + " {Name:shop Version:v1 Endpoint:{URL:http://one Weight:1 Priority:0 Drain:false Sharers:0} Wrong:<nil>}]")
 	remove(t, s, "/e/shop/v1/one")
 	r.Sees("[" + two + "]")
 }

@@ -34,11 +34,11 @@ func Scheme() discover.Scheme {
 		Name: "etcd",
 		Source: func(u *url.URL, o discover.SchemeOptions) (discover.Source, error) {
 			p, err := newPlace(u)
-			return &source{place: p, complaints: discover.NewComplaints(o.Log, u.String())}, err
+			return &source{place: p, complaints: o.Complaints(u.String())}, err
 		},
 		Catalog: func(u *url.URL, o discover.SchemeOptions) (discover.Catalog, error) {
 			p, err := newPlace(u)
-			return &catalog{place: p, complaints: discover.NewComplaints(o.Log, u.String())}, err
+			return &catalog{place: p, complaints: o.Complaints(u.String())}, err
 		},
 		Documents: func(u *url.URL, _ discover.SchemeOptions) (discover.Documents, error) {
 			p, err := newPlace(u)
@@ -140,7 +140,7 @@ func (c *catalog) Run(ctx context.Context, report func([]discover.Entry)) error 
 		list, bad := discover.Usable(found.sorted(), func(kv pair) (discover.Entry, error) {
 			return discover.ParseEntry(kv.key[len(c.prefix)+1:], kv.value)
 		})
-		if err := c.complaints.Judge("entries", len(list), bad); err != nil {
+		if err := c.complaints.JudgeEntries(list, bad); err != nil {
 			return err
 		}
 		report(list)

@@ -10,6 +10,8 @@ import (
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
 )
 
 const (
@@ -76,14 +78,15 @@ func (p *place) watch(ctx context.Context, prefix string, found func(*keys) erro
 		if err := found(all); err != nil {
 			return err
 		}
-		if err := follow(ctx, c, prefix, all, next, found); !errors.Is(err, errCompacted) {
+		if err := follow(ctx, c, prefix, all, next, found); !errors.Is(err, errMissed) {
 			return err
 		}
 	}
 }
 
-// errCompacted says that the server has forgotten the changes in between: all keys must be read again.
-var errCompacted = errors.New("the server has compacted what the watch has not seen")
+// errMissed says that the watch may have missed changes, so that all keys must be read again: the server has compacted
+// them, or it has another history than before, because it began empty or from a backup.
+var errMissed = errors.New("the watch may have missed changes")
 
 // read returns all keys, and the revision after that at which they were so.
 func read(ctx context.Context, c *clientv3.Client, prefix string) (*keys, int64, error) {
@@ -104,7 +107,10 @@ func read(ctx context.Context, c *clientv3.Client, prefix string) (*keys, int64,
 // follow takes in changes from a revision on, until something is wrong.
 func follow(ctx context.Context, c *clientv3.Client, prefix string, all *keys, from int64, found func(*keys) error) error {
 	ctx = clientv3.WithRequireLeader(ctx)
+	// The client would connect again and go on at the same revision, which may be of another history by then.
+	lost := disconnected(ctx, c.ActiveConnection())
 	changes := c.Watch(ctx, prefix, clientv3.WithPrefix(), clientv3.WithRev(from), clientv3.WithProgressNotify())
+	latest := from - 1 // revision
 	ask := time.NewTicker(askEvery)
 	defer ask.Stop()
 	heard := time.Now()
@@ -116,11 +122,13 @@ func follow(ctx context.Context, c *clientv3.Client, prefix string, all *keys, f
 			case !ok:
 				return cmp.Or(ctx.Err(), errors.New("the watch has ended"))
 			case answer.CompactRevision != 0:
-				return errCompacted
+				return errMissed
 			case answer.Err() != nil:
 				return answer.Err()
+			case answer.Header.Revision < latest:
+				return errMissed
 			}
-			heard = time.Now()
+			heard, latest = time.Now(), answer.Header.Revision
 			for _, e := range answer.Events {
 				all.apply(e)
 			}
@@ -138,8 +146,24 @@ func follow(ctx context.Context, c *clientv3.Client, prefix string, all *keys, f
 			}
 			// On a goroutine of its own, because the call waits as long as there is no connection.
 			go c.RequestProgress(ctx)
+		case <-lost:
+			return errMissed
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
+}
+
+// disconnected returns a channel that is closed when c has no connection any more.
+func disconnected(ctx context.Context, c *grpc.ClientConn) <-chan struct{} {
+	lost := make(chan struct{})
+	go func() {
+		for state := c.GetState(); state == connectivity.Ready; state = c.GetState() {
+			if !c.WaitForStateChange(ctx, state) {
+				return
+			}
+		}
+		close(lost)
+	}()
+	return lost
 }

@@ -19,10 +19,11 @@ import (
 )
 
 const (
-	// lookEvery is the time between two looks at the file. A change is read at the second look that
-	// sees it, so that no program is still writing.
+	// lookEvery is the time between two looks at the file, which is read when two agree, so that no
+	// program is still writing.
 	lookEvery = 200 * time.Millisecond
-	// readEvery is how often the file is read although it seems to be the same.
+	// readEvery is how often the file is read although it seems to be the same, and how long it may be written
+	// until that is a failure.
 	readEvery = 5 * time.Second
 	// longest is how many bytes the file may have.
 	longest = 16 << 20
@@ -56,48 +57,61 @@ func newFile[T any](u *url.URL, o discover.SchemeOptions, parse func([]byte) ([]
 	if err := discover.ParseQuery(u.RawQuery).Err(); err != nil {
 		return nil, err
 	}
-	return &file[T]{path: path, parse: parse, complaints: discover.NewComplaints(o.Log, u.String())}, nil
+	return &file[T]{path: path, parse: parse, complaints: o.Complaints(u.String())}, nil
 }
 
 // Run reports what the file has, each time that it was changed or replaced.
 func (f *file[T]) Run(ctx context.Context, report func([]T)) error {
 	ticks := time.NewTicker(lookEvery)
 	defer ticks.Stop()
+	var known os.FileInfo // of what was reported last; nil: nothing was
 	for {
-		before, err := os.Stat(f.path)
+		now, err := f.wait(ctx, ticks.C, known)
 		if err != nil {
 			return err
 		}
 		found, err := f.read()
-		if err != nil {
+		after, gone := os.Stat(f.path)
+		switch {
+		case gone != nil:
+			return gone
+		case !same(now, after):
+			known = nil // what was read may be a half of each; and it may be well when it is read again
+			continue
+		case err != nil:
 			return err
 		}
 		report(found)
-		if err := f.wait(ctx, ticks.C, before); err != nil {
-			return err
-		}
+		known = now
 	}
 }
 
-// wait waits until the file is to be read again.
-func (f *file[T]) wait(ctx context.Context, ticks <-chan time.Time, before os.FileInfo) error {
-	last := before
-	for end := time.Now().Add(readEvery); time.Now().Before(end); {
+// wait waits until the file is to be read, and returns what it is then.
+func (f *file[T]) wait(ctx context.Context, ticks <-chan time.Time, known os.FileInfo) (now os.FileInfo, err error) {
+	last, err := os.Stat(f.path)
+	if err != nil {
+		return nil, err
+	}
+	if known == nil && time.Since(last.ModTime()) >= lookEvery {
+		return last, nil // nothing was written since a look ago
+	}
+	for end := time.Now().Add(readEvery); ; last = now {
 		select {
 		case <-ticks:
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil, ctx.Err()
 		}
-		now, err := os.Stat(f.path)
-		if err != nil {
-			return err
+		if now, err = os.Stat(f.path); err != nil {
+			return nil, err
 		}
-		if same(now, last) && !same(now, before) {
-			return nil
+		over := !time.Now().Before(end)
+		switch {
+		case same(now, last) && (known == nil || !same(now, known) || over):
+			return now, nil
+		case over:
+			return nil, fmt.Errorf("%s is being written for %s", f.path, readEvery)
 		}
-		last = now
 	}
-	return nil
 }
 
 // same says whether the file seems to be what it was.

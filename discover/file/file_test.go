@@ -122,6 +122,40 @@ func TestChanges(t *testing.T) {
 	})
 }
 
+// A file that a program is still writing is not read, whether the source runs already or begins meanwhile.
+func TestHalf(t *testing.T) {
+	t.Parallel()
+	const blocks = 60
+	whole := strings.Repeat("[[targets]]\nurl = \"http://one\"\n", blocks)
+	slowly := func(w *world) {
+		w.write("")
+		for i := range blocks {
+			time.Sleep(110 * time.Millisecond)
+			w.write(whole[:len(whole)/blocks*(i+1)])
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		w := run(t, `["http://two"]`)
+		w.sees("at the start", "[{http://two 1 0 false 0}]")
+		slowly(w)
+		if last, _, _ := w.state(); last != "[{http://two 1 0 false 0}]" {
+			t.Errorf("a part of the file was read: %d endpoints", strings.Count(last, "one"))
+		}
+		w.failed = nil
+		w.start()
+		w.sees("all of it", "["+strings.TrimSpace(strings.Repeat(one[1:len(one)-1]+" ", blocks))+"]")
+	})
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{T: t, path: filepath.Join(t.TempDir(), "targets")}
+		w.write(whole[:len(whole)/blocks])
+		w.start()
+		slowly(w)
+		if last, _, failed := w.state(); last != "" || failed == nil || !strings.Contains(failed.Error(), "being written") {
+			t.Errorf("a part of the file was read: %d endpoints, %v", strings.Count(last, "one"), failed)
+		}
+	})
+}
+
 // A change that leaves size and time as they were is seen when the file is read again.
 func TestSameStamp(t *testing.T) {
 	t.Parallel()
@@ -234,7 +268,7 @@ func TestCatalog(t *testing.T) {
 	r := sourcetest.Catalog(t, file.Scheme(), "file:"+path)
 	r.Sees("cart http://b, shop/v1 http://a")
 	write("[services]\n\"shop/v2\" = [\"http://c\", \"ftp://d\"]")
-	r.Sees("shop/v2 http://c")
+	r.Sees("shop/v2 http://c, shop/v2 wrong")
 	write("[services]")
 	r.Sees("")
 	write("nonsense")

@@ -40,7 +40,7 @@ func read(parts []string, q *discover.Query, u *url.URL, o discover.SchemeOption
 	s := &source{
 		server:     server{namespace: parts[1], service: parts[3], api: q.Text("api"), token: q.Secret("token_file"), tls: q.TLS()},
 		choice:     choice{port: parts[5], scheme: q.OneOf("scheme", "http", "https"), zone: q.Text("zone")},
-		complaints: discover.NewComplaints(o.Log, u.String()),
+		complaints: o.Complaints(u.String()),
 	}
 	s.family = map[string]discoveryv1.AddressType{"ipv4": discoveryv1.AddressTypeIPv4, "ipv6": discoveryv1.AddressTypeIPv6}[q.OneOf("family", "any", "ipv4", "ipv6")]
 	if s.api != "" {

@@ -35,11 +35,11 @@ func Schemes() []discover.Scheme {
 			Name: prefix + name,
 			Source: func(u *url.URL, o discover.SchemeOptions) (discover.Source, error) {
 				p, err := newPage(u)
-				return &found[lb.Endpoint]{p, discover.ParseEndpoints, discover.NewComplaints(o.Log, u.String())}, err
+				return &found[lb.Endpoint]{p, discover.ParseEndpoints, o.Complaints(u.String())}, err
 			},
 			Catalog: func(u *url.URL, o discover.SchemeOptions) (discover.Catalog, error) {
 				p, err := newPage(u)
-				return &found[discover.Entry]{p, discover.ParseEntries, discover.NewComplaints(o.Log, u.String())}, err
+				return &found[discover.Entry]{p, discover.ParseEntries, o.Complaints(u.String())}, err
 			},
 			Documents: func(u *url.URL, o discover.SchemeOptions) (discover.Documents, error) {
 				p, err := newPage(u)

@@ -63,8 +63,8 @@ func Source(t testing.TB, s discover.Scheme, text string) *Run {
 	})
 }
 
-// Catalog runs the catalog of a scheme at a URL, and reports its entries as "NAME/VERSION ENDPOINT", sorted and joined
-// by ", ".
+// Catalog runs the catalog of a scheme at a URL, and reports its entries as "NAME/VERSION ENDPOINT", or "wrong" in
+// place of an endpoint, sorted and joined by ", ".
 func Catalog(t testing.TB, s discover.Scheme, text string) *Run {
 	t.Helper()
 	from := Open(t, s.Catalog, text)
@@ -72,7 +72,11 @@ func Catalog(t testing.TB, s discover.Scheme, text string) *Run {
 		return from.Run(ctx, func(list []discover.Entry) {
 			var texts []string
 			for _, e := range list {
-				texts = append(texts, fmt.Sprint(discover.UpstreamName(e.Name, e.Version), " ", e.URL))
+				text := e.URL
+				if e.Wrong != nil {
+					text = "wrong"
+				}
+				texts = append(texts, fmt.Sprint(discover.UpstreamName(e.Name, e.Version), " ", text))
 			}
 			slices.Sort(texts)
 			r.Report(strings.Join(texts, ", "))

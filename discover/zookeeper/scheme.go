@@ -36,7 +36,7 @@ func Scheme() discover.Scheme {
 		Name: "zookeeper",
 		Source: func(u *url.URL, o discover.SchemeOptions) (discover.Source, error) {
 			p, err := newPlace(u)
-			return &source{place: p, complaints: discover.NewComplaints(o.Log, u.String())}, err
+			return &source{place: p, complaints: o.Complaints(u.String())}, err
 		},
 		Catalog: func(u *url.URL, o discover.SchemeOptions) (discover.Catalog, error) {
 			p, err := newPlace(u)

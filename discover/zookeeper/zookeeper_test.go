@@ -203,18 +203,18 @@ func TestCatalog(t *testing.T) {
 	testkit.Must(t, s.Put("/h/all/cart/v2/three", "http://three"))
 	testkit.Must(t, s.Put("/h/all/cart/v2/odd", "nonsense"))
 	testkit.Must(t, s.Put("/h/all/shop/v1/one", "http://another"))
-	r.Sees("cart/v2 http://three, shop http://two, shop/v1 http://another")
+	r.Sees("cart/v2 http://three, cart/v2 wrong, shop http://two, shop/v1 http://another")
 	testkit.Must(t, s.Conn.Delete("/h/all/shop/v1/one", -1))
 	testkit.Must(t, s.Conn.Delete("/h/all/shop/v1", -1))
-	r.Sees("cart/v2 http://three, shop http://two")
+	r.Sees("cart/v2 http://three, cart/v2 wrong, shop http://two")
 	testkit.Must(t, s.Put("/h/all/shop/v1", ""))
 	testkit.Must(t, s.Put("/h/all/shop/v1/one", "http://again"))
-	r.Sees("cart/v2 http://three, shop http://two, shop/v1 http://again")
+	r.Sees("cart/v2 http://three, cart/v2 wrong, shop http://two, shop/v1 http://again")
 
 	// What a registrar writes is in it.
 	registrar := sourcetest.Open(t, zookeeper.Scheme().Registrar, "zookeeper://"+s.Addr+"/h/all")
 	testkit.Must(t, registrar.Put(t.Context(), discover.Entry{Name: "till", Endpoint: lb.Endpoint{URL: "http://10.0.0.1:80", Weight: 1}}, 10*time.Second))
-	r.Sees("cart/v2 http://three, shop http://two, shop/v1 http://again, till http://10.0.0.1")
+	r.Sees("cart/v2 http://three, cart/v2 wrong, shop http://two, shop/v1 http://again, till http://10.0.0.1")
 	testkit.Must(t, registrar.Close())
-	r.Sees("cart/v2 http://three, shop http://two, shop/v1 http://again")
+	r.Sees("cart/v2 http://three, cart/v2 wrong, shop http://two, shop/v1 http://again")
 }

@@ -65,6 +65,17 @@ func (s *Server) ready() error {
 	return err
 }
 
+// Restart starts it anew, without its data.
+func (s *Server) Restart() error {
+	if err := s.Process.Stop(); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(s.folder); err != nil {
+		return err
+	}
+	return s.Process.Start()
+}
+
 // Close ends it and removes its data.
 func (s *Server) Close() {
 	s.Client.Close()
