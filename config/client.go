@@ -209,11 +209,11 @@ func (p *ClientPattern) validate(at keyPath) {
 // verifies says whether certificates of clients are verified on l.
 func (l *Listener) verifies() bool { return l.Secure() && l.ClientCA != "" }
 
-// validateClient reports a condition on clients' certificates on listeners that verify none. A program may bring listeners of
+// validateClient reports what asks for certificates of clients on listeners that verify none. A program may bring listeners of
 // its own.
 func (r *Route) validateClient(at keyPath) {
 	c := at.check.config
-	if r.Client == nil || c.source == nil {
+	if r.Client == nil && !r.ClientCertificate || c.source == nil {
 		return
 	}
 	for i := range c.Listeners {
@@ -221,6 +221,12 @@ func (r *Route) validateClient(at keyPath) {
 		if l.verifies() && (len(r.Listener) == 0 || slices.Contains(r.Listener, l.Label())) {
 			return
 		}
+	}
+	if r.ClientCertificate {
+		at.wrong("client_certificate", "it where no listener of the route verifies certificates of clients, so that nobody would be let in", "a listener with certificates and client_ca")
+	}
+	if r.Client == nil {
+		return
 	}
 	at.wrong("client", "a condition that never holds: no listener of the route verifies certificates of clients", "a listener with certificates and client_ca")
 }

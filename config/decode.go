@@ -176,7 +176,12 @@ func (d *decoder) table(path string, dst reflect.Value, src any) {
 			for _, f := range known {
 				names = append(names, f.name)
 			}
-			d.report(child(path, name), "an unknown key", "one of "+strings.Join(names, ", "), Nearest(name, names))
+			nearest := Nearest(name, names)
+			if path != "" && nearest == "" && slices.ContainsFunc(d.layouts.of(reflect.TypeFor[Config]()), func(f tagged) bool { return f.name == name }) {
+				d.report(child(path, name), fmt.Sprintf("%q, which is a key of the whole file", name), "it outside this table: keys of the file stand before its first table", "")
+				continue
+			}
+			d.report(child(path, name), "an unknown key", "one of "+strings.Join(names, ", "), nearest)
 		}
 	}
 }

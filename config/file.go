@@ -17,8 +17,13 @@ import (
 // pipeWait bounds how long ReadFile waits for what writes to a FIFO.
 const pipeWait = 10 * time.Second
 
+// maxFile bounds what ReadFile reads: more than any configuration, certificate or list of users, and less than a device such as
+// /dev/zero has.
+const maxFile = 64 << 20
+
 // ReadFile is os.ReadFile for files that a configuration names. It does not hang: a FIFO to which no
-// process writes is an error at once, and one whose writer does not come to its end within 10 s is, too.
+// process writes is an error at once, and one whose writer does not come to its end within 10 s is, too. More than 64 MiB
+// are an error.
 func ReadFile(path string) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -30,8 +35,10 @@ func ReadFile(path string) ([]byte, error) {
 		return nil, err
 	}
 	_ = f.SetReadDeadline(time.Now().Add(pipeWait)) // files that never wait have none
-	data, err := io.ReadAll(f)
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	switch {
+	case err == nil && len(data) > maxFile:
+		err = &fs.PathError{Op: "read", Path: path, Err: errors.New("it has more than 64 MiB")}
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		err = &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("what writes to this FIFO has not ended within %v", pipeWait)}
 	case err == nil && len(data) == 0 && info.Mode()&fs.ModeNamedPipe != 0:

@@ -41,9 +41,30 @@ func TestReadFile(t *testing.T) {
 	if data, err := config.ReadFile("/dev/null"); err != nil || len(data) > 0 {
 		t.Errorf("a device: %q, %v", data, err)
 	}
+	for _, endless := range []string{"/dev/zero", sparse(t, 64<<20+1)} {
+		if _, err := config.ReadFile(endless); err == nil || !strings.Contains(err.Error(), "more than 64 MiB") {
+			t.Errorf("%s: %v", endless, err)
+		}
+	}
+	if data, err := config.ReadFile(sparse(t, 64<<20)); err != nil || len(data) != 64<<20 {
+		t.Errorf("64 MiB: %d, %v", len(data), err)
+	}
 	if _, err := config.ReadFile(filepath.Dir(fifo)); err == nil || !strings.Contains(err.Error(), "is a directory") {
 		t.Errorf("a folder: %v", err)
 	}
+}
+
+// sparse makes a file of a size that takes no room.
+func sparse(t *testing.T, size int64) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "sparse")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, size); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // A file of PEM whose last block is cut off is an error, wherever the cut is, for it would be taken for a shorter one.

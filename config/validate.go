@@ -494,6 +494,9 @@ func validAuthority(s string) bool {
 		return ok && err == nil && addr.Is6() && (port == "" || port[0] == ':' && validTargetPort(port[1:]))
 	}
 	host, port, ok := strings.Cut(s, ":")
+	if _, err := netip.ParseAddr(host); err != nil && isNumeric(host) {
+		return false
+	}
 	return IsHostName(host) && (!ok || validTargetPort(port))
 }
 

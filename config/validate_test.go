@@ -121,6 +121,13 @@ func TestValidate(t *testing.T) {
 	good("listeners", "address = ':0'\n[[listeners]]\naddress = ':0'")
 	bad("listeners", "address = ':80'\n[[listeners]]\naddress = '0.0.0.0:80'",
 		`listeners[1].address: found "0.0.0.0:80": want another than at listeners[0].address`)
+	// what looks like an address is no name
+	bad("listeners", "address = '999.1.1.1:80'", `listeners[0].address: found "999.1.1.1:80": want "host:port", ":port", "unix:/path" or "systemd:NAME"`)
+	bad("listeners", "address = '127.1:80'", `listeners[0].address: found "127.1:80": want "host:port", ":port", "unix:/path" or "systemd:NAME"`)
+	bad("", "upstreams.u.targets = ['http://10.0.0.256']", `upstreams.u.targets[0].url: found "http://10.0.0.256": want "http://host" or "http://host:port", and no path (a route's add_prefix does that)`)
+	good("", "upstreams.u.targets = ['http://10.0.0.25', 'http://3com.example', 'http://1.2.3.4.example']")
+	// a key that stands behind a table belongs to it
+	bad("", "metrics.include = 'a.toml'", `metrics.include: found "include", which is a key of the whole file: want it outside this table: keys of the file stand before its first table`)
 	// the kernel opens no address of a port that is taken on all addresses
 	const all = ": an address without a host takes the port of all addresses"
 	bad("listeners", "address = '127.0.0.1:80'\n[[listeners]]\naddress = '0.0.0.0:80'",

@@ -176,8 +176,11 @@ func validListenHost(s string) bool {
 	if _, err := netip.ParseAddr(s); err == nil {
 		return true
 	}
-	return IsHostName(s)
+	return IsHostName(s) && !isNumeric(s)
 }
+
+// isNumeric says whether a host has digits and dots alone, as addresses of IPv4 have and names never (RFC 3696 section 2).
+func isNumeric(host string) bool { return strings.Trim(host, "0123456789.") == "" }
 
 // Prefix is a range of addresses: "10.0.0.0/8", "fd00::/8", or one address.
 // The zero Prefix contains nothing.

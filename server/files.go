@@ -66,7 +66,7 @@ const expiryWarning = 14 * 24 * time.Hour
 // routes that no certificate covers, and routes that let nobody in.
 func Warnings(cfg *config.Config, now time.Time) config.Errors {
 	certificates, covers := certificateWarnings(cfg, now)
-	found := slices.Concat(weaknesses(cfg, now), unusedKeys(cfg), certificates, echWarnings(cfg, covers), routeWarnings(cfg, covers))
+	found := slices.Concat(weaknesses(cfg, now), unusedKeys(cfg), certificates, echWarnings(cfg, covers), routeWarnings(cfg, covers), likelyMistakes(cfg))
 	warnings := slices.Concat(cfg.UnusedUpstreams(), cfg.UnmetTemplates(), cfg.Locate(found))
 	slices.SortStableFunc(warnings, func(a, b config.Problem) int { return a.Line - b.Line })
 	return warnings

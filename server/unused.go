@@ -5,6 +5,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
 	"weir/config"
 	"weir/lb"
@@ -37,6 +38,9 @@ func unusedOfUpstream(u *config.Upstream) (problems config.Errors) {
 				problems = append(problems, changesNothing(without, want, append(slices.Clone(table), key)...))
 			}
 		}
+	}
+	if !slices.ContainsFunc(u.Targets, mayUseTLS) {
+		report([]any{"tls"}, u.TLS, usual.TLS, "no target is reached by https", `targets such as "https://host"`, "ca", "crl", "cert", "key", "server_name", "insecure_skip_verify")
 	}
 	if h := &u.Health; h.Probe == usual.Health.Probe {
 		report([]any{"health"}, *h, usual.Health, `health.probe is "off"`, `"http", "tcp" or "grpc" there`,
@@ -73,6 +77,9 @@ func unusedOfListener(cfg *config.Config, l *config.Listener) (problems config.E
 	}
 	return problems
 }
+
+// mayUseTLS says whether a target is reached by TLS, or may be: what a source finds is not known.
+func mayUseTLS(t config.Target) bool { return t.IsSource() || strings.HasPrefix(t.URL, "https://") }
 
 // sameValue says whether the field that a key names has the same value in both structs.
 func sameValue(a, b any, key string) bool {

@@ -47,6 +47,7 @@ targets = ["http://127.0.0.1:1"]
 		`f:8: upstreams.u.health.interval: changes nothing, because health.probe is "off": want "http", "tcp" or "grpc" there`)
 	check(`health = { probe = "http", path = "/health", interval = "1s" }`)
 	check(`health = { path = "/" }`) // which it is anyway
+	check(`tls.server_name = "a.example"`, `f:8: upstreams.u.tls.server_name: changes nothing, because no target is reached by https: want targets such as "https://host"`)
 	check(`health.passive.outlier_requests = 5`, `f:8: upstreams.u.health.passive.outlier_requests: changes nothing, because health.passive.outlier is 0: want more there`)
 	check(`health.passive = { outlier = 1.1, outlier_requests = 5 }`)
 	check(`hash.by = "path"`, `f:8: upstreams.u.hash.by: changes nothing, because balance is "round_robin": want "hash" there`)

@@ -65,6 +65,11 @@ func (w *weak) upstream(t *config.UpstreamTLS, key ...any) {
 	below := func(part string) []any { return slices.Concat(key, []any{part}) }
 	w.parameters(t.MinTLS, t.Ciphers, key)
 	w.secret(t.Key, below("key"))
+	if c, err := config.LoadKeyPair(t.Cert, t.Key); t.Cert != "" && err == nil {
+		if text := judgeExpiry(c.Leaf.NotBefore, c.Leaf.NotAfter, w.now); text != "" {
+			w.add(fmt.Sprintf("certificate %q %s", t.Cert, text), below("cert")...)
+		}
+	}
 	if t.InsecureSkipVerify {
 		w.add("targets are not verified, so anybody on the way can read and change everything: want ca, and server_name if the name differs", below("insecure_skip_verify")...)
 	}

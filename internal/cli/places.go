@@ -44,6 +44,9 @@ func checkSocket(a config.Address) error {
 	case !info.IsDir():
 		return fmt.Errorf("cannot make a socket in %q, which is no folder", folder)
 	}
+	if err := unix.Access(folder, unix.W_OK|unix.X_OK); err != nil {
+		return fmt.Errorf("cannot make a socket in folder %q: %w", folder, err)
+	}
 	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != fs.ModeSocket {
 		return fmt.Errorf("cannot make a socket %q, because there is a file that is none", path)
 	}

@@ -15,6 +15,7 @@ type caddyImport struct {
 	matchers map[string]condition
 	root     string // of the files of a site
 	automate bool   // certificates are got by Caddy
+	plainH2  bool   // servers speak HTTP/2 without TLS, too
 }
 
 func caddy(d *draft, file string) error {
@@ -26,6 +27,9 @@ func caddy(d *draft, file string) error {
 	c.options(options)
 	for i := range sites {
 		c.site(&sites[i])
+	}
+	if c.plainH2 {
+		d.plainHTTP2()
 	}
 	return nil
 }
@@ -49,7 +53,9 @@ func (c *caddyImport) options(directives []directive) {
 						}
 					}
 					c.d.global.set("forwarding.trusted_proxies", ranges)
-				} else if s.name != "protocols" && s.name != "metrics" {
+				} else if s.name == "protocols" {
+					c.plainH2 = slices.Contains(s.args, "h2c")
+				} else if s.name != "metrics" {
 					c.d.note(s.at, "servers: %s is not translated", s.name)
 				}
 			}

@@ -98,6 +98,18 @@ func (d *draft) listener(at Place, address string) *section {
 	return l
 }
 
+// plainHTTP2 lets a listener without TLS speak HTTP/2, which weir does where it is told to: clients of gRPC need it.
+func plainHTTP2(l *section) { l.set("protocols", list{"h1", "h2c"}) }
+
+// plainHTTP2 does so for all listeners without TLS that do not only redirect.
+func (d *draft) plainHTTP2() {
+	for _, l := range d.listeners {
+		if l.get("certificates") == nil && l.get("https_redirect") == nil {
+			plainHTTP2(l)
+		}
+	}
+}
+
 // upstream returns the upstream of a name, or nil.
 func (d *draft) upstream(name string) *section {
 	for _, u := range d.upstreams {

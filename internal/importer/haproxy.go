@@ -152,6 +152,8 @@ func (h *haproxyImport) bind(p *proxySection, st *statement) (names []string) {
 		}
 		if st.has("ssl") {
 			h.tls(l, st)
+		} else if st.option("proto") == "h2" {
+			plainHTTP2(l)
 		}
 	}
 	return names
@@ -423,8 +425,15 @@ func (h *haproxyImport) server(b *proxySection, u *section, st statement) []pair
 		options.words = append(slices.Clip(options.words), d.words[1:]...)
 	}
 	scheme, address := "http", st.word(2)
+	h2 := options.option("proto") == "h2"
+	if h2 {
+		scheme = "h2c"
+	}
 	if options.has("ssl") {
 		scheme = "https"
+		if h2 || options.option("alpn") == "h2" {
+			u.set("connections.protocol", "h2")
+		}
 		if options.option("verify") == "none" {
 			u.set("tls.insecure_skip_verify", true)
 			h.d.note(st.at, "server %s: verify none takes any certificate, here too", st.word(1))

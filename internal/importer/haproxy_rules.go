@@ -179,9 +179,13 @@ func (h *haproxyImport) answer(rs *rules, st *statement, c condition) {
 	rs.add(c.matches, r)
 }
 
-// redirect translates a redirect; words begin with scheme, prefix or location.
+// redirect translates a redirect; words are its options, in any order.
 func (h *haproxyImport) redirect(rs *rules, st *statement, words []string, acls map[string]test) {
-	if len(words) < 2 {
+	at := slices.IndexFunc(words, func(w string) bool { return w == "location" || w == "prefix" || w == "scheme" })
+	if at >= 0 {
+		words = words[at:]
+	}
+	if at < 0 || len(words) < 2 {
 		h.d.note(st.at, "%s: want where it leads, so there is no redirect", st.String())
 		return
 	}
@@ -198,18 +202,26 @@ func (h *haproxyImport) redirect(rs *rules, st *statement, words []string, acls 
 	if n, err := strconv.Atoi(st.option("code")); err == nil {
 		status = n
 	}
-	to := words[1]
+	to, search := words[1], "{search}"
+	if st.has("drop-query") {
+		search = ""
+	}
 	r := route{section: section{at: st.at}}
+	for _, option := range []string{"append-slash", "set-cookie", "clear-cookie"} {
+		if st.has(option) {
+			h.d.note(st.at, "%s: %s is not translated", st.String(), option)
+		}
+	}
 	switch {
 	case strings.Contains(to, "%["):
 		r.refuse(h.d, st.at, notImplemented, "%s: weir has other variables", st.String())
 	case words[0] == "scheme":
-		setRedirect(&r, literal(to)+"://{host}{path}{search}", status)
+		setRedirect(&r, literal(to)+"://{host}{path}"+search, status)
 		if to == "https" {
-			setRedirect(&r, "https://{hostname}{path}{search}", status)
+			setRedirect(&r, "https://{hostname}{path}"+search, status)
 		}
 	case words[0] == "prefix":
-		setRedirect(&r, literal(strings.TrimSuffix(to, "/"))+"{path}{search}", status)
+		setRedirect(&r, literal(strings.TrimSuffix(to, "/"))+"{path}"+search, status)
 	default:
 		setRedirect(&r, literal(to), status)
 	}

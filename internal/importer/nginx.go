@@ -81,6 +81,7 @@ type nginxSocket struct {
 	first    bool // default_server
 	secure   bool
 	proxied  bool // by the PROXY protocol
+	h2       bool // it speaks HTTP/2, too
 	listener *section
 }
 
@@ -172,6 +173,8 @@ func (n *nginxImport) server(dir *directive) *nginxServer {
 				socket.secure = true
 			case a == "proxy_protocol":
 				socket.proxied = true
+			case a == "http2":
+				socket.h2 = true
 			case a == "quic" || a == "http3":
 				n.d.note(l.at, "listen %s %s: weir has no HTTP/3", l.arg(0), a)
 				socket.address = ""
@@ -237,6 +240,22 @@ func (n *nginxImport) sockets() {
 			n.listenerKeys(s, k)
 		}
 	}
+	for _, s := range n.servers {
+		for _, k := range s.sockets {
+			if (k.h2 || s.scope.value("http2") == "on") && !n.secure(k.address) {
+				plainHTTP2(k.listener)
+			}
+		}
+	}
+}
+
+// secure says whether clients speak TLS at an address.
+func (n *nginxImport) secure(address string) bool {
+	return slices.ContainsFunc(n.servers, func(s *nginxServer) bool {
+		return slices.ContainsFunc(s.sockets, func(k nginxSocket) bool {
+			return k.address == address && (k.secure || s.scope.value("ssl") == "on")
+		})
+	})
 }
 
 // first says whether a server answers requests on an address for names that no server has.

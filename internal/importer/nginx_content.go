@@ -1,6 +1,7 @@
 package importer
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -39,7 +40,7 @@ func setRedirect(r *route, to string, status int) {
 }
 
 // setReturn translates a return.
-func (n *nginxImport) setReturn(r *route, dir *directive) {
+func (n *nginxImport) setReturn(s *scope, r *route, dir *directive) {
 	code, text := dir.arg(0), dir.arg(1)
 	status, err := strconv.Atoi(code)
 	if err != nil {
@@ -64,7 +65,7 @@ func (n *nginxImport) setReturn(r *route, dir *directive) {
 			n.d.note(dir.at, "return %s: weir has no variables in a body", strings.Join(dir.args, " "))
 		}
 		if text != "" {
-			answer = append(answer, pair{"body", text}, pair{"headers", []pair{{"Content-Type", "text/plain"}}})
+			answer = append(answer, pair{"body", text}, pair{"headers", []pair{{"Content-Type", cmp.Or(s.value("default_type"), "text/plain")}}})
 		}
 		r.set("respond", answer)
 	}
@@ -78,7 +79,7 @@ func (n *nginxImport) rewrites(rs *rules, s *scope, m match) (ended bool) {
 		switch dir.name {
 		case "return":
 			r := route{section: section{at: dir.at}}
-			n.setReturn(&r, dir)
+			n.setReturn(s, &r, dir)
 			n.headers(s, &r)
 			if r.closed == nil && !nginxProtects([]directive{*dir}) { // what is refused stays so
 				n.refuseClosed(s, &r)
@@ -152,7 +153,7 @@ func (n *nginxImport) condition(rs *rules, s *scope, m match, dir *directive) {
 	if p := nginxMethods.FindStringSubmatch(text); p != nil && p[1] == "!" && refuses && len(m.path.text) == 0 && inner.own("return") != nil {
 		rs.guard([]match{m}, func(r *route) { r.match.methods, _ = common(strings.Split(p[2], "|"), r.match.methods) })
 		other := route{section: section{at: dir.at}, priority: 1 << 30}
-		n.setReturn(&other, &inner.own("return")[0])
+		n.setReturn(inner, &other, &inner.own("return")[0])
 		rs.insert(other)
 		return
 	}
@@ -295,10 +296,69 @@ func (n *nginxImport) headers(s *scope, r *route) {
 	r.set("response_headers.set.Cache-Control", control)
 }
 
+// errorPages translates error_page where it names a file.
+func (n *nginxImport) errorPages(s *scope, r *route) {
+	translated := false
+	for _, dir := range s.all("error_page") {
+		last := len(dir.args) - 1
+		file := ""
+		if last > 0 && strings.HasPrefix(dir.args[last], "/") && !strings.Contains(dir.args[last], "$") {
+			file = n.errorFile(s, dir.args[last])
+		}
+		for _, code := range dir.args[:max(last, 0)] {
+			if status, err := strconv.Atoi(code); err != nil || status < 400 || status > 599 {
+				file = "" // "=200" gives the page another status, and other codes are nginx's own
+			}
+		}
+		if file == "" {
+			n.d.note(dir.at, "error_page %s: weir has error_pages for statuses from 400 to 599, and files for them", strings.Join(dir.args, " "))
+			continue
+		}
+		for _, code := range dir.args[:last] {
+			r.set(keyed("error_pages", "files", code), file)
+			translated = true
+		}
+	}
+	if dir := s.last("proxy_intercept_errors"); dir != nil && dir.arg(0) == "on" && translated {
+		if s.value("proxy_cache") != "" && s.value("proxy_cache") != "off" {
+			n.d.note(dir.at, "proxy_intercept_errors on: weir passes on the errors of targets where it caches")
+			return
+		}
+		r.set("error_pages.targets", true)
+	}
+}
+
+// errorFile is the file that an error_page leads to; empty if that is no file, or one that not everybody may see. s is the
+// location with the error_page.
+func (n *nginxImport) errorFile(s *scope, uri string) string {
+	for s.outer != nil && s.outer != n.http {
+		s = s.outer
+	}
+	if l := n.chosen(uri); l != nil {
+		open := slices.DeleteFunc(slices.Clone(l.scope.list), func(d directive) bool { return d.name == "internal" })
+		if l.passes() || nginxProtects(open) || l.scope.own("return") != nil || l.scope.own("rewrite") != nil || l.scope.own("try_files") != nil {
+			return ""
+		}
+		if alias := l.scope.own("alias"); alias != nil {
+			if strings.Contains(alias[0].arg(0), "$") {
+				return ""
+			}
+			return n.file(alias[0].arg(0) + strings.TrimPrefix(uri, l.path.text))
+		}
+		s = l.scope
+	}
+	root := s.value("root")
+	if root == "" || strings.Contains(root, "$") || strings.HasSuffix(uri, "/") || strings.Contains(uri, "/.") {
+		return ""
+	}
+	return n.file(strings.TrimSuffix(root, "/") + uri)
+}
+
 // common translates what holds for all kinds of content.
 func (n *nginxImport) common(s *scope, r *route) {
 	n.protect(s, r)
 	n.headers(s, r)
+	n.errorPages(s, r)
 	if s.value("gzip") == "on" {
 		r.set("compress.enabled", true)
 		if types := s.last("gzip_types"); types != nil && !slices.Contains(types.args, "*") {
@@ -404,7 +464,13 @@ func (n *nginxImport) files(s *scope, r *route, p path) {
 // refuseInside closes a route of files whose index or fallback another location takes: nginx goes there, and weir would
 // answer with the file.
 func (n *nginxImport) refuseInside(s *scope, r *route, name, to string) {
-	var chosen *nginxLocation
+	if chosen := n.chosen(to); chosen != nil && chosen.scope != s && chosen.passes() {
+		r.refuse(n.d, chosen.at, notImplemented, "%s leads to location %s, and weir would answer with the file %s", name, chosen.original, to)
+	}
+}
+
+// chosen is the location for a path, among those that weir can look for; nil if there is none.
+func (n *nginxImport) chosen(to string) (chosen *nginxLocation) {
 	for _, l := range n.locations {
 		if l.regular || !l.path.covers(path{to, true}) {
 			continue
@@ -413,7 +479,5 @@ func (n *nginxImport) refuseInside(s *scope, r *route, name, to string) {
 			chosen = l
 		}
 	}
-	if chosen != nil && chosen.scope != s && chosen.passes() {
-		r.refuse(n.d, chosen.at, notImplemented, "%s leads to location %s, and weir would answer with the file %s", name, chosen.original, to)
-	}
+	return chosen
 }

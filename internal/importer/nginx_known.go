@@ -1,6 +1,7 @@
 package importer
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -14,7 +15,7 @@ var nginxTranslated = strings.Fields(`
 	gzip gzip_types gzip_min_length proxy_cache proxy_cache_valid proxy_cache_bypass proxy_no_cache proxy_cache_key proxy_cache_use_stale
 	ssl ssl_certificate ssl_certificate_key ssl_protocols ssl_ciphers ssl_verify_client ssl_client_certificate
 	proxy_ssl_name proxy_ssl_server_name proxy_ssl_trusted_certificate proxy_ssl_certificate proxy_ssl_certificate_key proxy_ssl_verify
-	set_real_ip_from real_ip_header access_log`)
+	set_real_ip_from real_ip_header access_log error_page proxy_intercept_errors`)
 
 // nginxHarmless are directives that need no translation: weir does it by itself, or has no use for it.
 var nginxHarmless = strings.Fields(`
@@ -51,7 +52,9 @@ func (n *nginxImport) judge(s *scope) {
 		case slices.Contains(nginxTranslated, dir.name), slices.Contains(nginxHarmless, dir.name), isProtective(dir.name), dir.name == closesAll, dir.name == closesFiles:
 		case strings.HasPrefix(dir.name, "fastcgi_"), strings.HasPrefix(dir.name, "uwsgi_"), strings.HasPrefix(dir.name, "scgi_"): // with their pass
 		case dir.name == "proxy_redirect" && (value == "off" || value == "default"):
-		case len(value) > 60 || dir.block != nil:
+		case (dir.name == "autoindex" || dir.name == "ssi" || dir.name == "underscores_in_headers") && value == "off": // as here
+		case dir.name == "map" && dir.arg(0) == "$http_upgrade": // weir forwards upgrades by itself
+		case dir.name != "map" && dir.name != "split_clients" && (len(value) > 60 || dir.block != nil):
 			n.d.note(dir.at, "%s: not translated", dir.name)
 		default:
 			n.d.note(dir.at, "%s %s: not translated", dir.name, value)
@@ -64,6 +67,7 @@ func (n *nginxImport) protect(s *scope, r *route) {
 	for level := s; level != nil; level = level.outer {
 		for _, dir := range level.list {
 			switch {
+			case dir.name == closesAll && onlyFiles(s) && hidesDots(dir.arg(0)): // weir does not serve these, either
 			case dir.name == closesAll:
 				r.refuse(n.d, dir.at, forbidden, untold, dir.arg(0))
 			case slices.Contains(nginxTranslated, dir.name), slices.Contains(nginxHarmless, dir.name), !isProtective(dir.name):
@@ -84,6 +88,28 @@ func (n *nginxImport) protect(s *scope, r *route) {
 	if dir := s.last("satisfy"); dir != nil && dir.arg(0) == "any" && r.get("basic_auth.realm") != nil && (r.get("allow") != nil || r.get("deny") != nil) {
 		r.refuse(n.d, dir.at, forbidden, "satisfy any: weir asks for all of address and password")
 	}
+}
+
+// onlyFiles says whether a location answers with files whose path is that of the request.
+func onlyFiles(s *scope) bool {
+	return s.value("root") != "" && !slices.ContainsFunc(s.list, func(d directive) bool {
+		return strings.HasSuffix(d.name, "_pass") || d.name == "alias" || d.name == "return" || d.name == "rewrite" || d.name == "if"
+	})
+}
+
+// hidesDots says whether a location, as closesAll names it, is for files alone whose name, or that of a folder of theirs, begins with a
+// dot, but not for those in /.well-known: a route with files answers such requests with 404.
+func hidesDots(location string) bool {
+	pattern, _ := strings.CutPrefix(strings.TrimPrefix(strings.TrimPrefix(location, "location ~"), "*"), " ")
+	rest, dot := strings.CutPrefix(pattern, `/\.`)
+	if !dot || strings.Contains(rest, "|") {
+		return false
+	}
+	if strings.HasPrefix(rest, "(?!well-known") {
+		return true
+	}
+	re, err := regexp.Compile("(?i)" + pattern)
+	return err == nil && !re.MatchString("/.well-known") && !re.MatchString("/.well-known/acme-challenge/token")
 }
 
 // accessRule is an allow or a deny, in order.

@@ -39,6 +39,10 @@ func traefik(d *draft, file string) error {
 	t.judge(first, "global", "log", "accessLog", "api", "ping", "metrics", "entryPoints", "providers", "http", "tls", "tracing", "serversTransport")
 	t.certificates()
 	t.routers()
+	// Traefik speaks HTTP/2 on plain entry points in any case; who has targets for it needs that.
+	if slices.ContainsFunc(d.upstreams, func(u *section) bool { return strings.Contains(tomlValue(u.get("targets")), `"h2c://`) }) {
+		d.plainHTTP2()
+	}
 	return nil
 }
 
