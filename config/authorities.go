@@ -25,16 +25,16 @@ func AddAuthorities(pool *x509.CertPool, path string) error {
 		case block.Type == "CERTIFICATE":
 			c, err := x509.ParseCertificate(block.Bytes)
 			if err != nil {
-				return fmt.Errorf("cannot use block %d of %q as a certificate: %w", n, path, err)
+				return fmt.Errorf("block %d of %q: %w", n, path, err)
 			}
 			pool.AddCert(c)
 			found = true
 		case strings.Contains(block.Type, "CERTIFICATE"):
-			return fmt.Errorf("cannot use block %d of %q: found a %q, want a CERTIFICATE", n, path, block.Type)
+			return fmt.Errorf("block %d of %q: found a %q, want a CERTIFICATE", n, path, block.Type)
 		}
 	}
 	if !found {
-		return fmt.Errorf("cannot use %q: no certificate in it, want PEM", path)
+		return fmt.Errorf("%q: no certificate in it, want PEM", path)
 	}
 	return nil
 }

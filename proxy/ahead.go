@@ -51,6 +51,7 @@ func (a *attempt) sendAhead(next Continuation) (sent bool) {
 		a.opened = x.now()
 	}
 	a.fillRequest()
+	s.Expect(x.memory())
 	x.watch(s, a.began)
 	x.time.limitRead(s, a.began, x.time.limits.head())
 	// The limit may have taken back the interruption of an exchange that was canceled meanwhile.

@@ -392,6 +392,7 @@ func (a *attempt) exchangeHeads() *attemptError {
 		write = 0 // a stream may have to wait for any time
 	}
 	a.fillRequest()
+	s.Expect(x.memory())
 	s.LimitWrite(a.began, write)
 	n, err := s.Send(&a.out)
 	limit := x.time.limits.head()
@@ -421,6 +422,11 @@ func (a *attempt) exchangeHeads() *attemptError {
 	return a.readHead()
 }
 
+// memory is what the exchange uses to answer.
+func (x *Exchange) memory() prefetch.Regions {
+	return prefetch.Regions{prefetch.Of(x), x.Client.Memory[0], x.Client.Memory[1]}
+}
+
 // fillRequest makes out what the stream sends.
 func (a *attempt) fillRequest() {
 	x := a.x
@@ -428,7 +434,6 @@ func (a *attempt) fillRequest() {
 	a.out.Head, a.out.Held, a.out.Trailer = a.request, x.held, x.requestTrailer()
 	a.out.Chunked, a.out.More, a.out.Crowded = x.chunked(), !x.Body.Done(), x.Client.Crowded
 	a.out.Call = x.grpc
-	a.out.Memory = prefetch.Regions{prefetch.Of(x), x.Client.Memory[0], x.Client.Memory[1]}
 }
 
 // requestTrailer is the trailer section of the request as targets may have it; nil if there is none.

@@ -14,6 +14,7 @@ import (
 
 	"weir/internal/body"
 	"weir/internal/head"
+	"weir/internal/prefetch"
 	"weir/internal/transport"
 )
 
@@ -181,6 +182,9 @@ func (s *fakeStream) Refuses() bool { return false }
 
 // Version implements transport.Stream.
 func (s *fakeStream) Version() head.Version { return head.HTTP11 }
+
+// Expect implements transport.Stream.
+func (s *fakeStream) Expect(prefetch.Regions) {}
 
 // Send implements transport.Stream.
 func (s *fakeStream) Send(r *transport.Request) (int, error) {

@@ -254,7 +254,6 @@ func TestRequestedCertificates(t *testing.T) {
 	route(verified, "200 fixed_response", alice)
 	route(verified, "403 certificate_required", mallory)
 	route(verified, "403 certificate_required")
-	route("", "403 certificate_required", mallory) // nobody has verified it
 }
 
 // A trailer section has none of the fields by which targets learn of certificates, and none that rules set or remove: many

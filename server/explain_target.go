@@ -13,6 +13,7 @@ import (
 	"weir/config"
 	"weir/internal/body"
 	"weir/internal/head"
+	"weir/internal/prefetch"
 	"weir/internal/transport"
 	"weir/lb"
 )
@@ -147,6 +148,7 @@ func (a *assumedTarget) Connect(context.Context, transport.Ends) (net.Conn, erro
 func (a *assumedTarget) Reused() bool                                        { return false }
 func (a *assumedTarget) Refuses() bool                                       { return false }
 func (a *assumedTarget) Version() head.Version                               { return a.version }
+func (a *assumedTarget) Expect(prefetch.Regions)                             {}
 func (a *assumedTarget) Send(*transport.Request) (int, error)                { return 0, nil }
 func (a *assumedTarget) Sent() bool                                          { return true }
 func (a *assumedTarget) Await() error                                        { return nil }

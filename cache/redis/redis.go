@@ -117,7 +117,7 @@ func secure(o *rueidis.ClientOption, c *config.CacheFar) error {
 	o.TLSConfig.ServerName = ""
 	var err error
 	if o.TLSConfig.RootCAs, err = config.LoadAuthorities(c.CA); err != nil {
-		return fmt.Errorf("cannot read the far cache's authorities: %w", err)
+		return fmt.Errorf("cannot use the far cache's authorities: %w", err)
 	}
 	if c.Cert == "" {
 		return nil

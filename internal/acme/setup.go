@@ -83,7 +83,7 @@ func (s *setup) newTemplate(log *slog.Logger) (*certmagic.ACMEIssuer, error) {
 	if c.CARoots != "" {
 		roots, err := config.LoadAuthorities(c.CARoots)
 		if err != nil {
-			return nil, fmt.Errorf("cannot read ca_roots: %w", err)
+			return nil, fmt.Errorf("cannot use ca_roots: %w", err)
 		}
 		t.TrustedRoots = roots
 	}

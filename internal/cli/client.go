@@ -158,7 +158,7 @@ func trust(cfg *tls.Config, path string) error {
 		}
 	}
 	if err := config.AddAuthorities(cfg.RootCAs, path); err != nil {
-		return fmt.Errorf("cannot read the certificates that the admin API may show: %w", err)
+		return fmt.Errorf("cannot use the certificates that the admin API may show: %w", err)
 	}
 	return nil
 }

@@ -16,7 +16,7 @@ import (
 func LoadClientCA(path string) (*x509.CertPool, error) {
 	pool, err := config.LoadAuthorities(path)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read client_ca: %w", err)
+		return nil, fmt.Errorf("cannot use client_ca: %w", err)
 	}
 	return pool, nil
 }

@@ -97,7 +97,6 @@ func (c *Conn) SendAhead(r *Request, next Continuation) bool {
 	a.sending.Lock()
 	defer a.sending.Unlock()
 	c.first.Small, c.sent, a.next = r.Crowded, len(out), next
-	c.first.Expect(r.Memory)
 	n, err := c.stream.WriteAhead(out, a.claim)
 	switch {
 	case n == len(out) && err == nil:

@@ -9,6 +9,7 @@ import (
 
 	"weir/internal/body"
 	"weir/internal/head"
+	"weir/internal/prefetch"
 	"weir/internal/sock"
 )
 
@@ -40,7 +41,6 @@ func (c *Conn) Version() head.Version { return head.HTTP11 }
 func (c *Conn) Send(r *Request) (n int, err error) {
 	if c.slot == nil {
 		c.first.Small = r.Crowded
-		c.first.Expect(r.Memory)
 	}
 	out := r.assemble()
 	if !r.More {
@@ -50,6 +50,13 @@ func (c *Conn) Send(r *Request) (n int, err error) {
 		return 0, sock.ErrNotQuiet
 	}
 	return c.SendNow(out)
+}
+
+// Expect implements Stream. Exchanges that share a connection have no memory in common.
+func (c *Conn) Expect(memory prefetch.Regions) {
+	if c.slot == nil {
+		c.first.Expect(memory)
+	}
 }
 
 // assemble makes, in Room, what is sent in HTTP/1.1.

@@ -188,7 +188,6 @@ func (s *framedStream) Send(r *Request) (n int, err error) {
 	}
 	c.streams[s.id] = s
 	s.in.window, s.in.limit = firstWindow, firstWindow
-	s.memory = r.Memory
 	s.isHead = string(h.Method()) == "HEAD"
 	s.out.begin(r, c.initial)
 	e := &c.Encoder
@@ -229,6 +228,9 @@ func (s *framedStream) Send(r *Request) (n int, err error) {
 }
 
 var teField = head.SetOf(head.TE)
+
+// Expect implements Stream.
+func (s *framedStream) Expect(memory prefetch.Regions) { s.memory = memory }
 
 // Sent implements Stream.
 func (s *framedStream) Sent() bool {

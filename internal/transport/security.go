@@ -114,7 +114,7 @@ func CheckTLS(cfg *config.Upstream) (problems config.Errors) {
 func loadAuthorities(path string) (*x509.CertPool, error) {
 	pool, err := config.LoadAuthorities(path)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read ca: %w", err)
+		return nil, fmt.Errorf("cannot use ca: %w", err)
 	}
 	return pool, nil
 }

@@ -66,8 +66,6 @@ type Request struct {
 	// Crowded says, when the response begins, that others wait for the same client, so that what is read
 	// ahead of this one is to take little memory. nil means that none wait.
 	Crowded *atomic.Bool
-	// Memory is what is used as soon as the response has begun to come.
-	Memory prefetch.Regions
 	// Room is a buffer for the stream to use until the response begins. Send
 	// leaves there what became of it.
 	Room []byte
@@ -86,6 +84,9 @@ type Stream interface {
 	// Refuses says whether the target may refuse a request that was sent without looking at it:
 	// Sent is false then, and it is safe to repeat.
 	Refuses() bool
+	// Expect says which memory is used as soon as the response has begun to come, so that the processor's cache has that memory
+	// when the response was read. It comes before the request is sent.
+	Expect(memory prefetch.Regions)
 	// Send sends a request, a whole one at the latest with ReadHead or Await, which
 	// then report what went wrong; until then the request's buffers must not change.
 	// n is the number of bytes that are known to have left.

@@ -84,7 +84,7 @@ func New(cfg *config.Tracing, version string, getenv func(string) string) (trace
 	if ca := cmp.Or(cfg.CA, certificate); ca != "" {
 		pool, err := config.LoadAuthorities(ca)
 		if err != nil {
-			return nil, fmt.Errorf("cannot read the collector's authorities: %w", err)
+			return nil, fmt.Errorf("cannot use the collector's authorities: %w", err)
 		}
 		transport.TLSClientConfig = &tls.Config{RootCAs: pool}
 	}
