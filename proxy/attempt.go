@@ -562,7 +562,8 @@ func (b *responseBody) reset() {
 }
 
 // openBody makes a.body deliver what comes after the response's head. A body that is known to break off
-// fails the attempt while the client has got nothing, so that another attempt or an error can answer.
+// fails the attempt while the client has got nothing, so that another attempt or an error can answer. That of a call of gRPC
+// does not: the messages that came before count.
 func (a *attempt) openBody() *attemptError {
 	if a.response.Status == 101 {
 		return nil
@@ -570,7 +571,7 @@ func (a *attempt) openBody() *attemptError {
 	a.body.reset()
 	a.body.a = a
 	src, err := a.stream.Response(&a.response, a.x.bodyless(a.response.Status), &a.body.reader)
-	if a.body.Source = src; err != nil {
+	if a.body.Source = src; err != nil && !a.x.grpc {
 		return &attemptError{cause: a.x.bodyCause(err), err: err, sent: true}
 	}
 	return nil
