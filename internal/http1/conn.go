@@ -157,7 +157,7 @@ func (c *conn) wakeIdle() {
 
 // draining says that the connection is to end after the running exchange.
 func (c *conn) draining() bool {
-	return c.front.draining.Load() || c.front.parting.Load() || c.from.Closed() || (c.client.TLS || c.from.Verifies()) && c.c.Outdated()
+	return c.front.draining.Load() || c.front.parting.Load() || c.from.Closed() || (c.client.TLS || c.from.AsksForCertificates()) && c.c.Outdated()
 }
 
 // leaving says that the connection is to end even if a request is under way to it.

@@ -128,8 +128,8 @@ func (t *clientTrust) judge(state *tls.ConnectionState) string {
 // Verified is what became of the verification of the client's certificate, as forward.Peer has it.
 func (c *Conn) Verified() string { return c.verified }
 
-// Verifies says whether l asks clients for certificates.
-func (l *Listener) Verifies() bool { return l.settings.Load().trusted != nil }
+// AsksForCertificates says whether l asks clients for certificates.
+func (l *Listener) AsksForCertificates() bool { return l.settings.Load().trusted != nil }
 
 // Outdated says whether the client would not be let in with the certificate that it has shown, or with none, because
 // the listener has other authorities now, requires a certificate or asks for one for the first time, or the
