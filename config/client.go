@@ -225,8 +225,7 @@ func (r *Route) validateClient(at keyPath) {
 	if r.ClientCertificate {
 		at.wrong("client_certificate", "it where no listener of the route verifies certificates of clients, so that nobody would be let in", "a listener with certificates and client_ca")
 	}
-	if r.Client == nil {
-		return
+	if r.Client != nil {
+		at.wrong("client", "a condition that never holds: no listener of the route verifies certificates of clients", "a listener with certificates and client_ca")
 	}
-	at.wrong("client", "a condition that never holds: no listener of the route verifies certificates of clients", "a listener with certificates and client_ca")
 }

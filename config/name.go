@@ -31,7 +31,7 @@ func (t *Target) Origin() string {
 		return t.URL
 	}
 	origin := scheme + "://" + normalHost(hostOf(authority), "[", "]")
-	if port := normalPort(authority); port != "" && port != defaultPort(scheme) {
+	if port := normalPort(authority); port != "" && port != DefaultPort(scheme) {
 		origin += ":" + port
 	}
 	if pinned {
@@ -68,7 +68,8 @@ func normalPort(authority string) string {
 	return ""
 }
 
-func defaultPort(scheme string) string {
+// DefaultPort is the port of targets whose URL, of http, https or h2c, names none.
+func DefaultPort(scheme string) string {
 	if scheme == "https" {
 		return "443"
 	}

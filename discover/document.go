@@ -69,7 +69,8 @@ func ParseEntries(text []byte) (entries []Entry, bad []error, err error) {
 	return entries, bad, noneUsable(entries, bad)
 }
 
-// noneUsable returns an error if there are entries, or reasons why there are none, and nothing can be used.
+// noneUsable returns an error if all entries are wrong, or if there are only reasons, in bad, why there are no entries; nil if
+// there is an entry that can be used, or nothing at all.
 func noneUsable(entries []Entry, bad []error) error {
 	for _, e := range entries {
 		if e.Wrong == nil {

@@ -30,11 +30,9 @@ func (f TLSFiles) Given() bool { return f != TLSFiles{} }
 // Load reads the files. A source calls it when it connects, so that files may be replaced.
 func (f TLSFiles) Load() (*tls.Config, error) {
 	c := &tls.Config{ServerName: f.serverName}
-	if f.ca != "" {
-		var err error
-		if c.RootCAs, err = config.LoadAuthorities(f.ca); err != nil {
-			return nil, err
-		}
+	var err error
+	if c.RootCAs, err = config.LoadAuthorities(f.ca); err != nil {
+		return nil, err
 	}
 	if f.cert != "" {
 		pair, err := config.LoadKeyPair(f.cert, f.key)

@@ -159,7 +159,6 @@ var grpcSentences = [causes]string{
 	CauseReset:          ": the target closed or reset the connection before it answered",
 	CauseFirstByte:      ": the target did not answer in time",
 	CauseBadResponse:    ": what the target answered is no sound HTTP",
-	CauseTruncated:      ": the answer of the target broke off",
 	CauseWriteTimeout:   ": the target did not take the request in time",
 	CauseTotal:          ": the deadline has passed",
 	CausePanic:          ": a bug in weir or in a hook",

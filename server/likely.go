@@ -42,7 +42,7 @@ func likelyMistakes(cfg *config.Config) (warnings config.Errors) {
 	return warnings
 }
 
-// otherVariable are variables as nginx and HAProxy write them. A dollar sign alone, as in prices and hashes, is none.
+// otherVariable are variables as nginx and HAProxy write them. A dollar sign alone, as in prices and hashes, does not match.
 var otherVariable = regexp.MustCompile(`\$\{?(host|hostname|http_[a-z_]+|remote_(addr|port|user)|proxy_add_x_forwarded_for|scheme|request_(uri|method|id)|document_uri|uri|args|query_string|server_(name|port|addr)|ssl_[a-z_]+|arg_[a-z_]+|cookie_\w+|[1-9])\b|%\[[^\]]+\]`)
 
 // borrowedVariables reports texts that another program would replace, and weir sends as they are.
@@ -74,7 +74,7 @@ func borrowedVariables(r *config.Route) (warnings config.Errors) {
 
 // leadsBack returns the listener that a target is, if the route takes its requests: nil if there is none.
 func leadsBack(cfg *config.Config, r *config.Route, target string) *config.Listener {
-	scheme, authority, _ := strings.Cut(target, "://")
+	scheme, authority, hasHost := strings.Cut(target, "://")
 	for i := range cfg.Listeners {
 		l := &cfg.Listeners[i]
 		if len(r.Listener) > 0 && !slices.Contains(r.Listener, l.Label()) || l.HTTPSRedirect {
@@ -86,10 +86,13 @@ func leadsBack(cfg *config.Config, r *config.Route, target string) *config.Liste
 			}
 			continue
 		}
+		if !hasHost {
+			continue
+		}
 		host, port, err := net.SplitHostPort(string(l.Address))
 		theirs, theirPort, theirErr := net.SplitHostPort(authority)
 		if theirErr != nil { // without a port
-			theirs, theirPort = strings.Trim(authority, "[]"), map[string]string{"http": "80", "h2c": "80", "https": "443"}[scheme]
+			theirs, theirPort = strings.Trim(authority, "[]"), config.DefaultPort(scheme)
 		}
 		if err == nil && port == theirPort && (scheme == "https") == l.Secure() && port != "0" &&
 			sameMachine(host, theirs) {

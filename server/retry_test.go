@@ -129,7 +129,7 @@ func TestRefusedConnection(t *testing.T) {
 	equal(t, "requests", origin.Requests(), 4)
 }
 
-// An answer that breaks off in what came with its head is none: another target gives one, or weir an error. The
+// An answer that breaks off in what came with its head does not count: another target answers, or weir with an error. The
 // client is not cut off, and nothing is asked twice that must not be.
 func TestAnswerBrokenAtOnce(t *testing.T) {
 	t.Parallel()

@@ -80,12 +80,9 @@ func (s *setup) newTemplate(log *slog.Logger) (*certmagic.ACMEIssuer, error) {
 	if c.EAB.KeyID != "" {
 		t.ExternalAccount = &acme.EAB{KeyID: c.EAB.KeyID, MACKey: c.EAB.Key()}
 	}
-	if c.CARoots != "" {
-		roots, err := config.LoadAuthorities(c.CARoots)
-		if err != nil {
-			return nil, fmt.Errorf("cannot use ca_roots: %w", err)
-		}
-		t.TrustedRoots = roots
+	var err error
+	if t.TrustedRoots, err = config.LoadAuthorities(c.CARoots); err != nil {
+		return nil, fmt.Errorf("cannot use ca_roots: %w", err)
 	}
 	if !slices.Contains(s.challenges, config.ChallengeDNS) {
 		return t, nil

@@ -57,7 +57,7 @@ func parseTargetURL(raw string) (address, error) {
 		}
 		port := u.Port()
 		if port == "" {
-			port = map[string]string{"http": "80", "https": "443", "h2c": "80"}[u.Scheme]
+			port = config.DefaultPort(u.Scheme)
 		}
 		a.addr = net.JoinHostPort(cmp.Or(u.Fragment, u.Hostname()), port)
 	case "unix":
