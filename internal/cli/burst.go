@@ -11,7 +11,7 @@ import (
 
 const (
 	// calm is how long hardly anything must have been allocated for a burst to be over.
-	calm = time.Second
+	calm = 250 * time.Millisecond
 	// calmBytes is what hardly anything is.
 	calmBytes = 64 << 10
 	// manyClients is from how many goroutines on it pays to give back pages of the program file: each of them has
