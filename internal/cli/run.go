@@ -130,7 +130,10 @@ func serve(c *urfave.Command, before *predecessor) error {
 	if err := p.server.Start(); err != nil {
 		return errors.Join(err, p.server.Close())
 	}
-	attempt := before.replace(p.server)
+	attempt, end := before.replace(p.server, signals, log)
+	if end != nil {
+		return p.stop(end)
+	}
 	if err := p.pidFile.write(os.Getpid()); err != nil {
 		return errors.Join(err, p.server.Close())
 	}

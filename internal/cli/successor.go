@@ -15,8 +15,13 @@ import (
 	"weir/server"
 )
 
-// lastWords is how long after the end of a process what it has said is read, all of which is there.
-const lastWords = time.Second
+const (
+	// lastWords is how long after the end of a process what it has said is read, all of which is there.
+	lastWords = time.Second
+	// partLimit is how long a process that has ended otherwise waits until the new one, which may be stopped, has taken
+	// what there is to say.
+	partLimit = 10 * time.Second
+)
 
 // successor is a process that is to replace this one.
 type successor struct {
@@ -60,6 +65,7 @@ func startSuccessor(program string, s *server.Server) (*successor, error) {
 		conn.Close()
 		return nil, fmt.Errorf("cannot start %q: %w", program, err)
 	}
+	conn.Lost = s.Lost
 	s.Connect(conn)
 	return n, nil
 }
@@ -82,7 +88,7 @@ func (n *successor) await(pid *pidFile, limit time.Duration) error {
 	go func() { given <- n.give(pid) }()
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
-	for {
+	for late := false; ; {
 		select {
 		case err := <-given:
 			if err == nil || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
@@ -96,6 +102,11 @@ func (n *successor) await(pid *pidFile, limit time.Duration) error {
 			n.end()
 			return n.why()
 		case <-timer.C:
+			if !late { // if it was this process that was stopped, what the other one has said is not read yet
+				late = true
+				timer.Reset(lastWords)
+				continue
+			}
 			n.end()
 			return fmt.Errorf("the new process was not ready within %s (lifecycle.upgrade), and was ended", limit)
 		}
@@ -130,7 +141,7 @@ func (n *successor) listen() {
 		switch {
 		case err != nil:
 			return
-		case m.Kind == handover.Ready:
+		case m.Kind == handover.Ready && !n.conn.Ended(): // as it may have while this process was stopped
 			ready() // another version may say it again
 		case m.Kind == handover.Failed:
 			n.reason = m.Text
@@ -208,10 +219,8 @@ func (p *process) handOver() error {
 	next := p.next
 	pid := next.cmd.Process.Pid
 	p.tell(p.manager.Main(pid))
-	p.manager, p.watchdog.tick = nil, nil // what this process says does not count any more
-	if err := next.conn.Send(handover.Message{Kind: handover.Main, Name: next.attempt}, nil); err != nil {
-		p.log.Error("the new process does not hear that it is to go on", "error", err)
-	}
+	p.manager, p.watchdog.tick = nil, nil                                     // what this process says does not count any more
+	next.conn.Post(handover.Message{Kind: handover.Main, Name: next.attempt}) // it may be stopped, which must not stop this one
 	p.pidFile.leave()
 	if next.hungUp {
 		next.cmd.Process.Signal(syscall.SIGHUP)
@@ -223,7 +232,9 @@ func (p *process) handOver() error {
 	}
 	next.conn.Post(handover.Message{Kind: handover.Released})
 	err := p.end(limit)
-	next.conn.Flush()
+	if err := next.conn.Flush(partLimit); err != nil {
+		p.log.Error("the new process does not know what was changed here in the end", "error", err)
+	}
 	next.conn.Close()
 	return err
 }
