@@ -283,3 +283,15 @@ func TestTraffic(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// While the network passes nothing on, nothing is lost.
+func TestHeld(t *testing.T) {
+	testkit.Slow(t)
+	t.Parallel()
+	s := begin(t)
+	t.Cleanup(s.Close)
+	place := s.Place(etcd.Scheme())
+	if err := discovertest.Held(place, s.Hold, nil); err != nil {
+		t.Error(err)
+	}
+}

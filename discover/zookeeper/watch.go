@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -171,11 +172,19 @@ func (w *watcher) read(changed map[string]bool) error {
 	return nil
 }
 
+// about is err with the node that it is about, if it is about one: the user may not read it, say.
+func about(path string, err error) error {
+	if errors.Is(err, zk.ErrNoAuth) {
+		return fmt.Errorf("cannot read node %q: %w", path, err)
+	}
+	return err
+}
+
 // readAll reads a node that no watch is at.
 func (w *watcher) readAll() error {
 	there, _, event, err := w.ExistsW(w.path)
 	if err != nil {
-		return err
+		return about(w.path, err)
 	}
 	if !there {
 		go w.notify(ofExists, event)
@@ -196,7 +205,7 @@ func (w *watcher) readData() error {
 		return nil
 	}
 	if err != nil {
-		return err
+		return about(w.path, err)
 	}
 	go w.notify(ofData, event)
 	w.data = data
@@ -212,7 +221,7 @@ func (w *watcher) readChildren() error {
 		return w.readAll()
 	}
 	if err != nil {
-		return err
+		return about(w.path, err)
 	}
 	go w.notify(ofChildren, event)
 	w.changed = max(w.changed, stat.Pzxid)
@@ -238,7 +247,7 @@ func (w *watcher) readChild(name string) error {
 		return nil
 	}
 	if err != nil {
-		return err
+		return about(w.path+"/"+name, err)
 	}
 	go w.notify(name, event)
 	w.children[name] = child{name, data}
