@@ -248,3 +248,26 @@ func TestDenied(t *testing.T) {
 	testkit.Must(t, os.WriteFile(file, []byte("secret"), 0o600))
 	source(t, "zookeeper://"+s.Addr+"/i?user=user&password_file="+url.QueryEscape(file)).Sees("[{http://one 1 0 false 0} {http://two 1 0 false 0}]")
 }
+
+// What is registered is there again after whatever happens to the registry.
+func TestRegisteredAgain(t *testing.T) {
+	testkit.Slow(t)
+	t.Parallel()
+	s := begin(t)
+	t.Cleanup(s.Close)
+	present := func() bool {
+		list, _, err := s.Conn.Children("/r/shop/v1")
+		return err == nil && len(list) == 1
+	}
+	held := func(held bool) func() error { return func() error { s.Hold(held); return nil } }
+	e := discover.Entry{Name: "shop", Version: "v1", Endpoint: lb.Endpoint{URL: "http://10.0.0.1:8080", Weight: 1}}
+	r := sourcetest.Open(t, zookeeper.Scheme().Registrar, "zookeeper://"+s.Addr+"/r")
+	if err := discovertest.Registered(r, e, present,
+		discovertest.Disturbance{Name: "held", Begin: held(true), End: held(false), Forgets: true},
+		discovertest.Disturbance{Name: "cut", Begin: s.Cut, End: s.Cut},
+		discovertest.Disturbance{Name: "restarted", Begin: s.Process.Stop, End: s.Process.Start},
+		discovertest.Disturbance{Name: "held again", Begin: held(true), End: held(false), Forgets: true},
+	); err != nil {
+		t.Error(err)
+	}
+}
