@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -30,6 +31,8 @@ type predecessor struct {
 	released chan struct{}
 	main     chan struct{} // closed when this process is the one that counts
 	attempt  string        // before main is closed, what names the upgrade
+	// chosen says which of the two came first: that this process is the one that counts, or that it was told to end.
+	chosen atomic.Bool
 	// confirms says that the process before this one confirms what it learns. joined is closed when this
 	// process has learned all that the other one has told without waiting for that.
 	confirms bool
@@ -129,7 +132,7 @@ func (p *predecessor) replace(s *server.Server, signals chan os.Signal, log *slo
 	if p == nil {
 		return "", nil
 	}
-	p.conn.Post(handover.Message{Kind: handover.Ready})
+	p.conn.Post(handover.Message{Kind: handover.Ready, Confirms: true})
 	late := time.NewTimer(mainLimit)
 	defer late.Stop()
 	var kept []os.Signal
@@ -147,10 +150,13 @@ func (p *predecessor) replace(s *server.Server, signals chan os.Signal, log *slo
 		case sig := <-signals:
 			switch sig {
 			case syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2:
-				kept = append(kept, sig)
 			default:
-				return "", sig
+				if p.chosen.CompareAndSwap(false, true) {
+					p.conn.Post(handover.Message{Kind: handover.Failed, Text: "the new process was told to end (" + sig.String() + ")"})
+					return "", sig
+				}
 			}
+			kept = append(kept, sig)
 		case <-late.C:
 			log.Warn("this process serves, but the one before it does not leave: end that one if it hangs", "process", os.Getppid())
 		}
@@ -159,7 +165,12 @@ func (p *predecessor) replace(s *server.Server, signals chan os.Signal, log *slo
 
 // listen hears the process before this one until that has ended.
 func (p *predecessor) listen(s *server.Server, log *slog.Logger) {
-	main := sync.OnceFunc(func() { close(p.main) })
+	main := func() (first bool) {
+		if first = p.chosen.CompareAndSwap(false, true); first {
+			close(p.main)
+		}
+		return first
+	}
 	released := sync.OnceFunc(func() { close(p.released) })
 	joined := sync.OnceFunc(func() { close(p.joined) })
 	learn := func(message []byte) {
@@ -184,7 +195,9 @@ func (p *predecessor) listen(s *server.Server, log *slog.Logger) {
 			return
 		case m.Kind == handover.Main:
 			p.attempt = m.Name
-			main()
+			if main() {
+				p.conn.Post(handover.Message{Kind: handover.Took})
+			}
 		case m.Kind == handover.Released:
 			released()
 		case m.Kind == handover.Joined:

@@ -34,6 +34,8 @@ type successor struct {
 	hungUp bool
 
 	ready  chan struct{} // closed when it can serve
+	took   chan struct{} // closed when it is the one that counts
+	asked  bool          // it was told to be; of the process's goroutine
 	ended  chan struct{} // closed when it has ended, after exit and reason were set
 	exit   error
 	reason string // why it ends, as it said itself
@@ -56,7 +58,7 @@ func startSuccessor(program string, s *server.Server) (*successor, error) {
 		return nil, err
 	}
 	defer theirs.Close()
-	n := &successor{conn: conn, server: s, ready: make(chan struct{}), ended: make(chan struct{})}
+	n := &successor{conn: conn, server: s, ready: make(chan struct{}), took: make(chan struct{}), ended: make(chan struct{})}
 	n.cmd = exec.Command(program, os.Args[1:]...)
 	n.cmd.Env = handover.Environment(os.Environ(), os.Getpid())
 	n.cmd.Stdin, n.cmd.Stdout, n.cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
@@ -86,6 +88,11 @@ func (n *successor) await(pid *pidFile, limit time.Duration) error {
 	}()
 	given := make(chan error, 1)
 	go func() { given <- n.give(pid) }()
+	return n.wait(given, n.ready, limit)
+}
+
+// wait waits until done is closed, and returns why that will not be. The new process has ended then.
+func (n *successor) wait(given <-chan error, done <-chan struct{}, limit time.Duration) error {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	for late := false; ; {
@@ -96,7 +103,7 @@ func (n *successor) await(pid *pidFile, limit time.Duration) error {
 			}
 			n.end()
 			return err
-		case <-n.ready:
+		case <-done:
 			return nil
 		case <-n.ended:
 			n.end()
@@ -135,14 +142,20 @@ func (n *successor) give(pid *pidFile) (err error) {
 
 // listen hears the new process until that ends.
 func (n *successor) listen() {
-	ready := sync.OnceFunc(func() { close(n.ready) })
+	ready := sync.OnceFunc(func() { close(n.ready) }) // another version may say it again
+	took := sync.OnceFunc(func() { close(n.took) })
 	for {
 		m, err := n.conn.Receive()
 		switch {
 		case err != nil:
 			return
-		case m.Kind == handover.Ready && !n.conn.Ended(): // as it may have while this process was stopped
-			ready() // another version may say it again
+		case m.Kind == handover.Ready:
+			ready()
+			if !m.Confirms {
+				took()
+			}
+		case m.Kind == handover.Took:
+			took()
 		case m.Kind == handover.Failed:
 			n.reason = m.Text
 		case m.Kind == handover.Joining:
@@ -213,14 +226,35 @@ func (p *process) tellUpgrade(v upgradeVerdict) {
 	}
 }
 
-// handOver leaves everything to the new process, which can serve, and ends this one when its
+// nextStep goes on with the upgrade after the new process has done a step, or has failed with err. over says that this
+// process has left everything to the new one, and ended with result.
+func (p *process) nextStep(err error) (over bool, result error) {
+	next := p.next
+	switch {
+	case err != nil:
+		if next.asked {
+			p.tell(p.manager.Main(os.Getpid()))
+		}
+		p.upgradeFailed(next.attempt, err)
+		return false, nil
+	case next.asked:
+		return true, p.handOver()
+	}
+	next.asked = true
+	p.tell(p.manager.Main(next.cmd.Process.Pid))
+	next.conn.Post(handover.Message{Kind: handover.Main, Name: next.attempt})
+	upgraded, limit := make(chan error, 1), p.cfg.Lifecycle.Upgrade.D()
+	p.upgraded = upgraded
+	go func() { upgraded <- next.wait(nil, next.took, limit) }()
+	return false, nil
+}
+
+// handOver leaves everything to the new process, which serves, and ends this one when its
 // clients have left.
 func (p *process) handOver() error {
 	next := p.next
 	pid := next.cmd.Process.Pid
-	p.tell(p.manager.Main(pid))
-	p.manager, p.watchdog.tick = nil, nil                                     // what this process says does not count any more
-	next.conn.Post(handover.Message{Kind: handover.Main, Name: next.attempt}) // it may be stopped, which must not stop this one
+	p.manager, p.watchdog.tick = nil, nil // what this process says does not count any more
 	p.pidFile.leave()
 	if next.hungUp {
 		next.cmd.Process.Signal(syscall.SIGHUP)

@@ -50,11 +50,12 @@ const (
 	PIDFile Kind = "pid_file"
 	// Memory brings, in Data, what the old process knows, and ends what the new one needs.
 	Memory Kind = "memory"
-	// Ready says that the new process can serve.
+	// Ready says that the new process can serve; with Confirms, that it answers Main by Took.
 	Ready Kind = "ready"
-	// Main says that the new process is the one that counts from now on. Name is what it puts
-	// before its verdict on the upgrade.
+	// Main says that the new process is to be the one that counts. Name is what it puts
+	// before its verdict on the upgrade. Took says that it is: before, it may have been told to end.
 	Main Kind = "main"
+	Took Kind = "took"
 	// Joining says that the new process is about to accept clients. Joined answers it, after all Changed
 	// that the old process sent without waiting for their Learned.
 	Joining Kind = "joining"
@@ -79,7 +80,7 @@ type Message struct {
 	// receiver, who closes it.
 	Carries bool     `json:"carries,omitempty"`
 	File    *os.File `json:"-"`
-	// Confirms says that the sender answers each Changed by Learned.
+	// Confirms says that the sender answers: each Changed by Learned, or what its Kind says.
 	Confirms bool `json:"confirms,omitempty"`
 }
 
@@ -361,7 +362,7 @@ func (c *Conn) Receive() (Message, error) {
 		case m.Kind == Learned:
 			c.note(func() { c.changes.learned, c.changes.silent = c.changes.learned+1, false })
 			continue
-		case m.Confirms:
+		case m.Confirms && m.Kind != Ready:
 			c.note(func() { c.changes.confirmed = true })
 		}
 		return m, err
@@ -409,20 +410,6 @@ func (c *Conn) receiveFile(name string) (*os.File, error) {
 	}
 	unix.CloseOnExec(fds[0])
 	return os.NewFile(uintptr(fds[0]), name), nil
-}
-
-// Ended says that the other process has closed its end, or ended, though not all that it has said was received.
-func (c *Conn) Ended() (ended bool) {
-	raw, err := c.conn.SyscallConn()
-	if err != nil {
-		return true
-	}
-	err = raw.Control(func(fd uintptr) {
-		list := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-		n, err := unix.Poll(list, 0)
-		ended = err == nil && n > 0 && list[0].Revents&unix.POLLHUP != 0
-	})
-	return ended || err != nil
 }
 
 // HearFor ends Receive after d, even if the other end stays open; 0 ends that.
