@@ -78,12 +78,8 @@ func newPlace(u *url.URL) (place, error) {
 	return p, q.Err()
 }
 
-// open connects, in the background, for a session of this length.
-func (p *place) open(length time.Duration) (*zk.Conn, <-chan zk.Event, error) {
-	secret, err := p.password.Read()
-	if err != nil {
-		return nil, nil, err
-	}
+// open connects, in the background, for a session of this length. login comes before anything else.
+func (p *place) open(length time.Duration) (_ *zk.Conn, _ <-chan zk.Event, err error) {
 	var secure *tls.Config
 	if p.secure {
 		if secure, err = p.tls.Load(); err != nil {
@@ -100,17 +96,19 @@ func (p *place) open(length time.Duration) (*zk.Conn, <-chan zk.Event, error) {
 		c, err := d.Dial(network, address)
 		return &guarded{Conn: c, within: first}, err
 	}
-	c, events, err := zk.Connect(p.servers, length, zk.WithDialer(dial), zk.WithMaxBufferSize(longest), zk.WithLogger(silence{}), zk.WithLogInfo(false))
+	return zk.Connect(p.servers, length, zk.WithDialer(dial), zk.WithMaxBufferSize(longest), zk.WithLogger(silence{}), zk.WithLogInfo(false))
+}
+
+// login says who the user is, if there is one. It waits for a server, until the connection is closed.
+func (p *place) login(c *zk.Conn) error {
+	if p.user == "" {
+		return nil
+	}
+	secret, err := p.password.Read()
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	if p.user != "" {
-		if err := c.AddAuth("digest", []byte(p.user+":"+secret)); err != nil {
-			c.Close()
-			return nil, nil, err
-		}
-	}
-	return c, events, nil
+	return c.AddAuth("digest", []byte(p.user+":"+secret))
 }
 
 // silence takes what the library logs; errors come from its functions, too.

@@ -69,6 +69,9 @@ func (p *place) connected(ctx context.Context, f func(ctx context.Context, c *zk
 		close(closed)
 	})
 	defer func() { cancel(); <-closed }()
+	if err := p.login(c); err != nil {
+		return cmp.Or(ctx.Err(), err)
+	}
 	return f(ctx, c, events)
 }
 
