@@ -132,6 +132,7 @@ func serve(c *urfave.Command, before *predecessor) error {
 	}
 	attempt, end := before.replace(p.server, signals, log)
 	if end != nil {
+		p.manager = nil // the service is that of the process before this one
 		return p.stop(end)
 	}
 	if err := p.pidFile.write(os.Getpid()); err != nil {
