@@ -618,3 +618,78 @@ func residentPeaks(pids []int) string {
 	}
 	return strings.Join(peaks, ", ")
 }
+
+// TestUpgradeStopped: a process that is stopped while it is replaced does not keep the new one from serving, nor from ending;
+// when it goes on it leaves, and its end is no loss.
+func TestUpgradeStopped(t *testing.T) {
+	testkit.Slow(t)
+	t.Parallel()
+	probes, answers := make(chan struct{}, 10), make(chan struct{})
+	answer := func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "from the origin") }
+	origin := httptest.NewServer(http.HandlerFunc(answer))
+	defer origin.Close()
+	probed := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/probe" {
+			probes <- struct{}{}
+			<-answers
+		}
+		answer(w, r)
+	}))
+	defer probed.Close()
+	u := startUpgrading(t, fmt.Sprintf(`
+[[listeners]]
+address = "127.0.0.1:0"
+[[routes]]
+upstream = "o"
+[upstreams.o]
+targets = [%q]
+[upstreams.o.health]
+probe = "http"
+path = "/probe"
+interval = "1h"
+timeout = "1m"
+wait = "1m"
+[lifecycle]
+upgrade = "15s"
+`, origin.URL))
+	first := u.pid()
+	// The new process waits for what the probe of a target says that the old one does not have.
+	text, err := os.ReadFile(u.config)
+	testkit.Must(t, err)
+	write(t, u.config, strings.Replace(string(text), origin.URL+`"`, origin.URL+`", "`+probed.URL+`"`, 1))
+	// next stops the old process once the new one has got all that it needs, and before it has joined, and returns the new one's id.
+	next := func() int {
+		t.Helper()
+		u.signal(syscall.SIGUSR2)
+		_, id, _ := strings.Cut(strings.TrimSpace(u.logged("msg=upgrading")), "process=")
+		pid, err := strconv.Atoi(id)
+		testkit.Must(t, err)
+		<-probes
+		testkit.Must(t, syscall.Kill(first, syscall.SIGSTOP))
+		answers <- struct{}{}
+		u.logged("the process before this one does not answer")
+		u.logged("this process serves, but the one before it does not leave")
+		if _, body := u.get("/"); body != "from the origin" {
+			t.Errorf("the new process answers %q", body)
+		}
+		return pid
+	}
+	pid := next()
+	testkit.Must(t, syscall.Kill(pid, syscall.SIGTERM))
+	u.logged("msg=stopped")
+	testkit.Must(t, syscall.Kill(first, syscall.SIGCONT))
+	u.logged("the upgrade failed, this process goes on")
+	if _, body := u.get("/"); body != "from the origin" || u.pid() != first {
+		t.Errorf("process %d answers %q", u.pid(), body)
+	}
+
+	pid = next()
+	testkit.Must(t, syscall.Kill(first, syscall.SIGCONT))
+	u.logged("the new process serves, this one ends when its clients have left")
+	testkit.Eventually(t, "the new process has the pid file", func() bool { return u.pid() == pid })
+	if _, body := u.get("/"); body != "from the origin" {
+		t.Errorf("the new process answers %q", body)
+	}
+	u.pids = append(u.pids, pid)
+	u.stop()
+}

@@ -36,7 +36,7 @@ type Store struct {
 	blobs     *blobStore   // for large bodies; nil if there is none
 	pages     *filePages   // for sending without a copy; nil if there are none
 	recalled  Memory       // of the process before this one
-	other     atomic.Pointer[Other]
+	other     Link
 	alone     atomic.Uint64  // numbers the fetches that no request joins
 	encoding  [16]sync.Mutex // by an entry's hash, held while its body is compressed
 

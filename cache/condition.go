@@ -1,8 +1,12 @@
 package cache
 
 import (
+	"errors"
 	"log/slog"
 	"sync"
+	"time"
+
+	"weir/cache/tier"
 )
 
 // part is something that can fail in a tier by itself.
@@ -18,6 +22,10 @@ const (
 // maxTold bounds the reasons that are logged while a tier does not work.
 const maxTold = 16
 
+// forgetAfter is how long a failure to write counts that the server did not answer, if the tier is connected and nothing
+// was written since.
+const forgetAfter = 5 * time.Second
+
 // condition is whether a tier works. Only what was tried changes it.
 type condition struct {
 	name string
@@ -25,6 +33,7 @@ type condition struct {
 
 	mu      sync.Mutex
 	reasons [parts]string   // why the part fails; empty if it does not
+	unheard time.Time       // when writing failed last, if the server did not answer that; else zero
 	told    map[string]bool // the reasons that were logged since the tier worked
 }
 
@@ -41,10 +50,23 @@ func (c *condition) set(p part, err error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.reasons[p] == reason {
+	before := c.reasons
+	c.reasons[p] = reason
+	switch p {
+	case writing:
+		c.unheard = time.Time{}
+		if _, ok := errors.AsType[tier.Unanswered](err); ok {
+			c.unheard = time.Now()
+		}
+	case connecting:
+		// There may be nothing to write for long, and what it failed for is over.
+		if reason == "" && (before[p] != "" || !c.unheard.IsZero() && time.Since(c.unheard) >= forgetAfter) {
+			c.reasons[writing], c.unheard = "", time.Time{}
+		}
+	}
+	if c.reasons == before {
 		return
 	}
-	c.reasons[p] = reason
 	switch {
 	case reason != "":
 		if c.told[reason] || len(c.told) == maxTold {

@@ -7,6 +7,10 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"weir/cache/tier"
 )
 
 // TestCondition: each reason is logged once, until the tier works again.
@@ -37,10 +41,41 @@ func TestCondition(t *testing.T) {
 	lines(`msg="cache tier works again" tier=redis`)
 	c.set(connecting, errors.New("connection reset"))
 	lines(`error="connection reset"`)
+	// What writing failed for is over when the server is there again, though there is nothing to write.
+	c.set(writing, errors.New("loading"))
+	c.set(connecting, nil)
+	lines(`error=loading`, `msg="cache tier works again" tier=redis`)
+	// A server that refuses what is written goes on failing.
+	c.set(writing, errors.New("out of memory"))
+	c.set(connecting, nil)
+	if lines(`error="out of memory"`); c.works() {
+		t.Error("a tier that refuses what is written works")
+	}
+	c.set(writing, nil)
+	lines(`msg="cache tier works again" tier=redis`)
 	for i := range 100 {
 		c.set(connecting, fmt.Errorf("port %d", i))
 	}
-	if n := strings.Count(log.String(), "\n"); n != maxTold-1 {
-		t.Errorf("found %d lines, want %d", n, maxTold-1)
+	if n := strings.Count(log.String(), "\n"); n != maxTold {
+		t.Errorf("found %d lines, want %d", n, maxTold)
 	}
+}
+
+// TestUnheard: that a server did not answer what was written counts for a while.
+func TestUnheard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c condition
+		c.init("redis", slog.New(slog.DiscardHandler))
+		for range 3 { // each write fails
+			c.set(writing, tier.Unanswered{Err: errors.New("no answer in time")})
+			time.Sleep(forgetAfter - 1)
+			if c.set(connecting, nil); c.works() {
+				t.Fatal("what fails again and again works")
+			}
+		}
+		time.Sleep(time.Nanosecond)
+		if c.set(connecting, nil); !c.works() {
+			t.Error("the tier is there, and nothing has failed for long")
+		}
+	})
 }

@@ -94,7 +94,7 @@ func (s *Store) purge(marks ...tier.Mark) (p Purged) {
 			p.Pending = append(p.Pending, s.tiers[i].Name())
 		}
 	}
-	if s.awaitOther(ctx) != nil {
+	if s.other.Await(ctx) != nil {
 		p.Pending = append(p.Pending, otherName)
 	}
 	return p

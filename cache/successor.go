@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"weir/cache/tier"
@@ -52,15 +53,52 @@ type Other interface {
 	Await(ctx context.Context) error
 }
 
-// Connect makes the store tell other, for the Learn of its store, whenever entries are purged or
-// invalidated. Who purged or invalidated waits until other has learned that. nil ends that.
-func (s *Store) Connect(other Other) {
+// Link leads to the other process of an upgrade, while both serve. The zero Link leads nowhere. Its methods may be
+// called from any goroutine.
+type Link struct{ other atomic.Pointer[Other] }
+
+// Connect makes the link lead to other; nil to nobody.
+func (l *Link) Connect(other Other) {
 	if other == nil {
-		s.other.Store(nil)
+		l.other.Store(nil)
 		return
 	}
-	s.other.Store(&other)
+	l.other.Store(&other)
 }
+
+// Other returns where the link leads; nil for nowhere.
+func (l *Link) Other() Other {
+	if other := l.other.Load(); other != nil {
+		return *other
+	}
+	return nil
+}
+
+// Tell tells the other process, if there is one, of a change: about and the change as JSON.
+func (l *Link) Tell(about string, change any) {
+	other := l.Other()
+	if other == nil {
+		return
+	}
+	text, err := json.Marshal(change)
+	if err != nil {
+		panic("BUG: cannot encode a change: " + err.Error())
+	}
+	other.Tell(append([]byte(about), text...))
+}
+
+// Await waits until the other process, if there is one, has learned what it was told, or returns why it does not
+// wait any more.
+func (l *Link) Await(ctx context.Context) error {
+	if other := l.Other(); other != nil {
+		return other.Await(ctx)
+	}
+	return nil
+}
+
+// Connect makes the store tell other, for the Learn of its store, whenever entries are purged or
+// invalidated. Who purged or invalidated waits until other has learned that. nil ends that.
+func (s *Store) Connect(other Other) { s.other.Connect(other) }
 
 // otherName is the other process among what is Pending of a purge.
 const otherName = "the other process of the upgrade"
@@ -71,20 +109,12 @@ const otherLimit = time.Second
 // awaitInvalidation waits until the other process, if there is one, has learned what was invalidated, so that
 // a client who has its answer finds no older one there.
 func (s *Store) awaitInvalidation() {
-	if s.other.Load() == nil {
+	if s.other.Other() == nil {
 		return
 	}
 	ctx, done := context.WithTimeout(context.Background(), otherLimit)
 	defer done()
-	s.awaitOther(ctx) // a process that does not answer must not hold the client up
-}
-
-// awaitOther waits until the other process, if there is one, has learned what it was told.
-func (s *Store) awaitOther(ctx context.Context) error {
-	if other := s.other.Load(); other != nil {
-		return (*other).Await(ctx)
-	}
-	return nil
+	s.other.Await(ctx) // a process that does not answer must not hold the client up
 }
 
 // news is a message from one process to the other.
@@ -94,16 +124,16 @@ type news struct {
 }
 
 // tell tells the other process, if there is one.
-func (s *Store) tell(n news) {
-	other := s.other.Load()
-	if other == nil {
-		return
-	}
-	b, err := json.Marshal(n)
+func (s *Store) tell(n news) { s.other.Tell("", n) }
+
+// Lost returns a message for the Learn of the other process's store, of which that did not learn all that it was to be
+// told: what it has received until now is validated before it answers.
+func Lost() []byte {
+	text, err := json.Marshal(news{Doubted: time.Now().UnixNano()})
 	if err != nil {
-		panic("BUG: cannot encode marks: " + err.Error())
+		panic("BUG: cannot encode a time: " + err.Error())
 	}
-	(*other).Tell(b)
+	return text
 }
 
 // Learn ends what the store of the other process has ended, and tells the tiers.

@@ -280,6 +280,10 @@ func (a *attached) find(q *Request) *Entry {
 		a.damaged.Add(1)
 		return nil
 	}
+	if int64(len(r.Body)) > a.store.maxObject { // of a weir with a larger max_object
+		a.misses.Add(1)
+		return nil
+	}
 	e := a.store.entryOf(r, body)
 	if !q.named(e) {
 		a.misses.Add(1)

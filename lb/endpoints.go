@@ -70,7 +70,7 @@ func (u *Upstream) Part(endpoints []Endpoint) {
 }
 
 // SetWeight changes the weight of t by the operator's wish; 0 ends that. It counts for all
-// generations and survives reloads, as long as the target is configured or discovered.
+// generations and survives reloads, and lasts for an hour while the target is not there.
 func (u *Upstream) SetWeight(t *Target, weight int) error {
 	c := u.core
 	c.mu.Lock()
@@ -78,6 +78,8 @@ func (u *Upstream) SetWeight(t *Target, weight int) error {
 	old, changes, err := c.find(c.found)
 	if err != nil {
 		t.live.weight.Store(before)
+	} else {
+		c.wishes.change(t.url, func(w *wish) { w.weight = int64(weight) })
 	}
 	c.mu.Unlock()
 	if err != nil {
@@ -124,7 +126,23 @@ func (c *core) find(found []Endpoint) (old []*snapshot, changes []change, err er
 		changes = append(changes, u.settleLocked(u.now())...)
 	}
 	c.found = found
+	c.lookAtWishes()
 	return old, changes, nil
+}
+
+// lookAtWishes notes which targets are there that operators have wishes for. mu must be held.
+func (c *core) lookAtWishes() {
+	if len(c.wishes) == 0 {
+		return
+	}
+	there, now := make(map[string]bool), int64(0)
+	for _, u := range c.open {
+		now = u.now()
+		for _, t := range u.set.Load().targets {
+			there[t.url] = true
+		}
+	}
+	c.wishes.look(now, func(url string) bool { return there[url] })
 }
 
 // known returns the live parts of the targets of all generations by their identity. mu
@@ -167,6 +185,7 @@ func (u *Upstream) Close() {
 		c.parted = nil
 	}
 	old := u.set.Swap(&snapshot{})
+	c.lookAtWishes()
 	c.mu.Unlock()
 	old.release()
 }

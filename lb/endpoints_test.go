@@ -265,7 +265,7 @@ func TestFoundTargetsInAllGenerations(t *testing.T) {
 	equal(t, "found too late", s.set(), "")
 }
 
-// Other settings of connections make another target, also of one that was found.
+// Other settings of connections make another target, also of one that was found. What the operator wants of it counts on.
 func TestFoundTargetWithOtherSettings(t *testing.T) {
 	s := newStand(t, "a", nil)
 	s.find("b")
@@ -273,7 +273,7 @@ func TestFoundTargetWithOtherSettings(t *testing.T) {
 	s.SetDrain(b, true)
 	old := s.reload("a", func(c *config.Upstream) { c.Timeouts.Connect = 1 })
 	equal(t, "another target", s.Target("b").Same(b), false)
-	equal(t, "state", s.Target("b").State(), lb.Healthy)
+	equal(t, "state", s.Target("b").State(), lb.Draining)
 	equal(t, "state in the old generation", b.State(), lb.Draining)
 	s.find("b c") // each generation keeps its own
 	equal(t, "the old generation's", old.Targets()[1].Same(b), true)

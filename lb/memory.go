@@ -57,6 +57,9 @@ func (u *Upstream) Memory() Memory {
 		m.BreakerOpened = c.breaker.opened
 		c.breaker.mu.Unlock()
 	}
+	for url, w := range c.wishes { // of targets that are not there, too
+		m.Targets[url] = TargetMemory{Drained: w.drain, Weight: w.weight}
+	}
 	for _, t := range u.set.Load().targets {
 		m.Targets[t.url] = t.live.memory(now)
 	}
@@ -92,6 +95,17 @@ func (c *core) recall(m *Memory, now int64) {
 		return
 	}
 	c.remembered = m.Targets
+	for url, t := range m.Targets {
+		if !t.Drained && t.Weight == 0 {
+			continue
+		}
+		c.wishes.change(url, func(w *wish) { w.drain, w.weight = t.Drained, t.Weight })
+		if t.Drained, t.Weight = false, 0; t == (TargetMemory{}) {
+			delete(m.Targets, url) // it was not there
+		} else {
+			m.Targets[url] = t
+		}
+	}
 	c.position.Store(m.Position)
 	if m.Latency > 0 {
 		c.latency.Store(math.Float64bits(float64(m.Latency)))

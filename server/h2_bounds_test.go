@@ -168,14 +168,6 @@ limits = { in_flight = 1, queue = 100, queue_timeout = "1h" }
 			}
 		}))
 	})
-	check("more than the window", "protocol_error", h2.ErrCodeFlowControl, func(c *testkit.Frames) {
-		for stream := uint32(1); stream < 60; stream += 2 {
-			c.Post(stream, "/queued")
-			for range 4 {
-				c.Data(stream, false, strings.Repeat("x", 16<<10))
-			}
-		}
-	})
 	check("a table that is too large", "protocol_error", h2.ErrCodeCompression, func(c *testkit.Frames) {
 		c.Write(batch(func(f *h2.Framer) {
 			f.WriteHeaders(headers(1, []byte{0x3f, 0xe1, 0xff, 0x03}))

@@ -15,7 +15,7 @@ import (
 
 // Drain begins or ends the draining of a target: it gets no new exchanges, and
 // running ones finish. target is its URL, or its name in logs and metrics. It lasts
-// over reloads, as long as the target is configured or discovered. A drain that
+// over reloads, and for an hour while the target is neither configured nor discovered. A drain that
 // the configuration asks for is not ended by it.
 func (s *Server) Drain(upstream, target string, on bool) error {
 	_, err := s.change(targetChange{Upstream: upstream, Target: target, Drain: &on})
@@ -43,7 +43,7 @@ func (s *Server) change(c targetChange) (*lb.Target, error) {
 	s.mu.Lock()
 	t, err := s.changeTarget(c)
 	if err == nil {
-		s.tell(aboutTarget, c)
+		s.other.Tell(aboutTarget, c)
 	}
 	s.mu.Unlock()
 	s.awaitOther()

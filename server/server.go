@@ -19,6 +19,7 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 
+	"weir/cache"
 	"weir/config"
 	"weir/discover"
 	"weir/internal/access"
@@ -82,8 +83,8 @@ type Server struct {
 	// shared says that another process has the sockets, too; join, nil after its one call, is Predecessor.Join.
 	shared bool
 	join   func(*Server)
-	// other is what Connect got last.
-	other atomic.Pointer[Other]
+	// other leads to what Connect got last.
+	other cache.Link
 	// handedOver says that another process gets the clients that come.
 	handedOver bool
 	// added are the upstreams in table, by name.

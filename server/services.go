@@ -40,7 +40,7 @@ func (s *Server) openRegistry(cfg *config.Discovery) {
 			}
 		},
 		OnFailure: s.blame,
-		OnChange:  func(c discover.Change) { s.tell(aboutRegistry, c) },
+		OnChange:  func(c discover.Change) { s.other.Tell(aboutRegistry, c) },
 		Memory:    memory,
 	})
 }

@@ -60,7 +60,7 @@ func (s *Server) acquireStore(cfg *config.Config, old *generation) (*store, erro
 	st := &store{Store: c}
 	st.users.Store(1)
 	st.Recall(s.recalled.Cache)
-	st.Connect(s.otherProcess())
+	st.Connect(s.other.Other())
 	if s.options.tiers == nil {
 		return st, nil
 	}

@@ -131,18 +131,10 @@ type Other = cache.Other
 func (s *Server) Connect(other Other) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.other.Store(&other)
+	s.other.Connect(other)
 	if st := s.current.Load().store; st != nil {
 		st.Connect(other)
 	}
-}
-
-// otherProcess returns the other process of an upgrade; nil if there is none.
-func (s *Server) otherProcess() Other {
-	if other := s.other.Load(); other != nil {
-		return *other
-	}
-	return nil
 }
 
 // learnLimit bounds how long the answer to an operator waits for the other process.
@@ -151,13 +143,9 @@ const learnLimit = time.Second
 // awaitOther waits until the other process, if there is one, knows what this one has changed. s.mu is not
 // held, because the other process may wait in the same way for this one.
 func (s *Server) awaitOther() {
-	other := s.otherProcess()
-	if other == nil {
-		return
-	}
 	ctx, done := context.WithTimeout(context.Background(), learnLimit)
 	defer done()
-	if other.Await(ctx) != nil {
+	if s.other.Await(ctx) != nil {
 		s.log.Warn("the other process of the upgrade does not know of a change yet")
 	}
 }
@@ -168,17 +156,11 @@ const (
 	aboutTarget   = "target "
 )
 
-// tell tells the other process, if there is one, of a change.
-func (s *Server) tell(about string, change any) {
-	other := s.otherProcess()
-	if other == nil {
-		return
-	}
-	text, err := json.Marshal(change)
-	if err != nil {
-		panic("BUG: cannot encode a change: " + err.Error())
-	}
-	other.Tell(append([]byte(about), text...))
+// Lost returns what the other process of an upgrade, which was stopped or slow for so long that changes were left out, is
+// told in their place, for its Learn: what its cache has received until now is validated before it answers.
+func (s *Server) Lost() []byte {
+	s.log.Warn("the other process of the upgrade was told too little too late: it validates what is in its cache, and does not know all that was registered, removed, drained and weighed here meanwhile")
+	return cache.Lost()
 }
 
 // Learn changes in this process what the other process says it has changed. An error says what cannot be

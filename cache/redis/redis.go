@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,6 +32,8 @@ const (
 	longKey = 256
 	// epochSize is what stands before each value.
 	epochSize = 8
+	// headRoom is what a value may have beside the body.
+	headRoom = 1 << 20
 	// commandTimeout is what background commands may take, and so may connecting.
 	commandTimeout = 2 * time.Second
 )
@@ -63,6 +66,8 @@ type Tier struct {
 	epoch atomic.Int64
 	// announced counts announcements of purges.
 	announced atomic.Uint32
+	// wholly says that the server's user may not read parts of values.
+	wholly atomic.Bool
 
 	stop context.CancelFunc
 	ends sync.WaitGroup
@@ -187,15 +192,32 @@ func (t *Tier) Get(key []byte) ([]byte, tier.Blob, error) {
 	defer t.gate.RUnlock()
 	ctx, done := context.WithTimeout(noDial, t.timeout)
 	defer done()
-	b, err := c.Do(ctx, c.B().Get().Key(t.key(key)).Build()).AsBytes()
-	if rueidis.IsRedisNil(err) {
-		err = nil
-	}
+	b, err := t.value(ctx, c, t.key(key))
 	t.judge(now, err)
-	if len(b) < epochSize || int64(binary.LittleEndian.Uint64(b)) != t.epoch.Load() {
+	if len(b) < epochSize || int64(len(b)) > t.longest() || int64(binary.LittleEndian.Uint64(b)) != t.epoch.Load() {
 		return nil, nil, err
 	}
 	return b[epochSize:], nil, err
+}
+
+// longest is how many bytes a value may have that is of any use here.
+func (t *Tier) longest() int64 { return t.largest + headRoom }
+
+// value reads a value; empty if there is none. Of one that is too long, which a weir with a larger max_object has
+// written, no more comes than shows that.
+func (t *Tier) value(ctx context.Context, c rueidis.Client, key string) ([]byte, error) {
+	if !t.wholly.Load() {
+		b, err := c.Do(ctx, c.B().Getrange().Key(key).Start(0).End(t.longest()).Build()).AsBytes()
+		if e, answered := rueidis.IsRedisErr(err); !answered || !strings.HasPrefix(e.Error(), "NOPERM") {
+			return b, err
+		}
+		t.wholly.Store(true)
+	}
+	b, err := c.Do(ctx, c.B().Get().Key(key).Build()).AsBytes()
+	if rueidis.IsRedisNil(err) {
+		err = nil
+	}
+	return b, err
 }
 
 // judge opens the circuit after failures in a row.
@@ -232,10 +254,14 @@ func (t *Tier) Set(key, value []byte, _ tier.Blob, ttl time.Duration) error {
 	b := make([]byte, 0, epochSize+len(value))
 	b = append(binary.LittleEndian.AppendUint64(b, uint64(t.epoch.Load())), value...)
 	err := c.Do(ctx, c.B().Set().Key(t.key(key)).Value(rueidis.BinaryString(b)).PxMilliseconds(max(ttl.Milliseconds(), 1)).Build()).Error()
-	if _, answered := rueidis.IsRedisErr(err); !answered {
-		t.judge(now, err) // a server that is full answers look-ups all the same
+	if err == nil {
+		return nil
 	}
-	return reason(err)
+	if _, answered := rueidis.IsRedisErr(err); answered {
+		return reason(err) // a server that is full answers look-ups all the same
+	}
+	t.judge(now, err)
+	return tier.Unanswered{Err: reason(err)}
 }
 
 var _ tier.Tier = (*Tier)(nil)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -149,8 +150,14 @@ const timeout = config.Duration(4 * time.Second)
 
 func newWeirWith(t *testing.T, log *slog.Logger, url string, more ...func(*config.CacheFar)) *weir {
 	t.Helper()
+	return newWeirOf(t, log, 1<<20, url, more...)
+}
+
+// newWeirOf is a node for bodies of up to largest bytes.
+func newWeirOf(t *testing.T, log *slog.Logger, largest config.Size, url string, more ...func(*config.CacheFar)) *weir {
+	t.Helper()
 	c := config.Default().Cache
-	c.Size, c.MaxObject = 64<<20, 1<<20
+	c.Size, c.MaxObject = 64<<20, largest
 	c.Far.URL = url
 	c.Far.Timeout = timeout
 	c.Far.Cooldown = config.Duration(100 * time.Millisecond)
@@ -338,6 +345,54 @@ func TestDamaged(t *testing.T) {
 	}
 	if b.tier().Damaged != 1 {
 		t.Errorf("%+v", b.tier())
+	}
+}
+
+// TestLarger: what a node with a larger max_object has written is a miss, and costs neither the connection nor the
+// tier. A user that may not read parts of values reads them wholly.
+func TestLarger(t *testing.T) {
+	p := newProcess(t)
+	connections := func() string {
+		_, rest, _ := strings.Cut(p.cli("info", "stats"), "total_connections_received:")
+		number, _, _ := strings.Cut(rest, "\r")
+		return number
+	}
+	large := newWeir(t, "redis://"+p.addr())
+	large.usable()
+	body, _ := large.get("/x", cacheable)
+	large.written(1)
+	p.cli("setrange", "weir:GET http://h/huge", "300000000", "x")
+	for _, wholly := range []bool{false, true} {
+		if wholly {
+			p.cli("acl", "setuser", "default", "-getrange")
+			p.cli("del", "weir:GET http://h/huge") // read wholly it does end the connection
+		}
+		log := new(logs)
+		w := newWeirOf(t, slog.New(slog.NewTextHandler(log, nil)), config.Size(len(body)), "redis://"+p.addr())
+		w.usable()
+		if got, asked := w.get("/x", "Cache-Control: no-store\r\n"); asked || got != body {
+			t.Errorf("wholly %v: a body of just the largest size: asked %v", wholly, asked)
+		}
+		less := newWeirOf(t, slog.New(slog.NewTextHandler(log, nil)), config.Size(len(body)-1), "redis://"+p.addr())
+		less.usable()
+		before, errors := connections(), less.tier().Errors
+		for _, path := range []string{"/x", "/huge"} {
+			for range 5 {
+				if _, asked := less.get(path, "Cache-Control: no-store\r\n"); !asked {
+					t.Errorf("wholly %v: %s answered", wholly, path)
+				}
+			}
+		}
+		after := connections()
+		if tier := less.tier(); tier.Errors > errors || tier.Damaged > 0 || !tier.Up || log.count("cache tier fails") > 0 {
+			t.Errorf("wholly %v: %+v", wholly, tier)
+		}
+		// redis-cli itself is one.
+		if n, _ := strconv.Atoi(before); strconv.Itoa(n+1) != after {
+			t.Errorf("wholly %v: %s connections, then %s", wholly, before, after)
+		}
+		w.close()
+		less.close()
 	}
 }
 

@@ -241,3 +241,18 @@ func TestNonsense(t *testing.T) {
 		}
 	}
 }
+
+// TestUpAgain: what a server failed for is over once another one is in its place, though nothing is written.
+func TestUpAgain(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	a, l := logged(t, "redis://"+p.addr())
+	a.usable()
+	p.cli("config", "set", "maxmemory", "1")
+	a.get("/x", cacheable)
+	eventually(t, "the tier is down", func() bool { return !a.tier().Up })
+	p.stop()
+	eventually(t, "it is known that the server is gone", func() bool { return l.count("cache tier fails") > 1 })
+	p.start()
+	eventually(t, "the tier is up", func() bool { return a.tier().Up })
+}

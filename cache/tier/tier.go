@@ -82,6 +82,14 @@ type Keeper interface {
 // ErrUnavailable: the tier cannot be used now. It costs a miss.
 var ErrUnavailable = errors.New("tier is not available")
 
+// Unanswered is the error of a server that did not answer: the next try may end otherwise.
+type Unanswered struct{ Err error }
+
+func (u Unanswered) Error() string { return u.Err.Error() }
+
+// Unwrap returns Err.
+func (u Unanswered) Unwrap() error { return u.Err }
+
 // Skew is how far the clocks of those who share a tier may differ.
 const Skew = time.Duration(rule.Skew)
 

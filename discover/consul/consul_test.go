@@ -245,3 +245,19 @@ func TestCatalog(t *testing.T) {
 		}
 	}
 }
+
+// While the network passes nothing on, nothing is lost.
+func TestHeld(t *testing.T) {
+	testkit.Slow(t)
+	t.Parallel()
+	s := start(t)
+	relay, err := discovertest.StartRelay(s.Addr)
+	testkit.Must(t, err)
+	t.Cleanup(relay.Close)
+	place := s.Place(consul.Scheme())
+	direct := place.URL
+	place.URL = func(port string) string { return strings.Replace(direct(port), s.Addr, relay.Addr, 1) }
+	if err := discovertest.Held(place, relay.Hold, nil); err != nil {
+		t.Error(err)
+	}
+}

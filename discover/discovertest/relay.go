@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// Relay stands between weir and a server, and cuts connections or answers nonsense.
+// Relay stands between weir and a server: it cuts connections, answers nonsense, or passes nothing on.
 type Relay struct {
 	// Addr is where weir connects to.
 	Addr string
@@ -16,8 +16,10 @@ type Relay struct {
 	ends   sync.WaitGroup
 
 	mu     sync.Mutex
+	passes sync.Cond // held has become false, or closed true
 	conns  map[net.Conn]bool
 	broken bool
+	held   bool
 	closed bool
 }
 
@@ -28,6 +30,7 @@ func StartRelay(server string) (*Relay, error) {
 		return nil, err
 	}
 	r := &Relay{Addr: ln.Addr().String(), server: server, ln: ln, conns: make(map[net.Conn]bool)}
+	r.passes.L = &r.mu
 	r.ends.Go(r.accept)
 	return r, nil
 }
@@ -36,6 +39,7 @@ func StartRelay(server string) (*Relay, error) {
 func (r *Relay) Close() {
 	r.mu.Lock()
 	r.closed = true
+	r.passes.Broadcast()
 	r.mu.Unlock()
 	r.ln.Close()
 	r.Cut()
@@ -58,6 +62,31 @@ func (r *Relay) Break(broken bool) {
 	r.broken = broken
 	r.mu.Unlock()
 	r.Cut()
+}
+
+// Hold makes it pass on nothing, as a network does that loses all packets, until it is called with false. Connections stay, and
+// new ones come about.
+func (r *Relay) Hold(held bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.held = held
+	r.passes.Broadcast()
+}
+
+// pass copies from one connection to another, but for what Hold keeps back.
+func (r *Relay) pass(to, from net.Conn) {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buf)
+		r.mu.Lock()
+		for r.held && !r.closed {
+			r.passes.Wait()
+		}
+		r.mu.Unlock()
+		if _, failed := to.Write(buf[:n]); failed != nil || err != nil {
+			return
+		}
+	}
 }
 
 func (r *Relay) accept() {
@@ -107,7 +136,7 @@ func (r *Relay) serve(c net.Conn) {
 	}
 	r.ends.Go(func() {
 		defer c.Close()
-		io.Copy(c, server)
+		r.pass(c, server)
 	})
-	io.Copy(server, c)
+	r.pass(server, c)
 }

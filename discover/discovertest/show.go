@@ -40,12 +40,30 @@ type show struct {
 // Show starts a weir whose only target is the place's URL, and does all that can happen to the place,
 // one thing after the other. An error says that traffic did not follow, or that something
 // could not be done; failed requests are in the steps. log may be nil.
-func Show(p Place, o Options, log *slog.Logger) (_ []Step, err error) {
+func Show(p Place, o Options, log *slog.Logger) ([]Step, error) {
+	s, err := newShow(p, o, log)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	err = s.run()
+	if problem := s.failed.Load(); problem != nil {
+		err = errors.Join(err, errors.New("a request failed: "+*problem))
+	}
+	return s.steps, err
+}
+
+// newShow starts a weir with traffic, whose only target is the place's URL. The caller closes it.
+func newShow(p Place, o Options, log *slog.Logger) (_ *show, err error) {
 	s := &show{Place: p, o: o}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
 	if s.origins, err = listen(); err != nil {
 		return nil, err
 	}
-	defer s.origins.close()
 	if err := s.set(s.endpoint(0, 1), s.endpoint(1, 1)); err != nil {
 		return nil, err
 	}
@@ -56,18 +74,25 @@ func Show(p Place, o Options, log *slog.Logger) (_ []Step, err error) {
 	if s.weir, err = start(cfg, p, log); err != nil {
 		return nil, err
 	}
-	defer s.weir.Close()
 	address := s.weir.Addr("main").String()
 	if err := s.ready(address); err != nil {
 		return nil, err
 	}
 	s.traffic = send(address, o.Rate)
-	defer s.traffic.close()
-	err = s.run()
-	if problem := s.failed.Load(); problem != nil {
-		err = errors.Join(err, errors.New("a request failed: "+*problem))
+	return s, nil
+}
+
+// close ends what newShow has started.
+func (s *show) close() {
+	if s.traffic != nil {
+		s.traffic.close()
 	}
-	return s.steps, err
+	if s.weir != nil {
+		s.weir.Close()
+	}
+	if s.origins != nil {
+		s.origins.close()
+	}
 }
 
 // config returns a configuration that gives the place a weight, with the origin beside as another target if that is asked for.

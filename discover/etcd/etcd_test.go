@@ -283,3 +283,40 @@ func TestTraffic(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// While the network passes nothing on, nothing is lost.
+func TestHeld(t *testing.T) {
+	testkit.Slow(t)
+	t.Parallel()
+	s := begin(t)
+	t.Cleanup(s.Close)
+	place := s.Place(etcd.Scheme())
+	if err := discovertest.Held(place, s.Hold, nil); err != nil {
+		t.Error(err)
+	}
+}
+
+// What is registered is there again after whatever happens to the registry.
+func TestRegisteredAgain(t *testing.T) {
+	testkit.Slow(t)
+	t.Parallel()
+	s := begin(t)
+	t.Cleanup(s.Close)
+	present := func() bool {
+		ctx, done := context.WithTimeout(t.Context(), time.Second)
+		defer done()
+		found, err := s.Client.Get(ctx, "/r/shop/v1/", clientv3.WithPrefix())
+		return err == nil && len(found.Kvs) == 1
+	}
+	held := func(held bool) func() error { return func() error { s.Hold(held); return nil } }
+	e := discover.Entry{Name: "shop", Version: "v1", Endpoint: lb.Endpoint{URL: "http://10.0.0.1:8080", Weight: 1}}
+	r := sourcetest.Open(t, etcd.Scheme().Registrar, "etcd://"+s.Addr+"/r")
+	if err := discovertest.Registered(r, e, present,
+		discovertest.Disturbance{Name: "held", Begin: held(true), End: held(false), Forgets: true},
+		discovertest.Disturbance{Name: "cut", Begin: s.Cut, End: s.Cut},
+		discovertest.Disturbance{Name: "restarted", Begin: s.Process.Stop, End: s.Process.Start},
+		discovertest.Disturbance{Name: "held again", Begin: held(true), End: held(false), Forgets: true},
+	); err != nil {
+		t.Error(err)
+	}
+}

@@ -66,12 +66,13 @@ func (f *file[T]) Run(ctx context.Context, report func([]T)) error {
 	defer ticks.Stop()
 	var known os.FileInfo // of what was reported last; nil: nothing was
 	for {
-		now, err := f.wait(ctx, ticks.C, known)
+		whole, now, err := f.wait(ctx, ticks.C, known)
 		if err != nil {
 			return err
 		}
-		found, err := f.read()
-		after, gone := os.Stat(f.path)
+		found, err := f.read(whole)
+		after, gone := whole.Stat()
+		whole.Close()
 		switch {
 		case gone != nil:
 			return gone
@@ -86,32 +87,59 @@ func (f *file[T]) Run(ctx context.Context, report func([]T)) error {
 	}
 }
 
-// wait waits until the file is to be read, and returns what it is then.
-func (f *file[T]) wait(ctx context.Context, ticks <-chan time.Time, known os.FileInfo) (now os.FileInfo, err error) {
-	last, err := os.Stat(f.path)
+// wait waits until the file is to be read, and returns it as it is then. What another file has replaced meanwhile is
+// as whole as it will ever be: a file that is replaced at each look is read, too.
+func (f *file[T]) wait(ctx context.Context, ticks <-chan time.Time, known os.FileInfo) (whole *os.File, now os.FileInfo, err error) {
+	last, before, err := f.open()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if known == nil && time.Since(last.ModTime()) >= lookEvery {
-		return last, nil // nothing was written since a look ago
+	if known == nil && time.Since(before.ModTime()) >= lookEvery {
+		return last, before, nil // nothing was written since a look ago
 	}
-	for end := time.Now().Add(readEvery); ; last = now {
+	for end := time.Now().Add(readEvery); ; {
 		select {
 		case <-ticks:
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			last.Close()
+			return nil, nil, ctx.Err()
 		}
-		if now, err = os.Stat(f.path); err != nil {
-			return nil, err
-		}
+		now, err := last.Stat()
 		over := !time.Now().Before(end)
-		switch {
-		case same(now, last) && (known == nil || !same(now, known) || over):
-			return now, nil
-		case over:
-			return nil, fmt.Errorf("%s is being written for %s", f.path, readEvery)
+		if err == nil && same(now, before) && (known == nil || !same(now, known) || over) {
+			if _, err = os.Stat(f.path); err == nil {
+				return last, now, nil
+			}
+		}
+		last.Close()
+		if err == nil {
+			last, before, err = f.open()
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		if over {
+			last.Close()
+			return nil, nil, fmt.Errorf("%s is being written for %s", f.path, readEvery)
 		}
 	}
+}
+
+// open opens the file.
+func (f *file[T]) open() (*os.File, os.FileInfo, error) {
+	open, err := os.OpenFile(f.path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe, which is an error, holds up nothing
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := open.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no regular file", f.path)
+	}
+	if err != nil {
+		open.Close()
+		return nil, nil, err
+	}
+	return open, info, nil
 }
 
 // same says whether the file seems to be what it was.
@@ -120,19 +148,7 @@ func same(a, b os.FileInfo) bool {
 }
 
 // read returns what the file has.
-func (f *file[T]) read() ([]T, error) {
-	open, err := os.OpenFile(f.path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe, which is an error, holds up nothing
-	if err != nil {
-		return nil, err
-	}
-	defer open.Close()
-	info, err := open.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no regular file", f.path)
-	}
+func (f *file[T]) read(open *os.File) ([]T, error) {
 	text, err := io.ReadAll(io.LimitReader(open, longest+1))
 	if err != nil {
 		return nil, err

@@ -156,6 +156,27 @@ func TestHalf(t *testing.T) {
 	})
 }
 
+// A file that is replaced more often than it is looked at is read all the same, and always whole.
+func TestReplacedOften(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := run(t, `["http://h0"]`)
+		w.sees("at the start", "[{http://h0 1 0 false 0}]")
+		_, before, _ := w.state()
+		const times = 300
+		for i := range times {
+			next := w.path + ".next"
+			w.must(os.WriteFile(next, fmt.Appendf(nil, `["http://h%d"]`, i+1), 0o600))
+			w.must(os.Rename(next, w.path))
+			time.Sleep(50 * time.Millisecond)
+		}
+		if _, after, failed := w.state(); after-before < 20 || failed != nil {
+			t.Errorf("%d reports of %d files, error %v", after-before, times, failed)
+		}
+		w.sees("in the end", fmt.Sprintf("[{http://h%d 1 0 false 0}]", times))
+	})
+}
+
 // A change that leaves size and time as they were is seen when the file is read again.
 func TestSameStamp(t *testing.T) {
 	t.Parallel()

@@ -90,6 +90,7 @@ func (r *registrar) connect(ttl time.Duration) error {
 	}
 	if r.conn != nil {
 		r.conn.Close()
+		r.conn = nil
 	}
 	c, events, err := r.open(ttl)
 	if err != nil {
@@ -99,6 +100,10 @@ func (r *registrar) connect(ttl time.Duration) error {
 		for range events { // so that the channel never fills
 		}
 	}()
+	if err := r.login(c); err != nil {
+		c.Close()
+		return err
+	}
 	r.conn, r.ttl = c, ttl
 	return nil
 }

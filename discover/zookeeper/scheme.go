@@ -23,8 +23,8 @@ import (
 const (
 	// session is how long a server may be silent, unless the URL says otherwise.
 	session = 10 * time.Second
-	// firstWithin bounds the wait for a server's first answer. The library would wait for several
-	// times the session, which a server that is just starting makes it do.
+	// firstWithin bounds the wait for a server's first answer, or a third of the session if that is more. The library would wait
+	// for several times the session, which a server that is just starting makes it do: who asks too early gets no answer.
 	firstWithin = 2 * time.Second
 	// longest is how many bytes an answer may have.
 	longest = 16 << 20
@@ -78,38 +78,37 @@ func newPlace(u *url.URL) (place, error) {
 	return p, q.Err()
 }
 
-// open connects, in the background, for a session of this length.
-func (p *place) open(length time.Duration) (*zk.Conn, <-chan zk.Event, error) {
-	secret, err := p.password.Read()
-	if err != nil {
-		return nil, nil, err
-	}
+// open connects, in the background, for a session of this length. login comes before anything else.
+func (p *place) open(length time.Duration) (_ *zk.Conn, _ <-chan zk.Event, err error) {
 	var secure *tls.Config
 	if p.secure {
 		if secure, err = p.tls.Load(); err != nil {
 			return nil, nil, err
 		}
 	}
+	first := max(firstWithin, length/3)
 	dial := func(network, address string, within time.Duration) (net.Conn, error) {
 		d := net.Dialer{Timeout: within}
 		if secure != nil {
 			c, err := tls.DialWithDialer(&d, network, address, secure)
-			return &guarded{Conn: c}, err
+			return &guarded{Conn: c, within: first}, err
 		}
 		c, err := d.Dial(network, address)
-		return &guarded{Conn: c}, err
+		return &guarded{Conn: c, within: first}, err
 	}
-	c, events, err := zk.Connect(p.servers, length, zk.WithDialer(dial), zk.WithMaxBufferSize(longest), zk.WithLogger(silence{}), zk.WithLogInfo(false))
+	return zk.Connect(p.servers, length, zk.WithDialer(dial), zk.WithMaxBufferSize(longest), zk.WithLogger(silence{}), zk.WithLogInfo(false))
+}
+
+// login says who the user is, if there is one. It waits for a server, until the connection is closed.
+func (p *place) login(c *zk.Conn) error {
+	if p.user == "" {
+		return nil
+	}
+	secret, err := p.password.Read()
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	if p.user != "" {
-		if err := c.AddAuth("digest", []byte(p.user+":"+secret)); err != nil {
-			c.Close()
-			return nil, nil, err
-		}
-	}
-	return c, events, nil
+	return c.AddAuth("digest", []byte(p.user+":"+secret))
 }
 
 // silence takes what the library logs; errors come from its functions, too.
@@ -121,14 +120,15 @@ func (silence) Printf(string, ...any) {}
 // make room for any, such as the gigabyte that "HTTP" is.
 type guarded struct {
 	net.Conn
-	head []byte // of the first answer: what was read and not yet given
-	read bool
+	within time.Duration // of the first answer
+	head   []byte        // of the first answer: what was read and not yet given
+	read   bool
 }
 
 // Read reads as the connection does.
 func (g *guarded) Read(b []byte) (int, error) {
 	if !g.read {
-		if err := g.SetReadDeadline(time.Now().Add(firstWithin)); err != nil {
+		if err := g.SetReadDeadline(time.Now().Add(g.within)); err != nil {
 			return 0, err
 		}
 		head := make([]byte, 4)

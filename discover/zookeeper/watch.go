@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -68,6 +69,9 @@ func (p *place) connected(ctx context.Context, f func(ctx context.Context, c *zk
 		close(closed)
 	})
 	defer func() { cancel(); <-closed }()
+	if err := p.login(c); err != nil {
+		return cmp.Or(ctx.Err(), err)
+	}
 	return f(ctx, c, events)
 }
 
@@ -171,11 +175,19 @@ func (w *watcher) read(changed map[string]bool) error {
 	return nil
 }
 
+// about is err with the node that it is about, if it is about one: the user may not read it, say.
+func about(path string, err error) error {
+	if errors.Is(err, zk.ErrNoAuth) {
+		return fmt.Errorf("cannot read node %q: %w", path, err)
+	}
+	return err
+}
+
 // readAll reads a node that no watch is at.
 func (w *watcher) readAll() error {
 	there, _, event, err := w.ExistsW(w.path)
 	if err != nil {
-		return err
+		return about(w.path, err)
 	}
 	if !there {
 		go w.notify(ofExists, event)
@@ -196,7 +208,7 @@ func (w *watcher) readData() error {
 		return nil
 	}
 	if err != nil {
-		return err
+		return about(w.path, err)
 	}
 	go w.notify(ofData, event)
 	w.data = data
@@ -212,7 +224,7 @@ func (w *watcher) readChildren() error {
 		return w.readAll()
 	}
 	if err != nil {
-		return err
+		return about(w.path, err)
 	}
 	go w.notify(ofChildren, event)
 	w.changed = max(w.changed, stat.Pzxid)
@@ -238,7 +250,7 @@ func (w *watcher) readChild(name string) error {
 		return nil
 	}
 	if err != nil {
-		return err
+		return about(w.path+"/"+name, err)
 	}
 	go w.notify(name, event)
 	w.children[name] = child{name, data}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -217,4 +219,55 @@ func TestCatalog(t *testing.T) {
 	r.Sees("cart/v2 http://three, cart/v2 wrong, shop http://two, shop/v1 http://again, till http://10.0.0.1")
 	testkit.Must(t, registrar.Close())
 	r.Sees("cart/v2 http://three, cart/v2 wrong, shop http://two, shop/v1 http://again")
+}
+
+// While the network passes nothing on, nothing is lost.
+func TestHeld(t *testing.T) {
+	testkit.Slow(t)
+	t.Parallel()
+	s := begin(t)
+	t.Cleanup(s.Close)
+	place := s.Place(zookeeper.Scheme())
+	place.URL = func(string) string { return "zookeeper://" + s.Addr + "/services/shop/v1?session=2s" }
+	if err := discovertest.Held(place, s.Hold, nil); err != nil {
+		t.Error(err)
+	}
+}
+
+// A node that may not be read is a failure, which names it.
+func TestDenied(t *testing.T) {
+	t.Parallel()
+	s := server(t)
+	testkit.Must(t, s.Put("/i/one", "http://one"))
+	_, err := s.Conn.Create("/i/two", []byte("http://two"), 0, zk.DigestACL(zk.PermAll, "user", "secret"))
+	testkit.Must(t, err)
+	if err := <-source(t, "zookeeper://"+s.Addr+"/i").Ended; err == nil || !strings.Contains(err.Error(), `cannot read node "/i/two": zk: not authenticated`) {
+		t.Errorf("got %v", err)
+	}
+	file := filepath.Join(t.TempDir(), "password")
+	testkit.Must(t, os.WriteFile(file, []byte("secret"), 0o600))
+	source(t, "zookeeper://"+s.Addr+"/i?user=user&password_file="+url.QueryEscape(file)).Sees("[{http://one 1 0 false 0} {http://two 1 0 false 0}]")
+}
+
+// What is registered is there again after whatever happens to the registry.
+func TestRegisteredAgain(t *testing.T) {
+	testkit.Slow(t)
+	t.Parallel()
+	s := begin(t)
+	t.Cleanup(s.Close)
+	present := func() bool {
+		list, _, err := s.Conn.Children("/r/shop/v1")
+		return err == nil && len(list) == 1
+	}
+	held := func(held bool) func() error { return func() error { s.Hold(held); return nil } }
+	e := discover.Entry{Name: "shop", Version: "v1", Endpoint: lb.Endpoint{URL: "http://10.0.0.1:8080", Weight: 1}}
+	r := sourcetest.Open(t, zookeeper.Scheme().Registrar, "zookeeper://"+s.Addr+"/r")
+	if err := discovertest.Registered(r, e, present,
+		discovertest.Disturbance{Name: "held", Begin: held(true), End: held(false), Forgets: true},
+		discovertest.Disturbance{Name: "cut", Begin: s.Cut, End: s.Cut},
+		discovertest.Disturbance{Name: "restarted", Begin: s.Process.Stop, End: s.Process.Start},
+		discovertest.Disturbance{Name: "held again", Begin: held(true), End: held(false), Forgets: true},
+	); err != nil {
+		t.Error(err)
+	}
 }

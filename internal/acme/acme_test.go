@@ -13,10 +13,13 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -639,6 +642,51 @@ func TestCARefuses(t *testing.T) {
 	}
 	if _, err := n.handshake("blocked.test", nil); err == nil {
 		t.Error("there is a certificate for a refused name")
+	}
+}
+
+// A CA that is busy, or hangs, is asked again soon: only what it says of this account's rate takes long.
+func TestCABusy(t *testing.T) {
+	t.Parallel()
+	ca := pebble(t)
+	name, address := ca.host(t)
+	u, err := url.Parse(ca.directory)
+	testkit.Must(t, err)
+	authority := testkit.NewAuthority(t)
+	trusted, err := os.ReadFile(ca.file)
+	testkit.Must(t, err)
+	roots := filepath.Join(t.TempDir(), "roots.pem")
+	own, err := os.ReadFile(authority.File)
+	testkit.Must(t, err)
+	testkit.Must(t, os.WriteFile(roots, append(trusted, own...), 0o600))
+	pool, err := config.LoadAuthorities(roots)
+	testkit.Must(t, err)
+	pass := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = u.Scheme, u.Host, r.In.Host
+		},
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: u.Hostname()}},
+	}
+	var orders atomic.Int32
+	front := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "order-plz") && orders.Add(1) <= 2 {
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.Header().Set("Retry-After", "1")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			io.WriteString(w, `{"type":"urn:ietf:params:acme:error:rateLimited","detail":"Service busy; retry later.","status":503}`)
+			return
+		}
+		pass.ServeHTTP(w, r)
+	}))
+	front.TLS = &tls.Config{Certificates: []tls.Certificate{authority.Issue("127.0.0.1").Certificate}}
+	front.StartTLS()
+	t.Cleanup(front.Close)
+	text := ca.configuration(address, t.TempDir(), fmt.Sprintf("domains = [%q]", name), "")
+	text = strings.Replace(strings.Replace(text, ca.directory, front.URL+u.Path, 1), ca.file, roots, 1)
+	n := startTrying(t, text, 200*time.Millisecond)
+	n.gets(name, ca.roots(t))
+	if orders.Load() < 3 {
+		t.Errorf("%d orders", orders.Load())
 	}
 }
 

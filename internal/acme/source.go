@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"maps"
 	"net"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -247,8 +248,8 @@ func (s *source) background(f func()) {
 func (m *Manager) wait(err error, tries int) time.Duration {
 	first, most := m.options.Retry, 120*m.options.Retry // 10 minutes
 	if problem, ok := errors.AsType[acme.Problem](err); ok {
-		first, most = 12*first, 4320*first // 1 minute, 6 hours: the CA counts what it has refused
-		if problem.Type == acme.ProblemTypeRateLimited {
+		first, most = 12*first, 4320*first                                                                  // 1 minute, 6 hours: the CA counts what it has refused
+		if problem.Type == acme.ProblemTypeRateLimited && problem.Status != http.StatusServiceUnavailable { // which says that it is busy
 			first *= 60
 		}
 	}

@@ -2,11 +2,24 @@ package cli
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
+	"os"
 	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
 
 	"weir/internal/handover"
 	"weir/server"
+)
+
+// How long the process before this one, which may be stopped or hang, is waited for: for each message with what this one
+// needs, until it answers that it has told all, and until the log says that it does not leave.
+const (
+	giveLimit = time.Minute
+	joinLimit = 10 * time.Second
+	mainLimit = 10 * time.Second
 )
 
 // predecessor is the process that this one replaces. The nil predecessor is none.
@@ -18,6 +31,8 @@ type predecessor struct {
 	released chan struct{}
 	main     chan struct{} // closed when this process is the one that counts
 	attempt  string        // before main is closed, what names the upgrade
+	// chosen says which of the two came first: that this process is the one that counts, or that it was told to end.
+	chosen atomic.Bool
 	// confirms says that the process before this one confirms what it learns. joined is closed when this
 	// process has learned all that the other one has told without waiting for that.
 	confirms bool
@@ -34,7 +49,11 @@ func meet() (*predecessor, error) {
 	}
 	p := &predecessor{conn: conn, released: make(chan struct{}), main: make(chan struct{}), joined: make(chan struct{})}
 	for {
+		conn.HearFor(giveLimit)
 		m, err := conn.Receive()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return p, fmt.Errorf("the process before this one has said nothing for %s", giveLimit)
+		}
 		if err != nil {
 			return p, errors.Join(errors.New("the process before this one has gone"), err)
 		}
@@ -47,6 +66,7 @@ func meet() (*predecessor, error) {
 			p.early = append(p.early, m.Data)
 		case handover.Memory:
 			p.passed.Memory, p.confirms = m.Data, m.Confirms
+			conn.HearFor(0)
 			return p, nil
 		}
 	}
@@ -86,31 +106,71 @@ func (p *predecessor) fail(err error) {
 
 // join makes s learn what the process before this one has changed, and tell that what s changes. It
 // returns when s knows every change that the other process did not wait with; for all others that
-// process waits until s has learned them.
+// process waits until s has learned them. A process that does not answer is not waited for: as long as it is
+// stopped, only s can serve.
 func (p *predecessor) join(s *server.Server, log *slog.Logger) {
+	p.conn.Lost = s.Lost
 	s.Connect(p.conn)
 	go p.listen(s, log)
-	if p.confirms {
-		p.conn.Post(handover.Message{Kind: handover.Joining, Confirms: true})
-		<-p.joined
+	if !p.confirms {
+		return
+	}
+	p.conn.Post(handover.Message{Kind: handover.Joining, Confirms: true})
+	late := time.NewTimer(joinLimit)
+	defer late.Stop()
+	select {
+	case <-p.joined:
+	case <-late.C:
+		log.Warn("the process before this one does not answer: what it has purged or changed in the last moments, this one learns later", "process", os.Getppid())
 	}
 }
 
 // replace says that s can serve, and returns when the process before this one leaves the
-// clients to it, or has gone. attempt is what names the upgrade.
-func (p *predecessor) replace(s *server.Server) (attempt string) {
+// clients to it, or has gone. attempt is what names the upgrade. If a signal that ends this process comes before that,
+// replace returns it; others are in signals again afterwards.
+func (p *predecessor) replace(s *server.Server, signals chan os.Signal, log *slog.Logger) (attempt string, end os.Signal) {
 	if p == nil {
-		return ""
+		return "", nil
 	}
-	p.conn.Post(handover.Message{Kind: handover.Ready})
-	<-p.main
-	s.Own()
-	return p.attempt
+	p.conn.Post(handover.Message{Kind: handover.Ready, Confirms: true})
+	late := time.NewTimer(mainLimit)
+	defer late.Stop()
+	var kept []os.Signal
+	for {
+		select {
+		case <-p.main:
+			s.Own()
+			for _, sig := range kept {
+				select {
+				case signals <- sig:
+				default: // as the runtime drops what has no room
+				}
+			}
+			return p.attempt, nil
+		case sig := <-signals:
+			switch sig {
+			case syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2:
+			default:
+				if p.chosen.CompareAndSwap(false, true) {
+					p.conn.Post(handover.Message{Kind: handover.Failed, Text: "the new process was told to end (" + sig.String() + ")"})
+					return "", sig
+				}
+			}
+			kept = append(kept, sig)
+		case <-late.C:
+			log.Warn("this process serves, but the one before it does not leave: end that one if it hangs", "process", os.Getppid())
+		}
+	}
 }
 
 // listen hears the process before this one until that has ended.
 func (p *predecessor) listen(s *server.Server, log *slog.Logger) {
-	main := sync.OnceFunc(func() { close(p.main) })
+	main := func() (first bool) {
+		if first = p.chosen.CompareAndSwap(false, true); first {
+			close(p.main)
+		}
+		return first
+	}
 	released := sync.OnceFunc(func() { close(p.released) })
 	joined := sync.OnceFunc(func() { close(p.joined) })
 	learn := func(message []byte) {
@@ -135,7 +195,9 @@ func (p *predecessor) listen(s *server.Server, log *slog.Logger) {
 			return
 		case m.Kind == handover.Main:
 			p.attempt = m.Name
-			main()
+			if main() {
+				p.conn.Post(handover.Message{Kind: handover.Took})
+			}
 		case m.Kind == handover.Released:
 			released()
 		case m.Kind == handover.Joined:

@@ -79,10 +79,9 @@ func (p *process) serve() error {
 				p.reload("file has changed")
 			}
 		case err := <-p.upgraded:
-			if err == nil {
-				return p.handOver()
+			if over, result := p.nextStep(err); over {
+				return result
 			}
-			p.upgradeFailed(p.next.attempt, err)
 		case <-p.parts.Changed():
 			p.reload("documents have changed")
 		case <-p.watchdog.tick:

@@ -130,7 +130,11 @@ func serve(c *urfave.Command, before *predecessor) error {
 	if err := p.server.Start(); err != nil {
 		return errors.Join(err, p.server.Close())
 	}
-	attempt := before.replace(p.server)
+	attempt, end := before.replace(p.server, signals, log)
+	if end != nil {
+		p.manager = nil // the service is that of the process before this one
+		return p.stop(end)
+	}
 	if err := p.pidFile.write(os.Getpid()); err != nil {
 		return errors.Join(err, p.server.Close())
 	}

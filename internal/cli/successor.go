@@ -15,8 +15,13 @@ import (
 	"weir/server"
 )
 
-// lastWords is how long after the end of a process what it has said is read, all of which is there.
-const lastWords = time.Second
+const (
+	// lastWords is how long after the end of a process what it has said is read, all of which is there.
+	lastWords = time.Second
+	// partLimit is how long a process that has ended otherwise waits until the new one, which may be stopped, has taken
+	// what there is to say.
+	partLimit = 10 * time.Second
+)
 
 // successor is a process that is to replace this one.
 type successor struct {
@@ -29,6 +34,8 @@ type successor struct {
 	hungUp bool
 
 	ready  chan struct{} // closed when it can serve
+	took   chan struct{} // closed when it is the one that counts
+	asked  bool          // it was told to be; of the process's goroutine
 	ended  chan struct{} // closed when it has ended, after exit and reason were set
 	exit   error
 	reason string // why it ends, as it said itself
@@ -51,7 +58,7 @@ func startSuccessor(program string, s *server.Server) (*successor, error) {
 		return nil, err
 	}
 	defer theirs.Close()
-	n := &successor{conn: conn, server: s, ready: make(chan struct{}), ended: make(chan struct{})}
+	n := &successor{conn: conn, server: s, ready: make(chan struct{}), took: make(chan struct{}), ended: make(chan struct{})}
 	n.cmd = exec.Command(program, os.Args[1:]...)
 	n.cmd.Env = handover.Environment(os.Environ(), os.Getpid())
 	n.cmd.Stdin, n.cmd.Stdout, n.cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
@@ -60,6 +67,7 @@ func startSuccessor(program string, s *server.Server) (*successor, error) {
 		conn.Close()
 		return nil, fmt.Errorf("cannot start %q: %w", program, err)
 	}
+	conn.Lost = s.Lost
 	s.Connect(conn)
 	return n, nil
 }
@@ -80,9 +88,14 @@ func (n *successor) await(pid *pidFile, limit time.Duration) error {
 	}()
 	given := make(chan error, 1)
 	go func() { given <- n.give(pid) }()
+	return n.wait(given, n.ready, limit)
+}
+
+// wait waits until done is closed, and returns why that will not be. The new process has ended then.
+func (n *successor) wait(given <-chan error, done <-chan struct{}, limit time.Duration) error {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
-	for {
+	for late := false; ; {
 		select {
 		case err := <-given:
 			if err == nil || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
@@ -90,12 +103,17 @@ func (n *successor) await(pid *pidFile, limit time.Duration) error {
 			}
 			n.end()
 			return err
-		case <-n.ready:
+		case <-done:
 			return nil
 		case <-n.ended:
 			n.end()
 			return n.why()
 		case <-timer.C:
+			if !late { // if it was this process that was stopped, what the other one has said is not read yet
+				late = true
+				timer.Reset(lastWords)
+				continue
+			}
 			n.end()
 			return fmt.Errorf("the new process was not ready within %s (lifecycle.upgrade), and was ended", limit)
 		}
@@ -124,14 +142,20 @@ func (n *successor) give(pid *pidFile) (err error) {
 
 // listen hears the new process until that ends.
 func (n *successor) listen() {
-	ready := sync.OnceFunc(func() { close(n.ready) })
+	ready := sync.OnceFunc(func() { close(n.ready) }) // another version may say it again
+	took := sync.OnceFunc(func() { close(n.took) })
 	for {
 		m, err := n.conn.Receive()
 		switch {
 		case err != nil:
 			return
 		case m.Kind == handover.Ready:
-			ready() // another version may say it again
+			ready()
+			if !m.Confirms {
+				took()
+			}
+		case m.Kind == handover.Took:
+			took()
 		case m.Kind == handover.Failed:
 			n.reason = m.Text
 		case m.Kind == handover.Joining:
@@ -202,16 +226,35 @@ func (p *process) tellUpgrade(v upgradeVerdict) {
 	}
 }
 
-// handOver leaves everything to the new process, which can serve, and ends this one when its
+// nextStep goes on with the upgrade after the new process has done a step, or has failed with err. over says that this
+// process has left everything to the new one, and ended with result.
+func (p *process) nextStep(err error) (over bool, result error) {
+	next := p.next
+	switch {
+	case err != nil:
+		if next.asked {
+			p.tell(p.manager.Main(os.Getpid()))
+		}
+		p.upgradeFailed(next.attempt, err)
+		return false, nil
+	case next.asked:
+		return true, p.handOver()
+	}
+	next.asked = true
+	p.tell(p.manager.Main(next.cmd.Process.Pid))
+	next.conn.Post(handover.Message{Kind: handover.Main, Name: next.attempt})
+	upgraded, limit := make(chan error, 1), p.cfg.Lifecycle.Upgrade.D()
+	p.upgraded = upgraded
+	go func() { upgraded <- next.wait(nil, next.took, limit) }()
+	return false, nil
+}
+
+// handOver leaves everything to the new process, which serves, and ends this one when its
 // clients have left.
 func (p *process) handOver() error {
 	next := p.next
 	pid := next.cmd.Process.Pid
-	p.tell(p.manager.Main(pid))
 	p.manager, p.watchdog.tick = nil, nil // what this process says does not count any more
-	if err := next.conn.Send(handover.Message{Kind: handover.Main, Name: next.attempt}, nil); err != nil {
-		p.log.Error("the new process does not hear that it is to go on", "error", err)
-	}
 	p.pidFile.leave()
 	if next.hungUp {
 		next.cmd.Process.Signal(syscall.SIGHUP)
@@ -223,7 +266,9 @@ func (p *process) handOver() error {
 	}
 	next.conn.Post(handover.Message{Kind: handover.Released})
 	err := p.end(limit)
-	next.conn.Flush()
+	if err := next.conn.Flush(partLimit); err != nil {
+		p.log.Error("the new process does not know what was changed here in the end", "error", err)
+	}
 	next.conn.Close()
 	return err
 }

@@ -25,8 +25,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxMessage bounds the bytes of a message.
-const maxMessage = 64 << 20
+// maxMessage bounds the bytes of a message, and maxWaiting those of the changes that wait to be sent, which
+// a process that is stopped makes many.
+const (
+	maxMessage = 64 << 20
+	maxWaiting = 16 << 20
+)
 
 // variable is the environment variable that holds the id of the process that is replaced. The
 // descriptor of the new process's end is firstExtra.
@@ -46,11 +50,12 @@ const (
 	PIDFile Kind = "pid_file"
 	// Memory brings, in Data, what the old process knows, and ends what the new one needs.
 	Memory Kind = "memory"
-	// Ready says that the new process can serve.
+	// Ready says that the new process can serve; with Confirms, that it answers Main by Took.
 	Ready Kind = "ready"
-	// Main says that the new process is the one that counts from now on. Name is what it puts
-	// before its verdict on the upgrade.
+	// Main says that the new process is to be the one that counts. Name is what it puts
+	// before its verdict on the upgrade. Took says that it is: before, it may have been told to end.
 	Main Kind = "main"
+	Took Kind = "took"
 	// Joining says that the new process is about to accept clients. Joined answers it, after all Changed
 	// that the old process sent without waiting for their Learned.
 	Joining Kind = "joining"
@@ -75,17 +80,24 @@ type Message struct {
 	// receiver, who closes it.
 	Carries bool     `json:"carries,omitempty"`
 	File    *os.File `json:"-"`
-	// Confirms says that the sender answers each Changed by Learned.
+	// Confirms says that the sender answers: each Changed by Learned, or what its Kind says.
 	Confirms bool `json:"confirms,omitempty"`
 }
 
 // Conn is one end. Its methods may be called from any goroutine, but Receive from one at a time.
 type Conn struct {
+	// Lost is called when the other process takes messages again after changes were left out because too many
+	// waited. What it returns is told in their place. nil means nothing. It is set before the first Tell.
+	Lost func() []byte
+
 	conn *net.UnixConn
 	mu   sync.Mutex // of Send
 
 	posts  sync.Mutex
 	posted []Message
+	// waiting are the bytes of the changes that were posted and not sent; lost says that others were left out.
+	waiting int
+	lost    bool
 	// posting is closed when all that was posted has been sent; nil while nothing is.
 	posting chan struct{}
 
@@ -196,7 +208,13 @@ func (c *Conn) Send(m Message, file syscall.Conn) error {
 func (c *Conn) Post(m Message) {
 	c.posts.Lock()
 	defer c.posts.Unlock()
+	c.addPost(m)
+}
+
+// addPost is Post. posts must be held.
+func (c *Conn) addPost(m Message) {
 	c.posted = append(c.posted, m)
+	c.waiting += len(m.Data)
 	if c.posting == nil {
 		c.posting = make(chan struct{})
 		go c.post()
@@ -208,27 +226,62 @@ func (c *Conn) post() {
 	for {
 		c.posts.Lock()
 		list := c.posted
-		if c.posted = nil; len(list) == 0 {
+		c.posted = nil
+		lost := c.lost && len(list) == 0
+		if len(list) == 0 && !lost {
 			close(c.posting)
 			c.posting = nil
 			c.posts.Unlock()
 			return
 		}
 		c.posts.Unlock()
+		if lost {
+			c.tellLost()
+			continue
+		}
 		for _, m := range list {
-			if c.Send(m, nil) != nil {
-				break
-			}
+			_ = c.Send(m, nil) // fails if the other process has ended
+			c.posts.Lock()
+			c.waiting -= len(m.Data)
+			c.posts.Unlock()
 		}
 	}
 }
 
-// Tell posts a Changed with data.
+// Tell posts a Changed with data. While too many wait it leaves that out, and what Lost returns is told in its
+// place; until then Await fails.
 func (c *Conn) Tell(data []byte) {
 	c.changes.Lock()
-	defer c.changes.Unlock() // after Post, so that no Await counts what is not posted
+	defer c.changes.Unlock() // after posting, so that no Await counts what is not posted
+	c.posts.Lock()
+	defer c.posts.Unlock()
+	if c.lost = c.lost || c.waiting+len(data) > maxWaiting; c.lost {
+		return
+	}
 	c.changes.told++
-	c.Post(Message{Kind: Changed, Data: data})
+	c.addPost(Message{Kind: Changed, Data: data})
+}
+
+// tellLost tells what Lost returns.
+func (c *Conn) tellLost() {
+	c.changes.Lock()
+	c.posts.Lock()
+	c.lost = false // before Lost is called: what is changed from now on is told again
+	if c.Lost != nil {
+		c.changes.told++
+	}
+	c.posts.Unlock()
+	c.changes.Unlock()
+	if c.Lost != nil {
+		c.Post(Message{Kind: Changed, Data: c.Lost()})
+	}
+}
+
+// hasLost says that changes were left out of which the other process was told nothing yet.
+func (c *Conn) hasLost() bool {
+	c.posts.Lock()
+	defer c.posts.Unlock()
+	return c.lost
 }
 
 // Confirm posts a Learned, for a Changed that was received.
@@ -244,6 +297,9 @@ var errSilent = errors.New("the other process has not answered for long")
 func (c *Conn) Await(ctx context.Context) error {
 	c.changes.Lock()
 	defer c.changes.Unlock()
+	if c.changes.confirmed && c.hasLost() {
+		return errSilent
+	}
 	before := c.changes.learned
 	for told := c.changes.told; c.changes.confirmed && c.changes.learned < told; {
 		if c.changes.silent {
@@ -277,13 +333,21 @@ func (c *Conn) note(f func()) {
 	}
 }
 
-// Flush waits until what was posted has been sent.
-func (c *Conn) Flush() {
+// Flush waits until what was posted has been sent. It fails if the other process has not taken it within limit.
+func (c *Conn) Flush(limit time.Duration) error {
 	c.posts.Lock()
 	posting := c.posting
 	c.posts.Unlock()
-	if posting != nil {
-		<-posting
+	if posting == nil {
+		return nil
+	}
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-posting:
+		return nil
+	case <-timer.C:
+		return errSilent
 	}
 }
 
@@ -298,7 +362,7 @@ func (c *Conn) Receive() (Message, error) {
 		case m.Kind == Learned:
 			c.note(func() { c.changes.learned, c.changes.silent = c.changes.learned+1, false })
 			continue
-		case m.Confirms:
+		case m.Confirms && m.Kind != Ready:
 			c.note(func() { c.changes.confirmed = true })
 		}
 		return m, err
@@ -348,9 +412,13 @@ func (c *Conn) receiveFile(name string) (*os.File, error) {
 	return os.NewFile(uintptr(fds[0]), name), nil
 }
 
-// HearFor ends Receive after d, even if the other end stays open.
+// HearFor ends Receive after d, even if the other end stays open; 0 ends that.
 func (c *Conn) HearFor(d time.Duration) {
-	_ = c.conn.SetReadDeadline(time.Now().Add(d)) // fails if it is closed
+	end := time.Time{}
+	if d > 0 {
+		end = time.Now().Add(d)
+	}
+	_ = c.conn.SetReadDeadline(end) // fails if it is closed
 }
 
 // Close closes this end.

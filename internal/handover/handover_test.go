@@ -3,6 +3,8 @@ package handover_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -117,7 +119,7 @@ func TestProcesses(t *testing.T) {
 	for i := range 100 {
 		c.Post(handover.Message{Kind: handover.Changed, Name: strconv.Itoa(i)})
 	}
-	c.Flush()
+	testkit.Must(t, c.Flush(time.Minute))
 	for i := range 100 {
 		hears(handover.Changed, "got "+strconv.Itoa(i), nil)
 	}
@@ -127,7 +129,7 @@ func TestProcesses(t *testing.T) {
 	}
 	// What comes too late is lost, and nothing waits for it.
 	c.Post(handover.Message{Kind: handover.Changed})
-	c.Flush()
+	testkit.Must(t, c.Flush(time.Minute))
 	if err := c.Send(handover.Message{Kind: handover.Changed}, nil); err == nil {
 		t.Error("a message was sent to a process that has ended")
 	}
@@ -198,6 +200,78 @@ func TestAwait(t *testing.T) {
 	if err := <-received; err == nil {
 		t.Error("a message came from nowhere")
 	}
+}
+
+// TestLost: changes for a process that takes none, as one that is stopped, do not fill the memory. When it takes them again,
+// it is told that some are lost, and then the next ones.
+func TestLost(t *testing.T) {
+	t.Parallel()
+	c, theirs, err := handover.Pair()
+	testkit.Must(t, err)
+	defer c.Close()
+	c.Lost = func() []byte { return []byte("lost") }
+	reader, err := net.FileConn(theirs)
+	testkit.Must(t, err)
+	theirs.Close()
+	defer reader.Close()
+	say := func(text string) {
+		t.Helper()
+		_, err := reader.Write(append([]byte{0, 0, 0, byte(len(text))}, text...))
+		testkit.Must(t, err)
+	}
+	say(`{"kind":"joining","confirms":true}`)
+	_, err = c.Receive()
+	testkit.Must(t, err)
+	large := bytes.Repeat([]byte("x"), 1<<20)
+	const many = 100
+	for range many {
+		c.Tell(large)
+	}
+	if err := c.Await(t.Context()); err == nil {
+		t.Error("changes were left out, but Await returns nil")
+	}
+	if err := c.Flush(time.Millisecond); err == nil {
+		t.Error("nothing was taken, but Flush returns nil")
+	}
+	next := func() string {
+		t.Helper()
+		length := make([]byte, 4)
+		_, err := io.ReadFull(reader, length)
+		testkit.Must(t, err)
+		text := make([]byte, binary.BigEndian.Uint32(length))
+		_, err = io.ReadFull(reader, text)
+		testkit.Must(t, err)
+		var m handover.Message
+		testkit.Must(t, json.Unmarshal(text, &m))
+		if m.Kind != handover.Changed {
+			t.Fatalf("%q came", m.Kind)
+		}
+		return string(m.Data)
+	}
+	came := 0
+	text := next()
+	for ; text == string(large); text = next() {
+		came++
+	}
+	if text != "lost" || came == 0 || came > many/2 {
+		t.Errorf("%d of %d changes came, then %.20q", came, many, text)
+	}
+	c.Tell([]byte("another"))
+	if text := next(); text != "another" {
+		t.Errorf("%.20q came", text)
+	}
+	go c.Receive()
+	for range came + 1 {
+		say(`{"kind":"learned"}`)
+	}
+	short, done := context.WithTimeout(t.Context(), time.Millisecond)
+	defer done()
+	if err := c.Await(short); err == nil {
+		t.Error("the last change is not confirmed, but Await returns nil")
+	}
+	say(`{"kind":"learned"}`)
+	testkit.Eventually(t, "all is confirmed", func() bool { return c.Await(t.Context()) == nil })
+	testkit.Must(t, c.Flush(testkit.Limit))
 }
 
 // TestEnvironment: what is meant for the process alone is not passed on.

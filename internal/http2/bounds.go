@@ -120,13 +120,75 @@ type credit struct {
 	taken int64
 	// held is how many bytes may still come.
 	held int64
+	// more is what the client got beyond connWindow, because bodies that nobody wants yet would keep the others waiting.
+	more int64
+	// over says that the connection has ended, so that it gets no more.
+	over bool
 }
 
-// giveBack lets the client send n bytes more of bodies. c.mu is held.
-func (c *conn) giveBack(n int) {
-	if c.credit.taken += int64(n); c.credit.taken >= connWindow/4 {
-		c.Window(0, c.credit.taken)
-		c.credit.held += c.credit.taken
-		c.credit.taken = 0
+const (
+	// step is by how much the window of a connection grows at once, or less of it is left when that is needed.
+	step = connWindow / 4
+	// maxMore is what a connection may get beyond connWindow: the windows of its streams then bound what is kept.
+	maxMore = maxStreams*streamWindow - connWindow
+	// maxSpare bounds what all connections together get beyond connWindow.
+	maxSpare = 64 << 20
+)
+
+// arrived notes that n bytes have come, and reports whether they were allowed. Where little is left because others are not
+// wanted yet, the client gets more, so that requests to a target that takes nothing keep those to others waiting no
+// longer than other connections do. c.mu is held.
+func (c *conn) arrived(n int64) bool {
+	k := &c.credit
+	if k.held -= n; k.held < 0 {
+		return false
 	}
+	if k.held < step && k.taken >= step/4 {
+		c.tellTaken()
+	}
+	if k.held < step && !k.over && k.more+step <= maxMore && c.front.borrow(step) {
+		k.more += step
+		k.held += step
+		c.Window(0, step)
+	}
+	return true
+}
+
+// giveBack lets the client send n bytes more of bodies, but for what it got beyond connWindow. c.mu is held.
+func (c *conn) giveBack(n int) {
+	k := &c.credit
+	k.taken += int64(n)
+	if k.more > 0 && k.held >= 2*step {
+		back := min(k.taken, k.more)
+		k.taken -= back
+		k.more -= back
+		c.front.spare.Add(-back)
+	}
+	if k.taken >= step || k.held < step && k.taken >= step/4 {
+		c.tellTaken()
+	}
+}
+
+// tellTaken tells the client how much was taken. c.mu is held.
+func (c *conn) tellTaken() {
+	c.Window(0, c.credit.taken)
+	c.credit.held += c.credit.taken
+	c.credit.taken = 0
+}
+
+// endCredit gives back what the connection got beyond connWindow, after its end.
+func (c *conn) endCredit() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.front.spare.Add(-c.credit.more)
+	c.credit.more, c.credit.over = 0, true
+}
+
+// borrow takes n bytes of what connections may have beyond connWindow, if there is so much.
+func (f *Front) borrow(n int64) bool {
+	if f.spare.Add(n) <= maxSpare {
+		return true
+	}
+	f.spare.Add(-n)
+	return false
 }

@@ -67,7 +67,7 @@ func (c *conn) takeData(f *h2.DataFrame) error {
 	if id > c.last {
 		return protocolFault("DATA of a stream that was not begun")
 	}
-	if c.credit.held -= int64(size); c.credit.held < 0 {
+	if !c.arrived(int64(size)) {
 		return &fault{h2.ErrCodeFlowControl, proxy.EndProtocol, "more DATA than the connection's window"}
 	}
 	if len(data) > 0 {

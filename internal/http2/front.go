@@ -51,7 +51,9 @@ type Front struct {
 
 	workers  workers
 	draining atomic.Bool
-	conns    listener.Group[*conn]
+	// spare is how many bytes the windows of connections have beyond connWindow, all together.
+	spare atomic.Int64
+	conns listener.Group[*conn]
 }
 
 // Preface is what a client's connection begins with (RFC 9113 section 3.4).
@@ -69,6 +71,7 @@ func (f *Front) Serve(c *listener.Conn, l func() *proxy.Listener, early []byte) 
 	f.conns.Add(cn)
 	defer func() {
 		f.conns.Remove(cn)
+		cn.endCredit()
 		if v := recover(); v != nil {
 			c.Reset()
 			f.OnPanic(v)

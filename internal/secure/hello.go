@@ -75,6 +75,7 @@ func serverName(hello []byte) (string, error) {
 	if !s.ReadUint16LengthPrefixed(&extensions) || !s.Empty() {
 		return "", fmt.Errorf("%w: its extensions cannot be read", ErrNoHello)
 	}
+	found := ""
 	for !extensions.Empty() {
 		var kind uint16
 		var data, list cryptobyte.String
@@ -93,10 +94,15 @@ func serverName(hello []byte) (string, error) {
 			if !list.ReadUint8(&kind) || !list.ReadUint16LengthPrefixed(&name) {
 				return "", fmt.Errorf("%w: its list of names cannot be read", ErrNoHello)
 			}
-			if kind == 0 {
-				return strings.ToLower(strings.TrimSuffix(string(name), ".")), nil
+			if kind != 0 {
+				continue
 			}
+			// Who comes after weir might go by the other one.
+			if found != "" || name.Empty() {
+				return "", fmt.Errorf("%w: it asks for an empty name, or for several", ErrNoHello)
+			}
+			found = string(name)
 		}
 	}
-	return "", nil
+	return strings.ToLower(strings.TrimSuffix(found, ".")), nil
 }

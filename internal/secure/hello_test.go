@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"testing"
 
 	"weir/internal/secure"
@@ -39,6 +40,19 @@ func records(record []byte, n int) (out []byte) {
 		payload = payload[k:]
 	}
 	return out
+}
+
+// named returns a ClientHello whose extensions are lists of names.
+func named(lists ...string) []byte {
+	sized := func(size int, text string) string {
+		return string([]byte{byte(len(text) >> 16), byte(len(text) >> 8), byte(len(text))}[3-size:]) + text
+	}
+	extensions := ""
+	for _, list := range lists {
+		extensions += "\x00\x00" + sized(2, sized(2, list))
+	}
+	message := "\x01" + sized(3, "\x03\x03"+strings.Repeat("r", 32)+sized(1, "")+sized(2, "\x13\x01")+sized(1, "\x00")+sized(2, extensions))
+	return []byte("\x16\x03\x01" + sized(2, message))
 }
 
 func TestReadHello(t *testing.T) {
@@ -81,6 +95,16 @@ func TestReadHello(t *testing.T) {
 	for i := range hello {
 		if _, _, err := read(hello[:i]); err == nil || errors.Is(err, secure.ErrNoHello) {
 			t.Fatalf("cut after %d bytes: %v", i, err)
+		}
+	}
+	// The extension with names (RFC 6066 section 3): two names, in one list and in two, an empty one, and an address.
+	const one, other = "\x00\x00\x05a.one", "\x00\x00\x05b.two"
+	bad("two names", named(one+other))
+	bad("two lists", named(one, other))
+	bad("an empty name", named("\x00\x00\x00"))
+	for list, want := range map[string]string{one: "a.one", "\x07\x00\x01x" + other: "b.two", "\x00\x00\x09127.0.0.1": "127.0.0.1", "": ""} {
+		if name, _, err := read(named(list)); name != want || err != nil {
+			t.Errorf("%q: %q, %v", list, name, err)
 		}
 	}
 	// Whatever is changed in it, it is a hello or none.

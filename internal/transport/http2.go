@@ -15,7 +15,7 @@ import (
 // HTTP2 is safe for concurrent use.
 type HTTP2 struct {
 	*dialer
-	// most bounds the connections, 0 for no bound; streams those exchanges that share one.
+	// most bounds the connections, 0 for no bound, see full; streams those exchanges that share one.
 	most, streams int
 	wait, idle    time.Duration
 	// ping is how long a connection may be silent before it is asked whether it is still there, 0 for
@@ -179,10 +179,16 @@ func (t *HTTP2) roomy() *framedConn {
 			doubtful = c
 		}
 	}
-	if doubtful != nil && t.most > 0 && t.open+t.dialing >= t.most {
+	if doubtful != nil && t.full() {
 		return doubtful
 	}
 	return nil
+}
+
+// full says that no connection may be made. Those that get no more exchanges, because the target ends them or because of
+// their age, count only beyond as many again: the last exchange on one may last for hours. t.mu is held.
+func (t *HTTP2) full() bool {
+	return t.most > 0 && (len(t.conns)+t.dialing >= t.most || t.open+t.dialing >= 2*t.most)
 }
 
 // spent says that the target most likely refuses further exchanges on the connection. t.mu is held.
@@ -216,7 +222,7 @@ func (t *HTTP2) leaveOld() {
 // dial makes another connection if the exchanges that wait, with one more, need it and it is
 // allowed. It reports whether it does. t.mu is held.
 func (t *HTTP2) dial() bool {
-	if t.dialing*t.expected() > len(t.waiting) || t.most > 0 && t.open+t.dialing >= t.most {
+	if t.dialing*t.expected() > len(t.waiting) || t.full() {
 		return false
 	}
 	for _, c := range t.conns {

@@ -599,6 +599,51 @@ func TestH2Streams(t *testing.T) {
 	}
 }
 
+// A connection that the target ends, on which an exchange goes on for long, keeps no others from another one; but there
+// are never more than twice as many as are allowed.
+func TestH2Leaving(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	url := listenFrames(t, nil, func(p *framePeer) {
+		id := p.request()
+		if id == 0 {
+			return
+		}
+		p.WriteGoAway(id, h2.ErrCodeNo, nil)
+		p.headers(id, false, ":status: 200")
+		p.Wait(release)
+		p.WriteData(id, true, nil)
+		p.gone()
+	})
+	tr := framed(t, url, func(cfg *config.Upstream) { cfg.Connections.Max = 1 })
+	begin := func() *asked {
+		a := request(t, tr, "GET", "")
+		if _, err := a.ReadHead(&a.head); err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	first, second := begin(), begin()
+	if open, _ := tr.Conns(); open != 2 {
+		t.Errorf("%d connections, want 2", open)
+	}
+	if s, err := tr.Open(time.Millisecond, transport.AnyVersion); err == nil {
+		s.Release(false)
+		t.Error("there is a third connection")
+	}
+	close(release)
+	for _, a := range []*asked{first, second} {
+		body, _ := a.Response(&a.head, false, nil)
+		if _, err := body.Next(nil); err != io.EOF {
+			t.Error(err)
+		}
+		a.Release(true)
+	}
+	third := request(t, tr, "GET", "")
+	third.wants(t, "the answer after others have ended", "200")
+	third.Release(true)
+}
+
 // An exchange for which a connection was made that has no room for it waits no longer than one that finds all full.
 func TestH2NoRoom(t *testing.T) {
 	t.Parallel()

@@ -93,16 +93,26 @@ func (s *Server) reconnect() error {
 	if err != nil {
 		return err
 	}
-	for e := range events {
-		if e.State == zk.StateHasSession {
-			return nil
-		}
-		if e.State == zk.StateDisconnected {
-			return errors.New("there is no session")
+	late := time.NewTimer(answerWithin)
+	defer late.Stop()
+	for {
+		select {
+		case e := <-events:
+			if e.State == zk.StateHasSession {
+				return nil
+			}
+			if e.State == zk.StateDisconnected {
+				return errors.New("there is no session")
+			}
+		case <-late.C:
+			return errors.New("there is no session yet")
 		}
 	}
-	return nil
 }
+
+// answerWithin bounds the wait for a session. A server that is just starting may never answer who asks for one then, and
+// the library would wait for that for more than a minute.
+const answerWithin = 5 * time.Second
 
 // silence takes what the library logs.
 type silence struct{}
