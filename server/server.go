@@ -138,7 +138,8 @@ type running struct {
 }
 
 // New builds a server from cfg, which must not be changed afterwards. Nothing is
-// opened but the access log. The error names every problem of cfg at once.
+// opened but the access log, which Close gives back, also if the server was never started. The error names every problem of cfg
+// at once.
 func New(cfg *config.Config, opts ...Option) (_ *Server, err error) {
 	s := &Server{
 		set:       metrics.NewSet(),
@@ -417,7 +418,7 @@ func (s *Server) speak(c *listener.Conn, l func() *proxy.Listener) {
 	}
 }
 
-// Addr returns where the listener of this name listens, or nil if there is none.
+// Addr returns where the listener of this name listens, or nil if there is none; after Shutdown or Close, where it did.
 // The name is that of the configuration, or the address if it has none.
 func (s *Server) Addr(name string) net.Addr {
 	s.mu.Lock()
