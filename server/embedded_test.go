@@ -9,9 +9,12 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
+	"weak"
 
 	"weir/config"
 	"weir/discover"
@@ -438,4 +441,38 @@ func TestExporterPanics(t *testing.T) {
 		t.Error(err)
 	}
 	equal(t, "closed", e.closed.Load(), true)
+}
+
+// spacious is a handler by whose memory the test sees whether a server is kept.
+type spacious struct{ room [1 << 16]byte }
+
+func (l *spacious) ServeHTTP(w http.ResponseWriter, _ *http.Request) { w.Write(l.room[:5]) }
+
+// Nothing keeps the memory of a closed server, the pool of connections to its targets included.
+func TestClosedServerIsCollected(t *testing.T) {
+	t.Parallel()
+	handler := func() weak.Pointer[spacious] {
+		h := new(spacious)
+		cfg := forwardTo("handler:app")
+		upstream := cfg.Upstreams["origin"]
+		upstream.Connections.Idle = config.Duration(time.Hour) // for which fasthttp's goroutine sleeps
+		cfg.Upstreams["origin"] = upstream
+		s, err := server.New(cfg, server.WithHandler("app", h))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ln := localhost(t)
+		go s.Serve(ln)
+		c := testkit.Dial(t, ln.Addr())
+		equal(t, "status", c.Get("/").Status(), 200)
+		c.Close()
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		return weak.Make(h)
+	}()
+	testkit.Eventually(t, "the handler is collected", func() bool {
+		runtime.GC()
+		return handler.Value() == nil
+	})
 }

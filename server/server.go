@@ -630,7 +630,8 @@ func (s *Server) running() []*running {
 }
 
 // Close stops at once: running exchanges are cut. It returns when everything
-// has ended. Calling it again does nothing.
+// has ended, but for one goroutine of fasthttp for each target that had connections: it sleeps for connections.idle at
+// most and holds nothing. Calling Close again does nothing but wait. Handlers and hooks must not wait for Close, which waits for them.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	if s.state.Load() == stateClosed {
