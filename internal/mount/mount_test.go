@@ -162,3 +162,29 @@ func TestHalfClose(t *testing.T) {
 	<-returned
 	s.Close()
 }
+
+// A handler of fasthttp may leave its context to another goroutine when it has answered by TimeoutError, as fasthttp.TimeoutHandler does.
+func TestTimeoutError(t *testing.T) {
+	left := make(chan struct{})
+	s := mount.FastHTTP(func(ctx *fasthttp.RequestCtx) {
+		begun := make(chan struct{})
+		go func() {
+			defer close(left)
+			for i := range 1000 {
+				ctx.Response.Reset()
+				if i == 0 {
+					close(begun)
+				}
+			}
+		}()
+		<-begun
+		ctx.TimeoutError("too slow")
+	}, mount.Options{})
+	defer s.Close()
+	c := dial(t, s, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	r, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil || r.StatusCode != fasthttp.StatusRequestTimeout {
+		t.Fatalf("%v, %v", r, err)
+	}
+	<-left
+}
