@@ -70,7 +70,7 @@ func (p *piped) Close() error { close(p.ended); return nil }
 
 func (p *piped) Addr() net.Addr { return &net.UnixAddr{Name: "piped", Net: "piped"} }
 
-func (p *piped) Dial(string, string) (net.Conn, error) {
+func (p *piped) Dial(context.Context, string, string) (net.Conn, error) {
 	near, far := net.Pipe()
 	select {
 	case p.conns <- far:
@@ -164,7 +164,7 @@ func TestServeAnyListener(t *testing.T) {
 	ln = localhost(t)
 	check("TLS by methods of a socket", disguised{ln, secure}, &http.Transport{TLSClientConfig: client}, "https://"+ln.Addr().String())
 	p := newPiped()
-	check("one within the process", p, &http.Transport{Dial: p.Dial}, "http://weir.test")
+	check("one within the process", p, &http.Transport{DialContext: p.Dial}, "http://weir.test")
 }
 
 // What weir knows of a client of a program's own listener with TLS.
@@ -215,7 +215,7 @@ func TestServeListenersOfOneAddress(t *testing.T) {
 	also := make(chan error, 1)
 	go func() { also <- s.Serve(second) }()
 	for _, p := range []*piped{first, second} {
-		r, err := (&http.Client{Transport: &http.Transport{Dial: p.Dial, DisableKeepAlives: true}}).Get("http://weir.test")
+		r, err := (&http.Client{Transport: &http.Transport{DialContext: p.Dial, DisableKeepAlives: true}}).Get("http://weir.test")
 		if err != nil {
 			t.Fatal(err)
 		}
