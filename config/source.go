@@ -12,6 +12,13 @@ import (
 // checked where it is put together (server.WithSchemes).
 var sourceSchemes = [...]string{"registry", "file", "list+http", "list+https", "dns", "srv", "etcd", "consul", "zookeeper", "kubernetes"}
 
+// ownScheme begins the names of the schemes that a program which embeds weir may have besides.
+const ownScheme = "x-"
+
+func isSourceScheme(name string) bool {
+	return slices.Contains(sourceSchemes[:], name) || strings.HasPrefix(name, ownScheme) && name != ownScheme
+}
+
 // IsSource says whether the URL is not that of a target, but of a source that finds targets.
 func (t *Target) IsSource() bool { return IsSourceURL(t.URL) }
 
@@ -19,7 +26,7 @@ func (t *Target) IsSource() bool { return IsSourceURL(t.URL) }
 // parts of a configuration.
 func IsSourceURL(text string) bool {
 	scheme, _, ok := strings.Cut(text, ":")
-	return ok && slices.Contains(sourceSchemes[:], scheme)
+	return ok && isSourceScheme(scheme)
 }
 
 // IsFound says whether the URL stands for targets that are found while weir runs: by a source, or as
@@ -46,7 +53,7 @@ func (p keyPath) source(name, text string) {
 	switch u, err := url.Parse(text); {
 	case err != nil || u.Scheme == "":
 		p.wrong(name, "a URL that cannot be parsed", wantSource)
-	case !slices.Contains(sourceSchemes[:], u.Scheme):
+	case !isSourceScheme(u.Scheme):
 		p.wrong(name, fmt.Sprintf("a URL of the scheme %s", strconv.Quote(u.Scheme)), wantSource)
 	}
 }

@@ -56,8 +56,8 @@ func Usable[V, R any](list []V, parse func(V) (R, error)) (usable []R, bad []err
 	return usable, bad
 }
 
-// JudgeEntries is Judge of the entries of a catalog: bad is what is wrong beside them. Of entries that are wrong the
-// registry says so.
+// JudgeEntries is Judge for the entries of a catalog: bad is what is wrong besides. What is wrong with an entry (Entry.Wrong) is
+// not logged here, because the registry that gets the entry logs it.
 func (c *Complaints) JudgeEntries(entries []Entry, bad []error) error {
 	c.Tell(bad)
 	return noneUsable(entries, slices.Clip(bad))

@@ -22,7 +22,8 @@ type Algorithm struct {
 	Name string
 	// New makes a Picker for a set of targets. It is called off the request path,
 	// whenever the set changes, and not when a target's health does: Pick.Admits
-	// tells that for each pick.
+	// tells that for each pick. It must not be slow, because a lock is held. An error, a panic and a nil Picker
+	// refuse the set: a start or a reload fails with it, and what was found by discovery is not used.
 	New func(in Input) (Picker, error)
 	// Options returns a pointer to a new struct that holds the defaults of the
 	// algorithm's own options, with tags such as `toml:"choices"`; nil means that

@@ -1,6 +1,7 @@
 package lb
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 
@@ -150,20 +151,34 @@ func (u *Upstream) group(s *snapshot) error {
 		if len(members) == 0 {
 			continue
 		}
-		picker, err := u.algorithm.New(Input{
-			Targets:  members,
-			Config:   u.cfg,
-			Options:  u.options,
-			Position: &u.core.position,
-			Rand:     u.o.Rand,
-			Running:  u.core.inFlight.Load,
-		})
+		picker, err := u.newPicker(members)
 		if err != nil {
 			return fmt.Errorf("cannot balance by %q: %w", u.cfg.Balance, err)
 		}
 		s.groups = append(s.groups, group{targets: members, picker: picker})
 	}
 	return nil
+}
+
+// newPicker asks the algorithm for a picker. core.mu is held, so a panic of an embedder's algorithm must go no further.
+func (u *Upstream) newPicker(members []*Target) (picker Picker, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			picker, err = nil, fmt.Errorf("the algorithm panicked: %v", v)
+		}
+	}()
+	picker, err = u.algorithm.New(Input{
+		Targets:  members,
+		Config:   u.cfg,
+		Options:  u.options,
+		Position: &u.core.position,
+		Rand:     u.o.Rand,
+		Running:  u.core.inFlight.Load,
+	})
+	if err == nil && picker == nil {
+		err = errors.New("the algorithm made no picker")
+	}
+	return picker, err
 }
 
 // release gives back the targets of s.

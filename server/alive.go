@@ -17,7 +17,7 @@ import (
 // Alive returns nil if the server serves: the accept loop of each listener takes a connection of
 // this process, and a request on it is answered. No route, log or metric sees that request. Sockets that this
 // process cannot reach, such as unix sockets, are not asked. A reload or a shutdown meanwhile may delay
-// the answer.
+// the answer. Of a server that was not started, or is closed, it returns nil: there is nothing to ask.
 func (s *Server) Alive(ctx context.Context) error {
 	s.mu.Lock()
 	listeners := slices.Collect(maps.Values(s.listeners))

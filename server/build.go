@@ -249,15 +249,20 @@ func (s *Server) leave(kept map[config.Address]bool) {
 		if kept[address] || r.foreign {
 			continue
 		}
-		delete(s.listeners, address)
-		if err := r.Close(); err != nil {
-			s.log.Warn("cannot close a listener cleanly", "listener", r.Name(), "error", err)
-		}
-		s.leaving = append(s.leaving, r)
+		s.dismiss(address, r)
 		s.log.Info("listener closed, its connections may end", "listener", r.Name(), "connections", r.Stats().Open)
 	}
 	s.front.Leave()
 	s.frames.Leave()
+}
+
+// dismiss closes a listener. Its connections stay. s.mu is held.
+func (s *Server) dismiss(key config.Address, r *running) {
+	delete(s.listeners, key)
+	if err := r.Close(); err != nil {
+		s.log.Warn("cannot close a listener cleanly", "listener", r.Name(), "error", err)
+	}
+	s.leaving = append(s.leaving, r)
 }
 
 func (s *Server) openAccessLog(cfg config.AccessLog) (*accesslog.Logger, error) {

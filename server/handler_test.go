@@ -103,6 +103,9 @@ func (a *app) http(w http.ResponseWriter, r *http.Request) {
 		}
 	case "/head":
 		fmt.Fprint(w, len(r.Header.Get("X-Long")))
+	case "/unread": // net/http closes after that, with the request's body unread
+		w.Header().Set("Transfer-Encoding", "identity")
+		io.WriteString(w, strings.Repeat("x", 5000))
 	}
 }
 
@@ -313,6 +316,21 @@ func TestHandlerLargeBodies(t *testing.T) {
 			t.Errorf("%d bytes were allocated", used)
 		}
 	})
+}
+
+// A handler of net/http answers until its connection ends, and does not read the request: the answer is whole all the same, and its end
+// comes before the library's wait for what is still sent.
+func TestHandlerEndsByClosing(t *testing.T) {
+	t.Parallel()
+	w := launch(t, toApp, newApp().both()[0].option)
+	for range 20 {
+		c := w.dial()
+		c.Send("POST /unread HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 600000\r\n\r\n" + strings.Repeat("x", 600_000))
+		m := c.Response("POST")
+		equal(t, "status", m.Status(), 200)
+		equal(t, "body", len(m.Body), 5000)
+		c.Close()
+	}
 }
 
 // upload writes a body of zeros.

@@ -210,6 +210,29 @@ func TestOnRequestAndCache(t *testing.T) {
 	testkit.Eventually(t, "the entry is fresh again", func() bool { ask("/d", "1"); return strings.HasSuffix(n.String(), " hit") })
 }
 
+// A request has no status and a response no target: what would set them is an error, and changes nothing.
+func TestHookOfOtherMessage(t *testing.T) {
+	t.Parallel()
+	refused := func(err error) {
+		t.Helper()
+		if err == nil {
+			t.Error("what the message does not have is set")
+		}
+	}
+	w := hooked(t, toOrigin(reflecting(t).URL), hook.Hooks{
+		OnRequest:  func(x hook.Exchange) { refused(x.Request().SetStatus(404)) },
+		OnUpstream: func(x hook.Exchange) { refused(x.Outgoing().SetStatus(404)) },
+		OnResponse: func(x hook.Exchange) { refused(x.Response().SetTarget("/other")) },
+		OnReply:    func(x hook.Exchange) { refused(x.Response().SetTarget("/other")) },
+	})
+	c := w.dial()
+	m := c.Get("/this")
+	equal(t, "status", m.Status(), 200)
+	if !strings.HasPrefix(m.Body, "GET /this HTTP/1.1\r\n") {
+		t.Errorf("the target got %q", m.Body)
+	}
+}
+
 // What OnUpstream changes holds for one attempt, and each attempt sends it once.
 func TestOnUpstreamHoldsForOneAttempt(t *testing.T) {
 	t.Parallel()

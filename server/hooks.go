@@ -59,16 +59,16 @@ func (v answering) Tap(d hook.Direction, limit int64, watch func(piece []byte, e
 // view is an exchange as the other hooks see it.
 type view struct{ x *proxy.Exchange }
 
-func (v view) Request() hook.Head { return headView{&v.x.Request} }
+func (v view) Request() hook.Head { return requestView{headView{&v.x.Request}} }
 
 func (v view) Outgoing() hook.Head {
 	if h := v.x.Outgoing(); h != nil {
-		return headView{h}
+		return requestView{headView{h}}
 	}
 	return nil
 }
 
-func (v view) Response() hook.Head { return headView{v.x.Response} }
+func (v view) Response() hook.Head { return responseView{headView{v.x.Response}} }
 
 func (v view) Answer(int, string, string) { panic("hook: Answer is for OnRequest") }
 
@@ -97,6 +97,20 @@ func (v view) Info() hook.Info {
 		i.Duration = r.End.Sub(x.Start)
 	}
 	return i
+}
+
+// requestView and responseView refuse what the other kind of message has.
+type (
+	requestView  struct{ headView }
+	responseView struct{ headView }
+)
+
+func (requestView) SetStatus(status int) error {
+	return fmt.Errorf("cannot set the status to %d: a request has none", status)
+}
+
+func (responseView) SetTarget(target string) error {
+	return fmt.Errorf("cannot set the request target to %q: a response has none", target)
 }
 
 // headView is a head as embedders see it.

@@ -32,7 +32,7 @@ func likelyMistakes(cfg *config.Config) (warnings config.Errors) {
 		}
 		if u, ok := cfg.Upstreams[r.Upstream.String()]; ok {
 			for k := range u.Targets {
-				if l := leadsBack(cfg, r, u.Targets[k].URL); l != nil {
+				if l := leadsBack(cfg, r, u.Targets[k].Origin()); l != nil {
 					text := fmt.Sprintf("%q is the listener %q of this file, whose requests come here again: want another target, or another listener for the route", u.Targets[k].URL, l.Label())
 					warnings = append(warnings, warning(text, "routes", i, "upstream"))
 				}
@@ -72,9 +72,10 @@ func borrowedVariables(r *config.Route) (warnings config.Errors) {
 	return warnings
 }
 
-// leadsBack returns the listener that a target is, if the route takes its requests: nil if there is none.
+// leadsBack returns the listener that a target of this origin is, if the route takes its requests: nil if there is none.
 func leadsBack(cfg *config.Config, r *config.Route, target string) *config.Listener {
 	scheme, authority, hasHost := strings.Cut(target, "://")
+	authority, address, pinned := strings.Cut(authority, "#")
 	for i := range cfg.Listeners {
 		l := &cfg.Listeners[i]
 		if len(r.Listener) > 0 && !slices.Contains(r.Listener, l.Label()) || l.HTTPSRedirect {
@@ -94,6 +95,9 @@ func leadsBack(cfg *config.Config, r *config.Route, target string) *config.Liste
 		if theirErr != nil { // without a port
 			theirs, theirPort = strings.Trim(authority, "[]"), config.DefaultPort(scheme)
 		}
+		if pinned {
+			theirs = address
+		}
 		if err == nil && port == theirPort && (scheme == "https") == l.Secure() && port != "0" &&
 			sameMachine(host, theirs) {
 			return l
@@ -104,10 +108,10 @@ func leadsBack(cfg *config.Config, r *config.Route, target string) *config.Liste
 
 // sameMachine says whether a connection to a host comes to a listener, whose host is empty for all addresses.
 func sameMachine(listener, host string) bool {
-	if strings.EqualFold(listener, host) {
+	mine, theirs := net.ParseIP(listener), net.ParseIP(host)
+	if strings.EqualFold(listener, host) || mine != nil && mine.Equal(theirs) {
 		return true
 	}
-	mine, theirs := net.ParseIP(listener), net.ParseIP(host)
 	loopback := func(ip net.IP, name string) bool {
 		return ip != nil && ip.IsLoopback() || strings.EqualFold(name, "localhost")
 	}

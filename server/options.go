@@ -113,7 +113,8 @@ func (o *options) balancing() []lb.Algorithm {
 
 // WithSchemes adds sources of targets, for URLs in targets, and of services, for
 // discovery.catalogs. weir's own are in the packages below discover; without this option
-// there are none.
+// there are none. A program's own scheme has a name that begins with "x-", such as "x-fleet", or one of weir's, in the place of which
+// it is used. Of several of one name the first counts.
 func WithSchemes(s ...discover.Scheme) Option {
 	return func(o *options) { o.schemes = append(o.schemes, s...) }
 }
@@ -132,7 +133,8 @@ func WithTraceExporter(make func(c *config.Tracing) (trace.Exporter, error)) Opt
 
 // WithHandler makes h the target "handler:name", which upstreams balance, cache, probe and count
 // like any other. Reloads keep it. A request's context ends when its client leaves; Close
-// waits until h has returned. docs/embedding.md says more. name has letters, digits, "_" and "-".
+// waits until h has returned, so h must not wait for Close. docs/embedding.md says more. name has letters, digits, "_" and "-"; of several
+// handlers of one name the last counts.
 func WithHandler(name string, h http.Handler) Option {
 	return withMounter(name, func(o mount.Options) *mount.Server { return mount.HTTP(h, o) })
 }

@@ -7,6 +7,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -69,9 +70,14 @@ type Server struct {
 
 	// starting makes Start and Reload take turns, also while Start calls Predecessor.Join. It is locked before mu.
 	starting sync.Mutex
+	// opened says that Start has succeeded. starting guards it.
+	opened bool
 	// mu makes Start, Serve, Reload, Shutdown and Close take turns.
-	mu          sync.Mutex
+	mu sync.Mutex
+	// listeners are those of the configuration by their addresses, and foreign ones, of which there were so many, by
+	// names that are no addresses.
 	listeners   map[config.Address]*running
+	foreign     int
 	metricsPage page
 	adminPage   page
 	// leaving are listeners that a reload removed, with connections perhaps.
@@ -133,7 +139,8 @@ type running struct {
 }
 
 // New builds a server from cfg, which must not be changed afterwards. Nothing is
-// opened but the access log. The error names every problem of cfg at once.
+// opened but the access log, which Close gives back, also if the server was never started. The error names every problem of cfg
+// at once.
 func New(cfg *config.Config, opts ...Option) (_ *Server, err error) {
 	s := &Server{
 		set:       metrics.NewSet(),
@@ -211,7 +218,8 @@ func New(cfg *config.Config, opts ...Option) (_ *Server, err error) {
 }
 
 // Start opens the configured listeners and the operators' pages and serves in the
-// background. On an error nothing stays open.
+// background. On an error no address stays open, and Start may be called again; once it has returned nil, another
+// call is an error. After Shutdown or Close it returns http.ErrServerClosed.
 func (s *Server) Start() error {
 	s.starting.Lock()
 	defer s.starting.Unlock()
@@ -222,6 +230,9 @@ func (s *Server) Start() error {
 	defer s.mu.Unlock()
 	if err := s.begin(); err != nil {
 		return err
+	}
+	if s.opened {
+		return errStarted
 	}
 	g := s.current.Load()
 	drop, err := s.useIssuer(g.config)
@@ -245,8 +256,11 @@ func (s *Server) Start() error {
 	}
 	s.tickets = nil
 	s.sockets.Drop()
+	s.opened = true
 	return nil
 }
+
+var errStarted = errors.New("cannot start the server: it was started before")
 
 // meet makes a server that replaces another process's know what that one knows and what there is to find,
 // while the other one still serves everybody.
@@ -329,12 +343,19 @@ func (s *Server) look() {
 
 // Serve serves the clients of ln, besides any configured listeners, with the
 // default limits and time-outs of a listener, until the server is closed or ln
-// fails. It returns http.ErrServerClosed after Shutdown or Close, and closes ln.
+// fails. It closes ln in any case, and returns http.ErrServerClosed after Shutdown or Close, or why ln failed; exchanges that run
+// then go on. An error of ln whose method Temporary returns true is no failure, as for net/http.
+//
+// ln may be any listener, also several of one address. The fastest are *net.TCPListener and *net.UnixListener. On one of crypto/tls weir
+// knows that clients have TLS, and their certificates if the tls.Config verified them; "h2" must not be among its NextProtos, because
+// clients that chose it would be refused: HTTP/2 is for listeners of the configuration. In the configuration, logs and metrics ln has
+// the name ln.Addr().String().
 func (s *Server) Serve(ln net.Listener) error {
 	cfg := config.DefaultListener()
 	cfg.Address = config.Address(ln.Addr().String())
 	l, err := listener.Open(&cfg, s.listenerOptions(ln))
 	if err != nil {
+		ln.Close()
 		return err
 	}
 	r := &running{Listener: l, foreign: true}
@@ -342,13 +363,26 @@ func (s *Server) Serve(ln net.Listener) error {
 	s.mu.Lock()
 	if err := s.begin(); err != nil {
 		s.mu.Unlock()
-		return errors.Join(err, l.Close())
+		if closing := l.Close(); closing != nil {
+			s.log.Warn("cannot close a listener cleanly", "listener", r.Name(), "error", closing)
+		}
+		return err
 	}
-	s.listeners[cfg.Address] = r
+	// Several listeners of a program may have one address, and one that is configured may come to have it.
+	s.foreign++
+	key := config.Address(fmt.Sprintf("foreign %d", s.foreign))
+	s.listeners[key] = r
 	s.awaitSources(s.current.Load())
 	s.awaitCatalogs()
 	s.mu.Unlock()
-	l.Serve(func(c *listener.Conn) { s.speak(c, r.core.Load) })
+	if err := s.accept(r); err != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.dismiss(key, r)
+		s.front.Leave()
+		s.frames.Leave()
+		return err
+	}
 	return http.ErrServerClosed
 }
 
@@ -356,8 +390,15 @@ func (s *Server) Serve(ln net.Listener) error {
 func (s *Server) serve(r *running) {
 	s.listeners[r.Address()] = r
 	s.background.Go(func() {
-		r.Serve(func(c *listener.Conn) { s.speak(c, r.core.Load) })
+		if err := s.accept(r); err != nil {
+			s.log.Error("a listener has failed", "listener", r.Name(), "error", err)
+		}
 	})
+}
+
+// accept accepts r's clients until it is closed, or fails.
+func (s *Server) accept(r *running) error {
+	return r.Serve(func(c *listener.Conn) { s.speak(c, r.core.Load) })
 }
 
 // speak serves a connection by the front end of its protocol.
@@ -378,7 +419,7 @@ func (s *Server) speak(c *listener.Conn, l func() *proxy.Listener) {
 	}
 }
 
-// Addr returns where the listener of this name listens, or nil if there is none.
+// Addr returns where the listener of this name listens, or nil if there is none; after Shutdown or Close, where it did.
 // The name is that of the configuration, or the address if it has none.
 func (s *Server) Addr(name string) net.Addr {
 	s.mu.Lock()
@@ -526,8 +567,8 @@ func (s *Server) Reopen() {
 
 // Shutdown makes the server not ready and, after lifecycle.delay, stops accepting, lets
 // running exchanges end and ends every other connection. It returns nil when all have
-// ended, or ctx's error when ctx ends first; Close then cuts what is left. Calling it
-// again only waits.
+// ended, or ctx's error when ctx ends first. Close then cuts what is left, and ends what runs
+// besides exchanges. Calling Shutdown again only waits.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	if s.state.Load() < stateDraining {
@@ -590,7 +631,8 @@ func (s *Server) running() []*running {
 }
 
 // Close stops at once: running exchanges are cut. It returns when everything
-// has ended. Calling it again does nothing.
+// has ended, but for one goroutine of fasthttp for each target that had connections: it sleeps for connections.idle at
+// most and holds nothing. Calling Close again does nothing but wait. Handlers and hooks must not wait for Close, which waits for them.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	if s.state.Load() == stateClosed {

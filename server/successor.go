@@ -108,7 +108,9 @@ func (s *Server) Memory() ([]byte, error) {
 	m := memory{Upstreams: make(map[string]lb.Memory, len(g.upstreams)), Discovery: s.memory.Text()}
 	m.Tickets = make(map[config.Address][]secure.TicketKey, len(s.listeners))
 	for address, r := range s.listeners {
-		m.Tickets[address] = r.Tickets()
+		if !r.foreign {
+			m.Tickets[address] = r.Tickets()
+		}
 	}
 	for name, u := range s.added {
 		m.Upstreams[name] = u.Memory()

@@ -82,7 +82,7 @@ func (s *Span) True(key string, value bool) {
 	}
 }
 
-// Exporter sends spans to a collector. It is used by one goroutine.
+// Exporter sends spans to a collector. It is used by one goroutine. A panic of Export costs the spans.
 type Exporter interface {
 	// Export sends spans, which it does not keep, and tries again for as long as that may help and
 	// ctx allows. rejected is how many of them the collector has taken and will not keep.

@@ -15,7 +15,7 @@ import (
 
 // Tier is a place where entries live besides the near tier: Redis, or a disk.
 // It keeps bytes and knows nothing of what they mean. Its methods may be called
-// by any goroutine.
+// by any goroutine. A panic costs an exchange that waits for the tier, and in the background the process.
 type Tier interface {
 	// Name labels the tier in metrics and logs.
 	Name() string

@@ -38,7 +38,11 @@ type Conn struct {
 // newConn takes over an accepted connection.
 func newConn(l *Listener, raw net.Conn) *Conn {
 	peer := addrPort(raw.RemoteAddr())
-	return &Conn{listener: l, raw: raw, conn: raw, peer: peer, remote: peer}
+	c := &Conn{listener: l, raw: raw, conn: raw, peer: peer, remote: peer}
+	if secure, ok := raw.(*tls.Conn); ok {
+		c.raw = secure.NetConn()
+	}
+	return c
 }
 
 // addrPort returns a TCP address, IPv4 as such, or the zero AddrPort for any
@@ -95,7 +99,8 @@ func (c *Conn) Reset() error {
 // client, TLS handshake. A reason other than "" says why it did not get there.
 func (c *Conn) establish(s *settings) (Reason, error) {
 	proxied := s.expectsProxyHeader(c)
-	bounded := (proxied || s.tls != nil) && s.config.Timeouts.Handshake > 0
+	secure, _ := c.conn.(*tls.Conn)
+	bounded := (proxied || s.tls != nil || secure != nil) && s.config.Timeouts.Handshake > 0
 	if bounded {
 		c.raw.SetDeadline(time.Now().Add(s.config.Timeouts.Handshake.D()))
 		if c.listener.Closed() {
@@ -109,6 +114,11 @@ func (c *Conn) establish(s *settings) (Reason, error) {
 	}
 	if !c.listener.admitClient(c, s.config.Limits.ConnectionsPerAddress) {
 		return RefusedAddressLimit, nil
+	}
+	if secure != nil {
+		if reason, err := c.shakeForeignHands(secure); reason != "" {
+			return reason, err
+		}
 	}
 	if s.tls != nil {
 		under := c.raw
@@ -171,6 +181,31 @@ func (c *Conn) shakeHands(under net.Conn) (Reason, error) {
 	c.trust.Store(s.trusted)
 	return "", nil
 }
+
+// shakeForeignHands does the TLS handshake of a connection that a listener of crypto/tls has accepted, which an embedding program opened. What
+// the client's certificate is good for was for the program's own tls.Config to say: one that it did not verify is none.
+func (c *Conn) shakeForeignHands(conn *tls.Conn) (Reason, error) {
+	if err := conn.Handshake(); err != nil {
+		if answerPlainHTTP(err) {
+			return RefusedPlainHTTP, nil
+		}
+		return failure(err, RefusedHandshake), err
+	}
+	state := conn.ConnectionState()
+	if state.NegotiatedProtocol == config.ProtocolH2 {
+		return RefusedHandshake, errForeignHTTP2
+	}
+	if len(state.VerifiedChains) > 0 {
+		c.verified = "ok"
+	} else {
+		state.PeerCertificates = nil
+	}
+	c.state = &state
+	return "", nil
+}
+
+// errForeignHTTP2 is about front ends that speak HTTP/2 on sockets alone, with or without TLS of weir's own.
+var errForeignHTTP2 = errors.New(`HTTP/2 is not served on a listener of crypto/tls: its NextProtos must not have "h2"`)
 
 // lastHandshake is how long a handshake may take that runs when the listener is
 // closed: most of these clients opened a connection in advance, and it would

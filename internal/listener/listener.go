@@ -1,6 +1,7 @@
 package listener
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -271,37 +272,46 @@ func (l *Listener) Config() *config.Listener { return &l.settings.Load().config 
 // Name returns the configured name, or the address if it has none.
 func (l *Listener) Name() string { return l.Config().Label() }
 
-// Serve accepts clients until Close and then returns; connections may live
+// Serve accepts clients until Close and then returns nil; connections may live
 // longer (see Wait). Each connection gets a goroutine of its own that reads the
 // PROXY header and does the TLS handshake if the settings ask for them, both
 // within timeouts.handshake, and then calls handle. The connection is handle's
 // until it returns; then it is closed. Serve may be called once, and not after Close.
-func (l *Listener) Serve(handle func(*Conn)) {
+//
+// If Options.Socket fails for good, or is closed by its owner, Serve returns the error. Close is still to be called.
+func (l *Listener) Serve(handle func(*Conn)) error {
 	l.mu.Lock()
 	if l.handle != nil {
 		panic("BUG: Serve was called twice")
 	}
 	if l.closed.Load() {
 		l.mu.Unlock()
-		return
+		return nil
 	}
 	l.handle = handle
-	for _, socket := range l.sockets {
-		l.background.Go(func() { l.accept(socket) })
+	var loops sync.WaitGroup
+	failures := make([]error, len(l.sockets))
+	for i, socket := range l.sockets {
+		loops.Go(func() { failures[i] = l.accept(socket) })
 	}
+	l.background.Go(loops.Wait)
 	l.background.Go(l.watchFiles)
 	l.mu.Unlock()
-	l.background.Wait()
+	loops.Wait()
+	return cmp.Or(failures...)
 }
 
-// accept is the loop of one socket.
-func (l *Listener) accept(socket net.Listener) {
+// accept is the loop of one socket. It returns nil after Close, and else why the socket has none to accept any more.
+func (l *Listener) accept(socket net.Listener) error {
 	wait := time.Duration(0)
 	for {
 		raw, err := socket.Accept()
 		if err != nil {
-			if l.Closed() || errors.Is(err, net.ErrClosed) {
-				return
+			if l.Closed() {
+				return nil
+			}
+			if !passes(socket, err) {
+				return err
 			}
 			wait = min(max(2*wait, minAcceptWait), maxAcceptWait)
 			l.acceptErrors.Add(1)
@@ -384,14 +394,24 @@ func (l *Listener) Close() error {
 	l.changed.Broadcast()
 	l.mu.Unlock()
 
+	var errs []error
+	end := func(s net.Listener) {
+		if err := s.Close(); !errors.Is(err, net.ErrClosed) { // its owner may have closed it
+			errs = append(errs, err)
+		}
+	}
 	if serving {
-		for _, s := range l.sockets {
-			s.(socket).SetDeadline(time.Unix(1, 0)) // wakes the accept loops
+		for _, s := range l.sockets { // this wakes the accept loops
+			if k := ofKernel(s); k != nil {
+				k.SetDeadline(time.Unix(1, 0))
+			} else {
+				end(s)
+			}
 		}
 		l.background.Wait()
 		for _, s := range l.sockets {
-			if !shared {
-				l.takeQueued(s.(socket))
+			if k := ofKernel(s); k != nil && !shared {
+				l.takeQueued(k)
 			}
 		}
 	}
@@ -402,9 +422,10 @@ func (l *Listener) Close() error {
 		}
 	}
 	l.mu.Unlock()
-	var errs []error
 	for _, s := range l.sockets {
-		errs = append(errs, s.Close())
+		if !serving || ofKernel(s) != nil {
+			end(s)
+		}
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("cannot close listener %q: %w", l.address, err)

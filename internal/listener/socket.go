@@ -20,6 +20,28 @@ type socket interface {
 	SetDeadline(time.Time) error
 }
 
+// ofKernel returns s as a socket of the kernel, and nil for any other listener of an embedding program: there Accept may do more than the
+// kernel's, such as count or encrypt, even if the listener has the methods of a socket.
+func ofKernel(s net.Listener) socket {
+	switch s := s.(type) {
+	case *net.TCPListener:
+		return s
+	case *net.UnixListener:
+		return s
+	}
+	return nil
+}
+
+// passes says whether Accept may succeed again after err. A socket of the kernel fails for good only when it is closed; other
+// listeners say it by the method that net/http looks for, too.
+func passes(s net.Listener, err error) bool {
+	if errors.Is(err, net.ErrClosed) {
+		return false
+	}
+	var temporary interface{ Temporary() bool }
+	return ofKernel(s) != nil || errors.As(err, &temporary) && temporary.Temporary()
+}
+
 // keepAlive finds clients that vanished without a word (a cut cable, a lost NAT
 // entry) within some two minutes, at a cost of one probe a minute.
 func keepAlive() net.KeepAliveConfig {

@@ -2,6 +2,7 @@ package listener
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/netip"
@@ -99,6 +100,9 @@ func (l *Listener) receive(raw net.Conn) bool {
 	visitor := l.visitor.Load()
 	if visitor == nil || addrPort(raw.RemoteAddr()) != *visitor {
 		return false
+	}
+	if secure, ok := raw.(*tls.Conn); ok {
+		raw = secure.NetConn() // of a listener that an embedding program opened
 	}
 	go func() {
 		defer raw.Close()

@@ -58,7 +58,9 @@ func (s *Server) callFast(h fasthttp.RequestHandler, ctx *fasthttp.RequestCtx) {
 			ctx.Error(fasthttp.StatusMessage(fasthttp.StatusInternalServerError)+"\n", fasthttp.StatusInternalServerError)
 			ctx.SetConnectionClose() // the rest of the request may still come
 		}
-		ctx.Response.Header.SetNoDefaultContentType(true) // Response.Reset forgets it
+		if ctx.LastTimeoutErrorResponse() == nil { // else another goroutine may still use ctx
+			ctx.Response.Header.SetNoDefaultContentType(true) // Response.Reset forgets it
+		}
 	}()
 	h(ctx)
 }

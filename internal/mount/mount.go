@@ -76,6 +76,10 @@ func (c *conn) Close() error {
 	return err
 }
 
+// CloseWrite ends the handler's direction. net/http does so before it closes a connection of which it has not read everything: without
+// that, the end of a response comes late and looks like a reset. A handler that has taken the connection over may call it, too.
+func (c *conn) CloseWrite() error { return c.Conn.(*net.UnixConn).CloseWrite() }
+
 // Dial returns a new connection to the handler, which the caller closes. It fails only
 // after Close, or without free descriptors.
 func (s *Server) Dial() (net.Conn, error) {

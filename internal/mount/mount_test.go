@@ -132,3 +132,59 @@ func TestCloseWhileDialling(t *testing.T) {
 		})
 	}
 }
+
+// A handler that has taken its connection over can end its own direction alone.
+func TestHalfClose(t *testing.T) {
+	returned := make(chan struct{})
+	s := mount.HTTP(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, rw, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		defer close(returned)
+		defer c.Close()
+		io.WriteString(c, "the end")
+		if err := c.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+			t.Error(err)
+		}
+		if rest, err := io.ReadAll(rw); string(rest) != "still here" || err != nil {
+			t.Errorf("the handler reads %q, %v", rest, err)
+		}
+	}), mount.Options{})
+	c := dial(t, s, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	if text, err := io.ReadAll(c); string(text) != "the end" || err != nil {
+		t.Errorf("it ends with %q, %v", text, err)
+	}
+	if _, err := io.WriteString(c, "still here"); err != nil {
+		t.Error(err)
+	}
+	c.Close()
+	<-returned
+	s.Close()
+}
+
+// A handler of fasthttp may leave its context to another goroutine when it has answered by TimeoutError, as fasthttp.TimeoutHandler does.
+func TestTimeoutError(t *testing.T) {
+	left := make(chan struct{})
+	s := mount.FastHTTP(func(ctx *fasthttp.RequestCtx) {
+		begun := make(chan struct{})
+		go func() {
+			defer close(left)
+			for i := range 1000 {
+				ctx.Response.Reset()
+				if i == 0 {
+					close(begun)
+				}
+			}
+		}()
+		<-begun
+		ctx.TimeoutError("too slow")
+	}, mount.Options{})
+	defer s.Close()
+	c := dial(t, s, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	r, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil || r.StatusCode != fasthttp.StatusRequestTimeout {
+		t.Fatalf("%v, %v", r, err)
+	}
+	<-left
+}

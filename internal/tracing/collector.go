@@ -2,6 +2,7 @@ package tracing
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"sync"
@@ -109,7 +110,7 @@ func (c *Collector) run(ctx context.Context) {
 		if len(batch) == 0 {
 			continue
 		}
-		rejected, err := c.exporter.Export(ctx, batch)
+		rejected, err := c.export(ctx, batch)
 		switch n := uint64(len(batch)); {
 		case err != nil:
 			c.counts.failed.Add(n)
@@ -133,6 +134,16 @@ func (c *Collector) run(ctx context.Context) {
 	if err := c.exporter.Close(); err != nil {
 		c.log.Warn("cannot close the exporter of spans", "error", err)
 	}
+}
+
+// export sends a batch. A panic of a program's exporter costs that batch.
+func (c *Collector) export(ctx context.Context, batch []*trace.Span) (rejected int, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("the exporter panicked: %v", v)
+		}
+	}()
+	return c.exporter.Export(ctx, batch)
 }
 
 // collect fills a batch. more is false after the last one.

@@ -59,6 +59,8 @@ type HTTP1 struct {
 	pipeline *pipeline
 	// retired says that no upstream and no exchange has the target any more.
 	retired atomic.Bool
+	// connect makes a connection for the pool; nil once retired.
+	connect *atomic.Pointer[func(within time.Duration) (net.Conn, error)]
 	onPanic func(v any) // may be nil
 }
 
@@ -87,7 +89,7 @@ type Options struct {
 
 // newHTTP1 makes the pool for the target of d, with the settings of its upstream.
 func newHTTP1(d *dialer, cfg *config.Upstream, o Options) *HTTP1 {
-	t := &HTTP1{dialer: d, head: int(cfg.Connections.HeaderBytes), onPanic: o.OnPanic}
+	t := &HTTP1{dialer: d, head: int(cfg.Connections.HeaderBytes), onPanic: o.OnPanic, connect: new(atomic.Pointer[func(time.Duration) (net.Conn, error)])}
 	t.renewal = newRenewal(cfg.Connections.MaxAge.D(), cfg.Connections.Resolve.D(), d.names, t.CloseIdle)
 	hc := &fasthttp.HostClient{
 		Addr:                d.addr,
@@ -95,17 +97,26 @@ func newHTTP1(d *dialer, cfg *config.Upstream, o Options) *HTTP1 {
 		MaxConns:            cfg.Connections.Max,
 		MaxConnWaitTimeout:  time.Duration(cfg.Connections.Wait),
 		MaxIdleConnDuration: time.Duration(cfg.Connections.Idle),
-		DialTimeout: func(_ string, within time.Duration) (net.Conn, error) {
-			era := t.renewal.current()
-			c, err := aside(func() (*Conn, error) {
-				return dialReclaiming(o.Reclaim, func() (*Conn, error) { return d.dial(within) })
-			})
-			if err != nil {
-				return nil, err
-			}
-			t.renewal.enter(c, era)
-			return c, nil
-		},
+	}
+	// HostClient has a goroutine that sleeps for as long as a connection may be unused, and keeps its memory until then. What else
+	// there is must not stay with it.
+	t.connect.Store(new(func(within time.Duration) (net.Conn, error) {
+		era := t.renewal.current()
+		c, err := aside(func() (*Conn, error) {
+			return dialReclaiming(o.Reclaim, func() (*Conn, error) { return d.dial(within) })
+		})
+		if err != nil {
+			return nil, err
+		}
+		t.renewal.enter(c, era)
+		return c, nil
+	}))
+	connect := t.connect
+	hc.DialTimeout = func(_ string, within time.Duration) (net.Conn, error) {
+		if f := connect.Load(); f != nil {
+			return (*f)(within)
+		}
+		return nil, net.ErrClosed
 	}
 	if hc.MaxConns == 0 {
 		hc.MaxConns = unlimited
@@ -232,6 +243,7 @@ func (t *HTTP1) Retire() {
 	t.renewal.end()
 	t.tls.end()
 	t.CloseIdle()
+	t.connect.Store(nil)
 }
 
 // lease is what HostClient calls a client connection; its type has no exported

@@ -91,12 +91,12 @@ type Head interface {
 	Method() string
 	Target() string
 	// SetTarget changes the target of a request: a path that begins with "/", and perhaps
-	// a query. Anything else is refused with an error.
+	// a query. Anything else is refused with an error, and so is any target of a response.
 	SetTarget(target string) error
 	// Status is that of a response.
 	Status() int
 	// SetStatus changes the status of a response; 200 to 599. Anything else is refused
-	// with an error.
+	// with an error, and so is any status of a request.
 	SetStatus(status int) error
 	// Peek is the value of the first line of that name, nil if there is no such line. It
 	// is valid until the hook returns and must not be changed.
