@@ -52,7 +52,7 @@ func (a *attempt) waitHead(delay time.Duration) *attemptError {
 	}
 	err := s.Await()
 	if err != nil && !sock.TimedOut(err) {
-		return headFailure(s, err, false)
+		return a.x.inWords(headFailure(s, err, false))
 	}
 	until := a.x.headUntil(a.began)
 	s.ReadUntil(until)
@@ -60,7 +60,7 @@ func (a *attempt) waitHead(delay time.Duration) *attemptError {
 		return a.readHead()
 	}
 	if a.x.cancel().Canceled() || !until.IsZero() && !time.Now().Before(until) {
-		return headFailure(s, err, false)
+		return a.x.inWords(headFailure(s, err, false))
 	}
 	return errSlow
 }

@@ -302,6 +302,7 @@ func (x *Exchange) breakOff(a *attempt, err error) {
 		return
 	}
 	cause := x.bodyCause(err)
+	err = x.bodyError(cause, err)
 	x.Result.Err = err
 	x.fail(0, cause)
 	a.giveUp(ending{kind: (&attemptError{cause: cause}).outcome(), cause: cause, status: status, err: err})

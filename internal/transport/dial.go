@@ -168,7 +168,7 @@ func (d *dialer) open(within time.Duration, protocols []string, under func(raw n
 	began := time.Now()
 	raw, err = d.connectTo(context.Background(), shorter(d.connect, within), nil)
 	if err != nil {
-		return nil, nil, dialError("connect", err)
+		return nil, nil, dialError("connect", err).within(d.connect, within, "timeouts.connect")
 	}
 	if d.tls == nil {
 		return raw, raw, nil
@@ -185,7 +185,7 @@ func (d *dialer) open(within time.Duration, protocols []string, under func(raw n
 	cancel()
 	if err != nil {
 		raw.Close()
-		return nil, nil, dialError("tls", err)
+		return nil, nil, dialError("tls", err).within(d.handshake, within, "timeouts.tls")
 	}
 	return tc, raw, nil
 }
@@ -201,7 +201,7 @@ func (d *dialer) Connect(ctx context.Context, client Ends) (net.Conn, error) {
 	}
 	nc, err := d.connectTo(ctx, d.connect, &client)
 	if err != nil {
-		return nil, dialError("connect", err)
+		return nil, dialError("connect", err).within(d.connect, 0, "timeouts.connect")
 	}
 	return nc, nil
 }
@@ -274,6 +274,18 @@ func shorter(a, b time.Duration) time.Duration {
 		return b
 	}
 	return a
+}
+
+// within makes e say which limit has passed: own, whose key that is, or what was left of the exchange's time. 0 is no limit.
+func (e *DialError) within(own, left time.Duration, key string) *DialError {
+	switch limit := shorter(own, left); {
+	case !e.Timeout || limit <= 0 || e.Phase == "resolve":
+	case limit != own:
+		e.Err = fmt.Errorf("not done within %s, which were left of timeouts.total: %w", limit.Round(time.Millisecond), e.Err)
+	default:
+		e.Err = fmt.Errorf("not done within %s (%s): %w", own, key, e.Err)
+	}
+	return e
 }
 
 func dialError(phase string, err error) *DialError {
