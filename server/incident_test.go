@@ -118,6 +118,21 @@ func TestOtherProtocols(t *testing.T) {
 	}
 }
 
+// Each call of gRPC is counted, also one whose answer has no status.
+func TestCallsWithoutStatus(t *testing.T) {
+	t.Parallel()
+	check := func(answer, code string) {
+		t.Helper()
+		w := launch(t, toOrigin(testkit.Listen(t, testkit.Answer(answer)).URL)+"connections.protocol = \"h1\"\n")
+		w.dial().Send("POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc\r\nContent-Length: 0\r\n\r\n")
+		w.logged(1)
+		equal(t, answer, w.metric(`weir_grpc_calls_total{route="all",code="`+code+`"}`), "1")
+	}
+	check("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "UNKNOWN")
+	check("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "UNIMPLEMENTED")
+	check("HTTP/1.1 200 OK\r\nGrpc-Status: 5\r\nContent-Length: 0\r\n\r\n", "NOT_FOUND")
+}
+
 // A caller of gRPC that gives a target no time does not get it ejected, and what the client or weir gave up is no
 // failed attempt without another one.
 func TestImpatientCallers(t *testing.T) {
