@@ -357,7 +357,7 @@ func (a *attempt) open(shared bool) *attemptError {
 	if a.stream == nil {
 		s, err := a.transport().Open(left, a.version)
 		if err != nil {
-			return dialFailure(err)
+			return a.fairlyDialed(dialFailure(err), left)
 		}
 		a.stream = s
 		if a.attend {

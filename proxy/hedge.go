@@ -307,6 +307,8 @@ func (r *racer) endLost() {
 	switch {
 	case r.err == errRacerPanicked:
 		e.cause = CausePanic
+	case r.stream == nil && cutShort(r.err):
+		// A hedge begins late: it says nothing about the target that the rest of the time was too short.
 	case r.stream == nil && r.err != nil:
 		f := dialFailure(r.err)
 		e.kind, e.cause, e.err = f.outcome(), f.cause, f.err

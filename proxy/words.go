@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"weir/internal/sock"
+	"weir/internal/transport"
 )
 
 // worded is an error in words for operators, who need not know what the system calls it.
@@ -36,6 +37,23 @@ func (a *attempt) fairly(e *attemptError) *attemptError {
 		e.cause = CauseTotal
 	}
 	return e
+}
+
+// fairlyDialed takes the blame from a target that had no time to take a connection: what was left of the exchange's time was
+// a deadline of the client's below a second, or a small rest of it. One failed connect takes a target out for all.
+func (a *attempt) fairlyDialed(e *attemptError, left time.Duration) *attemptError {
+	x := a.x
+	if cutShort(e.err) && (x.hasOwnDeadline() && left < time.Second || left < x.time.limits.total/2) {
+		e.cause = CauseTotal
+		e.err = &worded{x.lateness() + " before there was a connection", e.err}
+	}
+	return e
+}
+
+// cutShort says that connecting ended because the exchange's time was over.
+func cutShort(err error) bool {
+	d, ok := errors.AsType[*transport.DialError](err)
+	return ok && d.Cut
 }
 
 // impatient says that the client has set a deadline of its own, and that the target is not late when it has taken so long.

@@ -17,8 +17,9 @@ func TestExplainUnusableTargets(t *testing.T) {
 	check := func(what, targets, settings string, before int, want string) {
 		t.Helper()
 		w := launch(t, toOrigin(targets)+settings+withAdmin)
-		for range before {
+		for i := range before {
 			w.dial().Get("/")
+			w.logged(i + 1)
 		}
 		e, err := w.Explain(server.Question{URL: "http://a.test/"})
 		if err != nil {
@@ -56,8 +57,9 @@ func TestBreakerIsTold(t *testing.T) {
 	if got := w.api("GET", "/upstreams", ""); !strings.Contains(got, `"breaker":"closed"`) || strings.Contains(got, "breaker_reason") {
 		t.Errorf("before: %s", got)
 	}
-	for range 4 {
+	for i := range 4 {
 		w.dial().Get("/")
+		w.logged(i + 1)
 	}
 	const why = "3 of 3 exchanges within 10s failed"
 	line := w.logged(4)[3]
@@ -118,6 +120,26 @@ func TestOtherProtocols(t *testing.T) {
 	}
 }
 
+// Nor does one that leaves no time for a connection make the target unreachable for all others.
+func TestImpatientCallersWhileConnecting(t *testing.T) {
+	t.Parallel()
+	check := func(protocol string) {
+		t.Helper()
+		mute := testkit.Listen(t, func(c *testkit.Conn) { c.Rest() })
+		target := strings.Replace(mute.URL, "http:", "https:", 1)
+		w := launch(t, toOrigin(target)+"connections.protocol = \""+protocol+"\"\n"+withAdmin)
+		w.dial().Send("POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc\r\nGrpc-Timeout: 50m\r\nContent-Length: 0\r\n\r\n")
+		line := w.logged(1)[0]
+		equal(t, "cause", line.Cause, "total_timeout")
+		equal(t, "error", line.Error, "the deadline that the client has set has passed (grpc-timeout, 50ms) before there was a connection")
+		if got := w.api("GET", "/upstreams", ""); !strings.Contains(got, `"state":"healthy"`) {
+			t.Errorf("%s: the admin API says %s", protocol, got)
+		}
+	}
+	check("h1")
+	check("h2")
+}
+
 // Each call of gRPC is counted, also one whose answer has no status.
 func TestCallsWithoutStatus(t *testing.T) {
 	t.Parallel()
@@ -145,7 +167,9 @@ func TestImpatientCallers(t *testing.T) {
 	}
 	for _, line := range w.logged(calls) {
 		equal(t, "cause", line.Cause, "total_timeout")
-		equal(t, "error", line.Error, "the deadline that the client has set has passed (grpc-timeout, 5ms)")
+		if !strings.HasPrefix(line.Error, "the deadline that the client has set has passed (grpc-timeout, 5ms)") {
+			t.Errorf("error is %q", line.Error)
+		}
 	}
 	equal(t, "retries that were refused", w.metric(`weir_upstream_retries_refused_total{upstream="origin",reason="answered"}`), "")
 	if got := w.api("GET", "/upstreams", ""); strings.Contains(got, `"ejected"`) || !strings.Contains(got, `"healthy"`) {

@@ -24,6 +24,8 @@ type DialError struct {
 	Phase string
 	// Timeout says that the phase's limit of time passed.
 	Timeout bool
+	// Cut says that the limit that passed was not the phase's own, but what was left of the exchange's time.
+	Cut bool
 	// Refused says that the target actively refused.
 	Refused bool
 	Err     error
@@ -281,7 +283,8 @@ func (e *DialError) within(own, left time.Duration, key string) *DialError {
 	switch limit := shorter(own, left); {
 	case !e.Timeout || limit <= 0 || e.Phase == "resolve":
 	case limit != own:
-		e.Err = fmt.Errorf("not done within %s, which were left of timeouts.total: %w", limit.Round(time.Millisecond), e.Err)
+		e.Cut = true
+		e.Err = fmt.Errorf("not done within %s, which were left of the exchange's time: %w", limit.Round(time.Millisecond), e.Err)
 	default:
 		e.Err = fmt.Errorf("not done within %s (%s): %w", own, key, e.Err)
 	}
