@@ -101,7 +101,7 @@ func showUpstreams(c *urfave.Command) error {
 			if found {
 				columns = append(columns, cmp.Or(t.Source, "the configuration"))
 			}
-			rows.add(append(columns, cmp.Or(t.Reason, t.Kept))...)
+			rows.add(append(columns, cmp.Or(t.Reason, t.Kept, failing(t)))...)
 		}
 	}
 	if err := rows.print(c.Root().Writer); err != nil {
@@ -113,6 +113,15 @@ func showUpstreams(c *urfave.Command) error {
 		}
 	}
 	return nil
+}
+
+// failing says that a target does not answer well although it is used, as the last one that can be, or because statuses are no
+// failures; empty if that is not so.
+func failing(t admin.Target) string {
+	if t.FailedInARow < 2 {
+		return ""
+	}
+	return fmt.Sprintf("the last %d exchanges failed", t.FailedInARow)
 }
 
 // upstreamNotes says what is out of the ordinary about an upstream as a whole.
