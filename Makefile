@@ -191,8 +191,9 @@ man: ## make the manual page OUT/weir.1, and OUT/weir.bash, .zsh and .fish for c
 
 .PHONY: install
 install: build man ## install weir, its manual page, its configuration (never over an existing one) and its systemd unit
-	$(INSTALL) -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(unitdir)' '$(DESTDIR)$(sysusersdir)' '$(DESTDIR)$(docdir)' '$(DESTDIR)$(sysconfdir)/weir' \
+	$(INSTALL) -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(unitdir)' '$(DESTDIR)$(sysusersdir)' '$(DESTDIR)$(docdir)' \
 		'$(DESTDIR)$(mandir)/man1' '$(DESTDIR)$(bashdir)' '$(DESTDIR)$(zshdir)' '$(DESTDIR)$(fishdir)'
+	@[ -d '$(DESTDIR)$(sysconfdir)/weir' ] || $(INSTALL) -d -m 0750 '$(DESTDIR)$(sysconfdir)/weir' # as the unit has it
 	$(INSTALL) -m 0644 '$(OUT)/weir.1' '$(DESTDIR)$(mandir)/man1/weir.1'
 	$(INSTALL) -m 0644 '$(OUT)/weir.bash' '$(DESTDIR)$(bashdir)/weir'
 	$(INSTALL) -m 0644 '$(OUT)/weir.zsh' '$(DESTDIR)$(zshdir)/_weir'
@@ -208,7 +209,7 @@ install: build man ## install weir, its manual page, its configuration (never ov
 	else \
 		$(INSTALL) -m 0640 config.toml '$(DESTDIR)$(sysconfdir)/weir/config.toml'; \
 	fi
-	@echo 'next, as root: systemd-sysusers && chgrp weir $(sysconfdir)/weir/config.toml && systemctl daemon-reload && systemctl enable --now weir'
+	@echo 'next, as root: systemd-sysusers && chgrp -R weir $(sysconfdir)/weir && systemctl daemon-reload && systemctl enable --now weir'
 
 .PHONY: uninstall
 uninstall: ## remove what install put in place, but not the configuration

@@ -42,6 +42,10 @@ func TestInstall(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o755 {
 		t.Errorf("the program: %v, %v", info, err)
 	}
+	// The unit's ConfigurationDirectoryMode; systemd warns at each start where another one is found.
+	if info, err := os.Stat(filepath.Join(root, "etc/weir")); err != nil || info.Mode().Perm() != 0o750 {
+		t.Errorf("the folder of the configuration: %v, %v", info, err)
+	}
 	unit := read("opt/weir/lib/systemd/system/weir.service")
 	for _, want := range []string{"ExecStart=/opt/weir/bin/weir run --config /etc/weir/config.toml --pid-file /run/weir/weir.pid\n", "Type=notify\n", "ExecReload=/opt/weir/bin/weir reload --pid-file /run/weir/weir.pid\n", "AmbientCapabilities=CAP_NET_BIND_SERVICE\n"} {
 		if !strings.Contains(unit, want) {

@@ -193,3 +193,34 @@ COMP_WORDS=(` + line + `); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); __weir_bash_au
 		t.Errorf("an unknown shell: exit code %d, %s", code, stderr)
 	}
 }
+
+// What an operator asks of an upstream that fails says what keeps requests from it, and what a request would meet.
+func TestOperateFailing(t *testing.T) {
+	path := file(t, `
+[[listeners]]
+address = "127.0.0.1:0"
+[[routes]]
+upstream = "demo"
+[upstreams.demo]
+targets = ["demo:one"]
+breaker = { failures = 0.5, requests = 3, open = "1h" }
+[admin]
+address = 'unix:`+filepath.Join(t.TempDir(), "admin")+`'
+`)
+	c := start(t, "run", "--config", path)
+	for range 3 {
+		c.get("/fail?status=503")
+	}
+	says := func(want, command string, args ...string) {
+		t.Helper()
+		testkit.Eventually(t, "weir "+command+" says "+want, func() bool {
+			stdout, _, _ := weir(t, append([]string{command, "--config", path}, args...)...)
+			return regexp.MustCompile("(?m)" + want).MatchString(stdout)
+		})
+	}
+	const why = `circuit breaker open for another \S+: 3 of 3 exchanges within 10s failed$`
+	says(`^demo +demo:one +healthy .* the last 3 exchanges failed *$`, "upstreams")
+	says(`^demo: `+why, "upstreams")
+	says(`^the client gets 503$`, "explain", "--running", "http://a.test/")
+	says(`^cause: breaker_open, `+why, "explain", "--running", "http://a.test/")
+}

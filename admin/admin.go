@@ -126,6 +126,17 @@ type Upstream struct {
 	Targets []Target `json:"targets"`
 	// Reason says why the upstream has no targets; empty if it has some, or if the reason is not known.
 	Reason string `json:"reason,omitempty"`
+	// Running counts the exchanges that run, and Queued those that wait for a place.
+	Running int `json:"running"`
+	Queued  int `json:"queued"`
+	// Breaker is the state of the circuit breaker, BreakerReason why it is not closed.
+	Breaker       string `json:"breaker"`
+	BreakerReason string `json:"breaker_reason,omitempty"`
+	// PanicMode says that ejections are ignored, because so few targets are usable.
+	PanicMode bool `json:"panic_mode,omitempty"`
+	// Retries counts the retries and hedges of the last ten seconds, AllowedRetries how many there may be.
+	Retries        int `json:"retries"`
+	AllowedRetries int `json:"allowed_retries"`
 }
 
 // Target is a target as operators see it.

@@ -91,6 +91,9 @@ func (r *fetchReader) Next(done <-chan struct{}) ([]byte, error) {
 			return nil, io.EOF
 		}
 		if f.state == failed {
+			if errors.Is(f.err, ErrAborted) {
+				return nil, f.err // which may say more
+			}
 			return nil, ErrAborted
 		}
 		if f.endLocked() > r.offset {

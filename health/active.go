@@ -3,6 +3,7 @@ package health
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -109,6 +110,9 @@ func (m *Monitor) probe(ctx context.Context, t *lb.Target, probe Probe) error {
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout.D())
 	defer cancel()
 	err := probe(ctx)
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		err = fmt.Errorf("no answer within %s (health.timeout): %w", m.cfg.Timeout, err)
+	}
 	if err != nil {
 		m.log.Debug("probe failed", "upstream", m.u.Name(), "target", t.Name(), "error", brief(err))
 	}

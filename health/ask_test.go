@@ -38,7 +38,7 @@ func TestProbeEndsItsConnection(t *testing.T) {
 			c.Health.Timeout = config.Duration(time.Second)
 			settings(c)
 		})
-		equal(t, name, got, "probe: context deadline exceeded")
+		equal(t, name, got, "probe: no answer within 1s (health.timeout): context deadline exceeded")
 		if err := <-ended; err != nil {
 			t.Errorf("%s: the connection of the probe is open after it: %s", name, err)
 		}

@@ -105,7 +105,7 @@ func TestHTTPProbe(t *testing.T) {
 	check("/host", "up", func(h *config.Health) { h.Host, h.Body = "www.example.org", "www.example.org" })
 	check("/agent", "up", func(h *config.Health) { h.Body = "weir-health" })
 	check("/odd//%2F?a=%20b", "up", func(h *config.Health) { h.Body = "as written" })
-	check("/hang", "probe: context deadline exceeded", func(h *config.Health) {
+	check("/hang", "probe: no answer within 1s (health.timeout): context deadline exceeded", func(h *config.Health) {
 		h.Timeout = config.Duration(time.Second) // of which a busy machine leaves enough for the connection
 	})
 	if got := verdict(t, "http://"+testkit.Reserve(t), func(c *config.Upstream) { c.Health.Probe = "http" }); !strings.Contains(got, "connection refused") {

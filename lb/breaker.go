@@ -1,8 +1,10 @@
 package lb
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"weir/config"
 )
@@ -21,6 +23,9 @@ type breaker struct {
 	times atomic.Int64
 
 	all, failures window
+
+	// why is why it opened last; nil means that nothing is known.
+	why atomic.Pointer[string]
 
 	mu sync.Mutex
 	// wins counts successes half open; opened how often it opened in a row.
@@ -87,61 +92,113 @@ func (b *breaker) allow(cfg *config.Breaker, now int64) (permit int64, ok bool) 
 	return times, true
 }
 
-// report counts the outcome of an exchange that had this permit.
-func (b *breaker) report(cfg *config.Breaker, v verdict, permit, now int64) {
+// report counts the outcome of an exchange that had this permit. It reports whether the breaker has
+// opened, or closed, because of it.
+func (b *breaker) report(cfg *config.Breaker, v verdict, permit, now int64) (changed bool) {
 	if b.until.Load() == 0 {
-		b.count(cfg, v, now)
-		return
+		return b.count(cfg, v, now)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if permit != b.times.Load() || b.until.Load() == 0 {
-		return // it began before the breaker was half open
+		return false // it began before the breaker was half open
 	}
 	switch v {
 	case unjudged:
 		b.permits.Add(-1)
 	case erred, failed:
-		b.open(cfg, now)
+		b.open(cfg, now, "an exchange that was let through failed")
+		return true
 	case succeeded:
 		if b.wins++; b.wins >= max(1, cfg.HalfOpen) {
 			b.opened = 0
 			b.all.clear()
 			b.failures.clear()
 			b.until.Store(0)
+			return true
 		}
 	}
+	return false
 }
 
-// count counts an outcome while the breaker is closed.
-func (b *breaker) count(cfg *config.Breaker, v verdict, now int64) {
+// count counts an outcome while the breaker is closed, and reports whether it has opened because of it.
+func (b *breaker) count(cfg *config.Breaker, v verdict, now int64) (opened bool) {
 	if v == unjudged {
-		return
+		return false
 	}
 	width := max(1, int64(cfg.Window)/windowSlots)
 	b.all.add(now, width, 1)
 	if v == succeeded {
-		return
+		return false
 	}
 	b.failures.add(now, width, 1)
-	all := b.all.sum(now, width)
-	if all < cfg.Requests || float64(b.failures.sum(now, width)) < cfg.Failures*float64(all) {
-		return
+	all, failures := b.all.sum(now, width), b.failures.sum(now, width)
+	if all < cfg.Requests || float64(failures) < cfg.Failures*float64(all) {
+		return false
 	}
 	b.mu.Lock()
-	if b.until.Load() == 0 {
-		b.open(cfg, now)
+	defer b.mu.Unlock()
+	if b.until.Load() != 0 {
+		return false
 	}
-	b.mu.Unlock()
+	b.open(cfg, now, fmt.Sprintf("%d of %d exchanges within %s failed", failures, all, cfg.Window))
+	return true
 }
 
-// open opens the breaker, for longer each time in a row. mu must be held.
-func (b *breaker) open(cfg *config.Breaker, now int64) {
+// open opens the breaker because of why, for longer each time in a row. mu must be held.
+func (b *breaker) open(cfg *config.Breaker, now int64, why string) {
 	const longest = 10
 	factor := min(int64(1)<<min(b.opened, 10), longest)
 	b.opened++
 	b.wins = 0
 	b.times.Add(1)
 	b.permits.Store(0)
+	b.why.Store(&why)
 	b.until.Store(now + max(1, int64(cfg.Open)*factor))
+}
+
+// tellBreaker logs that the circuit breaker has opened or closed.
+func (u *Upstream) tellBreaker() {
+	if state, left, why := u.BreakerReason(); state == BreakerClosed {
+		u.o.Log.Info("circuit breaker closes", "upstream", u.name)
+	} else {
+		u.o.Log.Warn("circuit breaker opens: nothing is sent", "upstream", u.name, "for", left.Round(time.Millisecond), "reason", why)
+	}
+}
+
+// BreakerReason returns the state of the circuit breaker, for how long an open one stays so, and why it opened; the
+// reason is empty if it is closed.
+func (u *Upstream) BreakerReason() (state BreakerState, left time.Duration, reason string) {
+	b, now := &u.core.breaker, u.now()
+	if state = b.state(now); state == BreakerClosed {
+		return state, 0, ""
+	}
+	if why := b.why.Load(); why != nil {
+		reason = *why
+	}
+	return state, max(0, time.Duration(b.until.Load()-now)), reason
+}
+
+// WhyOpen returns ErrBreakerOpen as an error that says why. Like Why it is cheap until its text is read.
+func (u *Upstream) WhyOpen() error { return openBreaker{u} }
+
+// openBreaker is ErrBreakerOpen of an upstream.
+type openBreaker struct{ u *Upstream }
+
+func (e openBreaker) Unwrap() error { return ErrBreakerOpen }
+
+// Error says for how long the breaker is open, and what has opened it.
+func (e openBreaker) Error() string {
+	state, left, why := e.u.BreakerReason()
+	text := ErrBreakerOpen.Error()
+	switch state {
+	case BreakerOpen:
+		text += fmt.Sprintf(" for another %s", left.Round(time.Millisecond))
+	case BreakerHalfOpen:
+		text = "circuit breaker half open, and as many exchanges as may find out whether the upstream is well do so"
+	}
+	if why != "" {
+		text += ": " + why
+	}
+	return text
 }

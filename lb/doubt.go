@@ -87,6 +87,16 @@ func (u *Upstream) heard(l *live, latency time.Duration) {
 	}
 }
 
+// Overdue reports whether an answer of t that has not come after waited is late by what answers of t usually
+// take, or by a second if that is not known yet.
+func (u *Upstream) Overdue(t *Target, waited time.Duration) bool {
+	limit := u.tolerance(t.live)
+	if limit == never {
+		limit = int64(time.Second)
+	}
+	return int64(waited) > limit
+}
+
 // Heard says that the head of a response has come from t, that much time after the attempt
 // began, and that its end will take longer. For other responses Report or Release is enough.
 func (u *Upstream) Heard(t *Target, latency time.Duration) { u.heard(t.live, latency) }

@@ -16,6 +16,8 @@ type Memory struct {
 	// 0: it is closed. BreakerOpened is how often in a row it has opened.
 	BreakerOpen   int64 `json:"breaker_open,omitempty"`
 	BreakerOpened int   `json:"breaker_opened,omitempty"`
+	// BreakerReason is why it opened.
+	BreakerReason string `json:"breaker_reason,omitempty"`
 }
 
 // TargetMemory is what is known of a target.
@@ -52,6 +54,9 @@ func (u *Upstream) Memory() Memory {
 	if until := c.breaker.until.Load(); until != 0 {
 		if m.BreakerOpen = until - now; m.BreakerOpen <= 0 {
 			m.BreakerOpen = -1
+		}
+		if why := c.breaker.why.Load(); why != nil {
+			m.BreakerReason = *why
 		}
 		c.breaker.mu.Lock()
 		m.BreakerOpened = c.breaker.opened
@@ -114,6 +119,9 @@ func (c *core) recall(m *Memory, now int64) {
 		c.breaker.until.Store(max(1, now+m.BreakerOpen))
 		c.breaker.times.Store(1) // permits count from 1
 		c.breaker.opened = m.BreakerOpened
+		if m.BreakerReason != "" {
+			c.breaker.why.Store(&m.BreakerReason)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package lb
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,11 @@ type waiter struct {
 	prev, next *waiter
 }
 
+var (
+	errQueueFull    = fmt.Errorf("%w, and the queue is full (limits.queue)", ErrBusy)
+	errQueueTimeout = fmt.Errorf("%w, and no place became free in time (limits.queue_timeout)", ErrBusy)
+)
+
 // queue waits until p gets a target, or the queue's limits end the wait.
 func (u *Upstream) queue(p *Pick) (*Target, error) {
 	q := &u.core.queue
@@ -39,7 +45,7 @@ func (u *Upstream) queue(p *Pick) (*Target, error) {
 	}
 	if q.waiting.Add(1) > int64(room) {
 		q.waiting.Add(-1)
-		return nil, ErrBusy
+		return nil, errQueueFull
 	}
 	w := &waiter{look: make(chan struct{}, 1), later: later}
 	limit := u.cfg.Limits.QueueTimeout.D()
@@ -68,7 +74,7 @@ func (u *Upstream) wait(p *Pick, w *waiter, timeout <-chan time.Time) (*Target, 
 			}
 			q.foundNone(w, freed)
 		case <-timeout:
-			return nil, ErrBusy
+			return nil, errQueueTimeout
 		case <-p.Cancel:
 			return nil, ErrCanceled
 		}

@@ -69,7 +69,9 @@ func (u *Upstream) Report(t *Target, o Outcome) {
 	}
 	u.reportLatency(l, o, v, good, now)
 	if u.cfg.Breaker.Failures > 0 {
-		u.core.breaker.report(&u.cfg.Breaker, v, t.permit, now)
+		if u.core.breaker.report(&u.cfg.Breaker, v, t.permit, now) {
+			u.tellBreaker()
+		}
 	}
 	if v == failed {
 		u.reportFailure(t, o, now)

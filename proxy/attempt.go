@@ -357,7 +357,7 @@ func (a *attempt) open(shared bool) *attemptError {
 	if a.stream == nil {
 		s, err := a.transport().Open(left, a.version)
 		if err != nil {
-			return dialFailure(err)
+			return a.fairlyDialed(dialFailure(err), left)
 		}
 		a.stream = s
 		if a.attend {
@@ -398,7 +398,7 @@ func (a *attempt) exchangeHeads() *attemptError {
 	limit := x.time.limits.head()
 	if !a.out.More {
 		if err != nil && !s.Sent() {
-			return writeFailure(s, err)
+			return x.inWords(writeFailure(s, err))
 		}
 		if delay, ok := x.hedgeDelay(); ok {
 			return a.waitHead(delay)
@@ -408,7 +408,7 @@ func (a *attempt) exchangeHeads() *attemptError {
 	}
 	switch {
 	case err != nil && (n == 0 || sock.TimedOut(err)):
-		return writeFailure(s, err)
+		return x.inWords(writeFailure(s, err))
 	case err != nil:
 		// A target that refuses a request may answer and close before it has
 		// read all of it: the answer counts.
@@ -506,7 +506,7 @@ func (a *attempt) acceptHead(started bool, err error) *attemptError {
 	x := a.x
 	for range maxInterim {
 		if err != nil {
-			e := headFailure(a.stream, err, started)
+			e := a.fairly(x.inWords(headFailure(a.stream, err, started)))
 			if a.informed { // the target has the request, whatever it says now, and the client a part of what it answers
 				e.sent, e.stale = true, false
 			}
@@ -572,7 +572,8 @@ func (a *attempt) openBody() *attemptError {
 	a.body.a = a
 	src, err := a.stream.Response(&a.response, a.x.bodyless(a.response.Status), &a.body.reader)
 	if a.body.Source = src; err != nil && !a.x.grpc {
-		return &attemptError{cause: a.x.bodyCause(err), err: err, sent: true}
+		cause := a.x.bodyCause(err)
+		return &attemptError{cause: cause, err: a.x.bodyError(cause, err), sent: true}
 	}
 	return nil
 }

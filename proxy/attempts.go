@@ -91,7 +91,7 @@ func (x *Exchange) noRetry(last *attemptError, err error) *attemptError {
 	case e.cause == CauseClientGone, e.cause == CauseTotal:
 		return e // it has waited for one
 	case last.status != 0:
-		last.cause = e.cause // its response is gone
+		last.cause, last.err = e.cause, e.err // its response is gone
 	}
 	return last
 }
@@ -146,7 +146,10 @@ func (x *Exchange) try(a *attempt) *attemptError {
 // the budget.
 func (x *Exchange) mayRetry(e *attemptError) bool {
 	now := time.Now()
-	if x.time.late(now) && !e.final() {
+	if e.final() {
+		return false // it is the client's fault, or weir's, and no other attempt was wanted
+	}
+	if x.time.late(now) {
 		e.cause = CauseTotal
 		return false
 	}
@@ -227,7 +230,7 @@ func (x *Exchange) noTarget(err error) *attemptError {
 	case errors.Is(err, lb.ErrNoTarget):
 		return &attemptError{cause: CauseNoTarget, err: x.Upstream.Set.Why()}
 	case errors.Is(err, lb.ErrBreakerOpen):
-		return &attemptError{cause: CauseBreaker, err: err}
+		return &attemptError{cause: CauseBreaker, err: x.Upstream.Set.WhyOpen()}
 	case errors.Is(err, lb.ErrCanceled):
 		return clientGone(false)
 	case x.time.late(time.Now()):

@@ -100,6 +100,11 @@ func grpcTimeout(h *head.Head) time.Duration {
 	return max(time.Duration(n)*unit, 1)
 }
 
+// hasOwnDeadline says that the exchange's time is what its client has set, as callers of gRPC do.
+func (x *Exchange) hasOwnDeadline() bool {
+	return x.grpc && grpcTimeout(&x.Request) == x.time.limits.total
+}
+
 // boundCall sets the clock of a call: its streams may be silent in both directions for any time, and
 // a target may take any time for its answer, unless the call's deadline, timeouts.total or a limit of one
 // attempt says otherwise.
@@ -210,6 +215,9 @@ func (a *attempt) judged() int {
 	case grpcUnavailable:
 		return 503
 	case grpcDeadlineExceeded:
+		if a.impatient(a.firstByte) {
+			return status
+		}
 		return 504
 	case grpcUnknown, grpcInternal, grpcDataLoss:
 		return 500

@@ -52,7 +52,7 @@ func (a *attempt) waitHead(delay time.Duration) *attemptError {
 	}
 	err := s.Await()
 	if err != nil && !sock.TimedOut(err) {
-		return headFailure(s, err, false)
+		return a.x.inWords(headFailure(s, err, false))
 	}
 	until := a.x.headUntil(a.began)
 	s.ReadUntil(until)
@@ -60,7 +60,7 @@ func (a *attempt) waitHead(delay time.Duration) *attemptError {
 		return a.readHead()
 	}
 	if a.x.cancel().Canceled() || !until.IsZero() && !time.Now().Before(until) {
-		return headFailure(s, err, false)
+		return a.x.inWords(headFailure(s, err, false))
 	}
 	return errSlow
 }
@@ -307,6 +307,8 @@ func (r *racer) endLost() {
 	switch {
 	case r.err == errRacerPanicked:
 		e.cause = CausePanic
+	case r.stream == nil && cutShort(r.err):
+		// A hedge begins late: it says nothing about the target that the rest of the time was too short.
 	case r.stream == nil && r.err != nil:
 		f := dialFailure(r.err)
 		e.kind, e.cause, e.err = f.outcome(), f.cause, f.err

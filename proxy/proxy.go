@@ -360,6 +360,8 @@ func (x *Exchange) takeSteps() verdict {
 	return goOn
 }
 
+var errShutdown = errors.New("weir stopped before the exchange ended")
+
 // settle accounts for the exchange, once.
 func (x *Exchange) settle() {
 	p, r := x.proxy, &x.Result
@@ -383,6 +385,9 @@ func (x *Exchange) settle() {
 	}
 	if (r.Cause == CauseClientGone || r.Cause == CauseTruncated) && p.closing != nil && p.closing() {
 		r.Cause = CauseShutdown
+	}
+	if r.Cause == CauseShutdown {
+		r.Err = errShutdown // what was noted is what comes of cutting
 	}
 	x.makeSample()
 	p.metrics.settle(x)

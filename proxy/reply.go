@@ -173,7 +173,8 @@ func (x *Exchange) reply(src body.Source, length int64, bodyless bool, delivered
 		}
 		trailer := src.Trailer()
 		if x.grpc {
-			x.Result.GRPC = cmp.Or(grpcStatusOf(trailer), x.Result.GRPC)
+			// Without a status callers make one of what HTTP says.
+			x.Result.GRPC = cmp.Or(grpcStatusOf(trailer), x.Result.GRPC, grpcStatus(grpcCodeOf(x.Response.Status, CauseOK)))
 		}
 		if x.web != nil {
 			trailer = nil // the body had it
@@ -302,6 +303,7 @@ func (x *Exchange) breakOff(a *attempt, err error) {
 		return
 	}
 	cause := x.bodyCause(err)
+	err = x.bodyError(cause, err)
 	x.Result.Err = err
 	x.fail(0, cause)
 	a.giveUp(ending{kind: (&attemptError{cause: cause}).outcome(), cause: cause, status: status, err: err})

@@ -33,6 +33,11 @@ func TookLess(rate int64) error { return below("took", rate) }
 // SentLess is the error of a client that sent less of a body than rate bytes per second.
 func SentLess(rate int64) error { return below("sent", rate) }
 
+// SentNoHead is the error of a client whose request's head was not there in time.
+func SentNoHead(limit time.Duration) error {
+	return &SlowClient{what: "has not sent all of a request's head within " + limit.String(), key: "timeouts.header"}
+}
+
 func idleFor(verb string, grace time.Duration) error {
 	return &SlowClient{what: verb + " nothing for " + grace.String(), key: "timeouts.grace"}
 }

@@ -274,6 +274,7 @@ func (x *Exchange) replyStoring(a *attempt, reader cache.Reader, length int64, b
 		cause := CauseTruncated
 		if a.body.err != nil {
 			cause = x.bodyCause(a.body.err)
+			x.Result.Err = x.bodyError(cause, a.body.err)
 		}
 		x.fail(0, cause)
 	}
@@ -349,11 +350,19 @@ func (x *Exchange) storeBody(a *attempt) {
 		if src.err == nil {
 			src.err = body.ErrTruncated
 		}
-		f.Abort(cache.ErrAborted)
+		f.Abort(a.aborted(src.err))
 		x.cached.store.unstored = rule.ReasonTruncated
 		return
 	}
 	x.cached.store.unstored = f.Commit()
+}
+
+// aborted is what the others hear who get the body that a fetches: that it broke off, where it came from and why.
+func (a *attempt) aborted(err error) error {
+	if err == errNotWanted {
+		return cache.ErrAborted
+	}
+	return fmt.Errorf("%w by the exchange that fetches for all: %s: %w", cache.ErrAborted, a.target.Name(), a.x.bodyError(a.x.bodyCause(err), err))
 }
 
 // noteStored notes what became of storing the body.
@@ -380,7 +389,7 @@ func (a *attempt) storingEnding(closes bool, err error) ending {
 		e.kind = lb.Canceled
 	case err != nil:
 		e.cause = x.bodyCause(err)
-		e.kind, e.err = (&attemptError{cause: e.cause}).outcome(), err
+		e.kind, e.err = (&attemptError{cause: e.cause}).outcome(), x.bodyError(e.cause, err)
 	}
 	return e
 }

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -145,6 +146,7 @@ type tunnel struct {
 	in, out atomic.Int64 // bytes from and to the client
 	last    atomic.Int64 // when something moved, in Monotonic time
 	broken  atomic.Bool  // one direction has failed: the other one ends too
+	err     error        // how the direction ended that failed first; read after both have
 }
 
 // run moves bytes until the end; early and held are what was read of the two before. It leaves both
@@ -152,27 +154,38 @@ type tunnel struct {
 func (t *tunnel) run(client net.Conn, early []byte, target net.Conn, held []byte) (Cause, error) {
 	t.last.Store(lb.Monotonic())
 	var wg sync.WaitGroup
-	var upErr, downErr error
+	up, down := end{target, "target"}, end{client, "client"}
 	wg.Go(func() {
-		if upErr = t.copy(target, client, early, &t.in); upErr != nil {
-			t.fail(client, target)
+		if err := t.copy(up, down, early, &t.in); err != nil {
+			t.fail(client, target, err)
 		}
 	})
-	if downErr = t.copy(client, target, held, &t.out); downErr != nil {
-		t.fail(client, target)
+	if err := t.copy(down, up, held, &t.out); err != nil {
+		t.fail(client, target, err)
 	}
 	wg.Wait()
-	for _, err := range []error{downErr, upErr} {
-		if err == errTunnelIdle {
-			return CauseTunnelIdle, err
-		}
+	if t.err == errTunnelIdle {
+		return CauseTunnelIdle, t.err
 	}
-	return CauseUpgraded, errors.Join(downErr, upErr)
+	return CauseUpgraded, t.err
 }
 
-// fail wakes the other direction, which cannot go on alone.
-func (t *tunnel) fail(client, target net.Conn) {
-	t.broken.Store(true)
+// end is one of the two connections of a tunnel, and whose it is.
+type end struct {
+	net.Conn
+	whose string
+}
+
+// broke says that the connection failed.
+func (e end) broke(err error) error {
+	return fmt.Errorf("the connection of the %s broke: %w", e.whose, err)
+}
+
+// fail notes how a direction failed, and wakes the other one, which cannot go on alone.
+func (t *tunnel) fail(client, target net.Conn, err error) {
+	if t.broken.CompareAndSwap(false, true) {
+		t.err = err
+	}
 	client.SetDeadline(sock.LongAgo)
 	target.SetDeadline(sock.LongAgo)
 }
@@ -180,7 +193,7 @@ func (t *tunnel) fail(client, target net.Conn) {
 var errTunnelIdle = errors.New("silent in both directions")
 
 // copy moves src to dst until src ends, and passes the end on.
-func (t *tunnel) copy(dst, src net.Conn, first []byte, count *atomic.Int64) error {
+func (t *tunnel) copy(dst, src end, first []byte, count *atomic.Int64) error {
 	var buf buffer
 	defer buf.release()
 	buf.take(0)
@@ -189,17 +202,20 @@ func (t *tunnel) copy(dst, src net.Conn, first []byte, count *atomic.Int64) erro
 			n, err := t.write(dst, piece)
 			count.Add(int64(n))
 			if err != nil {
-				return err
+				return dst.broke(err)
 			}
 			t.last.Store(lb.Monotonic())
 			buf.fit(len(piece))
 		}
 		n, err := t.read(src, buf.bytes)
 		if n == 0 && err != nil {
-			if err != io.EOF {
+			switch {
+			case err == errTunnelIdle, err == errTunnelBroken:
 				return err
+			case err != io.EOF:
+				return src.broke(err)
 			}
-			closeWrite(dst)
+			closeWrite(dst.Conn)
 			return nil
 		}
 		piece = buf.bytes[:n]

@@ -236,7 +236,7 @@ func (a *attempt) uploaded(err error, firstByte time.Duration) {
 	switch {
 	case u.answered:
 	case err != nil && sock.TimedOut(err):
-		u.err = &attemptError{cause: CauseWriteTimeout, err: err, sent: true}
+		u.err = a.x.inWords(&attemptError{cause: CauseWriteTimeout, err: err, sent: true})
 		a.stream.InterruptRead()
 	case firstByte > 0:
 		end := time.Now().Add(firstByte)

@@ -51,6 +51,8 @@ type Explanation struct {
 	Upstream string            `json:"upstream,omitempty"`
 	Balance  string            `json:"balance,omitempty"`
 	Targets  []ExplainedTarget `json:"targets,omitempty"`
+	// Notes say what is out of the ordinary about the upstream of a running weir.
+	Notes []string `json:"notes,omitempty"`
 	// Sources find further targets while weir runs; their URLs are without secrets.
 	Sources  []string           `json:"sources,omitempty"`
 	Target   string             `json:"target,omitempty"`

@@ -75,7 +75,8 @@ func (e *explainer) listener(label string, secure bool) (*config.Listener, error
 	var labels []string
 	for i := range e.config.Listeners {
 		l := &e.config.Listeners[i]
-		if l.Label() == label || label == "" && secure == l.Secure() {
+		speaksTLS := l.Secure() || len(l.PassThrough) > 0
+		if l.Label() == label || label == "" && secure == speaksTLS {
 			return l, nil
 		}
 		labels = append(labels, l.Label())
@@ -102,7 +103,14 @@ func (e *explainer) build(o *options) (err error) {
 		all[name] = &u
 	}
 	for name, u := range all {
+		live := e.live[name]
+		var known *lb.Memory // the states of the targets, and of the upstream itself
+		if live != nil {
+			m := live.Memory()
+			known = &m
+		}
 		set, err := lb.NewUpstream(name, u, lb.Options{
+			Memory: known,
 			NewTransport: func(url string, c *config.Upstream) (lb.Transport, error) {
 				return &assumedTarget{e: e, url: url, protocol: c.Connections.Protocol}, nil
 			},
@@ -112,7 +120,7 @@ func (e *explainer) build(o *options) (err error) {
 			return err
 		}
 		e.sets[name] = set
-		if live := e.live[name]; live != nil {
+		if live != nil {
 			err = imitate(set, live)
 		} else {
 			err = set.SetEndpoints(unresolved(u))
@@ -294,6 +302,9 @@ func (e *explainer) describeTargets(x *proxy.Exchange) {
 		}
 		e.Targets = append(e.Targets, d)
 	}
+	if set := e.live[e.Upstream]; set != nil {
+		e.Notes = notesOn(set)
+	}
 	for _, t := range u.Targets {
 		if t.IsFound() {
 			e.Sources = append(e.Sources, config.DisplayURL(t.URL))
@@ -302,6 +313,18 @@ func (e *explainer) describeTargets(x *proxy.Exchange) {
 	if x.Result.Target != nil {
 		e.Target = x.Result.Target.Name()
 	}
+}
+
+// notesOn says what of a running upstream as a whole may keep an exchange from its target.
+func notesOn(set *lb.Upstream) (notes []string) {
+	if set.Panicking() {
+		notes = append(notes, "panic mode: ejections are ignored, because so few targets are usable")
+	}
+	if l := &set.Config().Limits; l.InFlight > 0 && set.InFlight() >= l.InFlight {
+		notes = append(notes, fmt.Sprintf("%d exchanges run, of at most %d (limits.in_flight): an exchange waits, or is refused with 503 if %d wait already (limits.queue); %d do",
+			set.InFlight(), l.InFlight, l.Queue, max(0, set.Queued())))
+	}
+	return notes
 }
 
 // linesOf are the lines of a head.

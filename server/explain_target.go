@@ -18,37 +18,18 @@ import (
 	"weir/lb"
 )
 
-// imitate gives set the targets of live, and makes them be as those are.
+// imitate gives set, which was made with the memory of live, the targets that were found for live.
 func imitate(set, live *lb.Upstream) error {
 	var found []lb.Endpoint
 	own := byURL(set)
 	for _, as := range live.Targets() {
-		if own[as.URL()] == nil {
+		if drains := as.State() == lb.Draining; own[as.URL()] == nil || drains {
 			weight, sharers := as.OwnWeight()
-			found = append(found, lb.Endpoint{URL: as.URL(), Weight: weight, Sharers: sharers, Priority: as.Priority()})
+			found = append(found, lb.Endpoint{URL: as.URL(), Weight: weight, Sharers: sharers, Priority: as.Priority(), Drain: drains})
 		}
 	}
-	if err := set.SetEndpoints(found); err != nil {
-		return err
-	}
-	own = byURL(set)
-	for _, as := range live.Targets() {
-		t := own[as.URL()]
-		switch as.State() {
-		case lb.Draining:
-			set.SetDrain(t, true)
-		case lb.Down:
-			set.SetDown(t, as.Reason())
-		case lb.Ejected, lb.Unreachable:
-			set.Eject(t, as.Reason())
-		}
-		if weight, _ := as.OwnWeight(); weight != as.ConfiguredWeight() {
-			if err := set.SetWeight(t, weight); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	set.SetEmptyReason(live.EmptyReason())
+	return set.SetEndpoints(found)
 }
 
 // unresolved returns an endpoint for each host name, in place of one for each of its addresses.

@@ -194,6 +194,7 @@ targets = ["https://127.0.0.1:1"]
 	check(server.Question{URL: "http://a.test/", Fields: []string{"X-Long: " + strings.Repeat("x", 1000)}}, "431 head_too_large   ")
 	check(server.Question{URL: "http://a.test/" + strings.Repeat("x", 1024)}, "414 target_too_long   ")
 	check(server.Question{URL: "https://A.one.test:8443/", Listener: "tls"}, "0 passed  u https://127.0.0.1:1")
+	check(server.Question{URL: "https://A.one.test:8443/"}, "0 passed  u https://127.0.0.1:1")
 	check(server.Question{URL: "https://A.one.test/", Listener: "tls", From: netip.MustParseAddr("192.0.2.1")}, "0 address_denied   ")
 }
 

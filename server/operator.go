@@ -163,7 +163,7 @@ func (o operator) Upstreams() []admin.Upstream {
 	sets := o.s.sets()
 	list := make([]admin.Upstream, 0, len(sets))
 	for _, name := range slices.Sorted(maps.Keys(sets)) {
-		u := admin.Upstream{Name: name, Targets: []admin.Target{}, Reason: sets[name].EmptyReason()}
+		u := describeUpstream(sets[name])
 		origins := o.s.origins(name)
 		for _, t := range sets[name].Targets() {
 			target := describe(t)
@@ -175,6 +175,20 @@ func (o operator) Upstreams() []admin.Upstream {
 		list = append(list, u)
 	}
 	return list
+}
+
+// describeUpstream says how an upstream is, without its targets.
+func describeUpstream(set *lb.Upstream) admin.Upstream {
+	u := admin.Upstream{
+		Name: set.Name(), Targets: []admin.Target{}, Reason: set.EmptyReason(), Running: max(0, set.InFlight()), Queued: max(0, set.Queued()),
+		Breaker: set.Breaker().String(), PanicMode: set.Panicking(),
+	}
+	if set.Breaker() != lb.BreakerClosed {
+		u.BreakerReason = set.WhyOpen().Error()
+	}
+	used, allowed := set.Retry().Budget.Used(lb.Monotonic())
+	u.Retries, u.AllowedRetries = int(max(0, used)), int(max(0, allowed))
+	return u
 }
 
 func describe(t *lb.Target) admin.Target {

@@ -50,7 +50,7 @@ func TestReasons(t *testing.T) {
 	check("bare line feeds", answers("HTTP/1.1 200 OK\nContent-Length: 0\n\n"), "", "502 bad_response", "line feed without carriage return")
 	check("one bare line feed", answers("HTTP/1.1 200 OK\r\nX-A: b\nContent-Length: 0\r\n\r\n"), "", "502 bad_response", "line feed without carriage return")
 	check("a bare line feed at the end", answers("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\n"), "", "502 bad_response", "line feed without carriage return")
-	check("no answer at all", testkit.Listen(t, func(c *testkit.Conn) { c.Head() }).URL, "", "502 reset", "EOF")
+	check("no answer at all", testkit.Listen(t, func(c *testkit.Conn) { c.Head() }).URL, "", "502 reset", "the target closed the connection without an answer")
 	check("unknown authority", secure(tlsServer(authority.Issue("127.0.0.1"))), "", "502 tls_failed", "unknown authority")
 	check("wrong name", secure(tlsServer(pair)), ca, "502 tls_failed", "cannot validate certificate for 127.0.0.1")
 	check("no TLS at all", strings.Replace(plain.URL, "http:", "https:", 1), "", "502 tls_failed", "first record does not look like a TLS handshake")

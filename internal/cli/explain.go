@@ -141,6 +141,9 @@ func explanationFacts(e *server.Explanation) table {
 		t := &e.Targets[i]
 		facts.add("target", t.URL, "  "+targetNote(t, t.URL == e.Target))
 	}
+	for _, note := range e.Notes {
+		facts.add("", note)
+	}
 	for _, source := range e.Sources {
 		facts.add("source", source, "  finds targets while weir runs")
 	}

@@ -181,7 +181,7 @@ func (p *process) end(limit time.Duration) error {
 		select {
 		case err := <-drained:
 			if err != nil {
-				p.log.Warn("running exchanges were cut", "error", err)
+				p.log.Warn("running exchanges were cut", "after", limit, "error", err)
 			}
 			if err := p.server.Close(); err != nil {
 				return fmt.Errorf("cannot stop cleanly: %w", err)

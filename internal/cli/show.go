@@ -101,10 +101,52 @@ func showUpstreams(c *urfave.Command) error {
 			if found {
 				columns = append(columns, cmp.Or(t.Source, "the configuration"))
 			}
-			rows.add(append(columns, cmp.Or(t.Reason, t.Kept))...)
+			rows.add(append(columns, cmp.Or(t.Reason, t.Kept, failing(t)))...)
 		}
 	}
-	return rows.print(c.Root().Writer)
+	if err := rows.print(c.Root().Writer); err != nil {
+		return err
+	}
+	for _, u := range list {
+		for _, note := range upstreamNotes(u) {
+			fmt.Fprintf(c.Root().Writer, "%s: %s\n", u.Name, note)
+		}
+	}
+	return nil
+}
+
+// failing says that a target does not answer well although it is used, as the last one that can be, or because statuses are no
+// failures; empty if that is not so.
+func failing(t admin.Target) string {
+	if t.FailedInARow < 2 {
+		return ""
+	}
+	return fmt.Sprintf("the last %d exchanges failed", t.FailedInARow)
+}
+
+// upstreamNotes says what is out of the ordinary about an upstream as a whole.
+func upstreamNotes(u admin.Upstream) (notes []string) {
+	if u.BreakerReason != "" {
+		notes = append(notes, u.BreakerReason)
+	}
+	if u.PanicMode {
+		notes = append(notes, "panic mode: ejections are ignored, because so few targets are usable")
+	}
+	if u.Queued > 0 {
+		notes = append(notes, fmt.Sprintf("%s for a place, %d run", waiting(u.Queued), u.Running))
+	}
+	if u.Retries > 0 && u.Retries >= u.AllowedRetries {
+		notes = append(notes, fmt.Sprintf("the budget of retries is used up: %d of %d within ten seconds", u.Retries, u.AllowedRetries))
+	}
+	return notes
+}
+
+// waiting says how many exchanges wait.
+func waiting(n int) string {
+	if n == 1 {
+		return "1 exchange waits"
+	}
+	return fmt.Sprintf("%d exchanges wait", n)
 }
 
 // share returns a weight that several targets may have together.

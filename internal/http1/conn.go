@@ -339,7 +339,7 @@ func (c *conn) readHead(e *exchange, cfg *config.Listener) (status int, cause pr
 				return 0, proxy.CauseOK, errPreface
 			}
 			c.noteRefused(e, buf)
-			return d.Status, proxy.CauseOf(d), err
+			return d.Status, proxy.CauseOf(d), c.otherProtocol(buf, err)
 		}
 		if !timed {
 			timed = true
@@ -352,7 +352,7 @@ func (c *conn) readHead(e *exchange, cfg *config.Listener) (status int, cause pr
 		if _, err := c.br.Peek(len(buf) + 1); err != nil {
 			c.noteRefused(e, buf)
 			if sock.TimedOut(err) {
-				return 408, proxy.CauseHeadTimeout, err
+				return 408, proxy.CauseHeadTimeout, proxy.SentNoHead(cfg.Timeouts.Header.D())
 			}
 			if errors.Is(err, net.ErrClosed) {
 				return 0, proxy.CauseShutdown, err
@@ -404,6 +404,26 @@ func (c *conn) isPreface(cfg *config.Listener, buf []byte) bool {
 	c.early = bytes.Clone(buf)
 	return true
 }
+
+// otherProtocol returns an error that says which protocol the client speaks, if what it sent is the beginning of another one than
+// the listener's, else err.
+func (c *conn) otherProtocol(raw []byte, err error) error {
+	switch {
+	case !c.client.TLS && len(raw) > 2 && raw[0] == 0x16 && raw[1] == 3: // a record with a ClientHello (RFC 8446 section 5.1)
+		return errSpeaksTLS
+	case bytes.HasPrefix(raw, []byte("PROXY ")), bytes.HasPrefix(raw, []byte("\r\n\r\n\x00\r\nQUIT\n")):
+		return errProxyHeader
+	case bytes.HasPrefix(raw, []byte("PRI * HTTP/2.0\r\n")):
+		return errSpeaksHTTP2
+	}
+	return err
+}
+
+var (
+	errSpeaksTLS   = errors.New("the client speaks TLS, and the listener has no certificates")
+	errProxyHeader = errors.New("the client sends a PROXY header, and its address is not one of the listener's proxy_protocol")
+	errSpeaksHTTP2 = errors.New("the client speaks HTTP/2, which is not one of the listener's protocols")
+)
 
 // noteRefused is called when a head is not read to its end. It records method and
 // target for the access log, if the first line is there, and clears what the scan left.

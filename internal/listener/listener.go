@@ -333,6 +333,7 @@ func (l *Listener) take(raw net.Conn) {
 	l.accepted.Add(1)
 	c := newConn(l, raw)
 	if !l.options.Room.tryEnter() {
+		l.acceptErrors.Add(1) // for those who watch that, it is the same want of descriptors
 		l.wait(func() { l.options.Room.enter(l.done) })
 	}
 	l.admit(c)

@@ -24,6 +24,8 @@ type DialError struct {
 	Phase string
 	// Timeout says that the phase's limit of time passed.
 	Timeout bool
+	// Cut says that the limit that passed was not the phase's own, but what was left of the exchange's time.
+	Cut bool
 	// Refused says that the target actively refused.
 	Refused bool
 	Err     error
@@ -168,7 +170,7 @@ func (d *dialer) open(within time.Duration, protocols []string, under func(raw n
 	began := time.Now()
 	raw, err = d.connectTo(context.Background(), shorter(d.connect, within), nil)
 	if err != nil {
-		return nil, nil, dialError("connect", err)
+		return nil, nil, dialError("connect", err).within(d.connect, within, "timeouts.connect")
 	}
 	if d.tls == nil {
 		return raw, raw, nil
@@ -185,7 +187,7 @@ func (d *dialer) open(within time.Duration, protocols []string, under func(raw n
 	cancel()
 	if err != nil {
 		raw.Close()
-		return nil, nil, dialError("tls", err)
+		return nil, nil, dialError("tls", err).within(d.handshake, within, "timeouts.tls")
 	}
 	return tc, raw, nil
 }
@@ -201,7 +203,7 @@ func (d *dialer) Connect(ctx context.Context, client Ends) (net.Conn, error) {
 	}
 	nc, err := d.connectTo(ctx, d.connect, &client)
 	if err != nil {
-		return nil, dialError("connect", err)
+		return nil, dialError("connect", err).within(d.connect, 0, "timeouts.connect")
 	}
 	return nc, nil
 }
@@ -274,6 +276,19 @@ func shorter(a, b time.Duration) time.Duration {
 		return b
 	}
 	return a
+}
+
+// within makes e say which limit has passed: own, whose key that is, or what was left of the exchange's time. 0 is no limit.
+func (e *DialError) within(own, left time.Duration, key string) *DialError {
+	switch limit := shorter(own, left); {
+	case !e.Timeout || limit <= 0 || e.Phase == "resolve":
+	case limit != own:
+		e.Cut = true
+		e.Err = fmt.Errorf("not done within %s, which were left of the exchange's time: %w", limit.Round(time.Millisecond), e.Err)
+	default:
+		e.Err = fmt.Errorf("not done within %s (%s): %w", own, key, e.Err)
+	}
+	return e
 }
 
 func dialError(phase string, err error) *DialError {

@@ -120,7 +120,7 @@ func (t *HTTP2) take(within time.Duration) (*framedConn, error) {
 	}
 	t.waiting = slices.Delete(t.waiting, i, i+1)
 	if t.dialing > 0 {
-		return nil, &DialError{Phase: "connect", Timeout: true, Err: errLate}
+		return nil, &DialError{Phase: "connect", Timeout: true, Cut: true, Err: errLate}
 	}
 	return nil, ErrNoConn
 }

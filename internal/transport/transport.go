@@ -26,7 +26,7 @@ import (
 
 // ErrNoConn says that a target's connections are all in use and none became
 // free in time. Nothing was sent.
-var ErrNoConn = errors.New("no free connection to the target")
+var ErrNoConn = errors.New("no free connection to the target: as many as connections.max are in use")
 
 // readBuffer holds a response head and a body of some KiB, so that both arrive
 // in one read.

@@ -52,8 +52,8 @@ var kinds = map[string]func() any{
 	"PodDisruptionBudget": func() any { return new(policy.PodDisruptionBudget) }, "ServiceMonitor": func() any { return new(monitor) }, "PodMonitor": func() any { return new(monitor) },
 }
 
-// render renders the chart with values in YAML, and returns its objects. Unknown keys of objects are errors.
-func render(t *testing.T, values string) (objects []any, err error) {
+// files renders the chart with values in YAML, and returns the files.
+func files(t *testing.T, values string) (map[string]string, error) {
 	t.Helper()
 	c, err := loader.LoadDir(chart)
 	if err != nil {
@@ -67,11 +67,17 @@ func render(t *testing.T, values string) (objects []any, err error) {
 	if err != nil {
 		return nil, err
 	}
-	files, err := engine.Render(c, all)
+	return engine.Render(c, all)
+}
+
+// render renders the chart with values in YAML, and returns its objects. Unknown keys of objects are errors.
+func render(t *testing.T, values string) (objects []any, err error) {
+	t.Helper()
+	all, err := files(t, values)
 	if err != nil {
 		return nil, err
 	}
-	for name, text := range files {
+	for name, text := range all {
 		if !strings.HasSuffix(name, ".yaml") {
 			continue
 		}
@@ -253,6 +259,23 @@ func judge(t *testing.T, objects []any) {
 	for _, m := range c.VolumeMounts {
 		if !slices.ContainsFunc(p.Volumes, func(v core.Volume) bool { return v.Name == m.Name }) {
 			t.Errorf("there is no volume %s", m.Name)
+		}
+	}
+}
+
+// What Helm says after an installation can be done: without a Service the pods themselves are asked.
+func TestNotes(t *testing.T) {
+	t.Parallel()
+	for values, want := range map[string]string{
+		"": "kubectl -n front port-forward svc/edge-weir 8080:80\n",
+		"service: {enabled: false}\nkind: DaemonSet": "kubectl -n front port-forward daemonset/edge-weir 8080:8080\n",
+	} {
+		all, err := files(t, values)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := all["weir/templates/NOTES.txt"]; !strings.Contains(got, want) {
+			t.Errorf("%s: the notes are %q, without %q", values, got, want)
 		}
 	}
 }
