@@ -69,7 +69,7 @@ func (u *Upstream) Part(endpoints []Endpoint) {
 	c.parted = Distinct(endpoints, c.parted)
 }
 
-// SetWeight changes the weight of t by the operator's wish; 0 ends that. It counts for all
+// SetWeight changes the weight of t as an override by the operator; 0 ends that. It counts for all
 // generations and survives reloads, and lasts for an hour while the target is not there.
 func (u *Upstream) SetWeight(t *Target, weight int) error {
 	c := u.core
@@ -79,7 +79,7 @@ func (u *Upstream) SetWeight(t *Target, weight int) error {
 	if err != nil {
 		t.live.weight.Store(before)
 	} else {
-		c.wishes.change(t.url, func(w *wish) { w.weight = int64(weight) })
+		c.overrides.change(t.url, func(w *override) { w.weight = int64(weight) })
 	}
 	c.mu.Unlock()
 	if err != nil {
@@ -126,13 +126,13 @@ func (c *core) find(found []Endpoint) (old []*snapshot, changes []change, err er
 		changes = append(changes, u.settleLocked(u.now())...)
 	}
 	c.found = found
-	c.lookAtWishes()
+	c.lookAtOverrides()
 	return old, changes, nil
 }
 
-// lookAtWishes notes which targets are there that operators have wishes for. mu must be held.
-func (c *core) lookAtWishes() {
-	if len(c.wishes) == 0 {
+// lookAtOverrides notes which targets are there that have overrides. mu must be held.
+func (c *core) lookAtOverrides() {
+	if len(c.overrides) == 0 {
 		return
 	}
 	there, now := make(map[string]bool), int64(0)
@@ -142,7 +142,7 @@ func (c *core) lookAtWishes() {
 			there[t.url] = true
 		}
 	}
-	c.wishes.look(now, func(url string) bool { return there[url] })
+	c.overrides.look(now, func(url string) bool { return there[url] })
 }
 
 // known returns the live parts of the targets of all generations by their identity. mu
@@ -185,7 +185,7 @@ func (u *Upstream) Close() {
 		c.parted = nil
 	}
 	old := u.set.Swap(&snapshot{})
-	c.lookAtWishes()
+	c.lookAtOverrides()
 	c.mu.Unlock()
 	old.release()
 }

@@ -62,7 +62,7 @@ func (u *Upstream) Memory() Memory {
 		m.BreakerOpened = c.breaker.opened
 		c.breaker.mu.Unlock()
 	}
-	for url, w := range c.wishes { // of targets that are not there, too
+	for url, w := range c.overrides { // of targets that are not there, too
 		m.Targets[url] = TargetMemory{Drained: w.drain, Weight: w.weight}
 	}
 	for _, t := range u.set.Load().targets {
@@ -104,7 +104,7 @@ func (c *core) recall(m *Memory, now int64) {
 		if !t.Drained && t.Weight == 0 {
 			continue
 		}
-		c.wishes.change(url, func(w *wish) { w.drain, w.weight = t.Drained, t.Weight })
+		c.overrides.change(url, func(w *override) { w.drain, w.weight = t.Drained, t.Weight })
 		if t.Drained, t.Weight = false, 0; t == (TargetMemory{}) {
 			delete(m.Targets, url) // it was not there
 		} else {

@@ -203,12 +203,12 @@ func (u *Upstream) SetDown(t *Target, reason string) {
 // byOperator is the reason of what operators do.
 const byOperator = "by the operator"
 
-// SetDrain begins or ends the draining of t by the operator's wish: it gets no
+// SetDrain begins or ends the draining of t as an override by the operator: it gets no
 // new exchanges, running ones finish. It survives reloads, and lasts for an hour while t is not there. A drain that the
 // configuration or discovery asks for is not ended by it.
 func (u *Upstream) SetDrain(t *Target, drain bool) {
 	u.update(t, byOperator, func(l *live, now int64) {
-		u.core.wishes.change(t.url, func(w *wish) { w.drain = drain })
+		u.core.overrides.change(t.url, func(w *override) { w.drain = drain })
 		if drain {
 			l.bits.Or(bitDrain)
 		} else {

@@ -46,7 +46,7 @@ func (u *Upstream) newSnapshot(found []Endpoint, known map[string]*live) (_ *sna
 			if now := u.now(); !u.recall(l, e.URL, now) && joins {
 				u.warm(l, now)
 			}
-			u.fulfil(l, e.URL, u.now())
+			u.applyOverride(l, e.URL, u.now())
 			known[l.identity] = l
 		}
 		s.add(e, l, u, scale)

@@ -79,8 +79,8 @@ type core struct {
 	// remembered is what a process before this one knew of targets that are not there
 	// yet, by URL; mu guards it.
 	remembered map[string]TargetMemory
-	// wishes are what operators want of targets; mu guards them.
-	wishes wishes
+	// overrides are what operators have set for targets; mu guards them.
+	overrides overrides
 
 	watcher atomic.Pointer[Watcher]
 

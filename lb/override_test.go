@@ -9,11 +9,11 @@ import (
 )
 
 // What an operator wants of a target outlives it for an hour, and other settings of its connections.
-func TestWishes(t *testing.T) {
+func TestOverrides(t *testing.T) {
 	t.Parallel()
 	s := newStand(t, "a", nil)
 	s.find("b c")
-	wish := func() {
+	set := func() {
 		t.Helper()
 		s.SetDrain(s.Target("b"), true)
 		if err := s.SetWeight(s.Target("b"), 3); err != nil {
@@ -25,7 +25,7 @@ func TestWishes(t *testing.T) {
 		equal(t, what+": state", s.Target("b").State(), state)
 		equal(t, what+": weight", s.Target("b").Weight(), weight)
 	}
-	wish()
+	set()
 	s.find("c")
 	s.Pass(59 * time.Minute)
 	s.find("b c")
@@ -49,7 +49,7 @@ func TestWishes(t *testing.T) {
 	s.find("b c")
 	has("the operator wants nothing more", lb.Healthy, 1)
 	// An hour later the address may be another one's.
-	wish()
+	set()
 	s.find("c")
 	s.Pass(time.Hour + 1)
 	s.find("b c")
