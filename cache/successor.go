@@ -53,11 +53,11 @@ type Other interface {
 	Await(ctx context.Context) error
 }
 
-// Link leads to the other process of an upgrade, while both serve. The zero Link leads nowhere. Its methods may be
+// Link leads to the other process of an upgrade, while both serve. The zero Link leads nowhere, and what it is told is dropped. Its methods may be
 // called from any goroutine.
 type Link struct{ other atomic.Pointer[Other] }
 
-// Connect makes the link lead to other; nil to nobody.
+// Connect makes the link lead to other. nil ends that.
 func (l *Link) Connect(other Other) {
 	if other == nil {
 		l.other.Store(nil)
@@ -66,7 +66,7 @@ func (l *Link) Connect(other Other) {
 	l.other.Store(&other)
 }
 
-// Other returns where the link leads; nil for nowhere.
+// Other returns where the link leads; nil if it leads nowhere.
 func (l *Link) Other() Other {
 	if other := l.other.Load(); other != nil {
 		return *other
