@@ -619,6 +619,24 @@ func residentPeaks(pids []int) string {
 	return strings.Join(peaks, ", ")
 }
 
+// stopProcess stops the process of this id, and returns when none of its threads runs any more.
+func stopProcess(t *testing.T, pid int) {
+	t.Helper()
+	testkit.Must(t, syscall.Kill(pid, syscall.SIGSTOP))
+	testkit.Eventually(t, "all threads are stopped", func() bool {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		testkit.Must(t, err)
+		for _, thread := range threads {
+			text, err := os.ReadFile(thread)
+			// The state follows the name, which is in brackets (proc(5)).
+			if _, state, _ := bytes.Cut(text, []byte(") ")); err != nil || !bytes.HasPrefix(state, []byte("T")) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 // TestUpgradeStopped: a process that is stopped while it is replaced does not keep the new one from serving, nor from ending;
 // when it goes on it leaves, and its end is no loss.
 func TestUpgradeStopped(t *testing.T) {
@@ -665,7 +683,7 @@ upgrade = "15s"
 		pid, err := strconv.Atoi(id)
 		testkit.Must(t, err)
 		<-probes
-		testkit.Must(t, syscall.Kill(first, syscall.SIGSTOP))
+		stopProcess(t, first)
 		answers <- struct{}{}
 		u.logged("the process before this one does not answer")
 		u.logged("this process serves, but the one before it does not leave")
