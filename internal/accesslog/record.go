@@ -149,7 +149,7 @@ var fields = [fieldCount]Field{
 	fieldStatus:            {"status", "status of the answer; 0 if nothing was answered"},
 	fieldGRPCStatus:        {"grpc_status", "status of a gRPC call, such as OK or UNAVAILABLE"},
 	fieldCause:             {"cause", "why the exchange ended as it did"},
-	fieldError:             {"error", "what went wrong, in detail; empty if nothing did"},
+	fieldError:             {"error", "what went wrong, in detail, and the key of a limit that was reached; empty if nothing did"},
 	fieldBytesIn:           {"bytes_in", "bytes of the request body"},
 	fieldBytesOut:          {"bytes_out", "bytes of the answer's body"},
 	fieldDuration:          {"duration", "seconds from the first byte in to the last byte out"},
