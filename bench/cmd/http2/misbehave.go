@@ -272,6 +272,9 @@ func showMisbehaviour(ctx context.Context, weir string) error {
 		tried++
 	}
 	latency, lost := n.stop()
+	if tried == 0 {
+		return fmt.Errorf("no way to misbehave is called %q (-only): the names are in the table that all of them give", only)
+	}
 	promises()
 	promise(fmt.Sprintf("CPU of all %d ways together", tried), all.Seconds(), 1, "s")
 	promise("p99 of a normal client", latency, 30, "ms")
