@@ -120,6 +120,9 @@ func (p *Purge) Named() (what, name string) {
 	return "all", ""
 }
 
+// PanicNote tells operators that an upstream is in panic mode.
+const PanicNote = "panic mode: ejections are ignored, because so few targets are usable"
+
 // Upstream is an upstream as operators see it.
 type Upstream struct {
 	Name    string   `json:"name"`

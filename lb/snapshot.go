@@ -43,10 +43,11 @@ func (u *Upstream) newSnapshot(found []Endpoint, known map[string]*live) (_ *sna
 			if l, err = u.newLive(e.URL); err != nil {
 				return nil, err
 			}
-			if now := u.now(); !u.recall(l, e.URL, now) && joins {
+			now := u.now()
+			if !u.recall(l, e.URL, now) && joins {
 				u.warm(l, now)
 			}
-			u.applyOverride(l, e.URL, u.now())
+			u.applyOverride(l, e.URL, now)
 			known[l.identity] = l
 		}
 		s.add(e, l, u, scale)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 
+	"weir/admin"
 	"weir/cache"
 	"weir/config"
 	"weir/internal/access"
@@ -318,7 +319,7 @@ func (e *explainer) describeTargets(x *proxy.Exchange) {
 // notesOn says what of a running upstream as a whole may keep an exchange from its target.
 func notesOn(set *lb.Upstream) (notes []string) {
 	if set.Panicking() {
-		notes = append(notes, "panic mode: ejections are ignored, because so few targets are usable")
+		notes = append(notes, admin.PanicNote)
 	}
 	if l := &set.Config().Limits; l.InFlight > 0 && set.InFlight() >= l.InFlight {
 		notes = append(notes, fmt.Sprintf("%d exchanges run, of at most %d (limits.in_flight): an exchange waits, or is refused with 503 if %d wait already (limits.queue); %d do",

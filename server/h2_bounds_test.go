@@ -21,10 +21,9 @@ func batch(make func(f *h2.Framer)) []byte {
 	return b.Bytes()
 }
 
-// A client that only makes work is sent away, with a reason that is counted, and costs others
-// nothing.
-func TestH2Bounds(t *testing.T) {
-	t.Parallel()
+// queueing starts a weir whose requests for /queued wait in a queue, so that nothing reads their bodies, and whose others get ok.
+func queueing(t *testing.T) *framed {
+	t.Helper()
 	origin := testkit.Listen(t, func(c *testkit.Conn) {
 		for {
 			m, err := c.TryHead()
@@ -40,8 +39,7 @@ func TestH2Bounds(t *testing.T) {
 			}
 		}
 	})
-	// Requests that wait in the queue have bodies that are not read.
-	w := overTLS(t, "", `
+	return overTLS(t, "", `
 [[routes]]
 path = "/queued"
 upstream = "full"
@@ -53,6 +51,13 @@ targets = [%q]
 targets = [%q]
 limits = { in_flight = 1, queue = 100, queue_timeout = "1h" }
 `, origin.URL, origin.URL)
+}
+
+// A client that only makes work is sent away, with a reason that is counted, and costs others
+// nothing.
+func TestH2Bounds(t *testing.T) {
+	t.Parallel()
+	w := queueing(t)
 	counts := make(map[string]int)
 	check := func(name, reason string, code h2.ErrCode, drive func(c *testkit.Frames)) {
 		t.Run(name, func(t *testing.T) {

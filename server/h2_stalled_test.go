@@ -22,37 +22,11 @@ func (e endless) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Requests whose bodies nobody takes keep others on the same connection from nothing.
+// Requests whose bodies are not read do not keep others on the same connection waiting.
 func TestH2StalledUploads(t *testing.T) {
 	t.Parallel()
 	const stalled, window = 90, 64 << 10
-	origin := testkit.Listen(t, func(c *testkit.Conn) {
-		for {
-			m, err := c.TryHead()
-			if err != nil {
-				return
-			}
-			if m.Target() != "/" {
-				c.Rest()
-				return
-			}
-			if m.ReadBody(c.Reader) != nil || c.TrySend(ok) != nil {
-				return
-			}
-		}
-	})
-	w := overTLS(t, "", `
-[[routes]]
-path = "/queued"
-upstream = "full"
-[[routes]]
-upstream = "origin"
-[upstreams.origin]
-targets = [%q]
-[upstreams.full]
-targets = [%q]
-limits = { in_flight = 1, queue = 100, queue_timeout = "1h" }
-`, origin.URL, origin.URL)
+	w := queueing(t)
 	cfg := w.secure.Clone()
 	cfg.NextProtos = []string{"h2"}
 	transport := &http.Transport{TLSClientConfig: cfg, ForceAttemptHTTP2: true}

@@ -203,7 +203,7 @@ func (t *Tier) Get(key []byte) ([]byte, tier.Blob, error) {
 // longest is how many bytes a value may have that is of any use here.
 func (t *Tier) longest() int64 { return t.largest + headRoom }
 
-// value reads a value; empty if there is none. Of one that is too long, which a weir with a larger max_object has
+// value reads a value; it returns nothing if the server has no such key. Of one that is too long, which a weir with a larger max_object has
 // written, no more comes than shows that.
 func (t *Tier) value(ctx context.Context, c rueidis.Client, key string) ([]byte, error) {
 	if !t.wholly.Load() {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"weir/discover"
+	"weir/lb"
 )
 
 // Held shows that nothing is lost while a network passes nothing on, and that traffic follows what has changed meanwhile
@@ -51,20 +52,38 @@ func Held(p Place, hold func(bool), log *slog.Logger) error {
 	return err
 }
 
-// Disturbance is something that happens to a registry and is over again.
-type Disturbance struct {
-	Name       string
-	Begin, End func() error
-	// Forgets says that the registry drops the endpoint meanwhile.
-	Forgets bool
+// Registry is a registry that can be disturbed.
+type Registry struct {
+	// Hold makes the network pass nothing on, and ends that.
+	Hold func(held bool)
+	// Cut ends all connections.
+	Cut func() error
+	// Stop and Start restart the server.
+	Stop, Start func() error
 }
 
-// Registered shows that an endpoint that r keeps registered is in the registry again after each disturbance; present says
-// whether it is there. A time to live is two seconds.
-func Registered(r discover.Registrar, e discover.Entry, present func() bool, list ...Disturbance) (err error) {
+// disturbance is something that happens to a registry and is over again.
+type disturbance struct {
+	name       string
+	begin, end func() error
+	// forgets says that the registry drops the endpoint meanwhile.
+	forgets bool
+}
+
+// Registered shows that an endpoint that registrar keeps registered is in the registry again after whatever happens to that. The endpoint is
+// of version v1 of shop; present says whether it is there. A time to live is two seconds.
+func Registered(registrar discover.Registrar, r Registry, present func() bool) (err error) {
+	hold := func(held bool) func() error { return func() error { r.Hold(held); return nil } }
+	list := []disturbance{
+		{"held", hold(true), hold(false), true},
+		{"cut", r.Cut, r.Cut, false},
+		{"restarted", r.Stop, r.Start, false},
+		{"held again", hold(true), hold(false), true},
+	}
+	e := discover.Entry{Name: "shop", Version: "v1", Endpoint: lb.Endpoint{URL: "http://10.0.0.1:8080", Weight: 1}}
 	stop, gone, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	k := &discover.Keeper{
-		Registrar: r, Entry: e, TTL: 2 * time.Second, Every: 100 * time.Millisecond, Log: slog.New(slog.DiscardHandler),
+		Registrar: registrar, Entry: e, TTL: 2 * time.Second, Every: 100 * time.Millisecond, Log: slog.New(slog.DiscardHandler),
 		Healthy: func(context.Context) error { return nil },
 	}
 	go func() {
@@ -74,24 +93,24 @@ func Registered(r discover.Registrar, e discover.Entry, present func() bool, lis
 	defer func() {
 		close(gone)
 		<-ended
-		err = errors.Join(err, r.Close())
+		err = errors.Join(err, registrar.Close())
 	}()
 	if err := eventually("the endpoint is registered", present); err != nil {
 		return err
 	}
 	for _, d := range list {
-		if err := d.Begin(); err != nil {
-			return fmt.Errorf("%s: %w", d.Name, err)
+		if err := d.begin(); err != nil {
+			return fmt.Errorf("%s: %w", d.name, err)
 		}
-		if d.Forgets {
-			if err := eventually(d.Name+": the endpoint is gone", func() bool { return !present() }); err != nil {
+		if d.forgets {
+			if err := eventually(d.name+": the endpoint is gone", func() bool { return !present() }); err != nil {
 				return err
 			}
 		}
-		if err := d.End(); err != nil {
-			return fmt.Errorf("%s: %w", d.Name, err)
+		if err := d.end(); err != nil {
+			return fmt.Errorf("%s: %w", d.name, err)
 		}
-		if err := eventually(d.Name+": the endpoint is registered again", present); err != nil {
+		if err := eventually(d.name+": the endpoint is registered again", present); err != nil {
 			return err
 		}
 	}

@@ -308,15 +308,9 @@ func TestRegisteredAgain(t *testing.T) {
 		found, err := s.Client.Get(ctx, "/r/shop/v1/", clientv3.WithPrefix())
 		return err == nil && len(found.Kvs) == 1
 	}
-	held := func(held bool) func() error { return func() error { s.Hold(held); return nil } }
-	e := discover.Entry{Name: "shop", Version: "v1", Endpoint: lb.Endpoint{URL: "http://10.0.0.1:8080", Weight: 1}}
-	r := sourcetest.Open(t, etcd.Scheme().Registrar, "etcd://"+s.Addr+"/r")
-	if err := discovertest.Registered(r, e, present,
-		discovertest.Disturbance{Name: "held", Begin: held(true), End: held(false), Forgets: true},
-		discovertest.Disturbance{Name: "cut", Begin: s.Cut, End: s.Cut},
-		discovertest.Disturbance{Name: "restarted", Begin: s.Process.Stop, End: s.Process.Start},
-		discovertest.Disturbance{Name: "held again", Begin: held(true), End: held(false), Forgets: true},
-	); err != nil {
+	registrar := sourcetest.Open(t, etcd.Scheme().Registrar, "etcd://"+s.Addr+"/r")
+	registry := discovertest.Registry{Hold: s.Hold, Cut: s.Cut, Stop: s.Process.Stop, Start: s.Process.Start}
+	if err := discovertest.Registered(registrar, registry, present); err != nil {
 		t.Error(err)
 	}
 }

@@ -130,7 +130,7 @@ func upstreamNotes(u admin.Upstream) (notes []string) {
 		notes = append(notes, u.BreakerReason)
 	}
 	if u.PanicMode {
-		notes = append(notes, "panic mode: ejections are ignored, because so few targets are usable")
+		notes = append(notes, admin.PanicNote)
 	}
 	if u.Queued > 0 {
 		notes = append(notes, fmt.Sprintf("%s for a place, %d run", waiting(u.Queued), u.Running))

@@ -120,7 +120,7 @@ type credit struct {
 	taken int64
 	// held is how many bytes may still come.
 	held int64
-	// more is what the client got beyond connWindow, because bodies that nobody wants yet would keep the others waiting.
+	// more is what the client got beyond connWindow, because bodies that no exchange reads yet would keep the others waiting.
 	more int64
 	// over says that the connection has ended, so that it gets no more.
 	over bool

@@ -182,8 +182,8 @@ func (c *Conn) shakeHands(under net.Conn) (Reason, error) {
 	return "", nil
 }
 
-// shakeForeignHands does the TLS handshake of a connection that a listener of crypto/tls has accepted, which an embedding program opened. What
-// the client's certificate is good for was for the program's own tls.Config to say: one that it did not verify is none.
+// shakeForeignHands does the TLS handshake of a connection that a listener of crypto/tls has accepted, which an embedding program opened. The
+// program's own tls.Config decides whether it verifies the client's certificate: one that it did not verify is left out.
 func (c *Conn) shakeForeignHands(conn *tls.Conn) (Reason, error) {
 	if err := conn.Handshake(); err != nil {
 		if answerPlainHTTP(err) {
